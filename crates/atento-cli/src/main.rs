@@ -1,0 +1,2 @@
+//! The `atento` program.
+fn main() {}
