@@ -1,0 +1,84 @@
+//! What this machine can do at best: the yardsticks that benchmarks and `doctor` divide by.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::simd::{self, LANES, mul_add};
+
+/// Independent accumulator groups: enough to hide the latency of a fused multiply-add on two ports.
+const CHAINS: usize = 12;
+const ROUNDS: usize = 40_000;
+
+/// Fused multiply-add throughput over all threads of the pool, in GFLOP/s: the best of several short runs.
+#[must_use]
+pub fn fma_gflops() -> f64 {
+    let threads = rayon::current_num_threads();
+    let flops = (threads * ROUNDS * CHAINS * LANES * 2) as f64;
+    let run = || {
+        (0..threads).into_par_iter().with_max_len(1).for_each(|thread| {
+            let seed = black_box(thread as f32 * 1e-9 + 1.0);
+            black_box(dispatch_chains(seed));
+        });
+    };
+    best_rate(flops, run)
+}
+
+/// Memory bandwidth of `a[i] = b[i] + s·c[i]` over all threads, in GB/s (three streams counted): the best of several
+/// runs over arrays larger than the caches.
+#[must_use]
+pub fn triad_gigabytes_per_second() -> f64 {
+    const LEN: usize = 1 << 24;
+    let (mut a, b, c) = (vec![0.0_f32; LEN], vec![1.0_f32; LEN], vec![2.0_f32; LEN]);
+    let scale = black_box(3.0);
+    let run = || {
+        a.par_chunks_mut(1 << 18).zip(b.par_chunks(1 << 18)).zip(c.par_chunks(1 << 18)).for_each(|((a, b), c)| {
+            for i in 0..a.len() {
+                a[i] = b[i] + scale * c[i];
+            }
+        });
+        black_box(&mut a);
+    };
+    best_rate((3 * LEN * size_of::<f32>()) as f64, run)
+}
+
+fn best_rate(work: f64, mut run: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..8 {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    work / best / 1e9
+}
+
+fn dispatch_chains(seed: f32) -> f32 {
+    crate::dispatch!(chains(seed: f32) -> f32)
+}
+
+#[inline(always)]
+fn chains<const FMA: bool>(seed: f32) -> f32 {
+    let mut sums = [[seed; LANES]; CHAINS];
+    let (factor, term) = (black_box(0.999_999), black_box(1e-7));
+    for _ in 0..ROUNDS {
+        for sum in &mut sums {
+            for lane in sum {
+                *lane = mul_add::<FMA>(*lane, factor, term);
+            }
+        }
+    }
+    sums.iter().map(|sum| simd::reduce_sum(*sum)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_positive_and_finite() {
+        for rate in [fma_gflops(), triad_gigabytes_per_second()] {
+            assert!(rate.is_finite() && rate > 0.0, "{rate}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The tape: one forward pass recorded, then run backwards.
+//!
+//! Each op pushes an entry holding what its backward needs. [`Graph::backward`] pops the entries in reverse order; an
+//! entry's saved tensors are dropped as soon as it has run, so activations go back to the pool while the backward
+//! proceeds and the gradients reuse their memory.
+//!
+//! Dropout masks are never stored: each op that drops takes the next *stream* number of the pass, and the pair
+//! (seed, stream) regenerates the mask ([`atento_kernels::dropout`]).
+
+use atento_kernels::dropout::DropoutKey;
+use atento_kernels::elementwise;
+
+use crate::params::{Grads, Params, Weight};
+use crate::pool::{Buffer, Pool};
+use crate::tensor::Tensor;
+
+/// A value on the tape whose gradient is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(usize);
+
+type BackwardFn = Box<dyn FnOnce(&mut Backward<'_>) + Send>;
+
+struct Entry {
+    op: &'static str,
+    backward: BackwardFn,
+}
+
+/// An activation or gradient that is not finite, found by [`Graph::check_finite`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonFinite {
+    /// The op that made it.
+    pub op: &'static str,
+    /// The label of the module being run ([`Graph::label`]), e.g. `decoder.layers.1`.
+    pub module: String,
+}
+
+/// One forward pass over a set of parameters, recorded when gradients are wanted.
+pub struct Graph<'p> {
+    params: &'p Params,
+    grads: Option<&'p mut Grads>,
+    pool: Pool,
+    tape: Vec<Entry>,
+    n_nodes: usize,
+    seed: u64,
+    next_stream: u64,
+    dropping: bool,
+    module: String,
+    check_finite: bool,
+    non_finite: Option<NonFinite>,
+}
+
+impl<'p> Graph<'p> {
+    /// A pass that records, with dropout on. `grads` is added to, never cleared. `seed` decides every dropout mask.
+    #[must_use]
+    pub fn train(params: &'p Params, grads: &'p mut Grads, pool: &Pool, seed: u64) -> Self {
+        assert_eq!(params.count(), grads.values.len(), "Graph::train: gradients of another arena");
+        Self::new(params, Some(grads), pool, seed)
+    }
+
+    /// A pass that only computes: nothing is recorded and nothing is dropped.
+    #[must_use]
+    pub fn infer(params: &'p Params, pool: &Pool) -> Self {
+        Self::new(params, None, pool, 0)
+    }
+
+    fn new(params: &'p Params, grads: Option<&'p mut Grads>, pool: &Pool, seed: u64) -> Self {
+        Self {
+            params,
+            dropping: grads.is_some(),
+            grads,
+            pool: pool.clone(),
+            tape: Vec::new(),
+            n_nodes: 0,
+            seed,
+            next_stream: 0,
+            module: String::new(),
+            check_finite: false,
+            non_finite: None,
+        }
+    }
+
+    /// The parameters of this pass.
+    #[must_use]
+    pub fn params(&self) -> &'p Params {
+        self.params
+    }
+
+    /// Where this pass takes its memory.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether the pass records gradients and applies dropout.
+    #[must_use]
+    pub fn is_training(&self) -> bool {
+        self.grads.is_some()
+    }
+
+    /// From here on every op's output is searched for NaN and infinities; the first is kept for
+    /// [`Graph::non_finite`]. Slow: for diagnosing a pass that went wrong.
+    pub fn check_finite(&mut self) {
+        self.check_finite = true;
+    }
+
+    /// Names the module whose ops follow, for diagnostics.
+    pub fn label(&mut self, module: impl FnOnce() -> String) {
+        if self.check_finite {
+            self.module = module();
+        }
+    }
+
+    /// The first non-finite output, when [`Graph::check_finite`] was asked for.
+    #[must_use]
+    pub fn non_finite(&self) -> Option<&NonFinite> {
+        self.non_finite.as_ref()
+    }
+
+    /// A constant: its gradient is not wanted.
+    #[must_use]
+    #[track_caller]
+    pub fn constant(&self, values: &[f32], dims: &[usize]) -> Tensor {
+        Tensor::new(self.pool.copy_of(values), dims, None)
+    }
+
+    /// A tracked leaf whose gradient [`Graph::backward_from`] returns. For tests and for inputs that are not parameters.
+    #[must_use]
+    #[track_caller]
+    pub fn variable(&mut self, values: &[f32], dims: &[usize]) -> Tensor {
+        let node = self.new_node();
+        Tensor::new(self.pool.copy_of(values), dims, Some(node))
+    }
+
+    /// Runs the tape backwards from a scalar loss.
+    ///
+    /// # Panics
+    /// If `loss` is not a tracked scalar of this graph.
+    #[track_caller]
+    pub fn backward(&mut self, loss: &Tensor) {
+        assert_eq!(loss.len(), 1, "backward: the loss has {} values", loss.len());
+        let ones = self.pool.copy_of(&[1.0]);
+        let _ = self.backward_from(vec![(loss.clone(), ones)], &[]);
+    }
+
+    /// Runs the tape backwards from given output gradients; returns the gradients of `wanted` leaves (zeros where
+    /// nothing flowed).
+    ///
+    /// # Panics
+    /// If the graph does not record, or a tensor is not tracked.
+    #[track_caller]
+    pub fn backward_from(&mut self, outputs: Vec<(Tensor, Buffer)>, wanted: &[&Tensor]) -> Vec<Buffer> {
+        let tape = std::mem::take(&mut self.tape);
+        let grads = self.grads.as_deref_mut().expect("backward: this graph does not record");
+        let mut pass = Backward {
+            params: self.params,
+            grads,
+            pool: self.pool.clone(),
+            nodes: (0..self.n_nodes).map(|_| None).collect(),
+            seed: self.seed,
+        };
+        for (tensor, gradient) in outputs {
+            let node = tensor.node().expect("backward: the output is not tracked");
+            pass.accumulate(node, gradient);
+        }
+        for entry in tape.into_iter().rev() {
+            (entry.backward)(&mut pass);
+        }
+        wanted
+            .iter()
+            .map(|tensor| {
+                let node = tensor.node().expect("backward: a wanted leaf is not tracked");
+                pass.take(node).unwrap_or_else(|| pass.pool.zeros(tensor.len()))
+            })
+            .collect()
+    }
+
+    /// Runs `body` without recording and records instead that it must be run again in the backward: activations inside
+    /// are not kept (gradient checkpointing, Chen et al. 2016). `body` must be a pure function of its inputs and the
+    /// parameters; dropout streams are replayed.
+    pub fn checkpoint<F>(&mut self, inputs: &[&Tensor], body: F) -> Tensor
+    where
+        F: Fn(&mut Graph<'_>, &[Tensor]) -> Tensor + Send + 'static,
+    {
+        let inputs: Vec<Tensor> = inputs.iter().map(|&t| t.clone()).collect();
+        if !self.is_training() {
+            return body(self, &inputs);
+        }
+        let first_stream = self.next_stream;
+        let output = self.without_recording(|quiet| body(quiet, &inputs));
+        let node = self.new_node();
+        self.push("checkpoint", move |pass| {
+            let Some(dy) = pass.take(node) else { return };
+            let mut inner = Graph::new(pass.params, Some(&mut *pass.grads), &pass.pool, pass.seed);
+            inner.next_stream = first_stream;
+            let leaves: Vec<Tensor> = inputs
+                .iter()
+                .map(|t| match t.node() {
+                    Some(_) => t.clone().tracked_as(Some(inner.new_node())),
+                    None => t.clone(),
+                })
+                .collect();
+            let y = body(&mut inner, &leaves);
+            let tracked: Vec<&Tensor> = leaves.iter().filter(|t| t.node().is_some()).collect();
+            let gradients = inner.backward_from(vec![(y, dy)], &tracked);
+            drop(inner);
+            let nodes = inputs.iter().filter_map(Tensor::node);
+            for (outer, gradient) in nodes.zip(gradients) {
+                pass.accumulate(outer, gradient);
+            }
+        });
+        output.tracked_as(Some(node))
+    }
+
+    /// Runs `body` with dropout but without a tape.
+    fn without_recording(&mut self, body: impl FnOnce(&mut Graph<'_>) -> Tensor) -> Tensor {
+        let mut quiet = Graph::new(self.params, None, &self.pool, self.seed);
+        quiet.dropping = self.dropping;
+        quiet.next_stream = self.next_stream;
+        quiet.check_finite = self.check_finite;
+        quiet.module.clone_from(&self.module);
+        let output = body(&mut quiet);
+        self.next_stream = quiet.next_stream;
+        self.non_finite = self.non_finite.take().or(quiet.non_finite);
+        output
+    }
+
+    // What ops use. -------------------------------------------------------------------------------------------------
+
+    /// The mask key of the next dropout op, or `None` when nothing is dropped.
+    pub(crate) fn next_dropout(&mut self, probability: f32) -> Option<DropoutKey> {
+        if !self.dropping || probability == 0.0 {
+            return None;
+        }
+        self.next_stream += 1;
+        Some(DropoutKey { probability, seed: self.seed, stream: self.next_stream })
+    }
+
+    /// Gradients to add to directly, for ops that compute them in the forward.
+    pub(crate) fn grads_mut(&mut self) -> Option<&mut Grads> {
+        self.grads.as_deref_mut()
+    }
+
+    pub(crate) fn new_node(&mut self) -> NodeId {
+        self.n_nodes += 1;
+        NodeId(self.n_nodes - 1)
+    }
+
+    pub(crate) fn push(&mut self, op: &'static str, backward: impl FnOnce(&mut Backward<'_>) + Send + 'static) {
+        self.tape.push(Entry { op, backward: Box::new(backward) });
+    }
+
+    /// Wraps an op's output: tracked when the graph records and `tracked` says that something upstream is trainable.
+    pub(crate) fn output(&mut self, op: &'static str, data: Buffer, dims: &[usize], tracked: bool) -> Tensor {
+        if self.check_finite && self.non_finite.is_none() && data.iter().any(|x| !x.is_finite()) {
+            self.non_finite = Some(NonFinite { op, module: self.module.clone() });
+        }
+        let node = (tracked && self.is_training()).then(|| self.new_node());
+        Tensor::new(data, dims, node)
+    }
+
+    /// The ops on the tape, in order, for tests.
+    #[must_use]
+    pub fn recorded_ops(&self) -> Vec<&'static str> {
+        self.tape.iter().map(|entry| entry.op).collect()
+    }
+}
+
+/// What an entry's backward works on: gradients of tape nodes and of parameters.
+pub struct Backward<'a> {
+    pub(crate) params: &'a Params,
+    pub(crate) grads: &'a mut Grads,
+    pub(crate) pool: Pool,
+    nodes: Vec<Option<Buffer>>,
+    seed: u64,
+}
+
+impl Backward<'_> {
+    /// Takes the gradient that has arrived at a node; `None` when its value was never used.
+    pub(crate) fn take(&mut self, node: NodeId) -> Option<Buffer> {
+        self.nodes[node.0].take()
+    }
+
+    /// Adds a gradient to a node.
+    pub(crate) fn accumulate(&mut self, node: NodeId, gradient: Buffer) {
+        match &mut self.nodes[node.0] {
+            Some(sum) => elementwise::add_assign(sum, &gradient),
+            empty => *empty = Some(gradient),
+        }
+    }
+
+    /// The node's gradient buffer to write into, and whether it already holds a sum to add to. Hand it back with
+    /// [`Backward::put`].
+    pub(crate) fn slot(&mut self, node: NodeId, len: usize) -> (Buffer, bool) {
+        match self.nodes[node.0].take() {
+            Some(buffer) => (buffer, true),
+            None => (self.pool.take(len), false),
+        }
+    }
+
+    /// Puts back what [`Backward::slot`] lent.
+    pub(crate) fn put(&mut self, node: NodeId, gradient: Buffer) {
+        self.nodes[node.0] = Some(gradient);
+    }
+
+    /// A parameter's values and its gradient.
+    pub(crate) fn param(&mut self, weight: Weight) -> (&[f32], &mut [f32]) {
+        (self.params.get(weight), self.grads.get_mut(weight))
+    }
+}

@@ -1,0 +1,75 @@
+//! Rows of a table, looked up by id, times a constant (`√d_model` in Vaswani et al. 2017, §3.4); and positions added.
+//!
+//! Backward: each id's row of the gradient table receives the sum of its tokens' gradients, in token order whatever the
+//! number of threads.
+
+use std::sync::Arc;
+
+use atento_kernels::embedding;
+
+use crate::{Graph, Tensor, Weight};
+
+/// What is added to each token according to its position.
+#[derive(Clone)]
+pub enum Positions {
+    /// A trained table: [max_positions, d_model].
+    Learned(Weight),
+    /// Fixed values, e.g. sinusoids: [max_positions, d_model], row-major.
+    Fixed(Arc<[f32]>),
+}
+
+impl Graph<'_> {
+    /// Looks up `ids` in `table` and multiplies by `scale`.
+    ///
+    /// # Shapes
+    /// `table`: [vocab_size, d_model]; result: [ids, d_model].
+    ///
+    /// # Panics
+    /// If an id is not below `vocab_size`: callers validate token ids where they enter.
+    #[track_caller]
+    pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32) -> Tensor {
+        let mut out = self.pool().take(ids.len() * table.cols);
+        embedding::forward(ids, self.params().get(table), table.cols, scale, &mut out);
+        let y = self.output("embedding", out, &[ids.len(), table.cols], true);
+        if let Some(node) = y.node() {
+            let ids = ids.to_vec();
+            self.push("embedding", move |pass| {
+                let Some(dy) = pass.take(node) else { return };
+                embedding::backward(&ids, &dy, table.cols, scale, pass.param(table).1);
+            });
+        }
+        y
+    }
+
+    /// Adds the row of `positions` to each token.
+    ///
+    /// # Shapes
+    /// `x` and the result: [tokens, d_model]; `position_ids`: one per token, below max_positions.
+    #[track_caller]
+    pub fn add_positions(&mut self, x: &Tensor, positions: &Positions, position_ids: &[u32]) -> Tensor {
+        let [tokens, d_model] = x.dims();
+        assert_eq!(tokens, position_ids.len(), "add_positions: one position per token");
+        let mut out = self.pool().copy_of(x.values());
+        match positions {
+            Positions::Learned(table) => {
+                embedding::add_positions(position_ids, self.params().get(*table), d_model, &mut out);
+            }
+            Positions::Fixed(values) => embedding::add_positions(position_ids, values, d_model, &mut out),
+        }
+        let learned = matches!(positions, Positions::Learned(_));
+        let y = self.output("add_positions", out, &[tokens, d_model], learned || x.node().is_some());
+        if let Some(node) = y.node() {
+            let (input, positions, position_ids) = (x.node(), positions.clone(), position_ids.to_vec());
+            self.push("add_positions", move |pass| {
+                let Some(dy) = pass.take(node) else { return };
+                if let Positions::Learned(table) = positions {
+                    embedding::backward(&position_ids, &dy, d_model, 1.0, pass.param(table).1);
+                }
+                if let Some(input) = input {
+                    pass.accumulate(input, dy);
+                }
+            });
+        }
+        y
+    }
+}

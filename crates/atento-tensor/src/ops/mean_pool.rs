@@ -1,0 +1,32 @@
+//! The mean of each sequence's rows. Backward: every row of a sequence receives `dy / length`.
+
+use atento_kernels::elementwise;
+
+use crate::{Graph, Tensor};
+
+impl Graph<'_> {
+    /// Averages the tokens of each packed sequence; an empty sequence gives zeros.
+    ///
+    /// # Shapes
+    /// `x`: [tokens, width]; `cu_seqlens`: [sequences + 1], from 0 to tokens; result: [sequences, width].
+    #[must_use]
+    #[track_caller]
+    pub fn mean_pool(&mut self, x: &Tensor, cu_seqlens: &[u32]) -> Tensor {
+        let [tokens, width] = x.dims();
+        assert_eq!(cu_seqlens.last().copied(), Some(tokens as u32), "mean_pool: cu_seqlens end");
+        let sequences = cu_seqlens.len() - 1;
+        let mut out = self.pool().take(sequences * width);
+        elementwise::mean_pool(x.values(), width, cu_seqlens, &mut out);
+        let y = self.output("mean_pool", out, &[sequences, width], x.node().is_some());
+        if let (Some(node), Some(input)) = (y.node(), x.node()) {
+            let cu_seqlens = cu_seqlens.to_vec();
+            self.push("mean_pool", move |pass| {
+                let Some(dy) = pass.take(node) else { return };
+                let mut dx = pass.pool.take(tokens * width);
+                elementwise::mean_pool_backward(&dy, width, &cu_seqlens, &mut dx);
+                pass.accumulate(input, dx);
+            });
+        }
+        y
+    }
+}

@@ -1,0 +1,286 @@
+//! The parameter arena.
+//!
+//! All parameters of a model live in one `Vec<f32>`, gradients and optimiser moments in vectors of the same length.
+//! One pass updates everything, one pass measures the gradient norm, one write saves a checkpoint. Tensors that are
+//! added one after the other are neighbours, so a group of projections can be multiplied as one matrix
+//! ([`Params::fused`]) while each keeps its own name in files.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use atento_kernels::philox::Rng;
+
+/// Where a parameter lies in the arena: a small copyable handle that layers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// First value in the arena.
+    pub offset: usize,
+    /// Rows; 1 for a vector.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl Weight {
+    /// The number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// Whether the parameter holds no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values' place in the arena.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+}
+
+/// One row of the parameter table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamEntry {
+    /// Dotted module path, e.g. `encoder.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Dimensions as stored in files.
+    pub dims: Vec<usize>,
+    /// Place in the arena.
+    pub weight: Weight,
+    /// Whether weight decay applies: true for matrices, false for biases and norms.
+    pub decay: bool,
+    /// Whether training changes it.
+    pub trainable: bool,
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All zeros.
+    Zeros,
+    /// All ones (norm gains).
+    Ones,
+    /// Normal with this standard deviation.
+    Normal(f32),
+    /// Uniform in ±bound.
+    Uniform(f32),
+    /// Uniform in ±sqrt(6 / (rows + cols)) (Glorot & Bengio 2010, eq. 16).
+    Xavier,
+}
+
+/// The parameters of a model: one arena and its table.
+#[derive(Clone, Default)]
+pub struct Params {
+    values: Vec<f32>,
+    entries: Vec<ParamEntry>,
+    index: HashMap<String, usize>,
+}
+
+/// Gradients of [`Params`], value for value.
+pub struct Grads {
+    /// d loss / d value, same offsets as the arena.
+    pub values: Vec<f32>,
+}
+
+impl Params {
+    /// An empty arena.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a parameter of one or two dimensions, initialised from `rng`.
+    ///
+    /// # Panics
+    /// If the name is taken or `dims` is not a vector's or a matrix's.
+    #[track_caller]
+    pub fn add(&mut self, name: &str, dims: &[usize], init: Init, rng: &mut Rng) -> Weight {
+        let (rows, cols) = match *dims {
+            [cols] => (1, cols),
+            [rows, cols] => (rows, cols),
+            _ => panic!("parameter {name}: dims {dims:?} are neither a vector's nor a matrix's"),
+        };
+        let weight = Weight { offset: self.values.len(), rows, cols };
+        let previous = self.index.insert(name.to_owned(), self.entries.len());
+        assert!(previous.is_none(), "parameter {name} is added twice");
+        self.values.resize(weight.range().end, 0.0);
+        initialise(&mut self.values[weight.range()], rows, cols, init, rng);
+        let decay = dims.len() == 2;
+        self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, trainable: true });
+        weight
+    }
+
+    /// One handle over neighbours of equal width, stacked by rows; vectors are joined end to end.
+    ///
+    /// # Panics
+    /// If they are not adjacent in the given order, or their widths differ.
+    #[must_use]
+    #[track_caller]
+    pub fn fused(&self, parts: &[Weight]) -> Weight {
+        let first = parts[0];
+        let mut end = first.offset;
+        for part in parts {
+            assert_eq!(part.offset, end, "fused: parameters are not neighbours: {parts:?}");
+            assert!(part.cols == first.cols || first.rows == 1, "fused: widths differ: {parts:?}");
+            end = part.range().end;
+        }
+        let len = end - first.offset;
+        match first.rows {
+            1 => Weight { offset: first.offset, rows: 1, cols: len },
+            _ => Weight { offset: first.offset, rows: len / first.cols, cols: first.cols },
+        }
+    }
+
+    /// The values of one parameter.
+    #[must_use]
+    pub fn get(&self, weight: Weight) -> &[f32] {
+        &self.values[weight.range()]
+    }
+
+    /// The values of one parameter, for loading.
+    pub fn get_mut(&mut self, weight: Weight) -> &mut [f32] {
+        &mut self.values[weight.range()]
+    }
+
+    /// The entry of that name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&ParamEntry> {
+        self.index.get(name).map(|&i| &self.entries[i])
+    }
+
+    /// All entries in arena order.
+    #[must_use]
+    pub fn entries(&self) -> &[ParamEntry] {
+        &self.entries
+    }
+
+    /// The entry whose values include arena position `position`.
+    #[must_use]
+    pub fn entry_at(&self, position: usize) -> Option<&ParamEntry> {
+        self.entries.iter().find(|e| e.weight.range().contains(&position))
+    }
+
+    /// Every value of the arena.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Every value of the arena, for the optimiser and for checkpoints.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// The number of parameters.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The number of parameters that training changes.
+    #[must_use]
+    pub fn trainable_count(&self) -> usize {
+        self.entries.iter().filter(|e| e.trainable).map(|e| e.weight.len()).sum()
+    }
+
+    /// Marks a parameter as trained or frozen.
+    ///
+    /// # Panics
+    /// If there is no parameter of that name.
+    #[track_caller]
+    pub fn set_trainable(&mut self, name: &str, trainable: bool) {
+        let index = *self.index.get(name).unwrap_or_else(|| panic!("no parameter {name}"));
+        self.entries[index].trainable = trainable;
+    }
+
+    /// Neighbouring trainable parameters of the same decay group, as few arena ranges as possible.
+    #[must_use]
+    pub fn update_groups(&self) -> Vec<(Range<usize>, bool)> {
+        let mut groups: Vec<(Range<usize>, bool)> = Vec::new();
+        for entry in self.entries.iter().filter(|e| e.trainable) {
+            let range = entry.weight.range();
+            match groups.last_mut() {
+                Some((last, decay)) if last.end == range.start && *decay == entry.decay => last.end = range.end,
+                _ => groups.push((range, entry.decay)),
+            }
+        }
+        groups
+    }
+}
+
+impl Grads {
+    /// Zero gradients for `params`.
+    #[must_use]
+    pub fn zeros(params: &Params) -> Self {
+        Self { values: vec![0.0; params.count()] }
+    }
+
+    /// The gradient of one parameter.
+    #[must_use]
+    pub fn get(&self, weight: Weight) -> &[f32] {
+        &self.values[weight.range()]
+    }
+
+    /// The gradient of one parameter, to accumulate into.
+    pub fn get_mut(&mut self, weight: Weight) -> &mut [f32] {
+        &mut self.values[weight.range()]
+    }
+}
+
+fn initialise(values: &mut [f32], rows: usize, cols: usize, init: Init, rng: &mut Rng) {
+    let mut fill_uniform = |bound: f32| values.iter_mut().for_each(|v| *v = (2.0 * rng.uniform() - 1.0) * bound);
+    match init {
+        Init::Zeros => values.fill(0.0),
+        Init::Ones => values.fill(1.0),
+        Init::Normal(std) => values.iter_mut().for_each(|v| *v = rng.normal() * std),
+        Init::Uniform(bound) => fill_uniform(bound),
+        Init::Xavier => fill_uniform((6.0 / (rows + cols) as f32).sqrt()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rng() -> Rng {
+        Rng::new(1, 2)
+    }
+
+    #[test]
+    fn neighbours_fuse_into_one_matrix() {
+        let mut params = Params::new();
+        let mut rng = rng();
+        let q = params.add("q", &[4, 3], Init::Xavier, &mut rng);
+        let k = params.add("k", &[2, 3], Init::Xavier, &mut rng);
+        let fused = params.fused(&[q, k]);
+        assert_eq!((fused.rows, fused.cols, fused.offset), (6, 3, 0));
+        assert_eq!(params.get(fused)[12..], *params.get(k));
+    }
+
+    #[test]
+    #[should_panic(expected = "not neighbours")]
+    fn strangers_do_not_fuse() {
+        let mut params = Params::new();
+        let mut rng = rng();
+        let q = params.add("q", &[4, 3], Init::Zeros, &mut rng);
+        params.add("x", &[1], Init::Zeros, &mut rng);
+        let k = params.add("k", &[4, 3], Init::Zeros, &mut rng);
+        let _ = params.fused(&[q, k]);
+    }
+
+    #[test]
+    fn update_groups_skip_frozen_and_split_by_decay() {
+        let mut params = Params::new();
+        let mut rng = rng();
+        for (name, dims) in [("a", vec![2, 2]), ("b", vec![2, 2]), ("c", vec![3]), ("d", vec![2, 2])] {
+            params.add(name, &dims, Init::Ones, &mut rng);
+        }
+        assert_eq!(params.update_groups(), [(0..8, true), (8..11, false), (11..15, true)]);
+        params.set_trainable("a", false);
+        assert_eq!(params.update_groups(), [(4..8, true), (8..11, false), (11..15, true)]);
+        assert_eq!(params.trainable_count(), 11);
+    }
+}

@@ -1,0 +1,43 @@
+//! Layer normalisation with its gain and bias.
+
+use atento_kernels::philox::Rng;
+use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+
+/// `y = (x − mean) / sqrt(var + ε) · γ + β` (Ba et al. 2016).
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNorm {
+    /// γ: [d_model].
+    pub gamma: Weight,
+    /// β: [d_model].
+    pub beta: Weight,
+    /// ε, inside the square root.
+    pub eps: f32,
+}
+
+impl LayerNorm {
+    /// Gain 1, bias 0, named `{path}.weight`, `{path}.bias`.
+    pub fn init(params: &mut Params, path: &str, d_model: usize, eps: f32, rng: &mut Rng) -> Self {
+        let gamma = params.add(&format!("{path}.weight"), &[d_model], Init::Ones, rng);
+        let beta = params.add(&format!("{path}.bias"), &[d_model], Init::Zeros, rng);
+        Self { gamma, beta, eps }
+    }
+
+    /// Normalises each row.
+    #[must_use]
+    #[track_caller]
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Tensor) -> Tensor {
+        g.layer_norm(x, self.gamma, self.beta, self.eps)
+    }
+
+    /// Joins a sub-layer to its residual stream; returns `(residual + dropout(branch), its normalisation)`.
+    #[track_caller]
+    pub fn forward_residual(
+        &self,
+        g: &mut Graph<'_>,
+        residual: &Tensor,
+        branch: &Tensor,
+        dropout: f32,
+    ) -> (Tensor, Tensor) {
+        g.residual_norm(residual, branch, dropout, self.gamma, self.beta, self.eps)
+    }
+}

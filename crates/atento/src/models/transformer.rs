@@ -1,0 +1,215 @@
+//! The encoder–decoder of "Attention Is All You Need" (Vaswani et al. 2017).
+//!
+//! Post-norm as in the paper, pre-norm by option; sinusoidal positions; embeddings scaled by `√d_model` and shared two-
+//! or three-ways. Sentences are packed: `[total_tokens, d_model]`, never padded. Parameter names are those of
+//! [`TransformerConfig::parameters`].
+
+use std::sync::Arc;
+
+use atento_kernels::philox::Rng;
+use atento_tensor::ops::{AttentionSpec, CrossEntropy, Positions, Segment};
+use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+
+use super::config::{Norm, TieEmbeddings, TransformerConfig};
+use super::sinusoid::Sinusoid;
+use super::transformer_layer::{DecoderLayer, EncoderLayer};
+use crate::data::batches::PackedBatch;
+use crate::layers::attention::{cross_segments, self_segments};
+use crate::layers::{Embedding, LayerNorm};
+
+/// The random stream that initial weights are drawn from.
+const INIT_STREAM: u64 = 0x1A17;
+
+/// An encoder–decoder and its parameters.
+pub struct Transformer {
+    /// Sizes and options.
+    pub config: TransformerConfig,
+    /// All parameters, in one arena.
+    pub params: Params,
+    /// Whether training recomputes each layer in the backward instead of keeping its activations.
+    pub checkpoint_activations: bool,
+    pub(super) encoder: Vec<EncoderLayer>,
+    pub(super) decoder: Vec<DecoderLayer>,
+    pub(super) source_embedding: Embedding,
+    pub(super) target_embedding: Embedding,
+    pub(super) output: Weight,
+    pub(super) output_bias: Option<Weight>,
+    pub(super) encoder_norm: Option<LayerNorm>,
+    pub(super) decoder_norm: Option<LayerNorm>,
+    pub(super) positions: Positions,
+}
+
+
+impl Transformer {
+    /// A model with random weights decided by `seed`.
+    #[must_use]
+    pub fn init(config: TransformerConfig, seed: u64) -> Self {
+        let rng = &mut Rng::new(seed, INIT_STREAM);
+        let mut params = Params::new();
+        let p = &mut params;
+        let d_model = config.d_model;
+        let scale = if config.scale_embedding { (d_model as f32).sqrt() } else { 1.0 };
+        let (source_embedding, target_embedding, output) = init_embeddings(p, &config, scale, rng);
+        let output_bias =
+            (config.norm == Norm::Post).then(|| p.add("final_logits_bias", &[config.vocab_size], Init::Zeros, rng));
+        let final_norm = |p: &mut Params, path: &str, rng: &mut Rng| {
+            (config.norm == Norm::Pre).then(|| LayerNorm::init(p, path, d_model, config.layer_norm_eps, rng))
+        };
+        let encoder = (0..config.encoder_layers)
+            .map(|i| EncoderLayer::init(p, &format!("encoder.layers.{i}"), &config, rng))
+            .collect();
+        let encoder_norm = final_norm(p, "encoder.layer_norm", rng);
+        let decoder = (0..config.decoder_layers)
+            .map(|i| DecoderLayer::init(p, &format!("decoder.layers.{i}"), &config, rng))
+            .collect();
+        let decoder_norm = final_norm(p, "decoder.layer_norm", rng);
+        if output_bias.is_some() {
+            // A buffer in the reference implementation, zero unless a checkpoint says otherwise.
+            p.set_trainable("final_logits_bias", false);
+        }
+        let sinusoid = match config.norm {
+            Norm::Post => Sinusoid::Marian,
+            Norm::Pre => Sinusoid::M2m100,
+        };
+        let positions = Positions::Fixed(sinusoid.table(config.max_positions, d_model, config.pad_id).into());
+        Self {
+            config,
+            params,
+            checkpoint_activations: false,
+            encoder,
+            decoder,
+            source_embedding,
+            target_embedding,
+            output,
+            output_bias,
+            encoder_norm,
+            decoder_norm,
+            positions,
+        }
+    }
+
+    /// Encodes packed source sentences.
+    ///
+    /// # Shapes
+    /// `ids`: [source_tokens]; `cu_source`: [sentences + 1]; result: [source_tokens, d_model].
+    #[must_use]
+    pub fn encode(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32]) -> Tensor {
+        self.encode_segments(g, ids, cu_source, &self_segments(cu_source))
+    }
+
+    fn encode_segments(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], segments: &Arc<[Segment]>) -> Tensor {
+        g.label(|| "encoder.embed".into());
+        let mut x = self.embed(g, &self.source_embedding, ids, cu_source);
+        for (i, layer) in self.encoder.iter().enumerate() {
+            g.label(|| format!("encoder.layers.{i}"));
+            x = if self.checkpoint_activations {
+                let (layer, segments) = (*layer, Arc::clone(segments));
+                g.checkpoint(&[&x], move |g, x| layer.forward(g, &x[0], &segments))
+            } else {
+                layer.forward(g, &x, segments)
+            };
+        }
+        self.encoder_norm.map_or(x.clone(), |norm| norm.forward(g, &x))
+    }
+
+    /// Decodes packed target sentences, each token seeing the ones before it and the whole source sentence; returns the
+    /// hidden states that the output projection reads.
+    ///
+    /// # Shapes
+    /// `memory`: [source_tokens, d_model]; `ids`: [target_tokens]; result: [target_tokens, d_model].
+    #[must_use]
+    pub fn decode(
+        &self,
+        g: &mut Graph<'_>,
+        memory: &Tensor,
+        cu_source: &[u32],
+        ids: &[u32],
+        cu_target: &[u32],
+    ) -> Tensor {
+        let target = self_segments(cu_target);
+        let cross = cross_segments(cu_target, cu_source);
+        g.label(|| "decoder.embed".into());
+        let mut x = self.embed(g, &self.target_embedding, ids, cu_target);
+        for (i, layer) in self.decoder.iter().enumerate() {
+            g.label(|| format!("decoder.layers.{i}"));
+            x = if self.checkpoint_activations {
+                let (layer, target, cross) = (*layer, Arc::clone(&target), Arc::clone(&cross));
+                g.checkpoint(&[&x, memory], move |g, x| layer.forward(g, &x[0], &x[1], &target, &cross))
+            } else {
+                layer.forward(g, &x, memory, &target, &cross)
+            };
+        }
+        self.decoder_norm.map_or(x.clone(), |norm| norm.forward(g, &x))
+    }
+
+    /// The training loss of a batch: cross-entropy of every target token.
+    pub fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
+        let memory = self.encode(g, &batch.source, &batch.cu_source);
+        let hidden = self.decode(g, &memory, &batch.cu_source, &batch.target_input, &batch.cu_target);
+        let targets: Vec<Option<u32>> = batch.target_output.iter().map(|&id| Some(id)).collect();
+        g.label(|| "output projection".into());
+        g.cross_entropy(&hidden, self.output, self.output_bias, &targets, smoothing, scale)
+    }
+
+    /// The logits of every target position (teacher forcing).
+    ///
+    /// # Shapes
+    /// result: [target_tokens, vocab_size].
+    #[must_use]
+    pub fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
+        let memory = self.encode(g, &batch.source, &batch.cu_source);
+        let hidden = self.decode(g, &memory, &batch.cu_source, &batch.target_input, &batch.cu_target);
+        self.project(g, &hidden)
+    }
+
+    pub(super) fn project(&self, g: &mut Graph<'_>, hidden: &Tensor) -> Tensor {
+        use atento_tensor::ops::{Activation, WeightLayout};
+        g.linear(hidden, self.output, WeightLayout::OutIn, self.output_bias, Activation::Identity)
+    }
+
+    fn embed(&self, g: &mut Graph<'_>, embedding: &Embedding, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
+        let position_ids: Vec<u32> = cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect();
+        self.embed_at(g, embedding, ids, &position_ids)
+    }
+
+    pub(super) fn embed_at(
+        &self,
+        g: &mut Graph<'_>,
+        embedding: &Embedding,
+        ids: &[u32],
+        position_ids: &[u32],
+    ) -> Tensor {
+        let tokens = embedding.forward(g, ids);
+        let placed = g.add_positions(&tokens, &self.positions, position_ids);
+        g.dropout(&placed, self.config.dropout)
+    }
+}
+
+/// Source table, target table and output projection: one, two or three matrices.
+fn init_embeddings(
+    params: &mut Params,
+    config: &TransformerConfig,
+    scale: f32,
+    rng: &mut Rng,
+) -> (Embedding, Embedding, Weight) {
+    let mut table = |path: &str| Embedding::init(params, path, config.vocab_size, config.d_model, scale, rng);
+    match config.tie_embeddings {
+        TieEmbeddings::All => {
+            let shared = table("shared");
+            (shared, shared, shared.table)
+        }
+        TieEmbeddings::Decoder => {
+            let (source, target) = (table("encoder.embed_tokens"), table("decoder.embed_tokens"));
+            (source, target, target.table)
+        }
+        TieEmbeddings::None => {
+            let (source, target) = (table("encoder.embed_tokens"), table("decoder.embed_tokens"));
+            (source, target, table("lm_head").table)
+        }
+    }
+}
+
+/// The dropout and head arithmetic that layers share.
+pub(super) fn attention_spec(config: &TransformerConfig, n_heads: usize, causal: bool) -> AttentionSpec {
+    AttentionSpec::new(n_heads, config.d_model / n_heads, causal, config.attention_dropout)
+}

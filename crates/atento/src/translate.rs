@@ -1,0 +1,192 @@
+//! Sentences in, translations out: tokenise, search in batches, detokenise.
+//!
+//! Sentences of like length are searched together and batches run side by side on the threads of the pool. A
+//! sentence's translation does not depend on the others.
+
+use atento_tensor::Pool;
+use rayon::prelude::*;
+
+use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search};
+use crate::models::Translator;
+use crate::text::{self, Tokenizer};
+
+/// What can go wrong with a sentence or with the search.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// The search failed.
+    #[error(transparent)]
+    Search(#[from] generate::Error),
+    /// A sentence does not fit the model's position table.
+    #[error(
+        "sentence {line} has {tokens} tokens; the model has positions for {limit}: split the sentence, or train with a \
+         larger model.max_positions"
+    )]
+    TooLong {
+        /// Which sentence, counted from 1.
+        line: usize,
+        /// Its tokens, the end token included.
+        tokens: usize,
+        /// The model's positions.
+        limit: usize,
+    },
+    /// A token id has no row in the embedding table.
+    #[error(
+        "sentence {line} has token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to \
+         another model"
+    )]
+    UnknownId {
+        /// Which sentence, counted from 1.
+        line: usize,
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
+}
+
+/// How to translate.
+#[derive(Clone, Debug)]
+pub struct TranslateOptions {
+    /// The search.
+    pub search: SearchOptions,
+    /// The decoder's first token.
+    pub start_id: u32,
+    /// The most tokens of a translation, its end token included.
+    pub max_new_tokens: usize,
+    /// A further limit relative to the source: `ratio · source_tokens + 10`.
+    pub max_length_ratio: Option<f64>,
+    /// Source tokens searched together.
+    pub batch_tokens: usize,
+}
+
+/// One hypothesis in words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Translation {
+    /// The text, special tokens left out.
+    pub text: String,
+    /// What the search returned.
+    pub hypothesis: Hypothesis,
+}
+
+/// Source token ids of each sentence, checked against the model.
+///
+/// # Errors
+/// A sentence that is too long or that the model's table cannot represent.
+pub fn encode_sources<S: AsRef<str> + Sync>(
+    model: &Translator,
+    tokenizer: &Tokenizer,
+    sentences: &[S],
+) -> Result<Vec<Vec<u32>>, Error> {
+    let ids: Vec<Vec<u32>> =
+        sentences.par_iter().map(|s| tokenizer.encode_ids(s.as_ref(), true)).collect::<Result<_, _>>()?;
+    for (line, ids) in ids.iter().enumerate() {
+        check(model, ids).map_err(|fault| fault.at(line + 1))?;
+    }
+    Ok(ids)
+}
+
+enum Misfit {
+    Long { tokens: usize, limit: usize },
+    Unknown { id: u32, vocab_size: usize },
+}
+
+impl Misfit {
+    fn at(self, line: usize) -> Error {
+        match self {
+            Self::Long { tokens, limit } => Error::TooLong { line, tokens, limit },
+            Self::Unknown { id, vocab_size } => Error::UnknownId { line, id, vocab_size },
+        }
+    }
+}
+
+fn check(model: &Translator, ids: &[u32]) -> Result<(), Misfit> {
+    let vocab_size = model.vocab_size();
+    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+        return Err(Misfit::Unknown { id, vocab_size });
+    }
+    match model.max_positions() {
+        Some(limit) if ids.len() > limit => Err(Misfit::Long { tokens: ids.len(), limit }),
+        _ => Ok(()),
+    }
+}
+
+/// Translates sentences; each gets `options.search.n_best` hypotheses, best first, in the order of the sentences.
+///
+/// # Errors
+/// See [`Error`]; nothing is translated then.
+pub fn translate<S: AsRef<str> + Sync>(
+    model: &Translator,
+    tokenizer: &Tokenizer,
+    sentences: &[S],
+    options: &TranslateOptions,
+) -> Result<Vec<Vec<Translation>>, Error> {
+    let sources = encode_sources(model, tokenizer, sentences)?;
+    let hypotheses = translate_ids(model, &sources, options)?;
+    let decode = |hypothesis: Hypothesis| -> Result<Translation, Error> {
+        Ok(Translation { text: tokenizer.decode(&hypothesis.ids, true)?, hypothesis })
+    };
+    hypotheses.into_par_iter().map(|list| list.into_iter().map(decode).collect()).collect()
+}
+
+/// Searches translations of tokenised sentences, each ending with the end token.
+///
+/// # Errors
+/// The search's.
+pub fn translate_ids(
+    model: &Translator,
+    sources: &[Vec<u32>],
+    options: &TranslateOptions,
+) -> Result<Vec<Vec<Hypothesis>>, Error> {
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(sources[i].len()));
+    let batches = cut(&order, sources, options.batch_tokens.max(1));
+    // One pool a batch: batches on different threads do not wait for each other's buffers.
+    let searched: Vec<Vec<Vec<Hypothesis>>> = batches
+        .into_par_iter()
+        .map(|batch| search_batch(model, sources, batch, options))
+        .collect::<Result<_, _>>()?;
+    let mut results = vec![Vec::new(); sources.len()];
+    for (&i, hypotheses) in order.iter().zip(searched.into_iter().flatten()) {
+        results[i] = hypotheses;
+    }
+    Ok(results)
+}
+
+/// Cuts a descending order of sentences into runs of about `batch_tokens` source tokens.
+fn cut<'a>(order: &'a [usize], sources: &[Vec<u32>], batch_tokens: usize) -> Vec<&'a [usize]> {
+    let mut batches = Vec::new();
+    let mut rest = order;
+    while let Some(&longest) = rest.first() {
+        let n = (batch_tokens / sources[longest].len().max(1)).clamp(1, rest.len());
+        let (batch, later) = rest.split_at(n);
+        batches.push(batch);
+        rest = later;
+    }
+    batches
+}
+
+fn search_batch(
+    model: &Translator,
+    sources: &[Vec<u32>],
+    batch: &[usize],
+    options: &TranslateOptions,
+) -> Result<Vec<Vec<Hypothesis>>, Error> {
+    let ids: Vec<u32> = batch.iter().flat_map(|&i| sources[i].iter().copied()).collect();
+    let mut cu_source = vec![0];
+    for &i in batch {
+        cu_source.push(cu_source[cu_source.len() - 1] + sources[i].len() as u32);
+    }
+    let positions = model.max_positions().unwrap_or(usize::MAX);
+    let prompts: Vec<Prompt> = batch
+        .iter()
+        .map(|&i| {
+            let by_ratio = options.max_length_ratio.map_or(usize::MAX, |r| (r * sources[i].len() as f64) as usize + 10);
+            Prompt::start(options.start_id, options.max_new_tokens.min(by_ratio).min(positions))
+        })
+        .collect();
+    let mut decoder = model.decoder(&Pool::new(), &ids, &cu_source);
+    Ok(search(decoder.as_mut(), &prompts, &options.search)?)
+}
