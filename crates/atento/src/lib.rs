@@ -1,1 +1,2 @@
 //! Transformers, whole.
+pub mod eval;

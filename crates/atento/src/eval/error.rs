@@ -1,0 +1,72 @@
+//! What can be wrong with the texts and names an evaluation is given.
+
+/// An evaluation refused its input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is not a single hypothesis line.
+    #[error("there are no hypotheses to score: give at least one line")]
+    NoHypotheses,
+    /// There is not a single reference stream.
+    #[error("there are no references to score against: give at least one")]
+    NoReferences,
+    /// A reference stream and the hypotheses have different line counts.
+    #[error(
+        "reference {stream} has {references} lines but there are {hypotheses} hypotheses: \
+         line n of every file must be the same sentence"
+    )]
+    LineCount {
+        /// Number of the reference stream, counted from 1.
+        stream: usize,
+        /// Lines in that stream.
+        references: usize,
+        /// Hypothesis lines.
+        hypotheses: usize,
+    },
+    /// A line has no reference in any stream.
+    #[error("line {line} has no reference in any stream: drop the line or add a reference")]
+    LineWithoutReference {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Two systems to compare were scored on different numbers of lines.
+    #[error(
+        "the baseline has {baseline} lines but the system has {system}: compare the same lines"
+    )]
+    SystemLineCount {
+        /// Lines of the baseline.
+        baseline: usize,
+        /// Lines of the system.
+        system: usize,
+    },
+    /// A bootstrap without resamples.
+    #[error("the number of bootstrap resamples must be at least 1")]
+    NoResamples,
+    /// A name is not one of those known.
+    #[error("unknown {what} `{found}`, did you mean `{nearest}`? Known: {known}")]
+    UnknownName {
+        /// The kind of thing named, such as "tokenizer".
+        what: &'static str,
+        /// The name given.
+        found: String,
+        /// The closest known name.
+        nearest: &'static str,
+        /// All known names, separated by commas.
+        known: String,
+    },
+}
+
+impl Error {
+    /// Names the known spelling nearest to `found`.
+    pub(crate) fn unknown_name(what: &'static str, found: &str, known: &[&'static str]) -> Self {
+        let nearest = known
+            .iter()
+            .min_by_key(|name| strsim::damerau_levenshtein(name, found))
+            .expect("the list of known names is not empty");
+        Error::UnknownName {
+            what,
+            found: found.to_owned(),
+            nearest,
+            known: known.join(", "),
+        }
+    }
+}

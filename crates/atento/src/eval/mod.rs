@@ -1,0 +1,32 @@
+//! Evaluation: BLEU and chrF equal to sacreBLEU's, whether a difference is chance, and the metrics of classification and
+//! regression.
+//!
+//! [`Bleu`] and [`Chrf`] reproduce sacreBLEU [`SACREBLEU_VERSION`] to the printed digit, with its signatures
+//! (M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018). [`Bootstrap`] is its paired bootstrap test.
+//! The metrics of labels and numbers are functions in [`metrics`].
+//!
+//! Characters are classified and lowercased by the Unicode tables compiled into this program, while sacreBLEU uses
+//! those of its Python; the two may differ on characters younger than the older of the two tables.
+
+mod bleu;
+mod chrf;
+mod corpus;
+mod error;
+pub mod metrics;
+mod ngrams;
+mod numpy_random;
+mod rewrite;
+mod significance;
+mod tokenize_13a;
+mod tokenize_intl;
+mod tokenizer;
+
+pub use bleu::{Bleu, BleuOptions, BleuScore, Smoothing};
+pub use chrf::{Chrf, ChrfOptions, ChrfScore};
+pub use corpus::{CorpusMetric, Reference, ReferenceCount, Statistics};
+pub use error::Error;
+pub use significance::{Bootstrap, Interval, PairedComparison};
+pub use tokenizer::Tokenizer;
+
+/// The sacreBLEU release whose scores and signatures are reproduced.
+pub const SACREBLEU_VERSION: &str = "2.6.0";
