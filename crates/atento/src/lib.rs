@@ -1,1 +1,4 @@
 //! Transformers, whole.
+
+pub mod generate;
+pub mod layers;
