@@ -261,7 +261,7 @@ fn a_score_is_the_sum_of_its_tokens_over_the_length_penalty() {
 fn a_longer_prefix_counts_for_repeats_but_not_for_lengths() {
     // The toy's cache holds what precedes the last token of the prefix, as a language model's prefill leaves it.
     let mut toy = Toy::new(&[4], 0.0);
-    toy.step(&[9], &mut vec![0.0; VOCAB]);
+    toy.step(&[9], &mut [0.0; VOCAB]);
     let options = SearchOptions {
         beam: 3,
         no_repeat_ngram: 1,
