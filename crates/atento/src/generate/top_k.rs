@@ -7,11 +7,13 @@
 //! calculation for softmax"), and, only where its maximum beats the k-th best so far, its entries one by one. After
 //! the first blocks that is rare, so the cost is that of the exponentials.
 //!
-//! Numerics: f32 in [`LANES`] accumulators; exp by 2ⁿ·e^r with |r| ≤ ln 2 / 2 and seven Taylor terms, relative error
-//! below 2·10⁻⁷. Arguments below −87 count as exp(−87) ≈ 10⁻³⁸. Deterministic, whatever the number of threads.
+//! Numerics: f32, see [`atento_kernels::exp_sum`]. Deterministic, whatever the number of threads. PyTorch leaves the
+//! order of exactly equal entries open; here the lower id comes first.
 
+use atento_kernels::exp_sum::{exp_sum, max as maximum};
+
+/// Logits per block: 1 KiB, few enough that a block is seldom searched in vain.
 const BLOCK: usize = 256;
-const LANES: usize = 16;
 
 /// A token that may come next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +45,7 @@ pub fn top_k_log_softmax(logits: &[f32], k: usize, banned: &[u32]) -> Option<Vec
             max = block_max;
         }
         if max > f32::NEG_INFINITY {
-            sum += sum_of_exp(block, max);
+            sum += exp_sum(block, max);
         } else if block.iter().any(|logit| logit.is_nan()) {
             return None;
         }
@@ -93,71 +95,6 @@ impl Best {
         };
         self.entries.into_iter().map(candidate).collect()
     }
-}
-
-/// The largest value, −∞ for none; NaN is passed over.
-fn maximum(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] = if chunk[i] > lanes[i] {
-                chunk[i]
-            } else {
-                lanes[i]
-            };
-        }
-    }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |a, &b| a.max(b))
-}
-
-fn sum_of_exp(values: &[f32], max: f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for i in 0..LANES {
-            lanes[i] += exp_of_nonpositive(chunk[i] - max);
-        }
-    }
-    lanes.iter().sum::<f32>()
-        + rest
-            .iter()
-            .map(|&value| exp_of_nonpositive(value - max))
-            .sum::<f32>()
-}
-
-/// e^x for x ≤ 0, branch-free so that it vectorises; NaN stays NaN.
-#[inline(always)]
-fn exp_of_nonpositive(x: f32) -> f32 {
-    // Adding 1.5·2²³ rounds to an integer and leaves it in the low bits of the mantissa.
-    const ROUND: f32 = 12_582_912.0;
-    // ln 2 in two parts: the first has few enough bits that its product with n is exact.
-    const LN2_HIGH: f32 = 355.0 / 512.0;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = if x < -87.0 { -87.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    let mut series = 1.0 / 5040.0;
-    for coefficient in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
-        series = series * r + coefficient;
-    }
-    let exponent = shifted
-        .to_bits()
-        .wrapping_sub(ROUND.to_bits())
-        .wrapping_add(127);
-    series * f32::from_bits(exponent << 23)
 }
 
 #[cfg(test)]
@@ -240,20 +177,5 @@ mod tests {
             [0, 2]
         );
         assert!((candidates[0].logprob + 2f32.ln()).abs() < 1e-6);
-    }
-
-    #[test]
-    fn the_exponential_is_within_two_parts_in_ten_million() {
-        for i in 0..87_000 {
-            let x = -(i as f32) / 1000.0;
-            let exact = (x as f64).exp();
-            assert!(
-                (exp_of_nonpositive(x) as f64 / exact - 1.0).abs() < 2e-7,
-                "exp({x})"
-            );
-        }
-        assert_eq!(exp_of_nonpositive(0.0), 1.0);
-        assert!(exp_of_nonpositive(f32::NEG_INFINITY) < 1e-37);
-        assert!(exp_of_nonpositive(f32::NAN).is_nan());
     }
 }
