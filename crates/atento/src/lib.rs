@@ -1,2 +1,6 @@
-//! Transformers, whole.
+//! Transformers, whole: from raw text to a trained, adapted, served and explained model.
+
+pub mod data;
 pub mod eval;
+pub mod generate;
+pub mod layers;

@@ -1,0 +1,125 @@
+//! The options of a search, named and counted so that each says what it counts.
+
+use super::Error;
+
+/// Divides the log-probability of a hypothesis by a function of its length |Y|, so that long ones are not at a loss.
+/// |Y| counts the generated tokens, the end token included, the prefix not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LengthPenalty {
+    /// |Y|^α, Hugging Face's `length_penalty`: 0 compares sums, 1 means; a negative α favours short hypotheses.
+    HuggingFace(f64),
+    /// ((5 + |Y|) / 6)^α: Wu et al. 2016, "Google's Neural Machine Translation System", equation 14.
+    Gnmt(f64),
+}
+
+impl LengthPenalty {
+    /// What a sum of log-probabilities over `length` tokens is divided by.
+    pub fn divisor(self, length: usize) -> f32 {
+        // In f64 and rounded once, as Python computes it.
+        match self {
+            LengthPenalty::HuggingFace(alpha) => (length as f64).powf(alpha) as f32,
+            LengthPenalty::Gnmt(alpha) => ((5.0 + length as f64) / 6.0).powf(alpha) as f32,
+        }
+    }
+
+    pub(super) fn alpha(self) -> f64 {
+        match self {
+            LengthPenalty::HuggingFace(alpha) | LengthPenalty::Gnmt(alpha) => alpha,
+        }
+    }
+}
+
+/// When beam search stops once it holds `beam` finished hypotheses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyStopping {
+    /// As soon as the best live hypothesis, scored as if it ended at its present length, is no better than the worst
+    /// finished one. Hugging Face's `False`, its default.
+    False,
+    /// At once.
+    True,
+    /// When no live hypothesis can still win at the length that flatters it most (`max_new_tokens` for α > 0).
+    Never,
+}
+
+/// What to search and what to leave out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchOptions {
+    /// Live hypotheses per sentence; 1 is greedy search.
+    pub beam: usize,
+    /// Hypotheses to return per sentence, at most `beam`.
+    pub n_best: usize,
+    /// How finished hypotheses of different lengths compare.
+    pub length_penalty: LengthPenalty,
+    /// When a sentence's beam search ends; greedy search ends with its first end token.
+    pub early_stopping: EarlyStopping,
+    /// End tokens are banned before this many new tokens. Hugging Face's `min_length` is this plus the prefix.
+    pub min_new_tokens: usize,
+    /// No sequence of this many tokens occurs twice, the prefix included; 0 allows all.
+    pub no_repeat_ngram: usize,
+    /// Tokens that end a hypothesis. Empty: only the length does.
+    pub eos_ids: Vec<u32>,
+    /// Token sequences that must not be produced, such as `[[pad]]` for Marian. A sequence of one end token is
+    /// ignored, as in Hugging Face's `bad_words_ids`.
+    pub bad_words: Vec<Vec<u32>>,
+    /// Tokens that must not be produced, be they forced.
+    pub suppress_tokens: Vec<u32>,
+    /// The first new token, where the prefix is a single token.
+    pub forced_bos: Option<u32>,
+    /// The last token of a hypothesis that reaches `max_new_tokens`.
+    pub forced_eos: Option<u32>,
+}
+
+impl Default for SearchOptions {
+    /// Greedy search without an end token or a ban.
+    fn default() -> Self {
+        SearchOptions {
+            beam: 1,
+            n_best: 1,
+            length_penalty: LengthPenalty::HuggingFace(1.0),
+            early_stopping: EarlyStopping::False,
+            min_new_tokens: 0,
+            no_repeat_ngram: 0,
+            eos_ids: Vec::new(),
+            bad_words: Vec::new(),
+            suppress_tokens: Vec::new(),
+            forced_bos: None,
+            forced_eos: None,
+        }
+    }
+}
+
+impl SearchOptions {
+    pub(super) fn check(&self, vocab_size: usize) -> Result<(), Error> {
+        let (beam, n_best, alpha) = (self.beam, self.n_best, self.length_penalty.alpha());
+        if beam == 0 {
+            return Err(Error::NoBeam);
+        }
+        if n_best == 0 || n_best > beam {
+            return Err(Error::NBest { n_best, beam });
+        }
+        if !alpha.is_finite() {
+            return Err(Error::LengthPenalty { alpha });
+        }
+        if self.bad_words.iter().any(Vec::is_empty) {
+            return Err(Error::EmptyBadWord);
+        }
+        let known = |option, tokens: &[u32]| match tokens
+            .iter()
+            .find(|&&token| token as usize >= vocab_size)
+        {
+            Some(&token) => Err(Error::UnknownToken {
+                option,
+                token,
+                vocab_size,
+            }),
+            None => Ok(()),
+        };
+        known("eos_ids", &self.eos_ids)?;
+        known("suppress_tokens", &self.suppress_tokens)?;
+        known("forced_bos", self.forced_bos.as_slice())?;
+        known("forced_eos", self.forced_eos.as_slice())?;
+        self.bad_words
+            .iter()
+            .try_for_each(|word| known("bad_words", word))
+    }
+}

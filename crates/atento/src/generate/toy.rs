@@ -1,0 +1,93 @@
+//! A decoder whose logits are a hash of (sentence, last two tokens, step, token): the toy of
+//! `scripts/golden_search.py`, bit for bit.
+
+use super::StepDecoder;
+
+pub(super) const VOCAB: usize = 24;
+
+/// f32 in [0, 1) from 32-bit words: multiply-xorshift rounds, then Murmur3's finaliser.
+fn uniform(words: [u32; 4]) -> f32 {
+    let mut h = 0x1234_5678u32;
+    for word in words {
+        h = (h ^ word).wrapping_mul(0x9E37_79B1);
+        h ^= h >> 15;
+    }
+    h = h.wrapping_mul(0x85EB_CA6B);
+    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
+    h ^= h >> 16;
+    (h >> 8) as f32 / (1 << 24) as f32
+}
+
+pub(super) fn toy_logits(sentence: u32, prefix: &[u32], eos_bias: f32) -> Vec<f32> {
+    let last = prefix[prefix.len() - 1];
+    let before = if prefix.len() > 1 {
+        prefix[prefix.len() - 2]
+    } else {
+        9999
+    };
+    let logit = |token: u32| {
+        let markov = uniform([sentence, before, last, token]);
+        let drift = uniform([sentence, 777, prefix.len() as u32, token]);
+        let logit = 8.0 * (markov * markov) + drift;
+        if token == 1 || token == 2 {
+            logit + eos_bias
+        } else {
+            logit
+        }
+    };
+    (0..VOCAB as u32).map(logit).collect()
+}
+
+/// Keeps each row's sentence and tokens, as a real decoder keeps keys and values.
+pub(super) struct Toy {
+    rows: Vec<(u32, Vec<u32>)>,
+    eos_bias: f32,
+    /// Rows of each step so far.
+    pub(super) rows_per_step: Vec<usize>,
+}
+
+impl Toy {
+    pub(super) fn new(sentences: &[u32], eos_bias: f32) -> Self {
+        let rows = sentences
+            .iter()
+            .map(|&sentence| (sentence, Vec::new()))
+            .collect();
+        Toy {
+            rows,
+            eos_bias,
+            rows_per_step: Vec::new(),
+        }
+    }
+}
+
+impl StepDecoder for Toy {
+    fn vocab_size(&self) -> usize {
+        VOCAB
+    }
+
+    fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
+        assert_eq!(tokens.len(), self.rows.len(), "one token per row");
+        assert_eq!(
+            logits.len(),
+            self.rows.len() * VOCAB,
+            "one row of logits per row"
+        );
+        self.rows_per_step.push(tokens.len());
+        for ((row, &token), out) in self
+            .rows
+            .iter_mut()
+            .zip(tokens)
+            .zip(logits.chunks_mut(VOCAB))
+        {
+            row.1.push(token);
+            out.copy_from_slice(&toy_logits(row.0, &row.1, self.eos_bias));
+        }
+    }
+
+    fn reorder(&mut self, parents: &[usize]) {
+        self.rows = parents
+            .iter()
+            .map(|&parent| self.rows[parent].clone())
+            .collect();
+    }
+}
