@@ -4,3 +4,7 @@ pub mod data;
 pub mod eval;
 pub mod generate;
 pub mod layers;
+pub mod models;
+pub mod text;
+pub mod train;
+pub mod translate;

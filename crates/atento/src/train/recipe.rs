@@ -1,0 +1,170 @@
+//! A training run described in TOML.
+//!
+//! A recipe names its data and whatever should differ from the defaults; every key, with its meaning and
+//! default, is in [`Recipe::documented_default`]. What is written is laid over the sizes of `model.preset`,
+//! those over the defaults. Unknown keys, wrong types and values out of range are refused with file, line,
+//! key, the value found, the values accepted and the nearest valid spelling.
+//!
+//! [`Recipe::to_toml`] writes the whole of it, resolved, so that a run can be repeated from its directory:
+//! loading that text gives an equal recipe.
+
+mod check;
+mod document;
+mod error;
+mod files;
+mod preset;
+pub(crate) mod section;
+mod settings;
+mod tree;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use error::{Error, Place};
+pub use files::DataFiles;
+pub use settings::*;
+
+use section::{Field, Kind, Setting};
+use tree::Tree;
+
+/// A recipe and what was noticed while reading it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The recipe, resolved.
+    pub recipe: Recipe,
+    /// Settings that were written and have no effect, one sentence each; worth a warning.
+    pub notes: Vec<String>,
+}
+
+impl Recipe {
+    /// Reads the recipe at `path`, with `overrides` of the form `dotted.key=value` in place of what it says.
+    ///
+    /// Paths in it are looked for from the recipe's directory, then from the working directory, and become
+    /// absolute. Without `out` the run directory is `runs/` and the recipe's name.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not TOML, has an unknown key, a wrong value, settings that contradict each
+    /// other, or names files that are not there.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
+        let bytes = std::fs::read(path).map_err(|source| Error::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
+            place: Place::Line(
+                path.to_path_buf(),
+                tree::line_of(&bytes, error.valid_up_to()),
+            ),
+        })?;
+        let (mut loaded, tree) = resolve(text, path, overrides)?;
+        files::find(&mut loaded.recipe, path, &|key| tree::place(&tree, key))?;
+        if loaded.recipe.out.is_none() {
+            let name = path.file_stem().unwrap_or("run".as_ref());
+            loaded.recipe.out = Some(Path::new("runs").join(name));
+        }
+        Ok(loaded)
+    }
+
+    /// Reads a recipe from its text; paths in it stay as they are and need not exist. `name` stands for the
+    /// file in messages.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`], except for files.
+    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Loaded, Error> {
+        resolve(text, Path::new(name), overrides).map(|(loaded, _)| loaded)
+    }
+
+    /// The whole recipe as TOML; loading it gives an equal recipe.
+    ///
+    /// # Errors
+    /// A path is not UTF-8, or the seed is 2⁶³ or more: TOML cannot hold them.
+    pub fn to_toml(&self) -> Result<String, Error> {
+        toml::to_string(self).map_err(unwritable)
+    }
+
+    /// Checks a recipe built or changed by a program as one that is read is checked.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`], except for files.
+    pub fn validate(&self) -> Result<(), Error> {
+        Self::parse(&self.to_toml()?, "recipe", &[]).map(|_| ())
+    }
+
+    fn to_table(&self) -> Result<toml::Table, Error> {
+        toml::Table::try_from(self).map_err(unwritable)
+    }
+}
+
+fn unwritable(error: toml::ser::Error) -> Error {
+    Error::Syntax {
+        place: Place::Default,
+        message: error.to_string(),
+    }
+}
+
+/// The keys of a recipe.
+fn schema() -> Vec<Field> {
+    match Recipe::kind() {
+        Kind::Table(fields) => fields,
+        _ => Vec::new(),
+    }
+}
+
+fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tree), Error> {
+    let mut tree = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), path)?;
+    for text in overrides {
+        tree::set(&mut tree, text)?;
+    }
+    validate::validate(&tree, &schema())?;
+    let defaults = defaults_for(&tree)?;
+    let mut table = defaults.clone();
+    tree::lay_over(&mut table, &tree);
+    let place = |key: &str| tree::place(&tree, key);
+    let unfit = |error: toml::de::Error| Error::Syntax {
+        place: place("task"),
+        message: error.message().to_string(),
+    };
+    let recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
+    check::conflicts(&recipe, &place)?;
+    let written =
+        |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
+    let notes = check::without_effect(&recipe, &written);
+    Ok((Loaded { recipe, notes }, tree))
+}
+
+/// The defaults that hold under the tree's architecture, preset and limits.
+fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
+    let mut recipe = Recipe::default();
+    let word = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
+        Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
+        _ => None,
+    };
+    let arch = if word("model.arch").as_deref() == Some(Arch::Rnn.word()) {
+        Arch::Rnn
+    } else {
+        Arch::Transformer
+    };
+    let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];
+    let named = word("model.preset")
+        .and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
+    recipe.model = ModelSettings::preset(arch, named.unwrap_or(recipe.model.preset));
+    if ["train.max_epochs", "train.max_minutes"]
+        .iter()
+        .any(|key| tree::find(tree, key).is_some())
+    {
+        recipe.train.max_steps = None;
+    }
+    recipe.to_table()
+}
+
+fn value<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    match key.split_once('.') {
+        None => table.get(key),
+        Some((first, rest)) => value(table.get(first)?.as_table()?, rest),
+    }
+}

@@ -1,0 +1,306 @@
+//! Settings that are right one by one and wrong together, and settings that have no effect.
+
+use super::error::{Error, Place};
+use super::settings::*;
+
+/// Refuses settings that cannot go together. `place` finds where a dotted key was written.
+pub fn conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    data_conflicts(&recipe.data, place)?;
+    model_conflicts(recipe, place)?;
+    train_conflicts(recipe, place)
+}
+
+fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
+    Err(Error::Conflict {
+        place,
+        message: message.into(),
+    })
+}
+
+fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    if data.corpus.is_none() && data.train.is_none() {
+        let forms = "`data.train` is missing: give it `source` and `target` files, or `tsv`, or `jsonl`; or set `data.corpus` to \"demo\"";
+        return conflict(place("data"), forms);
+    }
+    for (name, files) in [
+        ("train", &data.train),
+        ("valid", &data.valid),
+        ("test", &data.test),
+    ] {
+        let Some(files) = files else { continue };
+        let key = format!("data.{name}");
+        if data.corpus.is_some() {
+            return conflict(
+                place(&key),
+                format!(
+                    "`{key}` and `data.corpus` exclude each other: the corpus has its own parts; remove one"
+                ),
+            );
+        }
+        file_conflicts(&key, files, place)?;
+    }
+    Ok(())
+}
+
+fn file_conflicts(
+    key: &str,
+    files: &FileSettings,
+    place: &dyn Fn(&str) -> Place,
+) -> Result<(), Error> {
+    let given: Vec<_> = [
+        ("source", &files.source),
+        ("target", &files.target),
+        ("tsv", &files.tsv),
+        ("jsonl", &files.jsonl),
+    ]
+    .into_iter()
+    .filter_map(|(name, path)| path.as_ref().map(|_| name))
+    .collect();
+    if !matches!(given[..], ["source", "target"] | ["tsv"] | ["jsonl"]) {
+        let found = if given.is_empty() {
+            "none of them".to_string()
+        } else {
+            format!("`{}`", given.join("` and `"))
+        };
+        return conflict(
+            place(key),
+            format!(
+                "`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}"
+            ),
+        );
+    }
+    if files.jsonl.is_none() && (files.source_key.is_some() || files.target_key.is_some()) {
+        return conflict(
+            place(key),
+            format!("`{key}.source_key` and `{key}.target_key` go with `{key}.jsonl` only"),
+        );
+    }
+    Ok(())
+}
+
+fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let model = &recipe.model;
+    if model.arch == Arch::Rnn {
+        return Ok(());
+    }
+    if !model.d_model.is_multiple_of(model.heads) {
+        let divisors: Vec<_> = (1..=model.d_model.min(64))
+            .filter(|heads| model.d_model.is_multiple_of(*heads))
+            .map(|heads| heads.to_string())
+            .collect();
+        let message = format!(
+            "`model.heads` is {}, which does not divide `model.d_model` {}; heads that do: {}",
+            model.heads,
+            model.d_model,
+            divisors.join(", ")
+        );
+        return conflict(place("model.heads"), message);
+    }
+    for (key, length) in [
+        ("data.max_length", recipe.data.max_length),
+        ("search.max_length", recipe.search.max_length),
+    ] {
+        if length > model.max_positions {
+            let message = format!(
+                "`{key}` is {length}, but the model has {} positions (`model.max_positions`); lower one or raise the other",
+                model.max_positions
+            );
+            return conflict(place(key), message);
+        }
+    }
+    Ok(())
+}
+
+fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let Recipe {
+        train,
+        data,
+        search,
+        schedule,
+        ..
+    } = recipe;
+    if train.max_steps.is_none() && train.max_epochs.is_none() && train.max_minutes.is_none() {
+        return conflict(
+            place("train"),
+            "training has no end: set `train.max_steps`, `train.max_epochs` or `train.max_minutes`",
+        );
+    }
+    if train.batch_tokens < 2 * data.max_length {
+        let message = format!(
+            "`train.batch_tokens` is {}, and a pair of two sentences of `data.max_length` {} tokens does not fit; at least {} is needed",
+            train.batch_tokens,
+            data.max_length,
+            2 * data.max_length
+        );
+        return conflict(place("train.batch_tokens"), message);
+    }
+    if train.average_last > train.keep_last {
+        let message = format!(
+            "`train.average_last` is {}, but only `train.keep_last` {} checkpoints are kept",
+            train.average_last, train.keep_last
+        );
+        return conflict(place("train.average_last"), message);
+    }
+    if train.average_last > 0 && train.ema > 0.0 {
+        return conflict(
+            place("train.average_last"),
+            "`train.average_last` and `train.ema` both say which weights to export; set one of them to 0",
+        );
+    }
+    if search.min_length > search.max_length {
+        let message = format!(
+            "`search.min_length` {} is more than `search.max_length` {}",
+            search.min_length, search.max_length
+        );
+        return conflict(place("search.min_length"), message);
+    }
+    let watched = data.corpus.is_some() || data.valid.is_some();
+    let stopping = train.early_stopping.patience > 0;
+    if (stopping || schedule.kind == ScheduleKind::Plateau) && (!watched || train.eval_every == 0) {
+        let key = if stopping {
+            "train.early_stopping"
+        } else {
+            "schedule.kind"
+        };
+        return conflict(
+            place(key),
+            format!(
+                "`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"
+            ),
+        );
+    }
+    if train.early_stopping.metric == Metric::Bleu && train.eval_beam == 0 {
+        return conflict(
+            place("train.early_stopping.metric"),
+            "`train.early_stopping.metric` is \"bleu\", but `train.eval_beam` 0 leaves out BLEU",
+        );
+    }
+    Ok(())
+}
+
+/// A sentence for each setting that was `written` and does nothing in this recipe.
+pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let rules = model_rules(recipe)
+        .into_iter()
+        .chain(training_rules(recipe));
+    let mut notes: Vec<_> = rules
+        .filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty())
+        .flat_map(|(reason, keys, _)| {
+            keys.iter()
+                .filter(|key| written(key))
+                .map(move |key| format!("`{key}` has no effect {reason}"))
+        })
+        .collect();
+    if let Some(max_steps) = recipe
+        .train
+        .max_steps
+        .filter(|&steps| steps < recipe.schedule.warmup_steps)
+    {
+        notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
+    }
+    notes
+}
+
+type Rule = (&'static str, &'static [&'static str], bool);
+
+fn model_rules(recipe: &Recipe) -> [Rule; 4] {
+    let transformer = recipe.model.arch == Arch::Transformer;
+    let has_files = recipe.tokenizer.file.is_none();
+    [
+        (
+            "on a recurrent model",
+            &[
+                "model.d_model",
+                "model.encoder_layers",
+                "model.decoder_layers",
+                "model.heads",
+                "model.d_ff",
+                "model.activation",
+                "model.norm",
+                "model.attention_dropout",
+                "model.activation_dropout",
+                "model.max_positions",
+                "train.checkpoint_activations",
+            ],
+            transformer,
+        ),
+        (
+            "on a transformer",
+            &["model.hidden", "model.embedding", "model.layers"],
+            !transformer,
+        ),
+        (
+            "when `tokenizer.file` is given",
+            &[
+                "tokenizer.kind",
+                "tokenizer.vocab_size",
+                "tokenizer.min_frequency",
+                "tokenizer.lowercase",
+            ],
+            has_files,
+        ),
+        (
+            "when `tokenizer.kind` is \"char\"",
+            &["tokenizer.min_frequency"],
+            !has_files || recipe.tokenizer.kind != TokenizerKind::Char,
+        ),
+    ]
+}
+
+fn training_rules(recipe: &Recipe) -> [Rule; 9] {
+    use ScheduleKind::*;
+    let schedule = recipe.schedule.kind;
+    let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
+    let watched = recipe.data.corpus.is_some() || recipe.data.valid.is_some();
+    [
+        (
+            "with `optimizer.kind` \"sgd\"",
+            &["optimizer.betas", "optimizer.eps"],
+            adam,
+        ),
+        (
+            "except with `optimizer.kind` \"sgd\"",
+            &["optimizer.momentum"],
+            !adam,
+        ),
+        (
+            "with `schedule.kind` \"noam\"; use `schedule.scale`",
+            &["optimizer.lr"],
+            schedule != Noam,
+        ),
+        (
+            "except with `schedule.kind` \"noam\"",
+            &["schedule.scale"],
+            schedule == Noam,
+        ),
+        (
+            "except with `schedule.kind` \"plateau\"",
+            &["schedule.factor", "schedule.patience"],
+            schedule == Plateau,
+        ),
+        (
+            "with this `schedule.kind`",
+            &["schedule.min_lr"],
+            matches!(schedule, Linear | Cosine | Wsd | Plateau),
+        ),
+        (
+            "with this `schedule.kind`",
+            &["schedule.decay_steps"],
+            matches!(schedule, Linear | Cosine | Wsd),
+        ),
+        (
+            "without `data.valid`",
+            &[
+                "train.eval_every",
+                "train.eval_beam",
+                "train.eval_max_sentences",
+            ],
+            watched,
+        ),
+        (
+            "when `train.eval_beam` is 0",
+            &["train.eval_max_sentences"],
+            !watched || recipe.train.eval_beam > 0,
+        ),
+    ]
+}

@@ -1,0 +1,117 @@
+//! What can be wrong with a recipe, said so that it can be put right.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a setting was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A line of a file, counted from 1.
+    Line(PathBuf, usize),
+    /// An override, as given.
+    Override(String),
+    /// Nowhere: a default, or a recipe built by a program.
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Place::Override(text) => write!(f, "--set {text}"),
+            Place::Default => f.write_str("recipe"),
+        }
+    }
+}
+
+/// A recipe that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the recipe {}: {source}", path.display())]
+    Read {
+        /// The recipe.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not text.
+    #[error("{place}: the recipe is not UTF-8 text; is this the right file?")]
+    NotText {
+        /// The first line that is not text.
+        place: Place,
+    },
+    /// The text is not TOML.
+    #[error("{place}: not valid TOML: {message}")]
+    Syntax {
+        /// Where it stops being TOML.
+        place: Place,
+        /// What the parser expected.
+        message: String,
+    },
+    /// `--set` without a key or a value.
+    #[error(
+        "--set {text}: expected key=value with a dotted key, for example --set model.dropout=0.3"
+    )]
+    Override {
+        /// The override, as given.
+        text: String,
+    },
+    /// A key that does not exist.
+    #[error("{place}: unknown key `{key}`{}; valid keys {table}: {}", suggestion(nearest), valid.join(", "))]
+    UnknownKey {
+        /// Where the key stands.
+        place: Place,
+        /// The key with its table, dotted.
+        key: String,
+        /// The valid key most like it, dotted.
+        nearest: Option<String>,
+        /// The table, e.g. `in [model]`.
+        table: String,
+        /// All keys of the table.
+        valid: Vec<&'static str>,
+    },
+    /// A value of the wrong type, not among the accepted words, or out of range.
+    #[error(
+        "{place}: `{key}` is {found}, expected {expected}{}",
+        suggestion(nearest)
+    )]
+    Value {
+        /// Where the value stands.
+        place: Place,
+        /// The key with its table, dotted.
+        key: String,
+        /// The value found and its type.
+        found: String,
+        /// The values accepted.
+        expected: String,
+        /// The accepted word most like it.
+        nearest: Option<String>,
+    },
+    /// Settings that cannot go together.
+    #[error("{place}: {message}")]
+    Conflict {
+        /// Where the first of them stands.
+        place: Place,
+        /// Which they are and what to do.
+        message: String,
+    },
+    /// A file of the recipe that is not there.
+    #[error("{place}: `{key}` names {value}, and there is no such file; looked for {}", tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "))]
+    MissingFile {
+        /// Where the path stands.
+        place: Place,
+        /// The key with its table, dotted.
+        key: String,
+        /// The path as written.
+        value: String,
+        /// The paths that were looked for.
+        tried: Vec<PathBuf>,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+}

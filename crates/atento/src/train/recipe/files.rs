@@ -1,0 +1,96 @@
+//! The files of a recipe: which form they have, and where they are.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Error, Place};
+use super::settings::{FileSettings, Recipe};
+
+/// Where pairs of sentences lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataFiles<'a> {
+    /// Two files with as many lines each.
+    Pair {
+        /// Source sentences.
+        source: &'a Path,
+        /// Target sentences.
+        target: &'a Path,
+    },
+    /// One file of source, tab, target.
+    Tsv(&'a Path),
+    /// One file of JSON objects.
+    Jsonl {
+        /// The file.
+        path: &'a Path,
+        /// The key of the source sentence.
+        source_key: &'a str,
+        /// The key of the target sentence.
+        target_key: &'a str,
+    },
+}
+
+impl FileSettings {
+    /// Which of the three forms these are; none if they are of no single form, which loading refuses.
+    pub fn form(&self) -> Option<DataFiles<'_>> {
+        match (&self.source, &self.target, &self.tsv, &self.jsonl) {
+            (Some(source), Some(target), None, None) => Some(DataFiles::Pair { source, target }),
+            (None, None, Some(tsv), None) => Some(DataFiles::Tsv(tsv)),
+            (None, None, None, Some(path)) => Some(DataFiles::Jsonl {
+                path,
+                source_key: self.source_key.as_deref().unwrap_or("source"),
+                target_key: self.target_key.as_deref().unwrap_or("target"),
+            }),
+            _ => None,
+        }
+    }
+
+    fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
+        [
+            ("source", &mut self.source),
+            ("target", &mut self.target),
+            ("tsv", &mut self.tsv),
+            ("jsonl", &mut self.jsonl),
+        ]
+    }
+}
+
+/// Makes every path of the recipe absolute: from the recipe's directory if there is such a file, else from
+/// the working directory.
+pub fn find(
+    recipe: &mut Recipe,
+    recipe_path: &Path,
+    place: &dyn Fn(&str) -> Place,
+) -> Result<(), Error> {
+    let directory = recipe_path.parent().unwrap_or(Path::new(""));
+    let locate = |key: &str, path: &mut Option<PathBuf>| {
+        let Some(written) = path else { return Ok(()) };
+        let mut tried: Vec<PathBuf> = Vec::new();
+        for candidate in [directory.join(&*written), written.clone()] {
+            let candidate = std::path::absolute(&candidate).unwrap_or(candidate);
+            if candidate.is_file() {
+                *path = Some(candidate);
+                return Ok(());
+            }
+            if !tried.contains(&candidate) {
+                tried.push(candidate);
+            }
+        }
+        Err(Error::MissingFile {
+            place: place(key),
+            key: key.to_string(),
+            value: written.display().to_string(),
+            tried,
+        })
+    };
+    locate("tokenizer.file", &mut recipe.tokenizer.file)?;
+    let data = &mut recipe.data;
+    for (part, files) in [
+        ("train", &mut data.train),
+        ("valid", &mut data.valid),
+        ("test", &mut data.test),
+    ] {
+        for (name, path) in files.iter_mut().flat_map(FileSettings::paths) {
+            locate(&format!("data.{part}.{name}"), path)?;
+        }
+    }
+    Ok(())
+}

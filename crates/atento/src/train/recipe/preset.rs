@@ -1,0 +1,64 @@
+//! The sizes behind `model.preset`.
+//!
+//! `base` and `big` of the Transformer are those of Vaswani et al. 2017, table 3. `base` of the RNN is
+//! RNNsearch (Bahdanau et al. 2015, §A.2: 1000 hidden units, 620-dimensional embeddings). The smaller ones
+//! are ours, for tens of thousands of sentences on a few cores.
+
+use super::settings::{Arch, ModelSettings, Preset};
+
+impl ModelSettings {
+    /// The settings of a named set of sizes.
+    pub fn preset(arch: Arch, preset: Preset) -> Self {
+        let (d_model, blocks, heads, d_ff, transformer_dropout) = match preset {
+            Preset::Tiny => (128, 2, 4, 512, 0.1),
+            Preset::Small => (256, 3, 4, 1024, 0.1),
+            Preset::Base => (512, 6, 8, 2048, 0.1),
+            Preset::Big => (1024, 6, 16, 4096, 0.3),
+        };
+        let (hidden, embedding, layers, rnn_dropout) = match preset {
+            Preset::Tiny => (128, 128, 1, 0.1),
+            Preset::Small => (256, 256, 1, 0.2),
+            Preset::Base => (1000, 620, 1, 0.2),
+            Preset::Big => (1024, 1024, 4, 0.2),
+        };
+        Self {
+            arch,
+            preset,
+            d_model,
+            encoder_layers: blocks,
+            decoder_layers: blocks,
+            heads,
+            d_ff,
+            hidden,
+            embedding,
+            layers,
+            dropout: if arch == Arch::Rnn {
+                rnn_dropout
+            } else {
+                transformer_dropout
+            },
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_model_is_the_small_transformer() {
+        assert_eq!(
+            ModelSettings::default(),
+            ModelSettings::preset(Arch::Transformer, Preset::Small)
+        );
+    }
+
+    #[test]
+    fn heads_divide_the_width_in_every_preset() {
+        for preset in [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big] {
+            let model = ModelSettings::preset(Arch::Transformer, preset);
+            assert_eq!(model.d_model % model.heads, 0);
+        }
+    }
+}

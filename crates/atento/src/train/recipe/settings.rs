@@ -1,0 +1,411 @@
+//! The keys of a recipe, table by table, with their texts, defaults and ranges.
+
+use std::path::PathBuf;
+
+use super::section::{Range, choice, section};
+
+fn at_least(min: f64) -> Range {
+    Range::from(min)
+}
+
+fn fraction() -> Range {
+    Range::from(0.0).below(1.0)
+}
+
+choice! {
+    /// What the run trains.
+    Task {
+        /// An encoder–decoder that translates sentences.
+        Translation = "translation",
+    }
+}
+
+choice! {
+    /// Text that comes with the program.
+    Corpus {
+        /// English–German sentences made by a grammar.
+        Demo = "demo",
+    }
+}
+
+choice! {
+    /// What happens to a sentence longer than `data.max_length`.
+    OnTruncate {
+        /// The run stops and names the sentence.
+        Error = "error",
+        /// The pair is cut to the length and counted in the report.
+        Warn = "warn",
+        /// The pair is cut into several.
+        Split = "split",
+    }
+}
+
+choice! {
+    /// How text becomes tokens.
+    TokenizerKind {
+        /// Byte-pair encoding over characters.
+        Bpe = "bpe",
+        /// Byte-pair encoding over bytes, as GPT-2's.
+        ByteBpe = "byte_bpe",
+        /// WordPiece, as BERT's.
+        WordPiece = "wordpiece",
+        /// A unigram language model over pieces.
+        Unigram = "unigram",
+        /// One token for each character.
+        Char = "char",
+    }
+}
+
+choice! {
+    /// The family of the model.
+    Arch {
+        /// The encoder–decoder of "Attention Is All You Need".
+        Transformer = "transformer",
+        /// The GRU encoder–decoder with additive attention that it replaced.
+        Rnn = "rnn",
+    }
+}
+
+choice! {
+    /// A named set of sizes.
+    Preset {
+        /// The smallest: learns the demo corpus in minutes on two cores.
+        Tiny = "tiny",
+        /// For tens of thousands of sentences.
+        Small = "small",
+        /// The paper's base model.
+        Base = "base",
+        /// The paper's big model.
+        Big = "big",
+    }
+}
+
+choice! {
+    /// The function between the two linear maps of a feed-forward block.
+    Activation {
+        /// max(0, x), the paper's.
+        Relu = "relu",
+        /// x Φ(x), exact.
+        Gelu = "gelu",
+        /// x Φ(x), approximated with tanh.
+        GeluNew = "gelu_new",
+        /// x σ(x).
+        Silu = "silu",
+    }
+}
+
+choice! {
+    /// Where the layer norm of a block stands.
+    Norm {
+        /// After the residual sum, as in the paper.
+        Post = "post",
+        /// Before the block, with one more at the end of the stack.
+        Pre = "pre",
+    }
+}
+
+choice! {
+    /// Which of the three embedding tables are one.
+    TieEmbeddings {
+        /// Source, target and output share one table.
+        All = "all",
+        /// Target and output share one; the source has its own.
+        Decoder = "decoder",
+        /// Three tables.
+        None = "none",
+    }
+}
+
+choice! {
+    /// What happens when the loss or a gradient is not finite.
+    OnNonFinite {
+        /// The run stops and names step, tensor, layer and sentences.
+        Stop = "stop",
+        /// The step is skipped and counted.
+        Skip = "skip",
+    }
+}
+
+choice! {
+    /// The measure on the validation data by which runs are compared.
+    Metric {
+        /// Cross-entropy per target token; smaller is better.
+        Loss = "loss",
+        /// sacreBLEU; greater is better.
+        Bleu = "bleu",
+    }
+}
+
+choice! {
+    /// The rule that turns gradients into updates.
+    OptimizerKind {
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
+        /// Adam; weight decay is added to the gradient.
+        Adam = "adam",
+        /// Gradient descent with momentum.
+        Sgd = "sgd",
+    }
+}
+
+choice! {
+    /// How the learning rate moves; the formulas stand in `train::schedule`.
+    ScheduleKind {
+        /// Linear warm-up, then 1/√step, scaled by 1/√d_model: the paper's.
+        Noam = "noam",
+        /// Linear warm-up to `optimizer.lr`, then falling as 1/√step.
+        InverseSqrt = "inverse_sqrt",
+        /// Linear warm-up, then a straight line down.
+        Linear = "linear",
+        /// Linear warm-up, then half a cosine down.
+        Cosine = "cosine",
+        /// Linear warm-up, then level.
+        Constant = "constant",
+        /// Linear warm-up, then level, multiplied by `factor` when validation stops improving.
+        Plateau = "plateau",
+        /// Linear warm-up, level, and a final decay.
+        Wsd = "wsd",
+    }
+}
+
+section! {
+    /// `[data.train]`, `[data.valid]`, `[data.test]`: where pairs of sentences lie. One of three forms:
+    /// `source` with `target`; `tsv`; `jsonl`. Files ending in `.gz` are read as they are.
+    FileSettings {
+        /// Source sentences, one on each line.
+        source: Option<PathBuf> = None;
+        /// Target sentences, one on each line; as many lines as `source`.
+        target: Option<PathBuf> = None;
+        /// Lines of source, a tab, target.
+        tsv: Option<PathBuf> = None;
+        /// Lines that are JSON objects.
+        jsonl: Option<PathBuf> = None;
+        /// The key of the source sentence in a JSON object; "source" if left out.
+        source_key: Option<String> = None;
+        /// The key of the target sentence in a JSON object; "target" if left out.
+        target_key: Option<String> = None;
+    }
+}
+
+section! {
+    /// `[data]`: the sentences.
+    DataSettings {
+        /// Text that comes with the program, instead of files.
+        corpus: Option<Corpus> = None;
+        /// The pairs to train on.
+        train: Option<FileSettings> = None;
+        /// The pairs on which loss and BLEU are watched during training.
+        valid: Option<FileSettings> = None;
+        /// The pairs on which the finished model is scored, once.
+        test: Option<FileSettings> = None;
+        /// The longest sentence in tokens, its end token counted, on either side.
+        max_length: usize = 128, in at_least(2.0);
+        /// What happens to a longer one.
+        on_truncate: OnTruncate = OnTruncate::Warn;
+        /// Keep only the first of equal pairs.
+        drop_duplicates: bool = true;
+        /// Leave out pairs whose two sides are the same text.
+        drop_identical: bool = false;
+        /// Leave out pairs where one side has more than this many times the tokens of the other; 0 keeps all.
+        max_ratio: f64 = 0.0, in at_least(0.0);
+        /// Pairs held in memory at once, shuffled and sorted into batches of like length.
+        window: usize = 65536, in at_least(1.0);
+    }
+}
+
+section! {
+    /// `[tokenizer]`: how text becomes tokens, one vocabulary for both languages.
+    TokenizerSettings {
+        /// A `tokenizer.json` to use as it is; without one, a tokenizer is learned from the training text.
+        file: Option<PathBuf> = None;
+        /// The method to learn.
+        kind: TokenizerKind = TokenizerKind::Bpe;
+        /// Entries of the vocabulary, special tokens counted.
+        vocab_size: usize = 8000, in at_least(16.0).up_to(4_000_000.0);
+        /// A piece must occur this often to be learned.
+        min_frequency: u64 = 2, in at_least(1.0);
+        /// Turn all text to lower case first.
+        lowercase: bool = false;
+    }
+}
+
+section! {
+    /// `[model]`: what is trained. The sizes that are left out are those of the preset.
+    ModelSettings {
+        /// The family.
+        arch: Arch = Arch::Transformer;
+        /// The named sizes to start from.
+        preset: Preset = Preset::Small;
+        /// Transformer: the width of embeddings and residual stream.
+        d_model: usize = 256, in at_least(1.0).up_to(65536.0);
+        /// Transformer: blocks in the encoder.
+        encoder_layers: usize = 3, in at_least(1.0).up_to(1024.0);
+        /// Transformer: blocks in the decoder.
+        decoder_layers: usize = 3, in at_least(1.0).up_to(1024.0);
+        /// Transformer: attention heads; they divide `d_model`.
+        heads: usize = 4, in at_least(1.0).up_to(1024.0);
+        /// Transformer: the inner width of feed-forward blocks.
+        d_ff: usize = 1024, in at_least(1.0).up_to(1_048_576.0);
+        /// Transformer: the function inside feed-forward blocks.
+        activation: Activation = Activation::Relu;
+        /// Transformer: where the layer norms stand.
+        norm: Norm = Norm::Post;
+        /// The share of values set to zero at the output of each block and of the embeddings.
+        dropout: f64 = 0.1, in fraction();
+        /// Transformer: the share of attention weights set to zero.
+        attention_dropout: f64 = 0.0, in fraction();
+        /// Transformer: the share of values set to zero inside feed-forward blocks.
+        activation_dropout: f64 = 0.0, in fraction();
+        /// Which embedding tables are one.
+        tie_embeddings: TieEmbeddings = TieEmbeddings::All;
+        /// Transformer: positions in the table, the longest sentence in tokens.
+        max_positions: usize = 512, in at_least(2.0).up_to(1_048_576.0);
+        /// RNN: the width of each recurrent state.
+        hidden: usize = 256, in at_least(1.0).up_to(65536.0);
+        /// RNN: the width of embeddings.
+        embedding: usize = 256, in at_least(1.0).up_to(65536.0);
+        /// RNN: recurrent layers in the encoder and in the decoder.
+        layers: usize = 1, in at_least(1.0).up_to(64.0);
+    }
+}
+
+section! {
+    /// `[train.early_stopping]`: when to stop before the limit.
+    EarlyStoppingSettings {
+        /// What is watched; also what makes a checkpoint the best.
+        metric: Metric = Metric::Loss;
+        /// Stop after this many evaluations without a new best; 0 never stops early.
+        patience: usize = 0, in at_least(0.0);
+    }
+}
+
+section! {
+    /// `[train]`: how long, in which batches, and what is written when.
+    /// The run ends at the first limit reached; schedules follow the share of the nearest limit that is used.
+    TrainSettings {
+        /// The limit in updates. 10,000 if no limit is given; none if one of the other two is.
+        max_steps: Option<usize> = Some(10_000), in at_least(1.0);
+        /// The limit in passes over the training data.
+        max_epochs: Option<usize> = None, in at_least(1.0);
+        /// The limit in minutes of training, pauses between resumed parts not counted.
+        max_minutes: Option<f64> = None, in Range::above(0.0);
+        /// Tokens of source and target together in one batch.
+        batch_tokens: usize = 4096, in at_least(1.0);
+        /// The most pairs in one batch; 0 sets no limit.
+        max_sentences: usize = 0, in at_least(0.0);
+        /// Batches whose gradients are summed for one update.
+        accumulate: usize = 1, in at_least(1.0);
+        /// The share of the target's probability spread over the whole vocabulary.
+        label_smoothing: f64 = 0.1, in fraction();
+        /// The largest norm of the whole gradient; a longer one is scaled down. 0 never scales.
+        clip_norm: f64 = 1.0, in at_least(0.0);
+        /// Put sentences of like length into one batch.
+        bucket: bool = true;
+        /// Keep only each layer's input and compute the rest again in the backward pass: less memory, a third more time.
+        checkpoint_activations: bool = false;
+        /// What happens when the loss or a gradient is not finite.
+        on_non_finite: OnNonFinite = OnNonFinite::Stop;
+        /// Updates between lines of the log.
+        log_every: usize = 50, in at_least(1.0);
+        /// Updates between evaluations; 0 evaluates only at the end.
+        eval_every: usize = 1000, in at_least(0.0);
+        /// Updates between checkpoints; 0 saves at evaluations only.
+        save_every: usize = 0, in at_least(0.0);
+        /// Checkpoints kept besides the best.
+        keep_last: usize = 3, in at_least(1.0);
+        /// When to stop before the limit.
+        early_stopping: EarlyStoppingSettings = EarlyStoppingSettings::default();
+        /// The decay of an exponential moving average of the weights, which is then evaluated and exported; 0 keeps none.
+        ema: f64 = 0.0, in fraction();
+        /// Export the mean of the last this many checkpoints; 0 exports the last weights, or the best.
+        average_last: usize = 0, in at_least(0.0);
+        /// The beam with which validation sentences are translated; 0 leaves out BLEU.
+        eval_beam: usize = 1, in at_least(0.0).up_to(1024.0);
+        /// The most validation sentences translated for BLEU; 0 takes all.
+        eval_max_sentences: usize = 0, in at_least(0.0);
+    }
+}
+
+section! {
+    /// `[optimizer]`: how gradients become updates.
+    OptimizerSettings {
+        /// The rule.
+        kind: OptimizerKind = OptimizerKind::AdamW;
+        /// The highest learning rate; the noam schedule has its own.
+        lr: f64 = 5e-4, in Range::above(0.0);
+        /// Adam: how slowly the means of the gradient and of its square move.
+        betas: [f64; 2] = [0.9, 0.98], in fraction();
+        /// Adam: what is added to the root of the second moment.
+        eps: f64 = 1e-9, in Range::above(0.0);
+        /// The share of each weight, times the learning rate, removed at each update; biases and norms are spared.
+        weight_decay: f64 = 0.01, in at_least(0.0);
+        /// SGD: the share of the last update carried into the next.
+        momentum: f64 = 0.9, in fraction();
+    }
+}
+
+section! {
+    /// `[schedule]`: how the learning rate moves.
+    ScheduleSettings {
+        /// The shape.
+        kind: ScheduleKind = ScheduleKind::InverseSqrt;
+        /// Updates until the learning rate is at its highest.
+        warmup_steps: usize = 4000, in at_least(0.0);
+        /// Linear, cosine, wsd, plateau: the lowest learning rate, as a share of the highest.
+        min_lr: f64 = 0.0, in Range::from(0.0).up_to(1.0);
+        /// Linear, cosine: the update at which the lowest is reached; 0 means the end of training. Wsd: updates of the final decay; 0 means a fifth of the training.
+        decay_steps: usize = 0, in at_least(0.0);
+        /// Noam: a factor on the paper's formula.
+        scale: f64 = 1.0, in Range::above(0.0);
+        /// Plateau: what the learning rate is multiplied by.
+        factor: f64 = 0.5, in Range::above(0.0).below(1.0);
+        /// Plateau: evaluations without a new best that are waited for.
+        patience: usize = 3, in at_least(0.0);
+    }
+}
+
+section! {
+    /// `[search]`: how the finished model translates; written into its `generation_config.json`.
+    SearchSettings {
+        /// Hypotheses kept at each step; 1 is greedy.
+        beam: usize = 4, in at_least(1.0).up_to(1024.0);
+        /// The exponent of the length by which scores are divided; 0 divides by nothing.
+        length_penalty: f64 = 1.0, in at_least(-10.0).up_to(10.0);
+        /// The longest translation in tokens.
+        max_length: usize = 256, in at_least(1.0);
+        /// The longest translation as a multiple of the source's tokens, plus ten; 0 sets no such limit.
+        max_length_ratio: f64 = 0.0, in at_least(0.0);
+        /// The shortest translation in tokens.
+        min_length: usize = 0, in at_least(0.0);
+        /// No sequence of this many tokens occurs twice; 0 allows all.
+        no_repeat_ngram: usize = 0, in at_least(0.0);
+    }
+}
+
+section! {
+    /// A training run, described in full.
+    Recipe {
+        /// What is trained.
+        task: Task = Task::Translation;
+        /// The number from which initial weights, dropout and order of the data follow.
+        seed: u64 = 1, in at_least(0.0);
+        /// Threads to compute with; all cores if left out.
+        threads: Option<usize> = None, in at_least(1.0).up_to(4096.0);
+        /// The run directory, from the working directory; `runs/` and the recipe's name if left out.
+        out: Option<PathBuf> = None;
+        /// The sentences.
+        data: DataSettings = DataSettings::default();
+        /// How text becomes tokens.
+        tokenizer: TokenizerSettings = TokenizerSettings::default();
+        /// What is trained.
+        model: ModelSettings = ModelSettings::default();
+        /// How long, in which batches, and what is written when.
+        train: TrainSettings = TrainSettings::default();
+        /// How gradients become updates.
+        optimizer: OptimizerSettings = OptimizerSettings::default();
+        /// How the learning rate moves.
+        schedule: ScheduleSettings = ScheduleSettings::default();
+        /// How the finished model translates.
+        search: SearchSettings = SearchSettings::default();
+    }
+}
