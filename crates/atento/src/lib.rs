@@ -1,1 +1,4 @@
 //! Transformers, whole.
+
+pub mod data;
+pub mod text;
