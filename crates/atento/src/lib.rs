@@ -8,3 +8,7 @@ pub mod models;
 pub mod text;
 pub mod train;
 pub mod translate;
+//! Transformers, whole.
+
+pub mod data;
+pub mod text;

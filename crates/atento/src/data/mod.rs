@@ -1,0 +1,21 @@
+//! From files of text to packed batches.
+//!
+//! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
+//! leaves out ([`report`]), [`batches`] packs them, [`dataset`] deals them out epoch by epoch from a
+//! cursor that can be saved.
+
+pub mod batches;
+pub mod dataset;
+pub mod encode;
+mod error;
+pub mod lines;
+pub mod parallel;
+pub mod report;
+
+pub use batches::{BatchOptions, Order, PackedBatch, Pair};
+pub use dataset::{Batches, Cursor, Dataset};
+pub use encode::{OnTruncate, PairOptions};
+pub use error::Error;
+pub use lines::{LineError, LineReader};
+pub use parallel::{ParallelSource, RawPair, load_pairs};
+pub use report::DataReport;

@@ -1,0 +1,514 @@
+//! Pairs of sentences from two files, from a TSV file or from a JSONL file, one pair at a time.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Error;
+use super::lines::LineReader;
+
+/// The most pairs that [`load_pairs`] holds.
+pub const MAX_LOADED_PAIRS: usize = 1_000_000;
+
+/// Where pairs of sentences come from. Each file is plain or gzip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParallelSource {
+    /// Two files; line `i` of one translates line `i` of the other.
+    Files {
+        /// The file of source sentences.
+        source: PathBuf,
+        /// The file of target sentences.
+        target: PathBuf,
+    },
+    /// One file of lines `source TAB target`.
+    Tsv {
+        /// The file.
+        path: PathBuf,
+        /// Which columns, from 0, are source and target. `None` is the first and second of exactly
+        /// two; with columns named, others are ignored.
+        columns: Option<(usize, usize)>,
+    },
+    /// One file with a JSON object on each line; blank lines are skipped.
+    Jsonl {
+        /// The file.
+        path: PathBuf,
+        /// The key of the source sentence; a dot descends (`translation.en`).
+        source_key: String,
+        /// The key of the target sentence.
+        target_key: String,
+    },
+}
+
+/// One pair as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawPair {
+    /// Its line, from 0.
+    pub line: u64,
+    /// The source sentence.
+    pub source: String,
+    /// The target sentence.
+    pub target: String,
+}
+
+impl ParallelSource {
+    /// A single file by its name: `.jsonl`, `.ndjson` or `.json` (keys `source` and `target`),
+    /// anything else is TSV; a final `.gz` is looked through.
+    pub fn from_path(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        match [".jsonl", ".ndjson", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            true => ParallelSource::Jsonl {
+                path,
+                source_key: "source".into(),
+                target_key: "target".into(),
+            },
+            false => ParallelSource::Tsv {
+                path,
+                columns: None,
+            },
+        }
+    }
+
+    /// Opens the files and reads pairs as they are asked for.
+    ///
+    /// # Errors
+    /// A file that is missing, empty or damaged.
+    pub fn open(&self) -> Result<ParallelReader, Error> {
+        let input = match self {
+            ParallelSource::Files { source, target } => {
+                Input::Files(LineReader::open(source)?, LineReader::open(target)?)
+            }
+            ParallelSource::Tsv { path, columns } => Input::Tsv(LineReader::open(path)?, *columns),
+            ParallelSource::Jsonl {
+                path,
+                source_key,
+                target_key,
+            } => Input::Jsonl(
+                LineReader::open(path)?,
+                source_key.clone(),
+                target_key.clone(),
+            ),
+        };
+        Ok(ParallelReader {
+            input,
+            failed: false,
+        })
+    }
+
+    /// The place of a line (from 0) for a message: file and line number from 1.
+    pub(super) fn place(&self, line: u64, target_side: bool) -> String {
+        let path = match self {
+            ParallelSource::Files { target, .. } if target_side => target,
+            ParallelSource::Files { source, .. } => source,
+            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => path,
+        };
+        format!("{}, line {}", path.display(), line + 1)
+    }
+}
+
+impl fmt::Display for ParallelSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParallelSource::Files { source, target } => {
+                write!(f, "{} + {}", source.display(), target.display())
+            }
+            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => {
+                path.display().fmt(f)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Input {
+    Files(LineReader, LineReader),
+    Tsv(LineReader, Option<(usize, usize)>),
+    Jsonl(LineReader, String, String),
+}
+
+/// An iterator over the pairs of a [`ParallelSource`]. After an error it ends.
+#[derive(Debug)]
+pub struct ParallelReader {
+    input: Input,
+    failed: bool,
+}
+
+impl Iterator for ParallelReader {
+    type Item = Result<RawPair, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let pair = match &mut self.input {
+            Input::Files(source, target) => next_of_files(source, target),
+            Input::Tsv(lines, columns) => next_of_tsv(lines, *columns),
+            Input::Jsonl(lines, source_key, target_key) => {
+                next_of_jsonl(lines, source_key, target_key)
+            }
+        };
+        self.failed = pair.is_err();
+        pair.transpose()
+    }
+}
+
+fn next_of_files(
+    source: &mut LineReader,
+    target: &mut LineReader,
+) -> Result<Option<RawPair>, Error> {
+    let (a, b) = (source.next().transpose()?, target.next().transpose()?);
+    match (a, b) {
+        (Some(a), Some(b)) => Ok(Some(RawPair {
+            line: source.line() - 1,
+            source: a,
+            target: b,
+        })),
+        (None, None) => Ok(None),
+        // One ended: the other is read to its end so that both counts can be named.
+        _ => {
+            for line in source.by_ref().chain(target.by_ref()) {
+                line?;
+            }
+            Err(Error::UnequalLineCounts {
+                source_path: source.path().into(),
+                source_lines: source.line(),
+                target_path: target.path().into(),
+                target_lines: target.line(),
+            })
+        }
+    }
+}
+
+fn next_of_tsv(
+    lines: &mut LineReader,
+    columns: Option<(usize, usize)>,
+) -> Result<Option<RawPair>, Error> {
+    let Some(text) = lines.next().transpose()? else {
+        return Ok(None);
+    };
+    let parts: Vec<&str> = text.split('\t').collect();
+    let (a, b) = columns.unwrap_or((0, 1));
+    match (parts.get(a), parts.get(b)) {
+        (Some(source), Some(target)) if columns.is_some() || parts.len() == 2 => {
+            Ok(Some(RawPair {
+                line: lines.line() - 1,
+                source: (*source).into(),
+                target: (*target).into(),
+            }))
+        }
+        _ => {
+            let expected = match columns {
+                None => {
+                    "exactly 2 (source TAB target); to use two of several, name the columns".into()
+                }
+                Some((a, b)) => {
+                    format!("at least {} for columns {a} and {b} (from 0)", a.max(b) + 1)
+                }
+            };
+            Err(Error::Columns {
+                path: lines.path().into(),
+                line: lines.line(),
+                found: parts.len(),
+                expected,
+            })
+        }
+    }
+}
+
+fn next_of_jsonl(
+    lines: &mut LineReader,
+    source_key: &str,
+    target_key: &str,
+) -> Result<Option<RawPair>, Error> {
+    loop {
+        let Some(text) = lines.next().transpose()? else {
+            return Ok(None);
+        };
+        if text.trim().is_empty() {
+            continue;
+        }
+        let (path, line) = (lines.path(), lines.line());
+        let json = |detail: String| Error::Json {
+            path: path.into(),
+            line,
+            detail,
+        };
+        let value: Value = serde_json::from_str(&text).map_err(|e| json(e.to_string()))?;
+        if !value.is_object() {
+            return Err(json(format!("found {}", type_name(&value))));
+        }
+        let source = text_at(&value, source_key, path, line)?;
+        let target = text_at(&value, target_key, path, line)?;
+        return Ok(Some(RawPair {
+            line: line - 1,
+            source,
+            target,
+        }));
+    }
+}
+
+/// The string at a key; the key as a whole is tried before its dots are taken as steps.
+fn text_at(object: &Value, key: &str, path: &Path, line: u64) -> Result<String, Error> {
+    let found = object.get(key).or_else(|| {
+        key.split('.')
+            .try_fold(object, |value, step| value.get(step))
+    });
+    match found {
+        Some(Value::String(text)) => Ok(text.clone()),
+        other => {
+            let problem = other.map_or("no value".into(), |value| {
+                format!("{} instead of a string", type_name(value))
+            });
+            let hint = if other.is_none() {
+                nearest_key(object, key)
+            } else {
+                String::new()
+            };
+            Err(Error::Key {
+                path: path.into(),
+                line,
+                key: key.into(),
+                problem,
+                hint,
+            })
+        }
+    }
+}
+
+fn nearest_key(object: &Value, key: &str) -> String {
+    let mut keys = Vec::new();
+    dotted_keys(object, "", &mut keys);
+    let nearest = keys
+        .into_iter()
+        .min_by_key(|other| strsim::damerau_levenshtein(other, key));
+    nearest.map_or(String::new(), |nearest| {
+        format!("; did you mean {nearest:?}?")
+    })
+}
+
+fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let key = format!("{prefix}{key}");
+        match value {
+            Value::String(_) => keys.push(key),
+            _ => dotted_keys(value, &format!("{key}."), keys),
+        }
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// All pairs of a validation or test set, in order and unchanged, empty lines too: scores are
+/// computed line by line.
+///
+/// # Errors
+/// Those of reading; [`Error::TooManyPairs`] beyond [`MAX_LOADED_PAIRS`].
+pub fn load_pairs(source: &ParallelSource) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs = Vec::new();
+    for pair in source.open()? {
+        if pairs.len() == MAX_LOADED_PAIRS {
+            return Err(Error::TooManyPairs {
+                place: source.to_string(),
+                limit: MAX_LOADED_PAIRS,
+            });
+        }
+        let pair = pair?;
+        pairs.push((pair.source, pair.target));
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn pairs(source: &ParallelSource) -> Result<Vec<(u64, String, String)>, Error> {
+        source
+            .open()?
+            .map(|pair| pair.map(|p| (p.line, p.source, p.target)))
+            .collect()
+    }
+
+    fn of(expected: &[(u64, &str, &str)]) -> Vec<(u64, String, String)> {
+        expected
+            .iter()
+            .map(|&(line, a, b)| (line, a.into(), b.into()))
+            .collect()
+    }
+
+    #[test]
+    fn two_files_are_read_side_by_side() {
+        let dir = TempDir::new().unwrap();
+        let source = write(&dir, "a", "one\ntwo\n");
+        let target = write(&dir, "b", "eins\r\nzwei");
+        let files = ParallelSource::Files { source, target };
+        assert_eq!(
+            pairs(&files).unwrap(),
+            of(&[(0, "one", "eins"), (1, "two", "zwei")])
+        );
+        assert_eq!(
+            load_pairs(&files).unwrap()[1],
+            ("two".into(), "zwei".into())
+        );
+    }
+
+    #[test]
+    fn unequal_line_counts_are_an_error_that_names_both() {
+        let dir = TempDir::new().unwrap();
+        let (short, long) = (
+            write(&dir, "short", "1\n2\n"),
+            write(&dir, "long", "1\n2\n3\n4\n5\n"),
+        );
+        for (source, target, counts) in [(&short, &long, [2, 5]), (&long, &short, [5, 2])] {
+            let files = ParallelSource::Files {
+                source: source.clone(),
+                target: target.clone(),
+            };
+            let error = pairs(&files).unwrap_err();
+            assert!(
+                matches!(&error, Error::UnequalLineCounts { source_lines, target_lines, .. } if [*source_lines, *target_lines] == counts)
+            );
+            let message = error.to_string();
+            assert!(
+                message.contains("short has 2 lines") || message.contains("short has 2:"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tsv_line_needs_exactly_two_columns_unless_columns_are_named() {
+        let dir = TempDir::new().unwrap();
+        let good = ParallelSource::from_path(write(&dir, "good.tsv", "one\teins\ntwo\tzwei\n"));
+        assert_eq!(
+            pairs(&good).unwrap(),
+            of(&[(0, "one", "eins"), (1, "two", "zwei")])
+        );
+        let bad = ParallelSource::from_path(write(&dir, "bad.tsv", "one\teins\ntwo zwei\n"));
+        let message = pairs(&bad).unwrap_err().to_string();
+        assert!(
+            message.contains("bad.tsv, line 2: 1 tab-separated columns, expected exactly 2"),
+            "{message}"
+        );
+        let path = write(&dir, "wide.tsv", "7\tone\teins\tCC-BY\n");
+        let all = ParallelSource::from_path(path.clone());
+        assert!(
+            pairs(&all)
+                .unwrap_err()
+                .to_string()
+                .contains("4 tab-separated columns")
+        );
+        let named = ParallelSource::Tsv {
+            path: path.clone(),
+            columns: Some((1, 2)),
+        };
+        assert_eq!(pairs(&named).unwrap(), of(&[(0, "one", "eins")]));
+        let beyond = ParallelSource::Tsv {
+            path,
+            columns: Some((1, 4)),
+        };
+        assert!(
+            pairs(&beyond)
+                .unwrap_err()
+                .to_string()
+                .contains("at least 5")
+        );
+    }
+
+    #[test]
+    fn jsonl_keys_may_be_dotted_and_blank_lines_are_skipped() {
+        let dir = TempDir::new().unwrap();
+        let text = "{\"source\":\"one\",\"target\":\"eins\\n\"}\n\n{\"target\":\"zwei\",\"source\":\"two\"}\n";
+        let plain = ParallelSource::from_path(write(&dir, "a.jsonl", text));
+        assert_eq!(
+            pairs(&plain).unwrap(),
+            of(&[(0, "one", "eins\n"), (2, "two", "zwei")])
+        );
+        let path = write(
+            &dir,
+            "b.jsonl",
+            "{\"translation\":{\"en\":\"one\",\"de\":\"eins\"},\"a.b\":\"x\"}\n",
+        );
+        let keyed = |a: &str, b: &str| ParallelSource::Jsonl {
+            path: path.clone(),
+            source_key: a.into(),
+            target_key: b.into(),
+        };
+        assert_eq!(
+            pairs(&keyed("translation.en", "translation.de")).unwrap(),
+            of(&[(0, "one", "eins")])
+        );
+        assert_eq!(
+            pairs(&keyed("a.b", "translation.de")).unwrap(),
+            of(&[(0, "x", "eins")])
+        );
+        let message = pairs(&keyed("translation.en", "translation.dee"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.ends_with(
+                "line 1: no value at key \"translation.dee\"; did you mean \"translation.de\"?"
+            ),
+            "{message}"
+        );
+        let message = pairs(&keyed("translation", "a.b")).unwrap_err().to_string();
+        assert!(
+            message.contains("an object instead of a string"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_object_is_named() {
+        let dir = TempDir::new().unwrap();
+        for (text, found) in [
+            ("{\"source\":\"a\",\"target\":\"b\"}\n{oops\n", "line 2"),
+            ("[1]\n", "found an array"),
+        ] {
+            let message = pairs(&ParallelSource::from_path(write(&dir, "c.jsonl", text)))
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(found), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_single_file_follows_from_its_name() {
+        assert!(matches!(
+            ParallelSource::from_path("x/a.JSONL.gz"),
+            ParallelSource::Jsonl { .. }
+        ));
+        assert!(matches!(
+            ParallelSource::from_path("x/a.tsv.gz"),
+            ParallelSource::Tsv { columns: None, .. }
+        ));
+    }
+}

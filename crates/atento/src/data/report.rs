@@ -1,0 +1,114 @@
+//! What happened to the pairs of a data set: nothing is left out without being counted.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Counts over one reading of a data set.
+///
+/// Every pair read is kept or counted in exactly one reason of [`dropped`](Self::dropped).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataReport {
+    /// Pairs in the files.
+    pub pairs_read: u64,
+    /// Pairs that are used.
+    pub kept: u64,
+    /// Pairs left out because the source sentence is empty or white space.
+    pub empty_source: u64,
+    /// Pairs left out because only the target sentence is empty or white space.
+    pub empty_target: u64,
+    /// Pairs equal to an earlier one, both sides.
+    pub duplicates: u64,
+    /// How many of the duplicates were left out: all with `drop_duplicates`, else none.
+    pub duplicates_dropped: u64,
+    /// Pairs whose two sides are the same text (and that are no dropped duplicate).
+    pub identical_both_sides: u64,
+    /// How many of those were left out: all with `drop_identical`, else none.
+    pub identical_dropped: u64,
+    /// Pairs left out because one side is longer than `max_ratio` times the other, in tokens.
+    pub ratio_dropped: u64,
+    /// Pairs left out because a side is longer than `max_length` and `on_truncate` is "drop".
+    pub too_long_dropped: u64,
+    /// Pairs that are used with a side cut to `max_length`.
+    pub truncated: u64,
+    /// Tokens that were cut off those.
+    pub truncated_tokens: u64,
+    /// Source tokens that are used, end tokens included.
+    pub source_tokens: u64,
+    /// Target tokens that are used, end tokens included.
+    pub target_tokens: u64,
+    /// How many of both are the unknown token.
+    pub unknown_tokens: u64,
+    /// Tokens of the longest source sentence that is used.
+    pub longest_source: u64,
+    /// Tokens of the longest target sentence that is used.
+    pub longest_target: u64,
+}
+
+impl DataReport {
+    /// Pairs that are not used, over all reasons.
+    pub fn dropped(&self) -> u64 {
+        let empty = self.empty_source + self.empty_target;
+        empty
+            + self.duplicates_dropped
+            + self.identical_dropped
+            + self.ratio_dropped
+            + self.too_long_dropped
+    }
+}
+
+impl fmt::Display for DataReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs = self.kept.max(1) as f64;
+        writeln!(
+            f,
+            "pairs: {} read, {} used, {} left out",
+            self.pairs_read,
+            self.kept,
+            self.dropped()
+        )?;
+        let kept_or_not =
+            |found: u64, dropped: u64| if dropped == found { "left out" } else { "kept" };
+        let lines = [
+            (self.empty_source, "with an empty source: left out"),
+            (self.empty_target, "with an empty target: left out"),
+            (
+                self.duplicates,
+                &format!(
+                    "duplicates: {}",
+                    kept_or_not(self.duplicates, self.duplicates_dropped)
+                ),
+            ),
+            (
+                self.identical_both_sides,
+                &format!(
+                    "identical on both sides: {}",
+                    kept_or_not(self.identical_both_sides, self.identical_dropped)
+                ),
+            ),
+            (self.ratio_dropped, "with lengths too different: left out"),
+            (self.too_long_dropped, "too long: left out"),
+            (
+                self.truncated,
+                &format!(
+                    "cut to the longest length, {} tokens lost",
+                    self.truncated_tokens
+                ),
+            ),
+        ];
+        for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  {count} {what}")?;
+        }
+        write!(
+            f,
+            "tokens: {} source ({:.1} a sentence, longest {}), {} target ({:.1}, longest {}), {} unknown",
+            self.source_tokens,
+            self.source_tokens as f64 / pairs,
+            self.longest_source,
+            self.target_tokens,
+            self.target_tokens as f64 / pairs,
+            self.longest_target,
+            self.unknown_tokens
+        )
+    }
+}

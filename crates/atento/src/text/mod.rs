@@ -1,0 +1,105 @@
+//! Text to token ids and back: [`Tokenizer`] wraps the `tokenizers` crate, [`TrainOptions`] makes a
+//! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out.
+
+mod count;
+mod models;
+mod pipeline;
+pub mod tokenizer;
+pub mod train;
+
+use std::path::PathBuf;
+
+use crate::data::lines::LineError;
+
+pub use tokenizer::{Encoding, SpecialIds, Tokenizer};
+pub use train::{Kind, Purpose, TrainOptions};
+
+/// What can go wrong between text and token ids.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of text could not be read.
+    #[error(transparent)]
+    Lines(#[from] LineError),
+    /// The tokenizer's file could not be opened or read.
+    #[error("{path}: cannot read the tokenizer: {source}")]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The tokenizer's file could not be written.
+    #[error("{path}: cannot write the tokenizer: {source}")]
+    Write {
+        /// The file asked for.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The bytes are no `tokenizer.json`.
+    #[error("{origin}: not a tokenizer.json: {detail}")]
+    NotATokenizer {
+        /// The file, or "memory".
+        origin: String,
+        /// What the parser found.
+        detail: String,
+    },
+    /// The vocabulary cannot hold what every text of this kind needs.
+    #[error(
+        "vocab_size = {vocab_size} is too small: {special} special tokens, {bytes} bytes and an alphabet of {alphabet} characters need \
+         at least {needed}; raise vocab_size, or set limit_alphabet so that rare characters are left out"
+    )]
+    VocabularyTooSmall {
+        /// The size asked for.
+        vocab_size: usize,
+        /// The smallest size that would do.
+        needed: usize,
+        /// Special tokens of the purpose and the options.
+        special: usize,
+        /// Byte tokens of the byte fallback.
+        bytes: usize,
+        /// Distinct characters of the text that are kept.
+        alphabet: usize,
+    },
+    /// There was not one word to learn from.
+    #[error("no text to train a tokenizer on: every line is empty or white space")]
+    EmptyCorpus,
+    /// A special token is empty or given twice.
+    #[error(
+        "special_tokens: {token:?} is {problem}; each special token must be non-empty and named once"
+    )]
+    BadSpecialToken {
+        /// The token as given.
+        token: String,
+        /// "empty" or "named twice".
+        problem: &'static str,
+    },
+    /// A tokenizer kind that does not exist.
+    #[error("unknown tokenizer kind {given:?}; did you mean {nearest:?}? (one of: {valid})")]
+    UnknownKind {
+        /// The spelling found.
+        given: String,
+        /// The nearest valid spelling.
+        nearest: &'static str,
+        /// All valid spellings.
+        valid: String,
+    },
+    /// The `tokenizers` crate refused.
+    #[error("the tokenizer failed to {action}: {detail}")]
+    Engine {
+        /// What was being done.
+        action: &'static str,
+        /// The crate's own message.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Names the action in which the `tokenizers` crate reported an error.
+    pub(crate) fn engine(action: &'static str) -> impl Fn(tokenizers::Error) -> Error {
+        move |detail| Error::Engine {
+            action,
+            detail: detail.to_string(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A tokenizer as the rest of the program sees it: text in, ids, pieces and byte offsets out.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::Error;
+
+/// One tokenised text. The three lists have the same length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// The vocabulary's spelling of each id (`▁Haus`, `Ġhouse`, `##ing`).
+    pub tokens: Vec<String>,
+    /// Where each token comes from: bytes `start..end` of the original text. Tokens that were added
+    /// around the text, such as `</s>`, have `(0, 0)`.
+    pub offsets: Vec<(usize, usize)>,
+}
+
+/// The ids of the special tokens, found by their usual names; `None` where the vocabulary has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// `<pad>`, `[PAD]`, `<|pad|>`
+    pub pad: Option<u32>,
+    /// `</s>`, `<eos>`, `[EOS]`, `<|endoftext|>`
+    pub eos: Option<u32>,
+    /// `<unk>`, `[UNK]`
+    pub unk: Option<u32>,
+    /// `<s>`, `<bos>`, `[BOS]`, `<|startoftext|>`
+    pub bos: Option<u32>,
+    /// `[CLS]`, `<cls>`
+    pub cls: Option<u32>,
+    /// `[SEP]`, `<sep>`
+    pub sep: Option<u32>,
+    /// `[MASK]`, `<mask>`
+    pub mask: Option<u32>,
+}
+
+impl SpecialIds {
+    fn find(tokenizer: &tokenizers::Tokenizer) -> Self {
+        let first = |names: &[&str]| names.iter().find_map(|name| tokenizer.token_to_id(name));
+        SpecialIds {
+            pad: first(&["<pad>", "[PAD]", "<|pad|>"]),
+            eos: first(&["</s>", "<eos>", "[EOS]", "<|endoftext|>"]),
+            unk: first(&["<unk>", "[UNK]"]),
+            bos: first(&["<s>", "<bos>", "[BOS]", "<|startoftext|>"]),
+            cls: first(&["[CLS]", "<cls>"]),
+            sep: first(&["[SEP]", "<sep>"]),
+            mask: first(&["[MASK]", "<mask>"]),
+        }
+    }
+}
+
+/// A tokenizer with its vocabulary. Cheap to share by reference between threads.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special: SpecialIds,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// Truncation and padding stored in the file are ignored: lengths are decided, and what is cut is
+    /// counted, where batches are made.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the file cannot be read, [`Error::NotATokenizer`] if its content is
+    /// anything else; both name the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| Error::Read {
+            path: path.into(),
+            source,
+        })?;
+        Self::parse(&bytes, &path.display().to_string())
+    }
+
+    /// The tokenizer described by the bytes of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::NotATokenizer`].
+    pub fn from_json_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        Self::parse(bytes, "memory")
+    }
+
+    fn parse(bytes: &[u8], origin: &str) -> Result<Self, Error> {
+        let refuse = |detail: String| Error::NotATokenizer {
+            origin: origin.into(),
+            detail,
+        };
+        if bytes.is_empty() {
+            return Err(refuse("it is empty".into()));
+        }
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|e| refuse(e.to_string()))?;
+        let special = SpecialIds::find(&inner);
+        Ok(Tokenizer { inner, special })
+    }
+
+    /// The bytes of its `tokenizer.json`: the same tokenizer always gives the same bytes.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if a part cannot be serialised.
+    pub fn to_json_bytes(&self) -> Result<Vec<u8>, Error> {
+        self.inner
+            .to_string(true)
+            .map(String::into_bytes)
+            .map_err(Error::engine("serialise itself"))
+    }
+
+    /// Writes its `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Write`], naming the file.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        std::fs::write(path, self.to_json_bytes()?).map_err(|source| Error::Write {
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// The content of the `tokenizer_config.json` with which `transformers.AutoTokenizer` opens the
+    /// directory. `model_max_length` is in tokens.
+    pub fn config_json(&self, model_max_length: usize) -> serde_json::Value {
+        let mut config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": false,
+            "model_max_length": model_max_length,
+        });
+        let SpecialIds {
+            pad,
+            eos,
+            unk,
+            bos,
+            cls,
+            sep,
+            mask,
+        } = self.special;
+        let named = [
+            ("pad", pad),
+            ("eos", eos),
+            ("unk", unk),
+            ("bos", bos),
+            ("cls", cls),
+            ("sep", sep),
+            ("mask", mask),
+        ];
+        for (role, id) in named {
+            if let Some(token) = id.and_then(|id| self.id_to_token(id)) {
+                config[format!("{role}_token")] = token.into();
+            }
+        }
+        config
+    }
+
+    /// Tokenises a text; `add_special` adds what the post-processor has, such as the final `</s>`.
+    ///
+    /// # Errors
+    /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding, Error> {
+        let encoding = self
+            .inner
+            .encode(text, add_special)
+            .map_err(Error::engine("encode a text"))?;
+        Ok(Encoding {
+            ids: encoding.get_ids().to_vec(),
+            tokens: encoding.get_tokens().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+        })
+    }
+
+    /// [`encode`](Self::encode) of every text, in parallel; the results are in the order of the texts.
+    ///
+    /// # Errors
+    /// As `encode`.
+    pub fn encode_batch<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        add_special: bool,
+    ) -> Result<Vec<Encoding>, Error> {
+        texts
+            .par_iter()
+            .map(|text| self.encode(text.as_ref(), add_special))
+            .collect()
+    }
+
+    /// Only the ids of a text: what training needs, without the cost of tracking offsets.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        let encoding = self
+            .inner
+            .encode_fast(text, add_special)
+            .map_err(Error::engine("encode a text"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of a sequence of ids. Ids outside the vocabulary contribute nothing, as in Hugging
+    /// Face's libraries: models may have more rows than their tokenizer has tokens.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] from the tokenizer's decoder.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(Error::engine("decode ids"))
+    }
+
+    /// What each id adds to the decoded text, for showing tokens to people and for streaming:
+    /// the pieces concatenate to [`decode`](Self::decode) of the whole. A character spread over several
+    /// byte tokens appears with its last one. (A decoder that rewrites text already produced, as
+    /// WordPiece's clean-up of spaces does, may leave a space that `decode` removes.)
+    ///
+    /// # Errors
+    /// As `decode`.
+    pub fn decode_pieces(&self, ids: &[u32], skip_special: bool) -> Result<Vec<String>, Error> {
+        let mut pieces = vec![String::new(); ids.len()];
+        // `context` is the start of the last ids that produced text; decoding from there gives the
+        // next ids the neighbour they need (a space is only written between words).
+        let (mut context, mut unwritten, mut before) = (0, 0, String::new());
+        for at in 0..ids.len() {
+            let text = self.decode(&ids[context..=at], skip_special)?;
+            let incomplete = text.ends_with(char::REPLACEMENT_CHARACTER) && at + 1 < ids.len();
+            if text.len() <= before.len() || incomplete {
+                continue;
+            }
+            pieces[at] = after_common_prefix(&before, &text).to_owned();
+            (context, unwritten) = (unwritten, at + 1);
+            before = self.decode(&ids[context..=at], skip_special)?;
+        }
+        Ok(pieces)
+    }
+
+    /// Number of ids: the smallest embedding table this tokenizer can be used with.
+    pub fn vocab_size(&self) -> usize {
+        let added = self
+            .inner
+            .get_added_tokens_decoder()
+            .into_keys()
+            .max()
+            .map_or(0, |id| id as usize + 1);
+        added.max(self.inner.get_vocab_size(true))
+    }
+
+    /// The id of a token of the vocabulary.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The vocabulary's spelling of an id.
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The ids of its special tokens.
+    pub fn special(&self) -> SpecialIds {
+        self.special
+    }
+}
+
+/// `text` without the beginning it shares with `before`.
+fn after_common_prefix<'a>(before: &str, text: &'a str) -> &'a str {
+    let same = before
+        .chars()
+        .zip(text.chars())
+        .take_while(|(a, b)| a == b)
+        .map(|(a, _)| a.len_utf8())
+        .sum();
+    &text[same..]
+}

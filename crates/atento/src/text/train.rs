@@ -1,0 +1,197 @@
+//! Training a tokenizer from raw lines.
+//!
+//! The models are learned by the trainers of the `tokenizers` crate: byte-pair encoding (Sennrich,
+//! Haddow and Birch 2016), WordPiece (Schuster and Nakajima 2012), unigram language model (Kudo
+//! 2018). Those trainers walk hash maps seeded anew in every process, so some of what they produce
+//! differs from run to run. Here the same lines and options always give the same bytes, on any
+//! number of threads: words are counted and sorted first, every id that is not a merge is assigned
+//! before the trainer starts, and what is left to chance is put in order afterwards (`models`).
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Tokenizer, count, models, pipeline};
+use crate::data::lines::{LineError, LineReader};
+
+/// How text is cut into tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Byte-pair encoding of words that carry their leading space as `▁`; text is brought to Unicode
+    /// form NFC and runs of white space become one space.
+    #[default]
+    Bpe,
+    /// GPT-2's byte-pair encoding over bytes: every text, spaces included, comes back exactly.
+    ByteLevelBpe,
+    /// BERT's greedy longest match, continuations marked `##`. Spaces around punctuation are lost.
+    #[serde(rename = "wordpiece")]
+    WordPiece,
+    /// Most probable segmentation under a unigram model; spaces as for [`Kind::Bpe`].
+    Unigram,
+    /// One token for each character, white space included.
+    Characters,
+}
+
+impl Kind {
+    const SPELLINGS: [(&'static str, Kind); 5] = [
+        ("bpe", Kind::Bpe),
+        ("byte-level-bpe", Kind::ByteLevelBpe),
+        ("wordpiece", Kind::WordPiece),
+        ("unigram", Kind::Unigram),
+        ("characters", Kind::Characters),
+    ];
+}
+
+impl std::str::FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self, Error> {
+        if let Some((_, kind)) = Kind::SPELLINGS.iter().find(|(name, _)| *name == given) {
+            return Ok(*kind);
+        }
+        let names = Kind::SPELLINGS.map(|(name, _)| name);
+        let distance = |name: &&str| strsim::damerau_levenshtein(name, &given.to_lowercase());
+        let nearest = names.into_iter().min_by_key(distance).unwrap_or("bpe");
+        Err(Error::UnknownKind {
+            given: given.into(),
+            nearest,
+            valid: names.join(", "),
+        })
+    }
+}
+
+/// What the tokens are for: decides the special tokens and what surrounds an encoded text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// `<pad>` 0, `</s>` 1, `<unk>` 2; a text ends with `</s>`.
+    #[default]
+    Translation,
+    /// `<pad>` 0, `</s>` 1, `<unk>` 2; nothing is added to a text.
+    Causal,
+    /// `[PAD]` 0, `[UNK]` 1, `[CLS]` 2, `[SEP]` 3, `[MASK]` 4; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
+    Encoder,
+}
+
+impl Purpose {
+    /// Its special tokens; the position is the id.
+    pub fn special_tokens(self) -> &'static [&'static str] {
+        match self {
+            Purpose::Translation | Purpose::Causal => &["<pad>", "</s>", "<unk>"],
+            Purpose::Encoder => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        }
+    }
+
+    pub(super) fn unk(self) -> &'static str {
+        match self {
+            Purpose::Translation | Purpose::Causal => "<unk>",
+            Purpose::Encoder => "[UNK]",
+        }
+    }
+}
+
+/// How to train a tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainOptions {
+    /// How text is cut.
+    pub kind: Kind,
+    /// What the tokens are for.
+    pub purpose: Purpose,
+    /// Number of tokens aimed at, special tokens and bytes included. A small text may give fewer.
+    pub vocab_size: usize,
+    /// A pair seen fewer times is not merged (BPE, WordPiece); a character seen fewer times is left
+    /// out (characters). A unigram model does not use it.
+    pub min_frequency: u64,
+    /// Whether text is lowercased first. Then it does not come back as it was.
+    pub lowercase: bool,
+    /// Whether a character outside the alphabet becomes the tokens of its UTF-8 bytes (256 tokens of
+    /// the vocabulary) instead of the unknown token, so that every text comes back. Not for WordPiece;
+    /// byte-level BPE needs none.
+    pub byte_fallback: bool,
+    /// Special tokens beyond those of the purpose, in order.
+    pub special_tokens: Vec<String>,
+    /// Keeps only this many characters, the most frequent ones.
+    pub limit_alphabet: Option<usize>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            kind: Kind::Bpe,
+            purpose: Purpose::Translation,
+            vocab_size: 8000,
+            min_frequency: 2,
+            lowercase: false,
+            byte_fallback: true,
+            special_tokens: Vec::new(),
+            limit_alphabet: None,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// All special tokens, in the order of their ids.
+    fn all_special_tokens(&self) -> Result<Vec<String>, Error> {
+        let mut all: Vec<String> = self
+            .purpose
+            .special_tokens()
+            .iter()
+            .map(|t| (*t).to_owned())
+            .collect();
+        for token in &self.special_tokens {
+            let problem = match token {
+                token if token.is_empty() => "empty",
+                token if all.contains(token) => "named twice",
+                _ => {
+                    all.push(token.clone());
+                    continue;
+                }
+            };
+            return Err(Error::BadSpecialToken {
+                token: token.clone(),
+                problem,
+            });
+        }
+        Ok(all)
+    }
+}
+
+impl Tokenizer {
+    /// Trains a tokenizer on lines of text. Memory grows with the number of distinct words.
+    ///
+    /// # Errors
+    /// The first error of `lines`; [`Error::EmptyCorpus`]; [`Error::VocabularyTooSmall`], with the
+    /// size that would do; [`Error::BadSpecialToken`].
+    pub fn train(
+        lines: impl IntoIterator<Item = Result<String, LineError>>,
+        options: &TrainOptions,
+    ) -> Result<Self, Error> {
+        let special = options.all_special_tokens()?;
+        let words = count::words(lines, options)?;
+        let model = models::train(words, &special, options)?;
+        let assembled = pipeline::assemble(model, &special, options)?;
+        // Through its own file format once, so that a tokenizer just trained and the same one loaded
+        // later cannot differ.
+        let json = assembled
+            .to_string(false)
+            .map_err(Error::engine("serialise itself"))?;
+        Self::from_json_bytes(json.as_bytes())
+    }
+
+    /// Trains one tokenizer on the lines of several files together, each plain or gzip.
+    ///
+    /// # Errors
+    /// As [`train`](Self::train); errors of reading name the file and the line.
+    pub fn train_from_files<P: AsRef<Path>>(
+        paths: &[P],
+        options: &TrainOptions,
+    ) -> Result<Self, Error> {
+        let mut readers = Vec::new();
+        for path in paths {
+            readers.push(LineReader::open(path)?);
+        }
+        Self::train(readers.into_iter().flatten(), options)
+    }
+}
