@@ -3,12 +3,10 @@
 pub mod data;
 pub mod eval;
 pub mod generate;
+pub mod hub;
 pub mod layers;
 pub mod models;
+pub mod pretrained;
 pub mod text;
 pub mod train;
 pub mod translate;
-//! Transformers, whole.
-
-pub mod data;
-pub mod text;

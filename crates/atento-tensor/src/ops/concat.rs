@@ -15,14 +15,17 @@ impl Graph<'_> {
         let ([rows, a_cols], [b_rows, b_cols]) = (a.dims(), b.dims());
         assert_eq!(rows, b_rows, "concat_columns: rows");
         let mut out = self.pool().take(rows * (a_cols + b_cols));
-        elementwise::concat_columns(a.values(), a_cols, b.values(), b_cols, &mut out);
+        let width = a_cols + b_cols;
+        elementwise::copy_columns(a.values(), a_cols, 0, &mut out, width, 0, a_cols);
+        elementwise::copy_columns(b.values(), b_cols, 0, &mut out, width, a_cols, b_cols);
         let nodes = (a.node(), b.node());
         let y = self.output("concat", out, &[rows, a_cols + b_cols], nodes.0.is_some() || nodes.1.is_some());
         if let Some(node) = y.node() {
             self.push("concat", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
                 let (mut da, mut db) = (pass.pool.take(rows * a_cols), pass.pool.take(rows * b_cols));
-                elementwise::split_columns(&dy, a_cols, &mut da, b_cols, &mut db);
+                elementwise::copy_columns(&dy, width, 0, &mut da, a_cols, 0, a_cols);
+                elementwise::copy_columns(&dy, width, a_cols, &mut db, b_cols, 0, b_cols);
                 for (input, gradient) in [(nodes.0, da), (nodes.1, db)] {
                     if let Some(input) = input {
                         pass.accumulate(input, gradient);

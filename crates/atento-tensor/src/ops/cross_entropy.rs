@@ -102,23 +102,23 @@ impl Graph<'_> {
             let logits = &mut logits[..n * vocab_size];
             let bias_values = bias.map(|b| params.get(b));
             let weights = params.get(weight);
-            linear::forward(x, weights, WeightLayout::OutIn, bias_values, Activation::Identity, None, logits);
+            linear::forward(n, x, weights, WeightLayout::OutIn, bias_values, Activation::Identity, None, logits);
             cross_entropy::forward_backward(
                 logits,
-                vocab_size,
                 ids,
                 smoothing,
                 scale,
                 dinput.is_some(),
                 &mut losses[..n],
                 &mut nlls[..n],
+                None,
             );
             loss_sum += losses[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
             nll_sum += nlls[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
             if let (Some(dinput), Some(grads)) = (dinput.as_deref_mut(), self.grads_mut()) {
                 let dx = &mut dinput[first..first + n * d_model];
-                linear::backward_input(logits, weights, WeightLayout::OutIn, dx, false);
-                linear::backward_weight(x, logits, WeightLayout::OutIn, grads.get_mut(weight));
+                linear::backward_input(n, logits, weights, WeightLayout::OutIn, dx, false);
+                linear::backward_weight(n, x, logits, WeightLayout::OutIn, grads.get_mut(weight));
                 if let Some(bias) = bias {
                     linear::backward_bias(logits, grads.get_mut(bias));
                 }

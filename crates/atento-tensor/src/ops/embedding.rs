@@ -29,13 +29,13 @@ impl Graph<'_> {
     #[track_caller]
     pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32) -> Tensor {
         let mut out = self.pool().take(ids.len() * table.cols);
-        embedding::forward(ids, self.params().get(table), table.cols, scale, &mut out);
+        embedding::forward(ids, self.params().get(table), scale, &mut out);
         let y = self.output("embedding", out, &[ids.len(), table.cols], true);
         if let Some(node) = y.node() {
             let ids = ids.to_vec();
             self.push("embedding", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                embedding::backward(&ids, &dy, table.cols, scale, pass.param(table).1);
+                embedding::backward(&ids, &dy, scale, pass.param(table).1);
             });
         }
         y
@@ -52,9 +52,9 @@ impl Graph<'_> {
         let mut out = self.pool().copy_of(x.values());
         match positions {
             Positions::Learned(table) => {
-                embedding::add_positions(position_ids, self.params().get(*table), d_model, &mut out);
+                embedding::add_positions(position_ids, self.params().get(*table), &mut out);
             }
-            Positions::Fixed(values) => embedding::add_positions(position_ids, values, d_model, &mut out),
+            Positions::Fixed(values) => embedding::add_positions(position_ids, values, &mut out),
         }
         let learned = matches!(positions, Positions::Learned(_));
         let y = self.output("add_positions", out, &[tokens, d_model], learned || x.node().is_some());
@@ -63,7 +63,7 @@ impl Graph<'_> {
             self.push("add_positions", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
                 if let Positions::Learned(table) = positions {
-                    embedding::backward(&position_ids, &dy, d_model, 1.0, pass.param(table).1);
+                    embedding::backward(&position_ids, &dy, 1.0, pass.param(table).1);
                 }
                 if let Some(input) = input {
                     pass.accumulate(input, dy);

@@ -1,6 +1,6 @@
 //! Selected rows: `y[i] = x[rows[i]]`. Backward: each row of `dy` is added to the row it came from, in order.
 
-use atento_kernels::elementwise;
+use atento_kernels::{elementwise, embedding};
 
 use crate::{Graph, Tensor};
 
@@ -25,7 +25,7 @@ impl Graph<'_> {
             self.push("gather_rows", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
                 let mut dx = pass.pool.zeros(n * width);
-                elementwise::scatter_add_rows(&dy, width, &rows, &mut dx);
+                embedding::backward(&rows, &dy, 1.0, &mut dx);
                 pass.accumulate(input, dx);
             });
         }

@@ -40,6 +40,7 @@ impl Graph<'_> {
         let params = self.params();
         let bias_values = bias.map(|b| params.get(b));
         linear::forward(
+            rows,
             x.values(),
             params.get(weight),
             layout,
@@ -59,13 +60,13 @@ impl Graph<'_> {
                     _ => dy,
                 };
                 let (_, dweight) = pass.param(weight);
-                linear::backward_weight(x.values(), &dz, layout, dweight);
+                linear::backward_weight(rows, x.values(), &dz, layout, dweight);
                 if let Some(bias) = bias {
                     linear::backward_bias(&dz, pass.param(bias).1);
                 }
                 if let Some(input) = x.node() {
                     let (mut dx, accumulate) = pass.slot(input, x.len());
-                    linear::backward_input(&dz, pass.params.get(weight), layout, &mut dx, accumulate);
+                    linear::backward_input(rows, &dz, pass.params.get(weight), layout, &mut dx, accumulate);
                     pass.put(input, dx);
                 }
             });

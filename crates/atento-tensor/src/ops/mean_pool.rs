@@ -16,7 +16,7 @@ impl Graph<'_> {
         assert_eq!(cu_seqlens.last().copied(), Some(tokens as u32), "mean_pool: cu_seqlens end");
         let sequences = cu_seqlens.len() - 1;
         let mut out = self.pool().take(sequences * width);
-        elementwise::mean_pool(x.values(), width, cu_seqlens, &mut out);
+        elementwise::mean_pool_forward(x.values(), width, cu_seqlens, &mut out);
         let y = self.output("mean_pool", out, &[sequences, width], x.node().is_some());
         if let (Some(node), Some(input)) = (y.node(), x.node()) {
             let cu_seqlens = cu_seqlens.to_vec();

@@ -15,7 +15,6 @@ mod mean_pool;
 mod mul;
 mod residual_norm;
 mod rms_norm;
-mod rope;
 mod scale;
 mod swiglu;
 

@@ -22,7 +22,7 @@ impl Graph<'_> {
             self.push("swiglu", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
                 let mut dx = pass.pool.take(x.len());
-                activation::swiglu_backward(x.values(), &dy, width / 2, &mut dx);
+                activation::swiglu_backward(x.values(), width / 2, &dy, &mut dx);
                 pass.accumulate(input, dx);
             });
         }

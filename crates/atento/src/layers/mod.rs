@@ -4,7 +4,6 @@ pub mod attention;
 pub mod embedding;
 pub mod feed_forward;
 pub mod linear;
-pub mod mechanisms;
 pub mod norm;
 
 pub use attention::{CrossAttention, SelfAttention};

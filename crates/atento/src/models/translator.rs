@@ -69,4 +69,12 @@ impl Translator {
             Self::Transformer(model) => Some(model.config.max_positions),
         }
     }
+
+    /// The decoder's first token.
+    #[must_use]
+    pub fn start_id(&self) -> u32 {
+        match self {
+            Self::Transformer(model) => model.config.decoder_start_id,
+        }
+    }
 }

@@ -30,6 +30,14 @@ impl Optimizer {
         Self { settings: settings.clone(), groups: params.update_groups(), first: vec![0.0; n], second: vec![0.0; second] }
     }
 
+    /// As [`Optimizer::new`], with weight decay on biases and norms as well, as PyTorch's optimisers do by default.
+    #[must_use]
+    pub fn decaying_everything(settings: &OptimizerSettings, params: &Params) -> Self {
+        let mut optimizer = Self::new(settings, params);
+        optimizer.groups.iter_mut().for_each(|(_, decay)| *decay = true);
+        optimizer
+    }
+
     /// The Euclidean norm of the gradient of all trainable parameters, accumulated in f64; not finite when any value is
     /// not.
     #[must_use]

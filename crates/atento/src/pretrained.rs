@@ -1,0 +1,150 @@
+//! A model with its tokenizer and search settings: what a directory on disk holds and what the verbs work with.
+
+use std::path::Path;
+
+use atento_tensor::Params;
+
+use crate::generate::{EarlyStopping, LengthPenalty, SearchOptions};
+use crate::hub::generation::{self, GenerationConfig};
+use crate::hub::load::{self, NamedTensors};
+use crate::hub::model_dir::save_transformer;
+use crate::hub::names::NameMap;
+use crate::hub::tokenizer_config::TokenizerConfig;
+use crate::hub::{self, ModelDir, ModelKind};
+use crate::models::parameters::NamedShape;
+use crate::models::{Transformer, Translator};
+use crate::text::{self, Tokenizer};
+use crate::translate::TranslateOptions;
+
+/// Source tokens searched together by default.
+const BATCH_TOKENS: usize = 1024;
+
+/// A translator, ready to use.
+pub struct Pretrained {
+    /// The model and its parameters.
+    pub model: Translator,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// How it wants its outputs searched for.
+    pub generation: GenerationConfig,
+}
+
+/// What can go wrong with a model directory.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory or one of its files.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+}
+
+impl NamedTensors for Params {
+    fn expected(&self) -> Vec<NamedShape> {
+        self.entries().iter().map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
+    }
+
+    fn slot(&mut self, name: &str) -> &mut [f32] {
+        let weight = self.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).weight;
+        self.get_mut(weight)
+    }
+}
+
+impl Pretrained {
+    /// Loads a Hugging Face model directory or a run directory.
+    ///
+    /// # Errors
+    /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let dir = ModelDir::open(path)?;
+        let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
+        dir.check_vocabulary(tokenizer.vocab_size())?;
+        let generation = dir.generation_config()?;
+        Ok(Self { model: load_model(&dir)?, tokenizer, generation })
+    }
+
+    /// Writes a complete model directory; each file is replaced atomically.
+    ///
+    /// # Errors
+    /// The directory cannot be written; what was there before is then still whole.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        let tokenizer_json = self.tokenizer.to_json_bytes()?;
+        let params = self.model.params();
+        let values = |name: &str| params.entry(name).map_or(&[][..], |entry| params.get(entry.weight));
+        match &self.model {
+            Translator::Transformer(model) => {
+                let config = &model.config;
+                let tokens = self.tokenizer_config(config.max_positions, config.pad_id, config.eos_id);
+                save_transformer(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tokenizer_config(&self, model_max_length: usize, pad_id: u32, eos_id: u32) -> TokenizerConfig {
+        let token = |id: u32| self.tokenizer.id_to_token(id);
+        let special = self.tokenizer.special();
+        TokenizerConfig {
+            model_max_length,
+            pad_token: token(pad_id).unwrap_or_default(),
+            eos_token: token(eos_id).unwrap_or_default(),
+            bos_token: special.bos.and_then(token),
+            unk_token: special.unk.and_then(token),
+        }
+    }
+
+    /// The model's own settings for translating.
+    #[must_use]
+    pub fn translate_options(&self) -> TranslateOptions {
+        let start_id = self.generation.decoder_start_id.unwrap_or_else(|| self.model.start_id());
+        TranslateOptions {
+            search: search_options(&self.generation),
+            start_id,
+            // The start token counts in `max_length`.
+            max_new_tokens: self
+                .generation
+                .max_new_tokens
+                .or(self.generation.max_length.map(|n| n.saturating_sub(1)))
+                .unwrap_or(256)
+                .max(1),
+            max_length_ratio: None,
+            batch_tokens: BATCH_TOKENS,
+        }
+    }
+}
+
+/// The model alone, its kind decided by `config.json`.
+fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
+    match dir.kind() {
+        ModelKind::Marian | ModelKind::M2m100 => {
+            let (config, weights) = dir.transformer_weights()?;
+            let mut model = Transformer::init(config.clone(), 0);
+            load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
+            Ok(Translator::Transformer(Box::new(model)))
+        }
+        ModelKind::AtentoRnn => todo!(),
+    }
+}
+
+/// A search as `generation_config.json` asks for it.
+#[must_use]
+pub fn search_options(generation: &GenerationConfig) -> SearchOptions {
+    SearchOptions {
+        beam: generation.num_beams,
+        n_best: 1,
+        length_penalty: LengthPenalty::HuggingFace(f64::from(generation.length_penalty)),
+        early_stopping: match generation.early_stopping {
+            generation::EarlyStopping::Heuristic => EarlyStopping::False,
+            generation::EarlyStopping::AtEnoughCandidates => EarlyStopping::True,
+            generation::EarlyStopping::Exhaustive => EarlyStopping::Never,
+        },
+        min_new_tokens: generation.min_length.saturating_sub(1),
+        no_repeat_ngram: generation.no_repeat_ngram_size,
+        eos_ids: generation.eos_ids.clone(),
+        bad_words: generation.bad_words_ids.clone(),
+        suppress_tokens: generation.suppressed_ids.clone(),
+        forced_bos: generation.forced_bos_id,
+        forced_eos: generation.forced_eos_id,
+    }
+}

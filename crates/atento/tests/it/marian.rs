@@ -1,0 +1,174 @@
+//! An encoder–decoder against `transformers`: logits, the gradient of every parameter, ten AdamW losses, greedy and
+//! beam search. The committed fixture has three small models; a larger set beside the repository is used when present.
+
+use std::path::{Path, PathBuf};
+
+use atento::data::batches::{PackedBatch, Pair};
+use atento::hub::safetensors::SafeTensors;
+use atento::pretrained::Pretrained;
+use atento::train::Optimizer;
+use atento::train::recipe::OptimizerSettings;
+use atento::translate::translate;
+use atento_tensor::{Grads, Graph, Pool};
+use serde_json::Value;
+
+/// Every directory of encoder–decoder fixtures there is.
+fn fixtures() -> Vec<PathBuf> {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = crate_dir.join("../../../shared/conformance");
+    let committed = crate_dir.join("tests/fixtures/conformance");
+    let dirs = [shared, committed].into_iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+    dirs.map(|entry| entry.path())
+        .filter(|dir| {
+            let config = std::fs::read_to_string(dir.join("config.json")).unwrap_or_default();
+            dir.join("grads.safetensors").exists() && (config.contains("\"marian\"") || config.contains("\"m2m_100\""))
+        })
+        .collect()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// One training batch as the reference stored it: padded sources with a mask, labels padded with −100.
+fn batch(file: &SafeTensors, step: usize, start_id: u32) -> PackedBatch {
+    let key = |name: &str| format!("{step}.{name}");
+    let rows = |name: &str| {
+        let shape = file.get(&key(name)).unwrap().shape.to_vec();
+        let values = file.read_i64(&key(name), &shape).unwrap();
+        values.chunks(shape[1]).map(<[i64]>::to_vec).collect::<Vec<_>>()
+    };
+    let pairs: Vec<Pair> = rows("input_ids")
+        .iter()
+        .zip(rows("attention_mask"))
+        .zip(rows("labels"))
+        .enumerate()
+        .map(|(id, ((source, mask), labels))| Pair {
+            id: id as u64,
+            source: source.iter().zip(mask).filter(|(_, kept)| *kept == 1).map(|(&id, _)| id as u32).collect(),
+            target: labels.iter().filter(|&&id| id >= 0).map(|&id| id as u32).collect(),
+        })
+        .collect();
+    PackedBatch::new(&pairs, start_id)
+}
+
+#[test]
+fn logits_equal_the_reference() {
+    for dir in fixtures() {
+        let loaded = Pretrained::load(&dir).unwrap();
+        let expected = json(&dir.join("expected.json"));
+        let tensors = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
+        for (i, case) in expected["cases"].as_array().unwrap().iter().enumerate() {
+            let source = ids(&case["input_ids"]);
+            assert_eq!(loaded.tokenizer.encode_ids(case["text"].as_str().unwrap(), true).unwrap(), source);
+            let target_input = ids(&case["decoder_input_ids"]);
+            let batch = PackedBatch {
+                ids: vec![0],
+                cu_source: vec![0, source.len() as u32],
+                source,
+                cu_target: vec![0, target_input.len() as u32],
+                target_output: vec![0; target_input.len()],
+                target_input,
+            };
+            let mut g = Graph::infer(loaded.model.params(), &Pool::new());
+            let logits = loaded.model.logits(&mut g, &batch);
+            let reference = tensors.read_f32(&format!("{i}.logits"), logits.shape()).unwrap();
+            let difference = largest_difference(logits.values(), &reference);
+            assert!(difference <= 1e-4, "{}: case {i}: logits differ by {difference}", dir.display());
+        }
+    }
+}
+
+#[test]
+fn every_gradient_equals_the_reference() {
+    for dir in fixtures() {
+        let loaded = Pretrained::load(&dir).unwrap();
+        let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
+        let reference = SafeTensors::open(&dir.join("grads.safetensors")).unwrap();
+        let batch = batch(&batches, 0, loaded.model.start_id());
+        let params = loaded.model.params();
+        let mut grads = Grads::zeros(params);
+        let mut g = Graph::train(params, &mut grads, &Pool::new(), 0);
+        let loss = loaded.model.loss(&mut g, &batch, 0.0, 1.0 / batch.target_tokens() as f32);
+        g.backward(&loss.loss);
+        drop(g);
+        let mut checked = 0;
+        for entry in params.entries().iter().filter(|e| e.trainable) {
+            let expected = reference.read_f32(&format!("model.{}", entry.name), &entry.dims).unwrap();
+            let scale = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
+            let difference = largest_difference(grads.get(entry.weight), &expected);
+            // Keys' biases shift every score of a row alike: their exact gradient is zero and both sides hold rounding.
+            assert!(
+                difference <= 1e-4 * scale + 1e-7,
+                "{}: gradient of {}: {difference} of {scale}",
+                dir.display(),
+                entry.name
+            );
+            checked += 1;
+        }
+        assert_eq!(checked, reference.names().len(), "{}: parameters with a gradient", dir.display());
+    }
+}
+
+#[test]
+fn ten_adamw_losses_equal_the_reference() {
+    for dir in fixtures() {
+        let mut loaded = Pretrained::load(&dir).unwrap();
+        let recorded = json(&dir.join("train_losses.json"));
+        let number = |key: &str| recorded[key].as_f64().unwrap();
+        let settings = OptimizerSettings {
+            lr: number("lr"),
+            betas: [recorded["betas"][0].as_f64().unwrap(), recorded["betas"][1].as_f64().unwrap()],
+            eps: number("eps"),
+            weight_decay: number("weight_decay"),
+            ..OptimizerSettings::default()
+        };
+        let file = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
+        // The reference decays every parameter, biases and norms too.
+        let mut optimizer = Optimizer::decaying_everything(&settings, loaded.model.params());
+        let mut grads = Grads::zeros(loaded.model.params());
+        let pool = Pool::new();
+        for (step, expected) in recorded["losses"].as_array().unwrap().iter().enumerate() {
+            let batch = batch(&file, step, loaded.model.start_id());
+            grads.values.fill(0.0);
+            let mut g = Graph::train(loaded.model.params(), &mut grads, &pool, 0);
+            let loss = loaded.model.loss(&mut g, &batch, 0.0, 1.0 / batch.target_tokens() as f32);
+            g.backward(&loss.loss);
+            drop(g);
+            let found = loss.loss_sum / loss.n_targets as f64;
+            let expected = expected.as_f64().unwrap();
+            assert!((found - expected).abs() <= 1e-5, "{}: step {step}: {found} {expected}", dir.display());
+            optimizer.step(loaded.model.params_mut(), &grads, settings.lr, step as u64 + 1, 1.0);
+        }
+    }
+}
+
+#[test]
+fn greedy_and_beam_search_equal_the_reference() {
+    for dir in fixtures() {
+        let loaded = Pretrained::load(&dir).unwrap();
+        let expected = json(&dir.join("expected.json"));
+        let cases = expected["cases"].as_array().unwrap();
+        let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+        for beam in [1, 4] {
+            let mut options = loaded.translate_options();
+            options.search.beam = beam;
+            options.max_new_tokens = ids(&cases[0][format!("beam{beam}")]).len() - 1;
+            let found = translate(&loaded.model, &loaded.tokenizer, &texts, &options).unwrap();
+            for (case, found) in cases.iter().zip(found) {
+                let expected = ids(&case[format!("beam{beam}")]);
+                assert_eq!(found[0].hypothesis.ids, expected[1..], "{}: beam {beam}: {}", dir.display(), case["text"]);
+                assert_eq!(found[0].text, case[format!("beam{beam}_text")].as_str().unwrap());
+            }
+        }
+    }
+}
