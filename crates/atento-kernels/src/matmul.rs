@@ -50,7 +50,11 @@ pub struct MatMut<'a> {
 
 /// Elements of storage a matrix of this layout reaches over.
 fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> usize {
-    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + (cols - 1) * col_stride + 1 }
+    if rows == 0 || cols == 0 {
+        0
+    } else {
+        (rows - 1) * row_stride + (cols - 1) * col_stride + 1
+    }
 }
 
 impl<'a> Mat<'a> {
@@ -60,8 +64,18 @@ impl<'a> Mat<'a> {
     /// If `data` is not `rows · cols` long.
     #[track_caller]
     pub fn row_major(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "Mat::row_major: data against {rows} x {cols}");
-        Mat { data, rows, cols, row_stride: cols, col_stride: 1 }
+        assert_eq!(
+            data.len(),
+            rows * cols,
+            "Mat::row_major: data against {rows} x {cols}"
+        );
+        Mat {
+            data,
+            rows,
+            cols,
+            row_stride: cols,
+            col_stride: 1,
+        }
     }
 
     /// The transpose, over the same storage.
@@ -83,8 +97,18 @@ impl<'a> MatMut<'a> {
     /// If `data` is not `rows · cols` long.
     #[track_caller]
     pub fn row_major(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "MatMut::row_major: data against {rows} x {cols}");
-        MatMut { data, rows, cols, row_stride: cols, col_stride: 1 }
+        assert_eq!(
+            data.len(),
+            rows * cols,
+            "MatMut::row_major: data against {rows} x {cols}"
+        );
+        MatMut {
+            data,
+            rows,
+            cols,
+            row_stride: cols,
+            col_stride: 1,
+        }
     }
 }
 
@@ -97,7 +121,11 @@ impl<'a> MatMut<'a> {
 #[track_caller]
 pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
     let parallel = a.rows * a.cols * b.cols >= PARALLEL_WORK && rayon::current_num_threads() > 1;
-    let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let threads = if parallel {
+        gemm::Parallelism::Rayon(0)
+    } else {
+        gemm::Parallelism::None
+    };
     product(alpha, a, b, beta, c, threads);
 }
 
@@ -115,12 +143,26 @@ fn check(a: &Mat<'_>, b: &Mat<'_>, c: &MatMut<'_>) {
     assert!(
         a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
         "gemm: {}x{} times {}x{} into {}x{}",
-        a.rows, a.cols, b.rows, b.cols, c.rows, c.cols
+        a.rows,
+        a.cols,
+        b.rows,
+        b.cols,
+        c.rows,
+        c.cols
     );
     let fits = |length, rows, cols, rs, cs| length >= extent(rows, cols, rs, cs);
-    assert!(fits(a.data.len(), a.rows, a.cols, a.row_stride, a.col_stride), "gemm: a leaves its storage");
-    assert!(fits(b.data.len(), b.rows, b.cols, b.row_stride, b.col_stride), "gemm: b leaves its storage");
-    assert!(fits(c.data.len(), c.rows, c.cols, c.row_stride, c.col_stride), "gemm: c leaves its storage");
+    assert!(
+        fits(a.data.len(), a.rows, a.cols, a.row_stride, a.col_stride),
+        "gemm: a leaves its storage"
+    );
+    assert!(
+        fits(b.data.len(), b.rows, b.cols, b.row_stride, b.col_stride),
+        "gemm: b leaves its storage"
+    );
+    assert!(
+        fits(c.data.len(), c.rows, c.cols, c.row_stride, c.col_stride),
+        "gemm: c leaves its storage"
+    );
     let separate = c.rows <= 1 || c.cols <= 1 || {
         let by_rows = c.col_stride >= 1 && c.row_stride > (c.cols - 1) * c.col_stride;
         by_rows || (c.row_stride >= 1 && c.col_stride > (c.rows - 1) * c.row_stride)
@@ -129,14 +171,28 @@ fn check(a: &Mat<'_>, b: &Mat<'_>, c: &MatMut<'_>) {
 }
 
 #[track_caller]
-fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, threads: gemm::Parallelism) {
+fn product(
+    alpha: f32,
+    a: Mat<'_>,
+    b: Mat<'_>,
+    beta: f32,
+    c: MatMut<'_>,
+    threads: gemm::Parallelism,
+) {
     check(&a, &b, &c);
     if c.rows == 0 || c.cols == 0 {
         return;
     }
     let few = a.rows <= FEW_ROWS && a.col_stride == 1 && c.col_stride == 1 && a.cols > 0;
     if few && (b.row_stride == 1 || b.col_stride == 1) {
-        return few_rows(alpha, a, b, beta, c, !matches!(threads, gemm::Parallelism::None));
+        return few_rows(
+            alpha,
+            a,
+            b,
+            beta,
+            c,
+            !matches!(threads, gemm::Parallelism::None),
+        );
     }
     // SAFETY: `check` established that every element of the three matrices lies in its slice and
     // that the elements of `c`, borrowed mutably, are distinct. Slices have at most isize::MAX bytes,
@@ -170,9 +226,14 @@ fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, threads
 fn few_rows(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
     let dots = b.row_stride == 1;
     // Row sums need wide tasks to read memory in long runs, dot products read whole columns of B.
-    let width = (TASK_WORK / a.cols).max(if dots { 4 } else { 512 }).next_multiple_of(4);
+    let width = (TASK_WORK / a.cols)
+        .max(if dots { 4 } else { 512 })
+        .next_multiple_of(4);
     let tasks = b.cols.div_ceil(width);
-    let out = Columns { data: c.data.as_mut_ptr(), stride: c.row_stride };
+    let out = Columns {
+        data: c.data.as_mut_ptr(),
+        stride: c.row_stride,
+    };
     let task = |task: usize| {
         let columns = task * width..((task + 1) * width).min(b.cols);
         // The temporary keeps the kernels' output contiguous; it is a few KiB.
@@ -188,7 +249,11 @@ fn few_rows(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parall
             // SAFETY: tasks write disjoint columns of `c`, all within its slice (`check`).
             let out = unsafe { out.row(row, columns.start, columns.len()) };
             for (out, value) in out.iter_mut().zip(block) {
-                *out = if beta == 0.0 { alpha * value } else { alpha * value + beta * *out };
+                *out = if beta == 0.0 {
+                    alpha * value
+                } else {
+                    alpha * value + beta * *out
+                };
             }
         }
     };
@@ -220,7 +285,13 @@ impl Columns {
 
 /// `out[i, j] = a[i] · column first+j`, where column `j` is `data[j·stride..]`.
 #[inline(always)]
-fn dot_columns<const FMA: bool>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+fn dot_columns<const FMA: bool>(
+    a: Mat<'_>,
+    data: &[f32],
+    stride: usize,
+    first: usize,
+    out: &mut [f32],
+) {
     match a.rows {
         1 => dot_tiles::<FMA, 1, 4>(a, 0, data, stride, first, out),
         2 => dot_tiles::<FMA, 2, 4>(a, 0, data, stride, first, out),
@@ -267,7 +338,10 @@ fn dot_tiles<const FMA: bool, const M: usize, const N: usize>(
 }
 
 #[inline(always)]
-fn dot_tile<const FMA: bool, const M: usize, const N: usize>(a: [&[f32]; M], b: [&[f32]; N]) -> [[f32; N]; M] {
+fn dot_tile<const FMA: bool, const M: usize, const N: usize>(
+    a: [&[f32]; M],
+    b: [&[f32]; N],
+) -> [[f32; N]; M] {
     const LANES: usize = crate::simd::LANES;
     let mut lanes = [[[0.0; LANES]; N]; M];
     let chunks = a[0].len() / LANES;
@@ -297,12 +371,19 @@ fn dot_tile<const FMA: bool, const M: usize, const N: usize>(a: [&[f32]; M], b: 
 /// `out[i, :] = Σ_k a[i, k] · row k of B`, columns `first..`, eight rows of B at a time so that
 /// `out` passes through the registers once per eight.
 #[inline(always)]
-fn sum_rows<const FMA: bool>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+fn sum_rows<const FMA: bool>(
+    a: Mat<'_>,
+    data: &[f32],
+    stride: usize,
+    first: usize,
+    out: &mut [f32],
+) {
     const DEPTH: usize = 8;
     let columns = out.len() / a.rows;
     let mut k = 0;
     while k + DEPTH <= a.cols {
-        let b: [&[f32]; DEPTH] = std::array::from_fn(|d| &data[(k + d) * stride + first..][..columns]);
+        let b: [&[f32]; DEPTH] =
+            std::array::from_fn(|d| &data[(k + d) * stride + first..][..columns]);
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let a: [f32; DEPTH] = std::array::from_fn(|d| a.data[i * a.row_stride + k + d]);
             for j in 0..columns {
@@ -337,7 +418,11 @@ pub fn reference(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
             };
             let sum: f64 = (0..a.cols).map(term).sum();
             let out = &mut c.data[i * c.row_stride + j * c.col_stride];
-            let old = if beta == 0.0 { 0.0 } else { f64::from(beta) * f64::from(*out) };
+            let old = if beta == 0.0 {
+                0.0
+            } else {
+                f64::from(beta) * f64::from(*out)
+            };
             *out = (f64::from(alpha) * sum + old) as f32;
         }
     }
