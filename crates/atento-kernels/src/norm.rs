@@ -10,8 +10,6 @@
 //! the Jacobian of x̂ is r·(I − 1·1ᵀ/C − x̂·x̂ᵀ/C):
 //! dx = r·(g − Σg/C − x̂·Σ(g·x̂)/C), dγ = Σ_rows dy·x̂, dβ = Σ_rows dy.
 
-pub use crate::rms_norm::{rms_norm_backward, rms_norm_forward};
-
 use rayon::prelude::*;
 
 use crate::dropout::{self, DropoutKey};
