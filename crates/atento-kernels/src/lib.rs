@@ -16,6 +16,7 @@ pub mod embedding;
 mod few_rows;
 pub mod gru;
 pub mod linear;
+pub mod attention;
 pub mod math;
 pub mod matmul;
 pub mod norm;
