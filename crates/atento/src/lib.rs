@@ -1,1 +1,4 @@
 //! Transformers, whole.
+
+pub mod hub;
+pub mod models;
