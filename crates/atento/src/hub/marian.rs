@@ -144,11 +144,7 @@ mod tests {
                 json!(1),
                 "`scale_embedding` is 1, expected true or false",
             ),
-            (
-                "vocab_size",
-                Value::Null,
-                "key `vocab_size` is missing; the nearest there is",
-            ),
+            ("vocab_size", Value::Null, "key `vocab_size` is missing"),
             (
                 "encoder_layers",
                 json!(u64::MAX),
