@@ -10,3 +10,7 @@ pub mod pretrained;
 pub mod text;
 pub mod train;
 pub mod translate;
+//! Transformers, whole.
+
+pub mod hub;
+pub mod models;

@@ -1,0 +1,176 @@
+//! Files that are replaced whole or not at all.
+//!
+//! A file is written under a temporary name in its own directory, flushed to the disk, renamed over the old one,
+//! and the directory is flushed too. Whoever opens the path, at any instant and after any crash, finds the whole
+//! old file or the whole new one. An error on the way (a full disk, say) leaves the old file and no temporary.
+
+use super::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Ends the name of every temporary file, so that those of a killed process can be told and removed.
+pub const TEMPORARY_SUFFIX: &str = ".atento-tmp";
+
+/// Replaces the file at `path` by `bytes`.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be written; the previous file is then untouched.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    atomic_write_with(path, |file| file.write_all(bytes))
+}
+
+/// Replaces the file at `path` by what `write` writes.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be written or `write` fails; the previous file is then untouched.
+pub fn atomic_write_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let temporary = temporary_beside(path)?;
+    let written = write_and_rename(&temporary, path, write);
+    if written.is_err() {
+        // The error that matters is the first one; a temporary that cannot be removed is found by its suffix.
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(Error::io(path, "write"))
+}
+
+/// Removes the temporary files that a killed process left in `directory`, and says how many there were.
+///
+/// Call it only while no other process writes there.
+///
+/// # Errors
+/// [`Error::Io`] where the directory cannot be read or a file in it cannot be removed.
+pub fn remove_leftovers(directory: &Path) -> Result<usize, Error> {
+    let mut removed = 0;
+    for entry in fs::read_dir(directory).map_err(Error::io(directory, "read the directory"))? {
+        let path = entry
+            .map_err(Error::io(directory, "read the directory"))?
+            .path();
+        if path.to_string_lossy().ends_with(TEMPORARY_SUFFIX) {
+            fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Flushes a directory's own entries to the disk, so that a rename in it survives a power cut.
+///
+/// # Errors
+/// [`Error::Io`] where the directory cannot be opened or flushed.
+pub fn sync_directory(directory: &Path) -> Result<(), Error> {
+    sync(directory).map_err(Error::io(directory, "flush the directory"))
+}
+
+fn write_and_rename(
+    temporary: &Path,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(temporary)?;
+    let mut buffered = BufWriter::with_capacity(1 << 18, file);
+    write(&mut buffered)?;
+    buffered
+        .into_inner()
+        .map_err(|error| error.into_error())?
+        .sync_all()?;
+    fs::rename(temporary, path)?;
+    sync(directory_of(path))
+}
+
+fn temporary_beside(path: &Path) -> Result<PathBuf, Error> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = path.file_name() else {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+        return Err(Error::io(path, "write")(source));
+    };
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let temporary = format!(
+        ".{}.{}.{count}{TEMPORARY_SUFFIX}",
+        name.to_string_lossy(),
+        std::process::id()
+    );
+    Ok(directory_of(path).join(temporary))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Only Unix lets a directory be opened and flushed; elsewhere the rename itself has to do.
+fn sync(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.json");
+        atomic_write(&path, b"old").unwrap();
+        atomic_write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names_in(directory.path()), ["state.json"]);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_previous_file_and_no_temporary() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        atomic_write(&path, b"previous").unwrap();
+        let error = atomic_write_with(&path, |file| {
+            file.write_all(b"half of the new")?;
+            file.flush()?;
+            Err(io::ErrorKind::StorageFull.into())
+        })
+        .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("{}: cannot write", path.display())),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"previous");
+        assert_eq!(names_in(directory.path()), ["model.safetensors"]);
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_are_removed_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".a.1.0.atento-tmp"), b"half").unwrap();
+        fs::write(directory.path().join("a"), b"whole").unwrap();
+        assert_eq!(remove_leftovers(directory.path()).unwrap(), 1);
+        assert_eq!(names_in(directory.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(atomic_write(&directory.path().join("no/such/file"), b"").is_err());
+        assert!(atomic_write(Path::new("/"), b"").is_err());
+    }
+}

@@ -1,0 +1,307 @@
+//! generation_config.json: how a model wants its outputs searched for.
+//!
+//! Keys that would change the output of `transformers` and that the search here does not know are not dropped in
+//! silence: [`GenerationConfig::not_honoured`] lists them.
+
+use super::Error;
+use super::json::{Keys, read_object};
+use super::seq2seq::{decimal, one_of};
+use crate::models::config::TransformerConfig;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// When beam search stops looking, as Hugging Face's `early_stopping`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EarlyStopping {
+    /// `false`: when no running hypothesis of the current length could beat the worst finished one.
+    #[default]
+    Heuristic,
+    /// `true`: as soon as there are as many finished hypotheses as beams.
+    AtEnoughCandidates,
+    /// `"never"`: when no running hypothesis of any length could beat the worst finished one.
+    Exhaustive,
+}
+
+/// The settings of a search, each neutral unless the file says otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationConfig {
+    /// Hypotheses kept; 1 is greedy search.
+    pub num_beams: usize,
+    /// The most tokens of an output, its start token and end token counted.
+    pub max_length: Option<usize>,
+    /// The most tokens after the start token; stronger than `max_length`.
+    pub max_new_tokens: Option<usize>,
+    /// The fewest tokens of an output, its start token counted.
+    pub min_length: usize,
+    /// The exponent of the length that a hypothesis' log-probability is divided by.
+    pub length_penalty: f32,
+    /// When beam search stops.
+    pub early_stopping: EarlyStopping,
+    /// No sequence of this many tokens occurs twice; 0 for no such rule.
+    pub no_repeat_ngram_size: usize,
+    /// Sequences of tokens that are never generated.
+    pub bad_words_ids: Vec<Vec<u32>>,
+    /// Tokens that are never generated.
+    pub suppressed_ids: Vec<u32>,
+    /// The decoder's first input.
+    pub decoder_start_id: Option<u32>,
+    /// The token forced right after the start token.
+    pub forced_bos_id: Option<u32>,
+    /// The token forced where an output reaches `max_length`.
+    pub forced_eos_id: Option<u32>,
+    /// The token that begins a sentence.
+    pub bos_id: Option<u32>,
+    /// The tokens that end an output.
+    pub eos_ids: Vec<u32>,
+    /// The padding token.
+    pub pad_id: Option<u32>,
+    /// Keys of the file with an effect that the search here does not have.
+    pub not_honoured: Vec<String>,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            num_beams: 1,
+            max_length: None,
+            max_new_tokens: None,
+            min_length: 0,
+            length_penalty: 1.0,
+            early_stopping: EarlyStopping::default(),
+            no_repeat_ngram_size: 0,
+            bad_words_ids: Vec::new(),
+            suppressed_ids: Vec::new(),
+            decoder_start_id: None,
+            forced_bos_id: None,
+            forced_eos_id: None,
+            bos_id: None,
+            eos_ids: Vec::new(),
+            pad_id: None,
+            not_honoured: Vec::new(),
+        }
+    }
+}
+
+/// Keys the search does not know, each with the value at which it has no effect.
+fn neutral_values() -> [(&'static str, Value); 14] {
+    [
+        ("do_sample", json!(false)),
+        ("repetition_penalty", json!(1.0)),
+        ("encoder_repetition_penalty", json!(1.0)),
+        ("encoder_no_repeat_ngram_size", json!(0)),
+        ("min_new_tokens", json!(0)),
+        ("num_beam_groups", json!(1)),
+        ("diversity_penalty", json!(0.0)),
+        ("penalty_alpha", json!(0.0)),
+        ("guidance_scale", json!(1.0)),
+        ("begin_suppress_tokens", json!([])),
+        ("sequence_bias", json!([])),
+        ("exponential_decay_length_penalty", json!([])),
+        ("renormalize_logits", json!(false)),
+        ("stop_strings", json!([])),
+    ]
+}
+
+impl GenerationConfig {
+    /// Greedy search with a model's own tokens, up to its positions, never generating padding.
+    pub fn of_model(config: &TransformerConfig) -> Self {
+        Self {
+            max_length: Some(config.max_positions),
+            bad_words_ids: vec![vec![config.pad_id]],
+            decoder_start_id: Some(config.decoder_start_id),
+            bos_id: config.bos_id,
+            eos_ids: vec![config.eos_id],
+            pad_id: Some(config.pad_id),
+            ..Self::default()
+        }
+    }
+
+    /// Reads generation_config.json.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not a JSON object, or a key has a value of the wrong type.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::from_json(path, &read_object(path)?)
+    }
+
+    /// Reads the settings from the object that `path` holds: generation_config.json, or the config.json of a
+    /// directory from before that file existed.
+    ///
+    /// # Errors
+    /// A key has a value of the wrong type.
+    pub fn from_json(path: &Path, object: &Map<String, Value>) -> Result<Self, Error> {
+        let keys = Keys::new(path, object);
+        let num_beams = keys.or("num_beams", 1)?;
+        if num_beams == 0 {
+            return Err(keys.wrong("num_beams", "1 or more"));
+        }
+        Ok(Self {
+            num_beams,
+            max_length: keys.optional("max_length")?,
+            max_new_tokens: keys.optional("max_new_tokens")?,
+            min_length: keys.or("min_length", 0)?,
+            length_penalty: keys.or("length_penalty", 1.0)?,
+            early_stopping: read_early_stopping(keys, object)?,
+            no_repeat_ngram_size: keys.or("no_repeat_ngram_size", 0)?,
+            bad_words_ids: keys.or("bad_words_ids", Vec::new())?,
+            suppressed_ids: keys.or("suppress_tokens", Vec::new())?,
+            decoder_start_id: one_of(keys, "decoder_start_token_id")?,
+            forced_bos_id: keys.optional("forced_bos_token_id")?,
+            forced_eos_id: one_of(keys, "forced_eos_token_id")?,
+            bos_id: keys.optional("bos_token_id")?,
+            eos_ids: keys.or("eos_token_id", Vec::new())?,
+            pad_id: keys.optional("pad_token_id")?,
+            not_honoured: not_honoured(object),
+        })
+    }
+
+    /// The tokens never generated: bad words of one token, except those that end an output (a rule of
+    /// `transformers`), and suppressed tokens. Sorted, each once.
+    pub fn banned_ids(&self) -> Vec<u32> {
+        let single = self.bad_words_ids.iter().filter_map(|word| match word[..] {
+            [token] if !self.eos_ids.contains(&token) => Some(token),
+            _ => None,
+        });
+        let mut banned: Vec<u32> = single.chain(self.suppressed_ids.iter().copied()).collect();
+        banned.sort_unstable();
+        banned.dedup();
+        banned
+    }
+
+    /// The object that generation_config.json is to hold; neutral values are left out.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let some = |token: Option<u32>| token.map_or(Value::Null, |token| json!(token));
+        let eos = match self.eos_ids[..] {
+            [token] => json!(token),
+            _ => json!(self.eos_ids),
+        };
+        let early_stopping = match self.early_stopping {
+            EarlyStopping::Heuristic => Value::Null,
+            EarlyStopping::AtEnoughCandidates => json!(true),
+            EarlyStopping::Exhaustive => json!("never"),
+        };
+        let unless = |neutral: bool, value: Value| if neutral { Value::Null } else { value };
+        let penalty = decimal(self.length_penalty);
+        [
+            ("num_beams", json!(self.num_beams)),
+            ("max_length", json!(self.max_length)),
+            ("max_new_tokens", json!(self.max_new_tokens)),
+            (
+                "min_length",
+                unless(self.min_length == 0, json!(self.min_length)),
+            ),
+            ("length_penalty", unless(penalty == 1.0, json!(penalty))),
+            ("early_stopping", early_stopping),
+            (
+                "no_repeat_ngram_size",
+                unless(
+                    self.no_repeat_ngram_size == 0,
+                    json!(self.no_repeat_ngram_size),
+                ),
+            ),
+            (
+                "bad_words_ids",
+                unless(self.bad_words_ids.is_empty(), json!(self.bad_words_ids)),
+            ),
+            (
+                "suppress_tokens",
+                unless(self.suppressed_ids.is_empty(), json!(self.suppressed_ids)),
+            ),
+            ("decoder_start_token_id", some(self.decoder_start_id)),
+            ("forced_bos_token_id", some(self.forced_bos_id)),
+            ("forced_eos_token_id", some(self.forced_eos_id)),
+            ("bos_token_id", some(self.bos_id)),
+            ("eos_token_id", unless(self.eos_ids.is_empty(), eos)),
+            ("pad_token_id", some(self.pad_id)),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| (key.to_string(), value))
+        .collect()
+    }
+}
+
+fn read_early_stopping(
+    keys: Keys<'_>,
+    object: &Map<String, Value>,
+) -> Result<EarlyStopping, Error> {
+    match object.get("early_stopping") {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(EarlyStopping::Heuristic),
+        Some(Value::Bool(true)) => Ok(EarlyStopping::AtEnoughCandidates),
+        Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::Exhaustive),
+        Some(_) => Err(keys.wrong("early_stopping", "true, false or \"never\"")),
+    }
+}
+
+fn not_honoured(object: &Map<String, Value>) -> Vec<String> {
+    let has_effect = |(key, neutral): &(&str, Value)| match object.get(*key) {
+        None | Some(Value::Null) => false,
+        Some(value) => {
+            value != neutral
+                && value
+                    .as_f64()
+                    .is_none_or(|number| neutral.as_f64() != Some(number))
+        }
+    };
+    neutral_values()
+        .iter()
+        .filter(|entry| has_effect(entry))
+        .map(|(key, _)| key.to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(object: Value) -> Result<GenerationConfig, Error> {
+        let Value::Object(object) = object else {
+            unreachable!()
+        };
+        GenerationConfig::from_json(Path::new("generation_config.json"), &object)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = GenerationConfig {
+            num_beams: 4,
+            length_penalty: 0.6,
+            early_stopping: EarlyStopping::Exhaustive,
+            no_repeat_ngram_size: 3,
+            eos_ids: vec![1, 5],
+            forced_eos_id: Some(1),
+            ..GenerationConfig::of_model(&TransformerConfig::tiny(90))
+        };
+        assert_eq!(parse(Value::Object(config.to_json())).unwrap(), config);
+        assert_eq!(config.to_json()["length_penalty"], json!(0.6));
+    }
+
+    #[test]
+    fn padding_is_banned_and_the_end_never_is() {
+        let config = parse(
+            json!({"bad_words_ids": [[0], [1], [3, 4]], "suppress_tokens": [7, 0], "eos_token_id": 1}),
+        );
+        assert_eq!(config.unwrap().banned_ids(), [0, 7]);
+    }
+
+    #[test]
+    fn settings_without_an_effect_here_are_listed() {
+        let config = parse(
+            json!({"do_sample": true, "repetition_penalty": 1, "num_beam_groups": 1, "top_k": 50}),
+        );
+        assert_eq!(config.unwrap().not_honoured, ["do_sample"]);
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        for (object, key) in [
+            (json!({"num_beams": "4"}), "num_beams"),
+            (json!({"num_beams": 0}), "num_beams"),
+            (json!({"bad_words_ids": [0]}), "bad_words_ids"),
+            (json!({"early_stopping": 3}), "early_stopping"),
+            (json!({"eos_token_id": -1}), "eos_token_id"),
+        ] {
+            assert!(parse(object).unwrap_err().to_string().contains(key));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Typed keys of a JSON object, with errors that name file, key, value found and value expected.
+
+use super::Error;
+use super::nearest::hint;
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::Path;
+
+/// Reads a file that must hold one JSON object.
+pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    let invalid = |detail: String| Error::Json {
+        path: path.to_path_buf(),
+        detail,
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(invalid("the file must hold one object, {…}".into())),
+        Err(error) => Err(invalid(error.to_string())),
+    }
+}
+
+/// The bytes of a JSON file as people like to read it.
+pub(super) fn pretty(object: &Map<String, Value>) -> Vec<u8> {
+    let mut text = format!("{:#}", Value::Object(object.clone()));
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// An object together with the file it came from.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a> {
+    path: &'a Path,
+    object: &'a Map<String, Value>,
+}
+
+impl<'a> Keys<'a> {
+    pub(super) fn new(path: &'a Path, object: &'a Map<String, Value>) -> Self {
+        Self { path, object }
+    }
+
+    /// The value of a key; absent and `null` are the same.
+    pub(super) fn optional<T: FromJson>(&self, key: &str) -> Result<Option<T>, Error> {
+        match self.object.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match T::from_json(value) {
+                Some(typed) => Ok(Some(typed)),
+                None => Err(self.wrong(key, T::EXPECTED)),
+            },
+        }
+    }
+
+    pub(super) fn required<T: FromJson>(&self, key: &str) -> Result<T, Error> {
+        self.optional(key)?.ok_or_else(|| Error::MissingKey {
+            path: self.path.to_path_buf(),
+            key: key.into(),
+            hint: hint(key, self.object.keys().map(String::as_str)),
+        })
+    }
+
+    pub(super) fn or<T: FromJson>(&self, key: &str, default: T) -> Result<T, Error> {
+        Ok(self.optional(key)?.unwrap_or(default))
+    }
+
+    /// The error that the value of `key` is not what it should be.
+    pub(super) fn wrong(&self, key: &str, expected: impl Into<String>) -> Error {
+        let value = self
+            .object
+            .get(key)
+            .map_or("absent".into(), Value::to_string);
+        let found = match value.char_indices().nth(100) {
+            Some((cut, _)) => format!("{}…", &value[..cut]),
+            None => value,
+        };
+        Error::WrongValue {
+            path: self.path.to_path_buf(),
+            key: key.into(),
+            found,
+            expected: expected.into(),
+        }
+    }
+}
+
+/// A type that a JSON value can be, without conversion from other types.
+pub(super) trait FromJson: Sized {
+    const EXPECTED: &'static str;
+    fn from_json(value: &Value) -> Option<Self>;
+}
+
+impl FromJson for usize {
+    const EXPECTED: &'static str = "a whole number, 0 or more";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64()?.try_into().ok()
+    }
+}
+
+impl FromJson for u32 {
+    const EXPECTED: &'static str = "a token id (a whole number, 0 or more)";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_u64()?.try_into().ok()
+    }
+}
+
+impl FromJson for f32 {
+    const EXPECTED: &'static str = "a number";
+    fn from_json(value: &Value) -> Option<Self> {
+        Some(value.as_f64()? as f32)
+    }
+}
+
+impl FromJson for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl FromJson for String {
+    const EXPECTED: &'static str = "a string";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_str().map(Into::into)
+    }
+}
+
+/// One token or several: `2` and `[2]` are the same.
+impl FromJson for Vec<u32> {
+    const EXPECTED: &'static str = "a token id or a list of token ids";
+    fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(items) => items.iter().map(u32::from_json).collect(),
+            single => Some(vec![u32::from_json(single)?]),
+        }
+    }
+}
+
+impl FromJson for Vec<Vec<u32>> {
+    const EXPECTED: &'static str = "a list of lists of token ids";
+    fn from_json(value: &Value) -> Option<Self> {
+        let list = |item: &Value| item.is_array().then(|| Vec::from_json(item)).flatten();
+        value.as_array()?.iter().map(list).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_wrong_or_missing_value_is_named_with_what_was_expected() {
+        let Value::Object(object) =
+            json!({"d_modle": 4, "dropout": "0.1", "eos": [1, 2], "bos": null})
+        else {
+            unreachable!()
+        };
+        let keys = Keys::new(Path::new("config.json"), &object);
+        let missing = keys.required::<usize>("d_model").unwrap_err().to_string();
+        assert_eq!(
+            missing,
+            "config.json: key `d_model` is missing; the nearest there is `d_modle`"
+        );
+        let wrong = keys.or("dropout", 0.0f32).unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "config.json: key `dropout` is \"0.1\", expected a number"
+        );
+        assert_eq!(keys.optional::<Vec<u32>>("eos").unwrap(), Some(vec![1, 2]));
+        assert_eq!(keys.optional::<u32>("bos").unwrap(), None);
+        assert!(keys.optional::<Vec<Vec<u32>>>("eos").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_an_object_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        for text in ["", "[]", "{\"a\": NaN}", "\u{0}"] {
+            fs::write(&path, text).unwrap();
+            let message = read_object(&path).unwrap_err().to_string();
+            assert!(
+                message.contains("config.json: not valid JSON: "),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Filling a model's parameters from a checkpoint: every parameter is filled and every tensor accounted for.
+//!
+//! Names and shapes are compared for the whole model first, from the headers alone; only then is data read. So
+//! [`check`] can run before a model's parameters are allocated, and a configuration of absurd size fails there.
+
+use super::Error;
+use super::names::{Extra, NameMap};
+use super::nearest::{nearest, quoted};
+use super::safetensors::{Dtype, SafeTensors};
+use crate::models::parameters::NamedShape;
+use std::collections::HashSet;
+
+/// A set of named parameters that a checkpoint can fill.
+pub trait NamedTensors {
+    /// Every parameter's name and shape.
+    fn expected(&self) -> Vec<NamedShape>;
+
+    /// The elements of one of the [`NamedTensors::expected`] parameters, row by row.
+    fn slot(&mut self, name: &str) -> &mut [f32];
+}
+
+/// Fills every parameter of `target`, and accounts for every tensor of the file.
+///
+/// # Errors
+/// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
+/// they are tied to, positions that are not the sinusoids.
+pub fn load(
+    weights: &SafeTensors,
+    names: NameMap<'_>,
+    target: &mut dyn NamedTensors,
+) -> Result<(), Error> {
+    let plan = check(weights, names, &target.expected())?;
+    for step in &plan.steps {
+        let slot = target.slot(&step.internal);
+        match &step.stored {
+            Some(stored) => weights.read_f32_into(stored, weights.get(stored)?.shape, slot)?,
+            None => slot.fill(0.0),
+        }
+    }
+    for (stored, original) in &plan.copies {
+        check_copy(weights, stored, original, target.slot(original))?;
+    }
+    plan.positions
+        .iter()
+        .try_for_each(|stored| check_positions(weights, names, stored))
+}
+
+/// Which tensor fills which parameter, and what the rest of the file is.
+#[derive(Debug)]
+pub struct Plan {
+    steps: Vec<Step>,
+    copies: Vec<(String, &'static str)>,
+    positions: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Step {
+    internal: String,
+    /// Nothing where the parameter is zero for lack of a tensor.
+    stored: Option<String>,
+}
+
+/// Compares names and shapes without reading data.
+///
+/// # Errors
+/// Missing or unexpected tensors, with the nearest names; the first wrong shape.
+pub fn check(
+    weights: &SafeTensors,
+    names: NameMap<'_>,
+    expected: &[NamedShape],
+) -> Result<Plan, Error> {
+    let mut steps = Vec::with_capacity(expected.len());
+    let mut missing = Vec::new();
+    for (internal, shape) in expected {
+        let sources = names.sources(internal);
+        let stored = sources.iter().find(|name| weights.contains(name)).cloned();
+        match &stored {
+            Some(stored) => {
+                check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?
+            }
+            None if names.zero_if_missing(internal) => {}
+            None => missing.push(sources[0].clone()),
+        }
+        steps.push(Step {
+            internal: internal.clone(),
+            stored,
+        });
+    }
+    let used: HashSet<&str> = steps
+        .iter()
+        .filter_map(|step| step.stored.as_deref())
+        .collect();
+    let mut plan = Plan {
+        steps: Vec::new(),
+        copies: Vec::new(),
+        positions: Vec::new(),
+    };
+    let mut unexpected = Vec::new();
+    for stored in weights.names().filter(|name| !used.contains(name)) {
+        match names.extra(stored) {
+            Extra::CopyOf(original) => plan.copies.push((stored.to_string(), original)),
+            Extra::Positions => plan.positions.push(stored.to_string()),
+            Extra::Unused => {}
+            Extra::Unexpected => unexpected.push(stored),
+        }
+    }
+    report_missing(weights, &missing, &unexpected)?;
+    report_unexpected(weights, names, &unexpected, expected)?;
+    plan.steps = steps;
+    Ok(plan)
+}
+
+/// The shape must be the stored one; the parameter's own is as good where it differs only in ones.
+fn check_shape(
+    weights: &SafeTensors,
+    stored: &str,
+    own: &[usize],
+    expected: &[usize],
+) -> Result<(), Error> {
+    let found = weights.get(stored)?.shape;
+    if found == expected || found == own {
+        return Ok(());
+    }
+    Err(Error::WrongShape {
+        path: weights.path().to_path_buf(),
+        name: stored.to_string(),
+        found: found.to_vec(),
+        expected: expected.to_vec(),
+    })
+}
+
+fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) -> Result<(), Error> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let describe = |name: &String| match nearest(name, unused.iter().copied()) {
+        Some(near) => format!("`{name}` (the file has {})", quoted(near)),
+        None => format!("`{name}`"),
+    };
+    let tensors = describe_some(missing, describe);
+    Err(Error::MissingTensors {
+        path: weights.path().to_path_buf(),
+        tensors,
+    })
+}
+
+fn report_unexpected(
+    weights: &SafeTensors,
+    names: NameMap<'_>,
+    unexpected: &[&str],
+    expected: &[NamedShape],
+) -> Result<(), Error> {
+    if unexpected.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<String> = expected
+        .iter()
+        .map(|(name, _)| names.sources(name).swap_remove(0))
+        .collect();
+    let describe = |name: &&str| match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("{} (the nearest expected is `{near}`)", quoted(name)),
+        None => quoted(name),
+    };
+    let tensors = describe_some(unexpected, describe);
+    Err(Error::UnexpectedTensors {
+        path: weights.path().to_path_buf(),
+        tensors,
+    })
+}
+
+/// Looks for near names of the first few only: a message shows no more, and the search is quadratic.
+fn describe_some<T: AsRef<str>>(names: &[T], describe: impl Fn(&T) -> String) -> Vec<String> {
+    const DESCRIBED: usize = 5;
+    let plain = names
+        .iter()
+        .skip(DESCRIBED)
+        .map(|name| quoted(name.as_ref()));
+    names
+        .iter()
+        .take(DESCRIBED)
+        .map(describe)
+        .chain(plain)
+        .collect()
+}
+
+fn check_copy(
+    weights: &SafeTensors,
+    stored: &str,
+    original: &str,
+    values: &[f32],
+) -> Result<(), Error> {
+    let shape = weights.get(stored)?.shape;
+    if weights.read_f32(stored, shape)? == values {
+        return Ok(());
+    }
+    Err(Error::Tied {
+        path: weights.path().to_path_buf(),
+        stored: stored.to_string(),
+        tied_to: original.to_string(),
+    })
+}
+
+/// Stored positions are recomputed here, so they must be what would be computed.
+fn check_positions(weights: &SafeTensors, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
+    let NameMap::Seq2Seq(config) = names else {
+        return Ok(());
+    };
+    let view = weights.get(stored)?;
+    let [n_rows, d_model] = *view.shape else {
+        return check_shape(
+            weights,
+            stored,
+            &[],
+            &[config.max_positions, config.d_model],
+        );
+    };
+    if d_model != config.d_model {
+        return check_shape(weights, stored, &[], &[n_rows, config.d_model]);
+    }
+    let tolerance = match view.dtype {
+        Dtype::F16 => 1e-3,
+        Dtype::BF16 => 8e-3,
+        _ => 5e-4,
+    };
+    let table = weights.read_f32(stored, view.shape)?;
+    let mut row = vec![0.0; d_model];
+    for (index, found) in table.chunks_exact(d_model).enumerate() {
+        config.sinusoid().write_row(index, &mut row);
+        let is_padding = config.sinusoid().row_of_token(0, config.pad_id) == index + 1;
+        let near = found
+            .iter()
+            .zip(&row)
+            .all(|(found, expected)| (found - expected).abs() <= tolerance);
+        if !near && !(is_padding && found.iter().all(|&value| value == 0.0)) {
+            let name = stored.to_string();
+            return Err(Error::Positions {
+                path: weights.path().to_path_buf(),
+                name,
+                row: index,
+            });
+        }
+    }
+    Ok(())
+}

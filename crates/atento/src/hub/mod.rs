@@ -1,0 +1,33 @@
+//! Checkpoints: Hugging Face directories in and out.
+//!
+//! ```text
+//! model_dir     a directory: its files, its kind, reading and writing it whole
+//! marian        config.json of post-norm models          m2m100   of pre-norm models
+//! names         parameter names here and there           load     filling a model's parameters
+//! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
+//! safetensors   tensors of a file, mapped and checked    atomic   files replaced whole or not at all
+//! ```
+//!
+//! Models never read files: a loader hands them named tensors. Nothing here trusts a file; whatever is wrong
+//! with one is an [`Error`] that names it.
+
+pub mod atomic;
+mod error;
+pub mod generation;
+mod json;
+pub mod load;
+pub mod m2m100;
+pub mod marian;
+mod mmap;
+pub mod model_dir;
+pub mod names;
+mod nearest;
+pub mod safetensors;
+mod seq2seq;
+pub mod tokenizer_config;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Fault};
+pub use model_dir::{ModelDir, ModelKind};

@@ -1,0 +1,320 @@
+//! A model's directory: finding its files, telling its kind, reading and writing it whole.
+//!
+//! ```text
+//! config.json   generation_config.json   model.safetensors | model.safetensors.index.json + shards
+//! tokenizer.json   tokenizer_config.json
+//! ```
+
+use super::generation::GenerationConfig;
+use super::json::{Keys, pretty, read_object};
+use super::names::{NameMap, hf_tensors};
+use super::nearest::nearest;
+use super::safetensors::{NamedTensor, SafeTensors, write};
+use super::tokenizer_config::TokenizerConfig;
+use super::{Error, atomic, load, m2m100, marian, seq2seq};
+use crate::models::config::{Norm, TransformerConfig};
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `model_type` of the recurrent baseline, which is this project's own.
+pub const RNN_MODEL_TYPE: &str = "atento_rnn";
+
+const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// What kind of model a directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A post-norm encoder–decoder, `MarianMTModel`.
+    Marian,
+    /// A pre-norm encoder–decoder, `M2M100ForConditionalGeneration`.
+    M2m100,
+    /// The recurrent baseline.
+    AtentoRnn,
+}
+
+impl ModelKind {
+    const ALL: [(&'static str, ModelKind); 3] = [
+        (marian::MODEL_TYPE, ModelKind::Marian),
+        (m2m100::MODEL_TYPE, ModelKind::M2m100),
+        (RNN_MODEL_TYPE, ModelKind::AtentoRnn),
+    ];
+}
+
+/// A directory with a model in it.
+#[derive(Debug, Clone)]
+pub struct ModelDir {
+    root: PathBuf,
+    kind: ModelKind,
+    config: Map<String, Value>,
+}
+
+impl ModelDir {
+    /// Opens a Hugging Face directory, or the `model/` inside a run directory, and reads its config.json.
+    ///
+    /// # Errors
+    /// There is no such directory or no config.json in it, it is not valid, or its `model_type` is not supported.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let root = find_root(path)?;
+        let config_path = root.join(CONFIG);
+        let config = read_object(&config_path)?;
+        let keys = Keys::new(&config_path, &config);
+        let model_type: String = keys.required("model_type")?;
+        let Some((_, kind)) = ModelKind::ALL
+            .into_iter()
+            .find(|(name, _)| *name == model_type)
+        else {
+            let supported = ModelKind::ALL
+                .map(|(name, _)| format!("\"{name}\""))
+                .join(", ");
+            return Err(keys.wrong("model_type", format!("one of {supported}")));
+        };
+        Ok(Self { root, kind, config })
+    }
+
+    /// The directory the files are in.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// What kind of model it is.
+    pub fn kind(&self) -> ModelKind {
+        self.kind
+    }
+
+    /// config.json as it stands.
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// The configuration of an encoder–decoder Transformer.
+    ///
+    /// # Errors
+    /// A key of config.json is missing or wrong, or the model is of another kind.
+    pub fn transformer_config(&self) -> Result<TransformerConfig, Error> {
+        let path = self.root.join(CONFIG);
+        match self.kind {
+            ModelKind::Marian => marian::read_config(&path, &self.config),
+            ModelKind::M2m100 => m2m100::read_config(&path, &self.config),
+            ModelKind::AtentoRnn => Err(Keys::new(&path, &self.config)
+                .wrong("model_type", "an encoder–decoder Transformer's")),
+        }
+    }
+
+    /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
+    ///
+    /// # Errors
+    /// The file is not a JSON object or a key has a value of the wrong type.
+    pub fn generation_config(&self) -> Result<GenerationConfig, Error> {
+        let path = self.root.join(GENERATION);
+        if path.exists() {
+            GenerationConfig::read(&path)
+        } else {
+            GenerationConfig::from_json(&self.root.join(CONFIG), &self.config)
+        }
+    }
+
+    /// Opens the weights, one file or shards.
+    ///
+    /// # Errors
+    /// There are none, or they are not usable safetensors files.
+    pub fn weights(&self) -> Result<SafeTensors, Error> {
+        let candidates = [WEIGHTS, INDEX].map(|name| self.root.join(name));
+        match candidates.iter().find(|path| path.exists()) {
+            Some(path) => SafeTensors::open(path),
+            None => Err(self.missing(
+                WEIGHTS,
+                &[("pytorch_model.bin", "convert it to safetensors first")],
+            )),
+        }
+    }
+
+    /// Opens the weights and checks, before anything is allocated for them, that they are those of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// As [`ModelDir::transformer_config`], [`ModelDir::weights`] and [`load::check`].
+    pub fn transformer_weights(&self) -> Result<(TransformerConfig, SafeTensors), Error> {
+        let config = self.transformer_config()?;
+        let weights = self.weights()?;
+        load::check(&weights, NameMap::Seq2Seq(&config), &config.parameters())?;
+        Ok((config, weights))
+    }
+
+    /// Where tokenizer.json is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn tokenizer_path(&self) -> Result<PathBuf, Error> {
+        let path = self.root.join(TOKENIZER);
+        let others = [
+            (
+                "source.spm",
+                "a SentencePiece model has to be converted to tokenizer.json first",
+            ),
+            (
+                "vocab.json",
+                "the tokenizer has to be saved as one tokenizer.json first",
+            ),
+        ];
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(self.missing(TOKENIZER, &others))
+        }
+    }
+
+    /// Checks that a tokenizer of `tokens` token ids fits the model's table, and returns how many of the table's
+    /// rows have no token; such rows exist in tables that were rounded up, and must not be generated.
+    ///
+    /// # Errors
+    /// [`Error::Vocabulary`] where a token has no row; `vocab_size` is missing.
+    pub fn check_vocabulary(&self, tokens: usize) -> Result<usize, Error> {
+        let config_path = self.root.join(CONFIG);
+        let rows: usize = Keys::new(&config_path, &self.config).required("vocab_size")?;
+        let path = self.root.join(TOKENIZER);
+        rows.checked_sub(tokens)
+            .ok_or(Error::Vocabulary { path, tokens, rows })
+    }
+
+    /// The error that a file is missing, with what is there in its place.
+    fn missing(&self, name: &str, others: &[(&str, &str)]) -> Error {
+        let there = files_in(&self.root);
+        let other = others
+            .iter()
+            .find(|(other, _)| there.iter().any(|file| file == other));
+        let hint = match other {
+            Some((other, advice)) => format!("; there is {other}: {advice}"),
+            None => describe_files(name, &there),
+        };
+        Error::NotFound {
+            path: self.root.join(name),
+            hint,
+        }
+    }
+}
+
+/// Everything a saved directory holds beside its weights.
+#[derive(Debug, Clone)]
+pub struct DirFiles<'a> {
+    /// What config.json is to hold.
+    pub config: Map<String, Value>,
+    /// How outputs are searched for.
+    pub generation: &'a GenerationConfig,
+    /// The bytes of tokenizer.json.
+    pub tokenizer_json: &'a [u8],
+    /// The tokenizer's special tokens.
+    pub tokenizer_config: &'a TokenizerConfig,
+}
+
+/// Writes a complete directory, each file atomically, config.json last: a new directory with one is complete.
+///
+/// # Errors
+/// [`Error::Io`]; every file that was there before is then still whole.
+pub fn save_dir(
+    dir: &Path,
+    files: &DirFiles<'_>,
+    tensors: &[NamedTensor<'_>],
+) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
+    write(&dir.join(WEIGHTS), tensors, &[("format", "pt")])?;
+    let json_file = |name: &str, object: &Map<String, Value>| {
+        atomic::atomic_write(&dir.join(name), &pretty(object))
+    };
+    atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
+    json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
+    json_file(GENERATION, &files.generation.to_json())?;
+    json_file(CONFIG, &files.config)
+}
+
+/// Writes an encoder–decoder as a directory that `transformers` loads: post-norm as `MarianMTModel`, pre-norm as
+/// `M2M100ForConditionalGeneration`. `values` gives each parameter's elements by our name.
+///
+/// # Errors
+/// As [`save_dir`], or the configuration has a value that the format cannot express.
+pub fn save_transformer<'a>(
+    dir: &Path,
+    config: &TransformerConfig,
+    generation: &GenerationConfig,
+    tokenizer_json: &[u8],
+    tokenizer_config: &TokenizerConfig,
+    values: impl Fn(&str) -> &'a [f32],
+) -> Result<(), Error> {
+    let written = match config.norm {
+        Norm::Post => marian::write_config(config),
+        Norm::Pre => m2m100::write_config(config),
+    };
+    let config_json = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
+    let files = DirFiles {
+        config: config_json,
+        generation,
+        tokenizer_json,
+        tokenizer_config,
+    };
+    save_dir(dir, &files, &hf_tensors(config, values))
+}
+
+/// The directory itself or the `model/` in it, whichever has the config.json.
+fn find_root(path: &Path) -> Result<PathBuf, Error> {
+    let found = |hint: String| Error::NotFound {
+        path: path.to_path_buf(),
+        hint,
+    };
+    if !path.exists() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = files_in(
+            path.parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+        );
+        let near = nearest(&name, beside.iter().map(String::as_str));
+        return Err(found(near.map_or(String::new(), |near| {
+            format!("; there is `{near}` beside it")
+        })));
+    }
+    if !path.is_dir() {
+        return Err(found(": a model is a directory, this is a file".into()));
+    }
+    let roots = [path.to_path_buf(), path.join("model")];
+    match roots.into_iter().find(|root| root.join(CONFIG).exists()) {
+        Some(root) => Ok(root),
+        None => {
+            let hint = describe_files(CONFIG, &files_in(path));
+            Err(Error::NotFound {
+                path: path.join(CONFIG),
+                hint,
+            })
+        }
+    }
+}
+
+/// Names in a directory, sorted; none where it cannot be read, since this serves messages only.
+fn files_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+fn describe_files(wanted: &str, there: &[String]) -> String {
+    if there.is_empty() {
+        return "; the directory is empty".into();
+    }
+    match nearest(wanted, there.iter().map(String::as_str)) {
+        Some(near) => format!("; the nearest there is `{near}`"),
+        None => {
+            let more = if there.len() > 8 { ", …" } else { "" };
+            format!(
+                "; the directory has {}{more}",
+                there[..there.len().min(8)].join(", ")
+            )
+        }
+    }
+}

@@ -1,0 +1,449 @@
+//! Whole directories: written, read back, and broken in every way a directory can be.
+
+use super::generation::GenerationConfig;
+use super::load::{NamedTensors, load};
+use super::model_dir::{DirFiles, ModelDir, ModelKind, save_dir, save_transformer};
+use super::names::{NameMap, hf_tensors};
+use super::safetensors::{NamedTensor, SafeTensors, write};
+use super::tokenizer_config::TokenizerConfig;
+use super::{Error, marian};
+use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
+use crate::models::parameters::NamedShape;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const TIES: [TieEmbeddings; 3] = [
+    TieEmbeddings::All,
+    TieEmbeddings::Decoder,
+    TieEmbeddings::None,
+];
+
+/// Parameters in a map, as the arena holds them in training.
+struct Parameters {
+    shapes: Vec<NamedShape>,
+    values: HashMap<String, Vec<f32>>,
+}
+
+impl Parameters {
+    /// Every element different from every other, so that a swap shows.
+    fn distinct(config: &TransformerConfig) -> Self {
+        let mut parameters = Self::zeros(config.parameters());
+        let mut next = 0.0;
+        for (name, _) in parameters.shapes.clone() {
+            for value in parameters.slot(&name) {
+                next += 0.001;
+                *value = next;
+            }
+        }
+        parameters
+    }
+
+    fn zeros(shapes: Vec<NamedShape>) -> Self {
+        let values = shapes
+            .iter()
+            .map(|(name, shape)| (name.clone(), vec![0.0; shape.iter().product()]))
+            .collect();
+        Self { shapes, values }
+    }
+}
+
+impl NamedTensors for Parameters {
+    fn expected(&self) -> Vec<NamedShape> {
+        self.shapes.clone()
+    }
+
+    fn slot(&mut self, name: &str) -> &mut [f32] {
+        self.values.get_mut(name).unwrap()
+    }
+}
+
+fn small(norm: Norm, tie_embeddings: TieEmbeddings) -> TransformerConfig {
+    let mut config = TransformerConfig {
+        tie_embeddings,
+        ..TransformerConfig::tiny(11).with_norm(norm)
+    };
+    (config.d_model, config.encoder_ffn, config.decoder_ffn) = (8, 12, 20);
+    (
+        config.encoder_layers,
+        config.decoder_layers,
+        config.max_positions,
+    ) = (1, 2, 16);
+    config
+}
+
+fn tokenizer_config() -> TokenizerConfig {
+    TokenizerConfig {
+        model_max_length: 16,
+        pad_token: "<pad>".into(),
+        eos_token: "</s>".into(),
+        bos_token: None,
+        unk_token: Some("<unk>".into()),
+    }
+}
+
+fn save(dir: &Path, config: &TransformerConfig, parameters: &Parameters) {
+    let generation = GenerationConfig::of_model(config);
+    save_transformer(
+        dir,
+        config,
+        &generation,
+        b"{}",
+        &tokenizer_config(),
+        |name| &parameters.values[name],
+    )
+    .unwrap();
+}
+
+/// A saved directory of distinct parameters.
+fn saved(config: &TransformerConfig) -> (tempfile::TempDir, Parameters) {
+    let directory = tempfile::tempdir().unwrap();
+    let parameters = Parameters::distinct(config);
+    save(directory.path(), config, &parameters);
+    (directory, parameters)
+}
+
+/// Loads the file at `path` into a model of `config`.
+fn load_file(path: &Path, config: &TransformerConfig) -> Result<Parameters, Error> {
+    let mut parameters = Parameters::zeros(config.parameters());
+    load(
+        &SafeTensors::open(path)?,
+        NameMap::Seq2Seq(config),
+        &mut parameters,
+    )?;
+    Ok(parameters)
+}
+
+/// Writes `tensors` and loads them into a model of `config`; the message where that fails.
+fn load_tensors(
+    tensors: &[NamedTensor<'_>],
+    config: &TransformerConfig,
+) -> Result<Parameters, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    write(&path, tensors, &[]).unwrap();
+    load_file(&path, config).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_saved_directory_is_loaded_back_whole() {
+    for norm in [Norm::Post, Norm::Pre] {
+        for tie in TIES {
+            let config = small(norm, tie);
+            let (directory, parameters) = saved(&config);
+            let dir = ModelDir::open(directory.path()).unwrap();
+            let kind = if norm == Norm::Post {
+                ModelKind::Marian
+            } else {
+                ModelKind::M2m100
+            };
+            assert_eq!(dir.kind(), kind);
+            let (read, weights) = dir.transformer_weights().unwrap();
+            assert_eq!(read, config);
+            assert_eq!(
+                dir.generation_config().unwrap(),
+                GenerationConfig::of_model(&config)
+            );
+            let mut loaded = Parameters::zeros(config.parameters());
+            load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+            assert_eq!(loaded.values, parameters.values);
+            assert!(dir.tokenizer_path().unwrap().ends_with("tokenizer.json"));
+        }
+    }
+}
+
+#[test]
+fn a_run_directory_is_opened_by_the_model_in_it() {
+    let run = tempfile::tempdir().unwrap();
+    let config = small(Norm::Post, TieEmbeddings::All);
+    save(
+        &run.path().join("model"),
+        &config,
+        &Parameters::distinct(&config),
+    );
+    assert_eq!(
+        ModelDir::open(run.path()).unwrap().path(),
+        run.path().join("model")
+    );
+}
+
+#[test]
+fn tied_copies_and_positions_of_older_writers_are_accepted_when_equal() {
+    for norm in [Norm::Post, Norm::Pre] {
+        let config = small(norm, TieEmbeddings::All);
+        let parameters = Parameters::distinct(&config);
+        let table = &parameters.values["shared.weight"];
+        let rows = config.max_positions + 2;
+        let mut positions = vec![0.0; rows * config.d_model];
+        for (index, row) in positions.chunks_exact_mut(config.d_model).enumerate() {
+            config.sinusoid().write_row(index, row);
+        }
+        if norm == Norm::Pre {
+            positions[..config.d_model].fill(0.0);
+        }
+        let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+        for name in [
+            "model.encoder.embed_tokens.weight",
+            "model.decoder.embed_tokens.weight",
+            "lm_head.weight",
+        ] {
+            tensors.push(NamedTensor::new(
+                name,
+                [config.vocab_size, config.d_model],
+                table,
+            ));
+        }
+        let name = "model.encoder.embed_positions.weight";
+        tensors.push(NamedTensor::new(name, [rows, config.d_model], &positions));
+        assert_eq!(
+            load_tensors(&tensors, &config).unwrap().values,
+            parameters.values
+        );
+    }
+}
+
+#[test]
+fn a_table_under_another_of_its_tied_names_is_found() {
+    let config = small(Norm::Post, TieEmbeddings::All);
+    let parameters = Parameters::distinct(&config);
+    let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+    tensors[0].name = "lm_head.weight".into();
+    // The bias is a buffer that transformers does not ask for either.
+    tensors.retain(|tensor| tensor.name != "final_logits_bias");
+    let loaded = load_tensors(&tensors, &config).unwrap();
+    assert_eq!(
+        loaded.values["shared.weight"],
+        parameters.values["shared.weight"]
+    );
+    assert_eq!(
+        loaded.values["final_logits_bias"],
+        vec![0.0; config.vocab_size]
+    );
+}
+
+#[test]
+fn tensors_at_odds_with_the_configuration_are_named() {
+    let config = small(Norm::Post, TieEmbeddings::All);
+    let parameters = Parameters::distinct(&config);
+    let whole = hf_tensors(&config, |name| &parameters.values[name]);
+    let (short, bias, table, rows) = ([1.0], [0.5; 12], [0.0; 11 * 8], [0.25; 16 * 8]);
+    let nan = [f32::NAN; 8];
+    let tensor = |name: &str, shape: &[usize], values| Some(NamedTensor::new(name, shape, values));
+    let fc1 = "model.encoder.layers.0.fc1.bias";
+    let norm = "model.encoder.layers.0.final_layer_norm.bias";
+    let positions = "model.decoder.embed_positions.weight";
+    // What is taken out, what is put in, what is said.
+    let cases = [
+        (
+            fc1,
+            tensor("model.encoder.layers.0.fc_1.bias", &[12], &bias[..]),
+            "missing tensor `model.encoder.layers.0.fc1.bias` \
+             (the file has `model.encoder.layers.0.fc_1.bias`)",
+        ),
+        (
+            "-",
+            tensor("model.encoder.layers.7.fc1.bias", &[1], &short),
+            "unexpected tensor `model.encoder.layers.7.fc1.bias` \
+             (the nearest expected is `model.encoder.layers.0.fc1.bias`)",
+        ),
+        (
+            "encoder_attn.",
+            None,
+            "16 missing tensors: `model.decoder.layers.0.encoder_attn.q_proj.weight`",
+        ),
+        (
+            fc1,
+            tensor(fc1, &[1], &short),
+            "layers.0.fc1.bias` has shape [1], expected [12]",
+        ),
+        (
+            norm,
+            tensor(norm, &[8], &nan),
+            "layers.0.final_layer_norm.bias` holds NaN at element 0",
+        ),
+        (
+            "-",
+            tensor("lm_head.weight", &[11, 8], &table),
+            "`lm_head.weight` differs from `shared.weight`, which the configuration ties it to",
+        ),
+        (
+            "-",
+            tensor(positions, &[16, 8], &rows),
+            "row 0 is not the sinusoid of its position",
+        ),
+        (
+            "-",
+            tensor(positions, &[8, 16], &rows),
+            "has shape [8, 16], expected [8, 8]",
+        ),
+    ];
+    for (without, with, expected) in cases {
+        let mut tensors = whole.clone();
+        tensors.retain(|tensor| !tensor.name.contains(without));
+        tensors.extend(with);
+        let message = load_tensors(&tensors, &config).err().expect(expected);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_configuration_of_absurd_size_fails_on_the_header_alone() {
+    let (directory, _) = saved(&small(Norm::Post, TieEmbeddings::All));
+    let path = directory.path().join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("vocab_size\": 11", "vocab_size\": 16777216"),
+    )
+    .unwrap();
+    let message = ModelDir::open(directory.path())
+        .unwrap()
+        .transformer_weights()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("has shape [11, 8], expected [16777216, 8]"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_a_directory_lacks_is_said_with_what_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let open = || ModelDir::open(directory.path());
+    let message = |error: Error| error.to_string();
+    assert!(
+        message(open().unwrap_err()).ends_with("config.json: not found; the directory is empty")
+    );
+    fs::write(path("confg.json"), "{}").unwrap();
+    assert!(message(open().unwrap_err()).ends_with("the nearest there is `confg.json`"));
+    assert!(
+        message(ModelDir::open(&path("confg.json")).unwrap_err())
+            .contains("a model is a directory")
+    );
+    assert!(
+        message(ModelDir::open(&path("config.json")).unwrap_err())
+            .contains("there is `confg.json` beside it")
+    );
+
+    fs::write(path("config.json"), r#"{"model_type": "bert"}"#).unwrap();
+    let supported =
+        "key `model_type` is \"bert\", expected one of \"marian\", \"m2m_100\", \"atento_rnn\"";
+    assert!(message(open().unwrap_err()).ends_with(supported));
+    fs::write(path("config.json"), r#"{"modeltype": "bert"}"#).unwrap();
+    assert!(
+        message(open().unwrap_err())
+            .contains("`model_type` is missing; the nearest there is `modeltype`")
+    );
+
+    fs::write(
+        path("config.json"),
+        r#"{"model_type": "marian", "vocab_size": 100}"#,
+    )
+    .unwrap();
+    let dir = open().unwrap();
+    assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not found"));
+    fs::write(path("pytorch_model.bin"), "").unwrap();
+    assert!(message(dir.weights().unwrap_err()).contains("convert it to safetensors first"));
+    fs::write(path("model.safetensors"), "").unwrap();
+    assert!(
+        message(dir.weights().unwrap_err())
+            .contains("model.safetensors: not a usable safetensors file")
+    );
+    fs::write(path("source.spm"), "").unwrap();
+    assert!(message(dir.tokenizer_path().unwrap_err()).contains("there is source.spm"));
+    assert!(message(dir.transformer_config().unwrap_err()).contains("`d_model` is missing"));
+    assert_eq!(dir.check_vocabulary(90).unwrap(), 10);
+    let larger = message(dir.check_vocabulary(101).unwrap_err());
+    assert!(
+        larger.contains("the tokenizer has 101 tokens, but the model's table has 100 rows"),
+        "{larger}"
+    );
+}
+
+#[test]
+fn sharded_weights_are_found_through_their_index() {
+    let config = small(Norm::Pre, TieEmbeddings::All);
+    let (directory, parameters) = saved(&config);
+    let path = |name: &str| directory.path().join(name);
+    let tensors = hf_tensors(&config, |name| &parameters.values[name]);
+    let mut weight_map = Map::new();
+    for (file, part) in ["one.safetensors", "two.safetensors"]
+        .iter()
+        .zip(tensors.chunks(tensors.len() / 2 + 1))
+    {
+        write(&path(file), part, &[]).unwrap();
+        weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), json!(file))));
+    }
+    fs::write(
+        path("model.safetensors.index.json"),
+        json!({ "weight_map": weight_map }).to_string(),
+    )
+    .unwrap();
+    fs::remove_file(path("model.safetensors")).unwrap();
+    let (_, weights) = ModelDir::open(directory.path())
+        .unwrap()
+        .transformer_weights()
+        .unwrap();
+    let mut loaded = Parameters::zeros(config.parameters());
+    load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+    assert_eq!(loaded.values, parameters.values);
+}
+
+#[test]
+fn a_model_with_names_of_its_own_is_saved_and_loaded_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let shapes: Vec<NamedShape> = vec![
+        ("gru.weight".into(), vec![2, 3]),
+        ("gru.bias".into(), vec![2]),
+    ];
+    let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    let tensors = [
+        NamedTensor::new("gru.weight", [2, 3], &values),
+        NamedTensor::new("gru.bias", [2], &values[..2]),
+    ];
+    let Value::Object(config) = json!({"model_type": "atento_rnn", "vocab_size": 9}) else {
+        unreachable!()
+    };
+    let generation = GenerationConfig::default();
+    let tokenizer = tokenizer_config();
+    let files = DirFiles {
+        config,
+        generation: &generation,
+        tokenizer_json: b"{}",
+        tokenizer_config: &tokenizer,
+    };
+    save_dir(directory.path(), &files, &tensors).unwrap();
+    let dir = ModelDir::open(directory.path()).unwrap();
+    assert_eq!(dir.kind(), ModelKind::AtentoRnn);
+    assert!(dir.transformer_config().is_err());
+    let mut loaded = Parameters::zeros(shapes);
+    load(&dir.weights().unwrap(), NameMap::Same, &mut loaded).unwrap();
+    assert_eq!(loaded.values["gru.weight"], values);
+}
+
+/// Reads the reference directory where a checkout has it.
+#[test]
+fn the_reference_directory_loads_where_it_is_present() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance/marian");
+    if !path.exists() {
+        return;
+    }
+    let dir = ModelDir::open(&path).unwrap();
+    let (config, weights) = dir.transformer_weights().unwrap();
+    assert_eq!(
+        (config.d_model, config.vocab_size, config.norm),
+        (48, 700, Norm::Post)
+    );
+    assert_eq!(config.tie_embeddings, TieEmbeddings::All);
+    let mut loaded = Parameters::zeros(config.parameters());
+    load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+    assert_eq!(dir.generation_config().unwrap().banned_ids(), [0]);
+    // What is written from it says the same as what was read.
+    let written = marian::write_config(&config).unwrap();
+    assert_eq!(marian::read_config(&path, &written).unwrap(), config);
+    let gradients = SafeTensors::open(&path.join("grads.safetensors")).unwrap();
+    assert!(gradients.names().len() > 10);
+}

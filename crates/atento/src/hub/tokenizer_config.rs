@@ -1,0 +1,45 @@
+//! tokenizer_config.json, as transformers 5 writes it for a tokenizer that tokenizer.json describes whole.
+
+use serde_json::{Map, Value, json};
+
+/// The special tokens of a tokenizer, by their text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerConfig {
+    /// The longest text in tokens, the model's positions.
+    pub model_max_length: usize,
+    /// The padding token.
+    pub pad_token: String,
+    /// The token that ends a text.
+    pub eos_token: String,
+    /// The token that begins a text, where there is one.
+    pub bos_token: Option<String>,
+    /// The token of what the vocabulary lacks, where there is one.
+    pub unk_token: Option<String>,
+}
+
+impl TokenizerConfig {
+    /// The object that tokenizer_config.json is to hold.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let special = [
+            ("bos_token", self.bos_token.as_ref()),
+            ("eos_token", Some(&self.eos_token)),
+            ("pad_token", Some(&self.pad_token)),
+            ("unk_token", self.unk_token.as_ref()),
+        ];
+        let special = special
+            .into_iter()
+            .filter_map(|(key, token)| Some((key, json!(token?))));
+        let fixed = [
+            ("backend", json!("tokenizers")),
+            ("model_max_length", json!(self.model_max_length)),
+            ("tokenizer_class", json!("TokenizersBackend")),
+            // The decoder of tokenizer.json is the whole truth: no spaces are tidied away after it.
+            ("clean_up_tokenization_spaces", json!(false)),
+        ];
+        fixed
+            .into_iter()
+            .chain(special)
+            .map(|(key, value)| (key.to_string(), value))
+            .collect()
+    }
+}
