@@ -11,6 +11,8 @@ mod error;
 pub mod lines;
 pub mod parallel;
 pub mod report;
+#[cfg(test)]
+mod tests;
 
 pub use batches::{BatchOptions, Order, PackedBatch, Pair};
 pub use dataset::{Batches, Cursor, Dataset};
