@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::dataset::Cursor;
 use super::lines::LineError;
+use super::stream::Cursor;
 use crate::text;
 
 /// What can be wrong with a data set or with the options it is read with.

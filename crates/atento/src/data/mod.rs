@@ -1,21 +1,27 @@
 //! From files of text to packed batches.
 //!
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
-//! leaves out ([`report`]), [`batches`] packs them, [`dataset`] deals them out epoch by epoch from a
-//! cursor that can be saved.
+//! leaves out ([`report`]), [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
+//! epoch by epoch from a cursor that can be saved.
 
 pub mod batches;
 pub mod dataset;
 pub mod encode;
 mod error;
+mod jsonl;
 pub mod lines;
 pub mod parallel;
+mod plan;
 pub mod report;
+pub mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use batches::{BatchOptions, Order, PackedBatch, Pair};
-pub use dataset::{Batches, Cursor, Dataset};
+pub use dataset::Dataset;
 pub use encode::{OnTruncate, PairOptions};
 pub use error::Error;
 pub use lines::{LineError, LineReader};
 pub use parallel::{ParallelSource, RawPair, load_pairs};
 pub use report::DataReport;
+pub use stream::{Batches, Cursor};

@@ -1,13 +1,12 @@
 //! Pairs of sentences from two files, from a TSV file or from a JSONL file, one pair at a time.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::Error;
 use super::lines::LineReader;
+use super::{Error, jsonl};
 
 /// The most pairs that [`load_pairs`] holds.
 pub const MAX_LOADED_PAIRS: usize = 1_000_000;
@@ -155,7 +154,7 @@ impl Iterator for ParallelReader {
             Input::Files(source, target) => next_of_files(source, target),
             Input::Tsv(lines, columns) => next_of_tsv(lines, *columns),
             Input::Jsonl(lines, source_key, target_key) => {
-                next_of_jsonl(lines, source_key, target_key)
+                jsonl::next(lines, source_key, target_key)
             }
         };
         self.failed = pair.is_err();
@@ -223,98 +222,6 @@ fn next_of_tsv(
                 expected,
             })
         }
-    }
-}
-
-fn next_of_jsonl(
-    lines: &mut LineReader,
-    source_key: &str,
-    target_key: &str,
-) -> Result<Option<RawPair>, Error> {
-    loop {
-        let Some(text) = lines.next().transpose()? else {
-            return Ok(None);
-        };
-        if text.trim().is_empty() {
-            continue;
-        }
-        let (path, line) = (lines.path(), lines.line());
-        let json = |detail: String| Error::Json {
-            path: path.into(),
-            line,
-            detail,
-        };
-        let value: Value = serde_json::from_str(&text).map_err(|e| json(e.to_string()))?;
-        if !value.is_object() {
-            return Err(json(format!("found {}", type_name(&value))));
-        }
-        let source = text_at(&value, source_key, path, line)?;
-        let target = text_at(&value, target_key, path, line)?;
-        return Ok(Some(RawPair {
-            line: line - 1,
-            source,
-            target,
-        }));
-    }
-}
-
-/// The string at a key; the key as a whole is tried before its dots are taken as steps.
-fn text_at(object: &Value, key: &str, path: &Path, line: u64) -> Result<String, Error> {
-    let found = object.get(key).or_else(|| {
-        key.split('.')
-            .try_fold(object, |value, step| value.get(step))
-    });
-    match found {
-        Some(Value::String(text)) => Ok(text.clone()),
-        other => {
-            let problem = other.map_or("no value".into(), |value| {
-                format!("{} instead of a string", type_name(value))
-            });
-            let hint = if other.is_none() {
-                nearest_key(object, key)
-            } else {
-                String::new()
-            };
-            Err(Error::Key {
-                path: path.into(),
-                line,
-                key: key.into(),
-                problem,
-                hint,
-            })
-        }
-    }
-}
-
-fn nearest_key(object: &Value, key: &str) -> String {
-    let mut keys = Vec::new();
-    dotted_keys(object, "", &mut keys);
-    let nearest = keys
-        .into_iter()
-        .min_by_key(|other| strsim::damerau_levenshtein(other, key));
-    nearest.map_or(String::new(), |nearest| {
-        format!("; did you mean {nearest:?}?")
-    })
-}
-
-fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {
-    for (key, value) in value.as_object().into_iter().flatten() {
-        let key = format!("{prefix}{key}");
-        match value {
-            Value::String(_) => keys.push(key),
-            _ => dotted_keys(value, &format!("{key}."), keys),
-        }
-    }
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

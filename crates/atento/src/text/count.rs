@@ -27,6 +27,7 @@ pub(super) fn words(
 ) -> Result<Words, Error> {
     let mut total: HashMap<String, u64> = HashMap::new();
     let mut lines = lines.into_iter().fuse();
+    let mut blank = true;
     loop {
         let chunk: Vec<String> = lines
             .by_ref()
@@ -35,6 +36,7 @@ pub(super) fn words(
         if chunk.is_empty() {
             break;
         }
+        blank &= chunk.iter().all(|line| line.trim().is_empty());
         let counted: Vec<HashMap<String, u64>> = chunk
             .par_chunks(LINES_PER_TASK)
             .map(|lines| words_of(lines, options))
@@ -43,14 +45,10 @@ pub(super) fn words(
             *total.entry(word).or_default() += count;
         }
     }
-    let words: Words = total.into_iter().collect();
-    if words.keys().all(|word| {
-        word.trim_matches(|c: char| c.is_whitespace() || c == pipeline::SPACE)
-            .is_empty()
-    }) {
-        return Err(Error::EmptyCorpus);
+    match blank || total.is_empty() {
+        true => Err(Error::EmptyCorpus),
+        false => Ok(total.into_iter().collect()),
     }
-    Ok(words)
 }
 
 fn words_of(lines: &[String], options: &TrainOptions) -> Result<HashMap<String, u64>, Error> {

@@ -4,6 +4,8 @@
 mod count;
 mod models;
 mod pipeline;
+#[cfg(test)]
+mod tests;
 pub mod tokenizer;
 pub mod train;
 
