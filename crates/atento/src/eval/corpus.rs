@@ -78,12 +78,13 @@ pub trait CorpusMetric: Sync {
         R: Reference,
     {
         let segments = align(hypotheses, references)?;
-        let rows = segments
+        let rows: Vec<_> = segments
             .par_iter()
             .map(|(hypothesis, references)| self.segment_statistics(hypothesis, references))
             .collect();
         Ok(Statistics {
-            rows,
+            width: rows[0].len(),
+            values: rows.concat(),
             references: reference_count(&segments),
         })
     }
@@ -92,14 +93,17 @@ pub trait CorpusMetric: Sync {
 /// The statistics of each segment of a corpus under one metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statistics {
-    rows: Vec<Vec<u64>>,
+    /// Integers per segment.
+    width: usize,
+    /// The segments' integers, one segment after the other.
+    values: Vec<u64>,
     references: ReferenceCount,
 }
 
 impl Statistics {
     /// The number of segments, at least 1.
     pub fn segments(&self) -> usize {
-        self.rows.len()
+        self.values.len() / self.width
     }
 
     /// How many references the segments have.
@@ -109,14 +113,15 @@ impl Statistics {
 
     /// The sums over all segments.
     pub fn sums(&self) -> Vec<u64> {
-        self.sums_of(0..self.rows.len())
+        self.sums_of(0..self.segments())
     }
 
     /// The sums over the segments numbered, each as often as it is.
     pub(crate) fn sums_of(&self, segments: impl IntoIterator<Item = usize>) -> Vec<u64> {
-        let mut sums = vec![0; self.rows[0].len()];
+        let mut sums = vec![0; self.width];
         for segment in segments {
-            for (sum, value) in sums.iter_mut().zip(&self.rows[segment]) {
+            let row = &self.values[segment * self.width..][..self.width];
+            for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += value;
             }
         }
