@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use atento::eval::{
-    Bleu, BleuOptions, BleuScore, Bootstrap, Chrf, ChrfOptions, ChrfScore, CorpusMetric, Interval,
-    PairedComparison, Reference, Smoothing, Tokenizer,
+    Bleu, BleuOptions, BleuScore, Bootstrap, Chrf, ChrfOptions, ChrfScore, CorpusMetric, Interval, PairedComparison,
+    Reference, Smoothing, Tokenizer,
 };
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value, json};
@@ -99,13 +99,9 @@ fn write_sentences(out: &mut impl Write, args: &BleuArgs, texts: &Texts, json: b
         }
         if line == 0 {
             // The signatures hold for every line; standard output carries scores only.
-            shown
-                .iter()
-                .for_each(|score| eprintln!("{}|{}", score.name, score.signature));
+            shown.iter().for_each(|score| eprintln!("{}|{}", score.name, score.signature));
         }
-        let scores = shown
-            .iter()
-            .map(|score| format!("{} = {}", score.name, score.text));
+        let scores = shown.iter().map(|score| format!("{} = {}", score.name, score.text));
         writeln!(out, "{}", scores.collect::<Vec<_>>().join("\t"))?;
     }
     Ok(())
@@ -127,10 +123,7 @@ fn write_corpus(out: &mut impl Write, args: &BleuArgs, texts: &Texts, json: bool
                 writeln!(out, "\n{}|{signature}", metric.name(args))?;
                 write_comparison(out, [&args.hypotheses, path], &result)?;
             }
-            paired.insert(
-                metric.key().to_owned(),
-                comparison_json(&signature, &result),
-            );
+            paired.insert(metric.key().to_owned(), comparison_json(&signature, &result));
         }
         object.insert("paired".to_owned(), Value::Object(paired));
     }
@@ -217,10 +210,7 @@ fn show_chrf(metric: Metric, score: ChrfScore) -> Shown {
     };
     Shown {
         text: format!("{:.2}", score.score),
-        fields: vec![
-            (metric.key(), json!(score.score)),
-            (signature_key, json!(score.signature)),
-        ],
+        fields: vec![(metric.key(), json!(score.score)), (signature_key, json!(score.signature))],
         name: score.name,
         signature: score.signature,
     }
@@ -232,23 +222,14 @@ fn json_object(shown: Vec<Shown>) -> Map<String, Value> {
 }
 
 /// The paired bootstrap of HYP and the other output under one metric, after its signature.
-fn compare(
-    args: &BleuArgs,
-    metric: Metric,
-    texts: &Texts,
-    other: &[String],
-) -> Result<(String, PairedComparison)> {
+fn compare(args: &BleuArgs, metric: Metric, texts: &Texts, other: &[String]) -> Result<(String, PairedComparison)> {
     match metric {
         Metric::Bleu => compare_under(&bleu(args), texts, other),
         _ => compare_under(&chrf(args, metric), texts, other),
     }
 }
 
-fn compare_under(
-    metric: &impl CorpusMetric,
-    texts: &Texts,
-    other: &[String],
-) -> Result<(String, PairedComparison)> {
+fn compare_under(metric: &impl CorpusMetric, texts: &Texts, other: &[String]) -> Result<(String, PairedComparison)> {
     let bootstrap = Bootstrap::default();
     let baseline = metric.statistics(&texts.hypotheses, &texts.references)?;
     let system = metric.statistics(other, &texts.references)?;
@@ -257,27 +238,15 @@ fn compare_under(
     Ok((bootstrap.signature(&signature), result))
 }
 
-fn write_comparison(
-    out: &mut impl Write,
-    [baseline, system]: [&Path; 2],
-    result: &PairedComparison,
-) -> Result<()> {
-    let names = [
-        format!("baseline {}", baseline.display()),
-        format!("system {}", system.display()),
-    ];
+fn write_comparison(out: &mut impl Write, [baseline, system]: [&Path; 2], result: &PairedComparison) -> Result<()> {
+    let names = [format!("baseline {}", baseline.display()), format!("system {}", system.display())];
     let width = names[0].chars().count().max(names[1].chars().count());
-    let show = |score: f64, Interval { mean, half_width }: Interval| {
-        format!("{score:6.2} (μ = {mean:.2} ± {half_width:.2})")
-    };
+    let show =
+        |score: f64, Interval { mean, half_width }: Interval| format!("{score:6.2} (μ = {mean:.2} ± {half_width:.2})");
     let baseline = show(result.baseline_score, result.baseline_interval);
     let system = show(result.system_score, result.system_interval);
     writeln!(out, "  {:width$} {baseline}", names[0])?;
-    writeln!(
-        out,
-        "  {:width$} {system} p = {:.4}",
-        names[1], result.p_value
-    )?;
+    writeln!(out, "  {:width$} {system} p = {:.4}", names[1], result.p_value)?;
     Ok(())
 }
 
@@ -299,11 +268,7 @@ impl Texts {
         let hypotheses = read_lines(&args.hypotheses)?;
         let parallel = |path: &PathBuf| read_parallel(path, &args.hypotheses, hypotheses.len());
         Ok(Texts {
-            references: args
-                .references
-                .iter()
-                .map(parallel)
-                .collect::<Result<_>>()?,
+            references: args.references.iter().map(parallel).collect::<Result<_>>()?,
             other: args.paired.as_ref().map(parallel).transpose()?,
             hypotheses,
         })
@@ -394,10 +359,7 @@ mod tests {
         assert!((object["chrf"].as_f64().unwrap() - 100.0).abs() < 1e-9);
         assert_eq!(object["bp"], 1.0);
         assert_eq!(object["precisions"], json!([100.0, 100.0, 100.0, 100.0]));
-        assert_eq!(
-            object["signature"],
-            "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
-        );
+        assert_eq!(object["signature"], "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0");
         assert!(object["paired"]["chrf"]["p_value"].is_number());
     }
 
@@ -427,9 +389,6 @@ mod tests {
     fn missing_empty_and_binary_files_are_refused_by_name() {
         assert!(error(&[("hyp", b"a")]).starts_with("cannot read ref: "));
         assert_eq!(error(&[("hyp", b""), ("ref", b"a")]), "hyp is empty");
-        assert_eq!(
-            error(&[("hyp", b"a"), ("ref", b"a\nb\xff\n")]),
-            "ref line 2 is not valid UTF-8"
-        );
+        assert_eq!(error(&[("hyp", b"a"), ("ref", b"a\nb\xff\n")]), "ref line 2 is not valid UTF-8");
     }
 }

@@ -82,11 +82,7 @@ pub trait CorpusMetric: Sync {
             .par_iter()
             .map(|(hypothesis, references)| self.segment_statistics(hypothesis, references))
             .collect();
-        Ok(Statistics {
-            width: rows[0].len(),
-            values: rows.concat(),
-            references: reference_count(&segments),
-        })
+        Ok(Statistics { width: rows[0].len(), values: rows.concat(), references: reference_count(&segments) })
     }
 }
 
@@ -154,10 +150,7 @@ where
         }
     }
     let lines = hypotheses.iter().enumerate().map(|(line, hypothesis)| {
-        let present: Vec<_> = references
-            .iter()
-            .filter_map(|stream| stream.as_ref()[line].text())
-            .collect();
+        let present: Vec<_> = references.iter().filter_map(|stream| stream.as_ref()[line].text()).collect();
         if present.is_empty() {
             return Err(Error::LineWithoutReference { line: line + 1 });
         }
@@ -181,14 +174,9 @@ mod tests {
 
     #[test]
     fn unequal_line_counts_are_refused_with_both_named() {
-        let error = Bleu::default()
-            .corpus(&["a", "b"], &[vec!["a", "b"], vec!["a"]])
-            .unwrap_err();
+        let error = Bleu::default().corpus(&["a", "b"], &[vec!["a", "b"], vec!["a"]]).unwrap_err();
         let message = error.to_string();
-        assert!(
-            message.starts_with("reference 2 has 1 lines but there are 2 hypotheses"),
-            "{message}"
-        );
+        assert!(message.starts_with("reference 2 has 1 lines but there are 2 hypotheses"), "{message}");
     }
 
     #[test]
@@ -202,9 +190,7 @@ mod tests {
 
     #[test]
     fn a_line_with_no_reference_at_all_is_refused() {
-        let error = Bleu::default()
-            .corpus(&["a", "b"], &[[Some("a"), None]])
-            .unwrap_err();
+        let error = Bleu::default().corpus(&["a", "b"], &[[Some("a"), None]]).unwrap_err();
         assert_eq!(error, Error::LineWithoutReference { line: 2 });
     }
 }
