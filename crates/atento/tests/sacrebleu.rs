@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use atento::eval::{
-    Bleu, BleuOptions, Bootstrap, Chrf, ChrfOptions, CorpusMetric, Interval, SACREBLEU_VERSION,
-    Smoothing, Tokenizer,
+    Bleu, BleuOptions, Bootstrap, Chrf, ChrfOptions, CorpusMetric, Interval, SACREBLEU_VERSION, Smoothing, Tokenizer,
 };
 use serde_json::Value;
 
@@ -37,11 +36,7 @@ fn references(name: &Value) -> Vec<Stream> {
         "one" => vec![first],
         "two" => vec![first, second],
         _ => {
-            second
-                .iter_mut()
-                .skip(2)
-                .step_by(3)
-                .for_each(|line| *line = None);
+            second.iter_mut().skip(2).step_by(3).for_each(|line| *line = None);
             vec![first, second]
         }
     }
@@ -93,11 +88,7 @@ fn bleu_of_corpus_and_sentences_is_sacrebleus() {
         assert_eq!(score.to_string(), record["printed"], "{signature}");
         assert_close(score.score, &record["score"], signature);
         assert_close(score.bp, &record["bp"], signature);
-        for (precision, expected) in score
-            .precisions
-            .iter()
-            .zip(record["precisions"].as_array().unwrap())
-        {
+        for (precision, expected) in score.precisions.iter().zip(record["precisions"].as_array().unwrap()) {
             assert_close(*precision, expected, signature);
         }
         let mut statistics = vec![score.sys_len, score.ref_len];
@@ -158,10 +149,7 @@ fn the_paired_bootstrap_is_sacrebleus() {
 fn assert_paired(metric: &impl CorpusMetric, record: &Value) {
     let streams = references(&Value::from("two"));
     let statistics = |name| metric.statistics(&lines(name), &streams).unwrap();
-    let (baseline, system) = (
-        statistics("hypotheses.txt"),
-        statistics("other_hypotheses.txt"),
-    );
+    let (baseline, system) = (statistics("hypotheses.txt"), statistics("other_hypotheses.txt"));
     let bootstrap = Bootstrap::default();
     let result = bootstrap.paired(metric, &baseline, &system).unwrap();
     assert_eq!(metric.name(), record["metric"]);
@@ -173,18 +161,7 @@ fn assert_paired(metric: &impl CorpusMetric, record: &Value) {
         assert!((interval.mean - expected[1].as_f64().unwrap()).abs() < 1e-4);
         assert!((interval.half_width - expected[2].as_f64().unwrap()).abs() < 1e-4);
     };
-    assert_side(
-        result.baseline_score,
-        result.baseline_interval,
-        &record["baseline"],
-    );
-    assert_side(
-        result.system_score,
-        result.system_interval,
-        &record["system"],
-    );
-    assert_eq!(
-        bootstrap.interval(metric, &system),
-        Ok(result.system_interval)
-    );
+    assert_side(result.baseline_score, result.baseline_interval, &record["baseline"]);
+    assert_side(result.system_score, result.system_interval, &record["system"]);
+    assert_eq!(bootstrap.interval(metric, &system), Ok(result.system_interval));
 }

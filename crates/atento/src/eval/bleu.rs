@@ -167,24 +167,11 @@ impl Bleu {
             let logarithms: f64 = precisions[..order].iter().map(|&p| floored_ln(p)).sum();
             bp * (logarithms / order as f64).exp()
         };
-        BleuScore {
-            score,
-            precisions,
-            bp,
-            sys_len,
-            ref_len,
-            counts,
-            totals,
-            signature,
-        }
+        BleuScore { score, precisions, bp, sys_len, ref_len, counts, totals, signature }
     }
 
     /// The smoothed precisions and how many of them the mean takes.
-    fn precisions(
-        &self,
-        counts: &[u64; MAX_ORDER],
-        totals: &[u64; MAX_ORDER],
-    ) -> ([f64; MAX_ORDER], usize) {
+    fn precisions(&self, counts: &[u64; MAX_ORDER], totals: &[u64; MAX_ORDER]) -> ([f64; MAX_ORDER], usize) {
         let mut precisions = [0.0; MAX_ORDER];
         let mut order = MAX_ORDER;
         if counts == &[0; MAX_ORDER] {
@@ -231,12 +218,7 @@ impl CorpusMetric for Bleu {
     }
 
     fn signature(&self, references: ReferenceCount) -> String {
-        let BleuOptions {
-            tokenizer,
-            lowercase,
-            smoothing,
-            effective_order,
-        } = self.options;
+        let BleuOptions { tokenizer, lowercase, smoothing, effective_order } = self.options;
         let case = if lowercase { "lc" } else { "mixed" };
         let eff = if effective_order { "yes" } else { "no" };
         format!(
@@ -258,10 +240,7 @@ impl CorpusMetric for Bleu {
             merge_maxima(&mut union, &table.count(&tokens, MAX_ORDER));
             lengths.push(tokens.len());
         }
-        let mut row = vec![
-            tokens.len() as u64,
-            closest_length(tokens.len(), &lengths) as u64,
-        ];
+        let mut row = vec![tokens.len() as u64, closest_length(tokens.len(), &lengths) as u64];
         row.extend(table.matches(&hypothesis_counts, &union, MAX_ORDER));
         row.extend((1..=MAX_ORDER).map(|order| ngrams_in(tokens.len(), order)));
         row
@@ -320,9 +299,5 @@ fn closest_length(hypothesis: usize, references: &[usize]) -> usize {
 
 /// The logarithm, and for 0 a number low enough to make the score 0.
 fn floored_ln(precision: f64) -> f64 {
-    if precision == 0.0 {
-        -9_999_999_999.0
-    } else {
-        precision.ln()
-    }
+    if precision == 0.0 { -9_999_999_999.0 } else { precision.ln() }
 }

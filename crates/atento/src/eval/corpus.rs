@@ -78,28 +78,28 @@ pub trait CorpusMetric: Sync {
         R: Reference,
     {
         let segments = align(hypotheses, references)?;
-        let rows = segments
+        let rows: Vec<_> = segments
             .par_iter()
             .map(|(hypothesis, references)| self.segment_statistics(hypothesis, references))
             .collect();
-        Ok(Statistics {
-            rows,
-            references: reference_count(&segments),
-        })
+        Ok(Statistics { width: rows[0].len(), values: rows.concat(), references: reference_count(&segments) })
     }
 }
 
 /// The statistics of each segment of a corpus under one metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statistics {
-    rows: Vec<Vec<u64>>,
+    /// Integers per segment.
+    width: usize,
+    /// The segments' integers, one segment after the other.
+    values: Vec<u64>,
     references: ReferenceCount,
 }
 
 impl Statistics {
     /// The number of segments, at least 1.
     pub fn segments(&self) -> usize {
-        self.rows.len()
+        self.values.len() / self.width
     }
 
     /// How many references the segments have.
@@ -109,14 +109,15 @@ impl Statistics {
 
     /// The sums over all segments.
     pub fn sums(&self) -> Vec<u64> {
-        self.sums_of(0..self.rows.len())
+        self.sums_of(0..self.segments())
     }
 
     /// The sums over the segments numbered, each as often as it is.
     pub(crate) fn sums_of(&self, segments: impl IntoIterator<Item = usize>) -> Vec<u64> {
-        let mut sums = vec![0; self.rows[0].len()];
+        let mut sums = vec![0; self.width];
         for segment in segments {
-            for (sum, value) in sums.iter_mut().zip(&self.rows[segment]) {
+            let row = &self.values[segment * self.width..][..self.width];
+            for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += value;
             }
         }
@@ -149,10 +150,7 @@ where
         }
     }
     let lines = hypotheses.iter().enumerate().map(|(line, hypothesis)| {
-        let present: Vec<_> = references
-            .iter()
-            .filter_map(|stream| stream.as_ref()[line].text())
-            .collect();
+        let present: Vec<_> = references.iter().filter_map(|stream| stream.as_ref()[line].text()).collect();
         if present.is_empty() {
             return Err(Error::LineWithoutReference { line: line + 1 });
         }
@@ -176,14 +174,9 @@ mod tests {
 
     #[test]
     fn unequal_line_counts_are_refused_with_both_named() {
-        let error = Bleu::default()
-            .corpus(&["a", "b"], &[vec!["a", "b"], vec!["a"]])
-            .unwrap_err();
+        let error = Bleu::default().corpus(&["a", "b"], &[vec!["a", "b"], vec!["a"]]).unwrap_err();
         let message = error.to_string();
-        assert!(
-            message.starts_with("reference 2 has 1 lines but there are 2 hypotheses"),
-            "{message}"
-        );
+        assert!(message.starts_with("reference 2 has 1 lines but there are 2 hypotheses"), "{message}");
     }
 
     #[test]
@@ -197,9 +190,7 @@ mod tests {
 
     #[test]
     fn a_line_with_no_reference_at_all_is_refused() {
-        let error = Bleu::default()
-            .corpus(&["a", "b"], &[[Some("a"), None]])
-            .unwrap_err();
+        let error = Bleu::default().corpus(&["a", "b"], &[[Some("a"), None]]).unwrap_err();
         assert_eq!(error, Error::LineWithoutReference { line: 2 });
     }
 }

@@ -29,9 +29,7 @@ pub enum Error {
         line: usize,
     },
     /// Two systems to compare were scored on different numbers of lines.
-    #[error(
-        "the baseline has {baseline} lines but the system has {system}: compare the same lines"
-    )]
+    #[error("the baseline has {baseline} lines but the system has {system}: compare the same lines")]
     SystemLineCount {
         /// Lines of the baseline.
         baseline: usize,
@@ -62,11 +60,6 @@ impl Error {
             .iter()
             .min_by_key(|name| strsim::damerau_levenshtein(name, found))
             .expect("the list of known names is not empty");
-        Error::UnknownName {
-            what,
-            found: found.to_owned(),
-            nearest,
-            known: known.join(", "),
-        }
+        Error::UnknownName { what, found: found.to_owned(), nearest, known: known.join(", ") }
     }
 }

@@ -34,10 +34,7 @@ pub fn macro_f1(predictions: &[usize], labels: &[usize]) -> f64 {
     let mut classes: Vec<usize> = predictions.iter().chain(labels).copied().collect();
     classes.sort_unstable();
     classes.dedup();
-    let sum: f64 = classes
-        .iter()
-        .map(|&class| f1(predictions, labels, class))
-        .sum();
+    let sum: f64 = classes.iter().map(|&class| f1(predictions, labels, class)).sum();
     sum / classes.len() as f64
 }
 
@@ -80,8 +77,7 @@ pub fn pearson(predictions: &[f64], targets: &[f64]) -> Option<f64> {
     }
     let varies = |series: &[f64]| series.iter().any(|value| *value != series[0]);
     // Rounding can carry the quotient of a perfect correlation past one.
-    (varies(predictions) && varies(targets))
-        .then(|| (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
+    (varies(predictions) && varies(targets)).then(|| (xy / (xx.sqrt() * yy.sqrt())).clamp(-1.0, 1.0))
 }
 
 /// Spearman's rank correlation: [`pearson`] of the ranks, equal values sharing the mean of their ranks.
@@ -104,19 +100,13 @@ fn ranks(series: &[f64]) -> Vec<f64> {
     ranks
 }
 
-fn pairs<'a>(
-    predictions: &'a [usize],
-    labels: &'a [usize],
-) -> impl Iterator<Item = (usize, usize)> + 'a {
+fn pairs<'a>(predictions: &'a [usize], labels: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
     predictions.iter().copied().zip(labels.iter().copied())
 }
 
 #[track_caller]
 fn check(predictions: usize, labels: usize) {
-    assert!(
-        predictions == labels && labels > 0,
-        "metrics: {predictions} predictions for {labels} labels"
-    );
+    assert!(predictions == labels && labels > 0, "metrics: {predictions} predictions for {labels} labels");
 }
 
 #[cfg(test)]
@@ -127,10 +117,7 @@ mod tests {
     const LABELS: [usize; 10] = [1, 0, 0, 1, 0, 1, 1, 0, 1, 0];
 
     fn assert_close(value: f64, expected: f64) {
-        assert!(
-            (value - expected).abs() < 1e-12,
-            "{value} is not {expected}"
-        );
+        assert!((value - expected).abs() < 1e-12, "{value} is not {expected}");
     }
 
     #[test]
@@ -139,10 +126,7 @@ mod tests {
         assert_close(accuracy(&PREDICTIONS, &LABELS), 0.7);
         assert_close(f1(&PREDICTIONS, &LABELS, 1), 8.0 / 11.0);
         assert_close(f1(&PREDICTIONS, &LABELS, 0), 6.0 / 9.0);
-        assert_close(
-            macro_f1(&PREDICTIONS, &LABELS),
-            (8.0 / 11.0 + 6.0 / 9.0) / 2.0,
-        );
+        assert_close(macro_f1(&PREDICTIONS, &LABELS), (8.0 / 11.0 + 6.0 / 9.0) / 2.0);
         assert_close(matthews(&PREDICTIONS, &LABELS), 10.0 / 600f64.sqrt());
     }
 

@@ -21,10 +21,7 @@ pub(crate) type Counts = Vec<u32>;
 
 impl NgramTable {
     pub(crate) fn new() -> Self {
-        NgramTable {
-            ids: HashMap::new(),
-            orders: vec![0],
-        }
+        NgramTable { ids: HashMap::new(), orders: vec![0] }
     }
 
     /// Counts all n-grams of `tokens` with 1 ≤ n ≤ `max_order`.

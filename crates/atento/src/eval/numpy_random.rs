@@ -25,11 +25,7 @@ impl IndexGenerator {
     /// The generator that `numpy.random.default_rng(seed)` makes.
     pub(crate) fn new(seed: u64) -> Self {
         let [initial, sequence] = stretch(mix_seed(seed));
-        let mut generator = IndexGenerator {
-            state: 0,
-            increment: (sequence << 1) | 1,
-            spare: None,
-        };
+        let mut generator = IndexGenerator { state: 0, increment: (sequence << 1) | 1, spare: None };
         generator.step();
         generator.state = generator.state.wrapping_add(initial);
         generator.step();
@@ -69,10 +65,7 @@ impl IndexGenerator {
     }
 
     fn step(&mut self) {
-        self.state = self
-            .state
-            .wrapping_mul(MULTIPLIER)
-            .wrapping_add(self.increment);
+        self.state = self.state.wrapping_mul(MULTIPLIER).wrapping_add(self.increment);
     }
 }
 
@@ -92,10 +85,7 @@ impl Hash {
 }
 
 fn mix_seed(seed: u64) -> [Wrapping<u32>; POOL] {
-    let mut hash = Hash {
-        constant: Wrapping(0x43b0_d7e5),
-        multiplier: Wrapping(0x931e_8875),
-    };
+    let mut hash = Hash { constant: Wrapping(0x43b0_d7e5), multiplier: Wrapping(0x931e_8875) };
     let words = [seed as u32, (seed >> 32) as u32, 0, 0];
     let mut pool = words.map(|word| hash.apply(Wrapping(word)));
     for source in 0..POOL {
@@ -110,12 +100,8 @@ fn mix_seed(seed: u64) -> [Wrapping<u32>; POOL] {
 
 /// The initial state and the stream number, 128 bits each.
 fn stretch(pool: [Wrapping<u32>; POOL]) -> [u128; 2] {
-    let mut hash = Hash {
-        constant: Wrapping(0x8b51_f9dd),
-        multiplier: Wrapping(0x58f3_8ded),
-    };
-    let words: [u128; 2 * POOL] =
-        std::array::from_fn(|index| u128::from(hash.apply(pool[index % POOL]).0));
+    let mut hash = Hash { constant: Wrapping(0x8b51_f9dd), multiplier: Wrapping(0x58f3_8ded) };
+    let words: [u128; 2 * POOL] = std::array::from_fn(|index| u128::from(hash.apply(pool[index % POOL]).0));
     // Words pair to 64 bits with the low one first, 64-bit words to 128 with the high one first.
     [0, 4].map(|i| words[i + 1] << 96 | words[i] << 64 | words[i + 3] << 32 | words[i + 2])
 }
@@ -133,10 +119,7 @@ mod tests {
     #[test]
     fn indices_are_those_of_numpy() {
         assert_eq!(indices(12345, 7), [4, 1, 5, 2, 1, 5, 4, 4, 6, 2, 5, 2]);
-        assert_eq!(
-            indices(0, 1000),
-            [850, 636, 511, 269, 307, 40, 75, 16, 175, 813, 649, 912]
-        );
+        assert_eq!(indices(0, 1000), [850, 636, 511, 269, 307, 40, 75, 16, 175, 813, 649, 912]);
         // A bound this large rejects many draws; a seed this large takes two words.
         assert_eq!(
             indices((1 << 40) + 3, 3_000_000_000),

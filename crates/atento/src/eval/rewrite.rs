@@ -13,11 +13,7 @@ pub(crate) enum Spacing {
 }
 
 /// Rewrites every non-overlapping pair of neighbours for which `matches` holds.
-pub(crate) fn space_pairs(
-    text: &str,
-    spacing: Spacing,
-    matches: impl Fn(char, char) -> bool,
-) -> String {
+pub(crate) fn space_pairs(text: &str, spacing: Spacing, matches: impl Fn(char, char) -> bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut characters = text.chars().peekable();
     while let Some(first) = characters.next() {
@@ -63,19 +59,13 @@ mod tests {
     #[test]
     fn matched_pairs_do_not_overlap() {
         let commas = |a: char, b: char| !a.is_ascii_digit() && b == ',';
-        assert_eq!(
-            space_pairs("a,,,", Spacing::AroundSecond, commas),
-            "a , , , "
-        );
+        assert_eq!(space_pairs("a,,,", Spacing::AroundSecond, commas), "a , , , ");
         assert_eq!(space_pairs(",,", Spacing::AroundFirst, commas), " , ,");
     }
 
     #[test]
     fn words_split_at_the_separators_python_knows() {
         let text = "a\u{1c}b\u{a0}c\u{3000}d\u{200b}e\u{85}f\t";
-        assert_eq!(
-            words(text).collect::<Vec<_>>(),
-            ["a", "b", "c", "d\u{200b}e", "f"]
-        );
+        assert_eq!(words(text).collect::<Vec<_>>(), ["a", "b", "c", "d\u{200b}e", "f"]);
     }
 }

@@ -28,10 +28,7 @@ pub struct Bootstrap {
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Bootstrap {
-            resamples: 1000,
-            seed: 12345,
-        }
+        Bootstrap { resamples: 1000, seed: 12345 }
     }
 }
 
@@ -64,11 +61,7 @@ impl Bootstrap {
     ///
     /// # Errors
     /// [`Error::NoResamples`].
-    pub fn interval(
-        &self,
-        metric: &impl CorpusMetric,
-        system: &Statistics,
-    ) -> Result<Interval, Error> {
+    pub fn interval(&self, metric: &impl CorpusMetric, system: &Statistics) -> Result<Interval, Error> {
         let [scores] = self.scores(metric, [system])?;
         Ok(interval(scores))
     }
@@ -84,19 +77,12 @@ impl Bootstrap {
         system: &Statistics,
     ) -> Result<PairedComparison, Error> {
         if baseline.segments() != system.segments() {
-            return Err(Error::SystemLineCount {
-                baseline: baseline.segments(),
-                system: system.segments(),
-            });
+            return Err(Error::SystemLineCount { baseline: baseline.segments(), system: system.segments() });
         }
         let [baseline_scores, system_scores] = self.scores(metric, [baseline, system])?;
         let baseline_score = metric.score_of(&baseline.sums());
         let system_score = metric.score_of(&system.sums());
-        let differences: Vec<f64> = baseline_scores
-            .iter()
-            .zip(&system_scores)
-            .map(|(a, b)| (a - b).abs())
-            .collect();
+        let differences: Vec<f64> = baseline_scores.iter().zip(&system_scores).map(|(a, b)| (a - b).abs()).collect();
         Ok(PairedComparison {
             baseline_score,
             baseline_interval: interval(baseline_scores),
@@ -109,10 +95,7 @@ impl Bootstrap {
     /// A score's signature with the resampling noted in it, as sacreBLEU notes it.
     pub fn signature(&self, signature: &str) -> String {
         let (references, rest) = signature.split_once('|').unwrap_or((signature, ""));
-        format!(
-            "{references}|bs:{}|seed:{}|{rest}",
-            self.resamples, self.seed
-        )
+        format!("{references}|bs:{}|seed:{}|{rest}", self.resamples, self.seed)
     }
 
     /// The scores of each system on each resample, the same resamples for all.
@@ -165,9 +148,7 @@ mod tests {
         let references = [["a b c d x", "f g y i", "k l m n o q"]];
         let bleu = Bleu::default();
         let statistics = bleu.statistics(&lines, &references).unwrap();
-        let result = Bootstrap::default()
-            .paired(&bleu, &statistics, &statistics)
-            .unwrap();
+        let result = Bootstrap::default().paired(&bleu, &statistics, &statistics).unwrap();
         assert_eq!(result.baseline_interval, result.system_interval);
         // sacreBLEU counts only strictly larger differences, hence the smallest p-value there is.
         assert_eq!(result.p_value, 1.0 / 1001.0);
@@ -179,23 +160,14 @@ mod tests {
         let one = bleu.statistics(&["a"], &[["a"]]).unwrap();
         let two = bleu.statistics(&["a", "b"], &[["a", "b"]]).unwrap();
         let error = Bootstrap::default().paired(&bleu, &one, &two).unwrap_err();
-        assert_eq!(
-            error,
-            Error::SystemLineCount {
-                baseline: 1,
-                system: 2
-            }
-        );
+        assert_eq!(error, Error::SystemLineCount { baseline: 1, system: 2 });
     }
 
     #[test]
     fn no_resamples_are_refused() {
         let bleu = Bleu::default();
         let one = bleu.statistics(&["a"], &[["a"]]).unwrap();
-        let none = Bootstrap {
-            resamples: 0,
-            ..Bootstrap::default()
-        };
+        let none = Bootstrap { resamples: 0, ..Bootstrap::default() };
         assert_eq!(none.interval(&bleu, &one), Err(Error::NoResamples));
     }
 

@@ -13,30 +13,20 @@ use super::rewrite::{Spacing, space_characters, space_pairs};
 pub(crate) fn space_tokens(line: &str) -> String {
     let text = format!(" {} ", undo_markup(line));
     let text = space_characters(&text, is_separate);
-    let text = space_pairs(&text, Spacing::AroundSecond, |before, mark| {
-        !before.is_ascii_digit() && is_period_or_comma(mark)
-    });
-    let text = space_pairs(&text, Spacing::AroundFirst, |mark, after| {
-        is_period_or_comma(mark) && !after.is_ascii_digit()
-    });
-    space_pairs(&text, Spacing::AroundSecond, |before, mark| {
-        before.is_ascii_digit() && mark == '-'
-    })
+    let text =
+        space_pairs(&text, Spacing::AroundSecond, |before, mark| !before.is_ascii_digit() && is_period_or_comma(mark));
+    let text =
+        space_pairs(&text, Spacing::AroundFirst, |mark, after| is_period_or_comma(mark) && !after.is_ascii_digit());
+    space_pairs(&text, Spacing::AroundSecond, |before, mark| before.is_ascii_digit() && mark == '-')
 }
 
 /// Joins hyphenated line ends and undoes the entities, in the order of the original: `&amp;lt;` becomes `<`.
 fn undo_markup(line: &str) -> String {
-    let text = line
-        .replace("<skipped>", "")
-        .replace("-\n", "")
-        .replace('\n', " ");
+    let text = line.replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
     if !text.contains('&') {
         return text;
     }
-    text.replace("&quot;", "\"")
-        .replace("&amp;", "&")
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
+    text.replace("&quot;", "\"").replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
 }
 
 /// ASCII punctuation and the space, without `'`, `,`, `-` and `.`.
@@ -58,26 +48,17 @@ mod tests {
 
     #[test]
     fn decimal_points_stay_and_full_stops_leave() {
-        assert_eq!(
-            tokens("It cost 1,234.50, or 3.5."),
-            "It cost 1,234.50 , or 3.5 ."
-        );
+        assert_eq!(tokens("It cost 1,234.50, or 3.5."), "It cost 1,234.50 , or 3.5 .");
     }
 
     #[test]
     fn a_dash_leaves_only_after_a_digit() {
-        assert_eq!(
-            tokens("1990-95 well-known F-16"),
-            "1990 - 95 well-known F-16"
-        );
+        assert_eq!(tokens("1990-95 well-known F-16"), "1990 - 95 well-known F-16");
     }
 
     #[test]
     fn entities_are_undone_once_in_order() {
-        assert_eq!(
-            tokens("&quot;a &amp;lt; b&quot; <skipped>&apos;"),
-            "\" a < b \" & apos ;"
-        );
+        assert_eq!(tokens("&quot;a &amp;lt; b&quot; <skipped>&apos;"), "\" a < b \" & apos ;");
     }
 
     #[test]

@@ -16,21 +16,14 @@ use super::rewrite::{Spacing, space_characters, space_pairs};
 
 /// `line` with spaces wherever the tokenizer separates two tokens.
 pub(crate) fn space_tokens(line: &str) -> String {
-    let text = space_pairs(line, Spacing::AroundSecond, |before, mark| {
-        is_punctuation(mark) && !is_number(before)
-    });
-    let text = space_pairs(&text, Spacing::AroundFirst, |mark, after| {
-        is_punctuation(mark) && !is_number(after)
-    });
+    let text = space_pairs(line, Spacing::AroundSecond, |before, mark| is_punctuation(mark) && !is_number(before));
+    let text = space_pairs(&text, Spacing::AroundFirst, |mark, after| is_punctuation(mark) && !is_number(after));
     space_characters(&text, is_symbol)
 }
 
 fn is_number(character: char) -> bool {
     use GeneralCategory::*;
-    matches!(
-        get_general_category(character),
-        DecimalNumber | LetterNumber | OtherNumber
-    )
+    matches!(get_general_category(character), DecimalNumber | LetterNumber | OtherNumber)
 }
 
 fn is_punctuation(character: char) -> bool {
@@ -49,10 +42,7 @@ fn is_punctuation(character: char) -> bool {
 
 fn is_symbol(character: char) -> bool {
     use GeneralCategory::*;
-    matches!(
-        get_general_category(character),
-        MathSymbol | CurrencySymbol | ModifierSymbol | OtherSymbol
-    )
+    matches!(get_general_category(character), MathSymbol | CurrencySymbol | ModifierSymbol | OtherSymbol)
 }
 
 #[cfg(test)]
@@ -65,19 +55,13 @@ mod tests {
 
     #[test]
     fn quotes_dashes_and_currencies_of_any_script_stand_alone() {
-        assert_eq!(
-            tokens("„Wie bitte?“ – 5€, 東京。"),
-            "„ Wie bitte ? “ – 5 € , 東京 。"
-        );
+        assert_eq!(tokens("„Wie bitte?“ – 5€, 東京。"), "„ Wie bitte ? “ – 5 € , 東京 。");
     }
 
     #[test]
     fn a_full_stop_that_ends_the_line_after_a_number_stays() {
         assert_eq!(tokens("Es war 1990."), "Es war 1990.");
-        assert_eq!(
-            tokens("Es war 1990. Nicht 1,5."),
-            "Es war 1990 . Nicht 1,5."
-        );
+        assert_eq!(tokens("Es war 1990. Nicht 1,5."), "Es war 1990 . Nicht 1,5.");
     }
 
     #[test]

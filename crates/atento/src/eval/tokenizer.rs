@@ -39,9 +39,7 @@ impl Tokenizer {
 
     /// The tokens of one segment. White space at its end is dropped first, as sacreBLEU does.
     pub fn tokenize(self, segment: &str) -> Vec<String> {
-        words(&self.space_tokens(segment))
-            .map(str::to_owned)
-            .collect()
+        words(&self.space_tokens(segment)).map(str::to_owned).collect()
     }
 
     /// `segment` with white space between any two tokens.
@@ -90,10 +88,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_nearest_one() {
         let message = "int".parse::<Tokenizer>().unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "unknown tokenizer `int`, did you mean `intl`? Known: 13a, none, intl, char"
-        );
+        assert_eq!(message, "unknown tokenizer `int`, did you mean `intl`? Known: 13a, none, intl, char");
     }
 
     #[test]
