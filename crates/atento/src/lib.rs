@@ -1,1 +1,3 @@
 //! Transformers, whole.
+
+pub mod data;
