@@ -14,3 +14,4 @@ pub mod translate;
 
 pub mod hub;
 pub mod models;
+pub mod data;

@@ -25,3 +25,6 @@ pub use lines::{LineError, LineReader};
 pub use parallel::{ParallelSource, RawPair, load_pairs};
 pub use report::DataReport;
 pub use stream::{Batches, Cursor};
+//! Data sets.
+
+pub mod demo;

@@ -1,0 +1,406 @@
+//! The German side of a tree: the finite verb second, first or last, the bracket it forms with the
+//! rest of the verb, and between them the middle field in the order
+//!
+//! > pronouns · definite objects · time · *nicht* · manner · indefinite objects · company · place ·
+//! > prepositional object · goal · predicative
+
+use super::german::{
+    Agreement, Case, Declension, Gender, HABEN, Number, SEIN, WAR, adjective, contracted,
+    definite_article, der_word, ein_word, imperative, infinitive, noun, present, reflexive,
+    zu_infinitive,
+};
+use super::lexicon::Verb;
+use super::line::Line;
+use super::tree::{
+    Adverbial, Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun,
+    Sentence, Tense,
+};
+
+/// The German sentence.
+pub(super) fn sentence(sentence: &Sentence) -> String {
+    let mut line = Line::default();
+    let mut mark = ".";
+    match sentence {
+        Sentence::Statement(front, clause) => {
+            verb_second(&mut line, *front, clause);
+            mark = clause.mark();
+        }
+        Sentence::Whether(clause) => {
+            verb_first(&mut line, clause);
+            mark = "?";
+        }
+        Sentence::Ask(asked, clause) => {
+            line.push(&question_word(asked));
+            verb_first(&mut line, clause);
+            mark = "?";
+        }
+        Sentence::Imperative { please, clause } => {
+            line.push(if *please { "bitte" } else { "" });
+            command(&mut line, clause);
+            mark = if *please { "." } else { "!" };
+        }
+        Sentence::Suggestion { full_stop, clause } => {
+            line.push("lass uns");
+            middle(&mut line, Front::Subject, clause);
+            line.push(&infinitive(clause.verb));
+            mark = if *full_stop { "." } else { "" };
+        }
+        Sentence::ThereIs(it, place) => {
+            line.push(&adverbial(place));
+            line.push(SEIN[it.agreement() as usize]);
+            line.push(&phrase(it, Case::Nominative, false));
+        }
+        Sentence::Compound(first, link, second) => compound(&mut line, first, *link, second),
+        Sentence::Condition(condition, result) => {
+            line.push("wenn");
+            verb_last(&mut line, condition);
+            line.comma();
+            verb_first(&mut line, result);
+        }
+        Sentence::SharedSubject(first, second) => {
+            verb_second(&mut line, Front::Subject, first);
+            line.push("und");
+            predicate(&mut line, second);
+        }
+        Sentence::Infinitive {
+            front,
+            matrix,
+            purpose,
+            clause,
+        } => {
+            verb_second(&mut line, *front, matrix);
+            line.comma();
+            line.push(if *purpose { "um" } else { "" });
+            middle(&mut line, Front::Subject, clause);
+            line.push(&zu_infinitive(clause.verb));
+        }
+        Sentence::Relative(matrix, relative) => {
+            verb_second(&mut line, Front::Subject, matrix);
+            line.comma();
+            verb_last(&mut line, relative);
+        }
+    }
+    line.finish(mark)
+}
+
+fn compound(line: &mut Line, first: &Clause, link: Link, second: &Clause) {
+    verb_second(line, Front::Subject, first);
+    if link != Link::And {
+        line.comma();
+    }
+    line.push(match link {
+        Link::And => "und",
+        Link::But => "aber",
+        Link::For => "denn",
+        Link::Because => "weil",
+        Link::If => "wenn",
+        Link::That => "dass",
+        Link::Whether => "ob",
+    });
+    if matches!(link, Link::And | Link::But | Link::For) {
+        verb_second(line, Front::Subject, second);
+    } else {
+        verb_last(line, second);
+    }
+}
+
+/// The finite verb and the part of the bracket that closes the clause. A separable prefix is
+/// counted to the closing part; [`verb_last`] joins the two again.
+fn bracket(clause: &Clause) -> (String, String) {
+    let verb = clause.verb;
+    let agreement = clause.subject.agreement();
+    match clause.tense {
+        Tense::Modal(modal) => (
+            modal.german[agreement as usize].to_owned(),
+            infinitive(verb),
+        ),
+        Tense::Past if verb.german == "sein" => (WAR[agreement as usize].to_owned(), String::new()),
+        Tense::Past => (
+            auxiliary(verb, agreement).to_owned(),
+            verb.participle.to_owned(),
+        ),
+        Tense::Present | Tense::Progressive | Tense::Likes => (
+            present(verb, agreement),
+            verb.german_prefix.trim_end().to_owned(),
+        ),
+    }
+}
+
+fn auxiliary(verb: &Verb, agreement: Agreement) -> &'static str {
+    let forms = if verb.perfect_with_sein { SEIN } else { HABEN };
+    forms[agreement as usize]
+}
+
+fn verb_second(line: &mut Line, front: Front, clause: &Clause) {
+    match front {
+        Front::Subject => line.push(&phrase(&clause.subject, Case::Nominative, false)),
+        Front::Time => line.push(clause.time.map_or("", |time| time.german)),
+        Front::Place => line.push(&clause.place.as_ref().map(adverbial).unwrap_or_default()),
+    }
+    let (finite, end) = bracket(clause);
+    line.push(&finite);
+    if front == Front::Subject {
+        if clause.verb.reflexive {
+            line.push(reflexive(clause.subject.agreement()));
+        }
+    } else {
+        inner_subject(line, clause);
+    }
+    middle(line, front, clause);
+    line.push(&end);
+}
+
+/// A second predicate of a subject said before.
+fn predicate(line: &mut Line, clause: &Clause) {
+    let (finite, end) = bracket(clause);
+    line.push(&finite);
+    if clause.verb.reflexive {
+        line.push(reflexive(clause.subject.agreement()));
+    }
+    middle(line, Front::Subject, clause);
+    line.push(&end);
+}
+
+fn verb_first(line: &mut Line, clause: &Clause) {
+    let (finite, end) = bracket(clause);
+    line.push(&finite);
+    inner_subject(line, clause);
+    middle(line, Front::Subject, clause);
+    line.push(&end);
+}
+
+fn verb_last(line: &mut Line, clause: &Clause) {
+    let (finite, end) = bracket(clause);
+    inner_subject(line, clause);
+    middle(line, Front::Subject, clause);
+    let is_simple = matches!(
+        clause.tense,
+        Tense::Present | Tense::Progressive | Tense::Likes
+    );
+    if is_simple {
+        line.push(&format!("{}{finite}", clause.verb.german_prefix));
+    } else {
+        line.push(&end);
+        line.push(&finite);
+    }
+}
+
+fn command(line: &mut Line, clause: &Clause) {
+    line.push(&imperative(clause.verb));
+    middle(line, Front::Subject, clause);
+    line.push(clause.verb.german_prefix.trim_end());
+}
+
+/// A subject after the finite verb or conjunction; a reflexive precedes it unless it is a pronoun.
+fn inner_subject(line: &mut Line, clause: &Clause) {
+    let subject = phrase(&clause.subject, Case::Nominative, false);
+    let own = if clause.verb.reflexive {
+        reflexive(clause.subject.agreement())
+    } else {
+        ""
+    };
+    if clause.subject.is_pronoun() {
+        line.push(&subject);
+        line.push(own);
+    } else {
+        line.push(own);
+        line.push(&subject);
+    }
+}
+
+/// Everything between the two parts of the bracket but the subject.
+fn middle(line: &mut Line, front: Front, clause: &Clause) {
+    let kein = clause.negates_with_kein();
+    objects(line, clause, kein, |it| it.is_pronoun());
+    objects(line, clause, kein, |it| {
+        !it.is_pronoun() && it.is_definite()
+    });
+    if front != Front::Time {
+        line.push(clause.time.map_or("", |time| time.german));
+    }
+    line.push(clause.frequency.map_or("", |adverb| adverb.german));
+    line.push(if clause.negated && !kein { "nicht" } else { "" });
+    if matches!(clause.tense, Tense::Likes) {
+        line.push("gern");
+    }
+    line.push(clause.manner.map_or("", |manner| manner.german));
+    objects(line, clause, kein, |it| !it.is_definite());
+    let adverb = |it: &Option<Adverbial>| it.as_ref().map(adverbial).unwrap_or_default();
+    line.push(&adverb(&clause.company));
+    if front != Front::Place {
+        line.push(&adverb(&clause.place));
+    }
+    if let (Some(it), Some((preposition, case))) = (&clause.prepositional, clause.verb.governs()) {
+        line.push(&prepositional(preposition, case, it));
+    }
+    line.push(&adverb(&clause.goal));
+    if let Some(it) = &clause.predicative {
+        line.push(&predicative(it, kein));
+    }
+}
+
+/// The objects that `belong` here: an accusative pronoun precedes, everything else follows the
+/// dative.
+fn objects(line: &mut Line, clause: &Clause, kein: bool, belong: impl Fn(&Phrase) -> bool) {
+    if let Some(it) = clause.dative.as_ref().filter(|it| belong(it)) {
+        line.push(&phrase(it, Case::Dative, false));
+    }
+    if let Some(it) = clause.accusative.as_ref().filter(|it| belong(it)) {
+        line.push(&phrase(it, Case::Accusative, kein));
+    }
+}
+
+fn predicative(it: &Predicative, kein: bool) -> String {
+    let mut line = Line::default();
+    match it {
+        Predicative::Adjective(degree, adjective) => {
+            line.push(degree.map_or("", |degree| degree.german));
+            line.push(adjective.german);
+        }
+        Predicative::Noun(it) => line.push(&phrase(it, Case::Nominative, kein)),
+        Predicative::Than(adjective, it) => {
+            line.push(adjective.comparative.map_or("", |(_, german)| german));
+            line.push("als");
+            line.push(&phrase(it, Case::Nominative, false));
+        }
+        Predicative::As(adjective, it) => {
+            line.push("so");
+            line.push(adjective.german);
+            line.push("wie");
+            line.push(&phrase(it, Case::Nominative, false));
+        }
+    }
+    line.into_string()
+}
+
+fn question_word(asked: &Asked) -> String {
+    match asked {
+        Asked::What => "was".to_owned(),
+        Asked::Whom => "wen".to_owned(),
+        Asked::ToWhom => "wem".to_owned(),
+        Asked::Where => "wo".to_owned(),
+        Asked::WhereTo => "wohin".to_owned(),
+        Asked::When => "wann".to_owned(),
+        Asked::Why => "warum".to_owned(),
+        Asked::Object(it) => phrase(it, Case::Accusative, false),
+    }
+}
+
+fn adverbial(it: &Adverbial) -> String {
+    match it {
+        Adverbial::Fixed(phrasal) => phrasal.german.to_owned(),
+        Adverbial::Preposition {
+            german,
+            case,
+            phrase,
+            ..
+        } => prepositional(german, *case, phrase),
+    }
+}
+
+/// Preposition and phrase, with the definite article contracted where there is one: "im Garten".
+fn prepositional(preposition: &str, case: Case, it: &Phrase) -> String {
+    let words = phrase(it, case, false);
+    if let Phrase::Noun(it) = it
+        && matches!(it.determiner, Determiner::Definite)
+    {
+        let article = definite_article(it.noun.gender, it.number, case);
+        let short = contracted(preposition, article);
+        if let (Some(short), Some(bare)) = (short, words.strip_prefix(article)) {
+            return format!("{short}{bare}");
+        }
+    }
+    format!("{preposition} {words}")
+}
+
+fn phrase(it: &Phrase, case: Case, kein: bool) -> String {
+    match it {
+        Phrase::Pronoun(it) => pronoun(*it, case).to_owned(),
+        Phrase::It(gender) => third_person(*gender, case).to_owned(),
+        Phrase::Expletive => "es".to_owned(),
+        Phrase::This => "das".to_owned(),
+        Phrase::Who => "wer".to_owned(),
+        Phrase::Relative(gender, number) => definite_article(*gender, *number, case).to_owned(),
+        Phrase::Name(name) => name.german.to_owned(),
+        Phrase::Noun(it) => noun_phrase(it, case, kein),
+        Phrase::Pair(pair) => {
+            let [first, second] = &**pair;
+            format!(
+                "{} und {}",
+                phrase(first, case, false),
+                phrase(second, case, false)
+            )
+        }
+    }
+}
+
+fn pronoun(it: Pronoun, case: Case) -> &'static str {
+    let forms = match it {
+        Pronoun::I => ["ich", "mich", "mir"],
+        Pronoun::You => ["du", "dich", "dir"],
+        Pronoun::He => return third_person(Gender::Masculine, case),
+        Pronoun::She => return third_person(Gender::Feminine, case),
+        Pronoun::We => ["wir", "uns", "uns"],
+        Pronoun::They => ["sie", "sie", "ihnen"],
+    };
+    forms[case as usize]
+}
+
+fn third_person(gender: Gender, case: Case) -> &'static str {
+    let forms = match gender {
+        Gender::Masculine => ["er", "ihn", "ihm"],
+        Gender::Feminine => ["sie", "sie", "ihr"],
+        Gender::Neuter => ["es", "es", "ihm"],
+    };
+    forms[case as usize]
+}
+
+fn noun_phrase(it: &NounPhrase, case: Case, kein: bool) -> String {
+    let (gender, number) = (it.noun.gender, it.number);
+    let (determiner, declension) = determiner(it, case, kein);
+    let mut line = Line::default();
+    line.push(&determiner);
+    if let Some(described) = it.adjective {
+        line.push(&adjective(described, declension, gender, number, case));
+    }
+    line.push(&noun(it.noun, number, case));
+    line.into_string()
+}
+
+/// The determiner and the declension of an adjective after it.
+fn determiner(it: &NounPhrase, case: Case, kein: bool) -> (String, Declension) {
+    let (gender, number) = (it.noun.gender, it.number);
+    let der = |stem: &str| (der_word(stem, gender, number, case), Declension::Weak);
+    let ein = |stem: &str| (ein_word(stem, gender, number, case), Declension::Mixed);
+    let fixed = |word: &str| (word.to_owned(), Declension::Strong);
+    let is_bare = number == Number::Plural || it.noun.english_plural.is_empty();
+    match it.determiner {
+        Determiner::Definite => (
+            definite_article(gender, number, case).to_owned(),
+            Declension::Weak,
+        ),
+        Determiner::Indefinite if kein => ein("kein"),
+        Determiner::Indefinite if is_bare => fixed(""),
+        Determiner::Indefinite => ein("ein"),
+        Determiner::This => der("dies"),
+        Determiner::Every => der("jed"),
+        Determiner::Which => der("welch"),
+        Determiner::All => der("all"),
+        Determiner::Many if case == Case::Dative => fixed("vielen"),
+        Determiner::Many => fixed("viele"),
+        Determiner::HowMany => fixed("wie viele"),
+        Determiner::Numeral(number) => fixed(number.german),
+        Determiner::Possessive(owner) => ein(possessive(owner)),
+        Determiner::NameOf(name) => (format!("{}s", name.german), Declension::Strong),
+    }
+}
+
+fn possessive(owner: Pronoun) -> &'static str {
+    match owner {
+        Pronoun::I => "mein",
+        Pronoun::You => "dein",
+        Pronoun::He => "sein",
+        Pronoun::She | Pronoun::They => "ihr",
+        Pronoun::We => "unser",
+    }
+}
