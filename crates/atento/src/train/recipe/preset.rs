@@ -40,6 +40,14 @@ impl ModelSettings {
             ..Self::default()
         }
     }
+
+    /// The width that learning-rate schedules scale by: `d_model`, or the recurrent state's.
+    pub fn width(&self) -> usize {
+        match self.arch {
+            Arch::Transformer => self.d_model,
+            Arch::Rnn => self.hidden,
+        }
+    }
 }
 
 #[cfg(test)]
