@@ -1,5 +1,7 @@
 //! Training: recipes, run directories, checkpoints, schedules and what is reported.
 
+mod atomic;
+pub mod checkpoint;
 pub mod early_stopping;
 mod exact;
 pub mod recipe;
