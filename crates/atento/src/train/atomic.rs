@@ -22,17 +22,9 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// Makes the names in a directory as durable as its files.
 pub fn sync_dir(path: &Path) -> io::Result<()> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     // Only Unix lets a directory be opened and synchronised.
-    if cfg!(unix) {
-        File::open(path)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]

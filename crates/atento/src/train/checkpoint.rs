@@ -106,10 +106,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 impl Checkpoints {
     /// The checkpoints in `dir`, which need not exist yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            create: Box::new(write::create_file),
-        }
+        Self { dir: dir.into(), create: Box::new(write::create_file) }
     }
 
     /// The directory of the checkpoint after update `step`.
@@ -122,11 +119,8 @@ impl Checkpoints {
     /// # Errors
     /// The directory cannot be read; one that does not exist has no checkpoints.
     pub fn steps(&self) -> Result<Vec<u64>, Error> {
-        let mut steps: Vec<u64> = self
-            .names()?
-            .iter()
-            .filter_map(|name| name.strip_prefix("step-")?.parse().ok())
-            .collect();
+        let mut steps: Vec<u64> =
+            self.names()?.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();
         Ok(steps)
     }
@@ -138,11 +132,7 @@ impl Checkpoints {
     pub fn retain(&self, keep_last: usize, best: Option<u64>) -> Result<Vec<u64>, Error> {
         let steps = self.steps()?;
         let older = &steps[..steps.len().saturating_sub(keep_last)];
-        let surplus: Vec<u64> = older
-            .iter()
-            .copied()
-            .filter(|&step| Some(step) != best)
-            .collect();
+        let surplus: Vec<u64> = older.iter().copied().filter(|&step| Some(step) != best).collect();
         for &step in &surplus {
             self.remove(step)?;
         }
@@ -154,10 +144,7 @@ impl Checkpoints {
     /// # Errors
     /// A checkpoint cannot be removed.
     pub fn remove_after(&self, step: u64) -> Result<(), Error> {
-        self.steps()?
-            .into_iter()
-            .filter(|&later| later > step)
-            .try_for_each(|later| self.remove(later))
+        self.steps()?.into_iter().filter(|&later| later > step).try_for_each(|later| self.remove(later))
     }
 
     /// Puts right what a killed process left: removes half-written checkpoints, finishes replacements.
@@ -171,9 +158,7 @@ impl Checkpoints {
             let path = self.dir.join(&name);
             let replaced = name.strip_prefix(".old-").map(|step| self.dir.join(step));
             match replaced {
-                Some(place) if !place.exists() => {
-                    fs::rename(&path, &place).map_err(io_error(&path))?
-                }
+                Some(place) if !place.exists() => fs::rename(&path, &place).map_err(io_error(&path))?,
                 _ if name.starts_with(".tmp-step-") || name.starts_with(".old-step-") => {
                     fs::remove_dir_all(&path).map_err(io_error(&path))?;
                     removed.push(name);
@@ -198,12 +183,8 @@ impl Checkpoints {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(io_error(&self.dir))?,
         };
-        let name =
-            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-        let mut names = entries
-            .map(name)
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(io_error(&self.dir))?;
+        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names = entries.map(name).collect::<io::Result<Vec<_>>>().map_err(io_error(&self.dir))?;
         names.sort();
         Ok(names)
     }

@@ -42,12 +42,7 @@ pub enum Verdict {
 impl EarlyStopping {
     /// Before the first evaluation.
     pub fn new(settings: &EarlyStoppingSettings) -> Self {
-        Self {
-            metric: settings.metric,
-            patience: settings.patience,
-            best: None,
-            waited: 0,
-        }
+        Self { metric: settings.metric, patience: settings.patience, best: None, waited: 0 }
     }
 
     /// Takes in the `value` of the watched measure after update `step`. Equal values are no improvement, and
@@ -63,11 +58,7 @@ impl EarlyStopping {
             return Verdict::Best;
         }
         self.waited += 1;
-        if self.patience > 0 && self.waited >= self.patience {
-            Verdict::Stop
-        } else {
-            Verdict::Continue
-        }
+        if self.patience > 0 && self.waited >= self.patience { Verdict::Stop } else { Verdict::Continue }
     }
 
     /// Takes over what another has seen, keeping this one's patience. A state that watched another measure
@@ -87,11 +78,7 @@ mod tests {
 
     fn verdicts(metric: Metric, patience: usize, values: &[f64]) -> (Vec<Verdict>, EarlyStopping) {
         let mut stopping = EarlyStopping::new(&EarlyStoppingSettings { metric, patience });
-        let verdicts = values
-            .iter()
-            .zip(1..)
-            .map(|(&value, step)| stopping.observe(step, value))
-            .collect();
+        let verdicts = values.iter().zip(1..).map(|(&value, step)| stopping.observe(step, value)).collect();
         (verdicts, stopping)
     }
 
@@ -99,13 +86,7 @@ mod tests {
     fn loss_should_fall() {
         let (found, stopping) = verdicts(Metric::Loss, 2, &[3.0, 2.0, 2.0, 1.5, 1.6, f64::NAN]);
         assert_eq!(found, [NewBest, NewBest, Continue, NewBest, Continue, Stop]);
-        assert_eq!(
-            stopping.best,
-            Some(Best {
-                step: 4,
-                value: 1.5
-            })
-        );
+        assert_eq!(stopping.best, Some(Best { step: 4, value: 1.5 }));
     }
 
     #[test]
@@ -123,21 +104,14 @@ mod tests {
     #[test]
     fn a_saved_state_goes_on_as_if_never_stopped() {
         let (_, mut whole) = verdicts(Metric::Loss, 3, &[0.1 + 0.2, 0.4]);
-        let saved: EarlyStopping =
-            serde_json::from_str(&serde_json::to_string(&whole).unwrap()).unwrap();
-        let mut resumed = EarlyStopping::new(&EarlyStoppingSettings {
-            metric: Metric::Loss,
-            patience: 3,
-        });
+        let saved: EarlyStopping = serde_json::from_str(&serde_json::to_string(&whole).unwrap()).unwrap();
+        let mut resumed = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Loss, patience: 3 });
         resumed.restore(&saved);
         for (step, value) in [(3, 0.5), (4, 0.6)] {
             assert_eq!(resumed.observe(step, value), whole.observe(step, value));
         }
         assert_eq!(resumed, whole);
-        let mut other = EarlyStopping::new(&EarlyStoppingSettings {
-            metric: Metric::Bleu,
-            patience: 3,
-        });
+        let mut other = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Bleu, patience: 3 });
         other.restore(&saved);
         assert_eq!(other.best, None);
     }

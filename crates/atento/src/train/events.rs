@@ -103,23 +103,11 @@ pub struct StepReport {
 
 /// `step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s`
 pub fn format_step_line(report: &StepReport) -> String {
-    let StepReport {
-        step,
-        max_steps,
-        loss,
-        lr,
-        grad_norm,
-        tokens_per_second,
-        eta,
-    } = report;
+    let StepReport { step, max_steps, loss, lr, grad_norm, tokens_per_second, eta } = report;
     let limit = max_steps.map_or(String::new(), |limit| format!("/{limit}"));
     let speed = group_thousands(tokens_per_second.round() as u64);
-    let eta = eta.map_or(String::new(), |eta| {
-        format!(" | eta {}", format_duration(eta))
-    });
-    format!(
-        "step {step}{limit} | loss {loss:.4} | lr {lr:.1e} | grad {grad_norm:.2} | {speed} tok/s{eta}"
-    )
+    let eta = eta.map_or(String::new(), |eta| format!(" | eta {}", format_duration(eta)));
+    format!("step {step}{limit} | loss {loss:.4} | lr {lr:.1e} | grad {grad_norm:.2} | {speed} tok/s{eta}")
 }
 
 /// `12m04s`, `1h02m`, `3d04h` or `9s`.
@@ -165,41 +153,22 @@ mod tests {
             format_step_line(&report),
             "step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s"
         );
-        let endless = StepReport {
-            max_steps: None,
-            eta: None,
-            lr: 0.0,
-            ..report
-        };
-        assert_eq!(
-            format_step_line(&endless),
-            "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31 412 tok/s"
-        );
+        let endless = StepReport { max_steps: None, eta: None, lr: 0.0, ..report };
+        assert_eq!(format_step_line(&endless), "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31 412 tok/s");
     }
 
     #[test]
     fn durations_have_two_units() {
-        for (seconds, text) in [
-            (0.4, "0s"),
-            (59.4, "59s"),
-            (59.6, "1m00s"),
-            (724.0, "12m04s"),
-            (3720.0, "1h02m"),
-            (273_600.0, "3d04h"),
-        ] {
+        for (seconds, text) in
+            [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (724.0, "12m04s"), (3720.0, "1h02m"), (273_600.0, "3d04h")]
+        {
             assert_eq!(format_duration(Duration::from_secs_f64(seconds)), text);
         }
     }
 
     #[test]
     fn thousands_are_set_apart() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1 000"),
-            (31_412, "31 412"),
-            (1_234_567, "1 234 567"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (31_412, "31 412"), (1_234_567, "1 234 567")] {
             assert_eq!(group_thousands(number), text);
         }
     }

@@ -12,18 +12,13 @@ pub fn serialize<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::
 /// For `#[serde(with = "exact")]` on an `f64`.
 pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let text: String = serde::Deserialize::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        serde::de::Error::custom(format!("expected a number in quotes, got \"{text}\""))
-    })
+    text.parse().map_err(|_| serde::de::Error::custom(format!("expected a number in quotes, got \"{text}\"")))
 }
 
 /// For `#[serde(with = "exact::option")]` on an `Option<f64>`.
 pub mod option {
     /// Writes text or null.
-    pub fn serialize<S: serde::Serializer>(
-        value: &Option<f64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => super::serialize(value, serializer),
             None => serializer.serialize_none(),
@@ -31,14 +26,10 @@ pub mod option {
     }
 
     /// Reads text or null.
-    pub fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<f64>, D::Error> {
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
         let text: Option<String> = serde::Deserialize::deserialize(deserializer)?;
         let parse = |text: String| {
-            text.parse().map_err(|_| {
-                serde::de::Error::custom(format!("expected a number in quotes, got \"{text}\""))
-            })
+            text.parse().map_err(|_| serde::de::Error::custom(format!("expected a number in quotes, got \"{text}\"")))
         };
         text.map(parse).transpose()
     }

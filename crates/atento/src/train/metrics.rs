@@ -92,18 +92,8 @@ impl Metrics {
         if kept != text {
             atomic::write(path, kept.as_bytes()).map_err(io_error(path))?;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(io_error(path))?;
-        Ok((
-            Self {
-                path: path.to_path_buf(),
-                file,
-            },
-            removed,
-        ))
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(io_error(path))?;
+        Ok((Self { path: path.to_path_buf(), file }, removed))
     }
 
     /// Adds a line. Measures that are not finite have no spelling in JSON and are left out.
@@ -118,14 +108,10 @@ impl Metrics {
         record.grad_norm = finite(record.grad_norm);
         record.tokens_per_second = finite(record.tokens_per_second);
         record.eval.retain(|_, value| value.is_finite());
-        let mut line = serde_json::to_string(&record)
-            .map_err(io::Error::from)
-            .map_err(io_error(&self.path))?;
+        let mut line = serde_json::to_string(&record).map_err(io::Error::from).map_err(io_error(&self.path))?;
         line.push('\n');
         // The whole line in one call: what a killed process has written ends with a line.
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(io_error(&self.path))
+        self.file.write_all(line.as_bytes()).map_err(io_error(&self.path))
     }
 
     /// Waits until the disk has every line; to be called before the checkpoint they lead to is written.
@@ -149,9 +135,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
     match std::fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         // A line cut within a character is a line cut short.
-        bytes => bytes
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .map_err(io_error(path)),
+        bytes => bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(io_error(path)),
     }
 }
 
@@ -167,11 +151,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Record>, Error> {
             Ok(record) => records.push(record),
             Err(_) if index + 1 == count => {}
             Err(error) => {
-                return Err(Error::Line {
-                    path: path.to_path_buf(),
-                    line: index + 1,
-                    problem: error.to_string(),
-                });
+                return Err(Error::Line { path: path.to_path_buf(), line: index + 1, problem: error.to_string() });
             }
         }
     }
@@ -184,19 +164,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(step: u64) -> Record {
-        let eval = if step.is_multiple_of(2) {
-            BTreeMap::from([("eval_bleu".to_string(), 41.25)])
-        } else {
-            BTreeMap::new()
-        };
-        Record {
-            step,
-            epoch: step as f64 / 4.0,
-            loss: Some(2.5),
-            tokens: Some(step * 100),
-            eval,
-            ..Record::default()
-        }
+        let eval =
+            if step.is_multiple_of(2) { BTreeMap::from([("eval_bleu".to_string(), 41.25)]) } else { BTreeMap::new() };
+        Record { step, epoch: step as f64 / 4.0, loss: Some(2.5), tokens: Some(step * 100), eval, ..Record::default() }
     }
 
     fn written(steps: std::ops::RangeInclusive<u64>) -> (tempfile::TempDir, PathBuf) {
@@ -234,10 +204,7 @@ mod tests {
         let (mut metrics, removed) = Metrics::open(&path, 4).unwrap();
         assert_eq!(removed, 2);
         metrics.write(&record(5)).unwrap();
-        assert_eq!(
-            read(&path).unwrap(),
-            (1..=5).map(record).collect::<Vec<_>>()
-        );
+        assert_eq!(read(&path).unwrap(), (1..=5).map(record).collect::<Vec<_>>());
         assert_eq!(Metrics::open(&path, 5).unwrap().1, 0);
     }
 
@@ -248,35 +215,17 @@ mod tests {
         Metrics::open(&path, 0)
             .unwrap()
             .0
-            .write(&Record {
-                step: 1,
-                loss: Some(f64::NAN),
-                eval,
-                ..Record::default()
-            })
+            .write(&Record { step: 1, loss: Some(f64::NAN), eval, ..Record::default() })
             .unwrap();
-        assert_eq!(
-            read(&path).unwrap(),
-            [Record {
-                step: 1,
-                ..Record::default()
-            }]
-        );
+        assert_eq!(read(&path).unwrap(), [Record { step: 1, ..Record::default() }]);
     }
 
     #[test]
     fn a_foreign_line_is_named() {
         let (_dir, path) = written(1..=2);
-        std::fs::write(
-            &path,
-            "{\"step\":1,\"epoch\":0}\nhello\n{\"step\":2,\"epoch\":0}\n",
-        )
-        .unwrap();
+        std::fs::write(&path, "{\"step\":1,\"epoch\":0}\nhello\n{\"step\":2,\"epoch\":0}\n").unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("metrics.jsonl:2: not a line of metrics"),
-            "{error}"
-        );
+        assert!(error.contains("metrics.jsonl:2: not a line of metrics"), "{error}");
     }
 
     #[test]

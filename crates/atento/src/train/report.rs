@@ -94,47 +94,21 @@ fn charts(records: &[Record]) -> Vec<Chart> {
     let mut charts = vec![Chart::new(
         "Loss",
         "nats per target token",
-        vec![
-            ("training".to_string(), points(&|record| record.loss)),
-            ("validation".to_string(), eval("eval_loss")),
-        ],
+        vec![("training".to_string(), points(&|record| record.loss)), ("validation".to_string(), eval("eval_loss"))],
     )];
-    let mut names: Vec<_> = records
-        .iter()
-        .flat_map(|record| record.eval.keys())
-        .filter(|name| *name != "eval_loss")
-        .collect();
+    let mut names: Vec<_> =
+        records.iter().flat_map(|record| record.eval.keys()).filter(|name| *name != "eval_loss").collect();
     names.sort();
     names.dedup();
     for name in names {
         let label = measure(name);
-        charts.push(
-            Chart::new(
-                &label,
-                "on the validation data",
-                vec![(label.clone(), eval(name))],
-            )
-            .from_zero(),
-        );
+        charts.push(Chart::new(&label, "on the validation data", vec![(label.clone(), eval(name))]).based_at_zero());
     }
-    let single = |title: &str, unit: &str, points| {
-        Chart::new(title, unit, vec![(title.to_string(), points)]).from_zero()
-    };
-    charts.push(single(
-        "Learning rate",
-        "of each update",
-        points(&|record| record.lr),
-    ));
-    charts.push(single(
-        "Gradient norm",
-        "before clipping",
-        points(&|record| record.grad_norm),
-    ));
-    charts.push(single(
-        "Speed",
-        "source and target tokens per second",
-        points(&|record| record.tokens_per_second),
-    ));
+    let single =
+        |title: &str, unit: &str, points| Chart::new(title, unit, vec![(title.to_string(), points)]).based_at_zero();
+    charts.push(single("Learning rate", "of each update", points(&|record| record.lr)));
+    charts.push(single("Gradient norm", "before clipping", points(&|record| record.grad_norm)));
+    charts.push(single("Speed", "source and target tokens per second", points(&|record| record.tokens_per_second)));
     charts.retain(|chart| !chart.is_empty());
     charts
 }
@@ -150,14 +124,8 @@ fn measure(name: &str) -> String {
 
 /// The evaluations as a table: its headings and its lines.
 fn evaluations(records: &[Record]) -> Value {
-    let evaluated: Vec<_> = records
-        .iter()
-        .filter(|record| !record.eval.is_empty())
-        .collect();
-    let mut names: Vec<_> = evaluated
-        .iter()
-        .flat_map(|record| record.eval.keys())
-        .collect();
+    let evaluated: Vec<_> = records.iter().filter(|record| !record.eval.is_empty()).collect();
+    let mut names: Vec<_> = evaluated.iter().flat_map(|record| record.eval.keys()).collect();
     names.sort();
     names.dedup();
     let cell = |record: &Record, name: &str| match record.eval.get(name) {
@@ -167,15 +135,9 @@ fn evaluations(records: &[Record]) -> Value {
     };
     let row = |record: &&Record| {
         let numbers = [record.step.to_string(), format!("{:.2}", record.epoch)];
-        numbers
-            .into_iter()
-            .chain(names.iter().map(|name| cell(record, name)))
-            .map(Value::from)
-            .collect::<Value>()
+        numbers.into_iter().chain(names.iter().map(|name| cell(record, name))).map(Value::from).collect::<Value>()
     };
-    let headings = ["step".to_string(), "epoch".to_string()]
-        .into_iter()
-        .chain(names.iter().map(|name| measure(name)));
+    let headings = ["step".to_string(), "epoch".to_string()].into_iter().chain(names.iter().map(|name| measure(name)));
     context! {
         headings => headings.map(Value::from).collect::<Value>(),
         rows => evaluated.iter().map(row).collect::<Value>(),

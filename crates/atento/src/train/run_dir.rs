@@ -91,29 +91,19 @@ impl RunDir {
     pub fn open(path: &Path, mode: Mode) -> Result<Self, Error> {
         match (mode, look(path)?) {
             (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
-                return Err(Error::NothingToResume {
-                    path: path.to_path_buf(),
-                });
+                return Err(Error::NothingToResume { path: path.to_path_buf() });
             }
             (Mode::New, Contents::Foreign(found)) => {
-                return Err(Error::Foreign {
-                    path: path.to_path_buf(),
-                    found,
-                });
+                return Err(Error::Foreign { path: path.to_path_buf(), found });
             }
             _ => fs::create_dir_all(path).map_err(io_error(path))?,
         }
         // A process that trains there is named before the run it has begun.
         let lock = lock(path)?;
         if mode == Mode::New && look(path)? == Contents::Run {
-            return Err(Error::Exists {
-                path: path.to_path_buf(),
-            });
+            return Err(Error::Exists { path: path.to_path_buf() });
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 
     /// The directory.
@@ -171,8 +161,7 @@ impl RunDir {
     pub fn append_log(&self, line: &str) -> Result<(), Error> {
         let path = self.log();
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-            .map_err(io_error(&path))
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(io_error(&path))
     }
 }
 
@@ -199,11 +188,7 @@ fn look(path: &Path) -> Result<Contents, Error> {
     };
     let mut contents = Contents::Nothing;
     for entry in entries {
-        let name = entry
-            .map_err(io_error(path))?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
+        let name = entry.map_err(io_error(path))?.file_name().to_string_lossy().into_owned();
         // Besides the lock, the recipe may lie there half-written under its temporary name.
         if name != LOCK && !name.starts_with(CONFIG) {
             return Ok(Contents::Foreign(name));
@@ -227,15 +212,8 @@ fn lock(path: &Path) -> Result<File, Error> {
     let _ = file.read_to_string(&mut text);
     let process = text.trim().to_string();
     let in_use = |process: String| {
-        let process = if process.is_empty() {
-            "of unknown number".to_string()
-        } else {
-            process
-        };
-        Error::InUse {
-            path: path.to_path_buf(),
-            process,
-        }
+        let process = if process.is_empty() { "of unknown number".to_string() } else { process };
+        Error::InUse { path: path.to_path_buf(), process }
     };
     match file.try_lock() {
         Ok(()) => {}
@@ -252,9 +230,9 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 fn is_alive(process: &str) -> bool {
-    process.parse::<u32>().is_ok_and(|number| {
-        number != std::process::id() && Path::new("/proc").join(number.to_string()).exists()
-    })
+    process
+        .parse::<u32>()
+        .is_ok_and(|number| number != std::process::id() && Path::new("/proc").join(number.to_string()).exists())
 }
 
 #[cfg(test)]
@@ -287,13 +265,7 @@ mod tests {
         let run = started(&path);
         for mode in [Mode::New, Mode::Resume] {
             let error = RunDir::open(&path, mode).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!(
-                    "already in use by process {}:",
-                    std::process::id()
-                )),
-                "{error}"
-            );
+            assert!(error.contains(&format!("already in use by process {}:", std::process::id())), "{error}");
         }
         drop(run);
         RunDir::open(&path, Mode::Resume).unwrap();
@@ -306,10 +278,7 @@ mod tests {
         fs::write(dir.path().join("config.toml.tmp-1"), "see").unwrap();
         drop(RunDir::open(dir.path(), Mode::Resume).unwrap());
         let run = RunDir::open(dir.path(), Mode::New).unwrap();
-        assert_eq!(
-            fs::read_to_string(run.path().join(LOCK)).unwrap(),
-            std::process::id().to_string()
-        );
+        assert_eq!(fs::read_to_string(run.path().join(LOCK)).unwrap(), std::process::id().to_string());
     }
 
     #[test]
@@ -318,10 +287,7 @@ mod tests {
         drop(started(dir.path()));
         let error = RunDir::open(dir.path(), Mode::New).unwrap_err();
         assert!(matches!(error, Error::Exists { .. }));
-        assert!(
-            error.to_string().contains("--resume") && error.to_string().contains("--out"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("--resume") && error.to_string().contains("--out"), "{error}");
     }
 
     #[test]
@@ -339,10 +305,7 @@ mod tests {
         let foreign = dir.path().join("foreign");
         fs::create_dir_all(foreign.join("papers")).unwrap();
         for path in [foreign, dir.path().join("none")] {
-            assert!(matches!(
-                RunDir::open(&path, Mode::Resume),
-                Err(Error::NothingToResume { .. })
-            ));
+            assert!(matches!(RunDir::open(&path, Mode::Resume), Err(Error::NothingToResume { .. })));
         }
         assert!(!dir.path().join("none").exists());
     }
@@ -352,9 +315,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(
-            RunDir::open(&file, Mode::New),
-            Err(Error::Io { .. })
-        ));
+        assert!(matches!(RunDir::open(&file, Mode::New), Err(Error::Io { .. })));
     }
 }

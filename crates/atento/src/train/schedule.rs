@@ -120,30 +120,18 @@ impl Schedule {
     pub fn new(recipe: &Recipe) -> Self {
         let settings = &recipe.schedule;
         let decay_steps = Some(settings.decay_steps).filter(|&steps| steps > 0);
-        let warmup = Warmup {
-            peak: recipe.optimizer.lr,
-            steps: settings.warmup_steps,
-        };
+        let warmup = Warmup { peak: recipe.optimizer.lr, steps: settings.warmup_steps };
         let last = recipe.train.max_steps;
-        let decay = Decay {
-            floor: settings.min_lr,
-            end: decay_steps.or(last),
-        };
+        let decay = Decay { floor: settings.min_lr, end: decay_steps.or(last) };
         match settings.kind {
-            ScheduleKind::Noam => Self::Noam {
-                scale: settings.scale,
-                d_model: recipe.model.width(),
-                warmup_steps: settings.warmup_steps,
-            },
+            ScheduleKind::Noam => {
+                Self::Noam { scale: settings.scale, d_model: recipe.model.width(), warmup_steps: settings.warmup_steps }
+            }
             ScheduleKind::InverseSqrt => Self::InverseSqrt { warmup },
             ScheduleKind::Linear => Self::Linear { warmup, decay },
             ScheduleKind::Cosine => Self::Cosine { warmup, decay },
             ScheduleKind::Constant => Self::Constant { warmup },
-            ScheduleKind::Wsd => Self::WarmupStableDecay {
-                warmup,
-                decay: Decay { end: last, ..decay },
-                decay_steps,
-            },
+            ScheduleKind::Wsd => Self::WarmupStableDecay { warmup, decay: Decay { end: last, ..decay }, decay_steps },
             ScheduleKind::Plateau => Self::Plateau {
                 warmup,
                 floor: settings.min_lr,
@@ -175,63 +163,38 @@ impl Schedule {
         assert!(step > 0, "schedule: steps count from 1, got 0");
         let end_of = |decay: &Decay| decay.end.map(|end| end as f64).or(predicted_end);
         match self {
-            Self::Noam {
-                scale,
-                d_model,
-                warmup_steps,
-            } => noam(step as f64, *scale, *d_model as f64, *warmup_steps as f64),
-            Self::InverseSqrt { warmup } => {
-                warmup.then(step, || (warmup.steps.max(1) as f64 / step as f64).sqrt())
+            Self::Noam { scale, d_model, warmup_steps } => {
+                noam(step as f64, *scale, *d_model as f64, *warmup_steps as f64)
             }
-            Self::Linear { warmup, decay } => warmup.then(step, || {
-                decay.between(step, Some(warmup.steps as f64), end_of(decay), |p| 1.0 - p)
-            }),
+            Self::InverseSqrt { warmup } => warmup.then(step, || (warmup.steps.max(1) as f64 / step as f64).sqrt()),
+            Self::Linear { warmup, decay } => {
+                warmup.then(step, || decay.between(step, Some(warmup.steps as f64), end_of(decay), |p| 1.0 - p))
+            }
             Self::Cosine { warmup, decay } => warmup.then(step, || {
                 decay.between(step, Some(warmup.steps as f64), end_of(decay), |p| {
                     0.5 * (1.0 + (std::f64::consts::PI * p).cos())
                 })
             }),
             Self::Constant { warmup } => warmup.then(step, || 1.0),
-            Self::WarmupStableDecay {
-                warmup,
-                decay,
-                decay_steps,
-            } => {
+            Self::WarmupStableDecay { warmup, decay, decay_steps } => {
                 let start = |end: f64| end - decay_steps.map_or(end / 5.0, |steps| steps as f64);
                 let end = end_of(decay);
-                warmup.then(step, || {
-                    decay.between(step, end.map(start), end, |p| 1.0 - p.sqrt())
-                })
+                warmup.then(step, || decay.between(step, end.map(start), end, |p| 1.0 - p.sqrt()))
             }
-            Self::Plateau {
-                warmup,
-                floor,
-                factor,
-                state,
-                ..
-            } => warmup.then(step, || factor.powi(state.reductions as i32).max(*floor)),
+            Self::Plateau { warmup, floor, factor, state, .. } => {
+                warmup.then(step, || factor.powi(state.reductions as i32).max(*floor))
+            }
         }
     }
 
     /// Tells the schedule the validation loss of an evaluation; only a plateau schedule listens. Returns
     /// whether it lowers the learning rate. A loss that is not a number is never a best.
     pub fn observe(&mut self, loss: f64) -> bool {
-        let Self::Plateau {
-            patience, state, ..
-        } = self
-        else {
+        let Self::Plateau { patience, state, .. } = self else {
             return false;
         };
-        if !loss.is_nan()
-            && state
-                .best
-                .is_none_or(|best| loss < best - best.abs() * THRESHOLD)
-        {
-            *state = PlateauState {
-                best: Some(loss),
-                waited: 0,
-                ..*state
-            };
+        if !loss.is_nan() && state.best.is_none_or(|best| loss < best - best.abs() * THRESHOLD) {
+            *state = PlateauState { best: Some(loss), waited: 0, ..*state };
             return false;
         }
         state.waited += 1;
@@ -260,44 +223,26 @@ impl Schedule {
 }
 
 fn noam(step: f64, scale: f64, d_model: f64, warmup: f64) -> f64 {
-    let rise = if warmup > 0.0 {
-        step * warmup.powf(-1.5)
-    } else {
-        f64::INFINITY
-    };
+    let rise = if warmup > 0.0 { step * warmup.powf(-1.5) } else { f64::INFINITY };
     scale * d_model.powf(-0.5) * step.powf(-0.5).min(rise)
 }
 
 impl Warmup {
     /// The rise, or after it the peak times `share()`.
     fn then(&self, step: usize, share: impl FnOnce() -> f64) -> f64 {
-        if step < self.steps {
-            self.peak * step as f64 / self.steps as f64
-        } else {
-            self.peak * share()
-        }
+        if step < self.steps { self.peak * step as f64 / self.steps as f64 } else { self.peak * share() }
     }
 }
 
 impl Decay {
     /// The share of the peak at `step` of a fall from `start` to `end` that follows `shape` from 1 to 0.
-    fn between(
-        &self,
-        step: usize,
-        start: Option<f64>,
-        end: Option<f64>,
-        shape: impl Fn(f64) -> f64,
-    ) -> f64 {
+    fn between(&self, step: usize, start: Option<f64>, end: Option<f64>, shape: impl Fn(f64) -> f64) -> f64 {
         let (Some(start), Some(end)) = (start, end) else {
             return 1.0;
         };
         let step = step as f64;
         // A fall of no length is over once it has begun; it must not divide by zero.
-        let progress = if step >= end {
-            1.0
-        } else {
-            ((step - start) / (end - start)).clamp(0.0, 1.0)
-        };
+        let progress = if step >= end { 1.0 } else { ((step - start) / (end - start)).clamp(0.0, 1.0) };
         self.floor + (1.0 - self.floor) * shape(progress)
     }
 }
@@ -306,33 +251,20 @@ impl Decay {
 mod tests {
     use super::*;
 
-    const WARMUP: Warmup = Warmup {
-        peak: 1e-3,
-        steps: 4,
-    };
-    const DECAY: Decay = Decay {
-        floor: 0.1,
-        end: Some(20),
-    };
+    const WARMUP: Warmup = Warmup { peak: 1e-3, steps: 4 };
+    const DECAY: Decay = Decay { floor: 0.1, end: Some(20) };
 
     fn assert_values(schedule: &Schedule, values: &[(usize, f64)]) {
         for &(step, expected) in values {
             let lr = schedule.lr(step);
-            assert!(
-                (lr - expected).abs() <= 1e-12 * expected.abs() + 1e-18,
-                "step {step}: {lr}, expected {expected}"
-            );
+            assert!((lr - expected).abs() <= 1e-12 * expected.abs() + 1e-18, "step {step}: {lr}, expected {expected}");
         }
     }
 
     #[test]
     fn noam_is_equation_3_of_the_paper() {
         // Calculated by hand: 512^-0.5 = 0.04419417382415922 and 4000^-1.5 = 3.952847075210474e-6.
-        let schedule = Schedule::Noam {
-            scale: 1.0,
-            d_model: 512,
-            warmup_steps: 4000,
-        };
+        let schedule = Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: 4000 };
         assert_values(
             &schedule,
             &[
@@ -342,76 +274,30 @@ mod tests {
                 (100_000, 1.3975424859373686e-4),
             ],
         );
-        assert_values(
-            &Schedule::Noam {
-                scale: 2.0,
-                d_model: 4,
-                warmup_steps: 0,
-            },
-            &[(1, 1.0), (4, 0.5)],
-        );
+        assert_values(&Schedule::Noam { scale: 2.0, d_model: 4, warmup_steps: 0 }, &[(1, 1.0), (4, 0.5)]);
     }
 
     #[test]
     fn inverse_square_root_is_fairseqs() {
         // transformers get_inverse_sqrt_schedule(num_warmup_steps=4, timescale=4) without its shift.
         let schedule = Schedule::InverseSqrt { warmup: WARMUP };
-        assert_values(
-            &schedule,
-            &[(1, 2.5e-4), (3, 7.5e-4), (4, 1e-3), (16, 5e-4), (400, 1e-4)],
-        );
-        assert_values(
-            &Schedule::InverseSqrt {
-                warmup: Warmup {
-                    peak: 1.0,
-                    steps: 0,
-                },
-            },
-            &[(1, 1.0), (4, 0.5)],
-        );
+        assert_values(&schedule, &[(1, 2.5e-4), (3, 7.5e-4), (4, 1e-3), (16, 5e-4), (400, 1e-4)]);
+        assert_values(&Schedule::InverseSqrt { warmup: Warmup { peak: 1.0, steps: 0 } }, &[(1, 1.0), (4, 0.5)]);
     }
 
     #[test]
     fn linear_and_constant_are_transformers() {
         // transformers get_linear_schedule_with_warmup(4, 20) at steps 1, 4, 12, 16, 20 and beyond.
-        let schedule = Schedule::Linear {
-            warmup: WARMUP,
-            decay: Decay {
-                floor: 0.0,
-                ..DECAY
-            },
-        };
-        assert_values(
-            &schedule,
-            &[
-                (1, 2.5e-4),
-                (4, 1e-3),
-                (12, 5e-4),
-                (16, 2.5e-4),
-                (20, 0.0),
-                (30, 0.0),
-            ],
-        );
-        assert_values(
-            &Schedule::Linear {
-                warmup: WARMUP,
-                decay: DECAY,
-            },
-            &[(12, 5.5e-4), (20, 1e-4)],
-        );
-        assert_values(
-            &Schedule::Constant { warmup: WARMUP },
-            &[(2, 5e-4), (4, 1e-3), (1_000_000, 1e-3)],
-        );
+        let schedule = Schedule::Linear { warmup: WARMUP, decay: Decay { floor: 0.0, ..DECAY } };
+        assert_values(&schedule, &[(1, 2.5e-4), (4, 1e-3), (12, 5e-4), (16, 2.5e-4), (20, 0.0), (30, 0.0)]);
+        assert_values(&Schedule::Linear { warmup: WARMUP, decay: DECAY }, &[(12, 5.5e-4), (20, 1e-4)]);
+        assert_values(&Schedule::Constant { warmup: WARMUP }, &[(2, 5e-4), (4, 1e-3), (1_000_000, 1e-3)]);
     }
 
     #[test]
     fn cosine_is_transformers() {
         // transformers get_cosine_with_min_lr_schedule_with_warmup(4, 20, min_lr_rate=0.1), lr 1e-3.
-        let schedule = Schedule::Cosine {
-            warmup: WARMUP,
-            decay: DECAY,
-        };
+        let schedule = Schedule::Cosine { warmup: WARMUP, decay: DECAY };
         assert_values(
             &schedule,
             &[
@@ -429,28 +315,11 @@ mod tests {
 
     #[test]
     fn warmup_stable_decay_stays_and_falls() {
-        let schedule = Schedule::WarmupStableDecay {
-            warmup: WARMUP,
-            decay: DECAY,
-            decay_steps: Some(4),
-        };
-        assert_values(
-            &schedule,
-            &[(4, 1e-3), (16, 1e-3), (17, 5.5e-4), (20, 1e-4), (21, 1e-4)],
-        );
+        let schedule = Schedule::WarmupStableDecay { warmup: WARMUP, decay: DECAY, decay_steps: Some(4) };
+        assert_values(&schedule, &[(4, 1e-3), (16, 1e-3), (17, 5.5e-4), (20, 1e-4), (21, 1e-4)]);
         // 1 - sqrt(1/2), scaled into what lies above the floor.
-        assert_values(
-            &schedule,
-            &[(
-                18,
-                1e-3 * (0.1 + 0.9 * (1.0 - std::f64::consts::FRAC_1_SQRT_2)),
-            )],
-        );
-        let fifth = Schedule::WarmupStableDecay {
-            warmup: WARMUP,
-            decay: DECAY,
-            decay_steps: None,
-        };
+        assert_values(&schedule, &[(18, 1e-3 * (0.1 + 0.9 * (1.0 - std::f64::consts::FRAC_1_SQRT_2)))]);
+        let fifth = Schedule::WarmupStableDecay { warmup: WARMUP, decay: DECAY, decay_steps: None };
         assert_values(&fifth, &[(16, 1e-3), (17, 5.5e-4)]);
     }
 
@@ -458,33 +327,14 @@ mod tests {
     fn plateau_is_pytorchs() {
         // torch.optim.lr_scheduler.ReduceLROnPlateau(factor=0.5, patience=1, min_lr=0.2) from lr 1.
         let mut schedule = Schedule::Plateau {
-            warmup: Warmup {
-                peak: 1.0,
-                steps: 0,
-            },
+            warmup: Warmup { peak: 1.0, steps: 0 },
             floor: 0.2,
             factor: 0.5,
             patience: 1,
             state: PlateauState::default(),
         };
-        let losses = [
-            3.0,
-            2.0,
-            2.0,
-            1.99999,
-            2.0,
-            1.5,
-            f64::NAN,
-            1.6,
-            1.7,
-            1.8,
-            1.4,
-            1.4,
-            1.4,
-        ];
-        let expected = [
-            1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2, 0.2,
-        ];
+        let losses = [3.0, 2.0, 2.0, 1.99999, 2.0, 1.5, f64::NAN, 1.6, 1.7, 1.8, 1.4, 1.4, 1.4];
+        let expected = [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2, 0.2];
         for (index, (&loss, &lr)) in losses.iter().zip(&expected).enumerate() {
             schedule.observe(loss);
             assert_eq!(schedule.lr(index + 1), lr, "evaluation {index}");
@@ -501,18 +351,9 @@ mod tests {
 
     #[test]
     fn a_limit_in_time_becomes_an_end() {
-        let decay = Decay {
-            end: None,
-            floor: 0.1,
-        };
-        let timed = Schedule::Cosine {
-            warmup: WARMUP,
-            decay,
-        };
-        let stepped = Schedule::Cosine {
-            warmup: WARMUP,
-            decay: DECAY,
-        };
+        let decay = Decay { end: None, floor: 0.1 };
+        let timed = Schedule::Cosine { warmup: WARMUP, decay };
+        let stepped = Schedule::Cosine { warmup: WARMUP, decay: DECAY };
         for step in 1..=20 {
             assert!((timed.lr_at(step, step as f64 / 20.0) - stepped.lr(step)).abs() < 1e-15);
         }
@@ -524,28 +365,12 @@ mod tests {
 
     #[test]
     fn falls_without_length_do_not_divide_by_zero() {
-        let warmup = Warmup {
-            peak: 1.0,
-            steps: 20,
-        };
-        for schedule in [
-            Schedule::Linear {
-                warmup,
-                decay: DECAY,
-            },
-            Schedule::Cosine {
-                warmup,
-                decay: DECAY,
-            },
-        ] {
+        let warmup = Warmup { peak: 1.0, steps: 20 };
+        for schedule in [Schedule::Linear { warmup, decay: DECAY }, Schedule::Cosine { warmup, decay: DECAY }] {
             assert_eq!(schedule.lr(20), 0.1);
             assert_eq!(schedule.lr(25), 0.1);
         }
-        let long = Schedule::WarmupStableDecay {
-            warmup,
-            decay: DECAY,
-            decay_steps: Some(0),
-        };
+        let long = Schedule::WarmupStableDecay { warmup, decay: DECAY, decay_steps: Some(0) };
         assert_eq!((long.lr(19), long.lr(20)), (0.95, 0.1));
     }
 }

@@ -46,30 +46,19 @@ impl TensorBoard {
             move |source| Error { path, source }
         };
         fs::create_dir_all(dir).map_err(error(dir))?;
-        let mut path = dir.join(format!(
-            "events.out.tfevents.{:010}.{}",
-            now() as u64,
-            host_name()
-        ));
+        let mut path = dir.join(format!("events.out.tfevents.{:010}.{}", now() as u64, host_name()));
         // Two files of one second need two names that sort by age.
         let mut attempt = 0;
         let file = loop {
             match File::create_new(&path) {
                 Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {
                     attempt += 1;
-                    path = dir.join(format!(
-                        "events.out.tfevents.{:010}.{}.{attempt}",
-                        now() as u64,
-                        host_name()
-                    ));
+                    path = dir.join(format!("events.out.tfevents.{:010}.{}.{attempt}", now() as u64, host_name()));
                 }
                 file => break file.map_err(error(&path))?,
             }
         };
-        let mut board = Self {
-            path,
-            file: BufWriter::new(file),
-        };
+        let mut board = Self { path, file: BufWriter::new(file) };
         board.add(0, &Content::FileVersion)?;
         if step > 0 {
             board.add(step as i64 + 1, &Content::SessionStart)?;
@@ -90,10 +79,7 @@ impl TensorBoard {
             ("train/tokens_per_second", record.tokens_per_second),
             ("train/epoch", record.loss.map(|_| record.epoch)),
         ];
-        for (tag, value) in train
-            .into_iter()
-            .filter_map(|(tag, value)| Some((tag, value?)))
-        {
+        for (tag, value) in train.into_iter().filter_map(|(tag, value)| Some((tag, value?))) {
             self.scalar(record.step, tag, value as f32)?;
         }
         for (name, &value) in &record.eval {
@@ -125,10 +111,7 @@ impl TensorBoard {
     /// # Errors
     /// The disk is full or fails.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.file.flush().map_err(|source| Error {
-            path: self.path.clone(),
-            source,
-        })
+        self.file.flush().map_err(|source| Error { path: self.path.clone(), source })
     }
 
     /// The file's name and directory.
@@ -138,38 +121,23 @@ impl TensorBoard {
 
     fn add(&mut self, step: i64, content: &Content<'_>) -> Result<(), Error> {
         let record = encode::record(&encode::event(now(), step, content));
-        self.file.write_all(&record).map_err(|source| Error {
-            path: self.path.clone(),
-            source,
-        })
+        self.file.write_all(&record).map_err(|source| Error { path: self.path.clone(), source })
     }
 }
 
 /// Seconds since 1970.
 fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
 /// The machine's name, as far as it can be told without asking the system for more than a file.
 fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok());
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
     let plain = |letter: char| {
-        if letter.is_ascii_alphanumeric() || letter == '-' {
-            letter
-        } else {
-            '-'
-        }
+        if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '-' }
     };
     let name: String = name.unwrap_or_default().trim().chars().map(plain).collect();
-    if name.is_empty() {
-        "localhost".to_string()
-    } else {
-        name
-    }
+    if name.is_empty() { "localhost".to_string() } else { name }
 }
 
 #[cfg(test)]
@@ -179,24 +147,14 @@ mod tests {
     #[test]
     fn each_opening_makes_a_file_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let boards: Vec<_> = (0..3)
-            .map(|step| TensorBoard::create(dir.path(), step).unwrap())
-            .collect();
-        let names: Vec<_> = boards
-            .iter()
-            .map(|board| board.path().to_path_buf())
-            .collect();
+        let boards: Vec<_> = (0..3).map(|step| TensorBoard::create(dir.path(), step).unwrap()).collect();
+        let names: Vec<_> = boards.iter().map(|board| board.path().to_path_buf()).collect();
+        assert!(names.is_sorted() && names[0] != names[1] && names[1] != names[2], "{names:?}");
         assert!(
-            names.is_sorted() && names[0] != names[1] && names[1] != names[2],
-            "{names:?}"
+            names
+                .iter()
+                .all(|name| { name.file_name().unwrap().to_str().unwrap().starts_with("events.out.tfevents.") })
         );
-        assert!(names.iter().all(|name| {
-            name.file_name()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .starts_with("events.out.tfevents.")
-        }));
     }
 
     #[test]
@@ -204,33 +162,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut board = TensorBoard::create(dir.path(), 0).unwrap();
         let eval = std::collections::BTreeMap::from([("eval_bleu".to_string(), 30.0)]);
-        board
-            .record(&Record {
-                step: 7,
-                loss: Some(2.0),
-                lr: Some(1e-3),
-                eval,
-                ..Record::default()
-            })
-            .unwrap();
+        board.record(&Record { step: 7, loss: Some(2.0), lr: Some(1e-3), eval, ..Record::default() }).unwrap();
         board.text(7, "samples", "Hallo").unwrap();
         let bytes = fs::read(board.path()).unwrap();
-        let holds = |text: &str| {
-            bytes
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-        };
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
         assert!(
-            [
-                "brain.Event:2",
-                "train/loss",
-                "train/lr",
-                "eval/bleu",
-                "samples",
-                "Hallo"
-            ]
-            .iter()
-            .all(|text| holds(text))
+            ["brain.Event:2", "train/loss", "train/lr", "eval/bleu", "samples", "Hallo"].iter().all(|text| holds(text))
         );
         assert!(!holds("train/grad_norm"));
     }

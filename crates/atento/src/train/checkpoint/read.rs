@@ -31,44 +31,24 @@ impl Checkpoints {
     /// # Errors
     /// The directory cannot be read, or it has checkpoints and none is whole.
     pub fn latest(&self) -> Result<Found, Error> {
-        let half_written = self
-            .names()?
-            .into_iter()
-            .filter(|name| name.starts_with(".tmp-step-"));
+        let half_written = self.names()?.into_iter().filter(|name| name.starts_with(".tmp-step-"));
         let mut warnings: Vec<_> = half_written
-            .map(|name| {
-                format!(
-                    "ignoring the half-written checkpoint {}",
-                    self.dir.join(name).display()
-                )
-            })
+            .map(|name| format!("ignoring the half-written checkpoint {}", self.dir.join(name).display()))
             .collect();
         let mut problems = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             match self.load(step) {
                 Ok(checkpoint) => {
-                    warnings.extend(
-                        problems
-                            .into_iter()
-                            .map(|problem| format!("{problem}; going back to step {step}")),
-                    );
-                    return Ok(Found {
-                        checkpoint: Some(checkpoint),
-                        warnings,
-                    });
+                    warnings
+                        .extend(problems.into_iter().map(|problem| format!("{problem}; going back to step {step}")));
+                    return Ok(Found { checkpoint: Some(checkpoint), warnings });
                 }
                 Err(error) => problems.push(error.to_string()),
             }
         }
         match problems.is_empty() {
-            true => Ok(Found {
-                checkpoint: None,
-                warnings,
-            }),
-            false => Err(Error::NoneIntact {
-                dir: self.dir.clone(),
-                problems,
-            }),
+            true => Ok(Found { checkpoint: None, warnings }),
+            false => Err(Error::NoneIntact { dir: self.dir.clone(), problems }),
         }
     }
 
@@ -78,13 +58,9 @@ impl Checkpoints {
     /// It is not there or damaged.
     pub fn load(&self, step: u64) -> Result<Checkpoint, Error> {
         let path = self.path(step);
-        let damaged = |problem: String| Error::Damaged {
-            path: path.clone(),
-            problem,
-        };
-        let manifest = read_text(&path, MANIFEST).and_then(|text| {
-            serde_json::from_str::<Manifest>(&text).map_err(|error| format!("{MANIFEST}: {error}"))
-        });
+        let damaged = |problem: String| Error::Damaged { path: path.clone(), problem };
+        let manifest = read_text(&path, MANIFEST)
+            .and_then(|text| serde_json::from_str::<Manifest>(&text).map_err(|error| format!("{MANIFEST}: {error}")));
         let manifest = manifest.map_err(damaged)?;
         if manifest.version != VERSION {
             return Err(damaged(format!(
@@ -92,23 +68,14 @@ impl Checkpoints {
                 manifest.version
             )));
         }
-        manifest
-            .files
-            .iter()
-            .try_for_each(|entry| verify(&path, entry))
-            .map_err(damaged)?;
-        let state = read_text(&path, STATE).and_then(|text| {
-            serde_json::from_str::<TrainState>(&text).map_err(|error| format!("{STATE}: {error}"))
-        });
+        manifest.files.iter().try_for_each(|entry| verify(&path, entry)).map_err(damaged)?;
+        let state = read_text(&path, STATE)
+            .and_then(|text| serde_json::from_str::<TrainState>(&text).map_err(|error| format!("{STATE}: {error}")));
         let state = state.map_err(damaged)?;
         if state.step != step {
             return Err(damaged(format!("it was written after step {}", state.step)));
         }
-        Ok(Checkpoint {
-            path,
-            state,
-            files: manifest.files,
-        })
+        Ok(Checkpoint { path, state, files: manifest.files })
     }
 }
 
@@ -116,10 +83,7 @@ impl Checkpoint {
     /// How many values an array has, if the checkpoint holds it.
     pub fn len_of(&self, name: &str) -> Option<usize> {
         let file = format!("{name}.f32");
-        self.files
-            .iter()
-            .find(|entry| entry.name == file)
-            .map(|entry| entry.bytes as usize / 4)
+        self.files.iter().find(|entry| entry.name == file).map(|entry| entry.bytes as usize / 4)
     }
 
     /// Reads an array into `values`.
@@ -130,12 +94,7 @@ impl Checkpoint {
         let found = self.len_of(name);
         if found != Some(values.len()) {
             let (path, name) = (self.path.clone(), name.to_string());
-            return Err(Error::Mismatch {
-                path,
-                name,
-                found: found.unwrap_or(0),
-                expected: values.len(),
-            });
+            return Err(Error::Mismatch { path, name, found: found.unwrap_or(0), expected: values.len() });
         }
         let path = self.path.join(format!("{name}.f32"));
         let mut file = File::open(&path).map_err(io_error(&path))?;
@@ -159,23 +118,14 @@ fn read_text(dir: &Path, name: &str) -> Result<String, String> {
 }
 
 fn verify(dir: &Path, entry: &Entry) -> Result<(), String> {
-    let Entry {
-        name,
-        bytes: expected,
-        crc32,
-    } = entry;
+    let Entry { name, bytes: expected, crc32 } = entry;
     if name.contains(['/', '\\']) {
-        return Err(format!(
-            "{MANIFEST} names {name}, which is not a file of it"
-        ));
+        return Err(format!("{MANIFEST} names {name}, which is not a file of it"));
     }
     let mut file = File::open(dir.join(name)).map_err(|error| format!("{name}: {error}"))?;
     let (mut bytes, mut crc, mut chunk) = (0, crc32fast::Hasher::new(), vec![0; CHUNK]);
     loop {
-        match file
-            .read(&mut chunk)
-            .map_err(|error| format!("{name}: {error}"))?
-        {
+        match file.read(&mut chunk).map_err(|error| format!("{name}: {error}"))? {
             0 => break,
             read => {
                 bytes += read as u64;

@@ -23,11 +23,7 @@ fn state(step: u64) -> TrainState {
         accumulated: 1,
         skipped: 0,
         seconds: 1.0 / 3.0,
-        schedule: PlateauState {
-            best: Some(1e-300 / 3.0),
-            waited: 1,
-            reductions: 2,
-        },
+        schedule: PlateauState { best: Some(1e-300 / 3.0), waited: 1, reductions: 2 },
         early_stopping,
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
         extra: serde_json::Map::new(),
@@ -35,27 +31,12 @@ fn state(step: u64) -> TrainState {
 }
 
 fn arrays(seed: f32, len: usize) -> (Vec<f32>, Vec<f32>) {
-    (
-        (0..len).map(|i| seed + i as f32 / 7.0).collect(),
-        (0..len).map(|i| seed * i as f32).collect(),
-    )
+    ((0..len).map(|i| seed + i as f32 / 7.0).collect(), (0..len).map(|i| seed * i as f32).collect())
 }
 
 fn save(checkpoints: &Checkpoints, step: u64) -> Result<PathBuf, Error> {
     let (weights, moments) = arrays(step as f32, 40_000);
-    checkpoints.save(
-        &state(step),
-        &[
-            Blob {
-                name: "weights",
-                values: &weights,
-            },
-            Blob {
-                name: "m",
-                values: &moments,
-            },
-        ],
-    )
+    checkpoints.save(&state(step), &[Blob { name: "weights", values: &weights }, Blob { name: "m", values: &moments }])
 }
 
 fn with(steps: &[u64]) -> (TempDir, Checkpoints) {
@@ -68,20 +49,11 @@ fn with(steps: &[u64]) -> (TempDir, Checkpoints) {
 }
 
 fn latest_step(checkpoints: &Checkpoints) -> Option<u64> {
-    checkpoints
-        .latest()
-        .unwrap()
-        .checkpoint
-        .map(|checkpoint| checkpoint.state.step)
+    checkpoints.latest().unwrap().checkpoint.map(|checkpoint| checkpoint.state.step)
 }
 
 fn hidden(checkpoints: &Checkpoints) -> Vec<String> {
-    checkpoints
-        .names()
-        .unwrap()
-        .into_iter()
-        .filter(|name| name.starts_with('.'))
-        .collect()
+    checkpoints.names().unwrap().into_iter().filter(|name| name.starts_with('.')).collect()
 }
 
 /// Checkpoints on a disk with room for `room` more bytes; what happens when it is full is up to `full`.
@@ -111,16 +83,9 @@ fn on_small_disk(dir: &Path, room: i64, full: fn() -> io::Error) -> Checkpoints 
     }
     let room = Arc::new(AtomicI64::new(room));
     let create = move |path: &Path| {
-        Ok(Box::new(Small {
-            file: create_file(path)?,
-            room: Arc::clone(&room),
-            full,
-        }) as Box<dyn Output>)
+        Ok(Box::new(Small { file: create_file(path)?, room: Arc::clone(&room), full }) as Box<dyn Output>)
     };
-    Checkpoints {
-        dir: dir.join("checkpoints"),
-        create: Box::new(create),
-    }
+    Checkpoints { dir: dir.join("checkpoints"), create: Box::new(create) }
 }
 
 fn disk_full() -> io::Error {
@@ -130,40 +95,13 @@ fn disk_full() -> io::Error {
 #[test]
 fn a_checkpoint_comes_back_bit_for_bit() {
     let (_dir, checkpoints) = with(&[]);
-    let odd = [
-        f32::NAN,
-        -0.0,
-        f32::INFINITY,
-        f32::MIN_POSITIVE / 2.0,
-        1.0 / 3.0,
-    ];
-    checkpoints
-        .save(
-            &state(7),
-            &[
-                Blob {
-                    name: "weights",
-                    values: &odd,
-                },
-                Blob {
-                    name: "ema",
-                    values: &[],
-                },
-            ],
-        )
-        .unwrap();
-    let Found {
-        checkpoint,
-        warnings,
-    } = checkpoints.latest().unwrap();
+    let odd = [f32::NAN, -0.0, f32::INFINITY, f32::MIN_POSITIVE / 2.0, 1.0 / 3.0];
+    checkpoints.save(&state(7), &[Blob { name: "weights", values: &odd }, Blob { name: "ema", values: &[] }]).unwrap();
+    let Found { checkpoint, warnings } = checkpoints.latest().unwrap();
     let checkpoint = checkpoint.unwrap();
     assert_eq!((&checkpoint.state, warnings), (&state(7), vec![]));
     assert_eq!(
-        (
-            checkpoint.len_of("weights"),
-            checkpoint.len_of("ema"),
-            checkpoint.len_of("m")
-        ),
+        (checkpoint.len_of("weights"), checkpoint.len_of("ema"), checkpoint.len_of("m")),
         (Some(5), Some(0), None)
     );
     let mut read = [0.0; 5];
@@ -187,30 +125,15 @@ fn arrays_longer_than_a_buffer_come_back() {
 fn a_checkpoint_of_another_model_is_refused() {
     let (_dir, checkpoints) = with(&[3]);
     let checkpoint = checkpoints.load(3).unwrap();
-    let error = checkpoint
-        .read_into("weights", &mut [0.0; 4])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.ends_with("`weights` has 40000 values, expected 4; was the recipe changed?"),
-        "{error}"
-    );
-    assert!(matches!(
-        checkpoint.read_into("v", &mut [0.0; 4]),
-        Err(Error::Mismatch { found: 0, .. })
-    ));
+    let error = checkpoint.read_into("weights", &mut [0.0; 4]).unwrap_err().to_string();
+    assert!(error.ends_with("`weights` has 40000 values, expected 4; was the recipe changed?"), "{error}");
+    assert!(matches!(checkpoint.read_into("v", &mut [0.0; 4]), Err(Error::Mismatch { found: 0, .. })));
 }
 
 #[test]
 fn a_run_that_never_saved_has_no_checkpoint() {
     let (_dir, checkpoints) = with(&[]);
-    assert_eq!(
-        checkpoints.latest().unwrap(),
-        Found {
-            checkpoint: None,
-            warnings: vec![]
-        }
-    );
+    assert_eq!(checkpoints.latest().unwrap(), Found { checkpoint: None, warnings: vec![] });
     assert_eq!(checkpoints.sweep().unwrap(), Vec::<String>::new());
 }
 
@@ -236,10 +159,7 @@ fn the_last_and_the_best_are_kept() {
 #[test]
 fn saving_a_step_again_replaces_it() {
     let (_dir, checkpoints) = with(&[5]);
-    let second = TrainState {
-        tokens: 1,
-        ..state(5)
-    };
+    let second = TrainState { tokens: 1, ..state(5) };
     checkpoints.save(&second, &[]).unwrap();
     assert_eq!(checkpoints.load(5).unwrap().state, second);
     assert!(hidden(&checkpoints).is_empty());
@@ -258,18 +178,12 @@ fn a_replacement_cut_short_is_undone() {
 #[test]
 fn a_full_disk_leaves_the_previous_checkpoint_and_no_rest() {
     let (dir, good) = with(&[10]);
-    let bytes: u64 = fs::read_dir(good.path(10))
-        .unwrap()
-        .map(|file| file.unwrap().metadata().unwrap().len())
-        .sum();
+    let bytes: u64 = fs::read_dir(good.path(10)).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     for room in [0, 1, 70_000, 160_000, 200_000, bytes as i64 - 1] {
         let checkpoints = on_small_disk(dir.path(), room, disk_full);
         let error = save(&checkpoints, 20).unwrap_err();
         assert!(
-            error.to_string().contains("step-20")
-                && error
-                    .to_string()
-                    .contains("earlier checkpoints are untouched"),
+            error.to_string().contains("step-20") && error.to_string().contains("earlier checkpoints are untouched"),
             "{error}"
         );
         assert_eq!((latest_step(&good), hidden(&good)), (Some(10), vec![]));
@@ -284,19 +198,10 @@ fn a_process_killed_while_writing_leaves_the_previous_checkpoint() {
     for room in [0, 100, 150_000, 320_000, 320_500, 320_700] {
         // Unwinding passes by the tidying up, as a kill would.
         let checkpoints = on_small_disk(dir.path(), room, || panic!("killed"));
-        assert!(
-            catch_unwind(AssertUnwindSafe(|| save(&checkpoints, 20))).is_err(),
-            "room {room}"
-        );
-        let Found {
-            checkpoint,
-            warnings,
-        } = good.latest().unwrap();
+        assert!(catch_unwind(AssertUnwindSafe(|| save(&checkpoints, 20))).is_err(), "room {room}");
+        let Found { checkpoint, warnings } = good.latest().unwrap();
         assert_eq!(checkpoint.unwrap().state, state(10));
-        assert!(
-            warnings.len() == 1 && warnings[0].starts_with("ignoring the half-written checkpoint"),
-            "{warnings:?}"
-        );
+        assert!(warnings.len() == 1 && warnings[0].starts_with("ignoring the half-written checkpoint"), "{warnings:?}");
         assert_eq!(good.sweep().unwrap().len(), 1);
     }
     assert_eq!(latest_step(&good), Some(10));
@@ -319,21 +224,11 @@ fn when_none_is_intact_that_is_said() {
 #[test]
 fn a_list_that_points_elsewhere_is_refused() {
     let (_dir, checkpoints) = with(&[1]);
-    let files = vec![Entry {
-        name: "../../secret".into(),
-        bytes: 1,
-        crc32: 0,
-    }];
-    fs::write(
-        checkpoints.path(1).join(MANIFEST),
-        serde_json::to_vec(&Manifest { version: 1, files }).unwrap(),
-    )
-    .unwrap();
+    let files = vec![Entry { name: "../../secret".into(), bytes: 1, crc32: 0 }];
+    fs::write(checkpoints.path(1).join(MANIFEST), serde_json::to_vec(&Manifest { version: 1, files }).unwrap())
+        .unwrap();
     let error = checkpoints.load(1).unwrap_err().to_string();
-    assert!(
-        error.contains("../../secret, which is not a file of it"),
-        "{error}"
-    );
+    assert!(error.contains("../../secret, which is not a file of it"), "{error}");
 }
 
 proptest! {

@@ -46,20 +46,13 @@ impl Checkpoints {
     pub fn save(&self, state: &TrainState, blobs: &[Blob<'_>]) -> Result<PathBuf, Error> {
         check_names(blobs);
         let path = self.path(state.step);
-        let temporary = self
-            .dir
-            .join(format!(".tmp-step-{}-{}", state.step, std::process::id()));
-        let written = self
-            .write_all(&temporary, state, blobs)
-            .and_then(|()| self.put(&temporary, &path));
+        let temporary = self.dir.join(format!(".tmp-step-{}-{}", state.step, std::process::id()));
+        let written = self.write_all(&temporary, state, blobs).and_then(|()| self.put(&temporary, &path));
         if written.is_err() {
             // The error to report is the one above, not that of tidying up after it.
             let _ = fs::remove_dir_all(&temporary);
         }
-        written.map_err(|source| Error::Write {
-            path: path.clone(),
-            source,
-        })?;
+        written.map_err(|source| Error::Write { path: path.clone(), source })?;
         Ok(path)
     }
 
@@ -67,21 +60,12 @@ impl Checkpoints {
         fs::create_dir_all(dir)?;
         let mut files = Vec::with_capacity(blobs.len() + 1);
         for blob in blobs {
-            files.push(
-                self.write_file(dir, format!("{}.f32", blob.name), |output| {
-                    write_values(output, blob.values)
-                })?,
-            );
+            files.push(self.write_file(dir, format!("{}.f32", blob.name), |output| write_values(output, blob.values))?);
         }
         let state = serde_json::to_vec_pretty(state)?;
         files.push(self.write_file(dir, STATE.to_string(), |output| output.write_all(&state))?);
-        let manifest = serde_json::to_vec_pretty(&Manifest {
-            version: VERSION,
-            files,
-        })?;
-        self.write_file(dir, MANIFEST.to_string(), |output| {
-            output.write_all(&manifest)
-        })?;
+        let manifest = serde_json::to_vec_pretty(&Manifest { version: VERSION, files })?;
+        self.write_file(dir, MANIFEST.to_string(), |output| output.write_all(&manifest))?;
         sync_dir(dir)
     }
 
@@ -92,28 +76,16 @@ impl Checkpoints {
         fill: impl FnOnce(&mut Checked) -> io::Result<()>,
     ) -> io::Result<Entry> {
         let file = (self.create)(&dir.join(&name))?;
-        let mut checked = Checked {
-            file,
-            bytes: 0,
-            crc: crc32fast::Hasher::new(),
-        };
+        let mut checked = Checked { file, bytes: 0, crc: crc32fast::Hasher::new() };
         fill(&mut checked)?;
         checked.file.sync()?;
-        Ok(Entry {
-            name,
-            bytes: checked.bytes,
-            crc32: checked.crc.finalize(),
-        })
+        Ok(Entry { name, bytes: checked.bytes, crc32: checked.crc.finalize() })
     }
 
     /// Gives a written directory its name. Directories cannot be exchanged in one step everywhere, so an older
     /// one steps aside first; `sweep` puts it back if the process dies in between.
     fn put(&self, temporary: &Path, path: &Path) -> io::Result<()> {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = self.dir.join(format!(".old-{name}"));
         let replaces = path.exists();
         if replaces {
@@ -125,23 +97,14 @@ impl Checkpoints {
         }
         renamed?;
         sync_dir(&self.dir)?;
-        if replaces {
-            fs::remove_dir_all(&aside)
-        } else {
-            Ok(())
-        }
+        if replaces { fs::remove_dir_all(&aside) } else { Ok(()) }
     }
 }
 
 fn check_names(blobs: &[Blob<'_>]) {
     for (index, blob) in blobs.iter().enumerate() {
-        let plain =
-            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
-        assert!(
-            !blob.name.is_empty() && blob.name.chars().all(plain),
-            "checkpoint: bad array name `{}`",
-            blob.name
-        );
+        let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+        assert!(!blob.name.is_empty() && blob.name.chars().all(plain), "checkpoint: bad array name `{}`", blob.name);
         assert!(
             blobs[..index].iter().all(|other| other.name != blob.name),
             "checkpoint: array `{}` given twice",

@@ -32,11 +32,7 @@ impl ModelSettings {
             hidden,
             embedding,
             layers,
-            dropout: if arch == Arch::Rnn {
-                rnn_dropout
-            } else {
-                transformer_dropout
-            },
+            dropout: if arch == Arch::Rnn { rnn_dropout } else { transformer_dropout },
             ..Self::default()
         }
     }
@@ -56,10 +52,7 @@ mod tests {
 
     #[test]
     fn the_default_model_is_the_small_transformer() {
-        assert_eq!(
-            ModelSettings::default(),
-            ModelSettings::preset(Arch::Transformer, Preset::Small)
-        );
+        assert_eq!(ModelSettings::default(), ModelSettings::preset(Arch::Transformer, Preset::Small));
     }
 
     #[test]

@@ -31,21 +31,13 @@ const MOST_POINTS: usize = 400;
 impl Chart {
     /// A chart of named curves. Points that are not finite are left out, and curves without points.
     pub fn new(title: &str, unit: &str, series: Vec<(String, Vec<(f64, f64)>)>) -> Self {
-        let series = series.into_iter().map(|(name, points)| Series {
-            name,
-            points: thin(points),
-        });
+        let series = series.into_iter().map(|(name, points)| Series { name, points: thin(points) });
         let series = series.filter(|series| !series.points.is_empty()).collect();
-        Self {
-            title: title.to_string(),
-            unit: unit.to_string(),
-            series,
-            zero: false,
-        }
+        Self { title: title.to_string(), unit: unit.to_string(), series, zero: false }
     }
 
     /// The same with a vertical axis that begins at zero.
-    pub fn from_zero(self) -> Self {
+    pub fn based_at_zero(self) -> Self {
         Self { zero: true, ..self }
     }
 
@@ -61,8 +53,7 @@ impl Chart {
         let across = |value: f64| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
         let down = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
         let tick = |axis: &Axis, place: &dyn Fn(f64) -> f64| {
-            let tick =
-                |&value: &f64| context! { at => number(place(value)), label => axis.label(value) };
+            let tick = |&value: &f64| context! { at => number(place(value)), label => axis.label(value) };
             axis.ticks.iter().map(tick).collect::<Value>()
         };
         let draw = |series: &Series| {
@@ -88,10 +79,7 @@ impl Chart {
     }
 
     fn values(&self, part: impl Fn(&(f64, f64)) -> f64) -> impl Iterator<Item = f64> {
-        self.series
-            .iter()
-            .flat_map(|series| &series.points)
-            .map(part)
+        self.series.iter().flat_map(|series| &series.points).map(part)
     }
 }
 
@@ -126,37 +114,20 @@ struct Axis {
 impl Axis {
     /// An axis with about `count` ticks that holds all `values`.
     fn over(values: impl Iterator<Item = f64>, zero: bool, count: usize) -> Self {
-        let (mut low, mut high) = values
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                (low.min(value), high.max(value))
-            });
+        let (mut low, mut high) =
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if zero {
             (low, high) = (low.min(0.0), high.max(0.0));
         }
         if high - low <= low.abs().max(high.abs()) * 1e-9 {
             // A single value gets an axis around it.
             let around = if high == 0.0 { 1.0 } else { high.abs() / 2.0 };
-            (low, high) = (
-                if zero && low >= 0.0 {
-                    0.0
-                } else {
-                    low - around
-                },
-                high + around,
-            );
+            (low, high) = (if zero && low >= 0.0 { 0.0 } else { low - around }, high + around);
         }
         let step = round_step((high - low) / count as f64);
-        let (first, last) = (
-            (low / step + 1e-9).floor() as i64,
-            (high / step - 1e-9).ceil() as i64,
-        );
+        let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
         let ticks: Vec<_> = (first..=last).map(|tick| tick as f64 * step).collect();
-        Self {
-            ticks,
-            step,
-            min: first as f64 * step,
-            max: last as f64 * step,
-        }
+        Self { ticks, step, min: first as f64 * step, max: last as f64 * step }
     }
 
     /// Where a value lies between the ends, from 0 to 1.
@@ -183,9 +154,7 @@ impl Axis {
 /// The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least `least`.
 fn round_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
-    let factor = [1.0, 2.0, 2.5, 5.0]
-        .into_iter()
-        .find(|factor| factor * power >= least * (1.0 - 1e-9));
+    let factor = [1.0, 2.0, 2.5, 5.0].into_iter().find(|factor| factor * power >= least * (1.0 - 1e-9));
     factor.unwrap_or(10.0) * power
 }
 
@@ -230,55 +199,25 @@ mod tests {
     #[test]
     fn axes_end_at_round_numbers() {
         assert_eq!(labels(&[1.3, 8.9], false), ["0", "2", "4", "6", "8", "10"]);
-        assert_eq!(
-            labels(&[0.0, 41.3], true),
-            ["0", "10", "20", "30", "40", "50"]
-        );
-        assert_eq!(
-            labels(&[1e-5, 4.1e-4], true),
-            ["0", "1e-4", "2e-4", "3e-4", "4e-4", "5e-4"]
-        );
-        assert_eq!(
-            labels(&[0.0, 31_412.0], true),
-            ["0", "10k", "20k", "30k", "40k"]
-        );
-        assert_eq!(
-            labels(&[1.01, 1.06], false),
-            ["1.01", "1.02", "1.03", "1.04", "1.05", "1.06"]
-        );
-        assert_eq!(
-            labels(&[0.0, 0.0012], true),
-            ["0", "2.5e-4", "5e-4", "7.5e-4", "1e-3", "1.25e-3"]
-        );
+        assert_eq!(labels(&[0.0, 41.3], true), ["0", "10", "20", "30", "40", "50"]);
+        assert_eq!(labels(&[1e-5, 4.1e-4], true), ["0", "1e-4", "2e-4", "3e-4", "4e-4", "5e-4"]);
+        assert_eq!(labels(&[0.0, 31_412.0], true), ["0", "10k", "20k", "30k", "40k"]);
+        assert_eq!(labels(&[1.01, 1.06], false), ["1.01", "1.02", "1.03", "1.04", "1.05", "1.06"]);
+        assert_eq!(labels(&[0.0, 0.0012], true), ["0", "2.5e-4", "5e-4", "7.5e-4", "1e-3", "1.25e-3"]);
     }
 
     #[test]
     fn a_single_value_has_an_axis() {
-        for (value, zero) in [
-            (2.0, false),
-            (0.0, false),
-            (0.0, true),
-            (-3.0, true),
-            (5e-4, true),
-        ] {
+        for (value, zero) in [(2.0, false), (0.0, false), (0.0, true), (-3.0, true), (5e-4, true)] {
             let axis = Axis::over([value].into_iter(), zero, 5);
-            assert!(
-                axis.min < axis.max && (0.0..=1.0).contains(&axis.share(value)),
-                "{value}"
-            );
-            assert!(
-                (3..12).contains(&axis.ticks.len()),
-                "{value}: {:?}",
-                axis.ticks
-            );
+            assert!(axis.min < axis.max && (0.0..=1.0).contains(&axis.share(value)), "{value}");
+            assert!((3..12).contains(&axis.ticks.len()), "{value}: {:?}", axis.ticks);
         }
     }
 
     #[test]
     fn thinning_keeps_peaks_and_the_end() {
-        let mut points: Vec<_> = (0..10_000)
-            .map(|step| (step as f64, (step as f64 / 1000.0).sin()))
-            .collect();
+        let mut points: Vec<_> = (0..10_000).map(|step| (step as f64, (step as f64 / 1000.0).sin())).collect();
         points[5_001].1 = 99.0;
         points[20].1 = f64::NAN;
         let thinned = thin(points.clone());
@@ -289,11 +228,7 @@ mod tests {
 
     #[test]
     fn curves_without_points_are_left_out() {
-        let chart = Chart::new(
-            "Loss",
-            "",
-            vec![("a".into(), vec![(1.0, f64::NAN)]), ("b".into(), vec![])],
-        );
+        let chart = Chart::new("Loss", "", vec![("a".into(), vec![(1.0, f64::NAN)]), ("b".into(), vec![])]);
         assert!(chart.is_empty());
     }
 }

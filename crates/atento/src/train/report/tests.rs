@@ -8,14 +8,8 @@ fn record(step: u64) -> Record {
     let wiggle = ((step * 7919) % 1000) as f64 / 1000.0 - 0.5;
     let mut eval = BTreeMap::new();
     if step.is_multiple_of(500) {
-        eval.insert(
-            "eval_loss".to_string(),
-            1.9 + 5.5 * (-6.0 * progress).exp() + 0.3 * progress,
-        );
-        eval.insert(
-            "eval_bleu".to_string(),
-            41.0 * (1.0 - (-5.0 * progress).exp()),
-        );
+        eval.insert("eval_loss".to_string(), 1.9 + 5.5 * (-6.0 * progress).exp() + 0.3 * progress);
+        eval.insert("eval_bleu".to_string(), 41.0 * (1.0 - (-5.0 * progress).exp()));
     }
     Record {
         step,
@@ -31,18 +25,12 @@ fn record(step: u64) -> Record {
 
 fn report() -> Report {
     let rows = |rows: &[(&str, &str)]| {
-        rows.iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect::<Vec<_>>()
+        rows.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>()
     };
-    let table = |title: &str, lines: &[(&str, &str)]| Table {
-        title: title.to_string(),
-        rows: rows(lines),
-    };
+    let table = |title: &str, lines: &[(&str, &str)]| Table { title: title.to_string(), rows: rows(lines) };
     Report {
         title: "multi30k-en-de".into(),
-        subtitle: "A Transformer learning to translate English into German from 29,000 pairs."
-            .into(),
+        subtitle: "A Transformer learning to translate English into German from 29,000 pairs.".into(),
         highlights: rows(&[
             ("BLEU", "41.2"),
             ("Validation loss", "1.9021"),
@@ -62,21 +50,11 @@ fn report() -> Report {
             ),
             table(
                 "Data",
-                &[
-                    ("pairs read", "29,000"),
-                    ("dropped: empty", "0"),
-                    ("dropped: duplicate", "12"),
-                    ("truncated", "3"),
-                ],
+                &[("pairs read", "29,000"), ("dropped: empty", "0"), ("dropped: duplicate", "12"), ("truncated", "3")],
             ),
             table(
                 "Timing",
-                &[
-                    ("steps", "8,000"),
-                    ("forward and backward", "91 %"),
-                    ("evaluation", "6 %"),
-                    ("checkpoints", "1 %"),
-                ],
+                &[("steps", "8,000"), ("forward and backward", "91 %"), ("evaluation", "6 %"), ("checkpoints", "1 %")],
             ),
         ],
         samples: vec![
@@ -85,10 +63,7 @@ fn report() -> Report {
                 reference: "Ein Mann mit einem orangefarbenen Hut, der etwas anstarrt.".into(),
                 hypothesis: "Ein Mann mit einem orangefarbenen Hut starrt etwas an.".into(),
             },
-            Sample {
-                source: "<script>alert(1)</script> & \"quotes\"".into(),
-                ..Sample::default()
-            },
+            Sample { source: "<script>alert(1)</script> & \"quotes\"".into(), ..Sample::default() },
         ],
         recipe: "seed = 1\n\n[model]\nd_model = 256\n".into(),
     }
@@ -98,9 +73,7 @@ fn report() -> Report {
 fn a_report_is_one_page_that_needs_nothing_else() {
     let records: Vec<_> = (1..=160).map(|index| record(index * 50)).collect();
     let html = report().to_html(&records).unwrap();
-    for absent in [
-        "http:", "https:", "//", "<script", "url(", "@import", "<link", "src=",
-    ] {
+    for absent in ["http:", "https:", "//", "<script", "url(", "@import", "<link", "src="] {
         assert!(!html.contains(absent), "{absent}");
     }
     for present in [
@@ -117,25 +90,14 @@ fn a_report_is_one_page_that_needs_nothing_else() {
         assert!(html.contains(present), "{present}");
     }
     assert_eq!(html.matches("<svg").count(), 5);
-    assert!(
-        html.contains("&lt;script&gt;alert(1)"),
-        "samples are escaped"
-    );
-    assert!(
-        html.contains("<title>training, step 8000: 1."),
-        "points say what they are"
-    );
+    assert!(html.contains("&lt;script&gt;alert(1)"), "samples are escaped");
+    assert!(html.contains("<title>training, step 8000: 1."), "points say what they are");
     assert!(html.len() < 400_000, "{} bytes", html.len());
 }
 
 #[test]
 fn a_run_without_metrics_has_a_report() {
-    let html = Report {
-        title: "empty".into(),
-        ..Report::default()
-    }
-    .to_html(&[])
-    .unwrap();
+    let html = Report { title: "empty".into(), ..Report::default() }.to_html(&[]).unwrap();
     assert!(!html.contains("<svg") && !html.contains("Curves") && html.contains("empty"));
 }
 

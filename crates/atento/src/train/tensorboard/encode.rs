@@ -116,9 +116,7 @@ fn masked_crc32c(bytes: &[u8]) -> u32 {
 
 /// CRC-32C (Castagnoli; RFC 3720, §12.1): polynomial 0x1EDC6F41, reflected.
 fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8
-    })
+    !bytes.iter().fold(!0, |crc, &byte| TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
 }
 
 /// The remainder of each byte.
@@ -129,11 +127,7 @@ static TABLE: [u32; 256] = {
         let mut remainder = byte as u32;
         let mut bit = 0;
         while bit < 8 {
-            remainder = if remainder & 1 == 1 {
-                remainder >> 1 ^ 0x82f6_3b78
-            } else {
-                remainder >> 1
-            };
+            remainder = if remainder & 1 == 1 { remainder >> 1 ^ 0x82f6_3b78 } else { remainder >> 1 };
             bit += 1;
         }
         table[byte] = remainder;
@@ -168,33 +162,20 @@ mod tests {
                 Content::FileVersion,
                 "1800000000000000a37f4b220900001040fc54d9411a0d627261696e2e4576656e743a32338d2fe9",
             ),
-            (
-                301,
-                Content::SessionStart,
-                "100000000000000095fbfe180900001040fc54d94110ad023a020801cb79b93b",
-            ),
+            (301, Content::SessionStart, "100000000000000095fbfe180900001040fc54d94110ad023a020801cb79b93b"),
             (
                 300,
-                Content::Scalar {
-                    tag: "train/loss",
-                    value: 2.3131,
-                },
+                Content::Scalar { tag: "train/loss", value: 2.3131 },
                 "2100000000000000017becf60900001040fc54d94110ac022a130a110a0a747261696e2f6c6f737315d5091440ef7560c0",
             ),
             (
                 1,
-                Content::Text {
-                    tag: "samples",
-                    text: "Ein Hund läuft.",
-                },
+                Content::Text { tag: "samples", text: "Ein Hund läuft." },
                 "3e00000000000000d9d240e70900001040fc54d94110012a310a2f0a0773616d706c6573421a0807120412020801421045696e2048756e64206cc3a47566742e4a080a060a0474657874e3c16d94",
             ),
         ];
         for (step, content, golden) in cases {
-            assert_eq!(
-                hex(&record(&event(1_700_000_000.25, step, &content))),
-                golden
-            );
+            assert_eq!(hex(&record(&event(1_700_000_000.25, step, &content))), golden);
         }
     }
 }

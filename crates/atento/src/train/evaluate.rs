@@ -1,0 +1,82 @@
+//! Validation: the loss of every target token under teacher forcing, and the BLEU of what the model translates.
+
+use atento_tensor::{Graph, Pool};
+
+use super::Error;
+use crate::data::batches::{PackedBatch, Pair};
+use crate::eval::bleu::{Bleu, BleuScore};
+use crate::models::Translator;
+use crate::text::Tokenizer;
+use crate::translate::{TranslateOptions, translate};
+
+/// Tokens of one validation batch; only speed and memory depend on it.
+const BATCH_TOKENS: usize = 4096;
+
+/// The loss over a data set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Loss {
+    /// Mean negative log-likelihood of a target token, in nats.
+    pub nll: f64,
+    /// Target tokens.
+    pub tokens: usize,
+}
+
+impl Loss {
+    /// `e^nll`.
+    #[must_use]
+    pub fn perplexity(&self) -> f64 {
+        self.nll.exp()
+    }
+}
+
+/// Measures the loss over all pairs.
+///
+/// # Panics
+/// If there are no pairs: data sets are never empty.
+#[must_use]
+pub fn loss(model: &Translator, pool: &Pool, pairs: &[Pair], start_id: u32) -> Loss {
+    assert!(!pairs.is_empty(), "evaluate::loss: no pairs");
+    let (mut sum, mut tokens) = (0.0, 0);
+    for batch in in_batches(pairs) {
+        let batch = PackedBatch::new(batch, start_id);
+        let mut g = Graph::infer(model.params(), pool);
+        let measured = model.loss(&mut g, &batch, 0.0, 1.0);
+        sum += measured.nll_sum;
+        tokens += measured.n_targets;
+    }
+    Loss { nll: sum / tokens as f64, tokens }
+}
+
+/// Runs of pairs of about [`BATCH_TOKENS`] tokens.
+fn in_batches(pairs: &[Pair]) -> Vec<&[Pair]> {
+    let (mut batches, mut start, mut tokens) = (Vec::new(), 0, 0);
+    for (i, pair) in pairs.iter().enumerate() {
+        let length = pair.source.len().max(pair.target.len());
+        if tokens + length > BATCH_TOKENS && i > start {
+            batches.push(&pairs[start..i]);
+            (start, tokens) = (i, 0);
+        }
+        tokens += length;
+    }
+    batches.push(&pairs[start..]);
+    batches
+}
+
+/// Translates the sources and scores the best hypotheses against the targets; returns the score and the hypotheses.
+///
+/// # Errors
+/// The translation's and the scorer's.
+pub fn bleu(
+    model: &Translator,
+    tokenizer: &Tokenizer,
+    pairs: &[(String, String)],
+    options: &TranslateOptions,
+) -> Result<(BleuScore, Vec<String>), Error> {
+    let sources: Vec<&str> = pairs.iter().map(|(source, _)| source.as_str()).collect();
+    let references: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
+    let translated = translate(model, tokenizer, &sources, options)?;
+    let hypotheses: Vec<String> =
+        translated.into_iter().map(|list| list.into_iter().next().map_or_else(String::new, |t| t.text)).collect();
+    let score = Bleu::default().corpus(&hypotheses, &[references])?;
+    Ok((score, hypotheses))
+}

@@ -1,0 +1,76 @@
+//! The update: AdamW, Adam or SGD over the parameter arena, in one fused pass.
+//!
+//! Weight decay is decoupled in AdamW (Loshchilov & Hutter 2019) and spares biases and norms. Moments lie in arenas
+//! parallel to the parameters, so a checkpoint is three contiguous writes.
+
+use std::ops::Range;
+
+use atento_kernels::elementwise;
+use atento_kernels::optim::{self, AdamW, Sgd};
+use atento_tensor::{Grads, Params};
+
+use super::recipe::{OptimizerKind, OptimizerSettings};
+
+/// Optimiser state for one parameter arena.
+pub struct Optimizer {
+    settings: OptimizerSettings,
+    groups: Vec<(Range<usize>, bool)>,
+    /// First moments (momentum for SGD), value for value of the arena.
+    pub first: Vec<f32>,
+    /// Second moments; empty for SGD.
+    pub second: Vec<f32>,
+}
+
+impl Optimizer {
+    /// Zero moments for `params`.
+    #[must_use]
+    pub fn new(settings: &OptimizerSettings, params: &Params) -> Self {
+        let n = params.count();
+        let second = if settings.kind == OptimizerKind::Sgd { 0 } else { n };
+        Self {
+            settings: settings.clone(),
+            groups: params.update_groups(),
+            first: vec![0.0; n],
+            second: vec![0.0; second],
+        }
+    }
+
+    /// The Euclidean norm of the gradient of all trainable parameters, accumulated in f64; not finite when any value is
+    /// not.
+    #[must_use]
+    pub fn gradient_norm(&self, grads: &Grads) -> f64 {
+        let squares = |(range, _): &(Range<usize>, bool)| elementwise::sum_of_squares(&grads.values[range.clone()]);
+        self.groups.iter().map(squares).sum::<f64>().sqrt()
+    }
+
+    /// Updates the parameters: `step` counts from 1, `scale` multiplies every gradient first (clipping). Gradients are
+    /// left as they are.
+    pub fn step(&mut self, params: &mut Params, grads: &Grads, lr: f64, step: u64, scale: f32) {
+        for (range, decay) in &self.groups {
+            let weight_decay = if *decay { self.settings.weight_decay as f32 } else { 0.0 };
+            let values = &mut params.values_mut()[range.clone()];
+            let gradient = &grads.values[range.clone()];
+            let first = &mut self.first[range.clone()];
+            let adam = AdamW {
+                lr: lr as f32,
+                beta1: self.settings.betas[0] as f32,
+                beta2: self.settings.betas[1] as f32,
+                eps: self.settings.eps as f32,
+                weight_decay,
+                step,
+            };
+            match self.settings.kind {
+                OptimizerKind::AdamW => {
+                    optim::adamw_step(values, gradient, first, &mut self.second[range.clone()], adam, scale);
+                }
+                OptimizerKind::Adam => {
+                    optim::adam_step(values, gradient, first, &mut self.second[range.clone()], adam, scale);
+                }
+                OptimizerKind::Sgd => {
+                    let sgd = Sgd { lr: lr as f32, momentum: self.settings.momentum as f32, weight_decay, step };
+                    optim::sgd_step(values, gradient, first, sgd, scale);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! One update: forward and backward over the micro-batches, clipping, and the optimiser.
+//!
+//! The loss of a step is the mean over *all* its target tokens, so cutting a step into more micro-batches changes
+//! memory and speed, never the update (beyond the rounding of sums).
+
+use atento_kernels::philox;
+use atento_tensor::{Grads, Graph, Pool};
+
+use super::Optimizer;
+use crate::data::batches::PackedBatch;
+use crate::models::Translator;
+
+/// What one step measured.
+#[derive(Clone, Copy, Debug)]
+pub struct StepStats {
+    /// Mean smoothed loss per target token, in nats.
+    pub loss: f64,
+    /// Mean negative log-likelihood per target token, in nats.
+    pub nll: f64,
+    /// Norm of the whole gradient before clipping.
+    pub grad_norm: f64,
+    /// Source and target tokens processed.
+    pub tokens: usize,
+}
+
+/// The numbers that decide a step besides its data.
+#[derive(Clone, Copy, Debug)]
+pub struct StepOptions {
+    /// Label smoothing ε.
+    pub smoothing: f32,
+    /// Largest gradient norm; 0 does not clip.
+    pub clip_norm: f64,
+    /// The run's seed; with `step` it decides every dropout mask.
+    pub seed: u64,
+}
+
+/// Where a step went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonFiniteStep {
+    /// What is not finite: an op's output, or a parameter's gradient.
+    pub tensor: String,
+    /// The module it belongs to.
+    pub layer: String,
+    /// The pairs of the micro-batch, by line of the training data from 1.
+    pub samples: Vec<u64>,
+}
+
+/// Computes the gradient of one step into `grads` (cleared first).
+pub fn gradients(
+    model: &Translator,
+    grads: &mut Grads,
+    pool: &Pool,
+    batches: &[PackedBatch],
+    step: u64,
+    options: &StepOptions,
+) -> (f64, f64) {
+    grads.values.fill(0.0);
+    let targets: usize = batches.iter().map(PackedBatch::target_tokens).sum();
+    let scale = 1.0 / targets as f32;
+    let (mut loss, mut nll) = (0.0, 0.0);
+    for (micro, batch) in batches.iter().enumerate() {
+        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step, micro));
+        let measured = model.loss(&mut g, batch, options.smoothing, scale);
+        g.backward(&measured.loss);
+        loss += measured.loss_sum;
+        nll += measured.nll_sum;
+    }
+    (loss / targets as f64, nll / targets as f64)
+}
+
+/// Computes gradients and updates the model, unless something is not finite: then nothing has changed but `grads`.
+///
+/// # Errors
+/// Names the first value that is not finite.
+pub fn train_step(
+    model: &mut Translator,
+    optimizer: &mut Optimizer,
+    grads: &mut Grads,
+    pool: &Pool,
+    batches: &[PackedBatch],
+    step: u64,
+    lr: f64,
+    options: &StepOptions,
+) -> Result<StepStats, NonFiniteStep> {
+    let (loss, nll) = gradients(model, grads, pool, batches, step, options);
+    let grad_norm = optimizer.gradient_norm(grads);
+    if !loss.is_finite() || !grad_norm.is_finite() {
+        return Err(locate(model, grads, pool, batches, step, options));
+    }
+    let clip = options.clip_norm > 0.0 && grad_norm > options.clip_norm;
+    let scale = if clip { (options.clip_norm / grad_norm) as f32 } else { 1.0 };
+    optimizer.step(model.params_mut(), grads, lr, step, scale);
+    let tokens = batches.iter().map(|b| b.source_tokens() + b.target_tokens()).sum();
+    Ok(StepStats { loss, nll, grad_norm, tokens })
+}
+
+/// Runs the step again, micro-batch by micro-batch, watching every op.
+fn locate(
+    model: &Translator,
+    grads: &mut Grads,
+    pool: &Pool,
+    batches: &[PackedBatch],
+    step: u64,
+    options: &StepOptions,
+) -> NonFiniteStep {
+    for (micro, batch) in batches.iter().enumerate() {
+        let samples: Vec<u64> = batch.ids.iter().map(|id| id + 1).collect();
+        grads.values.fill(0.0);
+        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step, micro));
+        g.check_finite();
+        let measured = model.loss(&mut g, batch, options.smoothing, 1.0 / batch.target_tokens() as f32);
+        if let Some(found) = g.non_finite() {
+            return NonFiniteStep { tensor: format!("output of {}", found.op), layer: found.module.clone(), samples };
+        }
+        g.backward(&measured.loss);
+        drop(g);
+        if let Some(entry) =
+            grads.values.iter().position(|v| !v.is_finite()).and_then(|position| model.params().entry_at(position))
+        {
+            let layer = entry.name.rsplit_once('.').map_or("", |(module, _)| module).to_owned();
+            return NonFiniteStep { tensor: format!("gradient of {}", entry.name), layer, samples };
+        }
+    }
+    let samples = batches.iter().flat_map(|b| b.ids.iter().map(|id| id + 1)).collect();
+    NonFiniteStep {
+        tensor: "gradient norm (every gradient is finite, their squares overflow)".into(),
+        layer: String::new(),
+        samples,
+    }
+}
+
+/// A seed for each (run, step, micro-batch).
+fn dropout_seed(seed: u64, step: u64, micro: usize) -> u64 {
+    let [a, b, _, _] = philox::block(philox::key(seed), philox::counter(step, micro as u64));
+    u64::from(a) << 32 | u64::from(b)
+}
