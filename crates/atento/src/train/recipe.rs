@@ -51,15 +51,9 @@ impl Recipe {
     /// The file cannot be read, is not TOML, has an unknown key, a wrong value, settings that contradict each
     /// other, or names files that are not there.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
-            place: Place::Line(
-                path.to_path_buf(),
-                tree::line_of(&bytes, error.valid_up_to()),
-            ),
+            place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
         })?;
         let (mut loaded, tree) = resolve(text, path, overrides)?;
         files::find(&mut loaded.recipe, path, &|key| tree::place(&tree, key))?;
@@ -101,10 +95,7 @@ impl Recipe {
 }
 
 fn unwritable(error: toml::ser::Error) -> Error {
-    Error::Syntax {
-        place: Place::Default,
-        message: error.to_string(),
-    }
+    Error::Syntax { place: Place::Default, message: error.to_string() }
 }
 
 /// The keys of a recipe.
@@ -125,14 +116,10 @@ fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tre
     let mut table = defaults.clone();
     tree::lay_over(&mut table, &tree);
     let place = |key: &str| tree::place(&tree, key);
-    let unfit = |error: toml::de::Error| Error::Syntax {
-        place: place("task"),
-        message: error.message().to_string(),
-    };
+    let unfit = |error: toml::de::Error| Error::Syntax { place: place("task"), message: error.message().to_string() };
     let recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
     check::conflicts(&recipe, &place)?;
-    let written =
-        |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
+    let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
     let notes = check::without_effect(&recipe, &written);
     Ok((Loaded { recipe, notes }, tree))
 }
@@ -144,19 +131,11 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
-    let arch = if word("model.arch").as_deref() == Some(Arch::Rnn.word()) {
-        Arch::Rnn
-    } else {
-        Arch::Transformer
-    };
+    let arch = if word("model.arch").as_deref() == Some(Arch::Rnn.word()) { Arch::Rnn } else { Arch::Transformer };
     let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];
-    let named = word("model.preset")
-        .and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
+    let named = word("model.preset").and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
     recipe.model = ModelSettings::preset(arch, named.unwrap_or(recipe.model.preset));
-    if ["train.max_epochs", "train.max_minutes"]
-        .iter()
-        .any(|key| tree::find(tree, key).is_some())
-    {
+    if ["train.max_epochs", "train.max_minutes"].iter().any(|key| tree::find(tree, key).is_some()) {
         recipe.train.max_steps = None;
     }
     recipe.to_table()

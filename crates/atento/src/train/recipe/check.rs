@@ -11,10 +11,7 @@ pub fn conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), E
 }
 
 fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
-    Err(Error::Conflict {
-        place,
-        message: message.into(),
-    })
+    Err(Error::Conflict { place, message: message.into() })
 }
 
 fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
@@ -22,19 +19,13 @@ fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<
         let forms = "`data.train` is missing: give it `source` and `target` files, or `tsv`, or `jsonl`; or set `data.corpus` to \"demo\"";
         return conflict(place("data"), forms);
     }
-    for (name, files) in [
-        ("train", &data.train),
-        ("valid", &data.valid),
-        ("test", &data.test),
-    ] {
+    for (name, files) in [("train", &data.train), ("valid", &data.valid), ("test", &data.test)] {
         let Some(files) = files else { continue };
         let key = format!("data.{name}");
         if data.corpus.is_some() {
             return conflict(
                 place(&key),
-                format!(
-                    "`{key}` and `data.corpus` exclude each other: the corpus has its own parts; remove one"
-                ),
+                format!("`{key}` and `data.corpus` exclude each other: the corpus has its own parts; remove one"),
             );
         }
         file_conflicts(&key, files, place)?;
@@ -42,38 +33,21 @@ fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<
     Ok(())
 }
 
-fn file_conflicts(
-    key: &str,
-    files: &FileSettings,
-    place: &dyn Fn(&str) -> Place,
-) -> Result<(), Error> {
-    let given: Vec<_> = [
-        ("source", &files.source),
-        ("target", &files.target),
-        ("tsv", &files.tsv),
-        ("jsonl", &files.jsonl),
-    ]
-    .into_iter()
-    .filter_map(|(name, path)| path.as_ref().map(|_| name))
-    .collect();
+fn file_conflicts(key: &str, files: &FileSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let given: Vec<_> =
+        [("source", &files.source), ("target", &files.target), ("tsv", &files.tsv), ("jsonl", &files.jsonl)]
+            .into_iter()
+            .filter_map(|(name, path)| path.as_ref().map(|_| name))
+            .collect();
     if !matches!(given[..], ["source", "target"] | ["tsv"] | ["jsonl"]) {
-        let found = if given.is_empty() {
-            "none of them".to_string()
-        } else {
-            format!("`{}`", given.join("` and `"))
-        };
+        let found = if given.is_empty() { "none of them".to_string() } else { format!("`{}`", given.join("` and `")) };
         return conflict(
             place(key),
-            format!(
-                "`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}"
-            ),
+            format!("`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}"),
         );
     }
     if files.jsonl.is_none() && (files.source_key.is_some() || files.target_key.is_some()) {
-        return conflict(
-            place(key),
-            format!("`{key}.source_key` and `{key}.target_key` go with `{key}.jsonl` only"),
-        );
+        return conflict(place(key), format!("`{key}.source_key` and `{key}.target_key` go with `{key}.jsonl` only"));
     }
     Ok(())
 }
@@ -96,10 +70,8 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
         return conflict(place("model.heads"), message);
     }
-    for (key, length) in [
-        ("data.max_length", recipe.data.max_length),
-        ("search.max_length", recipe.search.max_length),
-    ] {
+    for (key, length) in [("data.max_length", recipe.data.max_length), ("search.max_length", recipe.search.max_length)]
+    {
         if length > model.max_positions {
             let message = format!(
                 "`{key}` is {length}, but the model has {} positions (`model.max_positions`); lower one or raise the other",
@@ -112,13 +84,7 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
 }
 
 fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    let Recipe {
-        train,
-        data,
-        search,
-        schedule,
-        ..
-    } = recipe;
+    let Recipe { train, data, search, schedule, .. } = recipe;
     if train.max_steps.is_none() && train.max_epochs.is_none() && train.max_minutes.is_none() {
         return conflict(
             place("train"),
@@ -148,25 +114,17 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
     }
     if search.min_length > search.max_length {
-        let message = format!(
-            "`search.min_length` {} is more than `search.max_length` {}",
-            search.min_length, search.max_length
-        );
+        let message =
+            format!("`search.min_length` {} is more than `search.max_length` {}", search.min_length, search.max_length);
         return conflict(place("search.min_length"), message);
     }
     let watched = data.corpus.is_some() || data.valid.is_some();
     let stopping = train.early_stopping.patience > 0;
     if (stopping || schedule.kind == ScheduleKind::Plateau) && (!watched || train.eval_every == 0) {
-        let key = if stopping {
-            "train.early_stopping"
-        } else {
-            "schedule.kind"
-        };
+        let key = if stopping { "train.early_stopping" } else { "schedule.kind" };
         return conflict(
             place(key),
-            format!(
-                "`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"
-            ),
+            format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
         );
     }
     if train.early_stopping.metric == Metric::Bleu && train.eval_beam == 0 {
@@ -180,22 +138,14 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
 
 /// A sentence for each setting that was `written` and does nothing in this recipe.
 pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let rules = model_rules(recipe)
-        .into_iter()
-        .chain(training_rules(recipe));
+    let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
     let mut notes: Vec<_> = rules
         .filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty())
         .flat_map(|(reason, keys, _)| {
-            keys.iter()
-                .filter(|key| written(key))
-                .map(move |key| format!("`{key}` has no effect {reason}"))
+            keys.iter().filter(|key| written(key)).map(move |key| format!("`{key}` has no effect {reason}"))
         })
         .collect();
-    if let Some(max_steps) = recipe
-        .train
-        .max_steps
-        .filter(|&steps| steps < recipe.schedule.warmup_steps)
-    {
+    if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
         notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
     }
     notes
@@ -224,19 +174,10 @@ fn model_rules(recipe: &Recipe) -> [Rule; 4] {
             ],
             transformer,
         ),
-        (
-            "on a transformer",
-            &["model.hidden", "model.embedding", "model.layers"],
-            !transformer,
-        ),
+        ("on a transformer", &["model.hidden", "model.embedding", "model.layers"], !transformer),
         (
             "when `tokenizer.file` is given",
-            &[
-                "tokenizer.kind",
-                "tokenizer.vocab_size",
-                "tokenizer.min_frequency",
-                "tokenizer.lowercase",
-            ],
+            &["tokenizer.kind", "tokenizer.vocab_size", "tokenizer.min_frequency", "tokenizer.lowercase"],
             has_files,
         ),
         (
@@ -253,54 +194,14 @@ fn training_rules(recipe: &Recipe) -> [Rule; 9] {
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
     let watched = recipe.data.corpus.is_some() || recipe.data.valid.is_some();
     [
-        (
-            "with `optimizer.kind` \"sgd\"",
-            &["optimizer.betas", "optimizer.eps"],
-            adam,
-        ),
-        (
-            "except with `optimizer.kind` \"sgd\"",
-            &["optimizer.momentum"],
-            !adam,
-        ),
-        (
-            "with `schedule.kind` \"noam\"; use `schedule.scale`",
-            &["optimizer.lr"],
-            schedule != Noam,
-        ),
-        (
-            "except with `schedule.kind` \"noam\"",
-            &["schedule.scale"],
-            schedule == Noam,
-        ),
-        (
-            "except with `schedule.kind` \"plateau\"",
-            &["schedule.factor", "schedule.patience"],
-            schedule == Plateau,
-        ),
-        (
-            "with this `schedule.kind`",
-            &["schedule.min_lr"],
-            matches!(schedule, Linear | Cosine | Wsd | Plateau),
-        ),
-        (
-            "with this `schedule.kind`",
-            &["schedule.decay_steps"],
-            matches!(schedule, Linear | Cosine | Wsd),
-        ),
-        (
-            "without `data.valid`",
-            &[
-                "train.eval_every",
-                "train.eval_beam",
-                "train.eval_max_sentences",
-            ],
-            watched,
-        ),
-        (
-            "when `train.eval_beam` is 0",
-            &["train.eval_max_sentences"],
-            !watched || recipe.train.eval_beam > 0,
-        ),
+        ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
+        ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),
+        ("with `schedule.kind` \"noam\"; use `schedule.scale`", &["optimizer.lr"], schedule != Noam),
+        ("except with `schedule.kind` \"noam\"", &["schedule.scale"], schedule == Noam),
+        ("except with `schedule.kind` \"plateau\"", &["schedule.factor", "schedule.patience"], schedule == Plateau),
+        ("with this `schedule.kind`", &["schedule.min_lr"], matches!(schedule, Linear | Cosine | Wsd | Plateau)),
+        ("with this `schedule.kind`", &["schedule.decay_steps"], matches!(schedule, Linear | Cosine | Wsd)),
+        ("without `data.valid`", &["train.eval_every", "train.eval_beam", "train.eval_max_sentences"], watched),
+        ("when `train.eval_beam` is 0", &["train.eval_max_sentences"], !watched || recipe.train.eval_beam > 0),
     ]
 }

@@ -24,20 +24,14 @@ fn table(text: &mut String, fields: &[Field], values: Option<&toml::Table>, pref
         comment(text, &sentence(field));
         match values.and_then(|values| values.get(field.name)) {
             Some(value) => text.push_str(&format!("{} = {value}\n", field.name)),
-            None => text.push_str(&format!(
-                "# {} = {}\n",
-                field.name,
-                placeholder(&field.kind)
-            )),
+            None => text.push_str(&format!("# {} = {}\n", field.name, placeholder(&field.kind))),
         }
     }
     for field in fields.iter().filter(is_table) {
         let Kind::Table(inner) = &field.kind else {
             continue;
         };
-        let values = values
-            .and_then(|values| values.get(field.name))
-            .and_then(toml::Value::as_table);
+        let values = values.and_then(|values| values.get(field.name)).and_then(toml::Value::as_table);
         text.push('\n');
         comment(text, &field.about);
         let hash = if values.is_some() { "" } else { "# " };
@@ -51,9 +45,7 @@ fn sentence(field: &Field) -> String {
         (Kind::Choice(_), _) | (_, Some(_)) => {
             let expected = expected(field);
             let mut letters = expected.chars();
-            let first = letters
-                .next()
-                .map_or(String::new(), |letter| letter.to_uppercase().to_string());
+            let first = letters.next().map_or(String::new(), |letter| letter.to_uppercase().to_string());
             format!("{} {first}{}.", field.about, letters.as_str())
         }
         _ => field.about.clone(),

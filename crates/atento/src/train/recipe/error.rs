@@ -50,15 +50,13 @@ pub enum Error {
         message: String,
     },
     /// `--set` without a key or a value.
-    #[error(
-        "--set {text}: expected key=value with a dotted key, for example --set model.dropout=0.3"
-    )]
+    #[error("--set {text}: expected key=value with a dotted key, for example --set model.dropout=0.3")]
     Override {
         /// The override, as given.
         text: String,
     },
     /// A key that does not exist.
-    #[error("{place}: unknown key `{key}`{}; valid keys {table}: {}", suggestion(nearest), valid.join(", "))]
+    #[error("{place}: unknown key `{key}`{}; valid keys {}: {}", suggestion(nearest), table_of(key), valid.join(", "))]
     UnknownKey {
         /// Where the key stands.
         place: Place,
@@ -66,25 +64,20 @@ pub enum Error {
         key: String,
         /// The valid key most like it, dotted.
         nearest: Option<String>,
-        /// The table, e.g. `in [model]`.
-        table: String,
         /// All keys of the table.
         valid: Vec<&'static str>,
     },
     /// A value of the wrong type, not among the accepted words, or out of range.
-    #[error(
-        "{place}: `{key}` is {found}, expected {expected}{}",
-        suggestion(nearest)
-    )]
+    #[error("{place}: `{key}` is {found}, expected {expected}{}", suggestion(nearest))]
     Value {
         /// Where the value stands.
         place: Place,
         /// The key with its table, dotted.
         key: String,
         /// The value found and its type.
-        found: String,
+        found: Box<str>,
         /// The values accepted.
-        expected: String,
+        expected: Box<str>,
         /// The accepted word most like it.
         nearest: Option<String>,
     },
@@ -111,7 +104,12 @@ pub enum Error {
 }
 
 fn suggestion(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+    nearest.as_ref().map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+}
+
+fn table_of(key: &str) -> String {
+    match key.rsplit_once('.') {
+        None => "at the top of the recipe".to_string(),
+        Some((table, _)) => format!("in [{table}]"),
+    }
 }

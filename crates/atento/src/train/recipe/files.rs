@@ -44,22 +44,13 @@ impl FileSettings {
     }
 
     fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
-        [
-            ("source", &mut self.source),
-            ("target", &mut self.target),
-            ("tsv", &mut self.tsv),
-            ("jsonl", &mut self.jsonl),
-        ]
+        [("source", &mut self.source), ("target", &mut self.target), ("tsv", &mut self.tsv), ("jsonl", &mut self.jsonl)]
     }
 }
 
 /// Makes every path of the recipe absolute: from the recipe's directory if there is such a file, else from
 /// the working directory.
-pub fn find(
-    recipe: &mut Recipe,
-    recipe_path: &Path,
-    place: &dyn Fn(&str) -> Place,
-) -> Result<(), Error> {
+pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
     let directory = recipe_path.parent().unwrap_or(Path::new(""));
     let locate = |key: &str, path: &mut Option<PathBuf>| {
         let Some(written) = path else { return Ok(()) };
@@ -74,20 +65,11 @@ pub fn find(
                 tried.push(candidate);
             }
         }
-        Err(Error::MissingFile {
-            place: place(key),
-            key: key.to_string(),
-            value: written.display().to_string(),
-            tried,
-        })
+        Err(Error::MissingFile { place: place(key), key: key.to_string(), value: written.display().to_string(), tried })
     };
     locate("tokenizer.file", &mut recipe.tokenizer.file)?;
     let data = &mut recipe.data;
-    for (part, files) in [
-        ("train", &mut data.train),
-        ("valid", &mut data.valid),
-        ("test", &mut data.test),
-    ] {
+    for (part, files) in [("train", &mut data.train), ("valid", &mut data.valid), ("test", &mut data.test)] {
         for (name, path) in files.iter_mut().flat_map(FileSettings::paths) {
             locate(&format!("data.{part}.{name}"), path)?;
         }

@@ -32,12 +32,16 @@ impl ModelSettings {
             hidden,
             embedding,
             layers,
-            dropout: if arch == Arch::Rnn {
-                rnn_dropout
-            } else {
-                transformer_dropout
-            },
+            dropout: if arch == Arch::Rnn { rnn_dropout } else { transformer_dropout },
             ..Self::default()
+        }
+    }
+
+    /// The width that learning-rate schedules scale by: `d_model`, or the recurrent state's.
+    pub fn width(&self) -> usize {
+        match self.arch {
+            Arch::Transformer => self.d_model,
+            Arch::Rnn => self.hidden,
         }
     }
 }
@@ -48,10 +52,7 @@ mod tests {
 
     #[test]
     fn the_default_model_is_the_small_transformer() {
-        assert_eq!(
-            ModelSettings::default(),
-            ModelSettings::preset(Arch::Transformer, Preset::Small)
-        );
+        assert_eq!(ModelSettings::default(), ModelSettings::preset(Arch::Transformer, Preset::Small));
     }
 
     #[test]

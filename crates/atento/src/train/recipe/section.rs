@@ -60,11 +60,7 @@ impl fmt::Display for Kind {
 }
 
 fn quoted(words: &[&str]) -> String {
-    words
-        .iter()
-        .map(|word| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// An interval of numbers, each end open or closed or absent.
@@ -79,20 +75,12 @@ pub struct Range {
 impl Range {
     /// Numbers from `min` on.
     pub fn from(min: f64) -> Self {
-        Self {
-            min,
-            above_min: false,
-            max: f64::INFINITY,
-            below_max: false,
-        }
+        Self { min, above_min: false, max: f64::INFINITY, below_max: false }
     }
 
     /// Numbers greater than `min`.
     pub fn above(min: f64) -> Self {
-        Self {
-            above_min: true,
-            ..Self::from(min)
-        }
+        Self { above_min: true, ..Self::from(min) }
     }
 
     /// The same interval, ending with `max`.
@@ -102,45 +90,26 @@ impl Range {
 
     /// The same interval, ending before `max`.
     pub fn below(self, max: f64) -> Self {
-        Self {
-            max,
-            below_max: true,
-            ..self
-        }
+        Self { max, below_max: true, ..self }
     }
 
     /// Whether `value` lies in the interval; not-a-number and the infinities never do.
     pub fn contains(&self, value: f64) -> bool {
-        let after = if self.above_min {
-            value > self.min
-        } else {
-            value >= self.min
-        };
-        let before = if self.below_max {
-            value < self.max
-        } else {
-            value <= self.max
-        };
+        let after = if self.above_min { value > self.min } else { value >= self.min };
+        let before = if self.below_max { value < self.max } else { value <= self.max };
         value.is_finite() && after && before
     }
 }
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            min,
-            above_min,
-            max,
-            below_max,
-        } = *self;
+        let Self { min, above_min, max, below_max } = *self;
         match (above_min, max.is_finite(), below_max) {
             (true, false, _) => write!(f, "greater than {min}"),
             (false, false, _) => write!(f, "at least {min}"),
-            (true, true, _) => write!(
-                f,
-                "greater than {min} and {} {max}",
-                if below_max { "less than" } else { "at most" }
-            ),
+            (true, true, _) => {
+                write!(f, "greater than {min} and {} {max}", if below_max { "less than" } else { "at most" })
+            }
             (false, true, true) => write!(f, "from {min} up to but less than {max}"),
             (false, true, false) => write!(f, "from {min} to {max}"),
         }
@@ -247,31 +216,14 @@ mod tests {
     #[test]
     fn ranges_say_and_keep_their_ends() {
         let cases = [
-            (
-                Range::from(1.0),
-                "at least 1",
-                [
-                    (1.0, true),
-                    (0.5, false),
-                    (f64::NAN, false),
-                    (f64::INFINITY, false),
-                ],
-            ),
-            (
-                Range::above(0.0),
-                "greater than 0",
-                [(0.0, false), (1e-9, true), (-1.0, false), (9.0, true)],
-            ),
+            (Range::from(1.0), "at least 1", [(1.0, true), (0.5, false), (f64::NAN, false), (f64::INFINITY, false)]),
+            (Range::above(0.0), "greater than 0", [(0.0, false), (1e-9, true), (-1.0, false), (9.0, true)]),
             (
                 Range::from(0.0).below(1.0),
                 "from 0 up to but less than 1",
                 [(0.0, true), (1.0, false), (0.99, true), (-0.1, false)],
             ),
-            (
-                Range::from(0.0).up_to(1.0),
-                "from 0 to 1",
-                [(0.0, true), (1.0, true), (1.1, false), (f64::NAN, false)],
-            ),
+            (Range::from(0.0).up_to(1.0), "from 0 to 1", [(0.0, true), (1.0, true), (1.1, false), (f64::NAN, false)]),
             (
                 Range::above(0.0).up_to(1.0),
                 "greater than 0 and at most 1",

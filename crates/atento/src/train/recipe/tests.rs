@@ -20,18 +20,8 @@ fn a_recipe_needs_only_data() {
     let loaded = parse(DEMO).unwrap();
     let mut expected = Recipe::default();
     expected.data.corpus = Some(Corpus::Demo);
-    assert_eq!(
-        loaded,
-        Loaded {
-            recipe: expected,
-            notes: vec![]
-        }
-    );
-    assert!(
-        message("").starts_with("recipe: `data.train` is missing: give it `source`"),
-        "{}",
-        message("")
-    );
+    assert_eq!(loaded, Loaded { recipe: expected, notes: vec![] });
+    assert!(message("").starts_with("recipe: `data.train` is missing: give it `source`"), "{}", message(""));
 }
 
 #[test]
@@ -51,15 +41,11 @@ fn the_documented_default_is_the_default_and_names_every_key() {
     names(&schema(), &mut all);
     assert!(all.len() > 80);
     for name in all {
-        let line = |line: &str| {
-            line.contains(&format!("{name} = ")) || line.ends_with(&format!("{name}]"))
-        };
+        let line = |line: &str| line.contains(&format!("{name} = ")) || line.ends_with(&format!("{name}]"));
         assert!(text.lines().any(line), "{name} is not documented");
     }
     assert!(
-        text.contains(
-            "# The share of values set to zero at the output of each block and of the embeddings."
-        ),
+        text.contains("# The share of values set to zero at the output of each block and of the embeddings."),
         "{text}"
     );
     assert!(text.lines().all(|line| line.chars().count() <= 100));
@@ -67,11 +53,8 @@ fn the_documented_default_is_the_default_and_names_every_key() {
 
 #[test]
 fn the_defaults_lie_within_their_ranges() {
-    validate::validate(
-        &tree::parse(&Recipe::default().to_toml().unwrap(), Path::new("r.toml")).unwrap(),
-        &schema(),
-    )
-    .unwrap();
+    validate::validate(&tree::parse(&Recipe::default().to_toml().unwrap(), Path::new("r.toml")).unwrap(), &schema())
+        .unwrap();
 }
 
 #[test]
@@ -85,56 +68,35 @@ fn unknown_keys_are_refused_with_the_nearest() {
         message("[train]\ndropout = 0.1\n")
             .starts_with("r.toml:2: unknown key `train.dropout`; did you mean `model.dropout`?")
     );
-    assert!(message("[modle]\nheads = 1\n").starts_with("r.toml:1: unknown key `modle`; did you mean `model`?; valid keys at the top of the recipe: task, seed,"));
+    assert!(message("[modle]\nheads = 1\n").starts_with(
+        "r.toml:1: unknown key `modle`; did you mean `model`?; valid keys at the top of the recipe: task, seed,"
+    ));
     assert!(
         message("[train]\nzzz = 1\n")
             .starts_with("r.toml:2: unknown key `train.zzz`; valid keys in [train]: max_steps,")
     );
-    assert!(message("data.train = {scource = \"x\"}").starts_with(
-        "r.toml:1: unknown key `data.train.scource`; did you mean `data.train.source`?"
-    ));
+    assert!(
+        message("data.train = {scource = \"x\"}")
+            .starts_with("r.toml:1: unknown key `data.train.scource`; did you mean `data.train.source`?")
+    );
 }
 
 #[test]
 fn wrong_types_name_the_value_and_the_type() {
     for (text, expected) in [
-        (
-            "model.heads = \"8\"",
-            "r.toml:1: `model.heads` is the text \"8\", expected a whole number from 1 to 1024",
-        ),
-        (
-            "model.heads = 2.5",
-            "r.toml:1: `model.heads` is 2.5, expected a whole number from 1 to 1024",
-        ),
-        (
-            "seed = -1",
-            "r.toml:1: `seed` is -1, expected a whole number at least 0",
-        ),
-        (
-            "data.drop_duplicates = 1",
-            "r.toml:1: `data.drop_duplicates` is 1, expected true or false",
-        ),
+        ("model.heads = \"8\"", "r.toml:1: `model.heads` is the text \"8\", expected a whole number from 1 to 1024"),
+        ("model.heads = 2.5", "r.toml:1: `model.heads` is 2.5, expected a whole number from 1 to 1024"),
+        ("seed = -1", "r.toml:1: `seed` is -1, expected a whole number at least 0"),
+        ("data.drop_duplicates = 1", "r.toml:1: `data.drop_duplicates` is 1, expected true or false"),
         (
             "optimizer.betas = [0.9]",
             "r.toml:1: `optimizer.betas` is the list [0.9], expected two numbers in brackets, each from 0 up to but less than 1",
         ),
         ("out = 3", "r.toml:1: `out` is 3, expected a path in quotes"),
-        (
-            "out = \"\"",
-            "r.toml:1: `out` is the text \"\", expected a path in quotes",
-        ),
-        (
-            "model = 3",
-            "r.toml:1: `model` is 3, expected a table with keys from: arch, preset, d_model,",
-        ),
-        (
-            "seed = {a = 1}",
-            "r.toml:1: `seed` is a table, expected a whole number at least 0",
-        ),
-        (
-            "seed = 2020-01-01",
-            "r.toml:1: `seed` is the date 2020-01-01, expected a whole number at least 0",
-        ),
+        ("out = \"\"", "r.toml:1: `out` is the text \"\", expected a path in quotes"),
+        ("model = 3", "r.toml:1: `model` is 3, expected a table with keys from: arch, preset, d_model,"),
+        ("seed = {a = 1}", "r.toml:1: `seed` is a table, expected a whole number at least 0"),
+        ("seed = 2020-01-01", "r.toml:1: `seed` is the date 2020-01-01, expected a whole number at least 0"),
         (
             "model.arch = \"Transfomer\"",
             "r.toml:1: `model.arch` is the text \"Transfomer\", expected one of \"transformer\", \"rnn\"; did you mean `transformer`?",
@@ -144,11 +106,7 @@ fn wrong_types_name_the_value_and_the_type() {
             "r.toml:1: `data.train` is the text \"train.en\", expected a table with keys from: source, target, tsv, jsonl, source_key, target_key",
         ),
     ] {
-        assert!(
-            message(text).starts_with(expected),
-            "{}\n{expected}",
-            message(text)
-        );
+        assert!(message(text).starts_with(expected), "{}\n{expected}", message(text));
     }
 }
 
@@ -180,10 +138,7 @@ fn values_out_of_range_are_refused() {
     ] {
         let (key, _) = text.split_once(" = ").unwrap();
         let error = message(text);
-        assert!(
-            error.contains(&format!("`{key}` is ")) && error.contains("expected"),
-            "{text}: {error}"
-        );
+        assert!(error.contains(&format!("`{key}` is ")) && error.contains("expected"), "{text}: {error}");
     }
 }
 
@@ -198,22 +153,10 @@ fn settings_that_contradict_are_refused() {
             "train.batch_tokens = 100",
             "r.toml:1: `train.batch_tokens` is 100, and a pair of two sentences of `data.max_length` 128 tokens does not fit; at least 256 is needed",
         ),
-        (
-            "data.max_length = 600",
-            "r.toml:1: `data.max_length` is 600, but the model has 512 positions",
-        ),
-        (
-            "train.average_last = 9",
-            "r.toml:1: `train.average_last` is 9, but only `train.keep_last` 3",
-        ),
-        (
-            "train.average_last = 2\ntrain.ema = 0.9",
-            "r.toml:1: `train.average_last` and `train.ema` both",
-        ),
-        (
-            "search.min_length = 300",
-            "r.toml:1: `search.min_length` 300 is more than",
-        ),
+        ("data.max_length = 600", "r.toml:1: `data.max_length` is 600, but the model has 512 positions"),
+        ("train.average_last = 9", "r.toml:1: `train.average_last` is 9, but only `train.keep_last` 3"),
+        ("train.average_last = 2\ntrain.ema = 0.9", "r.toml:1: `train.average_last` and `train.ema` both"),
+        ("search.min_length = 300", "r.toml:1: `search.min_length` 300 is more than"),
         (
             "train.early_stopping.patience = 2\ntrain.eval_every = 0",
             "r.toml:1: `train.early_stopping` needs evaluations",
@@ -222,10 +165,7 @@ fn settings_that_contradict_are_refused() {
             "train.early_stopping.metric = \"bleu\"\ntrain.eval_beam = 0",
             "r.toml:1: `train.early_stopping.metric` is \"bleu\"",
         ),
-        (
-            "data.train = {tsv = \"x\"}",
-            "r.toml:1: `data.train` and `data.corpus` exclude each other",
-        ),
+        ("data.train = {tsv = \"x\"}", "r.toml:1: `data.train` and `data.corpus` exclude each other"),
     ] {
         let error = message(&format!("{text}\ndata.corpus = \"demo\""));
         assert!(error.starts_with(expected), "{error}\n{expected}");
@@ -233,47 +173,21 @@ fn settings_that_contradict_are_refused() {
     for (text, expected) in [
         ("{}", "names none of them"),
         ("{source = \"a\"}", "names `source`"),
-        (
-            "{source = \"a\", target = \"b\", tsv = \"c\"}",
-            "names `source` and `target` and `tsv`",
-        ),
-        (
-            "{tsv = \"c\", source_key = \"en\"}",
-            "go with `data.train.jsonl` only",
-        ),
+        ("{source = \"a\", target = \"b\", tsv = \"c\"}", "names `source` and `target` and `tsv`"),
+        ("{tsv = \"c\", source_key = \"en\"}", "go with `data.train.jsonl` only"),
     ] {
         let error = message(&format!("data.train = {text}"));
-        assert!(
-            error.starts_with("r.toml:1: ") && error.ends_with(expected),
-            "{error}"
-        );
+        assert!(error.starts_with("r.toml:1: ") && error.ends_with(expected), "{error}");
     }
     let plateau = message("data.train = {tsv = \"x\"}\nschedule.kind = \"plateau\"");
-    assert!(
-        plateau.starts_with("r.toml:2: `schedule.kind` needs evaluations"),
-        "{plateau}"
-    );
+    assert!(plateau.starts_with("r.toml:2: `schedule.kind` needs evaluations"), "{plateau}");
 }
 
 #[test]
 fn presets_lie_under_what_is_written() {
-    let model = |text: &str| {
-        parse(&format!("{DEMO}[model]\n{text}"))
-            .unwrap()
-            .recipe
-            .model
-    };
+    let model = |text: &str| parse(&format!("{DEMO}[model]\n{text}")).unwrap().recipe.model;
     let base = model("preset = \"base\"\nencoder_layers = 4\n");
-    assert_eq!(
-        (
-            base.d_model,
-            base.encoder_layers,
-            base.decoder_layers,
-            base.heads,
-            base.d_ff
-        ),
-        (512, 4, 6, 8, 2048)
-    );
+    assert_eq!((base.d_model, base.encoder_layers, base.decoder_layers, base.heads, base.d_ff), (512, 4, 6, 8, 2048));
     assert_eq!(model("preset = \"big\"").dropout, 0.3);
     let rnn = model("arch = \"rnn\"\npreset = \"base\"");
     assert_eq!((rnn.hidden, rnn.embedding, rnn.layers), (1000, 620, 1));
@@ -282,31 +196,19 @@ fn presets_lie_under_what_is_written() {
 #[test]
 fn the_default_limit_yields_to_others() {
     let limits = |text: &str| {
-        let train = parse(&format!("{DEMO}[train]\n{text}"))
-            .unwrap()
-            .recipe
-            .train;
+        let train = parse(&format!("{DEMO}[train]\n{text}")).unwrap().recipe.train;
         (train.max_steps, train.max_epochs, train.max_minutes)
     };
     assert_eq!(limits(""), (Some(10_000), None, None));
     assert_eq!(limits("max_minutes = 3"), (None, None, Some(3.0)));
-    assert_eq!(
-        limits("max_epochs = 3\nmax_steps = 5"),
-        (Some(5), Some(3), None)
-    );
+    assert_eq!(limits("max_epochs = 3\nmax_steps = 5"), (Some(5), Some(3), None));
 }
 
 #[test]
 fn settings_without_effect_are_noted() {
     let notes = |text: &str| parse(&format!("{DEMO}{text}")).unwrap().notes;
-    assert_eq!(
-        notes("[model]\narch = \"rnn\"\nheads = 8\n"),
-        ["`model.heads` has no effect on a recurrent model"]
-    );
-    assert_eq!(
-        notes("[model]\nhidden = 8\n"),
-        ["`model.hidden` has no effect on a transformer"]
-    );
+    assert_eq!(notes("[model]\narch = \"rnn\"\nheads = 8\n"), ["`model.heads` has no effect on a recurrent model"]);
+    assert_eq!(notes("[model]\nhidden = 8\n"), ["`model.hidden` has no effect on a transformer"]);
     assert_eq!(
         notes("[optimizer]\nkind = \"sgd\"\neps = 1e-3\n"),
         ["`optimizer.eps` has no effect with `optimizer.kind` \"sgd\""]
@@ -320,46 +222,19 @@ fn settings_without_effect_are_noted() {
 
 #[test]
 fn overrides_win_and_are_named() {
-    let overrides = |texts: &[&str]| {
-        Recipe::parse(
-            DEMO,
-            "r.toml",
-            &texts
-                .iter()
-                .map(|text| text.to_string())
-                .collect::<Vec<_>>(),
-        )
-    };
-    let recipe = overrides(&[
-        "model.preset=tiny",
-        "seed=7",
-        "seed=8",
-        "optimizer.lr=1e-3",
-        "model.norm=pre",
-    ])
-    .unwrap()
-    .recipe;
-    assert_eq!(
-        (
-            recipe.model.d_model,
-            recipe.seed,
-            recipe.optimizer.lr,
-            recipe.model.norm
-        ),
-        (128, 8, 1e-3, Norm::Pre)
-    );
+    let overrides =
+        |texts: &[&str]| Recipe::parse(DEMO, "r.toml", &texts.iter().map(|text| text.to_string()).collect::<Vec<_>>());
+    let recipe =
+        overrides(&["model.preset=tiny", "seed=7", "seed=8", "optimizer.lr=1e-3", "model.norm=pre"]).unwrap().recipe;
+    assert_eq!((recipe.model.d_model, recipe.seed, recipe.optimizer.lr, recipe.model.norm), (128, 8, 1e-3, Norm::Pre));
     let error = overrides(&["model.dropuot=0.2"]).unwrap_err().to_string();
     assert!(
-        error.starts_with(
-            "--set model.dropuot=0.2: unknown key `model.dropuot`; did you mean `model.dropout`?"
-        ),
+        error.starts_with("--set model.dropuot=0.2: unknown key `model.dropuot`; did you mean `model.dropout`?"),
         "{error}"
     );
     let error = overrides(&["model.dropout=high"]).unwrap_err().to_string();
     assert!(
-        error.starts_with(
-            "--set model.dropout=high: `model.dropout` is the text \"high\", expected a number"
-        ),
+        error.starts_with("--set model.dropout=high: `model.dropout` is the text \"high\", expected a number"),
         "{error}"
     );
 }
@@ -371,38 +246,21 @@ fn files_are_found_from_the_recipe_and_the_working_directory() {
     fs::write(dir.path().join("train.tsv"), "a\tb\n").unwrap();
     fs::write(&recipe_path, "data.train = {tsv = \"train.tsv\"}\n").unwrap();
     let recipe = Recipe::load(&recipe_path, &[]).unwrap().recipe;
-    assert_eq!(
-        recipe.data.train.as_ref().unwrap().form(),
-        Some(DataFiles::Tsv(&dir.path().join("train.tsv")))
-    );
+    assert_eq!(recipe.data.train.as_ref().unwrap().form(), Some(DataFiles::Tsv(&dir.path().join("train.tsv"))));
     assert_eq!(recipe.out.as_deref(), Some(Path::new("runs/multi30k")));
     // What is resolved can be read again from another directory.
     let run = dir.path().join("run");
     fs::create_dir(&run).unwrap();
     fs::write(run.join("config.toml"), recipe.to_toml().unwrap()).unwrap();
-    assert_eq!(
-        Recipe::load(&run.join("config.toml"), &[]).unwrap().recipe,
-        recipe
-    );
+    assert_eq!(Recipe::load(&run.join("config.toml"), &[]).unwrap().recipe, recipe);
     // The package's directory is the working directory of tests.
     fs::write(&recipe_path, "data.train = {tsv = \"Cargo.toml\"}\n").unwrap();
     assert!(Recipe::load(&recipe_path, &[]).is_ok());
     fs::write(&recipe_path, "\ndata.train = {tsv = \"missing.tsv\"}\n").unwrap();
     let error = Recipe::load(&recipe_path, &[]).unwrap_err().to_string();
-    let tried = [
-        dir.path().join("missing.tsv"),
-        std::path::absolute("missing.tsv").unwrap(),
-    ];
-    assert!(
-        error.contains(":2: `data.train.tsv` names missing.tsv, and there is no such file"),
-        "{error}"
-    );
-    assert!(
-        tried
-            .iter()
-            .all(|path| error.contains(&path.display().to_string())),
-        "{error}"
-    );
+    let tried = [dir.path().join("missing.tsv"), std::path::absolute("missing.tsv").unwrap()];
+    assert!(error.contains(":2: `data.train.tsv` names missing.tsv, and there is no such file"), "{error}");
+    assert!(tried.iter().all(|path| error.contains(&path.display().to_string())), "{error}");
 }
 
 #[test]
@@ -413,10 +271,7 @@ fn files_that_are_no_recipes_are_refused() {
     let binary = dir.path().join("binary.toml");
     fs::write(&binary, b"seed = 1\n\xff\xfe\0").unwrap();
     let error = Recipe::load(&binary, &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("binary.toml:2: the recipe is not UTF-8"),
-        "{error}"
-    );
+    assert!(error.contains("binary.toml:2: the recipe is not UTF-8"), "{error}");
     let folder = Recipe::load(dir.path(), &[]).unwrap_err();
     assert!(matches!(folder, Error::Read { .. }), "{folder}");
 }

@@ -28,8 +28,7 @@ pub type Tree = BTreeMap<String, Node>;
 
 /// Parses the text of a recipe.
 pub fn parse(text: &str, path: &Path) -> Result<Tree, Error> {
-    let place_of =
-        |offset: usize| Place::Line(path.to_path_buf(), line_of(text.as_bytes(), offset));
+    let place_of = |offset: usize| Place::Line(path.to_path_buf(), line_of(text.as_bytes(), offset));
     let syntax = |error: toml::de::Error| Error::Syntax {
         place: place_of(error.span().map_or(0, |span| span.start)),
         message: error.message().replace('\n', ", "),
@@ -40,11 +39,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tree, Error> {
 
 /// The line, counted from 1, that holds the byte at `offset`.
 pub fn line_of(text: &[u8], offset: usize) -> usize {
-    text.iter()
-        .take(offset)
-        .filter(|&&byte| byte == b'\n')
-        .count()
-        + 1
+    text.iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1
 }
 
 fn tree(table: DeTable<'_>, place_of: &dyn Fn(usize) -> Place) -> Result<Tree, toml::de::Error> {
@@ -54,9 +49,7 @@ fn tree(table: DeTable<'_>, place_of: &dyn Fn(usize) -> Place) -> Result<Tree, t
         let span = value.span();
         let value = match value.into_inner() {
             DeValue::Table(inner) => Value::Table(tree(inner, place_of)?),
-            leaf => Value::Leaf(toml::Value::deserialize(ValueDeserializer::from(
-                Spanned::new(span, leaf),
-            ))?),
+            leaf => Value::Leaf(toml::Value::deserialize(ValueDeserializer::from(Spanned::new(span, leaf)))?),
         };
         Ok((key.into_owned(), Node { place, value }))
     };
@@ -65,9 +58,7 @@ fn tree(table: DeTable<'_>, place_of: &dyn Fn(usize) -> Place) -> Result<Tree, t
 
 /// Puts `dotted.key=value` into the tree, in place of what is there. The value is TOML, or else plain text.
 pub fn set(tree: &mut Tree, text: &str) -> Result<(), Error> {
-    let malformed = || Error::Override {
-        text: text.to_string(),
-    };
+    let malformed = || Error::Override { text: text.to_string() };
     let (key, value) = text.split_once('=').ok_or_else(malformed)?;
     let keys: Vec<_> = key.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
@@ -86,10 +77,7 @@ fn override_value(text: &str, place: &Place) -> Node {
         let table = DeTable::from_iter([(Spanned::new(0..0, "value".into()), value)]);
         tree(table, &everywhere)
     });
-    let plain = || Node {
-        place: place.clone(),
-        value: Value::Leaf(toml::Value::String(text.to_string())),
-    };
+    let plain = || Node { place: place.clone(), value: Value::Leaf(toml::Value::String(text.to_string())) };
     match parsed {
         Some(Ok(mut table)) => table.remove("value").unwrap_or_else(plain),
         _ => plain(),
@@ -101,10 +89,7 @@ fn merge(tree: &mut Tree, key: &str, inner: &[&str], place: &Place, node: &mut N
         tree.insert(key.to_string(), node.clone());
         return;
     };
-    let table = || Node {
-        place: place.clone(),
-        value: Value::Table(Tree::new()),
-    };
+    let table = || Node { place: place.clone(), value: Value::Table(Tree::new()) };
     let entry = tree.entry(key.to_string()).or_insert_with(table);
     if matches!(entry.value, Value::Leaf(_)) {
         *entry = table();
@@ -142,9 +127,7 @@ pub fn lay_over(table: &mut toml::Table, tree: &Tree) {
                 table.insert(key.clone(), value.clone());
             }
             Value::Table(inner) => {
-                let entry = table
-                    .entry(key.clone())
-                    .or_insert_with(|| toml::Table::new().into());
+                let entry = table.entry(key.clone()).or_insert_with(|| toml::Table::new().into());
                 if let toml::Value::Table(entry) = entry {
                     lay_over(entry, inner);
                 }
@@ -166,23 +149,13 @@ mod tests {
 
     #[test]
     fn keys_remember_their_lines() {
-        let tree = parse(
-            "seed = 3\n\n[model]\nheads = 8\n[train]\nearly_stopping = { patience = 1 }\n",
-            Path::new("r.toml"),
-        )
-        .unwrap();
-        for (key, line) in [
-            ("seed", 1),
-            ("model", 3),
-            ("model.heads", 4),
-            ("train.early_stopping.patience", 6),
-            ("model.dropout", 3),
-        ] {
-            assert_eq!(
-                place(&tree, key),
-                Place::Line("r.toml".into(), line),
-                "{key}"
-            );
+        let tree =
+            parse("seed = 3\n\n[model]\nheads = 8\n[train]\nearly_stopping = { patience = 1 }\n", Path::new("r.toml"))
+                .unwrap();
+        for (key, line) in
+            [("seed", 1), ("model", 3), ("model.heads", 4), ("train.early_stopping.patience", 6), ("model.dropout", 3)]
+        {
+            assert_eq!(place(&tree, key), Place::Line("r.toml".into(), line), "{key}");
         }
         assert_eq!(place(&tree, "out"), Place::Default);
     }
@@ -201,42 +174,24 @@ mod tests {
         }
         assert_eq!(leaf(&tree, "model.heads"), toml::Value::Integer(4));
         assert_eq!(leaf(&tree, "out"), toml::Value::String("runs/a b".into()));
-        assert_eq!(
-            leaf(&tree, "search.length_penalty"),
-            toml::Value::Float(0.6)
-        );
-        assert_eq!(
-            leaf(&tree, "data.valid.tsv"),
-            toml::Value::String("x".into())
-        );
-        assert_eq!(
-            place(&tree, "model.heads"),
-            Place::Override("model.heads=4".into())
-        );
+        assert_eq!(leaf(&tree, "search.length_penalty"), toml::Value::Float(0.6));
+        assert_eq!(leaf(&tree, "data.valid.tsv"), toml::Value::String("x".into()));
+        assert_eq!(place(&tree, "model.heads"), Place::Override("model.heads=4".into()));
     }
 
     #[test]
     fn overrides_without_key_or_value_are_refused() {
         for text in ["model.heads", "=3", "model..heads=3", ".heads=3"] {
-            assert!(
-                matches!(set(&mut Tree::new(), text), Err(Error::Override { .. })),
-                "{text}"
-            );
+            assert!(matches!(set(&mut Tree::new(), text), Err(Error::Override { .. })), "{text}");
         }
     }
 
     #[test]
     fn syntax_errors_name_the_line() {
         let error = parse("seed = 1\nmodel = = 2\n", Path::new("r.toml")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("r.toml:2: not valid TOML"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("r.toml:2: not valid TOML"), "{error}");
         let error = parse("seed = 1\nseed = 2\n", Path::new("r.toml")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("r.toml:2: not valid TOML"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("r.toml:2: not valid TOML"), "{error}");
         let error = parse("a = 1\nseed = 99999999999999999999\n", Path::new("r.toml")).unwrap_err();
         assert!(error.to_string().starts_with("r.toml:2: "), "{error}");
     }

@@ -27,42 +27,27 @@ impl Validator<'_> {
 
     fn value(&self, node: &Node, field: &Field, key: &str) -> Result<(), Error> {
         match (&node.value, &field.kind) {
-            (Value::Table(inner), Kind::Table(fields)) => {
-                self.table(inner, fields, &format!("{key}."))
-            }
+            (Value::Table(inner), Kind::Table(fields)) => self.table(inner, fields, &format!("{key}.")),
             (Value::Leaf(value), kind) if accepts(kind, value) && in_range(field, value) => Ok(()),
             (Value::Leaf(value), _) => Err(wrong_value(&node.place, key, value, field)),
             (Value::Table(_), _) => Err(Error::Value {
                 place: node.place.clone(),
                 key: key.to_string(),
-                found: "a table".to_string(),
-                expected: expected(field),
+                found: "a table".into(),
+                expected: expected(field).into(),
                 nearest: None,
             }),
         }
     }
 
     fn unknown(&self, name: &str, node: &Node, fields: &[Field], prefix: &str) -> Error {
-        let here = fields
-            .iter()
-            .map(|field| (format!("{prefix}{}", field.name), field.name));
+        let here = fields.iter().map(|field| (format!("{prefix}{}", field.name), field.name));
         let mut elsewhere = Vec::new();
         dotted_keys(self.schema, "", &mut elsewhere);
         // A key of the same table is likelier meant than one of another, which must fit more closely.
-        let nearest =
-            nearest(name, here, 0.6).or_else(|| nearest(name, elsewhere.into_iter(), 0.8));
-        let table = match prefix.strip_suffix('.') {
-            None => "at the top of the recipe".to_string(),
-            Some(table) => format!("in [{table}]"),
-        };
+        let nearest = nearest(name, here, 0.6).or_else(|| nearest(name, elsewhere.into_iter(), 0.8));
         let valid = fields.iter().map(|field| field.name).collect();
-        Error::UnknownKey {
-            place: node.place.clone(),
-            key: format!("{prefix}{name}"),
-            nearest,
-            table,
-            valid,
-        }
+        Error::UnknownKey { place: node.place.clone(), key: format!("{prefix}{name}"), nearest, valid }
     }
 }
 
@@ -77,11 +62,7 @@ fn dotted_keys(fields: &[Field], prefix: &str, keys: &mut Vec<(String, &'static 
 }
 
 /// The candidate whose last part is most like `name`, if any is at least `threshold` alike.
-fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = (String, &'a str)>,
-    threshold: f64,
-) -> Option<String> {
+fn nearest<'a>(name: &str, candidates: impl Iterator<Item = (String, &'a str)>, threshold: f64) -> Option<String> {
     candidates
         .map(|(key, last)| (strsim::normalized_damerau_levenshtein(name, last), key))
         .filter(|(likeness, _)| *likeness >= threshold)
@@ -95,9 +76,7 @@ fn accepts(kind: &Kind, value: &toml::Value) -> bool {
         Kind::Boolean => value.is_bool(),
         Kind::Whole => value.as_integer().is_some_and(|number| number >= 0),
         Kind::Number => is_number(value),
-        Kind::TwoNumbers => value
-            .as_array()
-            .is_some_and(|array| array.len() == 2 && array.iter().all(is_number)),
+        Kind::TwoNumbers => value.as_array().is_some_and(|array| array.len() == 2 && array.iter().all(is_number)),
         Kind::Text => value.is_str(),
         Kind::Path => value.as_str().is_some_and(|path| !path.is_empty()),
         Kind::Choice(words) => value.as_str().is_some_and(|word| words.contains(&word)),
@@ -119,18 +98,16 @@ fn in_range(field: &Field, value: &toml::Value) -> bool {
 
 fn wrong_value(place: &Place, key: &str, value: &toml::Value, field: &Field) -> Error {
     let nearest = match (&field.kind, value.as_str()) {
-        (Kind::Choice(words), Some(word)) => nearest(
-            &word.to_lowercase(),
-            words.iter().map(|word| (word.to_string(), *word)),
-            0.5,
-        ),
+        (Kind::Choice(words), Some(word)) => {
+            nearest(&word.to_lowercase(), words.iter().map(|word| (word.to_string(), *word)), 0.5)
+        }
         _ => None,
     };
     Error::Value {
         place: place.clone(),
         key: key.to_string(),
-        found: found(value),
-        expected: expected(field),
+        found: found(value).into(),
+        expected: expected(field).into(),
         nearest,
     }
 }

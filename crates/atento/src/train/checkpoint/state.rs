@@ -1,0 +1,36 @@
+//! What a run remembers besides its arrays.
+
+use serde::{Deserialize, Serialize};
+
+use crate::train::early_stopping::EarlyStopping;
+use crate::train::exact;
+use crate::train::schedule::PlateauState;
+
+/// The progress of a run. Random numbers need no place here: they follow from the seed and the step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// The seed from which all random numbers follow.
+    pub seed: u64,
+    /// Updates made.
+    pub step: u64,
+    /// Whole passes over the training data.
+    pub epoch: u64,
+    /// Target tokens trained on.
+    pub tokens: u64,
+    /// Batches already summed into the gradient of the next update; the sum is one of the arrays.
+    pub accumulated: u64,
+    /// Updates left out because something was not finite.
+    pub skipped: u64,
+    /// Seconds of training, pauses not counted.
+    #[serde(with = "exact")]
+    pub seconds: f64,
+    /// What the learning-rate schedule remembers.
+    pub schedule: PlateauState,
+    /// The best evaluation and how long ago it was.
+    pub early_stopping: EarlyStopping,
+    /// Where the data loader stands, in its own words.
+    pub cursor: serde_json::Value,
+    /// Anything else the trainer keeps.
+    #[serde(default)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,188 @@
+//! What a run tells those who watch it, and the line it is told in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Someone who watches a run: a terminal, a log file, a server.
+pub trait Reporter {
+    /// Takes note of an event. It is called from the training loop, which waits for it.
+    fn event(&mut self, event: &Event);
+}
+
+/// Two watchers in one.
+impl<A: Reporter, B: Reporter> Reporter for (A, B) {
+    fn event(&mut self, event: &Event) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The first step is about to be made.
+    Started {
+        /// The run directory.
+        run: PathBuf,
+        /// Trainable parameters.
+        parameters: usize,
+        /// Pairs of sentences in the training data.
+        pairs: usize,
+        /// The limit in updates, where there is one.
+        max_steps: Option<u64>,
+    },
+    /// The run goes on from a checkpoint.
+    Resumed {
+        /// Updates made before.
+        step: u64,
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// As many updates as `train.log_every` were made.
+    Step(StepReport),
+    /// The validation data was scored.
+    Evaluated {
+        /// Updates made.
+        step: u64,
+        /// Cross-entropy per target token, in nats.
+        loss: f64,
+        /// sacreBLEU, where it was computed.
+        bleu: Option<f64>,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// A checkpoint was written.
+    Saved {
+        /// Updates made.
+        step: u64,
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// Something is not as it should be, and the run goes on.
+    Warning(String),
+    /// The run ended.
+    Finished {
+        /// Updates made.
+        step: u64,
+        /// Time of training, pauses not counted.
+        elapsed: Duration,
+        /// Why it ended.
+        reason: Ending,
+    },
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// A limit of the recipe was reached.
+    Limit,
+    /// Validation stopped improving.
+    EarlyStopping,
+    /// Someone asked it to stop; it can be resumed.
+    Stopped,
+}
+
+/// How training goes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Updates made.
+    pub step: u64,
+    /// The limit in updates, where there is one.
+    pub max_steps: Option<u64>,
+    /// Cross-entropy per target token, in nats, since the last report.
+    pub loss: f64,
+    /// The learning rate of the last update.
+    pub lr: f64,
+    /// The norm of the whole gradient before clipping.
+    pub grad_norm: f64,
+    /// Source and target tokens per second since the last report.
+    pub tokens_per_second: f64,
+    /// The time still needed, where it can be told.
+    pub eta: Option<Duration>,
+}
+
+/// `step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s`
+pub fn format_step_line(report: &StepReport) -> String {
+    let StepReport { step, max_steps, loss, lr, grad_norm, tokens_per_second, eta } = report;
+    let limit = max_steps.map_or(String::new(), |limit| format!("/{limit}"));
+    let speed = group_thousands(tokens_per_second.round() as u64);
+    let eta = eta.map_or(String::new(), |eta| format!(" | eta {}", format_duration(eta)));
+    format!("step {step}{limit} | loss {loss:.4} | lr {lr:.1e} | grad {grad_norm:.2} | {speed} tok/s{eta}")
+}
+
+/// `12m04s`, `1h02m`, `3d04h` or `9s`.
+pub fn format_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+/// Digits in groups of three: `31 412`.
+pub fn group_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_line_is_the_one_promised() {
+        let report = StepReport {
+            step: 1200,
+            max_steps: Some(8000),
+            loss: 2.31312,
+            lr: 4.1e-4,
+            grad_norm: 0.8213,
+            tokens_per_second: 31412.3,
+            eta: Some(Duration::from_secs(724)),
+        };
+        assert_eq!(
+            format_step_line(&report),
+            "step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s"
+        );
+        let endless = StepReport { max_steps: None, eta: None, lr: 0.0, ..report };
+        assert_eq!(format_step_line(&endless), "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31 412 tok/s");
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        for (seconds, text) in
+            [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (724.0, "12m04s"), (3720.0, "1h02m"), (273_600.0, "3d04h")]
+        {
+            assert_eq!(format_duration(Duration::from_secs_f64(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (31_412, "31 412"), (1_234_567, "1 234 567")] {
+            assert_eq!(group_thousands(number), text);
+        }
+    }
+
+    #[test]
+    fn two_reporters_hear_the_same() {
+        struct Count(usize);
+        impl Reporter for &mut Count {
+            fn event(&mut self, _: &Event) {
+                self.0 += 1;
+            }
+        }
+        let (mut one, mut other) = (Count(0), Count(0));
+        (&mut one, &mut other).event(&Event::Warning("w".into()));
+        assert_eq!((one.0, other.0), (1, 1));
+    }
+}

@@ -1,0 +1,320 @@
+//! The directory of a run: where everything it reads and writes has its place.
+//!
+//! ```text
+//! config.toml      the recipe, resolved          checkpoints/step-N/   what is needed to go on
+//! model/           the exported model            metrics.jsonl         one line for each logged step
+//! report.html      curves, samples, counts       tensorboard/          the same for TensorBoard
+//! log.txt          what the terminal showed      .lock                 held by the process that trains
+//! ```
+//!
+//! The lock is the operating system's, on the open file `.lock`: it ends with the process however that ends,
+//! so a killed run is never locked. The file holds the process's number, for the message.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::atomic;
+use super::checkpoint::Checkpoints;
+
+/// Whether a run begins or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A new run, in a directory that does not exist or is empty.
+    New,
+    /// A run that goes on where it was.
+    Resume,
+}
+
+/// The directory of a run, held by this process until dropped.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A run directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process trains there.
+    #[error("the run directory {} is already in use by process {process}: wait for it, stop it, or choose another with --out", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process's number, as far as it is known.
+        process: String,
+    },
+    /// There is a run, and a new one was to begin.
+    #[error("{} already holds a run: add --resume to go on with it, or choose another directory with --out", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is something else.
+    #[error("{} is not empty and holds no run (there is {found}): choose another directory with --out", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One of the things in it.
+        found: String,
+    },
+    /// There is no run to go on with.
+    #[error("{} holds no run to resume: leave out --resume to start one, or name its directory with --out", path.display())]
+    NothingToResume {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_path_buf();
+    move |source| Error::Io { path, source }
+}
+
+const LOCK: &str = ".lock";
+const CONFIG: &str = "config.toml";
+
+impl RunDir {
+    /// Opens the directory at `path`, makes it if a new run is to begin, and locks it. A run that was killed
+    /// before it wrote its recipe can be begun and resumed alike.
+    ///
+    /// # Errors
+    /// Another process holds it; a new run finds something there; a resumed one finds nothing.
+    pub fn open(path: &Path, mode: Mode) -> Result<Self, Error> {
+        match (mode, look(path)?) {
+            (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
+                return Err(Error::NothingToResume { path: path.to_path_buf() });
+            }
+            (Mode::New, Contents::Foreign(found)) => {
+                return Err(Error::Foreign { path: path.to_path_buf(), found });
+            }
+            _ => fs::create_dir_all(path).map_err(io_error(path))?,
+        }
+        // A process that trains there is named before the run it has begun.
+        let lock = lock(path)?;
+        if mode == Mode::New && look(path)? == Contents::Run {
+            return Err(Error::Exists { path: path.to_path_buf() });
+        }
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The recipe, resolved.
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// The exported model.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoints"))
+    }
+
+    /// The lines of metrics.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// TensorBoard's event files.
+    pub fn tensorboard(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// The report.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// What the terminal showed.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log.txt")
+    }
+
+    /// Replaces a file of the directory, whole or not at all.
+    ///
+    /// # Errors
+    /// The disk is full or fails; then the file is as it was.
+    pub fn write(&self, path: &Path, contents: &str) -> Result<(), Error> {
+        atomic::write(path, contents.as_bytes()).map_err(io_error(path))
+    }
+
+    /// Adds a line to `log.txt`.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn append_log(&self, line: &str) -> Result<(), Error> {
+        let path = self.log();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(io_error(&path))
+    }
+}
+
+/// What a directory holds.
+#[derive(Debug, PartialEq)]
+enum Contents {
+    /// Nothing, or it does not exist.
+    Nothing,
+    /// The traces of a run that has not come to write its recipe.
+    Begun,
+    /// A run.
+    Run,
+    /// This, which is no part of a run.
+    Foreign(String),
+}
+
+fn look(path: &Path) -> Result<Contents, Error> {
+    if path.join(CONFIG).is_file() {
+        return Ok(Contents::Run);
+    }
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Nothing),
+        entries => entries.map_err(io_error(path))?,
+    };
+    let mut contents = Contents::Nothing;
+    for entry in entries {
+        let name = entry.map_err(io_error(path))?.file_name().to_string_lossy().into_owned();
+        // Besides the lock, the recipe may lie there half-written under its temporary name.
+        if name != LOCK && !name.starts_with(CONFIG) {
+            return Ok(Contents::Foreign(name));
+        }
+        contents = Contents::Begun;
+    }
+    Ok(contents)
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let lock_path = path.join(LOCK);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&lock_path)
+        .map_err(io_error(&lock_path))?;
+    let mut text = String::new();
+    // A number that cannot be read is only missing from the message.
+    let _ = file.read_to_string(&mut text);
+    let process = text.trim().to_string();
+    let in_use = |process: String| {
+        let process = if process.is_empty() { "of unknown number".to_string() } else { process };
+        Error::InUse { path: path.to_path_buf(), process }
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(process)),
+        // Some network file systems know no locks; there a living process of that number counts as one.
+        Err(TryLockError::Error(_)) if !is_alive(&process) => {}
+        Err(TryLockError::Error(_)) => return Err(in_use(process)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()))
+        .map_err(io_error(&lock_path))?;
+    Ok(file)
+}
+
+fn is_alive(process: &str) -> bool {
+    process
+        .parse::<u32>()
+        .is_ok_and(|number| number != std::process::id() && Path::new("/proc").join(number.to_string()).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(path: &Path) -> RunDir {
+        let run = RunDir::open(path, Mode::New).unwrap();
+        run.write(&run.config(), "seed = 1\n").unwrap();
+        run
+    }
+
+    #[test]
+    fn a_new_run_makes_its_directory_and_a_resumed_one_finds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runs/a");
+        drop(started(&path));
+        let run = RunDir::open(&path, Mode::Resume).unwrap();
+        run.append_log("one").unwrap();
+        run.append_log("two").unwrap();
+        assert_eq!(fs::read_to_string(run.log()).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(run.config()).unwrap(), "seed = 1\n");
+        assert_eq!(run.checkpoints().path(3), path.join("checkpoints/step-3"));
+    }
+
+    #[test]
+    fn a_run_in_progress_is_locked_and_its_process_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let run = started(&path);
+        for mode in [Mode::New, Mode::Resume] {
+            let error = RunDir::open(&path, mode).unwrap_err().to_string();
+            assert!(error.contains(&format!("already in use by process {}:", std::process::id())), "{error}");
+        }
+        drop(run);
+        RunDir::open(&path, Mode::Resume).unwrap();
+    }
+
+    #[test]
+    fn a_lock_left_by_a_killed_process_does_not_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(LOCK), "1").unwrap();
+        fs::write(dir.path().join("config.toml.tmp-1"), "see").unwrap();
+        drop(RunDir::open(dir.path(), Mode::Resume).unwrap());
+        let run = RunDir::open(dir.path(), Mode::New).unwrap();
+        assert_eq!(fs::read_to_string(run.path().join(LOCK)).unwrap(), std::process::id().to_string());
+    }
+
+    #[test]
+    fn an_existing_run_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(started(dir.path()));
+        let error = RunDir::open(dir.path(), Mode::New).unwrap_err();
+        assert!(matches!(error, Error::Exists { .. }));
+        assert!(error.to_string().contains("--resume") && error.to_string().contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_something_else_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "").unwrap();
+        let error = RunDir::open(dir.path(), Mode::New).unwrap_err().to_string();
+        assert!(error.contains("there is thesis.tex"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn resuming_needs_a_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let foreign = dir.path().join("foreign");
+        fs::create_dir_all(foreign.join("papers")).unwrap();
+        for path in [foreign, dir.path().join("none")] {
+            assert!(matches!(RunDir::open(&path, Mode::Resume), Err(Error::NothingToResume { .. })));
+        }
+        assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(RunDir::open(&file, Mode::New), Err(Error::Io { .. })));
+    }
+}
