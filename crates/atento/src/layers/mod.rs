@@ -1,1 +1,3 @@
 //! The building blocks of the models.
+
+pub mod mechanisms;
