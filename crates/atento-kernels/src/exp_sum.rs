@@ -22,15 +22,10 @@ fn max_body<const FMA: bool>(values: &[f32]) -> f32 {
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
         for i in 0..LANES {
-            lanes[i] = if chunk[i] > lanes[i] {
-                chunk[i]
-            } else {
-                lanes[i]
-            };
+            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
         }
     }
-    rest.iter()
-        .fold(reduce_max(lanes), |largest, &value| largest.max(value))
+    rest.iter().fold(reduce_max(lanes), |largest, &value| largest.max(value))
 }
 
 #[inline(always)]
@@ -42,11 +37,7 @@ fn exp_sum_body<const FMA: bool>(values: &[f32], max: f32) -> f32 {
             lanes[i] += exp::<FMA>(chunk[i] - max);
         }
     }
-    reduce_sum(lanes)
-        + rest
-            .iter()
-            .map(|&value| exp::<FMA>(value - max))
-            .sum::<f32>()
+    reduce_sum(lanes) + rest.iter().map(|&value| exp::<FMA>(value - max)).sum::<f32>()
 }
 
 #[cfg(test)]
@@ -58,23 +49,12 @@ mod tests {
     fn both_reductions_agree_with_plain_ones_at_every_level_and_length() {
         for_each_level(|level| {
             for len in [0, 1, 15, 16, 17, 64, 255, 256] {
-                let values: Vec<f32> = (0..len)
-                    .map(|i| ((i * 37) % 101) as f32 / 7.0 - 9.0)
-                    .collect();
+                let values: Vec<f32> = (0..len).map(|i| ((i * 37) % 101) as f32 / 7.0 - 9.0).collect();
                 let largest = max(&values);
-                assert_eq!(
-                    largest,
-                    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-                );
-                let expected: f64 = values
-                    .iter()
-                    .map(|&x| (x as f64 - largest as f64).exp())
-                    .sum();
+                assert_eq!(largest, values.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+                let expected: f64 = values.iter().map(|&x| (x as f64 - largest as f64).exp()).sum();
                 let sum = exp_sum(&values, largest) as f64;
-                assert!(
-                    (sum - expected).abs() <= 1e-6 * expected,
-                    "{level:?}, {len} values: {sum} {expected}"
-                );
+                assert!((sum - expected).abs() <= 1e-6 * expected, "{level:?}, {len} values: {sum} {expected}");
             }
         });
     }

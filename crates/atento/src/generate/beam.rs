@@ -34,12 +34,7 @@ struct Ranked {
 impl<'a> Beam<'a> {
     pub(super) fn new(prompt: &Prompt, options: &'a SearchOptions) -> Self {
         let live = vec![Partial::new(prompt)];
-        Beam {
-            options,
-            max_new_tokens: prompt.max_new_tokens,
-            live,
-            finished: Vec::new(),
-        }
+        Beam { options, max_new_tokens: prompt.max_new_tokens, live, finished: Vec::new() }
     }
 
     fn rank(&self, continuations: &[Vec<Candidate>]) -> Vec<Ranked> {
@@ -47,11 +42,7 @@ impl<'a> Beam<'a> {
         for (parent, (partial, candidates)) in self.live.iter().zip(continuations).enumerate() {
             ranked.extend(candidates.iter().map(|&candidate| {
                 let sum_logprob = partial.sum_logprob + candidate.logprob;
-                Ranked {
-                    sum_logprob,
-                    parent,
-                    candidate,
-                }
+                Ranked { sum_logprob, parent, candidate }
             }));
         }
         ranked.sort_by(|a, b| {
@@ -64,9 +55,7 @@ impl<'a> Beam<'a> {
 
     fn finish(&mut self, partial: Partial) {
         let hypothesis = partial.into_hypothesis(self.options);
-        let place = self
-            .finished
-            .partition_point(|other| other.score >= hypothesis.score);
+        let place = self.finished.partition_point(|other| other.score >= hypothesis.score);
         self.finished.insert(place, hypothesis);
         self.finished.truncate(self.options.beam);
     }
@@ -107,13 +96,7 @@ impl SentenceSearch for Beam<'_> {
             return Vec::new();
         }
         let mut parents = Vec::with_capacity(self.options.beam);
-        for (
-            rank,
-            Ranked {
-                parent, candidate, ..
-            },
-        ) in ranked.into_iter().enumerate()
-        {
+        for (rank, Ranked { parent, candidate, .. }) in ranked.into_iter().enumerate() {
             let at_limit = live[parent].n_new() + 1 == self.max_new_tokens;
             if at_limit || self.options.eos_ids.contains(&candidate.token) {
                 if rank < self.options.beam {

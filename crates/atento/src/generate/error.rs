@@ -7,9 +7,7 @@ pub enum Error {
     #[error("beam is 0: give 1 for greedy search or more for beam search")]
     NoBeam,
     /// `n_best` is 0 or more than the beam holds.
-    #[error(
-        "n_best is {n_best} with beam {beam}: ask for 1 to {beam} hypotheses, or widen the beam"
-    )]
+    #[error("n_best is {n_best} with beam {beam}: ask for 1 to {beam} hypotheses, or widen the beam")]
     NBest {
         /// Hypotheses asked for.
         n_best: usize,
@@ -38,9 +36,7 @@ pub enum Error {
     #[error("bad_words holds an empty sequence: remove it")]
     EmptyBadWord,
     /// A prompt without a token to start from.
-    #[error(
-        "sentence {sentence} (from 0) has an empty prefix: give at least the decoder's start token"
-    )]
+    #[error("sentence {sentence} (from 0) has an empty prefix: give at least the decoder's start token")]
     EmptyPrefix {
         /// Index of the prompt.
         sentence: usize,

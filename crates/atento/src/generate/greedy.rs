@@ -12,12 +12,7 @@ pub(super) struct Greedy<'a> {
 
 impl<'a> Greedy<'a> {
     pub(super) fn new(prompt: &Prompt, options: &'a SearchOptions) -> Self {
-        Greedy {
-            options,
-            max_new_tokens: prompt.max_new_tokens,
-            live: vec![Partial::new(prompt)],
-            done: None,
-        }
+        Greedy { options, max_new_tokens: prompt.max_new_tokens, live: vec![Partial::new(prompt)], done: None }
     }
 }
 
@@ -49,9 +44,6 @@ impl SentenceSearch for Greedy<'_> {
     }
 
     fn into_hypotheses(self) -> Vec<Hypothesis> {
-        self.done
-            .into_iter()
-            .map(|partial| partial.into_hypothesis(self.options))
-            .collect()
+        self.done.into_iter().map(|partial| partial.into_hypothesis(self.options)).collect()
     }
 }

@@ -64,10 +64,7 @@ pub struct Prompt {
 impl Prompt {
     /// A prompt of the single token `start_id`, as translation has it.
     pub fn start(start_id: u32, max_new_tokens: usize) -> Self {
-        Prompt {
-            prefix: vec![start_id],
-            max_new_tokens,
-        }
+        Prompt { prefix: vec![start_id], max_new_tokens }
     }
 }
 
@@ -102,25 +99,9 @@ pub fn search(
         prompt.check(sentence)?;
     }
     if options.beam == 1 {
-        run(
-            decoder,
-            prompts,
-            prompts
-                .iter()
-                .map(|prompt| greedy::Greedy::new(prompt, options))
-                .collect(),
-            options,
-        )
+        run(decoder, prompts, prompts.iter().map(|prompt| greedy::Greedy::new(prompt, options)).collect(), options)
     } else {
-        run(
-            decoder,
-            prompts,
-            prompts
-                .iter()
-                .map(|prompt| beam::Beam::new(prompt, options))
-                .collect(),
-            options,
-        )
+        run(decoder, prompts, prompts.iter().map(|prompt| beam::Beam::new(prompt, options)).collect(), options)
     }
 }
 
@@ -159,11 +140,7 @@ struct Partial {
 
 impl Partial {
     fn new(prompt: &Prompt) -> Self {
-        Partial {
-            ids: prompt.prefix.clone(),
-            token_logprobs: Vec::new(),
-            sum_logprob: 0.0,
-        }
+        Partial { ids: prompt.prefix.clone(), token_logprobs: Vec::new(), sum_logprob: 0.0 }
     }
 
     fn n_new(&self) -> usize {
@@ -183,9 +160,7 @@ impl Partial {
         Hypothesis {
             score: self.sum_logprob / options.length_penalty.divisor(ids.len()),
             sum_logprob: self.sum_logprob,
-            finished: ids
-                .last()
-                .is_some_and(|last| options.eos_ids.contains(last)),
+            finished: ids.last().is_some_and(|last| options.eos_ids.contains(last)),
             token_logprobs: self.token_logprobs,
             ids,
         }
@@ -208,16 +183,12 @@ fn run<S: SentenceSearch + Sync>(
             parents.extend(chosen.into_iter().map(|parent| row + parent));
             row += n_rows;
         }
-        let rows_stay =
-            parents.len() == row && parents.iter().enumerate().all(|(new, &old)| new == old);
+        let rows_stay = parents.len() == row && parents.iter().enumerate().all(|(new, &old)| new == old);
         if !rows_stay && !parents.is_empty() {
             decoder.reorder(&parents);
         }
     }
-    Ok(searches
-        .into_iter()
-        .map(SentenceSearch::into_hypotheses)
-        .collect())
+    Ok(searches.into_iter().map(SentenceSearch::into_hypotheses).collect())
 }
 
 /// Steps the decoder and returns the best allowed continuations of every live row.
@@ -231,10 +202,7 @@ fn score<S: SentenceSearch + Sync>(
     let rows: Vec<(usize, &Partial)> = (searches.iter().enumerate())
         .flat_map(|(sentence, search)| search.live().iter().map(move |partial| (sentence, partial)))
         .collect();
-    let tokens: Vec<u32> = rows
-        .iter()
-        .map(|(_, partial)| partial.ids[partial.ids.len() - 1])
-        .collect();
+    let tokens: Vec<u32> = rows.iter().map(|(_, partial)| partial.ids[partial.ids.len() - 1]).collect();
     let vocab_size = decoder.vocab_size();
     logits.resize(rows.len() * vocab_size, 0.0);
     decoder.step(&tokens, logits);

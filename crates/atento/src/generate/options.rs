@@ -103,23 +103,14 @@ impl SearchOptions {
         if self.bad_words.iter().any(Vec::is_empty) {
             return Err(Error::EmptyBadWord);
         }
-        let known = |option, tokens: &[u32]| match tokens
-            .iter()
-            .find(|&&token| token as usize >= vocab_size)
-        {
-            Some(&token) => Err(Error::UnknownToken {
-                option,
-                token,
-                vocab_size,
-            }),
+        let known = |option, tokens: &[u32]| match tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(Error::UnknownToken { option, token, vocab_size }),
             None => Ok(()),
         };
         known("eos_ids", &self.eos_ids)?;
         known("suppress_tokens", &self.suppress_tokens)?;
         known("forced_bos", self.forced_bos.as_slice())?;
         known("forced_eos", self.forced_eos.as_slice())?;
-        self.bad_words
-            .iter()
-            .try_for_each(|word| known("bad_words", word))
+        self.bad_words.iter().try_for_each(|word| known("bad_words", word))
     }
 }

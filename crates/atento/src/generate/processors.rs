@@ -32,10 +32,7 @@ impl Restriction {
     pub(super) fn best(&self, logits: &[f32], k: usize) -> Option<Vec<Candidate>> {
         match self.forced {
             Some(token) if self.banned.contains(&token) => Some(Vec::new()),
-            Some(token) => Some(vec![Candidate {
-                logprob: 0.0,
-                token,
-            }]),
+            Some(token) => Some(vec![Candidate { logprob: 0.0, token }]),
             None => top_k_log_softmax(logits, k, &self.banned),
         }
     }
@@ -44,10 +41,7 @@ impl Restriction {
 fn forced_token(partial: &Partial, prompt: &Prompt, options: &SearchOptions) -> Option<u32> {
     let is_last = partial.n_new() + 1 == prompt.max_new_tokens;
     let is_first = partial.ids.len() == 1;
-    options
-        .forced_eos
-        .filter(|_| is_last)
-        .or(options.forced_bos.filter(|_| is_first))
+    options.forced_eos.filter(|_| is_last).or(options.forced_bos.filter(|_| is_first))
 }
 
 /// Bans every token that followed an earlier occurrence of the last `n - 1` tokens.
@@ -56,11 +50,7 @@ fn ban_repeated_ngrams(ids: &[u32], n: usize, banned: &mut Vec<u32>) {
         return;
     }
     let suffix = &ids[ids.len() + 1 - n..];
-    banned.extend(
-        ids.windows(n)
-            .filter(|ngram| ngram[..n - 1] == *suffix)
-            .map(|ngram| ngram[n - 1]),
-    );
+    banned.extend(ids.windows(n).filter(|ngram| ngram[..n - 1] == *suffix).map(|ngram| ngram[n - 1]));
 }
 
 fn ban_bad_words(ids: &[u32], options: &SearchOptions, banned: &mut Vec<u32>) {
@@ -82,10 +72,7 @@ mod tests {
         let prompt = Prompt::start(ids[0], 10);
         let mut partial = Partial::new(&prompt);
         for &token in &ids[1..] {
-            partial = partial.extended(Candidate {
-                logprob: -1.0,
-                token,
-            });
+            partial = partial.extended(Candidate { logprob: -1.0, token });
         }
         let mut banned = Restriction::of(&partial, &prompt, options).banned;
         banned.sort_unstable();
@@ -95,10 +82,7 @@ mod tests {
 
     #[test]
     fn an_ngram_is_not_completed_a_second_time_and_the_prefix_counts() {
-        let options = |no_repeat_ngram| SearchOptions {
-            no_repeat_ngram,
-            ..Default::default()
-        };
+        let options = |no_repeat_ngram| SearchOptions { no_repeat_ngram, ..Default::default() };
         assert_eq!(banned(&[0, 5, 6, 5], &options(2)), [6]);
         assert_eq!(banned(&[0, 5, 0], &options(2)), [5]);
         assert_eq!(banned(&[1, 2, 3, 1, 2], &options(3)), [3]);
@@ -121,11 +105,7 @@ mod tests {
 
     #[test]
     fn an_end_token_is_banned_until_the_minimum_of_new_tokens() {
-        let options = SearchOptions {
-            eos_ids: vec![1],
-            min_new_tokens: 2,
-            ..Default::default()
-        };
+        let options = SearchOptions { eos_ids: vec![1], min_new_tokens: 2, ..Default::default() };
         assert_eq!(banned(&[0, 5], &options), [1]);
         assert_eq!(banned(&[0, 5, 5], &options), [0; 0]);
     }
@@ -133,31 +113,13 @@ mod tests {
     #[test]
     fn a_forced_token_is_free_and_overrides_bans_but_not_suppression() {
         let prompt = Prompt::start(0, 1);
-        let mut options = SearchOptions {
-            forced_bos: Some(2),
-            bad_words: vec![vec![2]],
-            ..Default::default()
-        };
+        let mut options = SearchOptions { forced_bos: Some(2), bad_words: vec![vec![2]], ..Default::default() };
         let best = |options: &SearchOptions| {
-            Restriction::of(&Partial::new(&prompt), &prompt, options)
-                .best(&[0.0; 4], 3)
-                .unwrap()
+            Restriction::of(&Partial::new(&prompt), &prompt, options).best(&[0.0; 4], 3).unwrap()
         };
-        assert_eq!(
-            best(&options),
-            [Candidate {
-                logprob: 0.0,
-                token: 2
-            }]
-        );
+        assert_eq!(best(&options), [Candidate { logprob: 0.0, token: 2 }]);
         options.forced_eos = Some(1);
-        assert_eq!(
-            best(&options),
-            [Candidate {
-                logprob: 0.0,
-                token: 1
-            }]
-        );
+        assert_eq!(best(&options), [Candidate { logprob: 0.0, token: 1 }]);
         options.suppress_tokens = vec![1];
         assert_eq!(best(&options), []);
     }

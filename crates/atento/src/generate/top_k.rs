@@ -34,10 +34,7 @@ pub struct Candidate {
 pub fn top_k_log_softmax(logits: &[f32], k: usize, banned: &[u32]) -> Option<Vec<Candidate>> {
     let k = k.min(logits.len());
     let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0f32);
-    let mut best = Best {
-        k,
-        entries: Vec::with_capacity(k + 1),
-    };
+    let mut best = Best { k, entries: Vec::with_capacity(k + 1) };
     for (index, block) in logits.chunks(BLOCK).enumerate() {
         let block_max = maximum(block);
         if block_max > max {
@@ -67,10 +64,7 @@ impl Best {
     /// What a logit must exceed to get in. A later position never displaces an equal earlier one.
     fn threshold(&self) -> f32 {
         match self.k.checked_sub(1) {
-            Some(last) => self
-                .entries
-                .get(last)
-                .map_or(f32::NEG_INFINITY, |entry| entry.0),
+            Some(last) => self.entries.get(last).map_or(f32::NEG_INFINITY, |entry| entry.0),
             None => f32::INFINITY,
         }
     }
@@ -89,10 +83,7 @@ impl Best {
     }
 
     fn into_candidates(self, max: f32, log_sum: f32) -> Vec<Candidate> {
-        let candidate = |(logit, token): (f32, u32)| Candidate {
-            logprob: (logit - max) - log_sum,
-            token,
-        };
+        let candidate = |(logit, token): (f32, u32)| Candidate { logprob: (logit - max) - log_sum, token };
         self.entries.into_iter().map(candidate).collect()
     }
 }
@@ -104,18 +95,9 @@ mod tests {
 
     /// Sorts the whole row, in f64.
     fn reference(logits: &[f32], k: usize, banned: &[u32]) -> Vec<(f64, u32)> {
-        let max = logits
-            .iter()
-            .fold(f64::NEG_INFINITY, |a, &b| a.max(b as f64));
-        let log_sum = logits
-            .iter()
-            .map(|&x| (x as f64 - max).exp())
-            .sum::<f64>()
-            .ln();
-        let mut all: Vec<(f64, u32)> = (0..)
-            .zip(logits)
-            .map(|(i, &x)| (x as f64 - max - log_sum, i))
-            .collect();
+        let max = logits.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b as f64));
+        let log_sum = logits.iter().map(|&x| (x as f64 - max).exp()).sum::<f64>().ln();
+        let mut all: Vec<(f64, u32)> = (0..).zip(logits).map(|(i, &x)| (x as f64 - max - log_sum, i)).collect();
         all.retain(|(logprob, token)| logprob.is_finite() && !banned.contains(token));
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         all.truncate(k);
@@ -142,11 +124,7 @@ mod tests {
 
     #[test]
     fn equal_logits_come_in_the_order_of_their_ids() {
-        let tokens: Vec<u32> = top_k_log_softmax(&[1.0; 700], 4, &[1])
-            .unwrap()
-            .iter()
-            .map(|c| c.token)
-            .collect();
+        let tokens: Vec<u32> = top_k_log_softmax(&[1.0; 700], 4, &[1]).unwrap().iter().map(|c| c.token).collect();
         assert_eq!(tokens, [0, 2, 3, 4]);
     }
 
@@ -161,10 +139,7 @@ mod tests {
         assert_eq!(with(599, f32::NAN), None);
         assert_eq!(with(300, f32::INFINITY), None);
         assert_eq!(top_k_log_softmax(&[f32::NEG_INFINITY; 5], 3, &[]), None);
-        assert_eq!(
-            top_k_log_softmax(&[f32::NEG_INFINITY, f32::NAN], 3, &[]),
-            None
-        );
+        assert_eq!(top_k_log_softmax(&[f32::NEG_INFINITY, f32::NAN], 3, &[]), None);
         assert_eq!(top_k_log_softmax(&[], 3, &[]), None);
         assert!(with(300, f32::NEG_INFINITY).is_some());
     }
@@ -172,10 +147,7 @@ mod tests {
     #[test]
     fn huge_logits_do_not_overflow() {
         let candidates = top_k_log_softmax(&[1e30, -1e30, 1e30], 2, &[]).unwrap();
-        assert_eq!(
-            candidates.iter().map(|c| c.token).collect::<Vec<_>>(),
-            [0, 2]
-        );
+        assert_eq!(candidates.iter().map(|c| c.token).collect::<Vec<_>>(), [0, 2]);
         assert!((candidates[0].logprob + 2f32.ln()).abs() < 1e-6);
     }
 }

@@ -20,20 +20,12 @@ fn uniform(words: [u32; 4]) -> f32 {
 
 pub(super) fn toy_logits(sentence: u32, prefix: &[u32], eos_bias: f32) -> Vec<f32> {
     let last = prefix[prefix.len() - 1];
-    let before = if prefix.len() > 1 {
-        prefix[prefix.len() - 2]
-    } else {
-        9999
-    };
+    let before = if prefix.len() > 1 { prefix[prefix.len() - 2] } else { 9999 };
     let logit = |token: u32| {
         let markov = uniform([sentence, before, last, token]);
         let drift = uniform([sentence, 777, prefix.len() as u32, token]);
         let logit = 8.0 * (markov * markov) + drift;
-        if token == 1 || token == 2 {
-            logit + eos_bias
-        } else {
-            logit
-        }
+        if token == 1 || token == 2 { logit + eos_bias } else { logit }
     };
     (0..VOCAB as u32).map(logit).collect()
 }
@@ -48,15 +40,8 @@ pub(super) struct Toy {
 
 impl Toy {
     pub(super) fn new(sentences: &[u32], eos_bias: f32) -> Self {
-        let rows = sentences
-            .iter()
-            .map(|&sentence| (sentence, Vec::new()))
-            .collect();
-        Toy {
-            rows,
-            eos_bias,
-            rows_per_step: Vec::new(),
-        }
+        let rows = sentences.iter().map(|&sentence| (sentence, Vec::new())).collect();
+        Toy { rows, eos_bias, rows_per_step: Vec::new() }
     }
 }
 
@@ -67,27 +52,15 @@ impl StepDecoder for Toy {
 
     fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
         assert_eq!(tokens.len(), self.rows.len(), "one token per row");
-        assert_eq!(
-            logits.len(),
-            self.rows.len() * VOCAB,
-            "one row of logits per row"
-        );
+        assert_eq!(logits.len(), self.rows.len() * VOCAB, "one row of logits per row");
         self.rows_per_step.push(tokens.len());
-        for ((row, &token), out) in self
-            .rows
-            .iter_mut()
-            .zip(tokens)
-            .zip(logits.chunks_mut(VOCAB))
-        {
+        for ((row, &token), out) in self.rows.iter_mut().zip(tokens).zip(logits.chunks_mut(VOCAB)) {
             row.1.push(token);
             out.copy_from_slice(&toy_logits(row.0, &row.1, self.eos_bias));
         }
     }
 
     fn reorder(&mut self, parents: &[usize]) {
-        self.rows = parents
-            .iter()
-            .map(|&parent| self.rows[parent].clone())
-            .collect();
+        self.rows = parents.iter().map(|&parent| self.rows[parent].clone()).collect();
     }
 }

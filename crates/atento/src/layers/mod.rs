@@ -11,3 +11,6 @@ pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub use norm::LayerNorm;
+//! The building blocks of the models.
+
+pub mod mechanisms;
