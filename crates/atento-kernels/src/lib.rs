@@ -6,22 +6,23 @@
 //! results do not depend on the number of threads. A backward takes what its forward saved as
 //! explicit arguments; its derivation stands in the module's documentation.
 
-pub mod exp_sum;
 pub mod activation;
 pub mod additive_attention;
+pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
 pub mod embedding;
+pub mod exp_sum;
 mod few_rows;
 pub mod gru;
 pub mod linear;
-pub mod attention;
 pub mod math;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
 mod parallel;
+pub mod peak;
 pub mod philox;
 mod reduce;
 pub mod rms_norm;

@@ -10,8 +10,3 @@ pub mod pretrained;
 pub mod text;
 pub mod train;
 pub mod translate;
-//! Transformers, whole.
-
-pub mod hub;
-pub mod models;
-pub mod data;

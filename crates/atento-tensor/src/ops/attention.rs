@@ -172,6 +172,6 @@ fn qkv<'a>(query: &'a Tensor, key_value: Option<&'a Tensor>) -> Qkv<'a> {
 fn bias_view(bias: Option<&Tensor>) -> Option<Bias<'_>> {
     bias.map(|b| {
         let [_, max_queries, max_keys] = b.dims();
-        Bias { values: b.values(), max_queries, max_keys }
+        Bias { data: b.values(), max_query_len: max_queries, max_key_len: max_keys }
     })
 }

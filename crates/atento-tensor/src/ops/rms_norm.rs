@@ -2,7 +2,7 @@
 //!
 //! Backward, with `g = dy ⊙ γ`: `dx = rstd (g − x̂ mean(g ⊙ x̂))`, `x̂ = x · rstd`; `dγ += Σ dy ⊙ x̂`.
 
-use atento_kernels::norm;
+use atento_kernels::rms_norm;
 
 use crate::{Graph, Tensor, Weight};
 
@@ -17,7 +17,7 @@ impl Graph<'_> {
         assert_eq!(gamma.len(), d_model, "rms_norm: gamma");
         let mut out = self.pool().take(rows * d_model);
         let mut rstd = self.pool().take(rows);
-        norm::rms_norm_forward(x.values(), self.params().get(gamma), eps, &mut out, &mut rstd);
+        rms_norm::rms_norm_forward(x.values(), self.params().get(gamma), eps, &mut out, &mut rstd);
         let y = self.output("rms_norm", out, &[rows, d_model], true);
         if let Some(node) = y.node() {
             let x = x.clone();
@@ -28,7 +28,7 @@ impl Graph<'_> {
                     None => (pass.pool.take(x.len()), false),
                 };
                 let (gamma_values, dgamma) = pass.param(gamma);
-                norm::rms_norm_backward(x.values(), gamma_values, &rstd, &dy, &mut dx, accumulate, dgamma);
+                rms_norm::rms_norm_backward(x.values(), gamma_values, &rstd, &dy, &mut dx, accumulate, dgamma);
                 if let Some(input) = x.node() {
                     pass.put(input, dx);
                 }

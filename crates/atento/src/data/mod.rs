@@ -6,6 +6,7 @@
 
 pub mod batches;
 pub mod dataset;
+pub mod demo;
 pub mod encode;
 mod error;
 mod jsonl;
@@ -25,6 +26,3 @@ pub use lines::{LineError, LineReader};
 pub use parallel::{ParallelSource, RawPair, load_pairs};
 pub use report::DataReport;
 pub use stream::{Batches, Cursor};
-//! Data sets.
-
-pub mod demo;

@@ -4,6 +4,7 @@ pub mod attention;
 pub mod embedding;
 pub mod feed_forward;
 pub mod linear;
+pub mod mechanisms;
 pub mod norm;
 
 pub use attention::{CrossAttention, SelfAttention};
@@ -11,6 +12,3 @@ pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub use norm::LayerNorm;
-//! The building blocks of the models.
-
-pub mod mechanisms;

@@ -1,5 +1,13 @@
 //! The models: what they are made of and what their parameters are called.
 
+mod cached_decoder;
 pub mod config;
 pub mod parameters;
 pub mod sinusoid;
+pub mod transformer;
+mod transformer_layer;
+pub mod translator;
+
+pub use config::TransformerConfig;
+pub use transformer::Transformer;
+pub use translator::Translator;

@@ -1,12 +1,12 @@
 //! Training: recipes, run directories, checkpoints, schedules and what is reported.
 
-pub mod optimizer;
 mod atomic;
 pub mod checkpoint;
 pub mod early_stopping;
 pub mod events;
 mod exact;
 pub mod metrics;
+pub mod optimizer;
 pub mod recipe;
 pub mod report;
 pub mod run_dir;
@@ -14,11 +14,11 @@ pub mod schedule;
 pub mod stop;
 pub mod tensorboard;
 
-pub use optimizer::Optimizer;
 pub use checkpoint::{Checkpoints, TrainState};
 pub use early_stopping::EarlyStopping;
 pub use events::{Event, Reporter};
 pub use metrics::{Metrics, Record};
+pub use optimizer::Optimizer;
 pub use recipe::Recipe;
 pub use report::Report;
 pub use run_dir::RunDir;
