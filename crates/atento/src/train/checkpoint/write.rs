@@ -47,6 +47,8 @@ impl Checkpoints {
         check_names(blobs);
         let path = self.path(state.step);
         let temporary = self.dir.join(format!(".tmp-step-{}-{}", state.step, std::process::id()));
+        // An earlier process of the same number may have been killed here.
+        let _ = fs::remove_dir_all(&temporary);
         let written = self.write_all(&temporary, state, blobs).and_then(|()| self.put(&temporary, &path));
         if written.is_err() {
             // The error to report is the one above, not that of tidying up after it.
@@ -57,7 +59,11 @@ impl Checkpoints {
     }
 
     fn write_all(&self, dir: &Path, state: &TrainState, blobs: &[Blob<'_>]) -> io::Result<()> {
-        fs::create_dir_all(dir)?;
+        if !self.dir.exists() {
+            fs::create_dir_all(&self.dir)?;
+            sync_dir(self.dir.parent().unwrap_or(Path::new("")))?;
+        }
+        fs::create_dir(dir)?;
         let mut files = Vec::with_capacity(blobs.len() + 1);
         for blob in blobs {
             files.push(self.write_file(dir, format!("{}.f32", blob.name), |output| write_values(output, blob.values))?);
