@@ -231,7 +231,7 @@ impl TransformerConfig {
                 return Err(wrong(key, size, format!("a whole number from 1 to {most}")));
             }
         }
-        if self.d_model % 2 != 0 || self.d_model < 4 {
+        if !self.d_model.is_multiple_of(2) || self.d_model < 4 {
             return Err(wrong(
                 "d_model",
                 self.d_model,
@@ -242,7 +242,7 @@ impl TransformerConfig {
             ("encoder_heads", self.encoder_heads),
             ("decoder_heads", self.decoder_heads),
         ] {
-            if heads == 0 || self.d_model % heads != 0 {
+            if !self.d_model.is_multiple_of(heads) {
                 return Err(wrong(
                     key,
                     heads,
