@@ -105,6 +105,18 @@ impl ParallelSource {
         })
     }
 
+    /// All sentences, source and target in turn: what a joint tokenizer is trained on.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the items, those of reading.
+    pub fn sentences(&self) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
+        let of_pair = |pair: Result<RawPair, Error>| match pair {
+            Ok(pair) => [Some(Ok(pair.source)), Some(Ok(pair.target))],
+            Err(error) => [Some(Err(error)), None],
+        };
+        Ok(self.open()?.flat_map(of_pair).flatten())
+    }
+
     /// The place of a line (from 0) for a message: file and line number from 1.
     pub(super) fn place(&self, line: u64, target_side: bool) -> String {
         let path = match self {

@@ -17,7 +17,7 @@ static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
         min_frequency: 1,
         ..TrainOptions::default()
     };
-    let lines = lines.map(|line| Ok(line.to_owned()));
+    let lines = lines.map(|line| Ok::<_, Error>(line.to_owned()));
     Arc::new(Tokenizer::train(lines, &options).unwrap())
 });
 
@@ -269,6 +269,26 @@ fn every_pair_appears_once_an_epoch_in_another_order() {
             }
         }
     }
+}
+
+#[test]
+fn a_joint_tokenizer_learns_from_pairs_as_from_two_files() {
+    let dir = TempDir::new().unwrap();
+    let [a, b, both] = ["a", "b", "both.tsv"].map(|name| dir.path().join(name));
+    std::fs::write(&a, "the fox\nthe dog\n").unwrap();
+    std::fs::write(&b, "der fuchs\nder hund\n").unwrap();
+    std::fs::write(&both, "the fox\tder fuchs\nthe dog\tder hund\n").unwrap();
+    let options = TrainOptions {
+        vocab_size: 290,
+        ..TrainOptions::default()
+    };
+    let of_files = Tokenizer::train_from_files(&[a, b], &options).unwrap();
+    let pairs = ParallelSource::from_path(both);
+    let of_pairs = Tokenizer::train(pairs.sentences().unwrap(), &options).unwrap();
+    assert_eq!(
+        of_files.to_json_bytes().unwrap(),
+        of_pairs.to_json_bytes().unwrap()
+    );
 }
 
 #[test]

@@ -9,7 +9,6 @@ use tokenizers::{
 
 use super::train::{Kind, TrainOptions};
 use super::{Error, pipeline};
-use crate::data::lines::LineError;
 
 /// Lines read before they are counted in parallel; bounds the text held in memory.
 const LINES_AT_ONCE: usize = 16_384;
@@ -21,10 +20,10 @@ pub(super) type Words = BTreeMap<String, u64>;
 
 /// Counts the words of all lines, after the normaliser and pre-tokenizer that the finished tokenizer
 /// will have. For [`Kind::Characters`] each character is a word.
-pub(super) fn words(
-    lines: impl IntoIterator<Item = Result<String, LineError>>,
+pub(super) fn words<E: From<Error>>(
+    lines: impl IntoIterator<Item = Result<String, E>>,
     options: &TrainOptions,
-) -> Result<Words, Error> {
+) -> Result<Words, E> {
     let mut total: HashMap<String, u64> = HashMap::new();
     let mut lines = lines.into_iter().fuse();
     let mut blank = true;
@@ -40,13 +39,13 @@ pub(super) fn words(
         let counted: Vec<HashMap<String, u64>> = chunk
             .par_chunks(LINES_PER_TASK)
             .map(|lines| words_of(lines, options))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
         for (word, count) in counted.into_iter().flatten() {
             *total.entry(word).or_default() += count;
         }
     }
     match blank || total.is_empty() {
-        true => Err(Error::EmptyCorpus),
+        true => Err(Error::EmptyCorpus.into()),
         false => Ok(total.into_iter().collect()),
     }
 }

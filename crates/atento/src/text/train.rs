@@ -10,9 +10,10 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tokenizers::ModelWrapper;
 
 use super::{Error, Tokenizer, count, models, pipeline};
-use crate::data::lines::{LineError, LineReader};
+use crate::data::lines::LineReader;
 
 /// How text is cut into tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,28 +160,38 @@ impl TrainOptions {
 }
 
 impl Tokenizer {
-    /// Trains a tokenizer on lines of text. Memory grows with the number of distinct words.
+    /// Trains a tokenizer on lines of text, whose errors (`E`) are passed on. Memory grows with the
+    /// number of distinct words.
     ///
     /// # Errors
     /// The first error of `lines`; [`Error::EmptyCorpus`]; [`Error::VocabularyTooSmall`], with the
     /// size that would do; [`Error::BadSpecialToken`].
-    pub fn train(
-        lines: impl IntoIterator<Item = Result<String, LineError>>,
+    pub fn train<E: From<Error>>(
+        lines: impl IntoIterator<Item = Result<String, E>>,
         options: &TrainOptions,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, E> {
         let special = options.all_special_tokens()?;
         let words = count::words(lines, options)?;
         let model = models::train(words, &special, options)?;
-        let assembled = pipeline::assemble(model, &special, options)?;
-        // Through its own file format once, so that a tokenizer just trained and the same one loaded
-        // later cannot differ.
+        Ok(Self::finish(model, &special, options)?)
+    }
+
+    /// Puts a trained model to use through its own file format, so that a tokenizer just trained and
+    /// the same one loaded later cannot differ.
+    fn finish(
+        model: ModelWrapper,
+        special: &[String],
+        options: &TrainOptions,
+    ) -> Result<Self, Error> {
+        let assembled = pipeline::assemble(model, special, options)?;
         let json = assembled
             .to_string(false)
             .map_err(Error::engine("serialise itself"))?;
         Self::from_json_bytes(json.as_bytes())
     }
 
-    /// Trains one tokenizer on the lines of several files together, each plain or gzip.
+    /// Trains one tokenizer on the lines of several files together, each plain or gzip. For pairs in
+    /// one file, see [`ParallelSource::sentences`](crate::data::ParallelSource::sentences).
     ///
     /// # Errors
     /// As [`train`](Self::train); errors of reading name the file and the line.
@@ -192,6 +203,12 @@ impl Tokenizer {
         for path in paths {
             readers.push(LineReader::open(path)?);
         }
-        Self::train(readers.into_iter().flatten(), options)
+        Self::train(
+            readers
+                .into_iter()
+                .flatten()
+                .map(|line| line.map_err(Error::from)),
+            options,
+        )
     }
 }
