@@ -22,6 +22,7 @@ pub mod optim;
 mod parallel;
 pub mod philox;
 mod reduce;
+mod residual_norm;
 pub mod rms_norm;
 pub mod rope;
 pub mod simd;

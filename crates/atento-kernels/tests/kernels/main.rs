@@ -1,0 +1,14 @@
+//! Every kernel, at every SIMD level: against its f64 reference, its gradients against finite
+//! differences of that reference, and against numbers made with PyTorch 2 in f64.
+
+mod support;
+
+mod activations;
+mod losses;
+mod matrices;
+mod norms;
+mod optimisers;
+mod recurrent;
+mod rotary;
+mod rows;
+mod threads;
