@@ -138,6 +138,15 @@ impl Function for Gelu {
     }
 }
 
+/// σ(x) and 1 − σ(x), both to full relative accuracy. Below −80 both are as at −80, where σ is 0
+/// for all purposes, so that e⁻ˣ stays finite.
+#[inline(always)]
+fn sigmoid_and_rest<const FMA: bool>(x: f32) -> (f32, f32) {
+    let e = exp::<FMA>(if x < -80.0 { 80.0 } else { -x });
+    let s = 1.0 / (1.0 + e);
+    (s, e * s)
+}
+
 /// 2√(2/π) and 2√(2/π)·0.044715: with ½(1 + tanh u) = σ(2u) nothing cancels where tanh u is near
 /// −1, and one exponential does instead of a tanh.
 const TANH_SLOPE: f32 = 1.595_769;
@@ -151,9 +160,9 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
         let square = x * x;
-        let s = sigmoid::<FMA>(x * mul_add::<FMA>(TANH_CUBE, square, TANH_SLOPE));
+        let (s, rest) = sigmoid_and_rest::<FMA>(x * mul_add::<FMA>(TANH_CUBE, square, TANH_SLOPE));
         let du = mul_add::<FMA>(3.0 * TANH_CUBE, square, TANH_SLOPE);
-        mul_add::<FMA>(x * s * (1.0 - s), du, s)
+        mul_add::<FMA>(x * s * rest, du, s)
     }
 }
 
@@ -164,8 +173,8 @@ impl Function for Silu {
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
-        let s = sigmoid::<FMA>(x);
-        s * mul_add::<FMA>(x, 1.0 - s, 1.0)
+        let (s, rest) = sigmoid_and_rest::<FMA>(x);
+        s * mul_add::<FMA>(x, rest, 1.0)
     }
 }
 
@@ -287,9 +296,9 @@ pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
             let (gate, up) = x.split_at(d_ff);
             let (dgate, dup) = dx.split_at_mut(d_ff);
             for i in 0..d_ff.min(dy.len()) {
-                let s = sigmoid::<FMA>(gate[i]);
+                let (s, rest) = sigmoid_and_rest::<FMA>(gate[i]);
                 dup[i] = dy[i] * gate[i] * s;
-                dgate[i] = dy[i] * up[i] * s * mul_add::<FMA>(gate[i], 1.0 - s, 1.0);
+                dgate[i] = dy[i] * up[i] * s * mul_add::<FMA>(gate[i], rest, 1.0);
             }
         }
     }
