@@ -5,7 +5,7 @@
 //! | identity | x | 1 |
 //! | relu | max(x, 0) | 1 if x > 0, else 0 |
 //! | gelu | x·Φ(x), Φ(x) = ½(1 + erf(x/√2)) | Φ(x) + x·φ(x), φ(x) = e^(−x²/2)/√(2π) |
-//! | gelu_new | ½x(1 + tanh u), u = √(2/π)(x + 0.044715x³) | ½(1 + t) + ½x(1 − t²)u′, t = tanh u |
+//! | gelu_new | ½x(1 + tanh u) = x·s, u = √(2/π)(x + 0.044715x³), s = σ(2u) | s + x·s(1 − s)·2u′ |
 //! | silu | x·σ(x) | σ(x)(1 + x(1 − σ(x))) |
 //!
 //! GELU: Hendrycks and Gimpel 2016, arXiv:1606.08415; SiLU: Elfwing et al. 2017, arXiv:1702.03118;
@@ -16,7 +16,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use crate::math::{erf, exp, sigmoid, tanh};
+use crate::math::{erf, exp, sigmoid};
 use crate::parallel::{TASK, rows_per_task};
 use crate::simd::mul_add;
 
@@ -138,22 +138,31 @@ impl Function for Gelu {
     }
 }
 
-/// √(2/π) and √(2/π)·0.044715 of the tanh approximation.
-const TANH_SLOPE: f32 = 0.797_884_6;
-const TANH_CUBE: f32 = 0.035_677_407;
+/// σ(x) and 1 − σ(x), both to full relative accuracy. Below −80 both are as at −80, where σ is 0
+/// for all purposes, so that e⁻ˣ stays finite.
+#[inline(always)]
+fn sigmoid_and_rest<const FMA: bool>(x: f32) -> (f32, f32) {
+    let e = exp::<FMA>(if x < -80.0 { 80.0 } else { -x });
+    let s = 1.0 / (1.0 + e);
+    (s, e * s)
+}
+
+/// 2√(2/π) and 2√(2/π)·0.044715: with ½(1 + tanh u) = σ(2u) nothing cancels where tanh u is near
+/// −1, and one exponential does instead of a tanh.
+const TANH_SLOPE: f32 = 1.595_769;
+const TANH_CUBE: f32 = 0.071_354_82;
 
 impl Function for GeluTanh {
     #[inline(always)]
     fn value<const FMA: bool>(x: f32) -> f32 {
-        let t = tanh::<FMA>(x * mul_add::<FMA>(TANH_CUBE, x * x, TANH_SLOPE));
-        0.5 * x * (1.0 + t)
+        x * sigmoid::<FMA>(x * mul_add::<FMA>(TANH_CUBE, x * x, TANH_SLOPE))
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
         let square = x * x;
-        let t = tanh::<FMA>(x * mul_add::<FMA>(TANH_CUBE, square, TANH_SLOPE));
+        let (s, rest) = sigmoid_and_rest::<FMA>(x * mul_add::<FMA>(TANH_CUBE, square, TANH_SLOPE));
         let du = mul_add::<FMA>(3.0 * TANH_CUBE, square, TANH_SLOPE);
-        mul_add::<FMA>(0.5 * x * (1.0 - t * t), du, 0.5 * (1.0 + t))
+        mul_add::<FMA>(x * s * rest, du, s)
     }
 }
 
@@ -164,8 +173,8 @@ impl Function for Silu {
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
-        let s = sigmoid::<FMA>(x);
-        s * mul_add::<FMA>(x, 1.0 - s, 1.0)
+        let (s, rest) = sigmoid_and_rest::<FMA>(x);
+        s * mul_add::<FMA>(x, rest, 1.0)
     }
 }
 
@@ -244,7 +253,7 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
 #[track_caller]
 pub fn swiglu_forward(x: &[f32], d_ff: usize, out: &mut [f32]) {
     assert!(
-        d_ff > 0 && out.len() % d_ff == 0 && x.len() == 2 * out.len(),
+        d_ff > 0 && out.len().is_multiple_of(d_ff) && x.len() == 2 * out.len(),
         "swiglu_forward: x, d_ff and out"
     );
     #[inline(always)]
@@ -274,7 +283,7 @@ pub fn swiglu_forward(x: &[f32], d_ff: usize, out: &mut [f32]) {
 #[track_caller]
 pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
     assert!(
-        d_ff > 0 && dy.len() % d_ff == 0 && x.len() == 2 * dy.len() && dx.len() == x.len(),
+        d_ff > 0 && dy.len().is_multiple_of(d_ff) && x.len() == 2 * dy.len() && dx.len() == x.len(),
         "swiglu_backward: x, d_ff, dy and dx"
     );
     #[inline(always)]
@@ -287,9 +296,9 @@ pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
             let (gate, up) = x.split_at(d_ff);
             let (dgate, dup) = dx.split_at_mut(d_ff);
             for i in 0..d_ff.min(dy.len()) {
-                let s = sigmoid::<FMA>(gate[i]);
+                let (s, rest) = sigmoid_and_rest::<FMA>(gate[i]);
                 dup[i] = dy[i] * gate[i] * s;
-                dgate[i] = dy[i] * up[i] * s * mul_add::<FMA>(gate[i], 1.0 - s, 1.0);
+                dgate[i] = dy[i] * up[i] * s * mul_add::<FMA>(gate[i], rest, 1.0);
             }
         }
     }
@@ -302,4 +311,28 @@ pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
     chunks.for_each(|((x, dx), dy)| {
         crate::dispatch!(body(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]));
     });
+}
+
+/// An activation function in f64.
+pub fn reference(activation: Activation, x: f64) -> f64 {
+    let cdf = |x: f64| 0.5 * (1.0 + crate::math::erf_f64(x / std::f64::consts::SQRT_2));
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Gelu => x * cdf(x),
+        Activation::GeluTanh => {
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            0.5 * x * (1.0 + u.tanh())
+        }
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    }
+}
+
+/// One row of [`swiglu_forward`] in f64.
+pub fn swiglu_reference(x: &[f64]) -> Vec<f64> {
+    let (gate, up) = x.split_at(x.len() / 2);
+    gate.iter()
+        .zip(up)
+        .map(|(&gate, up)| reference(Activation::Silu, gate) * up)
+        .collect()
 }

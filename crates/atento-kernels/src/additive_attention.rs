@@ -121,11 +121,7 @@ fn split<'a>(mut x: &'a mut [f32], cu_k: &[u32], width: usize) -> Vec<&'a mut [f
 pub fn forward(inputs: Inputs<'_>, alpha: &mut [f32], context: &mut [f32]) {
     let (_, width) = inputs.check("additive_attention::forward", alpha.len());
     let batch = inputs.batch();
-    let width = if batch == 0 {
-        width
-    } else {
-        context.len() / batch
-    };
+    let width = context.len().checked_div(batch).unwrap_or(width);
     assert_eq!(
         inputs.values.len(),
         alpha.len() * width,
@@ -250,4 +246,34 @@ fn backward_body<const FMA: bool>(
             dq[i] += da;
         }
     }
+}
+
+/// The context of one sequence in f64; `k_proj` and `values` in rows of `v.len()` and `width`.
+pub fn reference(
+    q_proj: &[f64],
+    k_proj: &[f64],
+    values: &[f64],
+    v: &[f64],
+    width: usize,
+) -> Vec<f64> {
+    let unit = |k: &[f64]| {
+        q_proj
+            .iter()
+            .zip(k)
+            .zip(v)
+            .map(|((q, k), v)| v * (q + k).tanh())
+            .sum::<f64>()
+    };
+    let weights: Vec<f64> = k_proj
+        .chunks_exact(v.len())
+        .map(|k| unit(k).exp())
+        .collect();
+    let total: f64 = weights.iter().sum();
+    let mut context = vec![0.0; width];
+    for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {
+        for (context, value) in context.iter_mut().zip(value) {
+            *context += weight / total * value;
+        }
+    }
+    context
 }

@@ -50,7 +50,7 @@ pub fn forward_backward(
         return;
     }
     assert!(
-        logits.len() % rows == 0,
+        logits.len().is_multiple_of(rows),
         "cross_entropy: {} logits for {rows} targets",
         logits.len()
     );
@@ -135,7 +135,7 @@ fn exp_in_place<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
 #[track_caller]
 fn for_rows(op: &str, x: &mut [f32], width: usize, task: impl Fn(&mut [f32]) + Sync + Send) {
     assert!(
-        width > 0 && x.len() % width == 0,
+        width > 0 && x.len().is_multiple_of(width),
         "{op}: {} elements in rows of {width}",
         x.len()
     );
@@ -211,7 +211,7 @@ pub fn softmax(x: &mut [f32], width: usize) {
 #[track_caller]
 pub fn softmax_backward(p: &[f32], width: usize, dy: &mut [f32]) {
     assert!(
-        width > 0 && p.len() % width == 0 && dy.len() == p.len(),
+        width > 0 && p.len().is_multiple_of(width) && dy.len() == p.len(),
         "softmax_backward: p, width and dy"
     );
     #[inline(always)]
@@ -229,4 +229,12 @@ pub fn softmax_backward(p: &[f32], width: usize, dy: &mut [f32]) {
         .for_each(|(p, dy)| {
             crate::dispatch!(body(p: &[f32], width: usize, dy: &mut [f32]));
         });
+}
+
+/// The loss of one row in f64.
+pub fn reference(x: &[f64], target: usize, smoothing: f64) -> f64 {
+    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let log_z = max + x.iter().map(|x| (x - max).exp()).sum::<f64>().ln();
+    let mean = x.iter().sum::<f64>() / x.len() as f64;
+    (1.0 - smoothing) * (log_z - x[target]) + smoothing * (log_z - mean)
 }

@@ -12,14 +12,14 @@ use crate::simd::mul_add;
 #[track_caller]
 fn width(op: &str, ids: &[u32], rows: &[f32], table: &[f32]) -> usize {
     assert!(
-        rows.len() % ids.len() == 0,
+        rows.len().is_multiple_of(ids.len()),
         "{op}: {} elements for {} ids",
         rows.len(),
         ids.len()
     );
     let width = rows.len() / ids.len();
     assert!(
-        width > 0 && table.len() % width == 0,
+        width > 0 && table.len().is_multiple_of(width),
         "{op}: table of {} against rows of {width}",
         table.len()
     );

@@ -17,7 +17,7 @@ use crate::simd::mul_add;
 #[track_caller]
 fn check(op: &str, hidden: usize, rows_of_hidden: usize, lengths: &[(usize, usize)]) {
     assert!(
-        hidden > 0 && rows_of_hidden % hidden == 0,
+        hidden > 0 && rows_of_hidden.is_multiple_of(hidden),
         "{op}: {rows_of_hidden} elements in rows of {hidden}"
     );
     for &(length, times) in lengths {
@@ -180,4 +180,16 @@ fn parts<const N: usize>(row: &[f32], hidden: usize) -> [&[f32]; N] {
 fn parts_mut<const N: usize>(row: &mut [f32], hidden: usize) -> [&mut [f32]; N] {
     let mut chunks = row.chunks_exact_mut(hidden);
     std::array::from_fn(|_| chunks.next().expect("a row has N parts"))
+}
+
+/// One row of [`forward`] in f64.
+pub fn reference(gates_x: &[f64], gates_h: &[f64], h_prev: &[f64]) -> Vec<f64> {
+    let (hidden, sigmoid) = (h_prev.len(), |x: f64| 1.0 / (1.0 + (-x).exp()));
+    let cell = |i: usize| {
+        let r = sigmoid(gates_x[i] + gates_h[i]);
+        let z = sigmoid(gates_x[hidden + i] + gates_h[hidden + i]);
+        let n = (gates_x[2 * hidden + i] + r * gates_h[2 * hidden + i]).tanh();
+        (1.0 - z) * n + z * h_prev[i]
+    };
+    (0..hidden).map(cell).collect()
 }

@@ -25,6 +25,7 @@ mod parallel;
 pub mod peak;
 pub mod philox;
 mod reduce;
+mod residual_norm;
 pub mod rms_norm;
 pub mod rope;
 pub mod simd;

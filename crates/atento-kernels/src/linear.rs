@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use crate::activation::{Activation, Function, with_function};
+use crate::activation::{self, Activation, Function, with_function};
 use crate::matmul::{self, Mat, MatMut};
 use crate::parallel::{add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 
@@ -36,7 +36,7 @@ fn in_out(weight: &[f32], layout: WeightLayout, inputs: usize, outputs: usize) -
 #[track_caller]
 fn columns(name: &str, data: &[f32], rows: usize) -> usize {
     assert!(
-        data.len() % rows == 0,
+        data.len().is_multiple_of(rows),
         "linear: {name} has {} elements, not whole rows of {rows}",
         data.len()
     );
@@ -264,7 +264,7 @@ pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
         return;
     }
     assert!(
-        dy.len() % width == 0,
+        dy.len().is_multiple_of(width),
         "linear::backward_bias: dy of {} against dbias of {width}",
         dy.len()
     );
@@ -292,20 +292,20 @@ pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
     add_partials(&partials, dbias);
 }
 
-/// [`forward`] as a triple loop.
+/// [`forward`] as a triple loop in f64.
 pub fn reference(
     rows: usize,
-    x: &[f32],
-    weight: &[f32],
+    x: &[f64],
+    weight: &[f64],
     layout: WeightLayout,
-    bias: Option<&[f32]>,
+    bias: &[f64],
     activation: Activation,
-    out: &mut [f32],
-) {
-    let (inputs, outputs) = (x.len() / rows, out.len() / rows);
+) -> Vec<f64> {
+    let (inputs, outputs) = (x.len() / rows, bias.len());
+    let mut out = Vec::with_capacity(rows * outputs);
     for row in 0..rows {
         for output in 0..outputs {
-            let mut sum = bias.map_or(0.0, |b| b[output]);
+            let mut sum = bias[output];
             for input in 0..inputs {
                 let at = match layout {
                     WeightLayout::OutIn => output * inputs + input,
@@ -313,7 +313,8 @@ pub fn reference(
                 };
                 sum += x[row * inputs + input] * weight[at];
             }
-            crate::activation::forward(activation, &[sum], &mut out[row * outputs + output..][..1]);
+            out.push(activation::reference(activation, sum));
         }
     }
+    out
 }

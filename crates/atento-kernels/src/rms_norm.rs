@@ -134,3 +134,12 @@ pub fn rms_norm_backward(
         });
     add_partials(&partials, dgamma);
 }
+
+/// One row of [`rms_norm_forward`] in f64.
+pub fn reference(x: &[f64], gamma: &[f64], eps: f64) -> Vec<f64> {
+    let mean_square = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+    x.iter()
+        .zip(gamma)
+        .map(|(x, gamma)| gamma * x / (mean_square + eps).sqrt())
+        .collect()
+}

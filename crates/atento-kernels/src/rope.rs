@@ -28,11 +28,11 @@ pub enum Pairing {
 #[track_caller]
 pub fn fill_table(head_dim: usize, theta: f64, table: &mut [f32]) {
     assert!(
-        head_dim > 0 && head_dim % 2 == 0,
+        head_dim > 0 && head_dim.is_multiple_of(2),
         "rope: head_dim is {head_dim}, must be even"
     );
     assert!(
-        table.len() % head_dim == 0,
+        table.len().is_multiple_of(head_dim),
         "rope: table of {} in rows of {head_dim}",
         table.len()
     );
@@ -106,11 +106,11 @@ fn rotate(
 ) {
     let width = n_heads * head_dim;
     assert!(
-        head_dim > 0 && head_dim % 2 == 0,
+        head_dim > 0 && head_dim.is_multiple_of(2),
         "rope: head_dim is {head_dim}, must be even"
     );
     assert!(
-        table.len() % head_dim == 0,
+        table.len().is_multiple_of(head_dim),
         "rope: table of {} in rows of {head_dim}",
         table.len()
     );
@@ -163,4 +163,18 @@ fn rotate(
 #[inline(always)]
 fn turn(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
     (a * cos - b * sin, a * sin + b * cos)
+}
+
+/// One head turned by a position, in f64.
+pub fn reference(x: &[f64], position: u32, theta: f64, pairing: Pairing) -> Vec<f64> {
+    let (d, mut out) = (x.len(), x.to_vec());
+    for i in 0..d / 2 {
+        let (a, b) = match pairing {
+            Pairing::HalfSplit => (i, i + d / 2),
+            Pairing::Interleaved => (2 * i, 2 * i + 1),
+        };
+        let (sin, cos) = (f64::from(position) * theta.powf(-2.0 * i as f64 / d as f64)).sin_cos();
+        (out[a], out[b]) = (x[a] * cos - x[b] * sin, x[a] * sin + x[b] * cos);
+    }
+    out
 }
