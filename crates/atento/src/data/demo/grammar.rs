@@ -2,7 +2,9 @@
 
 use super::clauses::{ALL_TIMES, BARE, FEW_TIMES, LEAN, Plan, RICH, Time};
 use super::german::Number;
-use super::lexicon::{BE, FUTURE, Frame, Kinds, NOW, NUMERALS, PAST, THAT, TRY, VERBS, Verb, kind};
+use super::lexicon::{
+    BE, FUTURE, Frame, Kinds, ModalKind, NOW, NUMERALS, PAST, THAT, TRY, VERBS, Verb, kind,
+};
 use super::sampler::{Role, Sampler, pronoun_for};
 use super::tree::{
     Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun, Sentence,
@@ -52,6 +54,30 @@ const OBJECT_QUESTION: Plan<'static> = Plan {
     negation: 0,
 };
 
+/// What people go somewhere for.
+const PURPOSES: [&str; 20] = [
+    "buy",
+    "sell",
+    "meet",
+    "visit",
+    "help",
+    "photograph",
+    "watch",
+    "look",
+    "pick",
+    "read",
+    "drink",
+    "eat",
+    "work",
+    "play",
+    "dance",
+    "sing",
+    "thank",
+    "ask",
+    "invite",
+    "learn",
+];
+
 /// A random sentence.
 pub(super) fn sentence(sampler: &mut Sampler) -> Sentence {
     let total = PATTERNS.iter().map(|(weight, _)| weight).sum();
@@ -71,7 +97,9 @@ fn any_verb(sampler: &mut Sampler) -> &'static Verb {
 
 /// A verb that can be told or tried to be done, without a reflexive pronoun to agree.
 fn doable(sampler: &mut Sampler) -> &'static Verb {
-    sampler.row_where(&VERBS, |verb| !verb.stative && !verb.reflexive)
+    sampler.row_where(&VERBS, |verb| {
+        !verb.stative && !verb.reflexive && !verb.accidental
+    })
 }
 
 fn rich(sampler: &mut Sampler) -> Clause {
@@ -111,14 +139,25 @@ fn asked_subject(sampler: &mut Sampler, kinds: Kinds) -> Phrase {
     }
 }
 
+/// A clause to be asked. One asks about oneself only with a modal: "May I …?"
+fn question(sampler: &mut Sampler, verb: &'static Verb, plan: Plan<'_>) -> Clause {
+    loop {
+        let subject = asked_subject(sampler, verb.subject);
+        let is_i = matches!(subject, Phrase::Pronoun(Pronoun::I | Pronoun::We));
+        let clause = sampler.clause(verb, Some(subject), plan);
+        if !is_i || matches!(clause.tense, Tense::Modal(_)) {
+            return clause;
+        }
+    }
+}
+
 fn yes_or_no(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 28;
     if sampler.chance(15) {
         return Sentence::Whether(sampler.description(None, 0));
     }
     let verb = any_verb(sampler);
-    let subject = asked_subject(sampler, verb.subject);
-    Sentence::Whether(sampler.clause(verb, Some(subject), QUESTION))
+    Sentence::Whether(question(sampler, verb, QUESTION))
 }
 
 /// Past questions need no time: "did" shows it.
@@ -140,8 +179,7 @@ fn asked(sampler: &mut Sampler) -> Sentence {
         _ => (Asked::Why, |_| true),
     };
     let verb = sampler.row_where(&VERBS, wanted);
-    let subject = asked_subject(sampler, verb.subject);
-    let mut clause = sampler.clause(verb, Some(subject), OBJECT_QUESTION);
+    let mut clause = question(sampler, verb, OBJECT_QUESTION);
     may_drop_time(sampler, &mut clause);
     match asked {
         Asked::What | Asked::Whom => clause.accusative = None,
@@ -180,8 +218,7 @@ fn asked_who(sampler: &mut Sampler) -> Sentence {
 fn asked_which(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 28;
     let verb = sampler.row_where(&VERBS, |verb| matches!(verb.frame, Frame::Accusative(_)));
-    let subject = asked_subject(sampler, verb.subject);
-    let mut clause = sampler.clause(verb, Some(subject), OBJECT_QUESTION);
+    let mut clause = question(sampler, verb, OBJECT_QUESTION);
     may_drop_time(sampler, &mut clause);
     clause.accusative = None;
     let Frame::Accusative(kinds) = verb.frame else {
@@ -222,11 +259,16 @@ fn suggestion(sampler: &mut Sampler) -> Sentence {
         adverbials: 25,
         ..LEAN
     };
-    let mut clause = doing(sampler, Phrase::Pronoun(Pronoun::We), 0, plan);
+    let mut clause = loop {
+        let clause = doing(sampler, Phrase::Pronoun(Pronoun::We), 0, plan);
+        if !clause.mentions_you() {
+            break clause;
+        }
+    };
     if sampler.chance(25) {
         clause.time = Some(match sampler.chance(50) {
             true => sampler.row(&NOW[..3]),
-            false => sampler.row(&FUTURE),
+            false => sampler.row(&FUTURE[1..6]),
         });
     }
     Sentence::Suggestion {
@@ -260,10 +302,13 @@ fn located(sampler: &mut Sampler) -> Sentence {
 fn there_is(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 28;
     let (kinds, place) = match sampler.chance(60) {
-        true => {
-            let place = sampler.place(kind::GREEN | kind::PUBLIC | kind::ROOM);
-            (kind::ANIMATE, place)
-        }
+        true => match sampler.chance(75) {
+            true => (
+                kind::PERSON,
+                sampler.place(kind::GREEN | kind::PUBLIC | kind::ROOM),
+            ),
+            false => (kind::ANIMAL, sampler.place(kind::GREEN)),
+        },
         false => {
             let place = sampler.beside(super::german::Case::Dative, None);
             (kind::LIES | kind::STANDS, place)
@@ -281,7 +326,11 @@ fn there_is(sampler: &mut Sampler) -> Sentence {
 }
 
 fn weather(sampler: &mut Sampler) -> Sentence {
-    let clause = sampler.weather(RICH);
+    let plan = Plan {
+        times: &[Time::Habit, Time::Now, Time::Past, Time::Plan],
+        ..RICH
+    };
+    let clause = sampler.weather(plan);
     let front = match clause.time {
         Some(_) if sampler.chance(50) => Front::Time,
         _ => Front::Subject,
@@ -299,12 +348,47 @@ fn same_or_other(sampler: &mut Sampler, first: &Clause) -> Option<Phrase> {
 fn because(sampler: &mut Sampler) -> Sentence {
     let first = lean(sampler, None);
     let subject = same_or_other(sampler, &first);
-    let second = lean(sampler, subject);
+    let second = reason(sampler, subject, is_past(&first));
     let link = match sampler.chance(18) {
         true => Link::For,
         false => Link::Because,
     };
     Sentence::Compound(first, link, second)
+}
+
+fn is_past(clause: &Clause) -> bool {
+    match clause.tense {
+        Tense::Past => true,
+        Tense::Modal(modal) => modal.kind == ModalKind::LexicalPast,
+        _ => false,
+    }
+}
+
+/// A reason for something past or present: a state, a wish, a duty, a plan.
+fn reason(sampler: &mut Sampler, subject: Option<Phrase>, past: bool) -> Clause {
+    if sampler.chance(45) {
+        let subject = match subject {
+            Some(subject) => subject,
+            None => sampler.subject(kind::PERSON, Role::Definite),
+        };
+        let mut state = loop {
+            let state = sampler.description(Some(subject.clone()), 15);
+            // A mood is a better reason than a quality.
+            let graded = matches!(&state.predicative, Some(Predicative::Adjective(_, it)) if it.comparative.is_some());
+            if !graded || sampler.chance(15) {
+                break state;
+            }
+        };
+        state.tense = if past { Tense::Past } else { Tense::Present };
+        state.time = None;
+        return state;
+    }
+    let verb = sampler.row_where(&VERBS, |verb| !verb.accidental && !(past && verb.stative));
+    let times: &[Time] = match past {
+        true => &[Time::PastModal],
+        false => &[Time::Modal, Time::Plan, Time::Habit, Time::Likes],
+    };
+    sampler.clause(verb, subject, Plan { times, ..LEAN })
 }
 
 /// What takes up an object: it or they.
@@ -355,7 +439,8 @@ fn whether(sampler: &mut Sampler) -> Sentence {
     let subject = sampler.subject(kind::PERSON, Role::Definite);
     let mut matrix = Clause::new(subject, &THAT[0], Tense::Present);
     matrix.negated = true;
-    let second = lean(sampler, None);
+    let mut second = lean(sampler, None);
+    second.negated = false;
     Sentence::Compound(matrix, Link::Whether, second)
 }
 
@@ -397,10 +482,14 @@ fn condition(sampler: &mut Sampler) -> Sentence {
 fn two_clauses(sampler: &mut Sampler) -> Sentence {
     let first = lean(sampler, None);
     let subject = same_or_other(sampler, &first);
-    let second = lean(sampler, subject);
     let link = match sampler.chance(50) {
         true => Link::And,
         false => Link::But,
+    };
+    let verb = any_verb(sampler);
+    let second = match link {
+        Link::But => lean(sampler, subject),
+        _ => sampler.clause(verb, subject, LEAN),
     };
     Sentence::Compound(first, link, second)
 }
@@ -408,9 +497,11 @@ fn two_clauses(sampler: &mut Sampler) -> Sentence {
 /// "… buys an apple and eats it".
 fn shared_subject(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 22;
-    let handles = |verb: &Verb| takes_thing(verb) && !verb.stative && verb.subject == kind::PERSON;
+    let handles = |verb: &Verb| takes_thing(verb) && !verb.stative && !verb.accidental;
+    // One takes a thing before one uses it, and parts with it last.
+    let gets = |verb: &Verb| ["buy", "order", "build", "take", "write"].contains(&verb.english);
     let mut first = loop {
-        let verb = sampler.row_where(&VERBS, handles);
+        let verb = sampler.row_where(&VERBS, |verb| handles(verb) && verb.english != "sell");
         let first = sampler.clause(verb, None, BARE);
         if matches!(first.verb.frame, Frame::Accusative(_)) {
             break first;
@@ -421,6 +512,7 @@ fn shared_subject(sampler: &mut Sampler) -> Sentence {
     };
     let fits = |verb: &Verb| {
         handles(verb)
+            && !gets(verb)
             && !std::ptr::eq(verb, first.verb)
             && matches!(verb.frame, Frame::Accusative(kinds) if kinds & object.noun.kinds != 0)
     };
@@ -464,7 +556,12 @@ fn infinitive(sampler: &mut Sampler) -> Sentence {
         adverbials: if purpose { 0 } else { 12 },
         ..BARE
     };
-    let clause = doing(sampler, matrix.subject.clone(), 0, plan);
+    let clause = loop {
+        let clause = doing(sampler, matrix.subject.clone(), 0, plan);
+        if !purpose || PURPOSES.contains(&clause.verb.english) {
+            break clause;
+        }
+    };
     Sentence::Infinitive {
         front,
         matrix,

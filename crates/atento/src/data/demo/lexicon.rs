@@ -70,6 +70,8 @@ pub(super) mod kind {
     /// A vehicle that stands in front of houses.
     pub const PARKED: Kinds = 1 << 40;
     pub const CONTAINER: Kinds = 1 << 41;
+    /// Written things that are sent.
+    pub const MAIL: Kinds = 1 << 42;
     pub const ANIMATE: Kinds = PERSON | ANIMAL;
     /// Anything but a person that an adjective can be said of.
     pub const DESCRIBED: Kinds = ANIMAL | FOOD | DRINK | TEXT | THING | CLOTHES | VEHICLE | PLACE;
@@ -166,6 +168,8 @@ pub(super) struct Verb {
     pub reflexive: bool,
     /// No progressive, past, imperative.
     pub stative: bool,
+    /// Happens to people: nobody likes, plans or is told to do it.
+    pub accidental: bool,
     /// Can be done slowly, carefully, …
     pub manner: bool,
     pub subject: Kinds,

@@ -1,8 +1,10 @@
 //! The German side of a tree: the finite verb second, first or last, the bracket it forms with the
 //! rest of the verb, and between them the middle field in the order
 //!
-//! > pronouns · definite objects · time · *nicht* · manner · indefinite objects · company · place ·
-//! > prepositional object · goal · predicative
+//! > pronouns · definite dative · time · definite accusative · *nicht* · manner · indefinite objects ·
+//! > company · place · prepositional object · goal · predicative
+//!
+//! Before *nicht* a definite accusative also precedes the time.
 
 use super::german::{
     Agreement, Case, Declension, Gender, HABEN, Number, SEIN, WAR, adjective, contracted,
@@ -211,20 +213,66 @@ fn inner_subject(line: &mut Line, clause: &Clause) {
 /// Everything between the two parts of the bracket but the subject.
 fn middle(line: &mut Line, front: Front, clause: &Clause) {
     let kein = clause.negates_with_kein();
-    objects(line, clause, kein, |it| it.is_pronoun());
-    objects(line, clause, kein, |it| {
-        !it.is_pronoun() && it.is_definite()
-    });
+    let nicht = clause.negated && !kein;
+    let accusative = |it: &Phrase| phrase(it, Case::Accusative, kein);
+    let dative = |it: &Phrase| phrase(it, Case::Dative, false);
+    let is_name_like = |it: &Phrase| !it.is_pronoun() && it.is_definite();
+    push_if(line, &clause.accusative, Phrase::is_pronoun, accusative);
+    push_if(line, &clause.dative, Phrase::is_definite, dative);
+    // "nicht" follows a definite object and its time: "liest das Buch heute nicht".
+    push_if(
+        line,
+        &clause.accusative,
+        |it| nicht && is_name_like(it),
+        accusative,
+    );
     if front != Front::Time {
         line.push(clause.time.map_or("", |time| time.german));
     }
     line.push(clause.frequency.map_or("", |adverb| adverb.german));
-    line.push(if clause.negated && !kein { "nicht" } else { "" });
+    let is_receiver = clause.accusative.is_some();
+    push_if(
+        line,
+        &clause.dative,
+        |it| is_receiver && !it.is_definite(),
+        dative,
+    );
+    push_if(
+        line,
+        &clause.accusative,
+        |it| !nicht && is_name_like(it),
+        accusative,
+    );
+    line.push(if nicht { "nicht" } else { "" });
     if matches!(clause.tense, Tense::Likes) {
         line.push("gern");
     }
     line.push(clause.manner.map_or("", |manner| manner.german));
-    objects(line, clause, kein, |it| !it.is_definite());
+    push_if(
+        line,
+        &clause.dative,
+        |it| !is_receiver && !it.is_definite(),
+        dative,
+    );
+    push_if(line, &clause.accusative, |it| !it.is_definite(), accusative);
+    adverbials(line, front, clause);
+    if let Some(it) = &clause.predicative {
+        line.push(&predicative(it, kein));
+    }
+}
+
+fn push_if(
+    line: &mut Line,
+    object: &Option<Phrase>,
+    belongs: impl Fn(&Phrase) -> bool,
+    render: impl Fn(&Phrase) -> String,
+) {
+    if let Some(it) = object.as_ref().filter(|it| belongs(it)) {
+        line.push(&render(it));
+    }
+}
+
+fn adverbials(line: &mut Line, front: Front, clause: &Clause) {
     let adverb = |it: &Option<Adverbial>| it.as_ref().map(adverbial).unwrap_or_default();
     line.push(&adverb(&clause.company));
     if front != Front::Place {
@@ -234,20 +282,6 @@ fn middle(line: &mut Line, front: Front, clause: &Clause) {
         line.push(&prepositional(preposition, case, it));
     }
     line.push(&adverb(&clause.goal));
-    if let Some(it) = &clause.predicative {
-        line.push(&predicative(it, kein));
-    }
-}
-
-/// The objects that `belong` here: an accusative pronoun precedes, everything else follows the
-/// dative.
-fn objects(line: &mut Line, clause: &Clause, kein: bool, belong: impl Fn(&Phrase) -> bool) {
-    if let Some(it) = clause.dative.as_ref().filter(|it| belong(it)) {
-        line.push(&phrase(it, Case::Dative, false));
-    }
-    if let Some(it) = clause.accusative.as_ref().filter(|it| belong(it)) {
-        line.push(&phrase(it, Case::Accusative, kein));
-    }
 }
 
 fn predicative(it: &Predicative, kein: bool) -> String {

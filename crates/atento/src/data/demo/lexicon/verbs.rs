@@ -22,6 +22,7 @@ const fn v(english: &'static str, german: &'static str, participle: &'static str
         perfect_with_sein: false,
         reflexive: false,
         stative: false,
+        accidental: false,
         manner: false,
         subject: PERSON,
         frame: Frame::Intransitive,
@@ -72,6 +73,10 @@ impl Verb {
     }
     const fn stative(mut self) -> Self {
         self.stative = true;
+        self
+    }
+    const fn accidental(mut self) -> Self {
+        self.accidental = true;
         self
     }
     const fn manner(mut self) -> Self {
@@ -133,20 +138,20 @@ pub(in super::super) static VERBS: [Verb; 93] = [
     v("order", "bestellen", "bestellt").takes(FOOD | DRINK),
     v("taste", "probieren", "probiert").takes(FOOD | DRINK),
     // Possession.
-    v("buy", "kaufen", "gekauft").past("bought").takes(GOODS | READ | VEHICLE).at(SHOP),
+    v("buy", "kaufen", "gekauft").past("bought").takes(GOODS | VEHICLE).at(SHOP),
     v("sell", "verkaufen", "verkauft").past("sold").takes(GOODS | VEHICLE).at(SHOP),
-    v("have", "haben", "gehabt").present(HABEN).takes(THING | CLOTHES | VEHICLE | FURNITURE | ANIMAL).stative(),
-    v("need", "brauchen", "gebraucht").takes(THING | CLOTHES | VEHICLE | FURNITURE | FOOD).stative(),
+    v("have", "haben", "gehabt").present(HABEN).takes(THING | CLOTHES | PARKED | FURNITURE | KIN).stative(),
+    v("need", "brauchen", "gebraucht").takes(THING | CLOTHES | PARKED | FURNITURE | FOOD).stative(),
     v("look", "suchen", "gesucht").preposition("for").takes(THING | CLOTHES | ANIMATE).at(ANYWHERE),
-    v("find", "finden", "gefunden").past("found").takes(THING | CLOTHES).at(ANYWHERE),
-    v("lose", "verlieren", "verloren").past("lost").takes(THING | CLOTHES).at(ANYWHERE),
-    v("forget", "vergessen", "vergessen").past("forgot").ing("forgetting").du_er("vergisst", "vergisst").imperative("vergiss").takes(THING | CLOTHES | TEXT),
+    v("find", "finden", "gefunden").past("found").takes(THING | CLOTHES).at(ANYWHERE).accidental(),
+    v("lose", "verlieren", "verloren").past("lost").takes(THING | CLOTHES).at(ANYWHERE).accidental(),
+    v("forget", "vergessen", "vergessen").past("forgot").ing("forgetting").du_er("vergisst", "vergisst").imperative("vergiss").takes(THING | CLOTHES | TEXT).accidental(),
     v("take", "nehmen", "genommen").past("took").du_er("nimmst", "nimmt").imperative("nimm").takes(THING | FOOD),
-    v("give", "geben", "gegeben").past("gave").du_er("gibst", "gibt").imperative("gib").gives(GOODS | READ),
-    v("bring", "bringen", "gebracht").past("brought").gives(GOODS | READ),
-    v("send", "schicken", "geschickt").past("sent").gives(WRITE | THING),
+    v("give", "geben", "gegeben").past("gave").du_er("gibst", "gibt").imperative("gib").gives(GOODS),
+    v("bring", "bringen", "gebracht").past("brought").gives(GOODS),
+    v("send", "schicken", "geschickt").past("sent").gives(MAIL | THING),
     v("show", "zeigen", "gezeigt").gives(GOODS | VEHICLE | READ | ANIMAL | VISIT),
-    v("lend", "leihen", "geliehen").past("lent").gives(THING | CLOTHES | VEHICLE),
+    v("lend", "leihen", "geliehen").past("lent").gives(THING | CLOTHES | PARKED),
     v("tell", "erzählen", "erzählt").past("told").gives(TELL),
     // Handling things.
     v("open", "öffnen", "geöffnet").takes(OPEN).manner(),
@@ -247,7 +252,9 @@ pub(in super::super) static THAT: [Verb; 5] = [
 /// Verbs of an infinitive clause.
 pub(in super::super) static TRY: [Verb; 4] = [
     v("try", "versuchen", "versucht"),
-    v("plan", "planen", "geplant").ing("planning"),
+    v("plan", "planen", "geplant")
+        .past("planned")
+        .ing("planning"),
     v("promise", "versprechen", "versprochen").du_er("versprichst", "verspricht"),
     v("decide", "beschließen", "beschlossen"),
 ];
