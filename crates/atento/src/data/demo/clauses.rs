@@ -129,7 +129,7 @@ impl Sampler {
         if clause.verb.stative {
             return;
         }
-        let timed = self.chance(plan.adverbials + 15);
+        let timed = plan.adverbials > 0 && self.chance(plan.adverbials + 15);
         let willed = [
             Time::Now,
             Time::Plan,

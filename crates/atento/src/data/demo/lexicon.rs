@@ -154,7 +154,7 @@ pub(super) struct Verb {
     pub english_ing: Option<&'static str>,
     /// Adverb that a pronoun object precedes: turn it *on*.
     pub english_particle: &'static str,
-    /// Preposition before the object: wait *for* it.
+    /// Preposition before the object: wait *for* it, explain it *to* someone.
     pub english_preposition: &'static str,
     /// Infinitive without its separable prefix.
     pub german: &'static str,

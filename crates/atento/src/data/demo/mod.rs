@@ -11,7 +11,7 @@
 //! english, german   inflection
 //! tree           syntax trees
 //! sampler, clauses, grammar   random phrases, clauses, sentences that make sense
-//! render_english, render_german   word order
+//! render_english, render_german, phrases_german   word order and agreement
 //! ```
 //!
 //! [`FAMOUS`], "Let's translate this sentence", is always among the *training* pairs and never held
@@ -23,6 +23,7 @@ mod german;
 mod grammar;
 mod lexicon;
 mod line;
+mod phrases_german;
 mod render_english;
 mod render_german;
 mod sampler;
