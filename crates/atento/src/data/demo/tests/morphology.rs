@@ -183,6 +183,7 @@ fn small_words_have_their_forms() {
     assert_eq!(contracted("zu", "der"), Some("zur"));
     assert_eq!(contracted("in", "das"), Some("ins"));
     assert_eq!(contracted("in", "der"), None);
+    assert_eq!(contracted("an", "das"), None);
     assert_eq!(contracted("auf", "das"), None);
 }
 
