@@ -103,8 +103,12 @@ mod tests {
     fn a_wrong_value_is_named_by_its_key_in_the_file() {
         let cases = [
             ("hidden_size", json!(0), "`hidden_size` is 0, expected a whole number from 1 to"),
-            ("num_layers", json!(1 << 40), "`num_layers` is 1099511627776, expected a whole number from 1 to 1024"),
-            ("tie_embeddings", json!("al"), "`tie_embeddings` is \"al\", expected one of \"all\", \"decoder\", \"none\""),
+            ("num_layers", json!(1_u64 << 40), "`num_layers` is 1099511627776, expected a whole number from 1 to 1024"),
+            (
+                "tie_embeddings",
+                json!("al"),
+                "`tie_embeddings` is \"al\", expected one of \"all\", \"decoder\", \"none\"",
+            ),
             ("pad_token_id", json!(90), "`pad_token_id` is 90, expected a token id below vocab_size = 90"),
             ("eos_token_id", Value::Null, "key `eos_token_id` is missing"),
             ("embedding_size", json!("8"), "`embedding_size` is \"8\", expected a whole number"),

@@ -76,9 +76,8 @@ impl Recurrent {
         let encoder = (0..config.layers)
             .map(|i| BidirectionalGru::init(p, &format!("encoder.layers.{i}"), inputs(i), hidden, rng))
             .collect();
-        let initial = (0..config.layers)
-            .map(|i| Linear::init(p, &format!("decoder.initial.{i}"), hidden, hidden, rng))
-            .collect();
+        let initial =
+            (0..config.layers).map(|i| Linear::init(p, &format!("decoder.initial.{i}"), hidden, hidden, rng)).collect();
         let attending = AttendingGru::init(p, "decoder.layers.0", embedding, hidden, 2 * hidden, rng);
         let further = (1..config.layers)
             .map(|i| Gru::init(p, &format!("decoder.layers.{i}"), hidden, hidden, Direction::Forward, rng))

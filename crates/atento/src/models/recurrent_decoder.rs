@@ -41,8 +41,7 @@ impl<'m> RecurrentDecoder<'m> {
     /// Each row's copy of its sentence's annotations and keys.
     fn memory_of_rows(&self, g: &mut Graph<'_>) -> Memory {
         let cu = &self.sentences.cu_keys;
-        let tokens: Vec<u32> =
-            self.row_sentence.iter().flat_map(|&s| cu[s as usize]..cu[s as usize + 1]).collect();
+        let tokens: Vec<u32> = self.row_sentence.iter().flat_map(|&s| cu[s as usize]..cu[s as usize + 1]).collect();
         Memory {
             keys: g.gather_rows(&self.sentences.keys, &tokens),
             values: g.gather_rows(&self.sentences.values, &tokens),
