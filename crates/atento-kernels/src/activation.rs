@@ -7,6 +7,7 @@
 //! | gelu | x·Φ(x), Φ(x) = ½(1 + erf(x/√2)) | Φ(x) + x·φ(x), φ(x) = e^(−x²/2)/√(2π) |
 //! | gelu_new | ½x(1 + tanh u) = x·s, u = √(2/π)(x + 0.044715x³), s = σ(2u) | s + x·s(1 − s)·2u′ |
 //! | silu | x·σ(x) | σ(x)(1 + x(1 − σ(x))) |
+//! | tanh | tanh x | 1 − tanh² x |
 //!
 //! GELU: Hendrycks and Gimpel 2016, arXiv:1606.08415; SiLU: Elfwing et al. 2017, arXiv:1702.03118;
 //! SwiGLU: Shazeer 2020, arXiv:2002.05202. The backward takes the input of the forward.
@@ -16,7 +17,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use crate::math::{erf, exp, sigmoid};
+use crate::math::{erf, exp, sigmoid, tanh};
 use crate::parallel::{TASK, rows_per_task};
 use crate::simd::mul_add;
 
@@ -34,6 +35,8 @@ pub enum Activation {
     GeluTanh,
     /// x·σ(x), also called swish.
     Silu,
+    /// tanh(x)
+    Tanh,
 }
 
 /// A name that is no activation function.
@@ -47,7 +50,7 @@ impl fmt::Display for UnknownActivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "unknown activation '{}': use identity, relu, gelu, gelu_new or silu",
+            "unknown activation '{}': use identity, relu, gelu, gelu_new, silu or tanh",
             self.0
         )
     }
@@ -66,6 +69,7 @@ impl FromStr for Activation {
             "gelu" => Ok(Activation::Gelu),
             "gelu_new" | "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
             "silu" | "swish" => Ok(Activation::Silu),
+            "tanh" => Ok(Activation::Tanh),
             _ => Err(UnknownActivation(name.to_owned())),
         }
     }
@@ -80,6 +84,7 @@ impl Activation {
             Activation::Gelu => "gelu",
             Activation::GeluTanh => "gelu_new",
             Activation::Silu => "silu",
+            Activation::Tanh => "tanh",
         }
     }
 }
@@ -95,6 +100,7 @@ pub(crate) struct Relu;
 pub(crate) struct Gelu;
 pub(crate) struct GeluTanh;
 pub(crate) struct Silu;
+pub(crate) struct Tanh;
 
 impl Function for Identity {
     #[inline(always)]
@@ -178,6 +184,18 @@ impl Function for Silu {
     }
 }
 
+impl Function for Tanh {
+    #[inline(always)]
+    fn value<const FMA: bool>(x: f32) -> f32 {
+        tanh::<FMA>(x)
+    }
+    #[inline(always)]
+    fn slope<const FMA: bool>(x: f32) -> f32 {
+        let y = tanh::<FMA>(x);
+        (1.0 - y) * (1.0 + y)
+    }
+}
+
 /// Calls a macro with the type of an [`Activation`].
 macro_rules! with_function {
     ($act:expr, $call:ident $(, $arg:expr)*) => {
@@ -187,6 +205,7 @@ macro_rules! with_function {
             $crate::activation::Activation::Gelu => $call::<$crate::activation::Gelu>($($arg),*),
             $crate::activation::Activation::GeluTanh => $call::<$crate::activation::GeluTanh>($($arg),*),
             $crate::activation::Activation::Silu => $call::<$crate::activation::Silu>($($arg),*),
+            $crate::activation::Activation::Tanh => $call::<$crate::activation::Tanh>($($arg),*),
         }
     };
 }
@@ -325,6 +344,7 @@ pub fn reference(activation: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + u.tanh())
         }
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Tanh => x.tanh(),
     }
 }
 

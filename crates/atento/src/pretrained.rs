@@ -7,17 +7,20 @@ use atento_tensor::Params;
 use crate::generate::{EarlyStopping, LengthPenalty, SearchOptions};
 use crate::hub::generation::{self, GenerationConfig};
 use crate::hub::load::{self, NamedTensors};
-use crate::hub::model_dir::save_transformer;
+use crate::hub::model_dir::{save_recurrent, save_transformer};
 use crate::hub::names::NameMap;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, ModelDir, ModelKind};
 use crate::models::parameters::NamedShape;
-use crate::models::{Transformer, Translator};
+use crate::models::{Recurrent, Transformer, Translator};
 use crate::text::{self, Tokenizer};
 use crate::translate::TranslateOptions;
 
 /// Source tokens searched together by default.
 const BATCH_TOKENS: usize = 1024;
+
+/// What tokenizer_config.json says of a model without a longest sentence.
+const NO_LONGEST: usize = i64::MAX as usize;
 
 /// A translator, ready to use.
 pub struct Pretrained {
@@ -78,6 +81,11 @@ impl Pretrained {
                 let tokens = self.tokenizer_config(config.max_positions, config.pad_id, config.eos_id);
                 save_transformer(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
             }
+            Translator::Recurrent(model) => {
+                let config = &model.config;
+                let tokens = self.tokenizer_config(NO_LONGEST, config.pad_id, config.eos_id);
+                save_recurrent(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
+            }
         }
         Ok(())
     }
@@ -123,7 +131,12 @@ fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
             load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
             Ok(Translator::Transformer(Box::new(model)))
         }
-        ModelKind::AtentoRnn => todo!(),
+        ModelKind::AtentoRnn => {
+            let (config, weights) = dir.recurrent_weights()?;
+            let mut model = Recurrent::init(config, 0);
+            load::load(&weights, NameMap::Same, &mut model.params)?;
+            Ok(Translator::Recurrent(Box::new(model)))
+        }
     }
 }
 

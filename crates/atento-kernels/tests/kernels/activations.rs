@@ -1,12 +1,13 @@
 use crate::support::*;
 use atento_kernels::activation::{self, Activation};
 
-const ALL: [Activation; 5] = [
+const ALL: [Activation; 6] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Gelu,
     Activation::GeluTanh,
     Activation::Silu,
+    Activation::Tanh,
 ];
 
 #[test]
@@ -98,6 +99,11 @@ fn values_and_slopes_are_those_of_pytorch() {
                 1.04129415,
                 1.05266461,
             ],
+        ),
+        (
+            Activation::Tanh,
+            [-9.95054754e-01, -7.61594156e-01, -2.44918662e-01, 4.62117157e-01, 9.05148254e-01, 9.99329300e-01],
+            [9.86603717e-03, 4.19974342e-01, 9.40014849e-01, 7.86447733e-01, 1.80706639e-01, 1.34095068e-03],
         ),
     ];
     for (act, y, slope) in golden {

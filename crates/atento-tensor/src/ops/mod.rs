@@ -4,25 +4,36 @@
 mod activation;
 mod add;
 mod attention;
+mod attentive_gru;
 mod concat;
 mod cross_entropy;
 mod dropout;
 mod embedding;
 mod gather;
+mod gru_sequence;
 mod layer_norm;
 mod linear;
 mod mean_pool;
 mod mul;
 mod residual_norm;
 mod rms_norm;
+mod rope;
 mod scale;
 mod swiglu;
+#[cfg(test)]
+mod testing;
+mod time_steps;
 
 pub use attention::{AttentionInput, AttentionSpec};
+pub use attentive_gru::{AttentiveGru, Memory};
 pub use cross_entropy::CrossEntropy;
 pub use embedding::Positions;
+pub use gru_sequence::GruRecurrence;
+pub use rope::Rope;
+pub use time_steps::{Direction, TimeSteps};
 
 pub use atento_kernels::activation::Activation;
 pub use atento_kernels::attention::Segment;
 pub use atento_kernels::linear::WeightLayout;
+pub use atento_kernels::rope::Pairing;
 

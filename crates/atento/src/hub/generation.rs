@@ -6,6 +6,7 @@
 use super::Error;
 use super::json::{Keys, read_object};
 use super::seq2seq::{decimal, one_of};
+use crate::models::RecurrentConfig;
 use crate::models::config::TransformerConfig;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -107,6 +108,18 @@ impl GenerationConfig {
     pub fn of_model(config: &TransformerConfig) -> Self {
         Self {
             max_length: Some(config.max_positions),
+            bad_words_ids: vec![vec![config.pad_id]],
+            decoder_start_id: Some(config.decoder_start_id),
+            bos_id: config.bos_id,
+            eos_ids: vec![config.eos_id],
+            pad_id: Some(config.pad_id),
+            ..Self::default()
+        }
+    }
+
+    /// As [`GenerationConfig::of_model`], for a recurrent model, whose outputs have no longest.
+    pub fn of_recurrent(config: &RecurrentConfig) -> Self {
+        Self {
             bad_words_ids: vec![vec![config.pad_id]],
             decoder_start_id: Some(config.decoder_start_id),
             bos_id: config.bos_id,

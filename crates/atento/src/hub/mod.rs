@@ -3,6 +3,7 @@
 //! ```text
 //! model_dir     a directory: its files, its kind, reading and writing it whole
 //! marian        config.json of post-norm models          m2m100   of pre-norm models
+//! recurrent     config.json of the recurrent baseline
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
 //! safetensors   tensors of a file, mapped and checked    atomic   files replaced whole or not at all
@@ -22,6 +23,7 @@ mod mmap;
 pub mod model_dir;
 pub mod names;
 mod nearest;
+pub mod recurrent;
 pub mod safetensors;
 mod seq2seq;
 pub mod tokenizer_config;

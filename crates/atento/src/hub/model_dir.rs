@@ -11,7 +11,8 @@ use super::names::{NameMap, hf_tensors};
 use super::nearest::nearest;
 use super::safetensors::{NamedTensor, SafeTensors, write};
 use super::tokenizer_config::TokenizerConfig;
-use super::{Error, atomic, load, m2m100, marian, seq2seq};
+use super::{Error, atomic, load, m2m100, marian, recurrent, seq2seq};
+use crate::models::RecurrentConfig;
 use crate::models::config::{Norm, TransformerConfig};
 use serde_json::{Map, Value};
 use std::fs;
@@ -146,6 +147,22 @@ impl ModelDir {
         Ok((config, weights))
     }
 
+    /// As [`ModelDir::transformer_weights`], for the recurrent baseline.
+    ///
+    /// # Errors
+    /// A key of config.json is missing or wrong, the model is of another kind; as [`ModelDir::weights`] and
+    /// [`load::check`].
+    pub fn recurrent_weights(&self) -> Result<(RecurrentConfig, SafeTensors), Error> {
+        let path = self.root.join(CONFIG);
+        if self.kind != ModelKind::AtentoRnn {
+            return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{RNN_MODEL_TYPE}\"")));
+        }
+        let config = recurrent::read_config(&path, &self.config)?;
+        let weights = self.weights()?;
+        load::check(&weights, NameMap::Same, &config.parameters())?;
+        Ok((config, weights))
+    }
+
     /// Where tokenizer.json is.
     ///
     /// # Errors
@@ -257,6 +274,28 @@ pub fn save_transformer<'a>(
         tokenizer_config,
     };
     save_dir(dir, &files, &hf_tensors(config, values))
+}
+
+/// Writes the recurrent baseline as a directory of this project's own format. `values` gives each parameter's elements
+/// by name.
+///
+/// # Errors
+/// As [`save_dir`].
+pub fn save_recurrent<'a>(
+    dir: &Path,
+    config: &RecurrentConfig,
+    generation: &GenerationConfig,
+    tokenizer_json: &[u8],
+    tokenizer_config: &TokenizerConfig,
+    values: impl Fn(&str) -> &'a [f32],
+) -> Result<(), Error> {
+    let tensors: Vec<_> = config
+        .parameters()
+        .into_iter()
+        .map(|(name, shape)| NamedTensor::new(name.clone(), shape, values(&name)))
+        .collect();
+    let files = DirFiles { config: recurrent::write_config(config), generation, tokenizer_json, tokenizer_config };
+    save_dir(dir, &files, &tensors)
 }
 
 /// The directory itself or the `model/` in it, whichever has the config.json.

@@ -126,7 +126,8 @@ pub(super) fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-fn hf_key(key: &'static str) -> &'static str {
+/// The key that stands for a field of ours.
+pub(super) fn hf_key(key: &'static str) -> &'static str {
     match key {
         "encoder_heads" => "encoder_attention_heads",
         "decoder_heads" => "decoder_attention_heads",

@@ -34,9 +34,9 @@ pub const ACTIVATIONS: [&str; 5] = ["relu", "gelu", "gelu_new", "silu", "swish"]
 pub const PRESETS: [&str; 4] = ["base", "big", "small", "tiny"];
 
 /// The largest vocabulary, width or number of positions accepted, so that products of sizes cannot overflow.
-const LARGEST_SIZE: usize = 1 << 24;
+pub(super) const LARGEST_SIZE: usize = 1 << 24;
 /// The most layers accepted on one side.
-const MOST_LAYERS: usize = 1024;
+pub(super) const MOST_LAYERS: usize = 1024;
 
 /// Everything that determines an encoder–decoder's parameters and its forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ pub struct TransformerConfig {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{key}` is {found}, expected {expected}")]
 pub struct ConfigError {
-    /// The field of [`TransformerConfig`].
+    /// The field of the configuration.
     pub key: &'static str,
     /// The value it has.
     pub found: String,
@@ -294,7 +294,7 @@ impl TransformerConfig {
     }
 }
 
-fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> ConfigError {
     ConfigError {
         key,
         found: found.to_string(),

@@ -3,11 +3,16 @@
 mod cached_decoder;
 pub mod config;
 pub mod parameters;
+pub mod recurrent;
+pub mod recurrent_config;
+mod recurrent_decoder;
 pub mod sinusoid;
 pub mod transformer;
 mod transformer_layer;
 pub mod translator;
 
 pub use config::TransformerConfig;
+pub use recurrent::Recurrent;
+pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;
 pub use translator::Translator;

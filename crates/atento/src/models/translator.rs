@@ -5,6 +5,8 @@ use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Graph, Params, Pool, Tensor};
 
 use super::cached_decoder::CachedDecoder;
+use super::recurrent::Recurrent;
+use super::recurrent_decoder::RecurrentDecoder;
 use super::transformer::Transformer;
 use crate::data::batches::PackedBatch;
 use crate::generate::StepDecoder;
@@ -14,6 +16,8 @@ use crate::hub::generation::GenerationConfig;
 pub enum Translator {
     /// Vaswani et al. 2017.
     Transformer(Box<Transformer>),
+    /// Bahdanau et al. 2015.
+    Recurrent(Box<Recurrent>),
 }
 
 impl Translator {
@@ -22,6 +26,7 @@ impl Translator {
     pub fn params(&self) -> &Params {
         match self {
             Self::Transformer(model) => &model.params,
+            Self::Recurrent(model) => &model.params,
         }
     }
 
@@ -29,6 +34,7 @@ impl Translator {
     pub fn params_mut(&mut self) -> &mut Params {
         match self {
             Self::Transformer(model) => &mut model.params,
+            Self::Recurrent(model) => &mut model.params,
         }
     }
 
@@ -36,6 +42,7 @@ impl Translator {
     pub fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
         match self {
             Self::Transformer(model) => model.loss(g, batch, smoothing, scale),
+            Self::Recurrent(model) => model.loss(g, batch, smoothing, scale),
         }
     }
 
@@ -44,6 +51,7 @@ impl Translator {
     pub fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
         match self {
             Self::Transformer(model) => model.logits(g, batch),
+            Self::Recurrent(model) => model.logits(g, batch),
         }
     }
 
@@ -52,6 +60,7 @@ impl Translator {
     pub fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {
         match self {
             Self::Transformer(model) => Box::new(CachedDecoder::new(model, pool, source, cu_source)),
+            Self::Recurrent(model) => Box::new(RecurrentDecoder::new(model, pool, source, cu_source)),
         }
     }
 
@@ -60,6 +69,7 @@ impl Translator {
     pub fn vocab_size(&self) -> usize {
         match self {
             Self::Transformer(model) => model.config.vocab_size,
+            Self::Recurrent(model) => model.config.vocab_size,
         }
     }
 
@@ -68,6 +78,7 @@ impl Translator {
     pub fn max_positions(&self) -> Option<usize> {
         match self {
             Self::Transformer(model) => Some(model.config.max_positions),
+            Self::Recurrent(_) => None,
         }
     }
 
@@ -76,6 +87,7 @@ impl Translator {
     pub fn start_id(&self) -> u32 {
         match self {
             Self::Transformer(model) => model.config.decoder_start_id,
+            Self::Recurrent(model) => model.config.decoder_start_id,
         }
     }
 
@@ -84,6 +96,7 @@ impl Translator {
     pub fn generation_defaults(&self) -> GenerationConfig {
         match self {
             Self::Transformer(model) => GenerationConfig::of_model(&model.config),
+            Self::Recurrent(model) => GenerationConfig::of_recurrent(&model.config),
         }
     }
 }

@@ -4,8 +4,36 @@ use super::Error;
 use super::recipe::{self, Arch, Recipe};
 use crate::hub::generation::GenerationConfig;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
-use crate::models::{Transformer, Translator};
+use crate::models::{Recurrent, RecurrentConfig, Transformer, Translator};
 use crate::text::Tokenizer;
+
+/// The special tokens that a translation model has to have.
+struct Required {
+    pad_id: u32,
+    eos_id: u32,
+}
+
+impl Required {
+    fn of(tokenizer: &Tokenizer) -> Result<Self, Error> {
+        let missing = |name: &str| Error::Setting {
+            key: "tokenizer.file",
+            problem: format!("the tokenizer has no {name} token, which a translation model needs"),
+        };
+        let special = tokenizer.special();
+        Ok(Self {
+            pad_id: special.pad.ok_or_else(|| missing("padding (`<pad>`)"))?,
+            eos_id: special.eos.ok_or_else(|| missing("end (`</s>`)"))?,
+        })
+    }
+}
+
+fn tie_embeddings(tie: recipe::TieEmbeddings) -> TieEmbeddings {
+    match tie {
+        recipe::TieEmbeddings::All => TieEmbeddings::All,
+        recipe::TieEmbeddings::Decoder => TieEmbeddings::Decoder,
+        recipe::TieEmbeddings::None => TieEmbeddings::None,
+    }
+}
 
 /// The Transformer that a recipe describes, for a tokenizer.
 ///
@@ -13,13 +41,8 @@ use crate::text::Tokenizer;
 /// Sizes that no model can have, or a tokenizer without padding or end token.
 pub fn transformer_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TransformerConfig, Error> {
     let model = &recipe.model;
+    let Required { pad_id, eos_id } = Required::of(tokenizer)?;
     let special = tokenizer.special();
-    let missing = |name: &str| Error::Setting {
-        key: "tokenizer.file",
-        problem: format!("the tokenizer has no {name} token, which a translation model needs"),
-    };
-    let eos_id = special.eos.ok_or_else(|| missing("end (`</s>`)"))?;
-    let pad_id = special.pad.ok_or_else(|| missing("padding (`<pad>`)"))?;
     let norm = match model.norm {
         recipe::Norm::Post => Norm::Post,
         recipe::Norm::Pre => Norm::Pre,
@@ -37,11 +60,7 @@ pub fn transformer_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Tran
         attention_dropout: model.attention_dropout as f32,
         activation_dropout: model.activation_dropout as f32,
         max_positions: model.max_positions,
-        tie_embeddings: match model.tie_embeddings {
-            recipe::TieEmbeddings::All => TieEmbeddings::All,
-            recipe::TieEmbeddings::Decoder => TieEmbeddings::Decoder,
-            recipe::TieEmbeddings::None => TieEmbeddings::None,
-        },
+        tie_embeddings: tie_embeddings(model.tie_embeddings),
         pad_id,
         eos_id,
         bos_id: special.bos,
@@ -50,6 +69,32 @@ pub fn transformer_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Tran
         ..TransformerConfig::base(tokenizer.vocab_size())
     };
     let config = config.with_norm(norm);
+    config.validate()?;
+    Ok(config)
+}
+
+/// The recurrent network that a recipe describes, for a tokenizer. Its decoder starts from padding, as the
+/// Transformer's.
+///
+/// # Errors
+/// As [`transformer_config`].
+pub fn recurrent_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<RecurrentConfig, Error> {
+    let model = &recipe.model;
+    let Required { pad_id, eos_id } = Required::of(tokenizer)?;
+    let special = tokenizer.special();
+    let config = RecurrentConfig {
+        vocab_size: tokenizer.vocab_size(),
+        embedding: model.embedding,
+        hidden: model.hidden,
+        layers: model.layers,
+        dropout: model.dropout as f32,
+        tie_embeddings: tie_embeddings(model.tie_embeddings),
+        pad_id,
+        eos_id,
+        bos_id: special.bos,
+        unk_id: special.unk,
+        decoder_start_id: pad_id,
+    };
     config.validate()?;
     Ok(config)
 }
@@ -65,7 +110,10 @@ pub fn build_model(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Translator,
             model.checkpoint_activations = recipe.train.checkpoint_activations;
             Ok(Translator::Transformer(Box::new(model)))
         }
-        Arch::Rnn => todo!(),
+        Arch::Rnn => {
+            let model = Recurrent::init(recurrent_config(recipe, tokenizer)?, recipe.seed);
+            Ok(Translator::Recurrent(Box::new(model)))
+        }
     }
 }
 

@@ -1,0 +1,155 @@
+//! A gated recurrent unit run over packed sequences (Cho et al. 2014), with PyTorch's weights.
+//!
+//! The inputs' share of the gates, `x Wᵢᵀ + bᵢ`, does not depend on the states and is computed beforehand for all tokens
+//! in one product. At step t only the recurrent share is left: `h_{t−1} Wₕᵀ + bₕ` for the sequences alive at t, then the
+//! cell ([`atento_kernels::gru`]).
+//!
+//! Backward, step by step in reverse: `dh_t` is what arrives from outside and from step t+1; the cell gives the
+//! gradients of both shares of the gates and `dh_t ⊙ z`; `dh_{t−1} = dh_t ⊙ z + dgates_h Wₕ`. The parameters' gradients
+//! need no order, so they are one product over all steps at the end: `dWₕ += dgates_hᵀ h_prev`. Saved: each step's
+//! previous states and the cell's `[r | z | n | nₕ]`.
+
+use std::sync::Arc;
+
+use atento_kernels::activation::Activation;
+use atento_kernels::gru;
+use atento_kernels::linear::{self, WeightLayout};
+
+use super::time_steps::{Direction, TimeSteps, span};
+use crate::{Backward, Buffer, Graph, Tensor, Weight};
+
+/// The recurrent parameters of a GRU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GruRecurrence {
+    /// `weight_hh`: [3·hidden, hidden], gates in the order reset, update, new.
+    pub weight: Weight,
+    /// `bias_hh`: [3·hidden].
+    pub bias: Weight,
+}
+
+impl GruRecurrence {
+    /// The width of the state.
+    ///
+    /// # Panics
+    /// If the parameters' shapes are not those of a GRU.
+    #[must_use]
+    #[track_caller]
+    pub fn hidden(&self) -> usize {
+        let hidden = self.weight.cols;
+        assert_eq!((self.weight.rows, self.bias.len()), (3 * hidden, 3 * hidden), "gru: {self:?}");
+        hidden
+    }
+}
+
+impl Graph<'_> {
+    /// Runs a GRU over every sequence and returns its state after each token.
+    ///
+    /// # Shapes
+    /// `gates_x`: [tokens, 3·hidden], laid out as `steps` says; `initial`: [sequences, hidden], zeros if left out;
+    /// result: [tokens, hidden].
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    #[must_use]
+    #[track_caller]
+    pub fn gru_sequence(
+        &mut self,
+        gates_x: &Tensor,
+        initial: Option<&Tensor>,
+        recurrence: GruRecurrence,
+        steps: &Arc<TimeSteps>,
+        direction: Direction,
+    ) -> Tensor {
+        let hidden = recurrence.hidden();
+        let tokens = steps.tokens();
+        assert_eq!(gates_x.shape(), [tokens, 3 * hidden], "gru_sequence: gates_x for {tokens} tokens");
+        if let Some(initial) = initial {
+            assert_eq!(initial.shape(), [steps.sequences(), hidden], "gru_sequence: initial");
+        }
+        let mut states = self.pool().take(tokens * hidden);
+        let mut previous = self.pool().take(tokens * hidden);
+        let mut saved = self.pool().take(tokens * 4 * hidden);
+        let mut gates_h = self.pool().take(steps.sequences() * 3 * hidden);
+        let (weight, bias) = (self.params().get(recurrence.weight), self.params().get(recurrence.bias));
+        for t in steps.order(direction) {
+            let rows = steps.rows(t);
+            let previous = &mut previous[span(&rows, hidden)];
+            steps.copy_previous(direction, t, hidden, &states, initial.map(Tensor::values), previous);
+            let gates_h = &mut gates_h[..rows.len() * 3 * hidden];
+            let identity = Activation::Identity;
+            linear::forward(rows.len(), previous, weight, WeightLayout::OutIn, Some(bias), identity, None, gates_h);
+            gru::forward(
+                &gates_x.values()[span(&rows, 3 * hidden)],
+                gates_h,
+                previous,
+                hidden,
+                &mut states[span(&rows, hidden)],
+                &mut saved[span(&rows, 4 * hidden)],
+            );
+        }
+        let y = self.output("gru_sequence", states, &[tokens, hidden], true);
+        if let Some(node) = y.node() {
+            let (gates_node, initial_node) = (gates_x.node(), initial.and_then(Tensor::node));
+            let steps = Arc::clone(steps);
+            self.push("gru_sequence", move |pass| {
+                let Some(dstates) = pass.take(node) else { return };
+                let cell = SavedCell { recurrence, steps, direction, previous, saved };
+                let (dgates_x, dinitial) = cell.backward(pass, dstates, initial_node.is_some());
+                if let Some(node) = gates_node {
+                    pass.accumulate(node, dgates_x);
+                }
+                if let (Some(node), Some(dinitial)) = (initial_node, dinitial) {
+                    pass.accumulate(node, dinitial);
+                }
+            });
+        }
+        y
+    }
+}
+
+/// What the backward needs of the forward.
+struct SavedCell {
+    recurrence: GruRecurrence,
+    steps: Arc<TimeSteps>,
+    direction: Direction,
+    /// [tokens, hidden]
+    previous: Buffer,
+    /// [tokens, 4·hidden]
+    saved: Buffer,
+}
+
+impl SavedCell {
+    /// Adds the parameters' gradients; returns those of `gates_x` and, if wanted, of the initial states.
+    fn backward(&self, pass: &mut Backward<'_>, mut dstates: Buffer, wants_initial: bool) -> (Buffer, Option<Buffer>) {
+        let Self { recurrence, steps, direction, previous, saved } = self;
+        let (tokens, hidden) = (steps.tokens(), recurrence.hidden());
+        let weight = pass.params.get(recurrence.weight);
+        let mut dgates_x = pass.pool.take(tokens * 3 * hidden);
+        let mut dgates_h = pass.pool.take(tokens * 3 * hidden);
+        let mut dprevious = pass.pool.take(steps.sequences() * hidden);
+        let mut dinitial = wants_initial.then(|| pass.pool.zeros(steps.sequences() * hidden));
+        for t in steps.order(*direction).into_iter().rev() {
+            let rows = steps.rows(t);
+            let (states, gates) = (span(&rows, hidden), span(&rows, 3 * hidden));
+            let dprevious = &mut dprevious[..states.len()];
+            gru::backward(
+                &dstates[states.clone()],
+                &previous[states],
+                &saved[span(&rows, 4 * hidden)],
+                hidden,
+                &mut dgates_x[gates.clone()],
+                &mut dgates_h[gates.clone()],
+                dprevious,
+            );
+            linear::backward_input(rows.len(), &dgates_h[gates], weight, WeightLayout::OutIn, dprevious, true);
+            steps.add_previous(*direction, t, hidden, dprevious, &mut dstates, dinitial.as_deref_mut());
+        }
+        let dweight = pass.grads.get_mut(recurrence.weight);
+        linear::backward_weight(tokens, previous, &dgates_h, WeightLayout::OutIn, dweight);
+        linear::backward_bias(&dgates_h, pass.grads.get_mut(recurrence.bias));
+        (dgates_x, dinitial)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! config.json of the recurrent baseline (`model_type` "atento_rnn"). The format is this project's own; keys that
+//! Hugging Face's configurations share have their names.
+
+use super::Error;
+use super::json::Keys;
+use super::model_dir::RNN_MODEL_TYPE;
+use super::seq2seq::{decimal, hf_key, one_of};
+use crate::models::RecurrentConfig;
+use crate::models::config::TieEmbeddings;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+const TIES: [(&str, TieEmbeddings); 3] =
+    [("all", TieEmbeddings::All), ("decoder", TieEmbeddings::Decoder), ("none", TieEmbeddings::None)];
+
+/// Reads the configuration from the object that `path` holds.
+///
+/// # Errors
+/// A key is missing, of the wrong type, or has a value no model can have; the message names file and key.
+pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<RecurrentConfig, Error> {
+    let keys = Keys::new(path, object);
+    let tie: String = keys.required("tie_embeddings")?;
+    let Some((_, tie_embeddings)) = TIES.into_iter().find(|(word, _)| *word == tie) else {
+        return Err(keys.wrong("tie_embeddings", "one of \"all\", \"decoder\", \"none\""));
+    };
+    let eos_id = one_of(keys, "eos_token_id")?;
+    let config = RecurrentConfig {
+        vocab_size: keys.required("vocab_size")?,
+        embedding: keys.required("embedding_size")?,
+        hidden: keys.required("hidden_size")?,
+        layers: keys.required("num_layers")?,
+        dropout: keys.or("dropout", 0.0)?,
+        tie_embeddings,
+        pad_id: keys.required("pad_token_id")?,
+        eos_id: eos_id.map_or_else(|| keys.required("eos_token_id"), Ok)?,
+        bos_id: keys.optional("bos_token_id")?,
+        unk_id: keys.optional("unk_token_id")?,
+        decoder_start_id: keys.required("decoder_start_token_id")?,
+    };
+    config.validate().map_err(|error| keys.wrong(json_key(error.key), error.expected))?;
+    Ok(config)
+}
+
+/// The object that config.json is to hold.
+pub fn write_config(config: &RecurrentConfig) -> Map<String, Value> {
+    let tie = TIES.into_iter().find(|(_, tie)| *tie == config.tie_embeddings).map(|(word, _)| word);
+    let entries = [
+        ("model_type", json!(RNN_MODEL_TYPE)),
+        ("vocab_size", json!(config.vocab_size)),
+        ("embedding_size", json!(config.embedding)),
+        ("hidden_size", json!(config.hidden)),
+        ("num_layers", json!(config.layers)),
+        ("dropout", json!(decimal(config.dropout))),
+        ("tie_embeddings", json!(tie)),
+        ("pad_token_id", json!(config.pad_id)),
+        ("eos_token_id", json!(config.eos_id)),
+        ("bos_token_id", json!(config.bos_id)),
+        ("unk_token_id", json!(config.unk_id)),
+        ("decoder_start_token_id", json!(config.decoder_start_id)),
+        ("is_encoder_decoder", json!(true)),
+        ("dtype", json!("float32")),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+fn json_key(key: &'static str) -> &'static str {
+    match key {
+        "embedding" => "embedding_size",
+        "hidden" => "hidden_size",
+        "layers" => "num_layers",
+        other => hf_key(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> RecurrentConfig {
+        RecurrentConfig {
+            vocab_size: 90,
+            embedding: 8,
+            hidden: 12,
+            layers: 2,
+            dropout: 0.3,
+            tie_embeddings: TieEmbeddings::Decoder,
+            pad_id: 0,
+            eos_id: 1,
+            bos_id: None,
+            unk_id: Some(2),
+            decoder_start_id: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let object = write_config(&config());
+        assert_eq!(object["dropout"], json!(0.3));
+        assert_eq!(read_config(Path::new("config.json"), &object).unwrap(), config());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_key_in_the_file() {
+        let cases = [
+            ("hidden_size", json!(0), "`hidden_size` is 0, expected a whole number from 1 to"),
+            ("num_layers", json!(1_u64 << 40), "`num_layers` is 1099511627776, expected a whole number from 1 to 1024"),
+            (
+                "tie_embeddings",
+                json!("al"),
+                "`tie_embeddings` is \"al\", expected one of \"all\", \"decoder\", \"none\"",
+            ),
+            ("pad_token_id", json!(90), "`pad_token_id` is 90, expected a token id below vocab_size = 90"),
+            ("eos_token_id", Value::Null, "key `eos_token_id` is missing"),
+            ("embedding_size", json!("8"), "`embedding_size` is \"8\", expected a whole number"),
+        ];
+        for (key, value, expected) in cases {
+            let mut object = write_config(&config());
+            match value {
+                Value::Null => drop(object.remove(key)),
+                value => drop(object.insert(key.into(), value)),
+            }
+            let message = read_config(Path::new("m/config.json"), &object).unwrap_err().to_string();
+            assert!(message.starts_with("m/config.json: ") && message.contains(expected), "{message}");
+        }
+    }
+}
