@@ -209,8 +209,8 @@ def main():
     )
     # Three tables.
     write_fixture(
-        "marian-untied", MarianMTModel, MarianConfig, marian_specials, "bpe", seed=16, vocab_size=60,
-        d_model=12, n_heads=3, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=5, decoder_ffn_dim=9,
+        "marian-untied", MarianMTModel, MarianConfig, marian_specials, "bpe", seed=64, vocab_size=60,
+        d_model=10, n_heads=5, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=5, decoder_ffn_dim=9,
         activation_function="gelu", scale_embedding=True, tie_word_embeddings=False, **marian,
     )
     # Pre-norm, one table for all, padding not token 0, the decoder starting from the end token; layers unlike.
