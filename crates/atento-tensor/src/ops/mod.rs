@@ -17,6 +17,8 @@ mod residual_norm;
 mod rms_norm;
 mod scale;
 mod swiglu;
+#[cfg(test)]
+mod testing;
 
 pub use attention::{AttentionInput, AttentionSpec};
 pub use cross_entropy::CrossEntropy;
@@ -25,4 +27,3 @@ pub use embedding::Positions;
 pub use atento_kernels::activation::Activation;
 pub use atento_kernels::attention::Segment;
 pub use atento_kernels::linear::WeightLayout;
-
