@@ -8,6 +8,7 @@ mod cli {
     pub mod model;
     pub mod score;
     pub mod tokenizer;
+    pub mod train;
     pub mod translate;
 }
 mod ui {
@@ -15,6 +16,9 @@ mod ui {
     pub mod input;
     pub mod options;
     pub mod output;
+    pub mod progress;
+    pub mod signals;
+    pub mod stderr;
     pub mod table;
 }
 
@@ -40,6 +44,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
+    Train(cli::train::TrainArgs),
     Translate(cli::translate::TranslateArgs),
     Eval(cli::eval::EvalArgs),
     Bleu(cli::bleu::BleuArgs),
@@ -55,8 +60,12 @@ fn main() -> ExitCode {
 }
 
 fn run(Command { options, verb }: Command) -> Result<(), Failure> {
-    options.start_threads()?;
+    // A recipe may say how many threads to start.
+    if !matches!(verb, Verb::Train(_)) {
+        options.start_threads(None)?;
+    }
     match verb {
+        Verb::Train(args) => cli::train::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
         Verb::Eval(args) => cli::eval::run(&args, &options),
         Verb::Bleu(args) => cli::bleu::run(&args, &options),

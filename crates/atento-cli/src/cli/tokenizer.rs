@@ -216,8 +216,10 @@ fn decode(args: &DecodeArgs, options: &Options) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let mut out = Output::open();
     while let Some(chunk) = texts.next_chunk()? {
-        for (index, text) in chunk.texts.iter().enumerate() {
-            let ids = ids(text, &tokenizer).map_err(|error| error.context(chunk.place(index)))?;
+        let parse =
+            |(index, text): (usize, &String)| ids(text, &tokenizer).map_err(|error| error.context(chunk.place(index)));
+        let sequences: Vec<Vec<u32>> = chunk.texts.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        for ids in sequences {
             let text = tokenizer.decode(&ids, !args.keep_special)?;
             if options.json {
                 out.json(&json!({ "ids": ids, "text": text }))?;

@@ -4,6 +4,8 @@ use std::io;
 use std::panic;
 use std::process::ExitCode;
 
+use super::stderr::tell;
+
 /// Why a verb did not do what was asked.
 ///
 /// The `?` operator makes every error an [`Input`](Failure::Input), since most of what can go wrong is a wrong file or
@@ -48,7 +50,7 @@ impl Failure {
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("error: {error:#}");
+    tell(format_args!("error: {error:#}"));
     ExitCode::from(code)
 }
 
@@ -57,7 +59,7 @@ pub fn catch_bugs(verb: impl FnOnce() -> Result<(), Failure> + panic::UnwindSafe
     panic::set_hook(Box::new(|bug| {
         let message = bug.payload_as_str().unwrap_or("no message");
         let place = bug.location().map_or(String::new(), |place| format!(" at {}:{}", place.file(), place.line()));
-        eprintln!("error: this is a bug in atento{place}: {message}");
+        tell(format_args!("error: this is a bug in atento{place}: {message}"));
     }));
     match panic::catch_unwind(verb) {
         Ok(Ok(())) => ExitCode::SUCCESS,

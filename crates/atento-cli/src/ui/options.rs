@@ -3,6 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 
 use super::failure::Failure;
+use super::stderr::tell;
 
 /// More threads than this are a slip of the keyboard.
 const MOST_THREADS: usize = 4096;
@@ -30,20 +31,23 @@ pub struct Options {
 }
 
 impl Options {
-    /// Starts the threads that all computing is done on.
+    /// Starts the threads that all computing is done on: as many as `--threads` says, else a recipe, else the
+    /// environment, else the machine's cores.
     ///
     /// # Errors
     /// A number of threads that cannot be.
-    pub fn start_threads(&self) -> Result<(), Failure> {
-        let Some(threads) = self.wanted_threads()? else { return Ok(()) };
+    pub fn start_threads(&self, recipe: Option<usize>) -> Result<(), Failure> {
+        let Some(threads) = self.wanted_threads(recipe)? else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build_global().with_context(|| format!("cannot start {threads} threads")).map_err(Failure::run)
     }
 
-    /// The number of `--threads`, or else of the environment; none if it is left to the machine.
-    fn wanted_threads(&self) -> anyhow::Result<Option<usize>> {
+    fn wanted_threads(&self, recipe: Option<usize>) -> anyhow::Result<Option<usize>> {
         if let Some(threads) = self.threads {
             return check_threads(threads, "--threads").map(Some);
+        }
+        if recipe.is_some() {
+            return Ok(recipe);
         }
         let text = match std::env::var(THREADS_VARIABLE) {
             Ok(text) if !text.trim().is_empty() => text,
@@ -58,7 +62,7 @@ impl Options {
     /// Tells something on standard error that is no error.
     pub fn note(&self, message: impl std::fmt::Display) {
         if !self.quiet {
-            eprintln!("note: {message}");
+            tell(format_args!("note: {message}"));
         }
     }
 }
