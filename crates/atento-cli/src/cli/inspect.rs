@@ -18,7 +18,7 @@ use crate::ui::table::{self, Align, bytes, thousands};
 ///
 /// `inspect plan CONFIG` does so for a bare config.json, without weights.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
 pub struct InspectArgs {
     /// A model directory or a run directory
     #[arg(required = true)]
@@ -72,12 +72,12 @@ impl Parameter {
 /// The model or the configuration is wrong; standard output cannot be written.
 pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     let parameters = match (&args.plan, &args.model) {
-        (Some(InspectVerb::Plan { config }), _) => of_config(&read_config(config)?, None),
+        (Some(InspectVerb::Plan { config }), None) => of_config(&read_config(config)?, None),
         (None, Some(model)) => {
             let (config, weights) = ModelDir::open(model)?.transformer_weights()?;
             of_config(&config, Some(&weights))
         }
-        (None, None) => return Err(anyhow!("name a model directory").into()),
+        _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
     };
     let mut out = Output::open();
     if options.json {

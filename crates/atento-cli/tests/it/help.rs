@@ -252,7 +252,7 @@ fn inspect_explains_itself() {
     Show the parameters of a model by module: shapes, element types, tying, sizes
 
     Usage: atento inspect [OPTIONS] <MODEL>
-           atento inspect <COMMAND>
+           atento inspect [OPTIONS] [MODEL] <COMMAND>
 
     Commands:
       plan  Show the parameters that a config.json describes

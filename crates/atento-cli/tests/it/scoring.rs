@@ -107,6 +107,17 @@ fn a_plan_is_made_of_a_config_alone() {
 }
 
 #[test]
+fn options_of_every_verb_may_stand_anywhere() {
+    let folder = Folder::new();
+    folder.model();
+    let object = folder.run(&["inspect", "plan", "m", "--json"], "").output();
+    for arguments in [["--json", "inspect", "plan", "m"], ["inspect", "--json", "plan", "m"]] {
+        assert_eq!(folder.run(&arguments, "").output(), object);
+    }
+    folder.run(&["inspect", "m", "plan", "m"], "").refusal();
+}
+
+#[test]
 fn doctor_tells_what_the_machine_has() {
     let folder = Folder::new();
     let object = folder.run(&["doctor", "--json", "--no-measure", "--threads", "2"], "").objects().remove(0);

@@ -72,3 +72,30 @@ fn a_wrong_recipe_is_refused_before_anything_is_written() {
     let message = folder.run(&["train", "r.toml", "--resume"], "").refusal();
     assert!(message.contains("holds no run to resume") || message.contains("pairs.tsv"), "{message}");
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_and_tells_how_to_go_on() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+
+    let folder = Folder::new();
+    recipe(&folder);
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["train", "r.toml", "--out", "run", "--max-steps", "1000000"]).current_dir(folder.path(""));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("step 2/") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was interrupted");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    assert!(rest.ends_with("to go on: atento train run/config.toml --out run --resume\n"), "{rest}");
+    let more = folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "1"], "");
+    assert!(more.stderr.contains("resumed at step "), "{}", more.stderr);
+    more.output();
+}
