@@ -11,6 +11,7 @@ pub mod recipe;
 pub mod report;
 pub mod run_dir;
 pub mod schedule;
+pub mod step;
 pub mod stop;
 pub mod tensorboard;
 
