@@ -19,7 +19,8 @@ pub enum Positions {
 }
 
 impl Graph<'_> {
-    /// Looks up `ids` in `table` and multiplies by `scale`.
+    /// Looks up `ids` in `table` and multiplies by `scale`. Lookups of `padding_id` give no gradient, as with the
+    /// `padding_idx` of PyTorch's `Embedding`.
     ///
     /// # Shapes
     /// `table`: [vocab_size, d_model]; result: [ids, d_model].
@@ -27,14 +28,19 @@ impl Graph<'_> {
     /// # Panics
     /// If an id is not below `vocab_size`: callers validate token ids where they enter.
     #[track_caller]
-    pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32) -> Tensor {
+    pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32, padding_id: Option<u32>) -> Tensor {
         let mut out = self.pool().take(ids.len() * table.cols);
         embedding::forward(ids, self.params().get(table), scale, &mut out);
         let y = self.output("embedding", out, &[ids.len(), table.cols], true);
         if let Some(node) = y.node() {
             let ids = ids.to_vec();
             self.push("embedding", move |pass| {
-                let Some(dy) = pass.take(node) else { return };
+                let Some(mut dy) = pass.take(node) else { return };
+                for (id, row) in ids.iter().zip(dy.chunks_exact_mut(table.cols)) {
+                    if Some(*id) == padding_id {
+                        row.fill(0.0);
+                    }
+                }
                 embedding::backward(&ids, &dy, scale, pass.param(table).1);
             });
         }

@@ -10,6 +10,8 @@ pub struct Embedding {
     pub table: Weight,
     /// Factor on every vector: `√d_model` or 1.
     pub scale: f32,
+    /// The token whose lookups are not trained.
+    pub padding_id: Option<u32>,
 }
 
 impl Embedding {
@@ -18,7 +20,15 @@ impl Embedding {
     pub fn init(params: &mut Params, path: &str, vocab_size: usize, d_model: usize, scale: f32, rng: &mut Rng) -> Self {
         let init = Init::Normal((d_model as f32).powf(-0.5));
         let table = params.add(&format!("{path}.weight"), &[vocab_size, d_model], init, rng);
-        Self { table, scale }
+        Self { table, scale, padding_id: None }
+    }
+
+    /// The same table with a token whose lookups are not trained, its vector zero to begin with.
+    #[must_use]
+    pub fn with_padding(self, params: &mut Params, padding_id: u32) -> Self {
+        let start = padding_id as usize * self.table.cols;
+        params.get_mut(self.table)[start..start + self.table.cols].fill(0.0);
+        Self { padding_id: Some(padding_id), ..self }
     }
 
     /// Looks up tokens.
@@ -28,6 +38,6 @@ impl Embedding {
     #[must_use]
     #[track_caller]
     pub fn forward(&self, g: &mut Graph<'_>, ids: &[u32]) -> Tensor {
-        g.embedding(self.table, ids, self.scale)
+        g.embedding(self.table, ids, self.scale, self.padding_id)
     }
 }

@@ -36,7 +36,9 @@ pub struct Transformer {
     pub(super) output_bias: Option<Weight>,
     pub(super) encoder_norm: Option<LayerNorm>,
     pub(super) decoder_norm: Option<LayerNorm>,
-    pub(super) positions: Positions,
+    /// Added to the embeddings of each side: sinusoids, unless a checkpoint stores its own tables.
+    pub(super) source_positions: Positions,
+    pub(super) target_positions: Positions,
 }
 
 
@@ -72,6 +74,7 @@ impl Transformer {
             Norm::Pre => Sinusoid::M2m100,
         };
         let positions = Positions::Fixed(sinusoid.table(config.max_positions, d_model, config.pad_id).into());
+        let (source_positions, target_positions) = (positions.clone(), positions);
         Self {
             config,
             params,
@@ -84,8 +87,23 @@ impl Transformer {
             output_bias,
             encoder_norm,
             decoder_norm,
-            positions,
+            source_positions,
+            target_positions,
         }
+    }
+
+    /// Replaces the position tables: those of a checkpoint that stores its own.
+    ///
+    /// # Shapes
+    /// Both: [max_positions, d_model], row-major.
+    ///
+    /// # Panics
+    /// If a table has another size.
+    pub fn set_positions(&mut self, source: Vec<f32>, target: Vec<f32>) {
+        let len = self.config.max_positions * self.config.d_model;
+        assert_eq!((source.len(), target.len()), (len, len), "set_positions: sizes of the tables");
+        self.source_positions = Positions::Fixed(source.into());
+        self.target_positions = Positions::Fixed(target.into());
     }
 
     /// Encodes packed source sentences.
@@ -99,7 +117,7 @@ impl Transformer {
 
     fn encode_segments(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], segments: &Arc<[Segment]>) -> Tensor {
         g.label(|| "encoder.embed".into());
-        let mut x = self.embed(g, &self.source_embedding, ids, cu_source);
+        let mut x = self.embed(g, &self.source_embedding, &self.source_positions, ids, cu_source);
         for (i, layer) in self.encoder.iter().enumerate() {
             g.label(|| format!("encoder.layers.{i}"));
             x = if self.checkpoint_activations {
@@ -129,7 +147,7 @@ impl Transformer {
         let target = self_segments(cu_target);
         let cross = cross_segments(cu_target, cu_source);
         g.label(|| "decoder.embed".into());
-        let mut x = self.embed(g, &self.target_embedding, ids, cu_target);
+        let mut x = self.embed(g, &self.target_embedding, &self.target_positions, ids, cu_target);
         for (i, layer) in self.decoder.iter().enumerate() {
             g.label(|| format!("decoder.layers.{i}"));
             x = if self.checkpoint_activations {
@@ -167,20 +185,28 @@ impl Transformer {
         g.linear(hidden, self.output, WeightLayout::OutIn, self.output_bias, Activation::Identity)
     }
 
-    fn embed(&self, g: &mut Graph<'_>, embedding: &Embedding, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
+    fn embed(
+        &self,
+        g: &mut Graph<'_>,
+        embedding: &Embedding,
+        positions: &Positions,
+        ids: &[u32],
+        cu_seqlens: &[u32],
+    ) -> Tensor {
         let position_ids: Vec<u32> = cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect();
-        self.embed_at(g, embedding, ids, &position_ids)
+        self.embed_at(g, embedding, positions, ids, &position_ids)
     }
 
     pub(super) fn embed_at(
         &self,
         g: &mut Graph<'_>,
         embedding: &Embedding,
+        positions: &Positions,
         ids: &[u32],
         position_ids: &[u32],
     ) -> Tensor {
         let tokens = embedding.forward(g, ids);
-        let placed = g.add_positions(&tokens, &self.positions, position_ids);
+        let placed = g.add_positions(&tokens, positions, position_ids);
         g.dropout(&placed, self.config.dropout)
     }
 }
@@ -192,7 +218,10 @@ fn init_embeddings(
     scale: f32,
     rng: &mut Rng,
 ) -> (Embedding, Embedding, Weight) {
-    let mut table = |path: &str| Embedding::init(params, path, config.vocab_size, config.d_model, scale, rng);
+    let mut table = |path: &str| {
+        let table = Embedding::init(params, path, config.vocab_size, config.d_model, scale, rng);
+        table.with_padding(params, config.pad_id)
+    };
     match config.tie_embeddings {
         TieEmbeddings::All => {
             let shared = table("shared");

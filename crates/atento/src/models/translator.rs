@@ -8,6 +8,7 @@ use super::cached_decoder::CachedDecoder;
 use super::transformer::Transformer;
 use crate::data::batches::PackedBatch;
 use crate::generate::StepDecoder;
+use crate::hub::generation::GenerationConfig;
 
 /// A sequence-to-sequence model with its parameters.
 pub enum Translator {
@@ -75,6 +76,14 @@ impl Translator {
     pub fn start_id(&self) -> u32 {
         match self {
             Self::Transformer(model) => model.config.decoder_start_id,
+        }
+    }
+
+    /// Greedy search with the model's own special tokens.
+    #[must_use]
+    pub fn generation_defaults(&self) -> GenerationConfig {
+        match self {
+            Self::Transformer(model) => GenerationConfig::of_model(&model.config),
         }
     }
 }

@@ -4,7 +4,7 @@ use atento_tensor::{Graph, Pool};
 
 use super::Error;
 use crate::data::batches::{PackedBatch, Pair};
-use crate::eval::bleu::{Bleu, BleuScore};
+use crate::eval::{Bleu, BleuScore};
 use crate::models::Translator;
 use crate::text::Tokenizer;
 use crate::translate::{TranslateOptions, translate};

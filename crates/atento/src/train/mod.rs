@@ -1,10 +1,15 @@
-//! Training: recipes, run directories, checkpoints, schedules and what is reported.
+//! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
 mod atomic;
+pub mod build;
 pub mod checkpoint;
+pub mod data;
 pub mod early_stopping;
+mod error;
+pub mod evaluate;
 pub mod events;
 mod exact;
+mod finish;
 pub mod metrics;
 pub mod optimizer;
 pub mod recipe;
@@ -14,9 +19,11 @@ pub mod schedule;
 pub mod step;
 pub mod stop;
 pub mod tensorboard;
+pub mod trainer;
 
 pub use checkpoint::{Checkpoints, TrainState};
 pub use early_stopping::EarlyStopping;
+pub use error::Error;
 pub use events::{Event, Reporter};
 pub use metrics::{Metrics, Record};
 pub use optimizer::Optimizer;
@@ -26,3 +33,4 @@ pub use run_dir::RunDir;
 pub use schedule::Schedule;
 pub use stop::StopFlag;
 pub use tensorboard::TensorBoard;
+pub use trainer::{Summary, TrainOptions, train};

@@ -45,6 +45,23 @@ pub struct NonFiniteStep {
     pub samples: Vec<u64>,
 }
 
+impl NonFiniteStep {
+    /// The layer, or the whole model where no layer is to blame.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        if self.layer.is_empty() { "the model" } else { &self.layer }
+    }
+
+    /// The lines of the batch's pairs, the first twenty of them.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let shown: Vec<String> = self.samples.iter().take(20).map(u64::to_string).collect();
+        let more = self.samples.len().saturating_sub(20);
+        let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{rest}", shown.join(", "))
+    }
+}
+
 /// Computes the gradient of one step into `grads` (cleared first).
 pub fn gradients(
     model: &Translator,

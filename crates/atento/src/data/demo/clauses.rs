@@ -2,8 +2,8 @@
 
 use super::german::{Agreement, Case, Number};
 use super::lexicon::{
-    ADJECTIVES, BE, BY, DEGREE, FREQUENCY, FUTURE, Frame, HABITUAL, LANGUAGES, LIE, MANNER, MODALS,
-    NOW, PAST, PAST_MODALS, STAND, Verb, WEATHER, WILL, kind,
+    ADJECTIVES, BE, BY, DEGREE, FREQUENCY, FUTURE, Frame, HABITUAL, Kinds, LANGUAGES, LIE, MANNER,
+    MODALS, NOW, PAST, PAST_MODALS, STAND, Verb, WEATHER, WILL, kind,
 };
 use super::sampler::{Role, Sampler, is_masculine};
 use super::tree::{Adverbial, Clause, Determiner, NounPhrase, Phrase, Predicative, Tense};
@@ -82,6 +82,10 @@ fn is_negatable(subject: &Phrase) -> bool {
     }
 }
 
+fn is_animal(subject: &Phrase) -> bool {
+    matches!(subject, Phrase::Noun(phrase) if phrase.noun.kinds & kind::ANIMAL != 0)
+}
+
 impl Sampler {
     /// A clause of the verb.
     pub fn clause(
@@ -106,10 +110,16 @@ impl Sampler {
         self.manner(clause, plan);
         self.company_of(clause, plan);
         let verb = clause.verb;
-        if verb.places != 0 && clause.place.is_none() && self.chance(plan.adverbials) {
-            clause.place = Some(self.place(verb.places));
+        let places = match is_animal(&clause.subject) {
+            true => verb.places & (kind::GREEN | kind::WATER),
+            false => verb.places,
+        };
+        if places != 0 && clause.place.is_none() && self.chance(plan.adverbials) {
+            clause.place = Some(self.place(places));
         }
         if clause.negated {
+            // What does not happen does not happen at habitual times.
+            clause.time = clause.time.filter(|time| !HABITUAL.contains(time));
             let adverbials = clause.place.iter_mut().chain(&mut clause.goal);
             adverbials.for_each(Adverbial::make_definite);
         }
@@ -119,8 +129,21 @@ impl Sampler {
         if clause.verb.stative {
             return;
         }
-        let timed = self.chance(plan.adverbials + 15);
-        match self.pick(plan.times) {
+        let timed = plan.adverbials > 0 && self.chance(plan.adverbials + 15);
+        let willed = [
+            Time::Now,
+            Time::Plan,
+            Time::Modal,
+            Time::PastModal,
+            Time::Likes,
+        ];
+        let chosen = loop {
+            let chosen = self.pick(plan.times);
+            if !(clause.verb.accidental && willed.contains(&chosen)) {
+                break chosen;
+            }
+        };
+        match chosen {
             Time::Habit => {
                 if plan.adverbials > 0 && self.chance(45) {
                     clause.frequency = Some(self.row(&FREQUENCY));
@@ -163,9 +186,9 @@ impl Sampler {
             Frame::Accusative(kinds) => {
                 clause.accusative = Some(self.object(kinds, kein, &subject))
             }
-            Frame::Dative(kinds) => clause.dative = Some(self.object(kinds, role, &subject)),
+            Frame::Dative(kinds) => clause.dative = Some(self.receiver(kinds, role, &subject)),
             Frame::Gift(kinds) => {
-                clause.dative = Some(self.object(kind::PERSON, role, &subject));
+                clause.dative = Some(self.receiver(kind::PERSON, role, &subject));
                 clause.accusative = Some(Phrase::Noun(self.noun_phrase(kinds, kein)));
             }
             Frame::Prepositional(_, _, kinds) => {
@@ -180,7 +203,7 @@ impl Sampler {
                 }));
             }
             Frame::Situated => clause.place = Some(self.place(clause.verb.places)),
-            Frame::Motion => clause.goal = Some(self.goal_of(clause.verb)),
+            Frame::Motion => clause.goal = Some(self.goal_of(clause)),
             Frame::Placing(kinds) => {
                 let object = self.noun_phrase(kinds, role);
                 clause.goal = Some(self.beside(Case::Accusative, Some(object.noun)));
@@ -192,8 +215,21 @@ impl Sampler {
         }
     }
 
-    fn goal_of(&mut self, verb: &Verb) -> Adverbial {
-        match verb.english {
+    /// A dative object: never a bare plural, and what one likes to do one does to someone known.
+    fn receiver(&mut self, kinds: Kinds, role: Role, subject: &Phrase) -> Phrase {
+        let mut receiver = self.object(kinds, role, subject);
+        if let Phrase::Noun(phrase) = &mut receiver
+            && phrase.number == Number::Plural
+            && matches!(phrase.determiner, Determiner::Indefinite)
+        {
+            phrase.determiner = Determiner::Definite;
+        }
+        receiver
+    }
+
+    fn goal_of(&mut self, clause: &Clause) -> Adverbial {
+        match clause.verb.english {
+            _ if is_animal(&clause.subject) => self.goal(kind::GREEN),
             "go" | "run" => self.goal(kind::PLACE),
             _ if self.chance(60) => self.town_goal(),
             "drive" => self.goal(kind::PLACE),
@@ -203,6 +239,9 @@ impl Sampler {
 
     /// What one likes to do, one does to things in general: to read books, to drink tea.
     fn generalise(&mut self, clause: &mut Clause) {
+        if let Some(Phrase::Noun(receiver)) = &mut clause.dative {
+            receiver.determiner = Determiner::Definite;
+        }
         if let Some(Phrase::Noun(object)) = &mut clause.accusative {
             object.determiner = Determiner::Indefinite;
             if object.noun.kinds & kind::MASS == 0 {
@@ -261,13 +300,16 @@ impl Sampler {
             _ => kind::PERSON,
         };
         let adjective = self.row_where(&ADJECTIVES, |it| it.kinds & kinds != 0);
-        let degree = self.chance(35).then(|| self.row(&DEGREE));
+        let passes = kinds & kind::PERSON != 0 && adjective.comparative.is_none();
+        let is_graded = passes || adjective.comparative.is_some();
+        let degree = (is_graded && self.chance(35)).then(|| self.row(&DEGREE));
         let mut clause = Clause::new(subject, &BE, Tense::Present);
         clause.predicative = Some(Predicative::Adjective(degree, adjective));
         clause.negated = self.chance(negation);
         if self.chance(18) {
             clause.tense = Tense::Past;
-            clause.time = self.chance(50).then(|| self.row(&PAST));
+            // Moods pass: "hungry yesterday", but not "rich yesterday".
+            clause.time = (passes && self.chance(50)).then(|| self.row(&PAST));
         }
         clause
     }
@@ -276,12 +318,10 @@ impl Sampler {
     pub fn comparison(&mut self) -> Clause {
         let adjective = self.row_where(&ADJECTIVES, |it| it.comparative.is_some());
         let first = self.noun(adjective.kinds);
-        let second = loop {
-            let second = self.noun(adjective.kinds & first.kinds);
-            if !std::ptr::eq(first, second) {
-                break second;
-            }
-        };
+        let second = self.noun(adjective.kinds & first.kinds);
+        if std::ptr::eq(first, second) {
+            return self.comparison();
+        }
         let is_person = first.kinds & second.kinds & kind::PERSON != 0;
         self.adjectives = 0;
         let [first, second] = [first, second].map(|noun| {
@@ -332,7 +372,10 @@ impl Sampler {
         let (verb, subject, place) = match self.below(10) {
             0..3 => {
                 let subject = self.subject(kind::ANIMATE, Role::Definite);
-                let place = self.place(kind::GREEN | kind::HOME | kind::PUBLIC);
+                let place = match is_animal(&subject) {
+                    true => self.place(kind::GREEN),
+                    false => self.place(kind::GREEN | kind::HOME | kind::PUBLIC),
+                };
                 (&BE, subject, place)
             }
             3 => {
@@ -358,16 +401,15 @@ impl Sampler {
         clause
     }
 
-    /// "It is raining in Berlin today."
+    /// "It is raining in Berlin today." The plan's times must have no will.
     pub fn weather(&mut self, plan: Plan<'_>) -> Clause {
-        let plan = Plan {
-            times: &[Time::Habit, Time::Now, Time::Past, Time::Plan],
-            ..plan
-        };
         let verb = self.row(&WEATHER);
         let mut clause = self.clause(verb, Some(Phrase::Expletive), plan);
         if self.chance(plan.adverbials) {
-            clause.place = Some(self.place(kind::DWELLING | kind::PUBLIC));
+            clause.place = Some(match self.chance(50) {
+                true => self.town(),
+                false => self.place(kind::GREEN),
+            });
         }
         clause
     }

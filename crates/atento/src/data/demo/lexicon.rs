@@ -70,6 +70,8 @@ pub(super) mod kind {
     /// A vehicle that stands in front of houses.
     pub const PARKED: Kinds = 1 << 40;
     pub const CONTAINER: Kinds = 1 << 41;
+    /// Written things that are sent.
+    pub const MAIL: Kinds = 1 << 42;
     pub const ANIMATE: Kinds = PERSON | ANIMAL;
     /// Anything but a person that an adjective can be said of.
     pub const DESCRIBED: Kinds = ANIMAL | FOOD | DRINK | TEXT | THING | CLOTHES | VEHICLE | PLACE;
@@ -152,7 +154,7 @@ pub(super) struct Verb {
     pub english_ing: Option<&'static str>,
     /// Adverb that a pronoun object precedes: turn it *on*.
     pub english_particle: &'static str,
-    /// Preposition before the object: wait *for* it.
+    /// Preposition before the object: wait *for* it, explain it *to* someone.
     pub english_preposition: &'static str,
     /// Infinitive without its separable prefix.
     pub german: &'static str,
@@ -166,6 +168,8 @@ pub(super) struct Verb {
     pub reflexive: bool,
     /// No progressive, past, imperative.
     pub stative: bool,
+    /// Happens to people: nobody likes, plans or is told to do it.
+    pub accidental: bool,
     /// Can be done slowly, carefully, …
     pub manner: bool,
     pub subject: Kinds,

@@ -2,7 +2,7 @@
 
 use super::english::{BE, WAS, indefinite_article, past, present, progressive};
 use super::german::{Agreement, Case, Number};
-use super::lexicon::ModalKind;
+use super::lexicon::{Frame, ModalKind};
 use super::line::Line;
 use super::tree::{
     Adverbial, Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun,
@@ -197,11 +197,20 @@ fn rest(line: &mut Line, front: Front, clause: &Clause) {
     let adverb = |it: &Option<Adverbial>| it.as_ref().map(adverbial).unwrap_or_default();
     let particle = clause.verb.english_particle;
     let particle_last = clause.accusative.as_ref().is_some_and(Phrase::is_pronoun);
+    let preposition = clause.verb.english_preposition;
     line.push(if particle_last { "" } else { particle });
-    // "listen to" governs a dative in German but a preposition in English.
-    line.push(clause.verb.english_preposition);
-    line.push(&object(&clause.dative));
-    line.push(&object(&clause.accusative));
+    if matches!(clause.verb.frame, Frame::Gift(_)) && !preposition.is_empty() {
+        // "explain the word to the child", but "show the child the word".
+        line.push(&object(&clause.accusative));
+        if clause.dative.is_some() {
+            line.push(preposition);
+            line.push(&object(&clause.dative));
+        }
+    } else {
+        line.push(preposition);
+        line.push(&object(&clause.dative));
+        line.push(&object(&clause.accusative));
+    }
     line.push(if particle_last { particle } else { "" });
     line.push(&object(&clause.prepositional));
     if let Some(it) = &clause.predicative {

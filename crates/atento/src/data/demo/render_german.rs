@@ -1,20 +1,18 @@
 //! The German side of a tree: the finite verb second, first or last, the bracket it forms with the
 //! rest of the verb, and between them the middle field in the order
 //!
-//! > pronouns · definite objects · time · *nicht* · manner · indefinite objects · company · place ·
-//! > prepositional object · goal · predicative
+//! > pronouns · definite dative · time · definite accusative · *nicht* · manner · indefinite objects ·
+//! > company · place · prepositional object · goal · predicative
+//!
+//! Before *nicht* a definite accusative also precedes the time.
 
 use super::german::{
-    Agreement, Case, Declension, Gender, HABEN, Number, SEIN, WAR, adjective, contracted,
-    definite_article, der_word, ein_word, imperative, infinitive, noun, present, reflexive,
-    zu_infinitive,
+    Agreement, Case, HABEN, SEIN, WAR, imperative, infinitive, present, reflexive, zu_infinitive,
 };
 use super::lexicon::Verb;
 use super::line::Line;
-use super::tree::{
-    Adverbial, Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun,
-    Sentence, Tense,
-};
+use super::phrases_german::{phrase, prepositional};
+use super::tree::{Adverbial, Asked, Clause, Front, Link, Phrase, Predicative, Sentence, Tense};
 
 /// The German sentence.
 pub(super) fn sentence(sentence: &Sentence) -> String {
@@ -211,20 +209,66 @@ fn inner_subject(line: &mut Line, clause: &Clause) {
 /// Everything between the two parts of the bracket but the subject.
 fn middle(line: &mut Line, front: Front, clause: &Clause) {
     let kein = clause.negates_with_kein();
-    objects(line, clause, kein, |it| it.is_pronoun());
-    objects(line, clause, kein, |it| {
-        !it.is_pronoun() && it.is_definite()
-    });
+    let nicht = clause.negated && !kein;
+    let accusative = |it: &Phrase| phrase(it, Case::Accusative, kein);
+    let dative = |it: &Phrase| phrase(it, Case::Dative, false);
+    let is_name_like = |it: &Phrase| !it.is_pronoun() && it.is_definite();
+    push_if(line, &clause.accusative, Phrase::is_pronoun, accusative);
+    push_if(line, &clause.dative, Phrase::is_definite, dative);
+    // "nicht" follows a definite object and its time: "liest das Buch heute nicht".
+    push_if(
+        line,
+        &clause.accusative,
+        |it| nicht && is_name_like(it),
+        accusative,
+    );
     if front != Front::Time {
         line.push(clause.time.map_or("", |time| time.german));
     }
     line.push(clause.frequency.map_or("", |adverb| adverb.german));
-    line.push(if clause.negated && !kein { "nicht" } else { "" });
+    let is_receiver = clause.accusative.is_some();
+    push_if(
+        line,
+        &clause.dative,
+        |it| is_receiver && !it.is_definite(),
+        dative,
+    );
+    push_if(
+        line,
+        &clause.accusative,
+        |it| !nicht && is_name_like(it),
+        accusative,
+    );
+    line.push(if nicht { "nicht" } else { "" });
     if matches!(clause.tense, Tense::Likes) {
         line.push("gern");
     }
     line.push(clause.manner.map_or("", |manner| manner.german));
-    objects(line, clause, kein, |it| !it.is_definite());
+    push_if(
+        line,
+        &clause.dative,
+        |it| !is_receiver && !it.is_definite(),
+        dative,
+    );
+    push_if(line, &clause.accusative, |it| !it.is_definite(), accusative);
+    adverbials(line, front, clause);
+    if let Some(it) = &clause.predicative {
+        line.push(&predicative(it, kein));
+    }
+}
+
+fn push_if(
+    line: &mut Line,
+    object: &Option<Phrase>,
+    belongs: impl Fn(&Phrase) -> bool,
+    render: impl Fn(&Phrase) -> String,
+) {
+    if let Some(it) = object.as_ref().filter(|it| belongs(it)) {
+        line.push(&render(it));
+    }
+}
+
+fn adverbials(line: &mut Line, front: Front, clause: &Clause) {
     let adverb = |it: &Option<Adverbial>| it.as_ref().map(adverbial).unwrap_or_default();
     line.push(&adverb(&clause.company));
     if front != Front::Place {
@@ -234,20 +278,6 @@ fn middle(line: &mut Line, front: Front, clause: &Clause) {
         line.push(&prepositional(preposition, case, it));
     }
     line.push(&adverb(&clause.goal));
-    if let Some(it) = &clause.predicative {
-        line.push(&predicative(it, kein));
-    }
-}
-
-/// The objects that `belong` here: an accusative pronoun precedes, everything else follows the
-/// dative.
-fn objects(line: &mut Line, clause: &Clause, kein: bool, belong: impl Fn(&Phrase) -> bool) {
-    if let Some(it) = clause.dative.as_ref().filter(|it| belong(it)) {
-        line.push(&phrase(it, Case::Dative, false));
-    }
-    if let Some(it) = clause.accusative.as_ref().filter(|it| belong(it)) {
-        line.push(&phrase(it, Case::Accusative, kein));
-    }
 }
 
 fn predicative(it: &Predicative, kein: bool) -> String {
@@ -295,112 +325,5 @@ fn adverbial(it: &Adverbial) -> String {
             phrase,
             ..
         } => prepositional(german, *case, phrase),
-    }
-}
-
-/// Preposition and phrase, with the definite article contracted where there is one: "im Garten".
-fn prepositional(preposition: &str, case: Case, it: &Phrase) -> String {
-    let words = phrase(it, case, false);
-    if let Phrase::Noun(it) = it
-        && matches!(it.determiner, Determiner::Definite)
-    {
-        let article = definite_article(it.noun.gender, it.number, case);
-        let short = contracted(preposition, article);
-        if let (Some(short), Some(bare)) = (short, words.strip_prefix(article)) {
-            return format!("{short}{bare}");
-        }
-    }
-    format!("{preposition} {words}")
-}
-
-fn phrase(it: &Phrase, case: Case, kein: bool) -> String {
-    match it {
-        Phrase::Pronoun(it) => pronoun(*it, case).to_owned(),
-        Phrase::It(gender) => third_person(*gender, case).to_owned(),
-        Phrase::Expletive => "es".to_owned(),
-        Phrase::This => "das".to_owned(),
-        Phrase::Who => "wer".to_owned(),
-        Phrase::Relative(gender, number) => definite_article(*gender, *number, case).to_owned(),
-        Phrase::Name(name) => name.german.to_owned(),
-        Phrase::Noun(it) => noun_phrase(it, case, kein),
-        Phrase::Pair(pair) => {
-            let [first, second] = &**pair;
-            format!(
-                "{} und {}",
-                phrase(first, case, false),
-                phrase(second, case, false)
-            )
-        }
-    }
-}
-
-fn pronoun(it: Pronoun, case: Case) -> &'static str {
-    let forms = match it {
-        Pronoun::I => ["ich", "mich", "mir"],
-        Pronoun::You => ["du", "dich", "dir"],
-        Pronoun::He => return third_person(Gender::Masculine, case),
-        Pronoun::She => return third_person(Gender::Feminine, case),
-        Pronoun::We => ["wir", "uns", "uns"],
-        Pronoun::They => ["sie", "sie", "ihnen"],
-    };
-    forms[case as usize]
-}
-
-fn third_person(gender: Gender, case: Case) -> &'static str {
-    let forms = match gender {
-        Gender::Masculine => ["er", "ihn", "ihm"],
-        Gender::Feminine => ["sie", "sie", "ihr"],
-        Gender::Neuter => ["es", "es", "ihm"],
-    };
-    forms[case as usize]
-}
-
-fn noun_phrase(it: &NounPhrase, case: Case, kein: bool) -> String {
-    let (gender, number) = (it.noun.gender, it.number);
-    let (determiner, declension) = determiner(it, case, kein);
-    let mut line = Line::default();
-    line.push(&determiner);
-    if let Some(described) = it.adjective {
-        line.push(&adjective(described, declension, gender, number, case));
-    }
-    line.push(&noun(it.noun, number, case));
-    line.into_string()
-}
-
-/// The determiner and the declension of an adjective after it.
-fn determiner(it: &NounPhrase, case: Case, kein: bool) -> (String, Declension) {
-    let (gender, number) = (it.noun.gender, it.number);
-    let der = |stem: &str| (der_word(stem, gender, number, case), Declension::Weak);
-    let ein = |stem: &str| (ein_word(stem, gender, number, case), Declension::Mixed);
-    let fixed = |word: &str| (word.to_owned(), Declension::Strong);
-    let is_bare = number == Number::Plural || it.noun.english_plural.is_empty();
-    match it.determiner {
-        Determiner::Definite => (
-            definite_article(gender, number, case).to_owned(),
-            Declension::Weak,
-        ),
-        Determiner::Indefinite if kein => ein("kein"),
-        Determiner::Indefinite if is_bare => fixed(""),
-        Determiner::Indefinite => ein("ein"),
-        Determiner::This => der("dies"),
-        Determiner::Every => der("jed"),
-        Determiner::Which => der("welch"),
-        Determiner::All => der("all"),
-        Determiner::Many if case == Case::Dative => fixed("vielen"),
-        Determiner::Many => fixed("viele"),
-        Determiner::HowMany => fixed("wie viele"),
-        Determiner::Numeral(number) => fixed(number.german),
-        Determiner::Possessive(owner) => ein(possessive(owner)),
-        Determiner::NameOf(name) => (format!("{}s", name.german), Declension::Strong),
-    }
-}
-
-fn possessive(owner: Pronoun) -> &'static str {
-    match owner {
-        Pronoun::I => "mein",
-        Pronoun::You => "dein",
-        Pronoun::He => "sein",
-        Pronoun::She | Pronoun::They => "ihr",
-        Pronoun::We => "unser",
     }
 }

@@ -210,7 +210,7 @@ impl Sampler {
             return Adverbial::Fixed(&AT_HOME);
         }
         if kinds & (kind::PUBLIC | kind::DWELLING) != 0 && self.chance(15) {
-            return in_town(self.row(&TOWNS));
+            return self.town();
         }
         let place = self.row_where(&PLACES, |place| place.noun.kinds & kinds != 0);
         Adverbial::Preposition {
@@ -218,6 +218,16 @@ impl Sampler {
             german: place.german_at,
             case: Case::Dative,
             phrase: self.place_phrase(&place.noun),
+        }
+    }
+
+    /// In a town.
+    pub fn town(&mut self) -> Adverbial {
+        Adverbial::Preposition {
+            english: "in",
+            german: "in",
+            case: Case::Dative,
+            phrase: Phrase::Name(self.row(&TOWNS)),
         }
     }
 
@@ -298,15 +308,6 @@ fn is_owned(noun: &Noun) -> bool {
     noun.kinds & needs_reason == 0 || noun.kinds & (kind::KIN | kind::HOME | kind::ROOM) != 0
 }
 
-fn in_town(town: &'static Name) -> Adverbial {
-    Adverbial::Preposition {
-        english: "in",
-        german: "in",
-        case: Case::Dative,
-        phrase: Phrase::Name(town),
-    }
-}
-
 /// The pronoun that takes up a subject; none for neuter persons, where German wavers between the
 /// noun's gender and the person's.
 pub(super) fn pronoun_for(subject: &Phrase) -> Option<Pronoun> {
@@ -319,6 +320,7 @@ pub(super) fn pronoun_for(subject: &Phrase) -> Option<Pronoun> {
         Phrase::Pronoun(pronoun) => Some(*pronoun),
         Phrase::Name(name) => of(name.gender),
         Phrase::Noun(phrase) if phrase.noun.kinds & kind::PERSON == 0 => None,
+        Phrase::Noun(phrase) if matches!(phrase.determiner, Determiner::Every) => None,
         Phrase::Noun(phrase) if phrase.number == Number::Plural => Some(Pronoun::They),
         Phrase::Noun(phrase) => of(phrase.noun.gender),
         Phrase::Pair(_) => Some(Pronoun::They),

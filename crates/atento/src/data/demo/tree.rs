@@ -268,6 +268,21 @@ impl Clause {
         }
     }
 
+    /// Whether one of the objects is "you".
+    pub fn mentions_you(&self) -> bool {
+        let is_you = |it: &Phrase| matches!(it, Phrase::Pronoun(Pronoun::You));
+        let company = match &self.company {
+            Some(Adverbial::Preposition { phrase, .. }) => Some(phrase),
+            _ => None,
+        };
+        let objects = [&self.dative, &self.accusative, &self.prepositional];
+        objects
+            .into_iter()
+            .filter_map(Option::as_ref)
+            .chain(company)
+            .any(is_you)
+    }
+
     /// The final mark of a statement; with "who" as its subject it is a question.
     pub fn mark(&self) -> &'static str {
         match self.subject {

@@ -91,12 +91,10 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             "training has no end: set `train.max_steps`, `train.max_epochs` or `train.max_minutes`",
         );
     }
-    if train.batch_tokens < 2 * data.max_length {
+    if train.batch_tokens < data.max_length {
         let message = format!(
-            "`train.batch_tokens` is {}, and a pair of two sentences of `data.max_length` {} tokens does not fit; at least {} is needed",
-            train.batch_tokens,
-            data.max_length,
-            2 * data.max_length
+            "`train.batch_tokens` is {}, and a sentence of `data.max_length` {} tokens does not fit",
+            train.batch_tokens, data.max_length,
         );
         return conflict(place("train.batch_tokens"), message);
     }

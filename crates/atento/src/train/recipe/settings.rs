@@ -289,7 +289,7 @@ section! {
         max_epochs: Option<usize> = None, in at_least(1.0);
         /// The limit in minutes of training, pauses between resumed parts not counted.
         max_minutes: Option<f64> = None, in Range::above(0.0);
-        /// Tokens of source and target together in one batch.
+        /// The most source tokens of one batch, and the most target tokens. Batches are packed: all of them are real.
         batch_tokens: usize = 4096, in at_least(1.0);
         /// The most pairs in one batch; 0 sets no limit.
         max_sentences: usize = 0, in at_least(0.0);

@@ -151,7 +151,7 @@ fn settings_that_contradict_are_refused() {
         ),
         (
             "train.batch_tokens = 100",
-            "r.toml:1: `train.batch_tokens` is 100, and a pair of two sentences of `data.max_length` 128 tokens does not fit; at least 256 is needed",
+            "r.toml:1: `train.batch_tokens` is 100, and a sentence of `data.max_length` 128 tokens does not fit",
         ),
         ("data.max_length = 600", "r.toml:1: `data.max_length` is 600, but the model has 512 positions"),
         ("train.average_last = 9", "r.toml:1: `train.average_last` is 9, but only `train.keep_last` 3"),

@@ -80,7 +80,12 @@ pub(in super::super) static ADJECTIVES: [Adjective; 60] = [
     a("dirty", "schmutzig", CLOTHES | WASH | ROOM),
     a("empty", "leer", PACK | ROOM),
     a("broken", "kaputt", DEVICE | VEHICLE | FURNITURE),
-    a("modern", "modern", DEVICE | VEHICLE | FURNITURE | PLACE).than("more modern", "moderner"),
+    a(
+        "modern",
+        "modern",
+        DEVICE | VEHICLE | FURNITURE | PUBLIC | HOME,
+    )
+    .than("more modern", "moderner"),
     a("wet", "nass", CLOTHES | ANIMAL),
     a("interesting", "interessant", TEXT | VISIT).than("more interesting", "interessanter"),
     a("boring", "langweilig", TEXT).than("more boring", "langweiliger"),

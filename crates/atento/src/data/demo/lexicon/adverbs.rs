@@ -38,16 +38,16 @@ pub(in super::super) static PAST: [Phrasal; 6] = [
     p("two days ago", "vor zwei Tagen"),
     p("last Sunday", "letzten Sonntag"),
 ];
-/// Times of plans.
+/// Times of plans, the near ones first.
 pub(in super::super) static FUTURE: [Phrasal; 8] = [
     p("today", "heute"),
     p("tomorrow", "morgen"),
-    p("next week", "nächste Woche"),
-    p("next year", "nächstes Jahr"),
     p("on Monday", "am Montag"),
     p("on Friday", "am Freitag"),
     p("on Saturday", "am Samstag"),
     p("soon", "bald"),
+    p("next week", "nächste Woche"),
+    p("next year", "nächstes Jahr"),
 ];
 /// Adverbs of frequency, before the English main verb.
 pub(in super::super) static FREQUENCY: [Phrasal; 6] = [

@@ -22,6 +22,7 @@ const fn v(english: &'static str, german: &'static str, participle: &'static str
         perfect_with_sein: false,
         reflexive: false,
         stative: false,
+        accidental: false,
         manner: false,
         subject: PERSON,
         frame: Frame::Intransitive,
@@ -74,6 +75,10 @@ impl Verb {
         self.stative = true;
         self
     }
+    const fn accidental(mut self) -> Self {
+        self.accidental = true;
+        self
+    }
     const fn manner(mut self) -> Self {
         self.manner = true;
         self
@@ -119,7 +124,7 @@ pub(in super::super) static VERBS: [Verb; 93] = [
     v("translate", "übersetzen", "übersetzt").takes(TEXT).at(PUBLIC).manner(),
     v("understand", "verstehen", "verstanden").past("understood").takes(TEXT | PERSON).stative(),
     v("copy", "schreiben", "abgeschrieben").prefix("ab").takes(STUDY).at(PUBLIC),
-    v("explain", "erklären", "erklärt").gives(TEXT).at(PUBLIC),
+    v("explain", "erklären", "erklärt").preposition("to").gives(TEXT).at(PUBLIC),
     v("memorize", "lernen", "gelernt").prefix("auswendig ").takes(STUDY),
     v("repeat", "wiederholen", "wiederholt").takes(STUDY).manner(),
     v("speak", "sprechen", "gesprochen").past("spoke").du_er("sprichst", "spricht").imperative("sprich").frame(Frame::Language).at(HOME | PUBLIC),
@@ -128,25 +133,25 @@ pub(in super::super) static VERBS: [Verb; 93] = [
     v("eat", "essen", "gegessen").past("ate").du_er("isst", "isst").imperative("iss").takes(FOOD).at(ANYWHERE).manner(),
     v("drink", "trinken", "getrunken").past("drank").takes(DRINK).at(ANYWHERE).manner(),
     v("cook", "kochen", "gekocht").takes(COOK).at(HOME),
-    v("bake", "backen", "gebacken").du_er("bäckst", "bäckt").takes(BAKE).at(HOME),
+    v("bake", "backen", "gebacken").takes(BAKE).at(HOME),
     v("cut", "schneiden", "geschnitten").past("cut").ing("cutting").takes(CUT).at(HOME).manner(),
     v("order", "bestellen", "bestellt").takes(FOOD | DRINK),
     v("taste", "probieren", "probiert").takes(FOOD | DRINK),
     // Possession.
-    v("buy", "kaufen", "gekauft").past("bought").takes(GOODS | READ | VEHICLE).at(SHOP),
+    v("buy", "kaufen", "gekauft").past("bought").takes(GOODS | VEHICLE).at(SHOP),
     v("sell", "verkaufen", "verkauft").past("sold").takes(GOODS | VEHICLE).at(SHOP),
-    v("have", "haben", "gehabt").present(HABEN).takes(THING | CLOTHES | VEHICLE | FURNITURE | ANIMAL).stative(),
-    v("need", "brauchen", "gebraucht").takes(THING | CLOTHES | VEHICLE | FURNITURE | FOOD).stative(),
+    v("have", "haben", "gehabt").present(HABEN).takes(THING | CLOTHES | PARKED | FURNITURE | KIN).stative(),
+    v("need", "brauchen", "gebraucht").takes(THING | CLOTHES | PARKED | FURNITURE | FOOD).stative(),
     v("look", "suchen", "gesucht").preposition("for").takes(THING | CLOTHES | ANIMATE).at(ANYWHERE),
-    v("find", "finden", "gefunden").past("found").takes(THING | CLOTHES).at(ANYWHERE),
-    v("lose", "verlieren", "verloren").past("lost").takes(THING | CLOTHES).at(ANYWHERE),
-    v("forget", "vergessen", "vergessen").past("forgot").ing("forgetting").du_er("vergisst", "vergisst").imperative("vergiss").takes(THING | CLOTHES | TEXT),
+    v("find", "finden", "gefunden").past("found").takes(THING | CLOTHES).at(ANYWHERE).accidental(),
+    v("lose", "verlieren", "verloren").past("lost").takes(THING | CLOTHES).at(ANYWHERE).accidental(),
+    v("forget", "vergessen", "vergessen").past("forgot").ing("forgetting").du_er("vergisst", "vergisst").imperative("vergiss").takes(THING | CLOTHES | TEXT).accidental(),
     v("take", "nehmen", "genommen").past("took").du_er("nimmst", "nimmt").imperative("nimm").takes(THING | FOOD),
-    v("give", "geben", "gegeben").past("gave").du_er("gibst", "gibt").imperative("gib").gives(GOODS | READ),
-    v("bring", "bringen", "gebracht").past("brought").gives(GOODS | READ),
-    v("send", "schicken", "geschickt").past("sent").gives(WRITE | THING),
+    v("give", "geben", "gegeben").past("gave").du_er("gibst", "gibt").imperative("gib").gives(GOODS),
+    v("bring", "bringen", "gebracht").past("brought").gives(GOODS),
+    v("send", "schicken", "geschickt").past("sent").gives(MAIL | THING),
     v("show", "zeigen", "gezeigt").gives(GOODS | VEHICLE | READ | ANIMAL | VISIT),
-    v("lend", "leihen", "geliehen").past("lent").gives(THING | CLOTHES | VEHICLE),
+    v("lend", "leihen", "geliehen").past("lent").gives(THING | CLOTHES | PARKED),
     v("tell", "erzählen", "erzählt").past("told").gives(TELL),
     // Handling things.
     v("open", "öffnen", "geöffnet").takes(OPEN).manner(),
@@ -247,7 +252,9 @@ pub(in super::super) static THAT: [Verb; 5] = [
 /// Verbs of an infinitive clause.
 pub(in super::super) static TRY: [Verb; 4] = [
     v("try", "versuchen", "versucht"),
-    v("plan", "planen", "geplant").ing("planning"),
+    v("plan", "planen", "geplant")
+        .past("planned")
+        .ing("planning"),
     v("promise", "versprechen", "versprochen").du_er("versprichst", "verspricht"),
     v("decide", "beschließen", "beschlossen"),
 ];

@@ -1,0 +1,149 @@
+//! The data of a run: the tokenizer, the training pairs dealt out in batches, the validation and test pairs.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::recipe::{self, Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
+use crate::data::demo::{DemoCorpus, DemoOptions};
+use crate::data::{Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
+use crate::text::train::{Kind, TrainOptions};
+use crate::text::{self, Tokenizer};
+
+/// Sentences to look at and to score, as text and as ids.
+pub struct HeldOut {
+    /// Source and target text.
+    pub text: Vec<(String, String)>,
+    /// The pairs that have ids: those with an empty side are only in `text`.
+    pub pairs: Vec<Pair>,
+}
+
+/// Everything a run reads.
+pub struct RunData {
+    /// For both sides.
+    pub tokenizer: Arc<Tokenizer>,
+    /// What is trained on.
+    pub train: Dataset,
+    /// What is watched.
+    pub valid: Option<HeldOut>,
+    /// What the finished model is scored on.
+    pub test: Option<HeldOut>,
+}
+
+/// The pairs of the recipe: in files, or made by the built-in grammar.
+enum Origin {
+    Files { train: ParallelSource, valid: Option<ParallelSource>, test: Option<ParallelSource> },
+    Demo(DemoCorpus),
+}
+
+impl RunData {
+    /// Reads the data of a recipe, with a given tokenizer or one that is loaded or learned as the recipe says.
+    ///
+    /// # Errors
+    /// Files that cannot be read or do not pair, sentences that are refused, a tokenizer that cannot be learned.
+    pub fn load(recipe: &Recipe, tokenizer: Option<Tokenizer>) -> Result<Self, Error> {
+        let origin = Origin::of(recipe)?;
+        let tokenizer = match (tokenizer, &recipe.tokenizer.file) {
+            (Some(tokenizer), _) => tokenizer,
+            (None, Some(path)) => Tokenizer::load(path)?,
+            (None, None) => learn(recipe, &origin)?,
+        };
+        let tokenizer = Arc::new(tokenizer);
+        let both = || (Arc::clone(&tokenizer), Arc::clone(&tokenizer));
+        let options = pair_options(recipe);
+        let train = match &origin {
+            Origin::Files { train, .. } => {
+                Dataset::open(train.clone(), both().0, both().1, options.clone(), recipe.data.window)?
+            }
+            Origin::Demo(corpus) => Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?,
+        };
+        let (valid, test) = match origin {
+            Origin::Files { valid, test, .. } => (valid.map(|s| load_pairs(&s)).transpose()?, test.map(|s| load_pairs(&s)).transpose()?),
+            Origin::Demo(corpus) => (Some(corpus.valid), Some(corpus.test)),
+        };
+        let held_out = |name: &str, text: Vec<(String, String)>| -> Result<HeldOut, Error> {
+            // Held-out pairs are all kept: only what cannot be scored at all is left out of the loss.
+            let options = PairOptions {
+                on_truncate: OnTruncate::Warn,
+                drop_duplicates: false,
+                drop_identical: false,
+                max_ratio: None,
+                ..options.clone()
+            };
+            let dataset = Dataset::from_text(name, &text, both().0, both().1, options)?;
+            let pairs = dataset.pairs().unwrap_or_default().to_vec();
+            Ok(HeldOut { text, pairs })
+        };
+        let valid = valid.map(|text| held_out("the validation data", text)).transpose()?;
+        let test = test.map(|text| held_out("the test data", text)).transpose()?;
+        Ok(Self { tokenizer, train, valid, test })
+    }
+}
+
+impl Origin {
+    fn of(recipe: &Recipe) -> Result<Self, Error> {
+        let data = &recipe.data;
+        if data.corpus == Some(Corpus::Demo) {
+            return Ok(Self::Demo(DemoCorpus::generate(DemoOptions { seed: recipe.seed, ..DemoOptions::default() })));
+        }
+        let source = |settings: &Option<FileSettings>| settings.as_ref().and_then(FileSettings::form).map(parallel_source);
+        let Some(train) = source(&data.train) else {
+            let problem = "no training data: name source and target files, a tsv or a jsonl file".into();
+            return Err(Error::Setting { key: "data.train", problem });
+        };
+        Ok(Self::Files { train, valid: source(&data.valid), test: source(&data.test) })
+    }
+}
+
+fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
+    match files {
+        DataFiles::Pair { source, target } => {
+            ParallelSource::Files { source: source.to_path_buf(), target: target.to_path_buf() }
+        }
+        DataFiles::Tsv(path) => ParallelSource::Tsv { path: path.to_path_buf(), columns: None },
+        DataFiles::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
+            path: path.to_path_buf(),
+            source_key: source_key.to_owned(),
+            target_key: target_key.to_owned(),
+        },
+    }
+}
+
+fn pair_options(recipe: &Recipe) -> PairOptions {
+    let data = &recipe.data;
+    PairOptions {
+        max_length: data.max_length,
+        on_truncate: match data.on_truncate {
+            recipe::OnTruncate::Error => OnTruncate::Error,
+            recipe::OnTruncate::Warn => OnTruncate::Warn,
+            recipe::OnTruncate::Split => OnTruncate::Split,
+        },
+        max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
+        drop_duplicates: data.drop_duplicates,
+        drop_identical: data.drop_identical,
+    }
+}
+
+fn learn(recipe: &Recipe, origin: &Origin) -> Result<Tokenizer, Error> {
+    let settings = &recipe.tokenizer;
+    let options = TrainOptions {
+        kind: match settings.kind {
+            TokenizerKind::Bpe => Kind::Bpe,
+            TokenizerKind::ByteBpe => Kind::ByteLevelBpe,
+            TokenizerKind::WordPiece => Kind::WordPiece,
+            TokenizerKind::Unigram => Kind::Unigram,
+            TokenizerKind::Char => Kind::Characters,
+        },
+        vocab_size: settings.vocab_size,
+        min_frequency: settings.min_frequency,
+        lowercase: settings.lowercase,
+        byte_fallback: matches!(settings.kind, TokenizerKind::Bpe | TokenizerKind::Unigram) && settings.vocab_size >= 2048,
+        ..TrainOptions::default()
+    };
+    match origin {
+        Origin::Files { train, .. } => Tokenizer::train(train.sentences()?.map(|line| line.map_err(Error::from)), &options),
+        Origin::Demo(corpus) => {
+            let sentences = corpus.train.iter().flat_map(|(source, target)| [source.clone(), target.clone()]);
+            Ok(Tokenizer::train(sentences.map(Ok::<_, text::Error>), &options)?)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with a training run.
+
+use super::step::NonFiniteStep;
+use super::{checkpoint, metrics, recipe, report, run_dir, tensorboard};
+use crate::models::config::ConfigError;
+use crate::{data, eval, hub, pretrained, text, translate};
+
+/// A training run that cannot start or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] recipe::Error),
+    /// The model's sizes.
+    #[error("model: {0}")]
+    Model(#[from] ConfigError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// The tokenizer or its text.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A model directory.
+    #[error(transparent)]
+    Pretrained(#[from] pretrained::Error),
+    /// A file of a model directory.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    /// The run directory.
+    #[error(transparent)]
+    RunDir(#[from] run_dir::Error),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The log of metrics.
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    /// TensorBoard's event file.
+    #[error(transparent)]
+    TensorBoard(#[from] tensorboard::Error),
+    /// The report page.
+    #[error(transparent)]
+    Report(#[from] report::Error),
+    /// Translating validation sentences.
+    #[error(transparent)]
+    Translate(#[from] translate::Error),
+    /// Scoring them.
+    #[error(transparent)]
+    Eval(#[from] eval::Error),
+    /// The loss or a gradient is not finite.
+    #[error(
+        "step {step}: {} of {} is not finite; the batch holds the pairs of lines {}. The weights are those of step {}: lower \
+         optimizer.lr, look at these lines, or set train.on_non_finite = \"skip\"",
+        found.tensor, found.place(), found.lines(), step - 1
+    )]
+    NonFinite {
+        /// The step that failed.
+        step: u64,
+        /// What was found where.
+        found: NonFiniteStep,
+    },
+    /// A checkpoint belongs to another run.
+    #[error("{path} was saved with {key} {found}, the recipe has {expected}: resume with the recipe it was started with")]
+    OtherRun {
+        /// The checkpoint.
+        path: String,
+        /// What differs.
+        key: &'static str,
+        /// Its value in the checkpoint.
+        found: String,
+        /// Its value in the recipe.
+        expected: String,
+    },
+    /// A setting that does not fit what was found.
+    #[error("`{key}`: {problem}")]
+    Setting {
+        /// The dotted key.
+        key: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// Whether the command, the recipe or the data was wrong, rather than the run having failed midway.
+    #[must_use]
+    pub fn is_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::NonFinite { .. }
+                | Self::Checkpoint(checkpoint::Error::Write { .. })
+                | Self::Metrics(metrics::Error::Io { .. })
+                | Self::TensorBoard(_)
+                | Self::Report(_)
+        )
+    }
+}

@@ -1,0 +1,541 @@
+//! A training run from recipe to finished model.
+//!
+//! One function read in order: batch → gradients → update → log → evaluate → save. Everything random follows from the
+//! seed and the step, and a checkpoint holds everything else, so a run that was killed and resumed computes the same
+//! bits as one that was not (limits in steps or epochs; a limit in minutes depends on the clock).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use atento_kernels::optim;
+use atento_tensor::{Grads, Pool};
+use serde::Serialize;
+
+use super::build::{build_model, generation_config};
+use super::checkpoint::{Blob, Checkpoint, Checkpoints, TrainState};
+use super::data::RunData;
+use super::early_stopping::{EarlyStopping, Verdict};
+use super::evaluate;
+use super::events::{Ending, Event, Reporter, StepReport};
+use super::finish;
+use super::metrics::{Metrics, Record};
+use super::recipe::{Metric, OnNonFinite, Recipe};
+use super::run_dir::{Mode, RunDir};
+use super::step::{StepOptions, StepStats, train_step};
+use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
+use crate::data::{BatchOptions, Batches, Cursor, Order, PackedBatch};
+use crate::pretrained::Pretrained;
+
+/// What a run is asked besides its recipe.
+#[derive(Clone, Debug, Default)]
+pub struct TrainOptions {
+    /// Continue the run in the run directory.
+    pub resume: bool,
+    /// Start from the weights and the tokenizer of this model directory.
+    pub from: Option<PathBuf>,
+}
+
+/// A run's end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The run directory.
+    pub run: PathBuf,
+    /// Updates made.
+    pub steps: u64,
+    /// Passes over the data, the last one partly.
+    pub epochs: f64,
+    /// Seconds of training and evaluating, pauses between resumed parts not counted.
+    pub seconds: f64,
+    /// Source and target tokens trained on per second of training, evaluations not counted.
+    pub tokens_per_second: f64,
+    /// Parameters that were trained.
+    pub trainable: usize,
+    /// Why it ended: "limit", "early stopping" or "stopped".
+    pub ending: &'static str,
+    /// Measures of the finished model: `valid_loss`, `valid_bleu`, `test_bleu`, …
+    pub metrics: std::collections::BTreeMap<String, f64>,
+    /// The signature of the BLEU scores.
+    pub signature: Option<String>,
+}
+
+/// Trains as the recipe says; see the module's text.
+///
+/// # Errors
+/// [`Error::is_input`] tells what was wrong beforehand from what failed midway. Finished checkpoints stay valid.
+///
+/// # Panics
+/// If the recipe has no run directory ([`Recipe::load`] gives one).
+pub fn train(
+    recipe: &Recipe,
+    options: &TrainOptions,
+    stop: &StopFlag,
+    reporter: &mut dyn Reporter,
+) -> Result<Summary, Error> {
+    let out = recipe.out.as_deref().expect("a loaded recipe has a run directory");
+    let run = RunDir::open(out, if options.resume { Mode::Resume } else { Mode::New })?;
+    let mut session = Session::start(recipe, options, &run, reporter)?;
+    let mut batches = session.batches()?;
+    let ending = loop {
+        if session.limit_reached() {
+            break Ending::Limit;
+        }
+        if stop.is_stopped() {
+            session.save()?;
+            break Ending::Stopped;
+        }
+        let Some(micro_batches) = session.next_batches(&mut batches)? else { break Ending::Limit };
+        session.update(&micro_batches)?;
+        session.log()?;
+        if session.evaluation_due() && session.evaluate()? == Verdict::Stop {
+            session.save()?;
+            break Ending::EarlyStopping;
+        }
+        if session.save_due() {
+            session.save()?;
+        }
+    };
+    session.finish(ending)
+}
+
+/// The state of a run in progress.
+pub(super) struct Session<'r> {
+    pub(super) recipe: &'r Recipe,
+    pub(super) run: &'r RunDir,
+    pub(super) reporter: &'r mut dyn Reporter,
+    pub(super) data: RunData,
+    pub(super) pretrained: Pretrained,
+    pub(super) pool: Pool,
+    optimizer: Optimizer,
+    grads: Grads,
+    schedule: Schedule,
+    pub(super) early_stopping: EarlyStopping,
+    /// The moving average of the weights, when the recipe asks for one.
+    pub(super) average: Option<Vec<f32>>,
+    pub(super) checkpoints: Checkpoints,
+    metrics: Metrics,
+    tensorboard: TensorBoard,
+    pub(super) step: u64,
+    skipped: u64,
+    target_tokens: u64,
+    pub(super) cursor: Cursor,
+    /// Seconds of earlier parts of the run, and the beginning of this one.
+    earlier_seconds: f64,
+    started: Instant,
+    window: Window,
+    /// Tokens and seconds of training steps in this part of the run.
+    pub(super) trained_tokens: u64,
+    pub(super) trained_seconds: f64,
+    last_evaluation: Option<u64>,
+    last_save: Option<u64>,
+}
+
+/// What happened since the last line of the log.
+#[derive(Default)]
+struct Window {
+    steps: u32,
+    loss: f64,
+    tokens: usize,
+    seconds: f64,
+    grad_norm: f64,
+    lr: f64,
+}
+
+impl<'r> Session<'r> {
+    fn start(
+        recipe: &'r Recipe,
+        options: &TrainOptions,
+        run: &'r RunDir,
+        reporter: &'r mut dyn Reporter,
+    ) -> Result<Self, Error> {
+        let checkpoints = run.checkpoints();
+        let resumed = if options.resume { find_checkpoint(&checkpoints, run, reporter)? } else { None };
+        let from = options.from.as_deref().map(Pretrained::load).transpose()?;
+        // A resumed run keeps the tokenizer it was started with, whatever the text now says.
+        let saved_tokenizer = run.path().join("tokenizer.json");
+        let (tokenizer, initial) = match (resumed.is_some() && saved_tokenizer.exists(), from) {
+            (true, _) => (Some(crate::text::Tokenizer::load(&saved_tokenizer)?), None),
+            (false, Some(from)) => (Some(from.tokenizer), Some(from.model)),
+            (false, None) => (None, None),
+        };
+        let data = RunData::load(recipe, tokenizer)?;
+        let mut model = match initial {
+            Some(model) => model,
+            None => build_model(recipe, &data.tokenizer)?,
+        };
+        if let Some(longest) = model.max_positions().filter(|&positions| positions < recipe.data.max_length) {
+            let problem = format!(
+                "sentences may have {} tokens, but the model has positions for {longest}: lower it, or raise model.max_positions",
+                recipe.data.max_length
+            );
+            return Err(Error::Setting { key: "data.max_length", problem });
+        }
+        let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
+        let mut schedule = Schedule::new(recipe);
+        let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
+        let mut average = (recipe.train.ema > 0.0).then(|| model.params().values().to_vec());
+        let state = resumed.as_ref().map(|checkpoint| &checkpoint.state);
+        if let Some(checkpoint) = &resumed {
+            check_same_run(checkpoint, recipe)?;
+            checkpoint.read_into("values", model.params_mut().values_mut())?;
+            checkpoint.read_into("first", &mut optimizer.first)?;
+            checkpoint.read_into("second", &mut optimizer.second)?;
+            if let Some(average) = &mut average {
+                checkpoint.read_into("average", average)?;
+            }
+            schedule.restore(checkpoint.state.schedule);
+            early_stopping.restore(&checkpoint.state.early_stopping);
+            checkpoints.remove_after(checkpoint.state.step)?;
+        }
+        let step = state.map_or(0, |s| s.step);
+        let (metrics, _) = Metrics::open(&run.metrics(), step)?;
+        let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
+        run.write(&run.config(), &recipe.to_toml()?)?;
+        let tokenizer_json = data.tokenizer.to_json_bytes()?;
+        crate::hub::atomic::atomic_write(&saved_tokenizer, &tokenizer_json)?;
+        let tokenizer = crate::text::Tokenizer::from_json_bytes(&tokenizer_json)?;
+        let generation = generation_config(recipe, &model);
+        reporter.event(&Event::Started {
+            run: run.path().to_path_buf(),
+            parameters: model.params().trainable_count(),
+            pairs: data.train.report().kept as usize,
+            max_steps: recipe.train.max_steps.map(|n| n as u64),
+        });
+        for line in data.train.report().to_string().lines() {
+            run.append_log(line)?;
+        }
+        if let Some(checkpoint) = &resumed {
+            reporter.event(&Event::Resumed { step, path: checkpoint.path.clone() });
+        }
+        let cursor = state.and_then(|s| serde_json::from_value(s.cursor.clone()).ok()).unwrap_or_default();
+        Ok(Self {
+            recipe,
+            run,
+            reporter,
+            grads: Grads::zeros(model.params()),
+            pretrained: Pretrained { model, tokenizer, generation },
+            data,
+            pool: Pool::new(),
+            optimizer,
+            schedule,
+            early_stopping,
+            average,
+            checkpoints,
+            metrics,
+            tensorboard,
+            step,
+            skipped: state.map_or(0, |s| s.skipped),
+            target_tokens: state.map_or(0, |s| s.tokens),
+            cursor,
+            earlier_seconds: state.map_or(0.0, |s| s.seconds),
+            started: Instant::now(),
+            window: Window::default(),
+            trained_tokens: 0,
+            trained_seconds: 0.0,
+            last_evaluation: None,
+            last_save: None,
+        })
+    }
+
+    fn batches(&self) -> Result<Batches, Error> {
+        let train = &self.recipe.train;
+        let mut batches = self.data.train.batches(BatchOptions {
+            max_tokens: train.batch_tokens,
+            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
+            order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
+            seed: self.recipe.seed,
+            start_id: self.pretrained.model.start_id(),
+            epochs: train.max_epochs.map(|n| n as u64),
+        })?;
+        batches.seek(self.cursor)?;
+        Ok(batches)
+    }
+
+    /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer.
+    fn next_batches(&mut self, batches: &mut Batches) -> Result<Option<Vec<PackedBatch>>, Error> {
+        let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate);
+        while micro_batches.len() < self.recipe.train.accumulate {
+            match batches.next().transpose()? {
+                Some((batch, cursor)) => {
+                    micro_batches.push(batch);
+                    self.cursor = cursor;
+                }
+                None => break,
+            }
+        }
+        Ok((!micro_batches.is_empty()).then_some(micro_batches))
+    }
+
+    /// One update of the weights, or none where something is not finite and the recipe says to skip.
+    fn update(&mut self, micro_batches: &[PackedBatch]) -> Result<(), Error> {
+        let begin = Instant::now();
+        let train = &self.recipe.train;
+        let step = self.step + 1;
+        let lr = match train.max_steps {
+            Some(_) => self.schedule.lr(step as usize),
+            None => self.schedule.lr_at(step as usize, self.share_used()),
+        };
+        let options = StepOptions {
+            smoothing: train.label_smoothing as f32,
+            clip_norm: train.clip_norm,
+            seed: self.recipe.seed,
+        };
+        let model = &mut self.pretrained.model;
+        let result =
+            train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
+        match result {
+            Ok(stats) => self.after_update(stats, lr, begin),
+            Err(found) if train.on_non_finite == OnNonFinite::Skip => {
+                self.skipped += 1;
+                let message = format!(
+                    "step {step} skipped: {} of {} is not finite; lines {}",
+                    found.tensor,
+                    found.place(),
+                    found.lines()
+                );
+                self.run.append_log(&message)?;
+                self.reporter.event(&Event::Warning(message));
+            }
+            Err(found) => {
+                let error = Error::NonFinite { step, found };
+                self.run.append_log(&error.to_string())?;
+                return Err(error);
+            }
+        }
+        self.step = step;
+        self.target_tokens += micro_batches.iter().map(|b| b.target_tokens() as u64).sum::<u64>();
+        Ok(())
+    }
+
+    fn after_update(&mut self, stats: StepStats, lr: f64, begin: Instant) {
+        if let Some(average) = &mut self.average {
+            // The usual warm-up of a moving average: early on it follows the weights more closely.
+            let decay = self.recipe.train.ema.min((1.0 + self.step as f64) / (10.0 + self.step as f64));
+            optim::ema_update(average, self.pretrained.model.params().values(), decay as f32);
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        self.trained_tokens += stats.tokens as u64;
+        self.trained_seconds += seconds;
+        let window = &mut self.window;
+        window.steps += 1;
+        window.loss += stats.loss;
+        window.tokens += stats.tokens;
+        window.seconds += seconds;
+        (window.grad_norm, window.lr) = (stats.grad_norm, lr);
+    }
+
+    /// Writes the line of the log, when one is due.
+    fn log(&mut self) -> Result<(), Error> {
+        if self.step % self.recipe.train.log_every as u64 != 0 && !self.limit_reached() || self.window.steps == 0 {
+            return Ok(());
+        }
+        let window = std::mem::take(&mut self.window);
+        let report = StepReport {
+            step: self.step,
+            max_steps: self.recipe.train.max_steps.map(|n| n as u64),
+            loss: window.loss / f64::from(window.steps),
+            lr: window.lr,
+            grad_norm: window.grad_norm,
+            tokens_per_second: window.tokens as f64 / window.seconds,
+            eta: self.remaining(),
+        };
+        self.reporter.event(&Event::Step(report));
+        self.run.append_log(&super::events::format_step_line(&report))?;
+        self.record(Record {
+            loss: Some(report.loss),
+            lr: Some(report.lr),
+            grad_norm: Some(report.grad_norm),
+            tokens: Some(self.target_tokens),
+            tokens_per_second: Some(report.tokens_per_second),
+            ..self.empty_record()
+        })
+    }
+
+    fn empty_record(&self) -> Record {
+        Record { step: self.step, epoch: self.epochs(), ..Record::default() }
+    }
+
+    fn record(&mut self, record: Record) -> Result<(), Error> {
+        self.metrics.write(&record)?;
+        self.tensorboard.record(&record)?;
+        Ok(())
+    }
+
+    /// Runs `body` with the weights that are evaluated and exported: the moving average where there is one.
+    pub(super) fn with_export_weights<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let Some(mut average) = self.average.take() else { return body(self) };
+        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
+        let result = body(self);
+        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
+        self.average = Some(average);
+        result
+    }
+
+    /// Measures validation loss and BLEU; a new best is also exported to `model/`.
+    fn evaluate(&mut self) -> Result<Verdict, Error> {
+        self.last_evaluation = Some(self.step);
+        let Some((loss, bleu)) = self.with_export_weights(|session| session.measure())? else {
+            return Ok(Verdict::Continue);
+        };
+        self.schedule.observe(loss);
+        let watched = match (self.early_stopping.metric, bleu) {
+            (Metric::Bleu, Some(bleu)) => bleu,
+            _ => loss,
+        };
+        let verdict = self.early_stopping.observe(self.step, watched);
+        let best = verdict == Verdict::Best;
+        let mut record = self.empty_record();
+        record.eval.insert("eval_loss".into(), loss);
+        record.eval.extend(bleu.map(|bleu| ("eval_bleu".into(), bleu)));
+        self.record(record)?;
+        let scored = bleu.map_or(String::new(), |bleu| format!(" | BLEU {bleu:.2}"));
+        let mark = if best { " | best" } else { "" };
+        self.run.append_log(&format!("step {} | valid loss {loss:.4}{scored}{mark}", self.step))?;
+        self.reporter.event(&Event::Evaluated { step: self.step, loss, bleu, best });
+        if best {
+            let model_dir = self.run.model();
+            self.with_export_weights(|session| session.pretrained.save(&model_dir))?;
+        }
+        // An evaluated state is also a saved one: the best must be found again.
+        self.save()?;
+        Ok(verdict)
+    }
+
+    fn measure(&mut self) -> Result<Option<(f64, Option<f64>)>, Error> {
+        let Some(valid) = &self.data.valid else { return Ok(None) };
+        let train = &self.recipe.train;
+        let start_id = self.pretrained.model.start_id();
+        let loss = evaluate::loss(&self.pretrained.model, &self.pool, &valid.pairs, start_id);
+        if train.eval_beam == 0 {
+            return Ok(Some((loss.nll, None)));
+        }
+        let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
+        let pairs = &valid.text[..valid.text.len().min(limit)];
+        let mut options = self.pretrained.translate_options();
+        options.search.beam = train.eval_beam;
+        let (score, _) = evaluate::bleu(&self.pretrained.model, &self.pretrained.tokenizer, pairs, &options)?;
+        Ok(Some((loss.nll, Some(score.score))))
+    }
+
+    /// Writes a checkpoint of the present step, unless there is one.
+    fn save(&mut self) -> Result<(), Error> {
+        if self.last_save == Some(self.step) {
+            return Ok(());
+        }
+        self.metrics.sync()?;
+        let state = TrainState {
+            seed: self.recipe.seed,
+            step: self.step,
+            epoch: self.cursor.epoch,
+            tokens: self.target_tokens,
+            accumulated: 0,
+            skipped: self.skipped,
+            seconds: self.seconds(),
+            schedule: self.schedule.state(),
+            early_stopping: self.early_stopping.clone(),
+            cursor: serde_json::to_value(self.cursor).expect("a cursor is three numbers"),
+            extra: serde_json::Map::new(),
+        };
+        let mut blobs = vec![
+            Blob { name: "values", values: self.pretrained.model.params().values() },
+            Blob { name: "first", values: &self.optimizer.first },
+            Blob { name: "second", values: &self.optimizer.second },
+        ];
+        blobs.extend(self.average.as_deref().map(|values| Blob { name: "average", values }));
+        let path = self.checkpoints.save(&state, &blobs)?;
+        let best = self.early_stopping.best.map(|best| best.step);
+        self.checkpoints.retain(self.recipe.train.keep_last, best)?;
+        self.last_save = Some(self.step);
+        self.reporter.event(&Event::Saved { step: self.step, path });
+        Ok(())
+    }
+
+    fn evaluation_due(&self) -> bool {
+        let every = self.recipe.train.eval_every as u64;
+        self.last_evaluation != Some(self.step) && (every > 0 && self.step % every == 0)
+    }
+
+    fn save_due(&self) -> bool {
+        let every = self.recipe.train.save_every as u64;
+        every > 0 && self.step % every == 0
+    }
+
+    fn finish(mut self, ending: Ending) -> Result<Summary, Error> {
+        if ending == Ending::Limit && self.last_evaluation != Some(self.step) && self.step > 0 {
+            self.evaluate()?;
+        }
+        self.save()?;
+        let elapsed = Duration::from_secs_f64(self.seconds());
+        let summary = finish::finish(&mut self, ending)?;
+        self.tensorboard.flush()?;
+        self.reporter.event(&Event::Finished { step: self.step, elapsed, reason: ending });
+        Ok(summary)
+    }
+
+    /// Seconds of the run so far, over all its parts.
+    pub(super) fn seconds(&self) -> f64 {
+        self.earlier_seconds + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Passes over the data so far, by tokens.
+    pub(super) fn epochs(&self) -> f64 {
+        self.target_tokens as f64 / self.data.train.report().target_tokens.max(1) as f64
+    }
+
+    /// How much of the nearest limit is used, from 0 to 1.
+    fn share_used(&self) -> f64 {
+        let train = &self.recipe.train;
+        let shares = [
+            train.max_steps.map(|limit| self.step as f64 / limit as f64),
+            train.max_epochs.map(|limit| self.epochs() / limit as f64),
+            train.max_minutes.map(|limit| self.seconds() / (60.0 * limit)),
+        ];
+        shares.into_iter().flatten().fold(0.0, f64::max).min(1.0)
+    }
+
+    fn limit_reached(&self) -> bool {
+        let train = &self.recipe.train;
+        train.max_steps.is_some_and(|limit| self.step >= limit as u64)
+            || train.max_minutes.is_some_and(|limit| self.seconds() >= 60.0 * limit)
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        let share = self.share_used();
+        (share > 0.0).then(|| Duration::from_secs_f64((self.seconds() * (1.0 - share) / share).max(0.0)))
+    }
+}
+
+fn find_checkpoint(
+    checkpoints: &Checkpoints,
+    run: &RunDir,
+    reporter: &mut dyn Reporter,
+) -> Result<Option<Checkpoint>, Error> {
+    let found = checkpoints.latest()?;
+    for warning in found.warnings {
+        run.append_log(&warning)?;
+        reporter.event(&Event::Warning(warning));
+    }
+    checkpoints.sweep()?;
+    if found.checkpoint.is_none() {
+        let path = path_text(run.path());
+        let message = format!("{path} holds no checkpoint yet: the run starts from the beginning");
+        run.append_log(&message)?;
+        reporter.event(&Event::Warning(message));
+    }
+    Ok(found.checkpoint)
+}
+
+fn check_same_run(checkpoint: &Checkpoint, recipe: &Recipe) -> Result<(), Error> {
+    if checkpoint.state.seed == recipe.seed {
+        return Ok(());
+    }
+    Err(Error::OtherRun {
+        path: path_text(&checkpoint.path),
+        key: "seed",
+        found: checkpoint.state.seed.to_string(),
+        expected: recipe.seed.to_string(),
+    })
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
