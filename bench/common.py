@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import resource
-from pathlib import Path
 
 import torch
 
@@ -20,14 +19,6 @@ def read_lines(path):
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8", newline="\n") as file:
         return file.read().removesuffix("\n").split("\n")
-
-
-def find(directory, name):
-    """`name` in `directory`, plain or with `.gz`."""
-    for path in (Path(directory) / name, Path(directory) / f"{name}.gz"):
-        if path.exists():
-            return path
-    raise SystemExit(f"{directory}: there is no {name} and no {name}.gz")
 
 
 def peak_rss_mb():

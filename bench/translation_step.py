@@ -1,15 +1,14 @@
 """Training steps of a `MarianMTModel` on parallel text: the peer of crates/atento/benches/translation_step.rs.
 
-    python bench/translation_step.py --model DIR --data DIR --batch-tokens 4096
+    python bench/translation_step.py --model DIR --source FILE --target FILE --max-tokens 4096
 
 --model is the Hugging Face directory that the Rust side wrote, so both train the same sizes from the same weights on
 the same ids. Pairs are sorted by target and source length before they are cut into batches, which leaves about 3 % of
-padding (`padding` in the result); attention is PyTorch's fused one, the optimiser the fused AdamW, and
-nothing is read back from the graph during the measured steps. Prints one line of JSON; tokens are real ones.
+padding (`padding` in the result); the optimiser is the fused AdamW, and nothing is read back from the graph during the
+measured steps. Prints one line of JSON; tokens are real ones, source and target together.
 """
 
 import argparse
-import functools
 import itertools
 import random
 import time
@@ -28,7 +27,7 @@ IGNORED = -100
 def load_pairs(args, end_id):
     """Token ids of each pair, both sides ending with the end token; equal pairs once and long ones cut, as in Rust."""
     tokenizer = Tokenizer.from_file(f"{args.model}/tokenizer.json")
-    sides = [common.read_lines(common.find(args.data, f"train.{lang}")) for lang in (args.source, args.target)]
+    sides = [common.read_lines(path) for path in (args.source, args.target)]
     distinct = {(a.strip(), b.strip()): (a, b) for a, b in zip(*sides, strict=True) if a.strip() and b.strip()}
     ids = [[e.ids for e in tokenizer.encode_batch(list(side))] for side in zip(*distinct.values())]
     cut = lambda seq: seq if len(seq) <= args.max_length else [*seq[: args.max_length - 1], end_id]
@@ -73,28 +72,27 @@ def tensors(batch, config):
     return {"input_ids": input_ids, "attention_mask": mask, "decoder_input_ids": decoder_input_ids}, labels
 
 
-def step(model, optimizer, schedule, batch, smoothing):
+def step(model, optimizer, batch, args):
     """One update; returns the loss as a tensor."""
     inputs, labels = tensors(batch, model.config)
     optimizer.zero_grad(set_to_none=True)
-    logits = model(**inputs, use_cache=False).logits
-    loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+    logits = model(**inputs, use_cache=False).logits.flatten(0, 1)
+    loss = F.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, label_smoothing=args.label_smoothing)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), args.clip_norm)
     optimizer.step()
-    schedule.step()
     return loss.detach()
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, help="Hugging Face directory of a MarianMTModel with tokenizer.json")
-    parser.add_argument("--data", required=True, help="directory with train.SOURCE and train.TARGET, plain or .gz")
-    parser.add_argument("--source", default="en")
-    parser.add_argument("--target", default="de")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="source and target tokens together")
-    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--source", required=True, help="source sentences, one on each line, plain or .gz")
+    parser.add_argument("--target", required=True, help="target sentences")
+    parser.add_argument("--max-tokens", type=int, default=4096, help="tokens of a batch on each side, on average")
+    parser.add_argument("--max-length", type=int, default=100)
     parser.add_argument("--label-smoothing", type=float, default=0.1)
+    parser.add_argument("--clip-norm", type=float, default=1.0)
     parser.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
@@ -108,17 +106,15 @@ def main():
     torch.manual_seed(1)
     model = MarianMTModel.from_pretrained(args.model, attn_implementation=args.attention).train()
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=5e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.01, fused=True
+        model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.01, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / 100))
     pairs = load_pairs(args, model.config.eos_token_id)
-    batches = forever(pairs, args.batch_tokens)
-    advance = functools.partial(step, model, optimizer, schedule, smoothing=args.label_smoothing)
-    warmup = [advance(batch=batch) for batch in itertools.islice(batches, args.warmup)]
+    batches = forever(pairs, 2 * args.max_tokens)
+    warmup = [step(model, optimizer, batch, args) for batch in itertools.islice(batches, args.warmup)]
     real = padded = 0
     start = time.perf_counter()
     for batch in itertools.islice(batches, args.steps):
-        loss = advance(batch=batch)
+        loss = step(model, optimizer, batch, args)
         real += sum(len(side) for pair in batch for side in pair)
         padded += sum(len(batch) * max(len(pair[side]) for pair in batch) for side in (0, 1))
     seconds = time.perf_counter() - start
@@ -130,7 +126,7 @@ def main():
         pairs=len(pairs),
         data_tokens=sum(len(side) for pair in pairs for side in pair),
         parameters=sum(p.numel() for p in model.parameters() if p.grad is not None),
-        first_loss=(warmup or [loss])[0].item(),
+        first_loss=warmup[0].item(),
         last_loss=loss.item(),
         peak_rss_mb=common.peak_rss_mb(),
         threads=threads,

@@ -17,9 +17,9 @@ const USAGE: &str = "\
 cargo xtask peers [train|step|translate]...   run atento and PyTorch/transformers in turn, print the ratios
     --rounds N         how often each runs (5)
     --venv DIR         a Python environment with bench/requirements.txt (.venv-peers, made if missing)
-    --data DIR         train.en, train.de, test_2016_flickr.en, plain or .gz (../shared/data/multi30k)
-    --model DIR        the Hugging Face directory to train or translate with (runs/multi30k-en-de/model)
-    --batch-tokens N   train: source and target tokens of a batch together (4096)
+    --data DIR         Multi30k: train, val and test_2016_flickr, each .en.gz and .de.gz (../shared/data/multi30k)
+    --recipe FILE      train: what is trained, and in which batches (recipes/multi30k-en-de.toml)
+    --model DIR        translate: the Hugging Face directory to use (runs/multi30k-en-de/model)
     --steps N          train, step: updates measured in each run (30 and 15)
     --beam N           translate: hypotheses kept (4)
 cargo xtask golden [--venv DIR]               remake the recorded numbers of the tests with scripts/golden_*.py";

@@ -18,8 +18,8 @@ pub struct Options {
     pub model: Option<PathBuf>,
     /// The data directory.
     pub data: Option<PathBuf>,
-    /// Source and target tokens of a batch.
-    pub batch_tokens: Option<usize>,
+    /// The recipe to train.
+    pub recipe: Option<PathBuf>,
     /// Updates measured in a run.
     pub steps: Option<usize>,
     /// Hypotheses kept by the search.
@@ -41,7 +41,7 @@ impl Options {
                 "venv" => options.venv = Some(std::path::absolute(value()?)?),
                 "model" => options.model = Some(std::path::absolute(value()?)?),
                 "data" => options.data = Some(std::path::absolute(value()?)?),
-                "batch-tokens" => options.batch_tokens = Some(number(name, &value()?)?),
+                "recipe" => options.recipe = Some(std::path::absolute(value()?)?),
                 "steps" => options.steps = Some(number(name, &value()?)?),
                 "beam" => options.beam = Some(number(name, &value()?)?),
                 _ => bail!("no option --{name}\n\n{}", super::USAGE),

@@ -36,35 +36,39 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Training the encoder–decoder on Multi30k beside `MarianMTModel`.
+/// Training the encoder–decoder of the recipe beside `MarianMTModel`.
 fn train<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
     let bench = build::bench("translation_step")?;
-    let data = data_dir(options)?;
-    let model = match (&options.model, trained_model()) {
-        (Some(given), _) => given.clone(),
-        (None, trained) if trained.exists() => trained,
-        // Made by the first run.
-        _ => results_dir()?.join("multi30k-small"),
-    };
-    let batch_tokens = options.batch_tokens.unwrap_or(4096).to_string();
+    let recipe = options.recipe.clone().unwrap_or_else(|| crate::root().join("recipes/multi30k-en-de.toml"));
+    let overrides = if options.data.is_some() { data_settings(&data_dir(options)?) } else { vec![] };
     let steps = options.steps.unwrap_or(30).to_string();
-    let title = format!("training on Multi30k: {}, {batch_tokens} tokens a batch, {steps} updates", model.display());
-    let with_options = move |mut command: Command| -> Result<Value> {
-        command.arg("--model").arg(&model).arg("--data").arg(&data);
-        result_of(command.args(["--batch-tokens", &batch_tokens, "--steps", &steps]))
-    };
-    let on_peer = with_options.clone();
+    // Untrained: drawn by the first run, read by all others.
+    let model = results_dir()?.join("untrained");
+    if model.exists() {
+        fs::remove_dir_all(&model)?;
+    }
+    let (peer_model, peer_steps) = (model.clone(), steps.clone());
     Ok(Contest {
         name: "train",
-        title,
-        measures: &["tokens_per_second", "tokens_per_batch", "padding", "first_loss", "last_loss", "peak_rss_mb"],
-        ours: Box::new(move |_| with_options(child(&bench))),
+        title: format!("training {}, {steps} updates", recipe.display()),
+        measures: &["tokens_per_second", "tokens_per_batch", "padding", "first_loss", "peak_rss_mb"],
+        ours: Box::new(move |_| {
+            let mut command = child(&bench);
+            command.arg("--recipe").arg(&recipe).arg("--model").arg(&model).args(["--steps", &steps]);
+            result_of(command.args(overrides.iter().flat_map(|setting| ["--set", setting])))
+        }),
         peer: Box::new(move |ours| {
-            let peer = on_peer(script(python, "translation_step.py"))?;
-            for key in ["pairs", "data_tokens"] {
+            let mut command = script(python, "translation_step.py");
+            command.arg("--model").arg(&peer_model).args(["--steps", &peer_steps]);
+            for (name, value) in ours["peer"].as_object().into_iter().flatten() {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                command.arg(format!("--{name}")).arg(value);
+            }
+            let peer = result_of(&mut command)?;
+            for key in ["pairs", "data_tokens", "parameters"] {
                 ensure!(
                     ours[key] == peer[key],
-                    "{key}: {} here, {} in Python: not the same data",
+                    "{key}: {} here, {} in Python: not the same work",
                     ours[key],
                     peer[key]
                 );
@@ -72,6 +76,19 @@ fn train<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
             Ok(peer)
         }),
     })
+}
+
+/// The recipe's keys for data that lies elsewhere.
+fn data_settings(dir: &Path) -> Vec<String> {
+    let mut settings = Vec::new();
+    for (key, name) in [("train", "train"), ("valid", "val")] {
+        for (side, language) in [("source", "en"), ("target", "de")] {
+            // A string of JSON is one of TOML.
+            let path = json!(dir.join(format!("{name}.{language}.gz")));
+            settings.push(format!("data.{key}.{side}={path}"));
+        }
+    }
+    settings
 }
 
 /// A training step of a decoder-only model beside eager PyTorch.

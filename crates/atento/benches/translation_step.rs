@@ -1,35 +1,34 @@
-//! Training steps of the encoder–decoder on parallel text: the throughput of a real run without its reporting.
+//! Training steps of a recipe's encoder–decoder: the throughput of a real run without its evaluations.
 //!
 //! ```text
-//! cargo bench --bench translation_step -- --model DIR --data DIR [--batch-tokens 4096] [--steps 30] [--save DIR]
+//! cargo bench --bench translation_step -- --recipe recipes/multi30k-en-de.toml --model DIR [--set key=value] [--steps 30]
 //! ```
 //!
-//! `--data` holds `train.en` and `train.de`, plain or `.gz` (`--source`, `--target` name other languages). `--model` is a
-//! Hugging Face directory, whose sizes, dropout, weights and tokenizer are used; where there is none yet, the small
-//! preset with a joint BPE of `--vocab-size` tokens is written there first, so that `bench/translation_step.py` trains
-//! the same model on the same ids. `--save` writes the model as it is after the last step. Prints one line of JSON;
-//! tokens are source and target tokens together.
+//! `--model` is a Hugging Face directory. Where it is not there yet, the tokenizer is learned and the model drawn as the
+//! recipe says, and both are written there, so that `bench/translation_step.py` trains the same model from the same
+//! weights on the same ids; else they are read from it. `--save DIR` writes the model as it is after the last step.
+//! Prints one line of JSON; tokens are source and target tokens together, `peer` is what the Python side must be told.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Instant;
 
-use atento::data::{BatchOptions, Batches, Dataset, OnTruncate, PackedBatch, PairOptions, ParallelSource, dataset};
-use atento::hub::generation::GenerationConfig;
-use atento::models::{Transformer, TransformerConfig, Translator};
+use atento::data::{BatchOptions, Batches};
+use atento::models::Translator;
 use atento::pretrained::Pretrained;
-use atento::text::{Tokenizer, TrainOptions};
-use atento::train::Optimizer;
-use atento::train::recipe::OptimizerSettings;
+use atento::text::Tokenizer;
+use atento::train::build::{build_model, generation_config};
+use atento::train::data::RunData;
+use atento::train::recipe::{DataFiles, Recipe};
 use atento::train::step::{StepOptions, StepStats, train_step};
+use atento::train::{Optimizer, Schedule};
 use atento_tensor::{Grads, Pool};
+use serde_json::{Value, json};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// `--name value` pairs of the command line.
-struct Args(HashMap<String, String>);
+struct Args(Vec<(String, String)>);
 
 impl Args {
     fn parse() -> Self {
@@ -38,132 +37,128 @@ impl Args {
         Self(args.chunks_exact(2).map(pair).collect())
     }
 
-    fn or<T: FromStr>(&self, name: &str, default: T) -> Outcome<T> {
-        match self.0.get(name) {
-            Some(value) => value.parse().map_err(|_| format!("--{name} {value}: not a value of this option").into()),
-            None => Ok(default),
-        }
+    fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(given, _)| given == name).map(|(_, value)| value.clone()).collect()
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0.get(name).map(PathBuf::from)
+    fn get<T: FromStr>(&self, name: &str) -> Outcome<Option<T>> {
+        let parse = |value: &String| value.parse().map_err(|_| format!("--{name} {value}: not a value of this option"));
+        Ok(self.all(name).first().map(parse).transpose()?)
     }
 }
 
-/// A file of the data directory, plain or gzip.
-fn find(dir: &Path, name: &str) -> PathBuf {
-    let plain = dir.join(name);
-    if plain.exists() { plain } else { dir.join(format!("{name}.gz")) }
-}
-
-/// The model of the directory, which is made and written if it is not there yet.
-fn load_or_create(dir: &Path, source: &ParallelSource, args: &Args) -> Outcome<Pretrained> {
+/// The recipe's data, and the model of the directory, which is made and written if it is not there yet.
+fn prepare(recipe: &Recipe, dir: &Path) -> Outcome<(RunData, Pretrained)> {
     if dir.join("config.json").exists() {
-        return Ok(Pretrained::load(dir)?);
+        let pretrained = Pretrained::load(dir)?;
+        let data = RunData::load(recipe, Some(copy(&pretrained.tokenizer)?))?;
+        return Ok((data, pretrained));
     }
-    let options = TrainOptions { vocab_size: args.or("vocab-size", 8000)?, ..TrainOptions::default() };
-    let tokenizer = Tokenizer::train(source.sentences()?, &options)?;
-    let config = TransformerConfig::small(tokenizer.vocab_size());
-    let generation = GenerationConfig::of_model(&config);
-    let model = Translator::Transformer(Box::new(Transformer::init(config, 1)));
-    let created = Pretrained { model, tokenizer, generation };
+    let data = RunData::load(recipe, None)?;
+    let model = build_model(recipe, &data.tokenizer)?;
+    let generation = generation_config(recipe, &model);
+    let created = Pretrained { model, tokenizer: copy(&data.tokenizer)?, generation };
     created.save(dir)?;
-    Ok(created)
+    Ok((data, created))
 }
 
-fn open(source: ParallelSource, tokenizer: &Arc<Tokenizer>, args: &Args) -> Outcome<Dataset> {
-    let options = PairOptions {
-        max_length: args.or("max-length", 128)?,
-        on_truncate: OnTruncate::Warn,
-        drop_duplicates: true,
-        ..PairOptions::default()
-    };
-    let (for_source, for_target) = (Arc::clone(tokenizer), Arc::clone(tokenizer));
-    Ok(Dataset::open(source, for_source, for_target, options, dataset::WINDOW_PAIRS)?)
+fn copy(tokenizer: &Tokenizer) -> Outcome<Tokenizer> {
+    Ok(Tokenizer::from_json_bytes(&tokenizer.to_json_bytes()?)?)
 }
 
 /// What training needs beside the model.
 struct Trainer {
     batches: Batches,
     optimizer: Optimizer,
+    schedule: Schedule,
     grads: Grads,
     pool: Pool,
-    lr: f64,
     options: StepOptions,
     step: u64,
 }
 
 impl Trainer {
-    fn new(model: &Translator, batches: Batches, args: &Args) -> Outcome<Self> {
-        let lr = args.or("lr", 5e-4)?;
-        let settings = OptimizerSettings { lr, ..OptimizerSettings::default() };
+    fn new(recipe: &Recipe, data: &RunData, model: &Translator) -> Outcome<Self> {
+        let train = &recipe.train;
+        let options = BatchOptions {
+            max_tokens: train.batch_tokens,
+            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
+            seed: recipe.seed,
+            start_id: model.start_id(),
+            ..BatchOptions::default()
+        };
+        let smoothing = train.label_smoothing as f32;
         Ok(Self {
-            batches,
-            optimizer: Optimizer::new(&settings, model.params()),
+            batches: data.train.batches(options)?,
+            optimizer: Optimizer::new(&recipe.optimizer, model.params()),
+            schedule: Schedule::new(recipe),
             grads: Grads::zeros(model.params()),
             pool: Pool::new(),
-            lr,
-            options: StepOptions { smoothing: 0.1, clip_norm: 1.0, seed: 1 },
+            options: StepOptions { smoothing, clip_norm: train.clip_norm, seed: recipe.seed },
             step: 0,
         })
     }
 
-    /// The next batch and the update from it; the learning rate rises over the first hundred updates.
+    /// The next batch and the update from it.
     fn step(&mut self, model: &mut Translator) -> Outcome<StepStats> {
-        let (batch, _): (PackedBatch, _) = self.batches.next().ok_or("the data has ended")??;
+        let (batch, _) = self.batches.next().ok_or("the data has ended")??;
         self.step += 1;
-        let lr = self.lr * (self.step as f64 / 100.0).min(1.0);
         let Self { optimizer, grads, pool, options, step, .. } = self;
+        let lr = self.schedule.lr(*step as usize);
         let outcome = train_step(model, optimizer, grads, pool, &[batch], *step, lr, options);
         outcome.map_err(|fault| format!("step {step}: {fault:?}").into())
     }
 }
 
+/// What the recipe says and a model directory does not.
+fn told_to_the_peer(recipe: &Recipe) -> Outcome<Value> {
+    let Some(DataFiles::Pair { source, target }) = recipe.data.train.as_ref().and_then(|files| files.form()) else {
+        return Err("the recipe's training data must be two files, source and target".into());
+    };
+    Ok(json!({
+        "source": source,
+        "target": target,
+        "max-tokens": recipe.train.batch_tokens,
+        "max-length": recipe.data.max_length,
+        "label-smoothing": recipe.train.label_smoothing,
+        "clip-norm": recipe.train.clip_norm,
+    }))
+}
+
 fn main() -> Outcome<()> {
     let args = Args::parse();
-    let data = args.path("data").ok_or("--data DIR: the directory of train.en and train.de")?;
-    let dir = args.path("model").ok_or("--model DIR: a Hugging Face directory, made if it is not there")?;
-    let side = |name: &str, language: &str| -> Outcome<PathBuf> {
-        Ok(find(&data, &format!("train.{}", args.or(name, language.to_owned())?)))
-    };
-    let source = ParallelSource::Files { source: side("source", "en")?, target: side("target", "de")? };
-    let Pretrained { mut model, tokenizer, generation } = load_or_create(&dir, &source, &args)?;
-    let tokenizer = Arc::new(tokenizer);
-    let data = open(source, &tokenizer, &args)?;
-    let budget = args.or("batch-tokens", 4096)? / 2;
-    let options = BatchOptions { max_tokens: budget, seed: 1, start_id: model.start_id(), ..BatchOptions::default() };
-    let mut trainer = Trainer::new(&model, data.batches(options)?, &args)?;
+    let recipe: PathBuf = args.get("recipe")?.ok_or("--recipe FILE: a recipe that translates")?;
+    let dir: PathBuf = args.get("model")?.ok_or("--model DIR: a Hugging Face directory, made if it is not there")?;
+    let recipe = Recipe::load(&recipe, &args.all("set"))?.recipe;
+    let (data, Pretrained { mut model, tokenizer, generation }) = prepare(&recipe, &dir)?;
+    let mut trainer = Trainer::new(&recipe, &data, &model)?;
 
-    let mut first = None;
-    for _ in 0..args.or("warmup", 5)? {
-        let loss = trainer.step(&mut model)?.loss;
-        first.get_or_insert(loss);
+    let first_loss = trainer.step(&mut model)?.loss;
+    for _ in 1..args.get("warmup")?.unwrap_or(5) {
+        trainer.step(&mut model)?;
     }
-    let steps: usize = args.or("steps", 30)?;
-    let (mut tokens, mut last) = (0, 0.0);
+    let steps: usize = args.get("steps")?.unwrap_or(30);
     let start = Instant::now();
-    for _ in 0..steps {
-        let stats = trainer.step(&mut model)?;
-        tokens += stats.tokens;
-        last = stats.loss;
-    }
+    let stats = (0..steps).map(|_| trainer.step(&mut model)).collect::<Outcome<Vec<_>>>()?;
     let seconds = start.elapsed().as_secs_f64();
-    let report = data.report();
-    println!(
-        "{{\"tokens_per_second\": {:.1}, \"ms\": {:.2}, \"tokens_per_batch\": {:.1}, \"pairs\": {}, \"data_tokens\": {}, \
-         \"parameters\": {}, \"first_loss\": {:.4}, \"last_loss\": {last:.4}, \"peak_rss_mb\": {:.1}, \"threads\": {}}}",
-        tokens as f64 / seconds,
-        seconds / steps as f64 * 1e3,
-        tokens as f64 / steps as f64,
-        report.kept,
-        report.source_tokens + report.target_tokens,
-        model.params().trainable_count(),
-        first.unwrap_or(last),
-        peak_rss_megabytes(),
-        rayon::current_num_threads(),
-    );
-    if let Some(dir) = args.path("save") {
-        let tokenizer = Tokenizer::from_json_bytes(&tokenizer.to_json_bytes()?)?;
+
+    let tokens = stats.iter().map(|s| s.tokens).sum::<usize>() as f64;
+    let report = data.train.report();
+    let result = json!({
+        "tokens_per_second": tokens / seconds,
+        "ms": seconds / steps as f64 * 1e3,
+        "tokens_per_batch": tokens / steps as f64,
+        "pairs": report.kept,
+        "data_tokens": report.source_tokens + report.target_tokens,
+        "parameters": model.params().trainable_count(),
+        "first_loss": first_loss,
+        "last_loss": stats.last().map(|s| s.loss),
+        "peak_rss_mb": peak_rss_megabytes(),
+        "threads": rayon::current_num_threads(),
+        "peer": told_to_the_peer(&recipe)?,
+    });
+    println!("{result}");
+    if let Some(dir) = args.get::<PathBuf>("save")? {
         Pretrained { model, tokenizer, generation }.save(&dir)?;
     }
     Ok(())
