@@ -1,0 +1,197 @@
+//! What holds for every model: all parameters learn, and neither batching, accumulation, threads nor recomputation
+//! changes what they learn.
+
+use atento::data::batches::{PackedBatch, Pair};
+use atento::models::config::{Norm, TieEmbeddings};
+use atento::models::recurrent::Recurrent;
+use atento::models::recurrent_config::RecurrentConfig;
+use atento::models::{Transformer, TransformerConfig, Translator};
+use atento::train::Optimizer;
+use atento::train::recipe::{OptimizerKind, OptimizerSettings};
+use atento::train::step::{StepOptions, StepStats, gradients, train_step};
+use atento_tensor::{Grads, Pool};
+
+const VOCAB: usize = 61;
+
+fn transformer(norm: Norm, tie_embeddings: TieEmbeddings, dropout: f32) -> Translator {
+    let config = TransformerConfig {
+        d_model: 24,
+        encoder_layers: 2,
+        decoder_layers: 2,
+        encoder_heads: 3,
+        decoder_heads: 3,
+        encoder_ffn: 40,
+        decoder_ffn: 36,
+        max_positions: 32,
+        dropout,
+        attention_dropout: dropout,
+        activation_dropout: dropout,
+        tie_embeddings,
+        ..TransformerConfig::tiny(VOCAB).with_norm(norm)
+    };
+    Translator::Transformer(Box::new(Transformer::init(config, 3)))
+}
+
+fn recurrent(dropout: f32) -> Translator {
+    let config = RecurrentConfig {
+        vocab_size: VOCAB,
+        embedding: 16,
+        hidden: 12,
+        layers: 2,
+        dropout,
+        tie_embeddings: TieEmbeddings::None,
+        pad_id: 0,
+        eos_id: 1,
+        bos_id: None,
+        unk_id: Some(2),
+        decoder_start_id: 0,
+    };
+    Translator::Recurrent(Box::new(Recurrent::init(config, 3)))
+}
+
+/// One model of each kind, by name.
+fn models(dropout: f32) -> [(&'static str, Translator); 4] {
+    [
+        ("post-norm, one table", transformer(Norm::Post, TieEmbeddings::All, dropout)),
+        ("post-norm, two tables", transformer(Norm::Post, TieEmbeddings::Decoder, dropout)),
+        ("pre-norm, three tables", transformer(Norm::Pre, TieEmbeddings::None, dropout)),
+        ("recurrent", recurrent(dropout)),
+    ]
+}
+
+/// Sentences of 1 to 9 words with their end token.
+fn pairs(n: usize) -> Vec<Pair> {
+    let mut state = 12_345u32;
+    let mut below = |n: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % n
+    };
+    let mut sentence = || {
+        let words = 1 + below(9);
+        let mut ids: Vec<u32> = (0..words).map(|_| 3 + below(VOCAB as u32 - 3)).collect();
+        ids.push(1);
+        ids
+    };
+    (0..n).map(|id| Pair { id: id as u64, source: sentence(), target: sentence() }).collect()
+}
+
+/// The pairs in batches of so many.
+fn batches(model: &Translator, pairs: &[Pair], size: usize) -> Vec<PackedBatch> {
+    pairs.chunks(size).map(|chunk| PackedBatch::new(chunk, model.start_id())).collect()
+}
+
+const OPTIONS: StepOptions = StepOptions { smoothing: 0.1, clip_norm: 1.0, seed: 5 };
+
+/// Loss per target token and gradients of one step.
+fn step_gradients(model: &Translator, batches: &[PackedBatch]) -> (f64, Grads) {
+    let mut grads = Grads::zeros(model.params());
+    let (loss, _) = gradients(model, &mut grads, &Pool::new(), batches, 1, &OPTIONS);
+    (loss, grads)
+}
+
+/// The bias of keys adds `q·b` to every score of a row, and a softmax does not see what is added to all of its inputs:
+/// the exact gradient is zero and the computed one is rounding.
+fn has_no_gradient(name: &str) -> bool {
+    name.ends_with("attn.k_proj.bias")
+}
+
+fn assert_equal_gradients(model: &Translator, name: &str, found: &Grads, expected: &Grads) {
+    for entry in model.params().entries() {
+        let (found, expected) = (found.get(entry.weight), expected.get(entry.weight));
+        let scale = expected.iter().fold(1e-3f32, |max, x| max.max(x.abs()));
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() <= 2e-5 * scale, "{name}: gradient of {}: {a}, expected {b}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn every_parameter_has_a_gradient_and_moves() {
+    for (name, mut model) in models(0.1) {
+        let batches = batches(&model, &pairs(16), 16);
+        let before = model.params().values().to_vec();
+        let mut optimizer = Optimizer::new(&OptimizerSettings::default(), model.params());
+        let (pool, mut grads) = (Pool::new(), Grads::zeros(model.params()));
+        train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, 1, 1e-3, &OPTIONS).unwrap();
+        let norm = grads.values.iter().map(|d| d * d).sum::<f32>().sqrt();
+        for entry in model.params().entries() {
+            let gradient = grads.get(entry.weight);
+            assert!(gradient.iter().all(|d| d.is_finite()), "{name}: gradient of {}", entry.name);
+            let largest = gradient.iter().fold(0f32, |max, d| max.max(d.abs()));
+            if has_no_gradient(&entry.name) {
+                assert!(largest < 1e-6 * norm, "{name}: gradient {largest} of {}", entry.name);
+                continue;
+            }
+            let moved = before[entry.weight.range()] != *model.params().get(entry.weight);
+            assert_eq!(moved, entry.trainable, "{name}: {}", entry.name);
+            assert!(largest > 1e-6 * norm, "{name}: gradient {largest} of {}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_the_sum_of_its_sentences() {
+    for (name, model) in models(0.0) {
+        let pairs = pairs(8);
+        let (together, expected) = step_gradients(&model, &batches(&model, &pairs, 8));
+        let (alone, found) = step_gradients(&model, &batches(&model, &pairs, 1));
+        assert!((together - alone).abs() < 1e-6, "{name}: loss {alone}, in one batch {together}");
+        assert_equal_gradients(&model, name, &found, &expected);
+    }
+}
+
+/// Three steps of gradient descent, clipped, over batches of this size; the numbers of each step and the parameters.
+fn descend(mut model: Translator, size: usize) -> (Vec<StepStats>, Vec<f32>) {
+    let settings = OptimizerSettings { kind: OptimizerKind::Sgd, ..OptimizerSettings::default() };
+    let mut optimizer = Optimizer::new(&settings, model.params());
+    let (pool, mut grads) = (Pool::new(), Grads::zeros(model.params()));
+    let batches = batches(&model, &pairs(64), size);
+    let mut step = |step| train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, step, 0.5, &OPTIONS);
+    let stats = (1..=3).map(|n| step(n).unwrap()).collect();
+    (stats, model.params().values().to_vec())
+}
+
+#[test]
+fn a_step_of_eight_batches_is_the_step_of_one_of_eight_times_the_size() {
+    for ((name, one), (_, eight)) in models(0.0).into_iter().zip(models(0.0)) {
+        let (expected, expected_params) = descend(one, 64);
+        let (found, params) = descend(eight, 8);
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a.loss - b.loss).abs() < 1e-5 && (a.nll - b.nll).abs() < 1e-5, "{name}: {a:?} {b:?}");
+            assert!((a.grad_norm - b.grad_norm).abs() < 1e-4 * b.grad_norm, "{name}: {a:?} {b:?}");
+            assert_eq!(a.tokens, b.tokens, "{name}");
+        }
+        assert!(expected[2].loss < expected[0].loss - 0.05, "{name}: {expected:?}");
+        let largest = params.iter().zip(&expected_params).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(largest < 2e-5, "{name}: parameters differ by {largest}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for (name, model) in models(0.2) {
+        let batches = batches(&model, &pairs(64), 32);
+        let [one, four] = [1, 4].map(|n_threads| {
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            threads.install(|| step_gradients(&model, &batches))
+        });
+        assert_eq!(one.0, four.0, "{name}: loss");
+        assert!(one.1.values == four.1.values, "{name}: gradients");
+    }
+}
+
+#[test]
+fn recomputed_layers_have_the_same_gradients_to_the_bit() {
+    for norm in [Norm::Post, Norm::Pre] {
+        let [kept, recomputed] = [false, true].map(|checkpoint| {
+            let mut model = transformer(norm, TieEmbeddings::All, 0.2);
+            if let Translator::Transformer(model) = &mut model {
+                model.checkpoint_activations = checkpoint;
+            }
+            let batches = batches(&model, &pairs(16), 8);
+            step_gradients(&model, &batches)
+        });
+        assert_eq!(kept.0, recomputed.0, "{norm:?}");
+        assert!(kept.1.values == recomputed.1.values, "{norm:?}: gradients");
+    }
+}
