@@ -38,4 +38,3 @@ pub use atento_kernels::activation::Activation;
 pub use atento_kernels::attention::Segment;
 pub use atento_kernels::linear::WeightLayout;
 pub use atento_kernels::rope::Pairing;
-
