@@ -1,3 +1,321 @@
+//! Throughput of the kernels beside their plain references. Matrix products count two operations
+//! per multiplication and addition (items are FLOP), the others bytes read and written.
+//!
+//! `cargo bench -p atento-kernels`; `RAYON_NUM_THREADS` and `ATENTO_SIMD` as usual.
+
+use atento_kernels::activation::{self, Activation};
+use atento_kernels::dropout::{self, DropoutKey};
+use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::{cross_entropy, embedding, norm, optim, philox};
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+
 fn main() {
     divan::main();
+}
+
+fn random(n: usize) -> Vec<f32> {
+    let mut out = vec![0.0; n];
+    philox::fill_normal(1, 0, 1.0, &mut out);
+    out
+}
+
+/// FLOP of a product.
+fn flop(m: usize, k: usize, n: usize) -> ItemsCount {
+    ItemsCount::new(2 * m * k * n)
+}
+
+fn bytes(floats: usize) -> BytesCount {
+    BytesCount::new(4 * floats)
+}
+
+/// What the processor can do at best: independent fused multiply-adds in registers, all threads.
+#[divan::bench]
+fn fma_peak(bencher: Bencher<'_, '_>) {
+    const CHAINS: usize = 256;
+    const STEPS: usize = 200_000;
+    #[inline(always)]
+    fn body<const FMA: bool>(start: f32, factor: f32) -> f32 {
+        let mut x = [start; CHAINS];
+        for _ in 0..STEPS {
+            for x in &mut x {
+                *x = atento_kernels::simd::mul_add::<FMA>(*x, factor, factor);
+            }
+        }
+        x.iter().sum()
+    }
+    let threads = rayon::current_num_threads();
+    bencher
+        .counter(ItemsCount::new(2 * CHAINS * STEPS * threads))
+        .bench(|| {
+            rayon::broadcast(|_| {
+                let (start, factor) = (black_box(1.0), black_box(0.5));
+                atento_kernels::dispatch!(body(start: f32, factor: f32) -> f32)
+            })
+        });
+}
+
+/// `[rows, inputs, outputs]` of the projections of small Transformers.
+const SHAPES: [[usize; 3]; 7] = [
+    [4096, 256, 256],
+    [4096, 256, 768],
+    [4096, 256, 1024],
+    [4096, 1024, 256],
+    [2048, 384, 1152],
+    [2048, 384, 1536],
+    [512, 256, 8192],
+];
+
+#[divan::bench(args = SHAPES)]
+fn linear_forward_gelu(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
+    let (x, w, b, mut out) = (random(m * k), random(k * n), random(n), random(m * n));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::forward(
+            m,
+            &x,
+            &w,
+            WeightLayout::OutIn,
+            Some(&b),
+            Activation::Gelu,
+            None,
+            &mut out,
+        );
+    });
+}
+
+#[divan::bench(args = SHAPES)]
+fn linear_backward_input(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
+    let (dy, w, mut dx) = (random(m * n), random(k * n), random(m * k));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::backward_input(m, &dy, &w, WeightLayout::OutIn, &mut dx, false);
+    });
+}
+
+#[divan::bench(args = SHAPES)]
+fn linear_backward_weight(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
+    let (x, dy, mut dw) = (random(m * k), random(m * n), random(k * n));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::backward_weight(m, &x, &dy, WeightLayout::OutIn, &mut dw);
+    });
+}
+
+/// Decoding: bytes of the weight.
+#[divan::bench(args = [1, 2, 4, 8], consts = [true, false])]
+fn few_rows<const OUT_IN: bool>(bencher: Bencher<'_, '_>, m: usize) {
+    let (k, n) = (768, 50_257);
+    let (x, w, mut out) = (random(m * k), random(k * n), random(m * n));
+    let layout = if OUT_IN {
+        WeightLayout::OutIn
+    } else {
+        WeightLayout::InOut
+    };
+    bencher.counter(bytes(k * n)).bench_local(|| {
+        linear::forward(
+            m,
+            &x,
+            &w,
+            layout,
+            None,
+            Activation::Identity,
+            None,
+            &mut out,
+        );
+    });
+}
+
+#[divan::bench]
+fn matmul_reference(bencher: Bencher<'_, '_>) {
+    let (m, k, n) = (256, 256, 256);
+    let (a, b, mut c) = (random(m * k), random(k * n), random(m * n));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        let c = MatMut::row_major(&mut c, m, n);
+        matmul::reference(
+            1.0,
+            Mat::row_major(&a, m, k),
+            Mat::row_major(&b, k, n),
+            0.0,
+            c,
+        );
+    });
+}
+
+const ROWS: usize = 4096;
+const WIDTH: usize = 256;
+const SIZE: usize = ROWS * WIDTH;
+
+#[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
+fn activation_forward(bencher: Bencher<'_, '_>, act: Activation) {
+    let (x, mut y) = (random(SIZE), random(SIZE));
+    bencher
+        .counter(bytes(2 * SIZE))
+        .bench_local(|| activation::forward(act, &x, &mut y));
+}
+
+#[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
+fn activation_backward(bencher: Bencher<'_, '_>, act: Activation) {
+    let (x, dy, mut dx) = (random(SIZE), random(SIZE), random(SIZE));
+    bencher
+        .counter(bytes(3 * SIZE))
+        .bench_local(|| activation::backward(act, &x, &dy, &mut dx));
+}
+
+#[divan::bench]
+fn activation_reference_gelu(bencher: Bencher<'_, '_>) {
+    let x = random(WIDTH);
+    bencher.counter(bytes(2 * WIDTH)).bench_local(|| {
+        x.iter()
+            .map(|&x| activation::reference(Activation::Gelu, x.into()))
+            .sum::<f64>()
+    });
+}
+
+#[divan::bench]
+fn layer_norm_forward(bencher: Bencher<'_, '_>) {
+    let (x, g, b, mut y) = (random(SIZE), random(WIDTH), random(WIDTH), random(SIZE));
+    let (mut mean, mut rstd) = (random(ROWS), random(ROWS));
+    bencher.counter(bytes(2 * SIZE)).bench_local(|| {
+        norm::layer_norm_forward(&x, &g, &b, 1e-5, &mut y, &mut mean, &mut rstd);
+    });
+}
+
+#[divan::bench]
+fn layer_norm_backward(bencher: Bencher<'_, '_>) {
+    let (x, dy, g, mut dx) = (random(SIZE), random(SIZE), random(WIDTH), random(SIZE));
+    let (mean, rstd, mut dg, mut db) = (
+        vec![0.0; ROWS],
+        vec![1.0; ROWS],
+        random(WIDTH),
+        random(WIDTH),
+    );
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| {
+        norm::layer_norm_backward(&x, &g, &mean, &rstd, &dy, &mut dx, false, &mut dg, &mut db);
+    });
+}
+
+#[divan::bench]
+fn layer_norm_reference(bencher: Bencher<'_, '_>) {
+    let [x, g, b] = [(); 3].map(|()| random(WIDTH).into_iter().map(f64::from).collect::<Vec<_>>());
+    bencher
+        .counter(bytes(2 * WIDTH))
+        .bench_local(|| norm::reference(&x, &g, &b, 1e-5));
+}
+
+const KEY: DropoutKey = DropoutKey {
+    probability: 0.1,
+    seed: 1,
+    stream: 2,
+};
+
+#[divan::bench]
+fn add_dropout_layer_norm_forward(bencher: Bencher<'_, '_>) {
+    let (r, x, g, b) = (random(SIZE), random(SIZE), random(WIDTH), random(WIDTH));
+    let (mut s, mut y, mut mean, mut rstd) =
+        (random(SIZE), random(SIZE), random(ROWS), random(ROWS));
+    bencher.counter(bytes(4 * SIZE)).bench_local(|| {
+        norm::add_dropout_layer_norm_forward(
+            &r,
+            &x,
+            Some(KEY),
+            &g,
+            &b,
+            1e-5,
+            &mut s,
+            &mut y,
+            &mut mean,
+            &mut rstd,
+        );
+    });
+}
+
+#[divan::bench]
+fn dropout_forward(bencher: Bencher<'_, '_>) {
+    let (x, mut y) = (random(SIZE), random(SIZE));
+    bencher
+        .counter(bytes(2 * SIZE))
+        .bench_local(|| dropout::forward(KEY, &x, &mut y));
+}
+
+#[divan::bench]
+fn dropout_reference(bencher: Bencher<'_, '_>) {
+    let (x, mut y) = (random(WIDTH), random(WIDTH));
+    bencher
+        .counter(bytes(2 * WIDTH))
+        .bench_local(|| dropout::reference(KEY, &x, &mut y));
+}
+
+#[divan::bench]
+fn cross_entropy_forward_backward(bencher: Bencher<'_, '_>) {
+    let (rows, classes) = (512, 8192);
+    let (mut x, mut losses, mut nll) = (random(rows * classes), random(rows), random(rows));
+    let targets: Vec<u32> = (0..rows as u32).collect();
+    bencher.counter(bytes(2 * rows * classes)).bench_local(|| {
+        cross_entropy::forward_backward(
+            &mut x,
+            &targets,
+            0.1,
+            1.0,
+            true,
+            &mut losses,
+            &mut nll,
+            None,
+        );
+    });
+}
+
+#[divan::bench]
+fn cross_entropy_reference(bencher: Bencher<'_, '_>) {
+    let x: Vec<f64> = random(8192).into_iter().map(f64::from).collect();
+    bencher
+        .counter(bytes(2 * x.len()))
+        .bench_local(|| cross_entropy::reference(&x, 5, 0.1));
+}
+
+fn ids(vocabulary: u32) -> Vec<u32> {
+    (0..ROWS as u32)
+        .map(|i| i.wrapping_mul(2_654_435_761) % vocabulary)
+        .collect()
+}
+
+#[divan::bench]
+fn embedding_backward(bencher: Bencher<'_, '_>) {
+    let (ids, dy, mut dtable) = (ids(8192), random(SIZE), random(8192 * WIDTH));
+    bencher
+        .counter(bytes(3 * SIZE))
+        .bench_local(|| embedding::backward(&ids, &dy, 1.0, &mut dtable));
+}
+
+#[divan::bench]
+fn embedding_backward_reference(bencher: Bencher<'_, '_>) {
+    let (ids, dy, mut dtable) = (ids(8192), random(SIZE), random(8192 * WIDTH));
+    bencher
+        .counter(bytes(3 * SIZE))
+        .bench_local(|| embedding::reference_backward(&ids, &dy, 1.0, &mut dtable));
+}
+
+const SETTINGS: optim::AdamW = optim::AdamW {
+    lr: 1e-3,
+    beta1: 0.9,
+    beta2: 0.98,
+    eps: 1e-9,
+    weight_decay: 0.1,
+    step: 10,
+};
+
+#[divan::bench]
+fn adamw_step(bencher: Bencher<'_, '_>) {
+    let n = 8 << 20;
+    let (mut p, g, mut m, mut v) = (random(n), random(n), vec![0.0; n], vec![0.0; n]);
+    bencher
+        .counter(bytes(7 * n))
+        .bench_local(|| optim::adamw_step(&mut p, &g, &mut m, &mut v, SETTINGS, 1.0));
+}
+
+#[divan::bench]
+fn adamw_reference(bencher: Bencher<'_, '_>) {
+    let [mut p, g] = [(); 2].map(|()| random(SIZE).into_iter().map(f64::from).collect::<Vec<_>>());
+    let (mut m, mut v) = (vec![0.0; SIZE], vec![0.0; SIZE]);
+    bencher
+        .counter(bytes(7 * SIZE))
+        .bench_local(|| optim::reference(&mut p, &g, &mut m, &mut v, SETTINGS, true));
 }

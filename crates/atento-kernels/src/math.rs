@@ -87,7 +87,7 @@ pub fn ln<const FMA: bool>(x: f32) -> f32 {
         f,
         [
             7.037_683_6e-2,
-            -1.151_461_03e-1,
+            -1.151_461e-1,
             1.167_699_9e-1,
             -1.242_014_1e-1,
             1.424_932_3e-1,
@@ -152,7 +152,7 @@ pub fn erf<const FMA: bool>(x: f32) -> f32 {
             3.883_359_3e-3,
             5.310_179_3e-2,
             1.935_455_4e-1,
-            1.128_379_1,
+            std::f32::consts::FRAC_2_SQRT_PI,
         ],
     );
     let q = polynomial::<FMA, 6>(
@@ -167,6 +167,24 @@ pub fn erf<const FMA: bool>(x: f32) -> f32 {
         ],
     );
     clamp(x * p / q, -1.0, 1.0)
+}
+
+/// The error function in f64, for references: its Taylor series, or its continued fraction where
+/// the series cancels.
+pub fn erf_f64(x: f64) -> f64 {
+    let (a, mut sum) = (x.abs(), 0.0);
+    if a < 2.5 {
+        let mut term = a;
+        for n in 0..80 {
+            sum += term / f64::from(2 * n + 1);
+            term *= -a * a / f64::from(n + 1);
+        }
+        return x.signum() * sum * std::f64::consts::FRAC_2_SQRT_PI;
+    }
+    for k in (1..=60).rev() {
+        sum = f64::from(k) / 2.0 / (a + sum);
+    }
+    x.signum() * (1.0 - (-a * a).exp() / std::f64::consts::PI.sqrt() / (a + sum))
 }
 
 #[cfg(test)]
@@ -217,23 +235,6 @@ mod tests {
                 );
             }
         });
-    }
-
-    /// The error function in f64, from its Taylor series or its continued fraction.
-    fn erf_f64(x: f64) -> f64 {
-        let (a, mut sum) = (x.abs(), 0.0);
-        if a < 2.5 {
-            let mut term = a;
-            for n in 0..80 {
-                sum += term / f64::from(2 * n + 1);
-                term *= -a * a / f64::from(n + 1);
-            }
-            return x.signum() * sum * std::f64::consts::FRAC_2_SQRT_PI;
-        }
-        for k in (1..=60).rev() {
-            sum = f64::from(k) / 2.0 / (a + sum);
-        }
-        x.signum() * (1.0 - (-a * a).exp() / std::f64::consts::PI.sqrt() / (a + sum))
     }
 
     #[test]
