@@ -1,2 +1,77 @@
-//! The `atento` program.
-fn main() {}
+//! The `atento` program: Transformers from raw text to a trained, served and explained model.
+
+mod cli {
+    pub mod bleu;
+    pub mod doctor;
+    pub mod eval;
+    pub mod inspect;
+    pub mod model;
+    pub mod score;
+    pub mod tokenizer;
+    pub mod train;
+    pub mod translate;
+}
+mod ui {
+    pub mod failure;
+    pub mod input;
+    pub mod options;
+    pub mod output;
+    pub mod progress;
+    pub mod signals;
+    pub mod stderr;
+    pub mod table;
+}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use ui::failure::{Failure, catch_bugs};
+use ui::options::Options;
+
+/// Transformers from raw text to a trained, evaluated and explained model
+///
+/// Data goes to standard output, progress and messages to standard error.
+/// Exit codes: 0 done, 1 the run failed, 2 the command, a setting or a file was wrong.
+#[derive(Parser)]
+#[command(name = "atento", version, arg_required_else_help = true, max_term_width = 100)]
+struct Command {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Train(cli::train::TrainArgs),
+    Translate(cli::translate::TranslateArgs),
+    Eval(cli::eval::EvalArgs),
+    Bleu(cli::bleu::BleuArgs),
+    Score(cli::score::ScoreArgs),
+    Tokenizer(cli::tokenizer::TokenizerArgs),
+    Inspect(cli::inspect::InspectArgs),
+    Doctor(cli::doctor::DoctorArgs),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    catch_bugs(|| run(command))
+}
+
+fn run(Command { options, verb }: Command) -> Result<(), Failure> {
+    // A recipe may say how many threads to start.
+    if !matches!(verb, Verb::Train(_)) {
+        options.start_threads(None)?;
+    }
+    match verb {
+        Verb::Train(args) => cli::train::run(&args, &options),
+        Verb::Translate(args) => cli::translate::run(&args, &options),
+        Verb::Eval(args) => cli::eval::run(&args, &options),
+        Verb::Bleu(args) => cli::bleu::run(&args, &options),
+        Verb::Score(args) => cli::score::run(&args, &options),
+        Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
+        Verb::Inspect(args) => cli::inspect::run(&args, &options),
+        Verb::Doctor(args) => cli::doctor::run(&args, &options),
+    }
+}

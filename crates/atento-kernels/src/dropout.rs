@@ -52,15 +52,8 @@ impl DropoutKey {
     /// The multipliers of elements `GROUP·group ..`.
     #[inline(always)]
     pub(crate) fn multipliers(&self, group: u64) -> [f32; GROUP] {
-        let bits = philox::blocks(self.seed, self.stream, group * philox::BLOCKS as u64);
-        let chosen = bits.map(|lane| lane.map(|bits| self.choose(bits)));
-        let mut out = [0.0; GROUP];
-        for b in 0..philox::BLOCKS {
-            for lane in 0..4 {
-                out[4 * b + lane] = chosen[lane][b];
-            }
-        }
-        out
+        let bits = philox::numbers(self.seed, self.stream, group * philox::BLOCKS as u64);
+        bits.map(|bits| self.choose(bits))
     }
 
     #[track_caller]

@@ -200,6 +200,10 @@ impl<'p> Graph<'p> {
                 })
                 .collect();
             let y = body(&mut inner, &leaves);
+            if y.node().is_none() {
+                // Nothing trainable inside: whether there is, only this recorded run shows.
+                return;
+            }
             let tracked: Vec<&Tensor> = leaves.iter().filter(|t| t.node().is_some()).collect();
             let gradients = inner.backward_from(vec![(y, dy)], &tracked);
             drop(inner);
@@ -307,3 +311,6 @@ impl Backward<'_> {
         (self.params.get(weight), self.grads.get_mut(weight))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,10 @@ pub struct PoolStats {
     pub allocated_bytes: usize,
     /// Requests served, by new buffers or kept ones.
     pub requests: usize,
+    /// Bytes on loan now.
+    pub live_bytes: usize,
+    /// The most bytes that were ever on loan at a time.
+    pub peak_bytes: usize,
 }
 
 impl Pool {
@@ -44,7 +48,9 @@ impl Pool {
     pub fn take(&self, len: usize) -> Buffer {
         let mut shelves = self.lock();
         shelves.stats.requests += 1;
-        let fitting = shelves.free.range(len..=len.saturating_mul(2)).next().map(|(&capacity, _)| capacity);
+        // Rounding makes the smallest buffers more than twice what was asked for; they still serve such requests again.
+        let largest = len.saturating_mul(2).max(rounded_capacity(len));
+        let fitting = shelves.free.range(len..=largest).next().map(|(&capacity, _)| capacity);
         let data = match fitting {
             Some(capacity) => shelves.remove(capacity),
             None => {
@@ -54,6 +60,8 @@ impl Pool {
                 vec![0.0; capacity]
             }
         };
+        shelves.stats.live_bytes += data.len() * size_of::<f32>();
+        shelves.stats.peak_bytes = shelves.stats.peak_bytes.max(shelves.stats.live_bytes);
         Buffer { data, len, pool: self.clone() }
     }
 
@@ -125,7 +133,9 @@ impl DerefMut for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
-        self.pool.lock().free.entry(data.len()).or_default().push(data);
+        let mut shelves = self.pool.lock();
+        shelves.stats.live_bytes -= data.len() * size_of::<f32>();
+        shelves.free.entry(data.len()).or_default().push(data);
     }
 }
 
@@ -156,6 +166,25 @@ mod tests {
         let pool = Pool::new();
         pool.take(64).fill(7.0);
         assert!(pool.zeros(64).iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn the_smallest_buffers_are_used_again_too() {
+        let pool = Pool::new();
+        for len in [0, 1, 3, 7, 1, 0] {
+            drop(pool.take(len));
+        }
+        assert_eq!(pool.stats().allocations, 1);
+    }
+
+    #[test]
+    fn what_is_on_loan_is_counted() {
+        let pool = Pool::new();
+        let (first, second) = (pool.take(64), pool.take(32));
+        drop(first);
+        assert_eq!((pool.stats().live_bytes, pool.stats().peak_bytes), (128, 384));
+        drop(second);
+        assert_eq!((pool.stats().live_bytes, pool.stats().peak_bytes), (0, 384));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod hub;
 pub mod layers;
 pub mod models;
 pub mod pretrained;
+pub mod score;
 pub mod text;
 pub mod train;
 pub mod translate;

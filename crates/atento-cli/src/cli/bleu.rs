@@ -1,7 +1,7 @@
 //! `atento bleu HYP REF…`: BLEU and chrF as sacreBLEU computes them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,6 +11,10 @@ use atento::eval::{
 };
 use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value, json};
+
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
 
 /// Score translations with BLEU and chrF, identical to sacreBLEU
 #[derive(Debug, clap::Args)]
@@ -73,33 +77,35 @@ struct Texts {
     other: Option<Vec<String>>,
 }
 
-/// Runs the verb; `json` selects JSON objects instead of text.
+/// Runs the verb.
 ///
 /// # Errors
 /// A file that cannot be read, is empty or is not UTF-8; files with unequal numbers of lines.
-pub fn run(args: &BleuArgs, json: bool) -> Result<()> {
+pub fn run(args: &BleuArgs, options: &Options) -> Result<(), Failure> {
     let texts = Texts::read(args)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut lines = Vec::new();
     if args.sentence_level {
-        write_sentences(&mut out, args, &texts, json)?;
+        write_sentences(&mut lines, args, &texts, options)?;
     } else {
-        write_corpus(&mut out, args, &texts, json)?;
+        write_corpus(&mut lines, args, &texts, options.json)?;
     }
-    out.flush().context("cannot write to standard output")
+    let mut out = Output::open();
+    out.bytes(&lines)?;
+    out.finish()
 }
 
-fn write_sentences(out: &mut impl Write, args: &BleuArgs, texts: &Texts, json: bool) -> Result<()> {
+fn write_sentences(out: &mut impl Write, args: &BleuArgs, texts: &Texts, options: &Options) -> Result<()> {
     for (line, hypothesis) in texts.hypotheses.iter().enumerate() {
         let streams = texts.references.iter();
         let references: Vec<_> = streams.map(|stream| [stream[line].as_str()]).collect();
         let shown = score(args, &[hypothesis], &references)?;
-        if json {
+        if options.json {
             writeln!(out, "{}", Value::Object(json_object(shown)))?;
             continue;
         }
         if line == 0 {
             // The signatures hold for every line; standard output carries scores only.
-            shown.iter().for_each(|score| eprintln!("{}|{}", score.name, score.signature));
+            shown.iter().for_each(|score| options.note(format_args!("{}|{}", score.name, score.signature)));
         }
         let scores = shown.iter().map(|score| format!("{} = {}", score.name, score.text));
         writeln!(out, "{}", scores.collect::<Vec<_>>().join("\t"))?;
@@ -369,7 +375,8 @@ mod tests {
         let files: [(&str, &[u8]); 2] = [("hyp", b"a\n\n"), ("ref", b"a\nb")];
         let args = arguments(&folder, &files, "@hyp @ref --sentence-level");
         let mut out = Vec::new();
-        write_sentences(&mut out, &args, &Texts::read(&args).unwrap(), false).unwrap();
+        let options = Options { json: false, threads: None, seed: None, quiet: true };
+        write_sentences(&mut out, &args, &Texts::read(&args).unwrap(), &options).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "BLEU = 100.00 100.0/0.0/0.0/0.0 (BP = 1.000 ratio = 1.000 hyp_len = 1 ref_len = 1)\tchrF2 = 100.00\n\

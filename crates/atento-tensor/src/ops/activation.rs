@@ -23,3 +23,36 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close};
+    use atento_kernels::activation::Activation::{self, Gelu, GeluTanh, Identity, Relu, Silu};
+
+    fn case_of(function: Activation, case: &Case) -> super::super::testing::Found {
+        case.check_plain(&|g, x, _| vec![g.activation(&x[0], function)])
+    }
+
+    #[test]
+    fn every_function_has_its_derivative() {
+        for function in [Identity, Gelu, GeluTanh, Silu] {
+            case_of(function, &Case::new().leaf(&[3, 5]));
+        }
+        case_of(Relu, &Case::new().leaf_of(&[-1.5, 0.5, -0.25, 2.0], &[2, 2]));
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let golden: [(Activation, [f32; 4], [f32; 4]); 4] = [
+            (Relu, [0.0, 0.7457052, 0.0, 0.5784398], [0.0, 0.980415, 0.0, 0.08574436]),
+            (Gelu, [0.0, 0.5757419, -0.159176, 0.4156184], [-0.2531828, 0.9778262, 0.06542675, 0.07834729]),
+            (GeluTanh, [0.0, 0.5756744, -0.1593266, 0.4155895], [-0.2531828, 0.9775468, 0.06514479, 0.07833222]),
+            (Silu, [0.0, 0.5057687, -0.2684791, 0.3706112], [-0.2531828, 0.8245066, -0.05940115, 0.06635463]),
+        ];
+        for (function, y, dx) in golden {
+            let found = Case::new().leaf(&[1, 4]).run(&|g, x, _| vec![g.activation(&x[0], function)]);
+            assert_close(&found.outputs[0], &y);
+            assert_close(&found.leaf_grads[0], &dx);
+        }
+    }
+}

@@ -85,7 +85,11 @@ impl Graph<'_> {
             None => assert_eq!(query_width, width + kv_width, "attention: packed width for {spec:?}"),
             Some(kv) => {
                 let [_, found] = kv.dims();
-                assert_eq!((query_width, found), (width, kv_width), "attention: query and key-value widths for {spec:?}");
+                assert_eq!(
+                    (query_width, found),
+                    (width, kv_width),
+                    "attention: query and key-value widths for {spec:?}"
+                );
             }
         }
         let bias = bias.cloned();
@@ -105,7 +109,8 @@ impl Graph<'_> {
             &mut out,
             log_sum_exp.as_deref_mut(),
         );
-        let tracked = [Some(&query), key_value.as_ref(), bias.as_ref()].into_iter().flatten().any(|t| t.node().is_some());
+        let tracked =
+            [Some(&query), key_value.as_ref(), bias.as_ref()].into_iter().flatten().any(|t| t.node().is_some());
         let y = self.output("attention", out, &[rows, width], tracked);
         if let (Some(node), Some(log_sum_exp)) = (y.node(), log_sum_exp) {
             let (segments, saved) = (Arc::clone(segments), y.detached());
@@ -126,7 +131,8 @@ impl Graph<'_> {
                     grad,
                     dbias.as_deref_mut(),
                 );
-                let gradients = [(Some(&query), Some(dquery)), (key_value.as_ref(), dkey_value), (bias.as_ref(), dbias)];
+                let gradients =
+                    [(Some(&query), Some(dquery)), (key_value.as_ref(), dkey_value), (bias.as_ref(), dbias)];
                 for (input, gradient) in gradients {
                     if let (Some(node), Some(gradient)) = (input.and_then(Tensor::node), gradient) {
                         pass.accumulate(node, gradient);
@@ -174,4 +180,117 @@ fn bias_view(bias: Option<&Tensor>) -> Option<Bias<'_>> {
         let [_, max_queries, max_keys] = b.dims();
         Bias { data: b.values(), max_query_len: max_queries, max_key_len: max_keys }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::testing::{Case, assert_close};
+    use super::AttentionInput::{Packed, QueryAndPacked};
+    use super::{AttentionSpec, Segment};
+
+    fn segments(list: &[(usize, usize, usize, usize)]) -> Arc<[Segment]> {
+        list.iter()
+            .map(|&(query_start, query_len, key_start, key_len)| Segment { query_start, query_len, key_start, key_len })
+            .collect()
+    }
+
+    fn packed(spec: AttentionSpec, list: &[(usize, usize, usize, usize)], rows: usize) -> super::super::testing::Found {
+        let width = (spec.n_heads + 2 * spec.n_kv_heads) * spec.head_dim;
+        let segments = segments(list);
+        let found =
+            Case::new().leaf(&[rows, width]).check(&|g, x, _| vec![g.attention(spec, Packed(&x[0]), None, &segments)]);
+        assert_eq!(found.shapes, [[rows, spec.n_heads * spec.head_dim]]);
+        found
+    }
+
+    #[test]
+    fn packed_sequences_with_and_without_a_mask() {
+        for causal in [false, true] {
+            packed(AttentionSpec::new(2, 3, causal, 0.0), &[(0, 4, 0, 4), (4, 1, 4, 1), (5, 2, 5, 2)], 7);
+        }
+    }
+
+    #[test]
+    fn heads_may_share_keys_and_values() {
+        let spec = AttentionSpec { n_kv_heads: 2, ..AttentionSpec::new(4, 2, true, 0.0) };
+        packed(spec, &[(0, 3, 0, 3), (3, 2, 3, 2)], 5);
+    }
+
+    #[test]
+    fn dropped_weights_are_dropped_in_the_backward() {
+        for causal in [false, true] {
+            let found = packed(AttentionSpec::new(2, 3, causal, 0.4), &[(0, 4, 0, 4), (4, 2, 4, 2)], 6);
+            let kept = packed(AttentionSpec::new(2, 3, causal, 0.0), &[(0, 4, 0, 4), (4, 2, 4, 2)], 6);
+            assert_ne!(found.outputs, kept.outputs);
+        }
+    }
+
+    #[test]
+    fn queries_attend_to_another_sequence() {
+        let spec = AttentionSpec::new(2, 2, false, 0.0);
+        let segments = segments(&[(0, 3, 0, 2), (3, 1, 2, 3)]);
+        let case = Case::new().leaf(&[4, 4]).leaf(&[5, 8]);
+        case.check_plain(&|g, x, _| vec![g.attention(spec, QueryAndPacked(&x[0], &x[1]), None, &segments)]);
+    }
+
+    #[test]
+    fn a_bias_receives_the_gradient_of_every_segment() {
+        let spec = AttentionSpec::new(2, 2, false, 0.0);
+        let segments = segments(&[(0, 3, 0, 2), (3, 1, 2, 3)]);
+        let case = Case::new().leaf(&[4, 4]).leaf(&[5, 8]).leaf(&[2, 3, 3]);
+        case.check_plain(&|g, x, _| vec![g.attention(spec, QueryAndPacked(&x[0], &x[1]), Some(&x[2]), &segments)]);
+        let spec = AttentionSpec { causal: true, ..spec };
+        let segments = self::segments(&[(0, 3, 0, 3), (3, 2, 3, 2)]);
+        let case = Case::new().leaf(&[5, 12]).leaf(&[2, 3, 3]);
+        case.check_plain(&|g, x, _| vec![g.attention(spec, Packed(&x[0]), Some(&x[1]), &segments)]);
+    }
+
+    #[test]
+    fn one_constant_among_the_inputs_is_left_alone() {
+        let spec = AttentionSpec::new(1, 2, false, 0.0);
+        let segments = segments(&[(0, 2, 0, 3)]);
+        let constant = |len: usize| super::super::testing::wave(len, 5);
+        Case::new().leaf(&[3, 4]).check_plain(&|g, x, _| {
+            let query = g.constant(&constant(4), &[2, 2]);
+            vec![g.attention(spec, QueryAndPacked(&query, &x[0]), None, &segments)]
+        });
+        Case::new().leaf(&[2, 2]).check_plain(&|g, x, _| {
+            let key_value = g.constant(&constant(12), &[3, 4]);
+            vec![g.attention(spec, QueryAndPacked(&x[0], &key_value), None, &segments)]
+        });
+    }
+
+    #[test]
+    fn rows_of_a_query_without_keys_or_segment_are_zero() {
+        let spec = AttentionSpec::new(1, 2, false, 0.0);
+        let segments = segments(&[(0, 1, 0, 2), (1, 1, 2, 0)]);
+        let case = Case::new().leaf(&[3, 2]).leaf(&[2, 4]);
+        let found = case.check_plain(&|g, x, _| vec![g.attention(spec, QueryAndPacked(&x[0], &x[1]), None, &segments)]);
+        assert_eq!(found.outputs[0][2..], [0.0; 4]);
+        assert_eq!(found.leaf_grads[0][2..], [0.0; 4]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let spec = AttentionSpec::new(2, 2, true, 0.0);
+        let segments = segments(&[(0, 2, 0, 2), (2, 1, 2, 1)]);
+        let case = Case::new().leaf(&[3, 12]);
+        let found = case.run(&|g, x, _| vec![g.attention(spec, Packed(&x[0]), None, &segments)]);
+        let y = [
+            -0.4345656, 0.9611527, -0.8462204, 0.16648, -0.2380642, 0.6840842, -0.4647726, 0.2701264, -0.9742497,
+            0.4809836, 0.3333139, -0.9251418,
+        ];
+        assert_close(&found.outputs[0], &y);
+        let dqkv = [
+            [0.0, 0.0, 0.0, 0.0, -0.1550528, 0.2479582],
+            [-0.08795583, -0.007160262, 0.07861752, 0.1277582, -0.3637157, 0.179252],
+            [-0.2497386, 0.4621588, -0.1836272, 0.01289238, 0.1550528, -0.2479582],
+            [0.08795583, 0.007160261, 0.1008464, -0.1469912, 0.2098806, 0.04497405],
+            [0.0; 6],
+            [0.0, 0.0, -0.8307874, 0.9685857, -0.4599035, -0.3557404],
+        ];
+        assert_close(&found.leaf_grads[0], dqkv.as_flattened());
+    }
 }

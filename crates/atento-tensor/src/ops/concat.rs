@@ -36,3 +36,29 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+
+    #[test]
+    fn columns_and_their_gradients_stay_side_by_side() {
+        let case = Case::new().leaf_of(&[1.0, 2.0], &[2, 1]).leaf_of(&[3.0, 4.0, 5.0, 6.0], &[2, 2]);
+        let found = case.check_plain(&|g, x, _| vec![g.concat_columns(&x[0], &x[1])]);
+        assert_eq!(found.outputs[0], [1.0, 3.0, 4.0, 2.0, 5.0, 6.0]);
+        assert_eq!(found.shapes, [[2, 3]]);
+    }
+
+    #[test]
+    fn a_tensor_beside_itself_receives_both_halves() {
+        Case::new().leaf(&[3, 2]).check_plain(&|g, x, _| vec![g.concat_columns(&x[0], &x[0])]);
+    }
+
+    #[test]
+    fn one_constant_among_them_is_left_alone() {
+        Case::new().leaf(&[2, 3]).check_plain(&|g, x, _| {
+            let c = g.constant(&[1.0, 2.0], &[2, 1]);
+            vec![g.concat_columns(&c, &x[0]), g.concat_columns(&x[0], &c)]
+        });
+    }
+}

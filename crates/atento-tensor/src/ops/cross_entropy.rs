@@ -135,3 +135,113 @@ fn scatter(pass: &crate::Backward<'_>, compact: &[f32], kept: &[u32], rows: usiz
     }
     full
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close, wave};
+    use super::CrossEntropy;
+    use crate::{Grads, Graph, Init, Params, Pool, Tensor, Weight};
+    use atento_kernels::philox::Rng;
+
+    const TARGETS: [Option<u32>; 4] = [Some(2), None, Some(0), Some(2)];
+
+    #[test]
+    fn gradients_with_every_combination_of_bias_smoothing_and_scale() {
+        for (smoothing, scale) in [(0.0, 1.0), (0.1, 1.0), (0.3, 0.25)] {
+            let case = Case::new().leaf(&[4, 3]).param(&[5, 3]).root();
+            let loss = |g: &mut Graph<'_>, x: &[Tensor], w: &[Weight]| {
+                vec![g.cross_entropy(&x[0], w[0], w.get(1).copied(), &TARGETS, smoothing, scale).loss]
+            };
+            let found = case.check_plain(&loss);
+            assert_eq!(found.leaf_grads[0][3..6], [0.0; 3]);
+            case.param(&[5]).check_plain(&loss);
+        }
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let case = Case::new().leaf(&[3, 2]).param(&[4, 2]).param(&[4]).root();
+        let found = case
+            .run(&|g, x, w| vec![g.cross_entropy(&x[0], w[0], Some(w[1]), &[Some(3), None, Some(0)], 0.1, 1.0).loss]);
+        assert_close(&found.outputs[0], &[5.338387]);
+        assert_close(&found.leaf_grads[0], &[-0.7836155, 0.1728529, 0.0, 0.0, 0.640237, -1.587787]);
+        let dweight = [-0.1975503, 1.030823, 0.004254704, 0.1128827, 0.1825006, -0.4894448, 0.01079493, -0.6542608];
+        assert_close(&found.param_grads[0], &dweight);
+        assert_close(&found.param_grads[1], &[-0.5444913, 0.192876, 1.123697, -0.7720819]);
+    }
+
+    /// A loss with its gradients, of `rows` waves of width 3 over a vocabulary of 8.
+    fn measure(x: &[f32], targets: &[Option<u32>]) -> (CrossEntropy, Vec<f32>, Vec<f32>, Pool) {
+        let mut params = Params::new();
+        let weight = params.add("weight", &[8, 3], Init::Normal(0.7), &mut Rng::new(3, 0));
+        let mut grads = Grads::zeros(&params);
+        let pool = Pool::new();
+        let mut g = Graph::train(&params, &mut grads, &pool, 0);
+        let hidden = g.variable(x, &[x.len() / 3, 3]);
+        let measured = g.cross_entropy(&hidden, weight, None, targets, 0.1, 0.5);
+        let one = pool.copy_of(&[1.0]);
+        let dhidden = g.backward_from(vec![(measured.loss.clone(), one)], &[&hidden]).remove(0).to_vec();
+        drop(g);
+        (measured, dhidden, grads.values, pool)
+    }
+
+    #[test]
+    fn rows_without_a_target_cost_nothing_and_change_nothing() {
+        let x = wave(300, 0);
+        let targets: Vec<Option<u32>> = (0..100).map(|i| (i % 3 == 1).then_some(i % 8)).collect();
+        let kept: Vec<usize> = (0..100).filter(|&i| targets[i].is_some()).collect();
+        let compact: Vec<f32> = kept.iter().flat_map(|&i| x[3 * i..3 * i + 3].to_vec()).collect();
+        let compact_targets: Vec<Option<u32>> = kept.iter().map(|&i| targets[i]).collect();
+        let (sparse, dsparse, sparse_grads, pool) = measure(&x, &targets);
+        let (dense, ddense, dense_grads, _) = measure(&compact, &compact_targets);
+        assert_eq!((sparse.loss_sum, sparse.nll_sum, sparse.n_targets), (dense.loss_sum, dense.nll_sum, 33));
+        assert_eq!(sparse_grads, dense_grads);
+        for i in 0..100 {
+            let expected = kept.iter().position(|&k| k == i).map_or(&[0.0; 3][..], |k| &ddense[3 * k..3 * k + 3]);
+            assert_eq!(&dsparse[3 * i..3 * i + 3], expected);
+        }
+        // Logits of all 100 rows would take 3200 bytes; those of 33 rows take 1056, rounded up by an eighth at most.
+        // Live beside them: hidden and its compact copy and gradient (1200 + 2 × 396 bytes).
+        assert!(pool.stats().peak_bytes < 4000, "{} bytes", pool.stats().peak_bytes);
+    }
+
+    #[test]
+    fn no_target_at_all_is_no_loss() {
+        let (measured, dhidden, grads, _) = measure(&wave(9, 0), &[None; 3]);
+        assert_eq!((measured.loss.values()[0], measured.loss_sum, measured.n_targets), (0.0, 0.0, 0));
+        assert!(dhidden.iter().chain(&grads).all(|&d| d == 0.0));
+    }
+
+    /// A vocabulary of 8 takes chunks of 4096 rows: 10,000 rows are three of them.
+    #[test]
+    fn several_chunks_are_one_loss() {
+        let (x, rows) = (wave(30_000, 0), 10_000);
+        let targets: Vec<Option<u32>> = (0..rows as u32).map(|i| Some(i * 7 % 8)).collect();
+        let (whole, dhidden, grads, _) = measure(&x, &targets);
+        let (mut loss, mut nll, mut parts, mut sum) = (0.0, 0.0, Vec::new(), vec![0f64; grads.len()]);
+        for (x, targets) in x.chunks(3 * 2500).zip(targets.chunks(2500)) {
+            let (part, dpart, part_grads, _) = measure(x, targets);
+            (loss, nll) = (loss + part.loss_sum, nll + part.nll_sum);
+            parts.extend(dpart);
+            sum.iter_mut().zip(part_grads).for_each(|(sum, d)| *sum += f64::from(d));
+        }
+        assert!((whole.loss_sum - loss).abs() < 1e-9 * loss && (whole.nll_sum - nll).abs() < 1e-9 * nll);
+        assert_eq!(whole.n_targets, rows);
+        assert!((f64::from(whole.loss.values()[0]) - 0.5 * loss).abs() < 1e-6 * loss);
+        assert_close(&dhidden, &parts);
+        let scale = sum.iter().fold(0f64, |max, d| max.max(d.abs()));
+        for (found, expected) in grads.iter().zip(&sum) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5 * scale, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "must be the root of the backward pass")]
+    fn the_loss_is_the_root() {
+        let case = Case::new().leaf(&[4, 3]).param(&[5, 3]).root();
+        case.run(&|g, x, w| {
+            let loss = g.cross_entropy(&x[0], w[0], None, &TARGETS, 0.0, 1.0).loss;
+            vec![g.scale(&loss, 2.0)]
+        });
+    }
+}

@@ -79,3 +79,49 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close, wave};
+    use super::Positions;
+
+    #[test]
+    fn tokens_met_twice_add_up_and_others_receive_nothing() {
+        let found =
+            Case::new().param(&[5, 3]).check_plain(&|g, _, w| vec![g.embedding(w[0], &[4, 0, 4, 1], 1.5, None)]);
+        assert_eq!(found.shapes, [[4, 3]]);
+        assert_eq!(found.param_grads[0][6..12], [0.0; 6]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch_padding_untrained() {
+        let case = Case::new().param(&[3, 2]);
+        let found = case.run(&|g, _, w| vec![g.embedding(w[0], &[2, 0, 2, 1], 1.5, Some(0))]);
+        let y = [0.7062835, -1.457383, -0.3935623, 1.341591, 0.7062835, -1.457383, -1.394178, 0.5162234];
+        assert_close(&found.outputs[0], &y);
+        assert_close(&found.param_grads[0], &[0.0, 0.0, 0.9693799, 0.2077226, 0.2691957, -0.02884924]);
+    }
+
+    #[test]
+    fn learned_positions_are_trained() {
+        let case = Case::new().leaf(&[4, 3]).param(&[6, 3]);
+        let found = case.check_plain(&|g, x, w| vec![g.add_positions(&x[0], &Positions::Learned(w[0]), &[0, 1, 5, 0])]);
+        assert_eq!(found.leaf_grads[0], wave(12, 100));
+        assert_eq!(found.param_grads[0][6..15], [0.0; 9]);
+    }
+
+    #[test]
+    fn fixed_positions_are_added_and_nothing_more() {
+        let table = Positions::Fixed([1.0, 2.0, 3.0, 4.0].into());
+        let case = Case::new().leaf_of(&[0.5, 0.5, 0.0, 0.0, -1.0, 1.0], &[3, 2]);
+        let found = case.check_plain(&|g, x, _| vec![g.add_positions(&x[0], &table, &[0, 1, 1])]);
+        assert_eq!(found.outputs[0], [1.5, 2.5, 3.0, 4.0, 2.0, 5.0]);
+        assert_eq!(found.leaf_grads[0], wave(6, 100));
+    }
+
+    #[test]
+    #[should_panic]
+    fn ids_have_to_exist() {
+        Case::new().param(&[5, 3]).run(&|g, _, w| vec![g.embedding(w[0], &[5], 1.0, None)]);
+    }
+}

@@ -32,3 +32,28 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+
+    #[test]
+    fn rows_picked_twice_receive_both_gradients_and_others_none() {
+        let case = Case::new().leaf_of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2]);
+        let found = case.check_plain(&|g, x, _| vec![g.gather_rows(&x[0], &[2, 0, 2, 2])]);
+        assert_eq!(found.outputs[0], [5.0, 6.0, 1.0, 2.0, 5.0, 6.0, 5.0, 6.0]);
+        assert_eq!(found.leaf_grads[0][2..4], [0.0, 0.0]);
+    }
+
+    #[test]
+    fn no_rows_are_no_rows() {
+        let found = Case::new().leaf(&[3, 2]).check_plain(&|g, x, _| vec![g.gather_rows(&x[0], &[])]);
+        assert_eq!((found.shapes, found.leaf_grads), (vec![vec![0, 2]], vec![vec![0.0; 6]]));
+    }
+
+    #[test]
+    #[should_panic(expected = "a row beyond 3")]
+    fn rows_have_to_exist() {
+        Case::new().leaf(&[3, 2]).run(&|g, x, _| vec![g.gather_rows(&x[0], &[3])]);
+    }
+}

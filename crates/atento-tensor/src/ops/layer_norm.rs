@@ -52,3 +52,48 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close};
+    use crate::{Graph, Tensor, Weight};
+
+    fn norm(g: &mut Graph<'_>, x: &[Tensor], w: &[Weight]) -> Vec<Tensor> {
+        vec![g.layer_norm(&x[0], w[0], w[1], 1e-5)]
+    }
+
+    #[test]
+    fn rows_of_every_width_have_their_gradients() {
+        for dims in [[3, 5], [1, 8], [4, 2], [2, 17]] {
+            let d = [dims[1]];
+            // Steps of the differences are small against the spread of a row.
+            let x: Vec<f32> = super::super::testing::wave(dims[0] * dims[1], 0).iter().map(|x| 3.0 * x).collect();
+            let found = Case::new().leaf_of(&x, &dims).param(&d).param(&d).check_plain(&norm);
+            assert_eq!(found.shapes, [dims]);
+        }
+    }
+
+    #[test]
+    fn a_gradient_is_added_to_what_its_input_received_elsewhere() {
+        let case = Case::new().leaf(&[2, 6]).param(&[6]).param(&[6]);
+        case.check_plain(&|g, x, w| vec![g.layer_norm(&x[0], w[0], w[1], 0.1), g.scale(&x[0], 2.0)]);
+        case.check_plain(&|g, x, w| vec![g.scale(&x[0], 2.0), g.layer_norm(&x[0], w[0], w[1], 0.1)]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let found = Case::new().leaf(&[2, 4]).param(&[4]).param(&[4]).run(&norm);
+        let y = [-0.2729452, 0.3647337, 2.451238, -0.5487003, -0.3995578, -1.628393, -0.340007, -0.9813666];
+        let dx = [-0.4740682, 0.7472277, 0.2539306, -0.5270901, 0.3099283, -0.634774, -0.3776501, 0.702496];
+        assert_close(&found.outputs[0], &y);
+        assert_close(&found.leaf_grads[0], &dx);
+        assert_close(&found.param_grads[0], &[0.3091606, 2.208932, 2.184178, -0.01065861]);
+        assert_close(&found.param_grads[1], &[0.1794639, -0.01923287, -0.1538351, 0.2242261]);
+    }
+
+    #[test]
+    fn a_constant_row_is_beta() {
+        let case = Case::new().leaf_of(&[7.0; 4], &[1, 4]).param(&[4]).param_of(&[1.0, 2.0, 3.0, 4.0], &[4]);
+        assert_eq!(case.run(&norm).outputs[0], [1.0, 2.0, 3.0, 4.0]);
+    }
+}

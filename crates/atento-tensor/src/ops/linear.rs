@@ -89,3 +89,97 @@ fn activation_gradient(
     activation::backward(activation, saved, &dy, &mut dz);
     dz
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close};
+    use super::Activation::{self, Gelu, GeluTanh, Identity, Relu, Silu};
+    use super::WeightLayout::{self, InOut, OutIn};
+
+    fn case(layout: WeightLayout) -> Case {
+        let case = Case::new().leaf(&[3, 5]);
+        match layout {
+            OutIn => case.param(&[4, 5]),
+            InOut => case.param(&[5, 4]),
+        }
+    }
+
+    fn check(case: &Case, layout: WeightLayout, activation: Activation) {
+        let found = case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], layout, w.get(1).copied(), activation)]);
+        assert_eq!(found.shapes, [[3, 4]]);
+    }
+
+    #[test]
+    fn every_smooth_activation_in_both_layouts_with_and_without_bias() {
+        for layout in [OutIn, InOut] {
+            for activation in [Identity, Gelu, GeluTanh, Silu] {
+                check(&case(layout), layout, activation);
+                check(&case(layout).param(&[4]), layout, activation);
+            }
+        }
+    }
+
+    /// Biases of ±8 keep sums of five products of numbers below 1 away from the kink.
+    #[test]
+    fn relu_in_both_layouts() {
+        for layout in [OutIn, InOut] {
+            check(&case(layout).param_of(&[8.0, -8.0, 8.0, -8.0], &[4]), layout, Relu);
+        }
+    }
+
+    #[test]
+    fn the_layouts_are_transposes_of_one_another() {
+        let matrix = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let transposed = [1.0, 4.0, 2.0, 5.0, 3.0, 6.0];
+        let [one, other] = [(matrix, [2, 3], OutIn), (transposed, [3, 2], InOut)].map(|(values, dims, layout)| {
+            let case = Case::new().leaf(&[4, 3]).param_of(&values, &dims);
+            case.run(&|g, x, w| vec![g.linear(&x[0], w[0], layout, None, Identity)])
+        });
+        assert_close(&one.outputs[0], &other.outputs[0]);
+        assert_close(&one.leaf_grads[0], &other.leaf_grads[0]);
+        let turned: Vec<f32> = (0..6).map(|i| other.param_grads[0][i % 3 * 2 + i / 3]).collect();
+        assert_close(&one.param_grads[0], &turned);
+    }
+
+    #[test]
+    fn a_gradient_is_added_to_what_its_input_received_elsewhere() {
+        let case = case(OutIn).param(&[4]);
+        case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, None, Identity), g.scale(&x[0], 2.0)]);
+        case.check_plain(&|g, x, w| vec![g.scale(&x[0], 2.0), g.linear(&x[0], w[0], OutIn, Some(w[1]), Silu)]);
+    }
+
+    #[test]
+    fn a_weight_used_twice_receives_both_gradients() {
+        let case = Case::new().leaf(&[2, 3]).param(&[3, 3]);
+        case.check_plain(&|g, x, w| {
+            let hidden = g.linear(&x[0], w[0], OutIn, None, Gelu);
+            vec![g.linear(&hidden, w[0], InOut, None, Identity)]
+        });
+    }
+
+    #[test]
+    fn no_rows_are_no_rows() {
+        let case = Case::new().leaf(&[0, 3]).param(&[2, 3]).param(&[2]);
+        let found = case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, Some(w[1]), Gelu)]);
+        assert_eq!(found.shapes, [[0, 2]]);
+        assert_eq!(found.param_grads, [vec![0.0; 6], vec![0.0; 2]]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let case = Case::new().leaf(&[2, 3]).param(&[2, 3]).param(&[2]);
+        let found = case.run(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, Some(w[1]), Gelu)]);
+        assert_close(&found.outputs[0], &[1.158099, 0.6401682, 0.3956751, 0.4799895]);
+        let dx = [0.4948537, -0.03705627, -0.4454743, 0.217241, -0.6065125, 0.5909685];
+        assert_close(&found.leaf_grads[0], &dx);
+        let dweight = [-0.4170815, -0.5855767, 1.197393, 0.04715737, 0.7665147, -1.068578];
+        assert_close(&found.param_grads[0], &dweight);
+        assert_close(&found.param_grads[1], &[-1.290792, 1.085063]);
+    }
+
+    #[test]
+    #[should_panic(expected = "linear: x [3, 5]")]
+    fn shapes_have_to_fit() {
+        case(OutIn).run(&|g, x, w| vec![g.linear(&x[0], w[0], InOut, None, Identity)]);
+    }
+}

@@ -30,3 +30,15 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+
+    #[test]
+    fn sequences_of_every_length_are_averaged() {
+        let found = Case::new().leaf(&[6, 3]).check_plain(&|g, x, _| vec![g.mean_pool(&x[0], &[0, 1, 1, 6])]);
+        assert_eq!(found.shapes, [[3, 3]]);
+        assert_eq!(found.outputs[0][3..6], [0.0; 3]);
+    }
+}

@@ -9,6 +9,8 @@ mod concat;
 mod cross_entropy;
 mod dropout;
 mod embedding;
+#[cfg(test)]
+mod finite_differences;
 mod gather;
 mod gru_sequence;
 mod layer_norm;

@@ -32,3 +32,32 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+
+    #[test]
+    fn each_input_receives_the_gradient_times_the_other() {
+        Case::new().leaf(&[3, 4]).leaf(&[3, 4]).check_plain(&|g, x, _| vec![g.mul(&x[0], &x[1])]);
+    }
+
+    #[test]
+    fn a_square_receives_both_halves() {
+        Case::new().leaf(&[7]).check_plain(&|g, x, _| vec![g.mul(&x[0], &x[0])]);
+    }
+
+    #[test]
+    fn one_constant_among_them_is_left_alone() {
+        Case::new().leaf(&[4]).check_plain(&|g, x, _| {
+            let c = g.constant(&[1.0, 2.0, -3.0, 0.0], &[4]);
+            vec![g.mul(&c, &x[0]), g.mul(&x[0], &c)]
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "mul: shapes")]
+    fn shapes_have_to_be_equal() {
+        Case::new().leaf(&[2, 3]).leaf(&[3, 2]).run(&|g, x, _| vec![g.mul(&x[0], &x[1])]);
+    }
+}

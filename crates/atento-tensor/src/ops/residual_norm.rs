@@ -89,3 +89,82 @@ impl Graph<'_> {
 pub(super) fn two_ranges(values: &mut [f32], first: Weight, second: Weight) -> (&mut [f32], &mut [f32]) {
     values.get_disjoint_mut([first.range(), second.range()]).map(|[a, b]| (a, b)).expect("parameters do not overlap")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close, wave};
+    use crate::{Graph, Tensor, Weight};
+
+    fn case() -> Case {
+        let wide: Vec<f32> = wave(15, 0).iter().map(|x| 3.0 * x).collect();
+        Case::new().leaf_of(&wide, &[3, 5]).leaf(&[3, 5]).param(&[5]).param(&[5])
+    }
+
+    fn join(g: &mut Graph<'_>, x: &[Tensor], w: &[Weight], dropout: f32) -> (Tensor, Tensor) {
+        g.residual_norm(&x[0], &x[1], dropout, w[0], w[1], 1e-5)
+    }
+
+    #[test]
+    fn gradients_arrive_from_the_norm_from_the_sum_and_from_both() {
+        case().check_plain(&|g, x, w| vec![join(g, x, w, 0.0).1]);
+        let found = case().check_plain(&|g, x, w| vec![join(g, x, w, 0.0).0]);
+        assert_eq!(found.leaf_grads, [wave(15, 100), wave(15, 100)]);
+        assert_eq!(found.param_grads, [[0.0; 5], [0.0; 5]]);
+        case().check_plain(&|g, x, w| {
+            let (sum, y) = join(g, x, w, 0.0);
+            vec![sum, y]
+        });
+    }
+
+    #[test]
+    fn the_branch_alone_is_dropped() {
+        let found = case().check(&|g, x, w| {
+            let (sum, y) = join(g, x, w, 0.5);
+            vec![sum, y]
+        });
+        let residual: Vec<f32> = wave(15, 0).iter().map(|x| 3.0 * x).collect();
+        let dropped = (0..15).filter(|&i| found.outputs[0][i] == residual[i]).count();
+        assert!((2..14).contains(&dropped), "{dropped} of 15 dropped at 0.5");
+        for i in 0..15 {
+            assert_eq!(found.outputs[0][i] == residual[i], found.leaf_grads[1][i] == 0.0);
+        }
+    }
+
+    #[test]
+    fn it_is_dropout_add_and_layer_norm_in_one() {
+        let fused = case().run(&|g, x, w| vec![join(g, x, w, 0.5).1]);
+        let composed = case().run(&|g, x, w| {
+            let branch = g.dropout(&x[1], 0.5);
+            let sum = g.add(&x[0], &branch);
+            vec![g.layer_norm(&sum, w[0], w[1], 1e-5)]
+        });
+        assert_close(&fused.outputs[0], &composed.outputs[0]);
+        for k in 0..2 {
+            assert_close(&fused.leaf_grads[k], &composed.leaf_grads[k]);
+            assert_close(&fused.param_grads[k], &composed.param_grads[k]);
+        }
+    }
+
+    #[test]
+    fn one_constant_among_the_inputs_is_left_alone() {
+        let case = Case::new().leaf(&[2, 4]).param(&[4]).param(&[4]);
+        case.check_plain(&|g, x, w| {
+            let c = g.constant(&wave(8, 3), &[2, 4]);
+            let first = g.residual_norm(&x[0], &c, 0.0, w[0], w[1], 0.1).1;
+            vec![first, g.residual_norm(&c, &x[0], 0.0, w[0], w[1], 0.1).1]
+        });
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let case = Case::new().leaf(&[2, 4]).leaf(&[2, 4]).param(&[4]).param(&[4]);
+        let found = case.run(&|g, x, w| vec![join(g, x, w, 0.0).1]);
+        let y = [-0.02193948, 0.9065966, 0.9110558, -0.9982487, -0.591776, -1.775779, 1.394589, -0.5345113];
+        let dx = [0.08420801, -0.194797, 0.7095865, -0.5989973, -0.386739, 0.001282811, -0.1054544, 0.4909106];
+        assert_close(&found.outputs[0], &y);
+        assert_close(&found.leaf_grads[0], &dx);
+        assert_close(&found.leaf_grads[1], &dx);
+        assert_close(&found.param_grads[0], &[1.296029, 2.96764, -0.347712, 0.05714647]);
+        assert_close(&found.param_grads[1], &[0.1794639, -0.01923287, -0.1538351, 0.2242261]);
+    }
+}

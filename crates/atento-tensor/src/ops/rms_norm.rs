@@ -37,3 +37,35 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close};
+
+    #[test]
+    fn rows_of_every_width_have_their_gradients() {
+        for dims in [[3, 5], [1, 8], [4, 1], [2, 17]] {
+            let case = Case::new().leaf(&dims).param(&[dims[1]]);
+            let found = case.check_plain(&|g, x, w| vec![g.rms_norm(&x[0], w[0], 0.5)]);
+            assert_eq!(found.shapes, [dims]);
+        }
+    }
+
+    #[test]
+    fn a_gradient_is_added_to_what_its_input_received_elsewhere() {
+        let case = Case::new().leaf(&[2, 6]).param(&[6]);
+        case.check_plain(&|g, x, w| vec![g.rms_norm(&x[0], w[0], 0.1), g.scale(&x[0], 2.0)]);
+        case.check_plain(&|g, x, w| vec![g.scale(&x[0], 2.0), g.rms_norm(&x[0], w[0], 0.1)]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let case = Case::new().leaf(&[2, 4]).param(&[4]);
+        let found = case.run(&|g, x, w| vec![g.rms_norm(&x[0], w[0], 1e-6)]);
+        let y = [0.0, 0.9733464, 1.347875, 0.2905199, -0.08593044, -1.150524, -1.288823, -0.1932081];
+        let dx = [0.193891, 1.319104, 1.032766, 0.07362554, -0.2922613, -1.204338, -1.000534, 0.1177755];
+        assert_close(&found.outputs[0], &y);
+        assert_close(&found.leaf_grads[0], &dx);
+        assert_close(&found.param_grads[0], &[0.2246162, 2.35288, 2.0564, -0.005362079]);
+    }
+}

@@ -21,3 +21,16 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+
+    #[test]
+    fn the_gradient_is_scaled_alike() {
+        let found = Case::new().leaf(&[3, 2]).check_plain(&|g, x, _| vec![g.scale(&x[0], -2.5)]);
+        assert_eq!(found.shapes, [[3, 2]]);
+        let found = Case::new().leaf(&[3]).check_plain(&|g, x, _| vec![g.scale(&x[0], 0.0)]);
+        assert_eq!(found.leaf_grads[0], [0.0; 3]);
+    }
+}

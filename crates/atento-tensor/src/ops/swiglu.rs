@@ -29,3 +29,28 @@ impl Graph<'_> {
         y
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, assert_close};
+
+    #[test]
+    fn both_halves_receive_their_gradient() {
+        let found = Case::new().leaf(&[3, 10]).check_plain(&|g, x, _| vec![g.swiglu(&x[0])]);
+        assert_eq!(found.shapes, [[3, 5]]);
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_pytorch() {
+        let found = Case::new().leaf(&[2, 4]).run(&|g, x, _| vec![g.swiglu(&x[0])]);
+        assert_close(&found.outputs[0], &[0.0, 0.2925567, 0.1168425, 0.09837916]);
+        let dx = [0.2515855, 0.4769274, 0.0, 0.4958632, -0.4609738, -0.003681132, -0.09906196, -0.02207822];
+        assert_close(&found.leaf_grads[0], &dx);
+    }
+
+    #[test]
+    #[should_panic(expected = "swiglu: odd width 3")]
+    fn the_width_is_even() {
+        Case::new().leaf(&[2, 3]).run(&|g, x, _| vec![g.swiglu(&x[0])]);
+    }
+}

@@ -108,11 +108,22 @@ impl LineReader {
     /// [`LineError::Open`], [`LineError::Empty`] (also a gzip of nothing), [`LineError::Read`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LineError> {
         let path = path.as_ref().to_path_buf();
-        let file = File::open(&path).map_err(|source| LineError::Open {
-            path: path.clone(),
-            source,
-        })?;
-        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
+        match File::open(&path) {
+            Ok(file) => Self::from_reader(path, file),
+            Err(source) => Err(LineError::Open { path, source }),
+        }
+    }
+
+    /// Reads lines from what is not a file by name, such as standard input; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// [`LineError::Empty`] (also a gzip of nothing), [`LineError::Read`].
+    pub fn from_reader(
+        name: impl Into<PathBuf>,
+        input: impl Read + Send + 'static,
+    ) -> Result<Self, LineError> {
+        let path = name.into();
+        let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
         let read_failed = |gzip| {
             let path = path.clone();
             move |source| LineError::Read {

@@ -22,8 +22,10 @@ pub struct CachedDecoder<'m> {
     sources: Vec<(usize, usize)>,
     /// The sentence of each live row.
     row_sentence: Vec<usize>,
-    /// Per layer: [rows, capacity, 2·d_model].
+    /// Per layer: [rows, capacity, 2·d_model], perhaps with room for more rows behind.
     caches: Vec<Vec<f32>>,
+    /// The other buffer of a reordering; kept, so that steps allocate nothing.
+    spare: Vec<f32>,
     capacity: usize,
     length: usize,
 }
@@ -48,6 +50,7 @@ impl<'m> CachedDecoder<'m> {
             row_sentence: (0..sources.len()).collect(),
             sources,
             caches: vec![Vec::new(); model.decoder.len()],
+            spare: Vec::new(),
             capacity: 0,
             length: 0,
         }
@@ -55,20 +58,27 @@ impl<'m> CachedDecoder<'m> {
 
     /// Makes room for one more token in every row.
     fn grow(&mut self) {
-        if self.length < self.capacity {
-            return;
+        if self.length == self.capacity {
+            let rows: Vec<usize> = (0..self.row_sentence.len()).collect();
+            self.rearrange(&rows, (self.capacity * 2).max(16));
         }
-        let (old, new) = (self.capacity, (self.capacity * 2).max(16));
+    }
+
+    /// Moves the used part of old row `parents[i]` to row `i` of caches with room for `capacity` tokens.
+    fn rearrange(&mut self, parents: &[usize], capacity: usize) {
         let width = 2 * self.model.config.d_model;
+        let (old_stride, new_stride, used) = (self.capacity * width, capacity * width, self.length * width);
         for cache in &mut self.caches {
-            let mut larger = vec![0.0; self.row_sentence.len() * new * width];
-            for row in 0..self.row_sentence.len() {
-                let kept = &cache[row * old * width..][..self.length * width];
-                larger[row * new * width..][..kept.len()].copy_from_slice(kept);
+            let needed = parents.len() * new_stride;
+            if self.spare.len() < needed {
+                self.spare.resize(needed, 0.0);
             }
-            *cache = larger;
+            for (row, &parent) in parents.iter().enumerate() {
+                self.spare[row * new_stride..][..used].copy_from_slice(&cache[parent * old_stride..][..used]);
+            }
+            std::mem::swap(cache, &mut self.spare);
         }
-        self.capacity = new;
+        self.capacity = capacity;
     }
 }
 
@@ -130,15 +140,7 @@ impl StepDecoder for CachedDecoder<'_> {
     }
 
     fn reorder(&mut self, parents: &[usize]) {
-        let stride = self.capacity * 2 * self.model.config.d_model;
-        let used = self.length * 2 * self.model.config.d_model;
-        for cache in &mut self.caches {
-            let mut next = vec![0.0; parents.len() * stride];
-            for (row, &parent) in parents.iter().enumerate() {
-                next[row * stride..][..used].copy_from_slice(&cache[parent * stride..][..used]);
-            }
-            *cache = next;
-        }
+        self.rearrange(parents, self.capacity);
         self.row_sentence = parents.iter().map(|&parent| self.row_sentence[parent]).collect();
     }
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use atento::data::batches::{PackedBatch, Pair};
+use atento::hub::names::hf_name;
 use atento::hub::safetensors::SafeTensors;
 use atento::models::Translator;
 use atento::pretrained::Pretrained;
@@ -118,7 +119,7 @@ fn every_gradient_equals_the_reference() {
         drop(g);
         let mut checked = 0;
         for entry in params.entries().iter().filter(|e| e.trainable) {
-            let expected = reference.read_f32(&format!("model.{}", entry.name), &entry.dims).unwrap();
+            let expected = reference.read_f32(&hf_name(&entry.name), &entry.dims).unwrap();
             let scale = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
             let difference = largest_difference(grads.get(entry.weight), &expected);
             // Keys' biases shift every score of a row alike: their exact gradient is zero and both sides hold rounding.

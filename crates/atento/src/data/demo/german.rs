@@ -148,7 +148,6 @@ pub(super) fn contracted(preposition: &str, article: &str) -> Option<&'static st
         ("in", "dem") => "im",
         ("in", "das") => "ins",
         ("an", "dem") => "am",
-        ("an", "das") => "ans",
         ("zu", "dem") => "zum",
         ("zu", "der") => "zur",
         ("von", "dem") => "vom",

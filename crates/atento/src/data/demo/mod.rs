@@ -10,7 +10,7 @@
 //! lexicon/       nouns, verbs, adjectives, adverbs, each with its forms and its kinds
 //! english, german   inflection
 //! tree           syntax trees
-//! sampler, clauses, grammar   random phrases, clauses, sentences that make sense
+//! sampler, clauses, states, grammar   random phrases, clauses, sentences that make sense
 //! render_english, render_german, phrases_german   word order and agreement
 //! ```
 //!
@@ -27,6 +27,7 @@ mod phrases_german;
 mod render_english;
 mod render_german;
 mod sampler;
+mod states;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -90,7 +91,7 @@ pub struct DemoCorpus {
 }
 
 impl DemoCorpus {
-    /// Generates a corpus: tens of milliseconds for the default sizes.
+    /// Generates a corpus, within a second for the default sizes.
     ///
     /// With a training part of fewer than a few thousand pairs, too few sentences may consist of
     /// words seen three times; `valid` and `test` are then shorter than asked.

@@ -175,7 +175,12 @@ impl Sampler {
             return Phrase::Noun(self.noun_phrase(kinds, role));
         }
         if self.chance(30) {
-            return Phrase::Name(self.name());
+            return loop {
+                let name = self.name();
+                if !subject.names(name) {
+                    break Phrase::Name(name);
+                }
+            };
         }
         let speaks = matches!(subject.agreement(), Agreement::I | Agreement::We);
         let is_you = subject.agreement() == Agreement::You;

@@ -200,6 +200,15 @@ impl Phrase {
         }
     }
 
+    /// Whether the person is mentioned by name.
+    pub fn names(&self, person: &Name) -> bool {
+        match self {
+            Self::Name(name) => std::ptr::eq(*name, person),
+            Self::Pair(pair) => pair.iter().any(|it| it.names(person)),
+            _ => false,
+        }
+    }
+
     /// Whether it goes with the pronouns at the front of the German middle field.
     pub fn is_pronoun(&self) -> bool {
         matches!(

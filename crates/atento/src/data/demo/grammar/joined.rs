@@ -42,7 +42,9 @@ fn same_or_other(sampler: &mut Sampler, first: &Clause) -> Option<Phrase> {
 }
 
 pub(super) fn because(sampler: &mut Sampler) -> Sentence {
-    let first = lean(sampler, None);
+    sampler.adjectives = 15;
+    let verb = any_verb(sampler);
+    let first = sampler.clause(verb, None, LEAN);
     let subject = same_or_other(sampler, &first);
     let second = reason(sampler, subject, is_past(&first));
     let link = match sampler.chance(18) {
@@ -80,7 +82,7 @@ fn reason(sampler: &mut Sampler, subject: Option<Phrase>, past: bool) -> Clause 
         state.time = None;
         return state;
     }
-    let verb = sampler.row_where(&VERBS, |verb| !verb.accidental && !(past && verb.stative));
+    let verb = sampler.row_where(&VERBS, |verb| !verb.accidental && (!past || !verb.stative));
     let times: &[Time] = match past {
         true => &[Time::PastModal],
         false => &[Time::Modal, Time::Plan, Time::Habit, Time::Likes],
@@ -102,6 +104,7 @@ pub(super) fn because_it(sampler: &mut Sampler) -> Sentence {
     let verb = sampler.row_where(&VERBS, |verb| takes_thing(verb) && !verb.accidental);
     let plan = Plan {
         adverbials: 0,
+        negation: 0,
         ..LEAN
     };
     let mut first = sampler.clause(verb, None, plan);
@@ -198,8 +201,9 @@ pub(super) fn shared_subject(sampler: &mut Sampler) -> Sentence {
     let handles = |verb: &Verb| takes_thing(verb) && !verb.stative && !verb.accidental;
     // One takes a thing before one uses it, and parts with it last.
     let gets = |verb: &Verb| ["buy", "order", "build", "take", "write"].contains(&verb.english);
+    let parts = |verb: &Verb| ["sell", "eat", "drink"].contains(&verb.english);
     let mut first = loop {
-        let verb = sampler.row_where(&VERBS, |verb| handles(verb) && verb.english != "sell");
+        let verb = sampler.row_where(&VERBS, |verb| handles(verb) && !parts(verb));
         let first = sampler.clause(verb, None, BARE);
         if matches!(first.verb.frame, Frame::Accusative(_)) {
             break first;

@@ -1,0 +1,236 @@
+//! `atento inspect MODEL`: the parameters of a model, module by module, without loading them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use atento::hub::safetensors::SafeTensors;
+use atento::hub::{ModelDir, m2m100, marian};
+use atento::models::TransformerConfig;
+use atento::models::config::TieEmbeddings;
+use serde_json::{Map, Value, json};
+
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+use crate::ui::table::{self, Align, bytes, thousands};
+
+/// Show the parameters of a model by module: shapes, element types, tying, sizes
+///
+/// `inspect plan CONFIG` does so for a bare config.json, without weights.
+#[derive(Debug, clap::Args)]
+#[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
+pub struct InspectArgs {
+    /// A model directory or a run directory
+    #[arg(required = true)]
+    model: Option<PathBuf>,
+
+    #[command(subcommand)]
+    plan: Option<InspectVerb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum InspectVerb {
+    /// Show the parameters that a config.json describes
+    Plan {
+        /// A config.json, or a directory with one
+        config: PathBuf,
+    },
+}
+
+/// One parameter.
+struct Parameter {
+    name: String,
+    shape: Vec<usize>,
+    /// The type of its elements in the file; none where it is not in a file.
+    dtype: Option<String>,
+    trainable: bool,
+    /// The places that share it.
+    tied_to: &'static [&'static str],
+}
+
+impl Parameter {
+    fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// A layer of a stack, or else the part that the parameter belongs to.
+    fn module(&self) -> &str {
+        match self.name.match_indices(".layers.").next() {
+            Some((at, found)) => {
+                let number = at + found.len();
+                let end = self.name[number..].find('.').map_or(self.name.len(), |end| number + end);
+                &self.name[..end]
+            }
+            None => self.name.rsplit_once('.').map_or(self.name.as_str(), |(module, _)| module),
+        }
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The model or the configuration is wrong; standard output cannot be written.
+pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
+    let parameters = match (&args.plan, &args.model) {
+        (Some(InspectVerb::Plan { config }), None) => of_config(&read_config(config)?, None),
+        (None, Some(model)) => {
+            let (config, weights) = ModelDir::open(model)?.transformer_weights()?;
+            of_config(&config, Some(&weights))
+        }
+        _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
+    };
+    let mut out = Output::open();
+    if options.json {
+        out.json(&object(&parameters))?;
+    } else {
+        write_table(&mut out, &parameters, args.plan.is_some())?;
+    }
+    out.finish()
+}
+
+fn of_config(config: &TransformerConfig, weights: Option<&SafeTensors>) -> Vec<Parameter> {
+    let parameter = |(name, shape): (String, Vec<usize>)| Parameter {
+        dtype: weights.and_then(|weights| dtype(weights, &name)),
+        // The reference keeps this bias out of training.
+        trainable: name != "final_logits_bias",
+        tied_to: tied_to(config.tie_embeddings, &name),
+        name,
+        shape,
+    };
+    config.parameters().into_iter().map(parameter).collect()
+}
+
+/// The element type in the file; a shared table may be stored under the name of any of its places.
+fn dtype(weights: &SafeTensors, name: &str) -> Option<String> {
+    const TABLES: [&str; 4] =
+        ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
+    let others = if TABLES.contains(&name) { &TABLES[..] } else { &[] };
+    let names = std::iter::once(&name).chain(others);
+    let found = names.map(|name| marian::hf_name(name)).find(|name| weights.contains(name))?;
+    weights.get(&found).ok().map(|view| view.dtype.to_string())
+}
+
+fn tied_to(tying: TieEmbeddings, name: &str) -> &'static [&'static str] {
+    match (tying, name) {
+        (TieEmbeddings::All, "shared.weight") => {
+            &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"]
+        }
+        (TieEmbeddings::Decoder, "decoder.embed_tokens.weight") => &["lm_head.weight"],
+        _ => &[],
+    }
+}
+
+fn read_config(path: &Path) -> Result<TransformerConfig, Failure> {
+    let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let object: Map<String, Value> =
+        serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
+    match object.get("model_type").and_then(Value::as_str) {
+        Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?),
+        Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?),
+        found => {
+            let found = found.map_or("missing".to_owned(), |found| format!("{found:?}"));
+            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE].map(|name| format!("{name:?}")).join(" or ");
+            Err(anyhow!("{}: key `model_type` is {found}, expected {known}", path.display()).into())
+        }
+    }
+}
+
+/// Runs of parameters of one module, in order.
+fn modules(parameters: &[Parameter]) -> impl Iterator<Item = &[Parameter]> {
+    parameters.chunk_by(|a, b| a.module() == b.module())
+}
+
+fn total(parameters: &[Parameter]) -> usize {
+    parameters.iter().map(Parameter::count).sum()
+}
+
+fn trainable(parameters: &[Parameter]) -> usize {
+    parameters.iter().filter(|parameter| parameter.trainable).map(Parameter::count).sum()
+}
+
+fn object(parameters: &[Parameter]) -> Value {
+    let tensor = |parameter: &Parameter| {
+        json!({
+            "name": parameter.name,
+            "shape": parameter.shape,
+            "dtype": parameter.dtype,
+            "parameters": parameter.count(),
+            "trainable": parameter.trainable,
+            "tied_to": parameter.tied_to,
+        })
+    };
+    let module = |list: &[Parameter]| {
+        json!({
+            "name": list[0].module(),
+            "parameters": total(list),
+            "tensors": list.iter().map(tensor).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "total": total(parameters),
+        "trainable": trainable(parameters),
+        "modules": modules(parameters).map(module).collect::<Vec<_>>(),
+    })
+}
+
+fn write_table(out: &mut Output, parameters: &[Parameter], plan: bool) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for list in modules(parameters) {
+        let module = list[0].module();
+        rows.push(vec![module.to_owned(), String::new(), String::new(), thousands(total(list))]);
+        // A parameter outside any module is its own.
+        rows.extend(list.iter().filter(|parameter| parameter.name != module).map(|one| row(module, one)));
+    }
+    let columns = [Align::Left, Align::Left, Align::Left, Align::Right, Align::Left];
+    table::lines(&columns, &rows).into_iter().try_for_each(|line| out.line(line))?;
+    let all = total(parameters);
+    out.line("")?;
+    out.line(format_args!("parameters  {} ({} trainable)", thousands(all), thousands(trainable(parameters))))?;
+    out.line(format_args!("in memory   {}", bytes(4 * all as u64)))?;
+    if plan {
+        // Weights, gradients and Adam's two moments, f32 each.
+        out.line(format_args!("in training {} and activations", bytes(16 * all as u64)))?;
+    }
+    Ok(())
+}
+
+fn row(module: &str, parameter: &Parameter) -> Vec<String> {
+    let short = parameter.name.strip_prefix(module).unwrap_or(&parameter.name).trim_start_matches('.');
+    let tied = if parameter.tied_to.is_empty() { String::new() } else { format!("= {}", parameter.tied_to.join(", ")) };
+    let frozen = if parameter.trainable { "" } else { "not trained" };
+    vec![
+        format!("  {short}"),
+        format!("{:?}", parameter.shape),
+        parameter.dtype.clone().unwrap_or_default(),
+        thousands(parameter.count()),
+        tied + frozen,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_belongs_to_its_layer_or_else_to_its_part() {
+        let module = |name: &str| {
+            let parameter = Parameter { name: name.into(), shape: vec![1], dtype: None, trainable: true, tied_to: &[] };
+            parameter.module().to_owned()
+        };
+        assert_eq!(module("encoder.layers.10.self_attn.q_proj.weight"), "encoder.layers.10");
+        assert_eq!(module("shared.weight"), "shared");
+        assert_eq!(module("decoder.layer_norm.bias"), "decoder.layer_norm");
+        assert_eq!(module("final_logits_bias"), "final_logits_bias");
+    }
+
+    #[test]
+    fn counts_are_those_of_the_configuration() {
+        let config = TransformerConfig::tiny(500);
+        let parameters = of_config(&config, None);
+        assert_eq!(total(&parameters), config.parameter_count());
+        assert_eq!(trainable(&parameters), config.parameter_count() - 500);
+        assert_eq!(modules(&parameters).map(<[_]>::len).sum::<usize>(), parameters.len());
+        assert_eq!(modules(&parameters).count(), 2 + 4 + 4);
+    }
+}

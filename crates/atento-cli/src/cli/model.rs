@@ -1,0 +1,25 @@
+//! What the verbs that use a model have in common.
+
+use std::path::Path;
+
+use atento::pretrained::Pretrained;
+
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+
+/// Loads a model directory and tells which of its search settings are not followed.
+///
+/// # Errors
+/// A file of it is missing or wrong.
+pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
+    let pretrained = Pretrained::load(path)?;
+    for key in &pretrained.generation.not_honoured {
+        options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
+    }
+    Ok(pretrained)
+}
+
+/// The decoder's first token, by the model's own settings.
+pub fn start_id(pretrained: &Pretrained) -> u32 {
+    pretrained.translate_options().start_id
+}

@@ -1,0 +1,127 @@
+//! `atento train RECIPE.toml`: a training run, from text to a model that translates.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
+
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+use crate::ui::progress::Progress;
+use crate::ui::signals::stop_on_interrupt;
+use crate::ui::stderr::tell;
+use crate::ui::table::{self, Align, thousands};
+
+/// Train a model as a recipe says
+///
+/// Ctrl-C finishes the step, saves a checkpoint and prints the command that goes on from it; exit code 0. With --json
+/// a summary object is printed at the end.
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// The recipe, a TOML file; a run's config.toml is one
+    recipe: PathBuf,
+
+    /// Replace a setting of the recipe, such as model.dropout=0.3; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Start from the weights and the tokenizer of this model
+    #[arg(long, value_name = "MODEL")]
+    from: Option<PathBuf>,
+
+    /// The run directory [default: the recipe's, or runs/ and the recipe's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Go on with the run in the run directory
+    #[arg(long)]
+    resume: bool,
+
+    /// The limit in updates, in place of the recipe's
+    #[arg(long, value_name = "N")]
+    max_steps: Option<u64>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The recipe, its data or the run directory is wrong; training fails; standard output cannot be written.
+pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
+    let recipe = load_recipe(args, options)?;
+    options.start_threads(recipe.threads)?;
+    let stop = StopFlag::new();
+    stop_on_interrupt(&stop).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
+    let how = TrainOptions { resume: args.resume, from: args.from.clone() };
+    let summary = train::train(&recipe, &how, &stop, &mut Progress::new(options)).map_err(failure)?;
+    let mut out = Output::open();
+    if options.json {
+        out.json(&summary)?;
+    } else {
+        table::lines(&[Align::Left, Align::Left], &rows(&summary)).into_iter().try_for_each(|line| out.line(line))?;
+    }
+    out.finish()?;
+    if summary.ending == "stopped" {
+        tell(format_args!("to go on: {}", resume_command(&summary.run, args)));
+    }
+    Ok(())
+}
+
+fn failure(error: train::Error) -> Failure {
+    if error.is_input() { Failure::Input(error.into()) } else { Failure::run(error) }
+}
+
+/// The recipe with what the command line says in place of what it says.
+fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Recipe, Failure> {
+    let mut overrides = args.set.clone();
+    overrides.extend(args.max_steps.map(|steps| format!("train.max_steps={steps}")));
+    overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
+    let mut loaded = Recipe::load(&args.recipe, &overrides)?;
+    loaded.notes.iter().for_each(|note| options.note(note));
+    if let Some(out) = &args.out {
+        loaded.recipe.out = Some(out.clone());
+    }
+    Ok(loaded.recipe)
+}
+
+/// The run's own recipe holds everything but the model it started from.
+fn resume_command(run: &Path, args: &TrainArgs) -> String {
+    let run = run.display();
+    let from = args.from.as_ref().map_or(String::new(), |from| format!(" --from {}", from.display()));
+    format!("atento train {run}/config.toml --out {run} --resume{from}")
+}
+
+fn rows(summary: &Summary) -> Vec<Vec<String>> {
+    let mut rows = vec![
+        vec!["run".to_owned(), summary.run.display().to_string()],
+        vec!["parameters".to_owned(), format!("{} trained", thousands(summary.trainable))],
+        vec!["steps".to_owned(), format!("{} ({:.2} epochs)", summary.steps, summary.epochs)],
+        vec![
+            "time".to_owned(),
+            format!("{:.1} s, {} tokens/s", summary.seconds, thousands(summary.tokens_per_second.round() as usize)),
+        ],
+    ];
+    rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
+    rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    #[test]
+    fn the_command_that_resumes_names_run_and_origin() {
+        let args = Command::parse_from(["train", "r.toml", "--from", "m", "--set", "seed=2"]).args;
+        let command = resume_command(Path::new("runs/r"), &args);
+        assert_eq!(command, "atento train runs/r/config.toml --out runs/r --resume --from m");
+    }
+}

@@ -1,0 +1,201 @@
+//! `atento translate MODEL`: sentences in, translations out, line for line.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use atento::generate::{self, LengthPenalty};
+use atento::pretrained::Pretrained;
+use atento::translate::{self, TranslateOptions, Translation, translate};
+use clap::builder::RangedU64ValueParser;
+use serde_json::{Value, json};
+
+use super::model;
+use crate::ui::failure::Failure;
+use crate::ui::input::TextArgs;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+
+/// Translate sentences
+///
+/// An empty line gives an empty line, so that line n always translates line n. With --json every line gives
+/// {"source", "translations": [{"text", "ids", "score"}]}, best first; "ids" are the tokens without the decoder's
+/// start token, with the end token where the translation was not cut off; "score" is the log-probability divided by
+/// the length penalty.
+#[derive(Debug, clap::Args)]
+pub struct TranslateArgs {
+    /// A model directory or a run directory
+    model: PathBuf,
+
+    #[command(flatten)]
+    texts: TextArgs,
+
+    #[command(flatten)]
+    search: SearchArgs,
+
+    /// Hypotheses to print for each sentence; without --json one a line, `score TAB text`
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive())]
+    n_best: usize,
+}
+
+/// How to search; what is left out is as the model's generation_config.json says.
+#[derive(Debug, clap::Args)]
+pub struct SearchArgs {
+    /// Hypotheses kept at each step; 1 is greedy search [default: the model's]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    beam: Option<usize>,
+
+    /// Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
+    length_penalty: Option<f64>,
+
+    /// Divide log-probabilities by ((5 + length) / 6)^A instead
+    #[arg(long, value_name = "A", allow_negative_numbers = true, conflicts_with = "length_penalty")]
+    gnmt_penalty: Option<f64>,
+
+    /// The most tokens of a translation, its end token counted, its start token not [default: the model's]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    max_len: Option<usize>,
+
+    /// The fewest tokens of a translation before its end token
+    #[arg(long, value_name = "N")]
+    min_len: Option<usize>,
+
+    /// No sequence of this many tokens occurs twice; 0 allows all
+    #[arg(long, value_name = "N")]
+    no_repeat_ngram: Option<usize>,
+
+    /// Source tokens searched together; speed and memory depend on it
+    #[arg(long, value_name = "N", value_parser = positive())]
+    batch_tokens: Option<usize>,
+}
+
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+impl SearchArgs {
+    /// The model's own settings with these in their place.
+    pub fn options(&self, pretrained: &Pretrained) -> TranslateOptions {
+        let mut options = pretrained.translate_options();
+        let search = &mut options.search;
+        set(&mut search.beam, self.beam);
+        set(&mut search.min_new_tokens, self.min_len);
+        set(&mut search.no_repeat_ngram, self.no_repeat_ngram);
+        set(&mut search.length_penalty, self.length_penalty.map(LengthPenalty::HuggingFace));
+        set(&mut search.length_penalty, self.gnmt_penalty.map(LengthPenalty::Gnmt));
+        set(&mut options.max_new_tokens, self.max_len);
+        set(&mut options.batch_tokens, self.batch_tokens);
+        options
+    }
+}
+
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The model, a text or a setting is wrong; the search fails; standard output cannot be written.
+pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
+    let pretrained = model::load(&args.model, options)?;
+    let mut how = args.search.options(&pretrained);
+    how.search.n_best = args.n_best;
+    let mut texts = args.texts.open(options)?;
+    let mut out = Output::open();
+    let mut empty = 0;
+    while let Some(chunk) = texts.next_chunk()? {
+        let place = |index| chunk.place(index);
+        let translations = translate_lines(&pretrained, &chunk.texts, &how, place)?;
+        empty += chunk.texts.iter().filter(|text| is_empty(text)).count();
+        for (source, list) in chunk.texts.iter().zip(&translations) {
+            write(&mut out, source, list, args.n_best, options.json)?;
+        }
+        out.flush()?;
+    }
+    if empty > 0 {
+        options.note(format_args!("{empty} empty lines have empty translations"));
+    }
+    Ok(())
+}
+
+fn write(out: &mut Output, source: &str, list: &[Translation], n_best: usize, json: bool) -> Result<(), Failure> {
+    if json {
+        return out.json(&json!({ "source": source, "translations": list.iter().map(object).collect::<Vec<_>>() }));
+    }
+    match list {
+        _ if n_best > 1 => list
+            .iter()
+            .try_for_each(|one| out.line(format_args!("{:.4}\t{}", one.hypothesis.score, one_line(&one.text)))),
+        [best, ..] => out.line(one_line(&best.text)),
+        [] => out.line(""),
+    }
+}
+
+fn object(translation: &Translation) -> Value {
+    let Translation { text, hypothesis } = translation;
+    json!({ "text": text, "ids": hypothesis.ids, "score": hypothesis.score })
+}
+
+/// A translation on one line: a byte-level vocabulary can produce line ends.
+pub fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
+}
+
+fn is_empty(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// Translates lines; an empty one has one empty translation, of score 0. `place` names a line in a message.
+///
+/// # Errors
+/// A line does not fit the model; the search fails.
+pub fn translate_lines<S: AsRef<str>>(
+    pretrained: &Pretrained,
+    lines: &[S],
+    options: &TranslateOptions,
+    place: impl Fn(usize) -> String,
+) -> Result<Vec<Vec<Translation>>, Failure> {
+    let (numbers, full): (Vec<usize>, Vec<&str>) =
+        lines.iter().map(AsRef::as_ref).enumerate().filter(|(_, line)| !is_empty(line)).unzip();
+    let found = translate(&pretrained.model, &pretrained.tokenizer, &full, options)
+        .map_err(|error| failure(error, |index| place(numbers[index])))?;
+    let mut translations: Vec<Vec<Translation>> = vec![vec![nothing()]; lines.len()];
+    for (number, list) in numbers.into_iter().zip(found) {
+        translations[number] = list;
+    }
+    Ok(translations)
+}
+
+fn nothing() -> Translation {
+    let hypothesis = generate::Hypothesis {
+        ids: Vec::new(),
+        score: 0.0,
+        sum_logprob: 0.0,
+        token_logprobs: Vec::new(),
+        finished: true,
+    };
+    Translation { text: String::new(), hypothesis }
+}
+
+/// Names the line as its reader knows it, and tells whose fault it is.
+fn failure(error: translate::Error, place: impl Fn(usize) -> String) -> Failure {
+    use translate::Error::{Search, Text, TooLong, UnknownId};
+    match error {
+        TooLong { line, tokens, limit } => anyhow!(
+            "{}: the sentence has {tokens} tokens; the model has positions for {limit}: split it",
+            place(line - 1)
+        )
+        .into(),
+        UnknownId { line, id, vocab_size } => anyhow!(
+            "{}: token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to another model",
+            place(line - 1)
+        )
+        .into(),
+        Search(error @ generate::Error::NonFiniteLogits { .. }) => Failure::run(error),
+        Search(error) => error.into(),
+        Text(error) => error.into(),
+    }
+}

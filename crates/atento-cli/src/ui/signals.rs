@@ -1,0 +1,33 @@
+//! Ctrl-C during a run: the first asks it to save and stop, the second ends the program at once.
+
+use std::io;
+use std::process;
+use std::thread;
+
+use atento::train::StopFlag;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::stderr::tell;
+
+/// The exit code of a program ended by signal N is 128 + N, by the shell's convention.
+const SIGNAL_BASE: i32 = 128;
+
+/// Raises the flag at the first interrupt or request to terminate; exits at the second.
+///
+/// # Errors
+/// The system refuses to hand over its signals.
+pub fn stop_on_interrupt(stop: &StopFlag) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let stop = stop.clone();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if stop.is_stopped() {
+                process::exit(SIGNAL_BASE + signal);
+            }
+            stop.stop();
+            tell("stopping: this step is finished and a checkpoint written; once more ends the program at once");
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What is said, and with which exit code, when something is wrong.
+
+use insta::assert_snapshot;
+
+use crate::support::{Folder, Ran};
+
+/// The message of a refused command, with the folder's path and the system's own words taken out.
+#[track_caller]
+fn refusal(folder: &Folder, arguments: &[&str], stdin: &str) -> String {
+    let message = folder.run(arguments, stdin).refusal();
+    assert!(!message.contains("panicked") && !message.contains("bug"), "{message}");
+    message
+}
+
+#[test]
+fn a_verb_that_does_not_exist_gets_the_nearest_one() {
+    assert_snapshot!(refusal(&Folder::new(), &["translte"], ""), @r"
+    error: unrecognized subcommand 'translte'
+
+      tip: some similar subcommands exist: 'train', 'translate'
+
+    Usage: atento [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn zero_threads_are_refused() {
+    let folder = Folder::new();
+    assert_snapshot!(refusal(&folder, &["doctor", "--threads", "0"], ""), @"error: --threads is 0, expected a number from 1 to 4096; leave it out to use all cores");
+    let run = |value: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("atento").unwrap();
+        Ran::from(command.args(["doctor", "--no-measure"]).env("RAYON_NUM_THREADS", value).output().unwrap())
+    };
+    assert_snapshot!(run("0").refusal(), @"error: RAYON_NUM_THREADS is 0, expected a number from 1 to 4096; leave it out to use all cores");
+    assert_snapshot!(run("many").refusal(), @r#"error: RAYON_NUM_THREADS is "many", expected a number of threads from 1 to 4096"#);
+    assert_eq!(run("").code, Some(0));
+}
+
+#[test]
+fn texts_that_cannot_be_read_are_named() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("empty", "");
+    folder.write("binary", b"ab\n\x7fELF\0\x01");
+    folder.write("latin1", b"fine\nf\xfcr\n");
+    for (file, expected) in [
+        ("none", "error: none: cannot open: "),
+        ("empty", "error: empty: the file is empty"),
+        ("binary", "error: binary, line 2: contains a NUL byte"),
+        ("latin1", "error: latin1, line 2: not valid UTF-8 at byte 1"),
+    ] {
+        let message = refusal(&folder, &["translate", "m", "--input", file], "");
+        assert!(message.starts_with(expected) && message.lines().count() == 1, "{message}");
+        let message = refusal(&folder, &["tokenizer", "train", file], "");
+        assert!(message.starts_with(expected), "{message}");
+    }
+    assert_snapshot!(refusal(&folder, &["translate", "m"], ""), @"error: standard input: the file is empty");
+}
+
+#[test]
+fn directories_that_hold_no_model_are_named() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("file", "x");
+    for name in ["hollow", "model"] {
+        std::fs::create_dir(folder.path(name)).unwrap();
+    }
+    assert_snapshot!(refusal(&folder, &["translate", "modell", "a"], ""), @"error: modell: not found; there is `model` beside it");
+    assert_snapshot!(refusal(&folder, &["translate", "file", "a"], ""), @"error: file: not found: a model is a directory, this is a file");
+    assert_snapshot!(refusal(&folder, &["inspect", "hollow"], ""), @"error: hollow/config.json: not found; the directory is empty");
+}
+
+#[test]
+fn damaged_weights_are_named() {
+    let folder = Folder::new();
+    let weights = folder.model().join("model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    let message = refusal(&folder, &["translate", "m", "a"], "");
+    assert!(message.contains("m/model.safetensors: not a usable safetensors file"), "{message}");
+    assert!(message.contains("cut short"), "{message}");
+    std::fs::write(&weights, b"PK\x03\x04 not weights at all").unwrap();
+    assert!(refusal(&folder, &["eval", "m", "--data", "x"], "").contains("x: cannot open"));
+    assert!(refusal(&folder, &["score", "m", "a\tb"], "").contains("not a usable safetensors file"));
+}
+
+#[test]
+fn a_sentence_beyond_the_models_positions_is_named_by_its_line() {
+    let folder = Folder::new();
+    folder.model();
+    let text = format!("a dog\n\n{}\n", "dog ".repeat(40));
+    let message = refusal(&folder, &["translate", "m"], &text);
+    assert!(message.starts_with("error: standard input, line 3: the sentence has "), "{message}");
+    let message = refusal(&folder, &["score", "m", "a\tb", &format!("a\t{}", "dog ".repeat(40))], "");
+    assert!(message.starts_with("error: text 2: the target has "), "{message}");
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let folder = Folder::new();
+    folder.model();
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--beam", "2", "--n-best", "3", "a"], ""), @"error: n_best is 3 with beam 2: ask for 1 to 2 hypotheses, or widen the beam");
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--length-penalty", "nan", "a"], ""), @"error: length_penalty is NaN: it must be a finite number (0 turns it off, 1 scores the mean log-probability)");
+    for arguments in [["--beam", "0"], ["--max-len", "0"], ["--n-best", "0"], ["--batch-tokens", "0"], ["--beam", "x"]]
+    {
+        refusal(&folder, &[&["translate", "m", "a"], &arguments[..]].concat(), "");
+    }
+}
+
+#[test]
+fn lines_to_score_need_one_tab() {
+    let folder = Folder::new();
+    folder.model();
+    assert_snapshot!(refusal(&folder, &["score", "m"], "a\tb\na b\n"), @"error: standard input, line 2: there is no tab; expected source TAB target");
+    assert_snapshot!(refusal(&folder, &["score", "m", "a\tb\tc"], ""), @"error: text 1: there are 2 tabs; expected one, source TAB target");
+}
+
+#[test]
+fn pairs_that_do_not_match_are_refused() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("en", "a\nb\n");
+    folder.write("de", "a\n");
+    folder.write("pairs.tsv", "a\tb\nc\n");
+    let eval = ["eval", "m", "--source", "en"];
+    assert_snapshot!(refusal(&folder, &[&eval[..], &["--target", "de"]].concat(), ""), @"error: en has 2 lines and de has 1: parallel files need one line for each line of the other");
+    assert_snapshot!(refusal(&folder, &["eval", "m", "--data", "pairs.tsv"], ""), @"error: pairs.tsv, line 2: 1 tab-separated columns, expected exactly 2 (source TAB target); to use two of several, name the columns");
+    assert_snapshot!(refusal(&folder, &["bleu", "en", "de"], ""), @"error: de has 1 lines but en has 2: line n of every file must be the same sentence");
+    refusal(&folder, &eval, "");
+    refusal(&folder, &["eval", "m"], "");
+}
+
+#[test]
+fn a_config_of_another_kind_is_refused() {
+    let folder = Folder::new();
+    folder.write("config.json", "{\"model_type\": \"bert\"}");
+    folder.write("broken.json", "{");
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "bert", expected "marian" or "m2m_100""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
+    refusal(&folder, &["inspect"], "");
+}

@@ -1,0 +1,295 @@
+//! What the program says of itself.
+
+use insta::assert_snapshot;
+
+use crate::support::Folder;
+
+/// The short help of a verb, without the options that every verb has.
+#[track_caller]
+fn help(verb: &str) -> String {
+    let folder = Folder::new();
+    let words: Vec<&str> = verb.split_whitespace().collect();
+    let long = folder.run(&[&words[..], &["--help"]].concat(), "").output();
+    let short = folder.run(&[&words[..], &["-h"]].concat(), "").output();
+    for text in [&long, &short] {
+        assert!(text.contains(&format!("Usage: atento {verb}")), "{text}");
+        assert!(text.contains("--threads <N>"), "{text}");
+    }
+    short.split("Options of every verb:").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_program_lists_its_verbs() {
+    assert_snapshot!(help(""), @r"
+    Transformers from raw text to a trained, evaluated and explained model
+
+    Usage: atento [OPTIONS] <COMMAND>
+
+    Commands:
+      train      Train a model as a recipe says
+      translate  Translate sentences
+      eval       Measure loss, perplexity, BLEU and chrF on pairs of sentences
+      bleu       Score translations with BLEU and chrF, identical to sacreBLEU
+      score      Score given translations: the log-probability of every token
+      tokenizer  Learn a tokenizer, use it, look into it
+      inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
+      doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
+      help       Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+    ");
+}
+
+#[test]
+fn train_explains_itself() {
+    assert_snapshot!(help("train"), @r"
+    Train a model as a recipe says
+
+    Usage: atento train [OPTIONS] <RECIPE>
+
+    Arguments:
+      <RECIPE>  The recipe, a TOML file; a run's config.toml is one
+
+    Options:
+          --set <KEY=VALUE>  Replace a setting of the recipe, such as model.dropout=0.3; repeatable
+          --from <MODEL>     Start from the weights and the tokenizer of this model
+          --out <DIR>        The run directory [default: the recipe's, or runs/ and the recipe's name]
+          --resume           Go on with the run in the run directory
+          --max-steps <N>    The limit in updates, in place of the recipe's
+      -h, --help             Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn translate_explains_itself() {
+    assert_snapshot!(help("translate"), @r"
+    Translate sentences
+
+    Usage: atento translate [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>         Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --beam <N>             Hypotheses kept at each step; 1 is greedy search [default: the model's]
+          --length-penalty <A>   Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
+          --gnmt-penalty <A>     Divide log-probabilities by ((5 + length) / 6)^A instead
+          --max-len <N>          The most tokens of a translation, its end token counted, its start token not [default: the model's]
+          --min-len <N>          The fewest tokens of a translation before its end token
+          --no-repeat-ngram <N>  No sequence of this many tokens occurs twice; 0 allows all
+          --batch-tokens <N>     Source tokens searched together; speed and memory depend on it
+          --n-best <N>           Hypotheses to print for each sentence; without --json one a line, `score TAB text` [default: 1]
+      -h, --help                 Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn eval_explains_itself() {
+    assert_snapshot!(help("eval"), @r"
+    Measure loss, perplexity, BLEU and chrF on pairs of sentences
+
+    Usage: atento eval [OPTIONS] <MODEL>
+
+    Arguments:
+      <MODEL>  A model directory or a run directory
+
+    Options:
+          --data <FILE>             One file of pairs: lines of `source TAB target`, or JSON objects if it ends in .jsonl; gzip is read as it is
+          --source <FILE>           Source sentences, one a line
+          --target <FILE>           Target sentences, as many lines
+          --source-key <KEY>        The key of the source sentence in JSON objects; a dot descends [default: source]
+          --target-key <KEY>        The key of the target sentence in JSON objects; a dot descends [default: target]
+          --beam <N>                Hypotheses kept at each step; 1 is greedy search [default: the model's]
+          --length-penalty <A>      Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
+          --gnmt-penalty <A>        Divide log-probabilities by ((5 + length) / 6)^A instead
+          --max-len <N>             The most tokens of a translation, its end token counted, its start token not [default: the model's]
+          --min-len <N>             The fewest tokens of a translation before its end token
+          --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
+          --batch-tokens <N>        Source tokens searched together; speed and memory depend on it
+          --save-hypotheses <FILE>  Write the translations to this file, one a line
+      -h, --help                    Print help
+    ");
+}
+
+#[test]
+fn bleu_explains_itself() {
+    assert_snapshot!(help("bleu"), @r"
+    Score translations with BLEU and chrF, identical to sacreBLEU
+
+    Usage: atento bleu [OPTIONS] <HYP> <REF>...
+
+    Arguments:
+      <HYP>     The text to score, one segment a line (`-`: standard input; `.gz` files are read as they are)
+      <REF>...  The references, line for line
+
+    Options:
+          --tokenize <NAME>       BLEU's tokenizer: 13a, none, intl or char [default: 13a]
+          --smooth-method <NAME>  BLEU's smoothing of zero precisions: exp, floor, add-k or none [default: exp]
+          --lowercase             Ignore case, in all metrics
+          --metrics <METRICS>     The metrics, separated by commas [default: bleu chrf] [possible values: bleu, chrf, chrf++]
+          --sentence-level        Score every line by itself (BLEU over the n-gram orders the line is long enough for)
+          --paired <OTHER_HYP>    Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap)
+      -h, --help                  Print help
+    ");
+}
+
+#[test]
+fn score_explains_itself() {
+    assert_snapshot!(help("score"), @r"
+    Score given translations: the log-probability of every token
+
+    Usage: atento score [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+      -h, --help          Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn tokenizer_explains_itself() {
+    assert_snapshot!(help("tokenizer"), @r"
+    Learn a tokenizer, use it, look into it
+
+    Usage: atento tokenizer [OPTIONS] <COMMAND>
+
+    Commands:
+      train    Learn a vocabulary from files of text and write a tokenizer.json
+      encode   Text to token ids, on one line each
+      decode   Token ids to text
+      inspect  What a tokenizer is made of
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+    ");
+}
+
+#[test]
+fn tokenizer_train_explains_itself() {
+    assert_snapshot!(help("tokenizer train"), @r"
+    Learn a vocabulary from files of text and write a tokenizer.json
+
+    Usage: atento tokenizer train [OPTIONS] <FILE>...
+
+    Arguments:
+      <FILE>...  Files of text, one sentence a line; gzip is read as it is
+
+    Options:
+          --kind <KIND>        How text is cut into tokens [default: bpe] [possible values: bpe, byte-bpe, wordpiece, unigram, char]
+          --vocab-size <N>     Entries of the vocabulary, special tokens counted [default: 8000]
+          --purpose <PURPOSE>  What the tokens are for: decides the special tokens [default: translation] [possible values: translation, causal, encoder]
+          --min-frequency <N>  A piece must occur this often to be learned [default: 2]
+          --lowercase          Turn all text to lower case first
+          --out <FILE>         The file to write [default: tokenizer.json]
+      -h, --help               Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn tokenizer_encode_explains_itself() {
+    assert_snapshot!(help("tokenizer encode"), @r"
+    Text to token ids, on one line each
+
+    Usage: atento tokenizer encode [OPTIONS] <TOKENIZER> [TEXT]...
+
+    Arguments:
+      <TOKENIZER>  A tokenizer.json, or a directory with one
+      [TEXT]...    The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --tokens        Print the pieces instead of their ids
+          --no-special    Add no special tokens, such as the final </s>
+      -h, --help          Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn tokenizer_decode_explains_itself() {
+    assert_snapshot!(help("tokenizer decode"), @r"
+    Token ids to text
+
+    Usage: atento tokenizer decode [OPTIONS] <TOKENIZER> [TEXT]...
+
+    Arguments:
+      <TOKENIZER>  A tokenizer.json, or a directory with one
+      [TEXT]...    The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --keep-special  Show special tokens, such as </s>
+      -h, --help          Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn tokenizer_inspect_explains_itself() {
+    assert_snapshot!(help("tokenizer inspect"), @r"
+    What a tokenizer is made of
+
+    Usage: atento tokenizer inspect [OPTIONS] <TOKENIZER>
+
+    Arguments:
+      <TOKENIZER>  A tokenizer.json, or a directory with one
+
+    Options:
+      -h, --help  Print help
+    ");
+}
+
+#[test]
+fn inspect_explains_itself() {
+    assert_snapshot!(help("inspect"), @r"
+    Show the parameters of a model by module: shapes, element types, tying, sizes
+
+    Usage: atento inspect [OPTIONS] <MODEL>
+           atento inspect [OPTIONS] [MODEL] <COMMAND>
+
+    Commands:
+      plan  Show the parameters that a config.json describes
+      help  Print this message or the help of the given subcommand(s)
+
+    Arguments:
+      <MODEL>  A model directory or a run directory
+
+    Options:
+      -h, --help  Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn inspect_plan_explains_itself() {
+    assert_snapshot!(help("inspect plan"), @r"
+    Show the parameters that a config.json describes
+
+    Usage: atento inspect plan [OPTIONS] <CONFIG>
+
+    Arguments:
+      <CONFIG>  A config.json, or a directory with one
+
+    Options:
+      -h, --help  Print help
+    ");
+}
+
+#[test]
+fn doctor_explains_itself() {
+    assert_snapshot!(help("doctor"), @r"
+    Show what this machine has: CPU features in use, threads, memory, devices, versions
+
+    Usage: atento doctor [OPTIONS]
+
+    Options:
+          --no-measure  Measure nothing; takes no time
+      -h, --help        Print help
+    ");
+}

@@ -1,0 +1,9 @@
+//! The program as a person meets it: commands, exit codes, messages.
+
+mod bad_input;
+mod help;
+mod scoring;
+mod support;
+mod tokenizer;
+mod train;
+mod translate;

@@ -1,0 +1,127 @@
+//! `score`, `inspect` and `doctor`.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use crate::support::Folder;
+
+#[test]
+fn score_gives_each_target_token_its_log_probability() {
+    let folder = Folder::new();
+    folder.model();
+    let objects = folder.run(&["score", "m", "--json"], "a dog\tein Hund\ntwo dogs\t\n").objects();
+    let ids = folder.run(&["tokenizer", "encode", "m", "--json", "ein Hund"], "").objects().remove(0);
+    assert_eq!(objects[0]["ids"], ids["ids"]);
+    // An empty target is its end token alone.
+    assert_eq!(objects[1]["ids"], json!([1]));
+    for object in &objects {
+        let logprobs: Vec<f64> = object["logprobs"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+        assert_eq!(logprobs.len(), object["ids"].as_array().unwrap().len());
+        assert!(logprobs.iter().all(|&logprob| logprob < 0.0));
+        let sum = object["sum_logprob"].as_f64().unwrap();
+        assert!((sum - logprobs.iter().sum::<f64>()).abs() < 1e-6);
+        assert!((object["perplexity"].as_f64().unwrap().ln() + sum / logprobs.len() as f64).abs() < 1e-6);
+    }
+    let text = folder.run(&["score", "m", "a dog\tein Hund"], "").output();
+    assert_eq!(text.trim_end().split('\t').count(), 3);
+}
+
+#[test]
+fn inspect_lists_the_parameters_by_module() {
+    let folder = Folder::new();
+    folder.model();
+    let object = folder.run(&["inspect", "m", "--json"], "").objects().remove(0);
+    let modules = object["modules"].as_array().unwrap();
+    let names: Vec<&str> = modules.iter().map(|module| module["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["shared", "final_logits_bias", "encoder.layers.0", "decoder.layers.0"]);
+    let sum: u64 = modules.iter().map(|module| module["parameters"].as_u64().unwrap()).sum();
+    assert_eq!(object["total"], sum);
+    assert_eq!(object["trainable"], sum - modules[1]["parameters"].as_u64().unwrap());
+    let table = &modules[0]["tensors"][0];
+    assert_eq!((&table["dtype"], &table["tied_to"][2]), (&json!("F32"), &json!("lm_head.weight")));
+}
+
+#[test]
+fn a_plan_is_made_of_a_config_alone() {
+    let folder = Folder::new();
+    let config = json!({
+        "model_type": "marian", "vocab_size": 100, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1,
+        "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16,
+        "max_position_embeddings": 32, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0,
+        "activation_function": "relu",
+    });
+    folder.write("other.json", config.to_string());
+    assert_snapshot!(folder.run(&["inspect", "plan", "other.json"], "").output(), @r"
+    shared                                        800
+      weight                          [100, 8]    800  = encoder.embed_tokens.weight, decoder.embed_tokens.weight, lm_head.weight
+    final_logits_bias                             100
+    encoder.layers.0                              600
+      self_attn.q_proj.weight         [8, 8]       64
+      self_attn.q_proj.bias           [8]           8
+      self_attn.k_proj.weight         [8, 8]       64
+      self_attn.k_proj.bias           [8]           8
+      self_attn.v_proj.weight         [8, 8]       64
+      self_attn.v_proj.bias           [8]           8
+      self_attn.out_proj.weight       [8, 8]       64
+      self_attn.out_proj.bias         [8]           8
+      self_attn_layer_norm.weight     [8]           8
+      self_attn_layer_norm.bias       [8]           8
+      fc1.weight                      [16, 8]     128
+      fc1.bias                        [16]         16
+      fc2.weight                      [8, 16]     128
+      fc2.bias                        [8]           8
+      final_layer_norm.weight         [8]           8
+      final_layer_norm.bias           [8]           8
+    decoder.layers.0                              904
+      self_attn.q_proj.weight         [8, 8]       64
+      self_attn.q_proj.bias           [8]           8
+      self_attn.k_proj.weight         [8, 8]       64
+      self_attn.k_proj.bias           [8]           8
+      self_attn.v_proj.weight         [8, 8]       64
+      self_attn.v_proj.bias           [8]           8
+      self_attn.out_proj.weight       [8, 8]       64
+      self_attn.out_proj.bias         [8]           8
+      self_attn_layer_norm.weight     [8]           8
+      self_attn_layer_norm.bias       [8]           8
+      encoder_attn.q_proj.weight      [8, 8]       64
+      encoder_attn.q_proj.bias        [8]           8
+      encoder_attn.k_proj.weight      [8, 8]       64
+      encoder_attn.k_proj.bias        [8]           8
+      encoder_attn.v_proj.weight      [8, 8]       64
+      encoder_attn.v_proj.bias        [8]           8
+      encoder_attn.out_proj.weight    [8, 8]       64
+      encoder_attn.out_proj.bias      [8]           8
+      encoder_attn_layer_norm.weight  [8]           8
+      encoder_attn_layer_norm.bias    [8]           8
+      fc1.weight                      [16, 8]     128
+      fc1.bias                        [16]         16
+      fc2.weight                      [8, 16]     128
+      fc2.bias                        [8]           8
+      final_layer_norm.weight         [8]           8
+      final_layer_norm.bias           [8]           8
+
+    parameters  2,404 (2,304 trainable)
+    in memory   9.4 KiB
+    in training 37.6 KiB and activations
+    ");
+}
+
+#[test]
+fn options_of_every_verb_may_stand_anywhere() {
+    let folder = Folder::new();
+    folder.model();
+    let object = folder.run(&["inspect", "plan", "m", "--json"], "").output();
+    for arguments in [["--json", "inspect", "plan", "m"], ["inspect", "--json", "plan", "m"]] {
+        assert_eq!(folder.run(&arguments, "").output(), object);
+    }
+    folder.run(&["inspect", "m", "plan", "m"], "").refusal();
+}
+
+#[test]
+fn doctor_tells_what_the_machine_has() {
+    let folder = Folder::new();
+    let object = folder.run(&["doctor", "--json", "--no-measure", "--threads", "2"], "").objects().remove(0);
+    assert_eq!((&object["threads"], &object["devices"]), (&json!(2), &json!(["cpu"])));
+    assert_eq!(object["version"], env!("CARGO_PKG_VERSION"));
+    assert!(object["simd_available"].as_array().unwrap().contains(&object["simd"]));
+}

@@ -1,0 +1,111 @@
+//! A small model made on the spot, and a way to run the program.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+use atento::hub::generation::GenerationConfig;
+use atento::models::{Transformer, TransformerConfig, Translator};
+use atento::pretrained::Pretrained;
+use atento::text::{self, TrainOptions};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const SENTENCES: [(&str, &str); 4] = [
+    ("a dog runs", "ein Hund rennt"),
+    ("two dogs run", "zwei Hunde rennen"),
+    ("a cat sleeps", "eine Katze schläft"),
+    ("the dog sees a cat", "der Hund sieht eine Katze"),
+];
+
+/// A directory of files that goes with the test.
+pub struct Folder(TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Folder(TempDir::new().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    /// A model directory `m` with random weights, 32 positions and a tokenizer of [`SENTENCES`].
+    pub fn model(&self) -> PathBuf {
+        let lines = SENTENCES.iter().flat_map(|&(source, target)| [source, target]).map(|line| Ok(line.to_owned()));
+        let options = TrainOptions { vocab_size: 320, min_frequency: 1, ..TrainOptions::default() };
+        let tokenizer = atento::text::Tokenizer::train::<text::Error>(lines, &options).unwrap();
+        let config = TransformerConfig {
+            d_model: 16,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            encoder_heads: 2,
+            decoder_heads: 2,
+            encoder_ffn: 32,
+            decoder_ffn: 32,
+            max_positions: 32,
+            ..TransformerConfig::tiny(tokenizer.vocab_size())
+        };
+        let generation = GenerationConfig { max_length: Some(13), ..GenerationConfig::of_model(&config) };
+        let model = Translator::Transformer(Box::new(Transformer::init(config, 1)));
+        let path = self.path("m");
+        Pretrained { model, tokenizer, generation }.save(&path).unwrap();
+        path
+    }
+
+    /// Runs the program in the folder.
+    pub fn run(&self, arguments: &[&str], stdin: &str) -> Ran {
+        let mut command = Command::cargo_bin("atento").unwrap();
+        command.current_dir(self.0.path()).env_remove("RAYON_NUM_THREADS").args(arguments).write_stdin(stdin);
+        command.output().unwrap().into()
+    }
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// Standard output of a command that succeeded.
+    #[track_caller]
+    pub fn output(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// The JSON objects of a command that succeeded.
+    #[track_caller]
+    pub fn objects(self) -> Vec<Value> {
+        self.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The one message of a command that was given something wrong.
+    #[track_caller]
+    pub fn refusal(self) -> String {
+        assert_eq!(self.code, Some(2), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        self.stderr
+    }
+}
+
+/// The reference model that the library's tests use, where the repository has it.
+pub fn reference_model() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance/marian");
+    path.join("expected.json").exists().then_some(path)
+}

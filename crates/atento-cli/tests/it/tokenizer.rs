@@ -1,0 +1,74 @@
+//! `tokenizer` and `bleu`.
+
+use insta::assert_snapshot;
+
+use crate::support::{Folder, SENTENCES};
+
+#[test]
+fn every_kind_of_tokenizer_is_learned_used_and_undone() {
+    let folder = Folder::new();
+    let text: String = SENTENCES.iter().map(|(source, target)| format!("{source}\n{target}\n")).collect();
+    folder.write("text", text);
+    for kind in ["bpe", "byte-bpe", "unigram", "char"] {
+        let train = ["tokenizer", "train", "text", "--kind", kind, "--vocab-size", "400", "--out", "t.json", "-q"];
+        folder.run(&train, "").output();
+        let ids = folder.run(&["tokenizer", "encode", "t.json", "zwei Hunde"], "").output();
+        assert!(ids.ends_with(" 1\n"), "{kind}: {ids}");
+        let text = folder.run(&["tokenizer", "decode", "t.json"], &ids).output();
+        assert_eq!(text, "zwei Hunde\n", "{kind}");
+        let kept = folder.run(&["tokenizer", "decode", "t.json", "--keep-special", "0"], "").output();
+        assert_eq!(kept, "<pad>\n", "{kind}");
+    }
+    let train = ["tokenizer", "train", "text", "--kind", "wordpiece", "--vocab-size", "60", "--purpose", "encoder"];
+    folder.run(&train, "").output();
+    let pieces = folder.run(&["tokenizer", "encode", "tokenizer.json", "--tokens", "ein Hund"], "").output();
+    assert_eq!(pieces, "[CLS] ein Hund [SEP]\n");
+}
+
+#[test]
+fn json_has_ids_tokens_and_offsets_in_bytes() {
+    let folder = Folder::new();
+    folder.model();
+    let object = folder.run(&["tokenizer", "encode", "m", "--json", "schläft"], "").objects().remove(0);
+    let offsets = object["offsets"].as_array().unwrap();
+    assert_eq!(offsets.len(), object["ids"].as_array().unwrap().len());
+    assert_eq!(object["tokens"].as_array().unwrap().last().unwrap(), "</s>");
+    // The umlaut has two bytes.
+    assert_eq!(offsets[offsets.len() - 2][1], 8);
+    let bare = folder.run(&["tokenizer", "encode", "m", "--json", "--no-special", "schläft"], "").objects().remove(0);
+    assert_eq!(bare["ids"].as_array().unwrap().len(), offsets.len() - 1);
+}
+
+#[test]
+fn inspect_tells_what_a_tokenizer_is_made_of() {
+    let folder = Folder::new();
+    folder.model();
+    assert_snapshot!(folder.run(&["tokenizer", "inspect", "m"], "").output(), @r"
+    vocabulary      320 tokens
+    model           BPE
+    normalizer      Sequence
+    pre-tokenizer   Metaspace
+    post-processor  TemplateProcessing
+    decoder         Sequence
+    special tokens  <pad> 0, </s> 1, <unk> 2
+    ");
+}
+
+#[test]
+fn ids_that_are_none_are_refused() {
+    let folder = Folder::new();
+    folder.model();
+    assert_snapshot!(folder.run(&["tokenizer", "decode", "m"], "5 6\n5 x\n").refusal(), @r#"error: standard input, line 2: "x" is not a token id; expected whole numbers separated by spaces"#);
+    assert_snapshot!(folder.run(&["tokenizer", "decode", "m", "99999"], "").refusal(), @"error: text 1: id 99999, but the tokenizer has ids 0 to 319");
+}
+
+#[test]
+fn bleu_reads_references_and_prints_signatures() {
+    let folder = Folder::new();
+    folder.write("hyp", "the cat sat on the mat\n");
+    folder.write("ref", "the cat sat on a mat\n");
+    assert_snapshot!(folder.run(&["bleu", "hyp", "ref"], "").output(), @r"
+    BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0 = 53.73 83.3/60.0/50.0/33.3 (BP = 1.000 ratio = 1.000 hyp_len = 6 ref_len = 6)
+    chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0 = 72.08
+    ");
+}

@@ -1,0 +1,101 @@
+//! `train`.
+
+use crate::support::{Folder, SENTENCES};
+
+/// A recipe of a few steps on [`SENTENCES`].
+fn recipe(folder: &Folder) {
+    let text: String = SENTENCES.iter().map(|(source, target)| format!("{source}\t{target}\n")).collect();
+    folder.write("pairs.tsv", text.repeat(3));
+    let recipe = r#"
+        seed = 3
+        [data]
+        train = { tsv = "pairs.tsv" }
+        valid = { tsv = "pairs.tsv" }
+        drop_duplicates = false
+        max_length = 32
+        [tokenizer]
+        vocab_size = 320
+        min_frequency = 1
+        [model]
+        d_model = 16
+        heads = 2
+        d_ff = 32
+        encoder_layers = 1
+        decoder_layers = 1
+        max_positions = 32
+        [train]
+        max_steps = 6
+        log_every = 2
+        eval_every = 3
+        [schedule]
+        warmup_steps = 2
+        [search]
+        beam = 2
+        max_length = 12
+    "#;
+    folder.write("r.toml", recipe);
+}
+
+#[test]
+fn a_recipe_becomes_a_run_that_translates() {
+    let folder = Folder::new();
+    recipe(&folder);
+    let ran = folder.run(&["train", "r.toml", "--out", "run", "--json"], "");
+    assert!(ran.stderr.contains("\nstep 6/6 | loss "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("step 3 | valid loss "), "{}", ran.stderr);
+    let summary = ran.objects().remove(0);
+    assert_eq!((&summary["steps"], &summary["ending"]), (&6.into(), &"limit".into()));
+    for file in ["config.toml", "metrics.jsonl", "report.html", "log.txt", "model/model.safetensors"] {
+        assert!(folder.path("run").join(file).is_file(), "{file}");
+    }
+    folder.run(&["translate", "run", "a dog runs"], "").output();
+    let again = folder.run(&["train", "r.toml", "--out", "run"], "").refusal();
+    assert!(again.contains("already holds a run: add --resume"), "{again}");
+    let more = folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "8"], "");
+    assert!(more.stderr.contains("resumed at step 6 from "), "{}", more.stderr);
+    assert!(more.output().contains("8 ("));
+}
+
+#[test]
+fn a_wrong_recipe_is_refused_before_anything_is_written() {
+    let folder = Folder::new();
+    recipe(&folder);
+    let message = folder.run(&["train", "r.toml", "--set", "model.droput=0.3"], "").refusal();
+    assert!(message.contains("unknown key `model.droput`; did you mean `model.dropout`?"), "{message}");
+    let message = folder.run(&["train", "r.toml", "--max-steps", "0"], "").refusal();
+    assert!(message.contains("train.max_steps"), "{message}");
+    let message = folder.run(&["train", "none.toml"], "").refusal();
+    assert!(message.contains("cannot read the recipe none.toml"), "{message}");
+    folder.write("pairs.tsv", "a b\n");
+    let message = folder.run(&["train", "r.toml"], "").refusal();
+    assert!(message.contains("pairs.tsv, line 1: 1 tab-separated columns"), "{message}");
+    let message = folder.run(&["train", "r.toml", "--resume"], "").refusal();
+    assert!(message.contains("holds no run to resume") || message.contains("pairs.tsv"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_and_tells_how_to_go_on() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+
+    let folder = Folder::new();
+    recipe(&folder);
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["train", "r.toml", "--out", "run", "--max-steps", "1000000"]).current_dir(folder.path(""));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("step 2/") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was interrupted");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    assert!(rest.ends_with("to go on: atento train run/config.toml --out run --resume\n"), "{rest}");
+    let more = folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "1"], "");
+    assert!(more.stderr.contains("resumed at step "), "{}", more.stderr);
+    more.output();
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask peers`: atento beside PyTorch and transformers, in turn on the same machine.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::options::Options;
+use crate::rounds::{self, Contest, child, result_of, results_dir};
+use crate::{build, table, venv};
+
+const DEFAULT_ROUNDS: usize = 5;
+
+/// Runs the comparisons asked for, all three if none is named.
+pub fn run(options: &Options) -> Result<()> {
+    let all = ["train", "step", "translate"];
+    let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
+    let names = if words.is_empty() { all.to_vec() } else { words };
+    if let Some(name) = names.iter().find(|name| !all.contains(name)) {
+        bail!("no comparison named {name:?}, expected one of {}", all.join(", "));
+    }
+    let python = venv::python(options)?;
+    for name in names {
+        let mut contest = match name {
+            "train" => train(options, &python)?,
+            "step" => step(options, &python)?,
+            _ => translate(options, &python)?,
+        };
+        let rounds = rounds::run(&mut contest, options.rounds.unwrap_or(DEFAULT_ROUNDS))?;
+        let path = rounds::save(&contest, &rounds)?;
+        println!("{}{}", table::render(&contest, &rounds), path.display());
+    }
+    Ok(())
+}
+
+/// Training the encoder–decoder of the recipe beside `MarianMTModel`.
+fn train<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
+    let bench = build::bench("translation_step")?;
+    let recipe = options.recipe.clone().unwrap_or_else(|| crate::root().join("recipes/multi30k-en-de.toml"));
+    let overrides = if options.data.is_some() { data_settings(&data_dir(options)?) } else { vec![] };
+    let steps = options.steps.unwrap_or(30).to_string();
+    // Untrained: drawn by the first run, read by all others.
+    let model = results_dir()?.join("untrained");
+    if model.exists() {
+        fs::remove_dir_all(&model)?;
+    }
+    let (peer_model, peer_steps) = (model.clone(), steps.clone());
+    Ok(Contest {
+        name: "train",
+        title: format!("training {}, {steps} updates", recipe.display()),
+        measures: &["tokens_per_second", "tokens_per_batch", "padding", "first_loss", "peak_rss_mb"],
+        ours: Box::new(move |_| {
+            let mut command = child(&bench);
+            command.arg("--recipe").arg(&recipe).arg("--model").arg(&model).args(["--steps", &steps]);
+            result_of(command.args(overrides.iter().flat_map(|setting| ["--set", setting])))
+        }),
+        peer: Box::new(move |ours| {
+            let mut command = script(python, "translation_step.py");
+            command.arg("--model").arg(&peer_model).args(["--steps", &peer_steps]);
+            for (name, value) in ours["peer"].as_object().into_iter().flatten() {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                command.arg(format!("--{name}")).arg(value);
+            }
+            let peer = result_of(&mut command)?;
+            for key in ["pairs", "data_tokens", "parameters"] {
+                ensure!(
+                    ours[key] == peer[key],
+                    "{key}: {} here, {} in Python: not the same work",
+                    ours[key],
+                    peer[key]
+                );
+            }
+            Ok(peer)
+        }),
+    })
+}
+
+/// The recipe's keys for data that lies elsewhere.
+fn data_settings(dir: &Path) -> Vec<String> {
+    let mut settings = Vec::new();
+    for (key, name) in [("train", "train"), ("valid", "val")] {
+        for (side, language) in [("source", "en"), ("target", "de")] {
+            // A string of JSON is one of TOML.
+            let path = json!(dir.join(format!("{name}.{language}.gz")));
+            settings.push(format!("data.{key}.{side}={path}"));
+        }
+    }
+    settings
+}
+
+/// A training step of a decoder-only model beside eager PyTorch.
+fn step<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
+    let bench = build::bench("decoder_step")?;
+    let steps = options.steps.unwrap_or(15).to_string();
+    let python_steps = steps.clone();
+    Ok(Contest {
+        name: "step",
+        title: "decoder-only training step: 6 layers, d 384, 6 heads, seq 256, batch 8, vocab 8192, tied, AdamW, fp32"
+            .into(),
+        measures: &["tokens_per_second", "ms", "gflops", "fma_peak", "share_of_peak", "peak_rss_mb"],
+        ours: Box::new(move |_| result_of(child(&bench).args(["6", "384", "6", "256", "8", "8192", &steps]))),
+        peer: Box::new(move |ours| {
+            let mut peer = result_of(script(python, "decoder_step.py").args(["--steps", &python_steps]))?;
+            let (gflops, peak) = (peer["gflops"].as_f64(), ours["fma_peak"].as_f64());
+            peer["share_of_peak"] = json!(gflops.zip(peak).map(|(gflops, peak)| gflops / peak));
+            Ok(peer)
+        }),
+    })
+}
+
+/// Beam search over a test set beside `generate`, which runs at the best of several batch sizes.
+fn translate<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
+    let atento = build::cli()?;
+    let dir = results_dir()?;
+    let model = options.model.clone().unwrap_or_else(trained_model);
+    let advice = "train one with `atento train recipes/multi30k-en-de.toml`, or name another with --model DIR";
+    ensure!(model.exists(), "{}: there is no such model; {advice}", model.display());
+    let source = unpacked(&data_dir(options)?, "test_2016_flickr.en", &dir)?;
+    let beam = options.beam.unwrap_or(4).to_string();
+    let title = format!("translating test_2016_flickr with {}, beam {beam}", model.display());
+    let (ours_out, peer_out) = (dir.join("atento.de"), dir.join("peer.de"));
+    let ours = {
+        let (model, source, beam, out) = (model.clone(), source.clone(), beam.clone(), ours_out.clone());
+        move || translate_with(child(&atento).arg("translate").arg(&model).args(["--beam", &beam]), &source, &out)
+    };
+    let mut batch_sizes = "1,16,64,128".to_owned();
+    Ok(Contest {
+        name: "translate",
+        title,
+        measures: &["sentences_per_second", "batch_size", "identical"],
+        ours: Box::new(move |_| ours()),
+        peer: Box::new(move |_| {
+            let mut command = script(python, "translate.py");
+            command.arg("--model").arg(&model).arg("--source").arg(&source).arg("--out").arg(&peer_out);
+            let mut peer = result_of(command.args(["--beam", &beam, "--batch-sizes", &batch_sizes]))?;
+            // The first round finds the best size, the others use it.
+            batch_sizes = peer["batch_size"].to_string();
+            peer["identical"] = json!(identical_lines(&ours_out, &peer_out)?);
+            Ok(peer)
+        }),
+    })
+}
+
+/// Runs the whole program, loading included, from file to file.
+fn translate_with(command: &mut Command, source: &Path, out: &Path) -> Result<Value> {
+    let sentences = fs::read_to_string(source)?.lines().count();
+    command.stdin(File::open(source)?).stdout(File::create(out)?);
+    let start = Instant::now();
+    venv::succeed(command)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let translated = fs::read_to_string(out)?.lines().count();
+    ensure!(translated == sentences, "{sentences} sentences went in, {translated} lines came out");
+    Ok(json!({"sentences_per_second": sentences as f64 / seconds, "seconds": seconds, "sentences": sentences}))
+}
+
+fn script(python: &Path, name: &str) -> Command {
+    let mut command = child(python);
+    command.arg(crate::root().join("bench").join(name));
+    command
+}
+
+/// The model that the recipe's run leaves.
+fn trained_model() -> PathBuf {
+    crate::root().join("runs/multi30k-en-de/model")
+}
+
+fn data_dir(options: &Options) -> Result<PathBuf> {
+    let dir = options.data.clone().unwrap_or_else(|| crate::root().join("../shared/data/multi30k"));
+    ensure!(dir.is_dir(), "{}: there is no such directory; name Multi30k's with --data DIR", dir.display());
+    Ok(dir)
+}
+
+/// The file as plain text, unpacked into `into` where it is compressed.
+fn unpacked(dir: &Path, name: &str, into: &Path) -> Result<PathBuf> {
+    let (plain, packed, copy) = (dir.join(name), dir.join(format!("{name}.gz")), into.join(name));
+    if plain.exists() {
+        return Ok(plain);
+    }
+    let input = File::open(&packed).with_context(|| packed.display().to_string())?;
+    venv::succeed(Command::new("gzip").arg("-dc").stdin(input).stdout(File::create(&copy)?))?;
+    Ok(copy)
+}
+
+fn identical_lines(ours: &Path, peer: &Path) -> Result<usize> {
+    let (ours, peer) = (fs::read_to_string(ours)?, fs::read_to_string(peer)?);
+    Ok(ours.lines().zip(peer.lines()).filter(|(a, b)| a == b).count())
+}
