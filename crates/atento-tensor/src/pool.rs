@@ -4,6 +4,8 @@
 //! faults and zeroing (measured at a tenth of a step and more in other engines), so a [`Pool`] keeps what was freed.
 //! A request is served by the smallest free buffer that fits and wastes at most half of itself; otherwise a new one is
 //! allocated, its capacity rounded up by at most an eighth, so that batches of slightly different sizes share buffers.
+//! The new buffer takes the place of a free one that is somewhat too small, if there is one: when batches vary, buffers
+//! grow to the largest of them instead of gathering in every size.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -26,8 +28,8 @@ struct Shelves {
 pub struct PoolStats {
     /// Buffers taken from the system allocator since the start.
     pub allocations: usize,
-    /// Bytes taken from the system allocator since the start.
-    pub allocated_bytes: usize,
+    /// Bytes taken from the system allocator and not given back: on loan or free.
+    pub held_bytes: usize,
     /// Requests served, by new buffers or kept ones.
     pub requests: usize,
     /// Bytes on loan now.
@@ -55,8 +57,13 @@ impl Pool {
             Some(capacity) => shelves.remove(capacity),
             None => {
                 let capacity = rounded_capacity(len);
+                let outgrown = shelves.free.range(len / 2..len).next_back().map(|(&capacity, _)| capacity);
+                if let Some(outgrown) = outgrown {
+                    drop(shelves.remove(outgrown));
+                    shelves.stats.held_bytes -= outgrown * size_of::<f32>();
+                }
                 shelves.stats.allocations += 1;
-                shelves.stats.allocated_bytes += capacity * size_of::<f32>();
+                shelves.stats.held_bytes += capacity * size_of::<f32>();
                 vec![0.0; capacity]
             }
         };
@@ -166,6 +173,16 @@ mod tests {
         let pool = Pool::new();
         pool.take(64).fill(7.0);
         assert!(pool.zeros(64).iter().all(|&x| x == 0.0));
+    }
+
+    #[test]
+    fn a_buffer_somewhat_too_small_makes_place_for_its_successor() {
+        let pool = Pool::new();
+        for len in [800, 1000, 1300, 300] {
+            drop(pool.take(len));
+        }
+        let bytes = |capacity: usize| capacity * size_of::<f32>();
+        assert_eq!(pool.stats().held_bytes, bytes(rounded_capacity(1300)) + bytes(rounded_capacity(300)));
     }
 
     #[test]

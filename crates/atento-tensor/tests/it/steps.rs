@@ -41,8 +41,8 @@ fn batches_of_varying_size_share_their_buffers() {
     }
     let stats = model.pool.stats();
     assert_eq!(stats.allocations, warm.allocations);
-    // All that was ever taken is not much more than what the largest step needs at a time.
-    assert!(stats.allocated_bytes < 2 * stats.peak_bytes, "{stats:?}");
+    // What the pool keeps is not much more than what the largest step needs at a time.
+    assert!(2 * stats.held_bytes < 3 * stats.peak_bytes, "{stats:?}");
 }
 
 #[test]
