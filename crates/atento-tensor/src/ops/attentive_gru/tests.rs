@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::testing::*;
+use crate::ops::finite_differences::*;
 use crate::{Grads, Params, Pool};
 
 const HIDDEN: usize = 2;

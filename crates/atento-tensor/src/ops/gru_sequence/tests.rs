@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::testing::*;
+use crate::ops::finite_differences::*;
 use crate::{Grads, Pool};
 
 const HIDDEN: usize = 3;
