@@ -2,6 +2,7 @@
 
 mod cli {
     pub mod bleu;
+    pub mod demo;
     pub mod doctor;
     pub mod eval;
     pub mod inspect;
@@ -44,6 +45,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
+    Demo(cli::demo::DemoArgs),
     Train(cli::train::TrainArgs),
     Translate(cli::translate::TranslateArgs),
     Eval(cli::eval::EvalArgs),
@@ -61,10 +63,11 @@ fn main() -> ExitCode {
 
 fn run(Command { options, verb }: Command) -> Result<(), Failure> {
     // A recipe may say how many threads to start.
-    if !matches!(verb, Verb::Train(_)) {
+    if !matches!(verb, Verb::Train(_) | Verb::Demo(_)) {
         options.start_threads(None)?;
     }
     match verb {
+        Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
         Verb::Eval(args) => cli::eval::run(&args, &options),

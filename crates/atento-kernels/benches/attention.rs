@@ -68,7 +68,9 @@ fn multiply_adds(steps: usize, x: f32, y: f32) -> usize {
         let (x, y) = (_mm512_set1_ps(x), _mm512_set1_ps(y));
         let mut chains = [x; 12];
         for _ in 0..steps {
-            chains = chains.map(|chain| _mm512_fmadd_ps(chain, x, y));
+            for chain in &mut chains {
+                *chain = _mm512_fmadd_ps(*chain, x, y);
+            }
         }
         chains
             .into_iter()
@@ -80,7 +82,9 @@ fn multiply_adds(steps: usize, x: f32, y: f32) -> usize {
         let (x, y) = (_mm256_set1_ps(x), _mm256_set1_ps(y));
         let mut chains = [x; 12];
         for _ in 0..steps {
-            chains = chains.map(|chain| _mm256_fmadd_ps(chain, x, y));
+            for chain in &mut chains {
+                *chain = _mm256_fmadd_ps(*chain, x, y);
+            }
         }
         chains
             .into_iter()

@@ -221,18 +221,23 @@ fn backward_body<const FMA: bool>(
     grads: Gradients<'_>,
 ) {
     let (hidden, width) = (s.v.len(), dcontext.len());
-    let dalpha =
-        |value: &[f32]| reduce::fold2(value, dcontext, |sum, a, b| mul_add::<FMA>(a, b, sum));
-    let rows = || alpha.iter().zip(s.values.chunks_exact(width));
-    let mean: f32 = rows().map(|(alpha, value)| alpha * dalpha(value)).sum();
+    // A function and a loop: closures inside iterator adapters would not get this function's target features.
+    #[inline(always)]
+    fn dot<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+        reduce::fold2(a, b, |sum, a, b| mul_add::<FMA>(a, b, sum))
+    }
+    let mut mean = 0.0;
+    for (alpha, value) in alpha.iter().zip(s.values.chunks_exact(width)) {
+        mean += alpha * dot::<FMA>(value, dcontext);
+    }
     grads.dq_proj.fill(0.0);
     let keys =
         s.k.chunks_exact(hidden)
             .zip(grads.dk_proj.chunks_exact_mut(hidden));
     for (((alpha, value), dvalue), (k, dk)) in
-        rows().zip(grads.dvalues.chunks_exact_mut(width)).zip(keys)
+        alpha.iter().zip(s.values.chunks_exact(width)).zip(grads.dvalues.chunks_exact_mut(width)).zip(keys)
     {
-        let dscore = alpha * (dalpha(value) - mean);
+        let dscore = alpha * (dot::<FMA>(value, dcontext) - mean);
         for (dvalue, dcontext) in dvalue.iter_mut().zip(dcontext) {
             *dvalue = mul_add::<FMA>(*alpha, *dcontext, *dvalue);
         }

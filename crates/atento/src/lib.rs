@@ -1,6 +1,7 @@
 //! Transformers, whole: from raw text to a trained, adapted, served and explained model.
 
 pub mod data;
+pub mod demo;
 pub mod eval;
 pub mod generate;
 pub mod hub;

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use atento::hub::model_dir::RNN_MODEL_TYPE;
 use atento::hub::safetensors::SafeTensors;
-use atento::hub::{ModelDir, m2m100, marian};
-use atento::models::TransformerConfig;
+use atento::hub::{ModelDir, ModelKind, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
+use atento::models::parameters::NamedShape;
+use atento::models::{RecurrentConfig, TransformerConfig};
 use serde_json::{Map, Value, json};
 
 use crate::ui::failure::Failure;
@@ -72,11 +74,8 @@ impl Parameter {
 /// The model or the configuration is wrong; standard output cannot be written.
 pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     let parameters = match (&args.plan, &args.model) {
-        (Some(InspectVerb::Plan { config }), None) => of_config(&read_config(config)?, None),
-        (None, Some(model)) => {
-            let (config, weights) = ModelDir::open(model)?.transformer_weights()?;
-            of_config(&config, Some(&weights))
-        }
+        (Some(InspectVerb::Plan { config }), None) => read_config(config)?.parameters(None),
+        (None, Some(model)) => of_directory(&ModelDir::open(model)?)?,
         _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
     };
     let mut out = Output::open();
@@ -88,16 +87,50 @@ pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     out.finish()
 }
 
-fn of_config(config: &TransformerConfig, weights: Option<&SafeTensors>) -> Vec<Parameter> {
-    let parameter = |(name, shape): (String, Vec<usize>)| Parameter {
-        dtype: weights.and_then(|weights| dtype(weights, &name)),
-        // The reference keeps this bias out of training.
-        trainable: name != "final_logits_bias",
-        tied_to: tied_to(config.tie_embeddings, &name),
-        name,
-        shape,
+/// What a configuration says of parameters.
+struct Described {
+    table: Vec<NamedShape>,
+    tying: TieEmbeddings,
+}
+
+impl From<TransformerConfig> for Described {
+    fn from(config: TransformerConfig) -> Self {
+        Described { table: config.parameters(), tying: config.tie_embeddings }
+    }
+}
+
+impl From<RecurrentConfig> for Described {
+    fn from(config: RecurrentConfig) -> Self {
+        Described { table: config.parameters(), tying: config.tie_embeddings }
+    }
+}
+
+impl Described {
+    fn parameters(self, weights: Option<&SafeTensors>) -> Vec<Parameter> {
+        let parameter = |(name, shape): NamedShape| Parameter {
+            dtype: weights.and_then(|weights| dtype(weights, &name)),
+            // The reference keeps this bias out of training.
+            trainable: name != "final_logits_bias",
+            tied_to: tied_to(self.tying, &name),
+            name,
+            shape,
+        };
+        self.table.into_iter().map(parameter).collect()
+    }
+}
+
+fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
+    let (described, weights) = match dir.kind() {
+        ModelKind::Marian | ModelKind::M2m100 => {
+            let (config, weights) = dir.transformer_weights()?;
+            (Described::from(config), weights)
+        }
+        ModelKind::AtentoRnn => {
+            let (config, weights) = dir.recurrent_weights()?;
+            (Described::from(config), weights)
+        }
     };
-    config.parameters().into_iter().map(parameter).collect()
+    Ok(described.parameters(Some(&weights)))
 }
 
 /// The element type in the file; a shared table may be stored under the name of any of its places.
@@ -106,7 +139,8 @@ fn dtype(weights: &SafeTensors, name: &str) -> Option<String> {
         ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
     let others = if TABLES.contains(&name) { &TABLES[..] } else { &[] };
     let names = std::iter::once(&name).chain(others);
-    let found = names.map(|name| marian::hf_name(name)).find(|name| weights.contains(name))?;
+    let spellings = names.flat_map(|name| [marian::hf_name(name), (*name).to_owned()]);
+    let found = spellings.into_iter().find(|name| weights.contains(name))?;
     weights.get(&found).ok().map(|view| view.dtype.to_string())
 }
 
@@ -120,18 +154,19 @@ fn tied_to(tying: TieEmbeddings, name: &str) -> &'static [&'static str] {
     }
 }
 
-fn read_config(path: &Path) -> Result<TransformerConfig, Failure> {
+fn read_config(path: &Path) -> Result<Described, Failure> {
     let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
     let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let object: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
     match object.get("model_type").and_then(Value::as_str) {
-        Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?),
-        Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?),
+        Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?.into()),
+        Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?.into()),
+        Some(RNN_MODEL_TYPE) => Ok(recurrent::read_config(&path, &object)?.into()),
         found => {
             let found = found.map_or("missing".to_owned(), |found| format!("{found:?}"));
-            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE].map(|name| format!("{name:?}")).join(" or ");
-            Err(anyhow!("{}: key `model_type` is {found}, expected {known}", path.display()).into())
+            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE, RNN_MODEL_TYPE].map(|name| format!("{name:?}"));
+            Err(anyhow!("{}: key `model_type` is {found}, expected one of {}", path.display(), known.join(", ")).into())
         }
     }
 }
@@ -227,7 +262,7 @@ mod tests {
     #[test]
     fn counts_are_those_of_the_configuration() {
         let config = TransformerConfig::tiny(500);
-        let parameters = of_config(&config, None);
+        let parameters = Described::from(config.clone()).parameters(None);
         assert_eq!(total(&parameters), config.parameter_count());
         assert_eq!(trainable(&parameters), config.parameter_count() - 500);
         assert_eq!(modules(&parameters).map(<[_]>::len).sum::<usize>(), parameters.len());

@@ -67,7 +67,8 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failure(error: train::Error) -> Failure {
+/// Whose fault it was, for the exit code.
+pub fn failure(error: train::Error) -> Failure {
     if error.is_input() { Failure::Input(error.into()) } else { Failure::run(error) }
 }
 

@@ -20,7 +20,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Shows nothing but warnings if the options ask for quiet.
+    /// Shows nothing at all if the options ask for quiet.
     pub fn new(options: &Options) -> Self {
         Progress { quiet: options.quiet, bar: None }
     }

@@ -104,8 +104,9 @@ impl Ran {
     }
 }
 
-/// The reference model that the library's tests use, where the repository has it.
-pub fn reference_model() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance/marian");
-    path.join("expected.json").exists().then_some(path)
+/// The reference models that the library's tests use, where the repository has them.
+pub fn reference_models() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.join("expected.json").exists()).collect()
 }

@@ -57,6 +57,30 @@ fn a_recipe_becomes_a_run_that_translates() {
 }
 
 #[test]
+fn a_recurrent_model_is_trained_inspected_and_used_alike() {
+    let folder = Folder::new();
+    recipe(&folder);
+    let recurrent = ["model.arch=\"rnn\"", "model.hidden=8", "model.embedding=8"];
+    let recipe = std::fs::read_to_string(folder.path("r.toml")).unwrap();
+    let of_transformer = |line: &&str| {
+        ["d_model", "heads", "d_ff", "encoder_layers", "decoder_layers", "max_positions"]
+            .iter()
+            .any(|key| line.trim_start().starts_with(key))
+    };
+    let lines: Vec<&str> = recipe.lines().filter(|line| !of_transformer(line)).collect();
+    folder.write("rnn.toml", lines.join("\n"));
+    let settings = recurrent.iter().flat_map(|setting| ["--set", setting]);
+    let arguments: Vec<&str> = ["train", "rnn.toml", "--out", "run", "-q"].into_iter().chain(settings).collect();
+    folder.run(&arguments, "").output();
+    let object = folder.run(&["inspect", "run", "--json"], "").objects().remove(0);
+    assert_eq!(object["total"], object["trainable"]);
+    assert_eq!(object["modules"][0]["tensors"][0]["dtype"], "F32");
+    assert_eq!(folder.run(&["inspect", "plan", "run/model", "--json"], "").objects()[0]["total"], object["total"]);
+    assert_eq!(folder.run(&["translate", "run", "a dog", "a cat"], "").output().lines().count(), 2);
+    assert_eq!(folder.run(&["score", "run", "a dog\tein Hund"], "").output().lines().count(), 1);
+}
+
+#[test]
 fn a_wrong_recipe_is_refused_before_anything_is_written() {
     let folder = Folder::new();
     recipe(&folder);

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::support::{Folder, SENTENCES, reference_model};
+use crate::support::{Folder, SENTENCES, reference_models};
 
 #[test]
 fn line_n_translates_line_n_and_empty_lines_stay_empty() {
@@ -66,18 +66,22 @@ fn the_longest_translation_is_the_models_unless_told_otherwise() {
 }
 
 #[test]
-fn the_reference_model_translates_as_transformers_does() {
-    let Some(model) = reference_model() else { return };
-    let expected: Value = serde_json::from_slice(&std::fs::read(model.join("expected.json")).unwrap()).unwrap();
+fn reference_models_translate_as_transformers_does() {
     let folder = Folder::new();
-    for case in expected["cases"].as_array().unwrap() {
-        let text = case["text"].as_str().unwrap();
-        for (beam, key) in [("1", "beam1"), ("4", "beam4")] {
-            let arguments = ["translate", model.to_str().unwrap(), "--beam", beam, "--max-len", "20", "--json", text];
-            let found = &folder.run(&arguments, "").objects()[0]["translations"][0];
-            // The reference's ids begin with the start token.
-            assert_eq!(found["ids"].as_array().unwrap(), &case[key].as_array().unwrap()[1..], "{key} of {text}");
-            assert_eq!(found["text"], case[format!("{key}_text")]);
+    for model in reference_models() {
+        let expected: Value = serde_json::from_slice(&std::fs::read(model.join("expected.json")).unwrap()).unwrap();
+        let cases = expected["cases"].as_array().unwrap();
+        let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+        for beam in ["1", "4"] {
+            let options = ["translate", "--json", "--beam", beam, "--max-len", "12", model.to_str().unwrap()];
+            let found = folder.run(&[&options[..], &texts].concat(), "").objects();
+            for (case, found) in cases.iter().zip(&found) {
+                let best = &found["translations"][0];
+                // The reference's ids begin with the start token.
+                let ids = &case[format!("beam{beam}")].as_array().unwrap()[1..];
+                assert_eq!(best["ids"].as_array().unwrap(), ids, "{} of {}", case["text"], model.display());
+                assert_eq!(best["text"], case[format!("beam{beam}_text")]);
+            }
         }
     }
 }

@@ -10,7 +10,10 @@ use super::lanes::{Lanes, instantiate};
 use super::layout::{SharedMut, View, Views};
 use super::product::Store;
 use super::split::Part;
-use super::tile::{KEYS, QUERIES, Tile, clear_rows, pack};
+use super::tile::{
+    KEYS, QUERIES, SCORES, Tile, clear_rows, copy_rows, gather_scratch, gathered, pack,
+    worth_gathering,
+};
 use super::{Attention, Segment};
 
 /// Operands of the backward pass.
@@ -30,7 +33,8 @@ pub(super) struct Backward<'a> {
 
 /// Numbers of scratch that a part needs.
 pub(super) fn backward_scratch(attention: &Attention<'_>) -> usize {
-    2 * QUERIES * attention.head_dim + 3 * QUERIES * KEYS + 2 * QUERIES
+    let block = 2 * QUERIES + 3 * SCORES + 2 * QUERIES * attention.head_dim;
+    block + gather_scratch(attention, 4)
 }
 
 instantiate! {
@@ -40,38 +44,78 @@ instantiate! {
 
 #[inline(always)]
 unsafe fn backward<S: Lanes>(job: &Backward<'_>, part: &Part, scratch: *mut f32) {
-    let group = job.attention.n_heads / job.attention.n_kv_heads;
     for segment in &job.attention.segments[part.segments.clone()] {
         for kv_head in part.heads.clone() {
-            if segment.query_len == 0 {
-                clear_keys(job, segment, kv_head, 0);
-            }
-            for head in kv_head * group..(kv_head + 1) * group {
-                for query in (0..segment.query_len).step_by(QUERIES) {
-                    let first = query == 0 && head == kv_head * group;
-                    query_block::<S>(job, segment, head, query, first, scratch);
-                }
-            }
+            key_head::<S>(job, segment, kv_head, scratch);
         }
     }
 }
 
-/// Zeroes the gradients of a segment's keys from `key` on.
+/// A head's keys and values, and their gradients.
+#[derive(Clone, Copy)]
+struct KeyHead {
+    key: View,
+    value: View,
+    dkey: View,
+    dvalue: View,
+}
+
+/// The gradients of a key and value head and of the query heads that use it.
 #[inline(always)]
-unsafe fn clear_keys(job: &Backward<'_>, segment: &Segment, kv_head: usize, key: usize) {
-    let head_dim = job.attention.head_dim;
-    for view in [job.grads.key, job.grads.value] {
-        let rows = (
-            view.at(segment.key_start + key, kv_head, head_dim),
-            view.stride,
-        );
-        clear_rows(rows, segment.key_len - key, head_dim);
+unsafe fn key_head<S: Lanes>(
+    job: &Backward<'_>,
+    segment: &Segment,
+    kv_head: usize,
+    scratch: *mut f32,
+) {
+    let (head_dim, keys) = (job.attention.head_dim, segment.key_len);
+    let group = job.attention.n_heads / job.attention.n_kv_heads;
+    let rows = |view: &View| view.head(segment.key_start, kv_head, head_dim, keys);
+    let place = KeyHead {
+        key: rows(&job.views.key),
+        value: rows(&job.views.value),
+        dkey: rows(&job.grads.key),
+        dvalue: rows(&job.grads.value),
+    };
+    if segment.query_len == 0 {
+        clear_rows(place.dkey.row_mut(0), keys, head_dim);
+        clear_rows(place.dvalue.row_mut(0), keys, head_dim);
+    }
+    let gathers = worth_gathering(segment.query_len.div_ceil(QUERIES) * group, keys);
+    let (mut used, mut scratch) = (place, scratch);
+    if gathers {
+        let copy = |i: usize| gathered(keys, head_dim, scratch.wrapping_add(i * keys * head_dim));
+        used = KeyHead {
+            key: copy(0),
+            value: copy(1),
+            dkey: copy(2),
+            dvalue: copy(3),
+        };
+        copy_rows::<S>(place.key, used.key, head_dim);
+        copy_rows::<S>(place.value, used.value, head_dim);
+        scratch = scratch.add(4 * keys * head_dim);
+    }
+    for head in kv_head * group..(kv_head + 1) * group {
+        // Keys before this one have their gradients begun by earlier queries.
+        let mut begun = if head == kv_head * group { 0 } else { keys };
+        for query in (0..segment.query_len).step_by(QUERIES) {
+            let block = Tile::block(job.attention, segment, query);
+            query_block::<S>(job, segment, head, &block, &used, begun, scratch);
+            begun = begun.max(block.visible_keys());
+        }
+    }
+    if gathers {
+        copy_rows::<S>(used.dkey, place.dkey, head_dim);
+        copy_rows::<S>(used.dvalue, place.dvalue, head_dim);
     }
 }
 
-/// Scratch of a block of queries.
+/// A block's operands and its scratch.
 #[derive(Clone, Copy)]
-struct Scratch {
+struct Block {
+    query: View,
+    dout: View,
+    dquery: View,
     /// log₂ Σ 2^score, +∞ where a query saw no key, so that its weights come out as 0.
     log_sum: *mut f32,
     /// Σ dout·out.
@@ -85,59 +129,64 @@ struct Scratch {
     other: *mut f32,
 }
 
-impl Scratch {
+impl Block {
     #[inline(always)]
-    unsafe fn new(start: *mut f32, head_dim: usize) -> Self {
-        let packed = start.add(2 * QUERIES);
-        let weights = packed.add(2 * QUERIES * head_dim);
-        Scratch {
-            log_sum: start,
-            delta: start.add(QUERIES),
+    unsafe fn new<S: Lanes>(
+        job: &Backward<'_>,
+        segment: &Segment,
+        head: usize,
+        tile: &Tile,
+        scratch: *mut f32,
+    ) -> Self {
+        let head_dim = job.attention.head_dim;
+        let row = segment.query_start + tile.query;
+        let rows = |view: &View| view.head(row, head, head_dim, tile.queries);
+        let weights = scratch.add(2 * QUERIES);
+        let packed = weights.add(3 * SCORES);
+        let block = Block {
+            query: rows(&job.views.query),
+            dout: rows(&job.dout),
+            dquery: rows(&job.grads.query),
+            log_sum: scratch,
+            delta: scratch.add(QUERIES),
             packed,
             packed_dout: packed.add(QUERIES * head_dim),
             weights,
-            dscores: weights.add(QUERIES * KEYS),
-            other: weights.add(2 * QUERIES * KEYS),
-        }
+            dscores: weights.add(SCORES),
+            other: weights.add(2 * SCORES),
+        };
+        let scale = job.attention.scale * LOG2_E;
+        pack::<S>(block.query, head_dim, scale, block.packed, tile.row);
+        pack::<S>(block.dout, head_dim, 1.0, block.packed_dout, tile.row);
+        row_statistics::<S>(job, row, head, tile, &block);
+        block
     }
 }
 
-/// What the queries from `query` on contribute; `first` if they are the first to reach the
-/// segment's keys, whose gradients they then overwrite.
+/// What a block of queries contributes; the gradients of keys from `begun` on are overwritten.
 #[inline(always)]
 unsafe fn query_block<S: Lanes>(
     job: &Backward<'_>,
     segment: &Segment,
     head: usize,
-    query: usize,
-    first: bool,
+    tile: &Tile,
+    keys: &KeyHead,
+    begun: usize,
     scratch: *mut f32,
 ) {
-    let head_dim = job.attention.head_dim;
-    let scratch = Scratch::new(scratch, head_dim);
-    let block = Tile::block(job.attention, segment, query);
-    let row = segment.query_start + query;
-    let visible = block.visible_keys();
-    if first {
-        clear_keys(job, segment, job.attention.kv_head(head), visible);
-    }
+    let block = Block::new::<S>(job, segment, head, tile, scratch);
+    let visible = tile.visible_keys();
     if visible == 0 {
-        let view = job.grads.query;
-        let dquery = (view.at(row, head, head_dim), view.stride);
-        return clear_rows(dquery, block.queries, head_dim);
+        clear_rows(
+            block.dquery.row_mut(0),
+            tile.queries,
+            job.attention.head_dim,
+        );
     }
-    let queries = job
-        .views
-        .query
-        .rows_from(row, head, head_dim, block.queries);
-    let scale = job.attention.scale * LOG2_E;
-    pack::<S>(queries, head_dim, scale, scratch.packed, block.row);
-    let dout = job.dout.rows_from(row, head, head_dim, block.queries);
-    pack::<S>(dout, head_dim, 1.0, scratch.packed_dout, block.row);
-    row_statistics::<S>(job, row, head, &block, &scratch);
     for key in (0..visible).step_by(KEYS) {
-        let tile = block.at_key(key);
-        tile_gradients::<S>(job, segment, head, &tile, first, &scratch);
+        let tile = tile.at_key(key);
+        let fresh = begun.saturating_sub(key);
+        tile_gradients::<S>(job, segment, head, &tile, &block, keys, fresh);
     }
 }
 
@@ -147,15 +196,15 @@ unsafe fn row_statistics<S: Lanes>(
     job: &Backward<'_>,
     row: usize,
     head: usize,
-    block: &Tile,
-    scratch: &Scratch,
+    tile: &Tile,
+    block: &Block,
 ) {
     let head_dim = job.attention.head_dim;
     let whole = head_dim / S::LANES * S::LANES;
-    for lane in 0..block.queries {
+    for lane in 0..tile.queries {
         let lse = *job.lse.at(row + lane, head, 1);
         let none = lse == f32::NEG_INFINITY;
-        *scratch.log_sum.add(lane) = if none { f32::INFINITY } else { lse * LOG2_E };
+        *block.log_sum.add(lane) = if none { f32::INFINITY } else { lse * LOG2_E };
         let out = job.out.at(row + lane, head, head_dim);
         let dout = job.dout.at(row + lane, head, head_dim);
         let mut sum = S::splat(0.0);
@@ -167,47 +216,41 @@ unsafe fn row_statistics<S: Lanes>(
             let dout = S::load_first(dout.add(whole), head_dim - whole);
             sum = S::mul_add(out, dout, sum);
         }
-        *scratch.delta.add(lane) = S::sum(sum);
+        *block.delta.add(lane) = S::sum(sum);
     }
-    for lane in block.queries..block.row {
-        *scratch.log_sum.add(lane) = f32::INFINITY;
-        *scratch.delta.add(lane) = 0.0;
+    for lane in tile.queries..tile.row {
+        *block.log_sum.add(lane) = f32::INFINITY;
+        *block.delta.add(lane) = 0.0;
     }
 }
 
-/// What a tile contributes to the gradients of its queries, keys and values.
+/// What a tile contributes to the gradients of its queries, keys and values; those of the keys
+/// from `fresh` of the tile on are overwritten.
 #[inline(always)]
 unsafe fn tile_gradients<S: Lanes>(
     job: &Backward<'_>,
     segment: &Segment,
     head: usize,
     tile: &Tile,
-    first: bool,
-    scratch: &Scratch,
+    block: &Block,
+    keys: &KeyHead,
+    fresh: usize,
 ) {
-    let attention = job.attention;
-    let (head_dim, kv_head) = (attention.head_dim, attention.kv_head(head));
-    let query_row = segment.query_start + tile.query;
-    let key_row = segment.key_start + tile.key;
-    let Scratch {
+    let (attention, head_dim) = (job.attention, job.attention.head_dim);
+    let &Block {
         weights,
         dscores,
         other,
         ..
-    } = *scratch;
-    let by_key = if first { Store::Overwrite } else { Store::Add };
-    let by_query = if tile.key == 0 {
-        Store::Overwrite
-    } else {
-        Store::Add
-    };
+    } = block;
+    let (key, value) = (keys.key.row(tile.key), keys.value.row(tile.key));
+    let (dkey, dvalue) = (keys.dkey.row_mut(tile.key), keys.dvalue.row_mut(tile.key));
 
-    let keys = job.views.key.read(key_row, kv_head, head_dim);
-    tile.times_packed::<S>(keys, scratch.packed, head_dim, weights);
+    tile.times_packed::<S>(key, block.packed, head_dim, weights);
     if let Some(bias) = &attention.bias {
         tile.add_bias::<S>(weights, bias, head, LOG2_E, other);
     }
-    tile.weights::<S>(weights, scratch.log_sum);
+    tile.weights::<S>(weights, block.log_sum);
 
     // dV = Wᵀ·dO, with W after dropout; `dscores` is free to hold it.
     let mut dropped = weights;
@@ -216,33 +259,29 @@ unsafe fn tile_gradients<S: Lanes>(
         tile.fill_keep(other, dropout, head, segment.query_start);
         tile.product::<S>(weights, other, dropped);
     }
-    let dout = job.dout.read(query_row, head, head_dim);
-    let dvalue = job.grads.value.write(key_row, kv_head, head_dim);
-    tile.sum_over_queries::<S>(dropped, dout, dvalue, head_dim, by_key);
+    tile.sum_over_queries::<S>(dropped, block.dout.row(0), dvalue, head_dim, fresh);
 
     // dW = dO·Vᵀ, and through the softmax to dS.
-    let values = job.views.value.read(key_row, kv_head, head_dim);
-    tile.times_packed::<S>(values, scratch.packed_dout, head_dim, dscores);
+    tile.times_packed::<S>(value, block.packed_dout, head_dim, dscores);
     let keep = attention.dropout.map(|_| other.cast_const());
     let scale = if job.dbias.is_none() {
         attention.scale
     } else {
         1.0
     };
-    tile.softmax_backward::<S>(weights, dscores, keep, scratch.delta, scale);
+    tile.softmax_backward::<S>(weights, dscores, keep, block.delta, scale);
     if let (Some(dbias), Some(bias)) = (job.dbias, &attention.bias) {
-        tile.add_transposed(
-            dscores,
-            dbias.0.wrapping_add(bias.at(head, tile.query, tile.key)),
-            bias.max_key_len,
-        );
+        let to = dbias.0.wrapping_add(bias.at(head, tile.query, tile.key));
+        tile.add_transposed(dscores, to, bias.max_key_len);
         tile.scale::<S>(dscores, attention.scale);
     }
 
     // dK = dSᵀ·Q and dQ = dS·K, of dS times the scale of the scores.
-    let queries = job.views.query.read(query_row, head, head_dim);
-    let dkey = job.grads.key.write(key_row, kv_head, head_dim);
-    tile.sum_over_queries::<S>(dscores, queries, dkey, head_dim, by_key);
-    let dquery = job.grads.query.write(query_row, head, head_dim);
-    tile.sum_over_keys::<S>(dscores, keys, dquery, head_dim, by_query);
+    tile.sum_over_queries::<S>(dscores, block.query.row(0), dkey, head_dim, fresh);
+    let by_query = if tile.key == 0 {
+        Store::Overwrite
+    } else {
+        Store::Add
+    };
+    tile.sum_over_keys::<S>(dscores, key, block.dquery.row_mut(0), head_dim, by_query);
 }

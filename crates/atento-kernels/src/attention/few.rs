@@ -36,7 +36,11 @@ pub(super) unsafe fn few_queries<S: Lanes>(
             clear_rows(out, 1, head_dim);
         } else {
             let kv_head = attention.kv_head(head);
-            let values = job.views.value.read(segment.key_start, kv_head, head_dim);
+            let values = job
+                .views
+                .value
+                .head(segment.key_start, kv_head, head_dim, seen)
+                .row(0);
             multiply::<S>(&Product {
                 a: weights,
                 a_row: 0,
@@ -98,10 +102,12 @@ unsafe fn weigh_row<S: Lanes>(
     let head_dim = attention.head_dim;
     let row = segment.query_start + query;
     let from = views.query.at(row, head, head_dim);
+    let seen = Mask::new(attention, segment).keys_seen_by(query);
+    let kv_head = attention.kv_head(head);
     let keys = views
         .key
-        .read(segment.key_start, attention.kv_head(head), head_dim);
-    let seen = Mask::new(attention, segment).keys_seen_by(query);
+        .head(segment.key_start, kv_head, head_dim, seen)
+        .row(0);
     dot_rows::<S>(from, keys, seen, head_dim, weights);
     let mut maximum = f32::MIN;
     for key in 0..seen {

@@ -6,13 +6,17 @@
 #![allow(unsafe_op_in_unsafe_fn)]
 
 use std::f32::consts::{LN_2, LOG2_E};
+use std::ops::Range;
 
 use super::few::{FEW, few_queries};
 use super::lanes::{Lanes, instantiate};
 use super::layout::{View, Views};
 use super::product::Store;
 use super::split::Part;
-use super::tile::{KEYS, QUERIES, Tile, clear_rows, pack};
+use super::tile::{
+    KEYS, QUERIES, SCORES, Tile, clear_rows, copy_rows, gather_scratch, gathered, pack,
+    worth_gathering,
+};
 use super::{Attention, Segment};
 use crate::math;
 
@@ -28,11 +32,10 @@ pub(super) struct Forward<'a> {
 
 /// Numbers of scratch that a part needs.
 pub(super) fn forward_scratch(attention: &Attention<'_>) -> usize {
-    let few = |segment: &&Segment| segment.query_len <= FEW;
-    let keys = attention.segments.iter().filter(few).map(|s| s.key_len);
-    let blocks = QUERIES * attention.head_dim + 2 * QUERIES * KEYS + 4 * QUERIES;
-    blocks.max(keys.max().unwrap_or(0))
+    BLOCK_STATISTICS + QUERIES * attention.head_dim + 2 * SCORES + gather_scratch(attention, 2)
 }
+
+const BLOCK_STATISTICS: usize = 4 * QUERIES;
 
 instantiate! {
     /// Runs a part of the forward pass.
@@ -42,22 +45,50 @@ instantiate! {
 #[inline(always)]
 unsafe fn forward<S: Lanes>(job: &Forward<'_>, part: &Part, scratch: *mut f32) {
     for segment in &job.attention.segments[part.segments.clone()] {
-        let blocks = part.blocks.start..part.blocks.end.min(segment.query_len.div_ceil(QUERIES));
         for head in part.heads.clone() {
             if segment.query_len <= FEW && job.attention.dropout.is_none() {
                 few_queries::<S>(job, segment, head, scratch);
-                continue;
-            }
-            for block in blocks.clone() {
-                query_block::<S>(job, segment, head, block * QUERIES, scratch);
+            } else {
+                query_blocks::<S>(job, segment, head, part.blocks.clone(), scratch);
             }
         }
+    }
+}
+
+/// The outputs of a range of query blocks of a head.
+#[inline(always)]
+unsafe fn query_blocks<S: Lanes>(
+    job: &Forward<'_>,
+    segment: &Segment,
+    head: usize,
+    blocks: Range<usize>,
+    scratch: *mut f32,
+) {
+    let (attention, head_dim) = (job.attention, job.attention.head_dim);
+    let blocks = blocks.start..blocks.end.min(segment.query_len.div_ceil(QUERIES));
+    let (kv_head, row, keys) = (attention.kv_head(head), segment.key_start, segment.key_len);
+    let mut key = job.views.key.head(row, kv_head, head_dim, keys);
+    let mut value = job.views.value.head(row, kv_head, head_dim, keys);
+    let mut scratch = scratch;
+    if worth_gathering(blocks.len(), keys) {
+        for rows in [&mut key, &mut value] {
+            let copy = gathered(keys, head_dim, scratch);
+            copy_rows::<S>(*rows, copy, head_dim);
+            *rows = copy;
+            scratch = scratch.add(keys * head_dim);
+        }
+    }
+    for block in blocks {
+        let block = Tile::block(attention, segment, block * QUERIES);
+        query_block::<S>(job, segment, head, &block, key, value, scratch);
     }
 }
 
 /// What a block of queries carries from tile to tile, a number per query.
 #[derive(Clone, Copy)]
 struct Statistics {
+    /// Numbers in each, those of the last vector's missing queries included.
+    len: usize,
     maximum: *mut f32,
     sum: *mut f32,
     /// Factors of the output so far and of the tile's contribution.
@@ -67,24 +98,25 @@ struct Statistics {
 
 impl Statistics {
     #[inline(always)]
-    unsafe fn begin(start: *mut f32) -> Self {
-        for lane in 0..QUERIES {
+    unsafe fn begin(start: *mut f32, len: usize) -> Self {
+        for lane in 0..len {
             // Finite, so that a score of −∞ has weight 0 even where no score is larger.
             *start.add(lane) = f32::MIN;
-            *start.add(QUERIES + lane) = 0.0;
+            *start.add(len + lane) = 0.0;
         }
         Statistics {
+            len,
             maximum: start,
-            sum: start.add(QUERIES),
-            old: start.add(2 * QUERIES),
-            new: start.add(3 * QUERIES),
+            sum: start.add(len),
+            old: start.add(2 * len),
+            new: start.add(3 * len),
         }
     }
 
     /// How the tile's contribution joins the output; the last one also divides by the sum.
     #[inline(always)]
     unsafe fn store(&self, first: bool, last: bool) -> Store {
-        for lane in 0..QUERIES {
+        for lane in 0..self.len {
             let sum = *self.sum.add(lane);
             let inverse = if sum == 0.0 { 0.0 } else { 1.0 / sum };
             let factor = if last { inverse } else { 1.0 };
@@ -101,7 +133,7 @@ impl Statistics {
     /// Writes ln Σ exp(score), −∞ where a query saw no key.
     #[inline(always)]
     unsafe fn write_lse<S: Lanes>(&self, queries: usize, to: *mut f32, stride: usize) {
-        for lane in 0..QUERIES {
+        for lane in 0..self.len {
             let sum = *self.sum.add(lane);
             let log = if S::FMA {
                 math::ln::<true>(sum)
@@ -116,78 +148,47 @@ impl Statistics {
     }
 }
 
-/// The outputs of the queries from `query` on, over all their keys.
+/// The outputs of a block of queries, over all their keys.
 #[inline(always)]
 unsafe fn query_block<S: Lanes>(
     job: &Forward<'_>,
     segment: &Segment,
     head: usize,
-    query: usize,
+    block: &Tile,
+    key: View,
+    value: View,
     scratch: *mut f32,
 ) {
-    let Attention { head_dim, .. } = *job.attention;
-    let block = Tile::block(job.attention, segment, query);
-    let row = segment.query_start + query;
-    let statistics = Statistics::begin(scratch);
-    let packed = scratch.add(4 * QUERIES);
-    let scores = packed.add(head_dim * QUERIES);
+    let (attention, head_dim) = (job.attention, job.attention.head_dim);
+    let row = segment.query_start + block.query;
+    let statistics = Statistics::begin(scratch, block.row);
+    let scores = scratch.add(BLOCK_STATISTICS);
+    let other = scores.add(SCORES);
+    let packed = other.add(SCORES);
 
-    let queries = job
-        .views
-        .query
-        .rows_from(row, head, head_dim, block.queries);
+    let query = job.views.query.head(row, head, head_dim, block.queries);
     // Softmax runs on powers of two.
-    let scale = job.attention.scale * LOG2_E;
-    pack::<S>(queries, head_dim, scale, packed, block.row);
-    let out = (job.out.at(row, head, head_dim), job.out.stride);
+    pack::<S>(query, head_dim, attention.scale * LOG2_E, packed, block.row);
+    let out = job.out.head(row, head, head_dim, block.queries).row_mut(0);
     let visible = block.visible_keys();
     if visible == 0 {
         clear_rows(out, block.queries, head_dim);
     }
-    for key in (0..visible).step_by(KEYS) {
-        let tile = block.at_key(key);
-        weigh::<S>(job, segment, head, &tile, packed, scores, &statistics);
-        let store = statistics.store(key == 0, key + tile.keys == visible);
-        let kv_head = job.attention.kv_head(head);
-        let values = job
-            .views
-            .value
-            .read(segment.key_start + key, kv_head, head_dim);
-        tile.sum_over_keys::<S>(scores, values, out, head_dim, store);
+    for first in (0..visible).step_by(KEYS) {
+        let tile = block.at_key(first);
+        tile.times_packed::<S>(key.row(first), packed, head_dim, scores);
+        if let Some(bias) = &attention.bias {
+            tile.add_bias::<S>(scores, bias, head, LOG2_E, other);
+        }
+        tile.online_softmax::<S>(scores, statistics.maximum, statistics.sum, statistics.old);
+        if let Some(dropout) = &attention.dropout {
+            tile.fill_keep(other, dropout, head, segment.query_start);
+            tile.product::<S>(scores, other, scores);
+        }
+        let store = statistics.store(first == 0, first + tile.keys == visible);
+        tile.sum_over_keys::<S>(scores, value.row(first), out, head_dim, store);
     }
     if let Some(lse) = job.lse {
         statistics.write_lse::<S>(block.queries, lse.at(row, head, 1), lse.stride);
-    }
-}
-
-/// Weights of a tile relative to the maximum so far, after dropout.
-#[inline(always)]
-unsafe fn weigh<S: Lanes>(
-    job: &Forward<'_>,
-    segment: &Segment,
-    head: usize,
-    tile: &Tile,
-    packed: *const f32,
-    scores: *mut f32,
-    statistics: &Statistics,
-) {
-    let Attention { head_dim, .. } = *job.attention;
-    let kv_head = job.attention.kv_head(head);
-    let keys = job
-        .views
-        .key
-        .read(segment.key_start + tile.key, kv_head, head_dim);
-    let other = scores.add(KEYS * QUERIES);
-    tile.times_packed::<S>(keys, packed, head_dim, scores);
-    if let Some(bias) = &job.attention.bias {
-        tile.add_bias::<S>(scores, bias, head, LOG2_E, other);
-    }
-    let Statistics {
-        maximum, sum, old, ..
-    } = *statistics;
-    tile.online_softmax::<S>(scores, maximum, sum, old);
-    if let Some(dropout) = &job.attention.dropout {
-        tile.fill_keep(other, dropout, head, segment.query_start);
-        tile.product::<S>(scores, other, scores);
     }
 }

@@ -133,7 +133,7 @@ impl View {
 
     /// `count` rows of a head, from `row` on.
     #[inline(always)]
-    pub fn rows_from(&self, row: usize, head: usize, head_dim: usize, count: usize) -> Self {
+    pub fn head(&self, row: usize, head: usize, head_dim: usize, count: usize) -> Self {
         View {
             start: self.at(row, head, head_dim),
             stride: self.stride,
@@ -141,16 +141,17 @@ impl View {
         }
     }
 
-    /// Beginning and stride of the rows of a head, to be read.
+    /// The rows from `row` on, to be read: their beginning and stride.
     #[inline(always)]
-    pub fn read(&self, row: usize, head: usize, head_dim: usize) -> (*const f32, usize) {
-        (self.at(row, head, head_dim).cast_const(), self.stride)
+    pub fn row(&self, row: usize) -> (*const f32, usize) {
+        let (start, stride) = self.row_mut(row);
+        (start.cast_const(), stride)
     }
 
-    /// Beginning and stride of the rows of a head, to be written.
+    /// The rows from `row` on, to be written.
     #[inline(always)]
-    pub fn write(&self, row: usize, head: usize, head_dim: usize) -> (*mut f32, usize) {
-        (self.at(row, head, head_dim), self.stride)
+    pub fn row_mut(&self, row: usize) -> (*mut f32, usize) {
+        (self.start.wrapping_add(row * self.stride), self.stride)
     }
 }
 

@@ -67,29 +67,41 @@ pub(super) type Kernel = unsafe fn(product: &Product, row: usize, column: usize)
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Lanes>(product: &Product) {
     let vectors = product.columns / S::LANES;
-    let panels = vectors.div_ceil(S::TILES.len());
-    let mut done = 0;
-    for panel in 0..panels {
-        let width = (vectors - done).div_ceil(panels - panel);
-        bands(product, S::TILES[width - 1], done * S::LANES);
-        done += width;
+    let mut column = 0;
+    for width in even_parts(vectors, S::TILES.len()) {
+        bands(product, S::TILES[width - 1], column);
+        column += width * S::LANES;
     }
-    if product.columns % S::LANES > 0 {
-        bands(product, S::PARTIAL, done * S::LANES);
+    if column < product.columns {
+        bands(product, S::PARTIAL, column);
     }
 }
 
 #[inline(always)]
 unsafe fn bands(product: &Product, kernels: &[Kernel], column: usize) {
-    let mut left = product.rows.div_ceil(kernels.len());
     let mut row = 0;
-    while left > 0 {
-        let rows = (product.rows - row).div_ceil(left);
+    for rows in even_parts(product.rows, kernels.len()) {
         kernels[rows - 1](product, row, column);
         row += rows;
-        left -= 1;
     }
 }
+
+/// The fewest parts of `total` that are at most `largest`, no two of which differ by more than one.
+/// Divides 32-bit numbers, which is twice as fast.
+#[inline(always)]
+fn even_parts(total: usize, largest: usize) -> impl Iterator<Item = usize> {
+    let (total, largest) = (total as u32, largest as u32);
+    let (parts, part, longer) = if total <= largest {
+        (u32::from(total > 0), total, 0)
+    } else {
+        let parts = total.div_ceil(largest);
+        (parts, total / parts, total % parts)
+    };
+    (0..parts).map(move |i| (part + u32::from(i < longer)) as usize)
+}
+
+/// Groups of four rows in the highest register tile.
+const GROUPS: usize = 4;
 
 /// A register tile of `M` rows and `N` vectors; the last vector lacks columns if `PARTIAL`.
 #[inline(always)]
@@ -99,31 +111,50 @@ pub(super) unsafe fn tile_body<S: Lanes, const M: usize, const N: usize, const P
     column: usize,
 ) {
     let missing = product.columns - column;
-    let mut a = product.a.add(row * product.a_row);
-    let mut b = product.b.add(column);
+    let mut a = [product.a.wrapping_add(row * product.a_row); GROUPS];
+    let mut b = product.b.wrapping_add(column);
     let mut sums = [[S::splat(0.0); N]; M];
-    for _ in 0..product.depth {
-        let mut columns = [S::splat(0.0); N];
-        for j in 0..N {
-            columns[j] = load::<S, PARTIAL>(b, j, missing);
-        }
-        for i in 0..M {
-            let x = S::splat(*a.add(i * product.a_row));
-            for j in 0..N {
-                sums[i][j] = S::mul_add(x, columns[j], sums[i][j]);
+    if product.a_row == 1 {
+        for _ in 0..product.depth {
+            let columns = load::<S, N, PARTIAL>(b, missing);
+            for i in 0..M {
+                let x = S::splat(*a[0].wrapping_add(i));
+                for j in 0..N {
+                    sums[i][j] = S::mul_add(x, columns[j], sums[i][j]);
+                }
             }
+            a[0] = a[0].wrapping_add(product.a_column);
+            b = b.wrapping_add(product.b_row);
         }
-        a = a.wrapping_add(product.a_column);
-        b = b.wrapping_add(product.b_row);
+    } else {
+        // A pointer for every four rows: one for all would make the processor find each row's
+        // address from the row before it, a chain as long as the tile is high.
+        for group in 1..M.div_ceil(4) {
+            a[group] = a[group - 1].wrapping_add(4 * product.a_row);
+        }
+        for _ in 0..product.depth {
+            let columns = load::<S, N, PARTIAL>(b, missing);
+            for i in 0..M {
+                let x = S::splat(*a[i / 4].wrapping_add(i % 4 * product.a_row));
+                for j in 0..N {
+                    sums[i][j] = S::mul_add(x, columns[j], sums[i][j]);
+                }
+            }
+            for group in 0..M.div_ceil(4) {
+                a[group] = a[group].wrapping_add(product.a_column);
+            }
+            b = b.wrapping_add(product.b_row);
+        }
     }
     for i in 0..M {
-        let c = product.c.add((row + i) * product.c_row + column);
+        let c = product.c.wrapping_add((row + i) * product.c_row + column);
         let mut values = sums[i];
         match product.store {
             Store::Overwrite => {}
             Store::Add => {
+                let before = load::<S, N, PARTIAL>(c, missing);
                 for j in 0..N {
-                    values[j] = S::add(values[j], load::<S, PARTIAL>(c, j, missing));
+                    values[j] = S::add(values[j], before[j]);
                 }
             }
             Store::Scale { new } => {
@@ -134,9 +165,9 @@ pub(super) unsafe fn tile_body<S: Lanes, const M: usize, const N: usize, const P
             }
             Store::Blend { old, new } => {
                 let (old, new) = (S::splat(*old.add(row + i)), S::splat(*new.add(row + i)));
+                let before = load::<S, N, PARTIAL>(c, missing);
                 for j in 0..N {
-                    let kept = S::mul(old, load::<S, PARTIAL>(c, j, missing));
-                    values[j] = S::mul_add(values[j], new, kept);
+                    values[j] = S::mul_add(values[j], new, S::mul(old, before[j]));
                 }
             }
         }
@@ -150,12 +181,19 @@ pub(super) unsafe fn tile_body<S: Lanes, const M: usize, const N: usize, const P
     }
 }
 
-/// Vector `j` from `from` on; of a partial vector, the columns there are.
+/// Vectors from `from` on; of a partial one, the columns there are.
 #[inline(always)]
-unsafe fn load<S: Lanes, const PARTIAL: bool>(from: *const f32, j: usize, columns: usize) -> S::V {
-    if PARTIAL {
-        S::load_first(from, columns)
-    } else {
-        S::load(from.add(j * S::LANES))
+unsafe fn load<S: Lanes, const N: usize, const PARTIAL: bool>(
+    from: *const f32,
+    columns: usize,
+) -> [S::V; N] {
+    let mut vectors = [S::splat(0.0); N];
+    for j in 0..N {
+        vectors[j] = if PARTIAL {
+            S::load_first(from, columns)
+        } else {
+            S::load(from.add(j * S::LANES))
+        };
     }
+    vectors
 }

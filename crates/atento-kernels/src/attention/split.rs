@@ -12,6 +12,9 @@ use super::{Segment, tile::QUERIES};
 /// Multiply-adds of a part that is not worth dividing: about 10 µs.
 const GRAIN: usize = 1 << 20;
 
+/// Query blocks that stay together, because a part begins with gathering its keys.
+const FEWEST_BLOCKS: usize = 16;
+
 /// A share of the work: these segments, heads and, if it is one segment only, query blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
@@ -94,7 +97,7 @@ fn halve(segments: &[Segment], part: &Part, divide: Divide) -> Option<(Part, Par
     } else if divide.blocks && part.segments.len() == 1 {
         let blocks = segments[part.segments.start].query_len.div_ceil(QUERIES);
         let range = part.blocks.start..part.blocks.end.min(blocks);
-        if range.len() < 2 {
+        if range.len() < 2 * FEWEST_BLOCKS {
             return None;
         }
         (left.blocks, right.blocks) = middle(&range);

@@ -26,6 +26,8 @@ use crate::philox;
 pub(super) const QUERIES: usize = 64;
 /// Keys of a tile: its scores and what they meet share the first-level cache.
 pub(super) const KEYS: usize = 64;
+/// Numbers of a tile's scores, at most.
+pub(super) const SCORES: usize = QUERIES * KEYS;
 /// Rows that skip masked scores together.
 const BAND: usize = 16;
 
@@ -203,7 +205,8 @@ impl Tile {
         }
     }
 
-    /// `out[n] (op)= Σ_query scores[n][query]·queries[query]`, rows of `head_dim`.
+    /// `out[n] += Σ_query scores[n][query]·queries[query]`, rows of `head_dim`; the rows from key
+    /// `fresh` of the tile on are overwritten instead.
     #[inline(always)]
     pub unsafe fn sum_over_queries<S: Lanes>(
         &self,
@@ -211,10 +214,17 @@ impl Tile {
         queries: (*const f32, usize),
         out: (*mut f32, usize),
         head_dim: usize,
-        store: Store,
+        fresh: usize,
     ) {
-        for n in (0..self.keys).step_by(self.band(self.keys)) {
+        let mut n = 0;
+        while n < self.keys {
             let first = self.first_lane(n);
+            let mut rows = self.band(self.keys).min(self.keys - n);
+            let mut store = Store::Overwrite;
+            if n < fresh {
+                rows = rows.min(fresh - n);
+                store = Store::Add;
+            }
             multiply::<S>(&Product {
                 a: scores.add(n * self.row + first),
                 a_row: self.row,
@@ -223,11 +233,12 @@ impl Tile {
                 b_row: queries.1,
                 c: out.0.add(n * out.1),
                 c_row: out.1,
-                rows: self.band(self.keys).min(self.keys - n),
+                rows,
                 columns: head_dim,
                 depth: self.queries - first,
                 store,
             });
+            n += rows;
         }
     }
 
@@ -446,6 +457,48 @@ pub(super) unsafe fn pack<S: Lanes>(
             for i in 0..S::LANES {
                 *packed.add(c * row_len + lane + i) = *pointers[i].add(c) * scale;
             }
+        }
+    }
+}
+
+/// Whether a pass over so many blocks of queries and so many keys first gathers the keys.
+///
+/// Rows of a fused projection lie far apart, by a multiple of a large power of two and each in a
+/// page of its own: few of them fit a cache at once, and the processor cannot foresee the next.
+/// Read again and again, they are better copied together once, into scratch linear in length.
+#[inline(always)]
+pub(super) fn worth_gathering(blocks: usize, keys: usize) -> bool {
+    blocks > 1 && keys > 8 * KEYS
+}
+
+/// Numbers of scratch for `copies` gathered sets of keys.
+pub(super) fn gather_scratch(attention: &Attention<'_>, copies: usize) -> usize {
+    let keys = attention.segments.iter().map(|segment| segment.key_len);
+    copies * keys.max().unwrap_or(0) * attention.head_dim
+}
+
+/// A head's rows as a matrix of their own, at `to`.
+#[inline(always)]
+pub(super) fn gathered(rows: usize, head_dim: usize, to: *mut f32) -> View {
+    View {
+        start: to,
+        stride: head_dim,
+        rows,
+    }
+}
+
+/// Copies a head's rows.
+#[inline(always)]
+pub(super) unsafe fn copy_rows<S: Lanes>(from: View, to: View, head_dim: usize) {
+    let whole = head_dim / S::LANES * S::LANES;
+    for t in 0..from.rows {
+        let (from, to) = (from.row(t).0, to.row_mut(t).0);
+        for d in (0..whole).step_by(S::LANES) {
+            S::store(to.add(d), S::load(from.add(d)));
+        }
+        if whole < head_dim {
+            let rest = S::load_first(from.add(whole), head_dim - whole);
+            S::store_first(to.add(whole), rest, head_dim - whole);
         }
     }
 }
