@@ -41,6 +41,10 @@ pub struct TrainArgs {
     /// The limit in updates, in place of the recipe's
     #[arg(long, value_name = "N")]
     max_steps: Option<u64>,
+
+    /// Check everything, print what the run would take, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the verb.
@@ -50,6 +54,9 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     let recipe = load_recipe(args, options)?;
     options.start_threads(recipe.threads)?;
+    if args.dry_run {
+        return show_plan(&recipe, options);
+    }
     let stop = StopFlag::new();
     stop_on_interrupt(&stop).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
     let how = TrainOptions { resume: args.resume, from: args.from.clone() };
@@ -65,6 +72,17 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
         tell(format_args!("to go on: {}", resume_command(&summary.run, args)));
     }
     Ok(())
+}
+
+fn show_plan(recipe: &Recipe, options: &Options) -> Result<(), Failure> {
+    let plan = train::plan(recipe).map_err(failure)?;
+    let mut out = Output::open();
+    if options.json {
+        out.json(&plan)?;
+    } else {
+        plan.to_string().lines().try_for_each(|line| out.line(line))?;
+    }
+    out.finish()
 }
 
 /// Whose fault it was, for the exit code.

@@ -1,0 +1,167 @@
+//! What a run would do, found out without starting it: everything is checked, nothing is written.
+
+use std::fmt;
+use std::time::Instant;
+
+use atento_tensor::{Grads, Pool};
+use serde::Serialize;
+
+use super::build::build_model;
+use super::data::RunData;
+use super::events::{format_duration, group_thousands};
+use super::recipe::{OptimizerKind, Recipe};
+use super::step::{StepOptions, gradients};
+use super::{Error, Optimizer};
+use crate::data::{BatchOptions, Order};
+
+/// Batches that are timed for the estimate, after one that is not.
+const TIMED_BATCHES: usize = 2;
+
+/// The outlook of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// All parameters.
+    pub parameters: usize,
+    /// Parameters that training changes.
+    pub trainable: usize,
+    /// Bytes of weights, gradients, moments and, where kept, the moving average.
+    pub state_bytes: usize,
+    /// Bytes of activations in the measured batches.
+    pub activation_bytes: usize,
+    /// Floating-point operations of an update, estimated as 6 per weight and token.
+    pub flops_per_step: f64,
+    /// Pairs of the training data.
+    pub pairs: u64,
+    /// Source and target tokens of one pass over it.
+    pub tokens_per_epoch: u64,
+    /// Updates of one pass.
+    pub steps_per_epoch: u64,
+    /// Updates of the whole run, unless only time limits it.
+    pub steps: Option<u64>,
+    /// Measured seconds of one update.
+    pub seconds_per_step: f64,
+    /// Estimated seconds of all updates, evaluations not counted.
+    pub seconds: Option<f64>,
+    /// What the data holds and what is left out.
+    pub data: crate::data::DataReport,
+}
+
+/// Checks a recipe as [`train`](super::train()) would, measures a few gradients and estimates the rest.
+///
+/// # Errors
+/// Whatever would keep the run from starting.
+pub fn plan(recipe: &Recipe) -> Result<Plan, Error> {
+    let data = RunData::load(recipe, None)?;
+    let model = build_model(recipe, &data.tokenizer)?;
+    let report = data.train.report().clone();
+    let train = &recipe.train;
+    let options = BatchOptions {
+        max_tokens: train.batch_tokens,
+        max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
+        order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
+        seed: recipe.seed,
+        start_id: model.start_id(),
+        epochs: Some(1),
+    };
+    let batches = data.train.batches(options)?.map(|item| item.map(|(batch, _)| batch));
+    let (mut n_batches, mut sample) = (0_u64, Vec::new());
+    for batch in batches {
+        let batch = batch?;
+        n_batches += 1;
+        if sample.len() <= TIMED_BATCHES {
+            sample.push(batch);
+        }
+    }
+    let pool = Pool::new();
+    let mut grads = Grads::zeros(model.params());
+    let step_options = StepOptions { smoothing: train.label_smoothing as f32, clip_norm: 0.0, seed: recipe.seed };
+    let mut begin = Instant::now();
+    for (i, batch) in sample.iter().enumerate() {
+        if i == 1 {
+            begin = Instant::now();
+        }
+        gradients(&model, &mut grads, &pool, std::slice::from_ref(batch), i as u64 + 1, &step_options);
+    }
+    let timed = sample.len().saturating_sub(1).max(1);
+    let accumulate = train.accumulate as u64;
+    let seconds_per_step = begin.elapsed().as_secs_f64() / timed as f64 * accumulate as f64;
+    let steps_per_epoch = n_batches.div_ceil(accumulate);
+    let by_epochs = train.max_epochs.map(|epochs| epochs as u64 * steps_per_epoch);
+    let steps = [train.max_steps.map(|n| n as u64), by_epochs].into_iter().flatten().min();
+    let tokens_per_epoch = report.source_tokens + report.target_tokens;
+    let parameters = model.params().count();
+    Ok(Plan {
+        parameters,
+        trainable: model.params().trainable_count(),
+        state_bytes: state_bytes(recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
+        activation_bytes: pool.stats().allocated_bytes,
+        flops_per_step: 6.0 * parameters as f64 * tokens_per_epoch as f64 / 2.0 / steps_per_epoch.max(1) as f64,
+        pairs: report.kept,
+        tokens_per_epoch,
+        steps_per_epoch,
+        steps,
+        seconds_per_step,
+        seconds: steps.map(|steps| steps as f64 * seconds_per_step),
+        data: report,
+    })
+}
+
+fn state_bytes(recipe: &Recipe, optimizer: &Optimizer, parameters: usize) -> usize {
+    let moments = match recipe.optimizer.kind {
+        OptimizerKind::Sgd => optimizer.first.len(),
+        OptimizerKind::Adam | OptimizerKind::AdamW => optimizer.first.len() + optimizer.second.len(),
+    };
+    let average = if recipe.train.ema > 0.0 { parameters } else { 0 };
+    (2 * parameters + moments + average) * size_of::<f32>()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |n: usize| group_thousands(n as u64);
+        let mebibytes = |bytes: usize| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+        writeln!(f, "trainable params: {} of {}", count(self.trainable), count(self.parameters))?;
+        writeln!(
+            f,
+            "memory: {} for weights, gradients and moments, about {} for activations",
+            mebibytes(self.state_bytes),
+            mebibytes(self.activation_bytes)
+        )?;
+        writeln!(f, "work: {:.1} GFLOP an update, about {:.2} s", self.flops_per_step / 1e9, self.seconds_per_step)?;
+        writeln!(
+            f,
+            "an epoch: {} pairs, {} tokens, {} updates",
+            group_thousands(self.pairs),
+            group_thousands(self.tokens_per_epoch),
+            group_thousands(self.steps_per_epoch)
+        )?;
+        match (self.steps, self.seconds) {
+            (Some(steps), Some(seconds)) => {
+                let time = format_duration(std::time::Duration::from_secs_f64(seconds));
+                writeln!(f, "the run: {} updates, about {time}", group_thousands(steps))?;
+            }
+            _ => writeln!(f, "the run: as many updates as fit into the time limit")?,
+        }
+        write!(f, "{}", self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_a_small_demo_counts_parameters_and_steps() {
+        let overrides = ["model.d_model=16", "model.d_ff=32", "train.max_epochs=2", "tokenizer.vocab_size=400"];
+        let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
+        let recipe = crate::demo::recipe(std::path::Path::new("unused"), &overrides).unwrap();
+        let plan = plan(&recipe).unwrap();
+        let config = super::super::build::transformer_config(
+            &recipe,
+            &RunData::load(&recipe, None).unwrap().tokenizer,
+        );
+        assert_eq!(plan.parameters, config.unwrap().parameter_count());
+        assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
+        assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters);
+        assert!(plan.seconds_per_step > 0.0 && plan.to_string().contains("the run: "));
+    }
+}
