@@ -6,9 +6,9 @@
 //! results do not depend on the number of threads. A backward takes what its forward saved as
 //! explicit arguments; its derivation stands in the module's documentation.
 
-pub mod attention;
 pub mod activation;
 pub mod additive_attention;
+pub mod attention;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
