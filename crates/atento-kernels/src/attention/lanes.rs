@@ -59,7 +59,7 @@ pub(super) trait Lanes: Sized + 'static {
 /// is within 2 units of 2⁻²⁴; below 2⁻¹²⁶ it is 0, as arithmetic on subnormal numbers is slow.
 const EXP2: [f32; 7] = [
     1.0,
-    0.693_147_2,
+    std::f32::consts::LN_2,
     0.240_226_46,
     0.055_503_286,
     0.009_618_489,

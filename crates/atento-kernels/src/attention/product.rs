@@ -27,7 +27,7 @@ pub(super) enum Store {
 impl Store {
     /// The same for the rows of C from `row` on.
     #[inline(always)]
-    pub fn from_row(self, row: usize) -> Self {
+    pub fn of_rows(self, row: usize) -> Self {
         match self {
             Store::Overwrite | Store::Add => self,
             Store::Scale { new } => Store::Scale {

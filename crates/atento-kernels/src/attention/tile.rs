@@ -200,7 +200,7 @@ impl Tile {
                 rows,
                 columns: head_dim,
                 depth: self.seen_by_lane(m + rows - 1),
-                store: store.from_row(m),
+                store: store.of_rows(m),
             });
         }
     }
