@@ -22,22 +22,10 @@ struct Shape {
 fn main() {
     let threads = rayon::current_num_threads();
     let peak = fma_peak() * threads as f64;
-    println!(
-        "{:?}, {threads} threads, FMA peak {peak:.0} GFLOP/s",
-        simd::level()
-    );
-    let shape = |segments, len, heads, head_dim, causal, dropout| Shape {
-        segments,
-        len,
-        heads,
-        head_dim,
-        causal,
-        dropout,
-    };
-    println!(
-        "{:<40}{:>12}{:>12}{:>12}{:>10}{:>12}",
-        "GFLOP/s", "forward", "backward", "both", "of peak", "reference"
-    );
+    println!("{:?}, {threads} threads, FMA peak {peak:.0} GFLOP/s", simd::level());
+    let shape =
+        |segments, len, heads, head_dim, causal, dropout| Shape { segments, len, heads, head_dim, causal, dropout };
+    println!("{:<40}{:>12}{:>12}{:>12}{:>10}{:>12}", "GFLOP/s", "forward", "backward", "both", "of peak", "reference");
     for shape in [
         shape(280, 15, 4, 64, false, false),
         shape(280, 15, 4, 64, false, true),
@@ -72,10 +60,7 @@ fn multiply_adds(steps: usize, x: f32, y: f32) -> usize {
                 *chain = _mm512_fmadd_ps(*chain, x, y);
             }
         }
-        chains
-            .into_iter()
-            .map(|chain| _mm512_reduce_add_ps(chain))
-            .sum()
+        chains.into_iter().map(|chain| _mm512_reduce_add_ps(chain)).sum()
     }
     #[target_feature(enable = "avx2,fma")]
     fn avx2(steps: usize, x: f32, y: f32) -> f32 {
@@ -86,10 +71,7 @@ fn multiply_adds(steps: usize, x: f32, y: f32) -> usize {
                 *chain = _mm256_fmadd_ps(*chain, x, y);
             }
         }
-        chains
-            .into_iter()
-            .map(|chain| _mm256_cvtss_f32(chain))
-            .sum()
+        chains.into_iter().map(|chain| _mm256_cvtss_f32(chain)).sum()
     }
     match simd::level() {
         // SAFETY: `level` reports what the processor has.
@@ -98,11 +80,7 @@ fn multiply_adds(steps: usize, x: f32, y: f32) -> usize {
         simd::Level::Avx2 => unsafe { black_box(avx2(steps, x, y)) },
         _ => return 0,
     };
-    let lanes = if simd::level() == simd::Level::Avx512 {
-        16
-    } else {
-        8
-    };
+    let lanes = if simd::level() == simd::Level::Avx512 { 16 } else { 8 };
     2 * 12 * lanes * steps
 }
 
@@ -123,22 +101,10 @@ fn best_seconds(mut call: impl FnMut()) -> f64 {
 }
 
 fn report(shape: &Shape, peak: f64) {
-    let &Shape {
-        segments,
-        len,
-        heads,
-        head_dim,
-        causal,
-        dropout,
-    } = shape;
+    let &Shape { segments, len, heads, head_dim, causal, dropout } = shape;
     let (tokens, width) = (segments * len, heads * head_dim);
     let list: Vec<Segment> = (0..segments)
-        .map(|i| Segment {
-            query_start: i * len,
-            query_len: len,
-            key_start: i * len,
-            key_len: len,
-        })
+        .map(|i| Segment { query_start: i * len, query_len: len, key_start: i * len, key_len: len })
         .collect();
     let attention = Attention {
         n_heads: heads,
@@ -147,11 +113,7 @@ fn report(shape: &Shape, peak: f64) {
         scale: 1.0 / (head_dim as f32).sqrt(),
         causal,
         bias: None,
-        dropout: dropout.then_some(Dropout {
-            probability: 0.1,
-            seed: 1,
-            stream: 2,
-        }),
+        dropout: dropout.then_some(Dropout { probability: 0.1, seed: 1, stream: 2 }),
         segments: &list,
     };
     let normal = |stream, len| {
@@ -164,14 +126,7 @@ fn report(shape: &Shape, peak: f64) {
     let mut grad = vec![0.0; qkv.len()];
     let forward = best_seconds(|| attention.forward(&Qkv::Packed(&qkv), &mut out, Some(&mut lse)));
     let backward = best_seconds(|| {
-        attention.backward(
-            &Qkv::Packed(&qkv),
-            &out,
-            &lse,
-            &dout,
-            QkvGrad::Packed(&mut grad),
-            None,
-        );
+        attention.backward(&Qkv::Packed(&qkv), &out, &lse, &dout, QkvGrad::Packed(&mut grad), None);
     });
     let pairs = (segments * len * len * heads * head_dim) as f64 / if causal { 2.0 } else { 1.0 };
     let rate = |operations: f64, seconds: f64| operations * pairs / seconds / 1e9;
@@ -195,17 +150,11 @@ fn report(shape: &Shape, peak: f64) {
 fn reference_seconds(attention: &Attention<'_>, tokens: usize) -> f64 {
     let width = attention.n_heads * attention.head_dim;
     let x = vec![0.1f32; tokens * width];
-    let pairs: usize = attention
-        .segments
-        .iter()
-        .map(|s| s.query_len * s.key_len)
-        .sum();
+    let pairs: usize = attention.segments.iter().map(|s| s.query_len * s.key_len).sum();
     let mut weights = vec![0.0; pairs * attention.n_heads];
     let [mut out, mut dq, mut dk, mut dv] = [0; 4].map(|_| vec![0.0; x.len()]);
     best_seconds(|| {
         reference::forward(attention, &x, &x, &x, &mut out, &mut weights);
-        reference::backward(
-            attention, &x, &x, &x, &weights, &x, &mut dq, &mut dk, &mut dv, None,
-        );
+        reference::backward(attention, &x, &x, &x, &weights, &x, &mut dq, &mut dk, &mut dv, None);
     })
 }

@@ -46,14 +46,12 @@ fn fma_peak(bencher: Bencher<'_, '_>) {
         x.iter().sum()
     }
     let threads = rayon::current_num_threads();
-    bencher
-        .counter(ItemsCount::new(2 * CHAINS * STEPS * threads))
-        .bench(|| {
-            rayon::broadcast(|_| {
-                let (start, factor) = (black_box(1.0), black_box(0.5));
-                atento_kernels::dispatch!(body(start: f32, factor: f32) -> f32)
-            })
-        });
+    bencher.counter(ItemsCount::new(2 * CHAINS * STEPS * threads)).bench(|| {
+        rayon::broadcast(|_| {
+            let (start, factor) = (black_box(1.0), black_box(0.5));
+            atento_kernels::dispatch!(body(start: f32, factor: f32) -> f32)
+        })
+    });
 }
 
 /// `[rows, inputs, outputs]` of the projections of small Transformers.
@@ -71,16 +69,7 @@ const SHAPES: [[usize; 3]; 7] = [
 fn linear_forward_gelu(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
     let (x, w, b, mut out) = (random(m * k), random(k * n), random(n), random(m * n));
     bencher.counter(flop(m, k, n)).bench_local(|| {
-        linear::forward(
-            m,
-            &x,
-            &w,
-            WeightLayout::OutIn,
-            Some(&b),
-            Activation::Gelu,
-            None,
-            &mut out,
-        );
+        linear::forward(m, &x, &w, WeightLayout::OutIn, Some(&b), Activation::Gelu, None, &mut out);
     });
 }
 
@@ -105,22 +94,9 @@ fn linear_backward_weight(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
 fn few_rows<const OUT_IN: bool>(bencher: Bencher<'_, '_>, m: usize) {
     let (k, n) = (768, 50_257);
     let (x, w, mut out) = (random(m * k), random(k * n), random(m * n));
-    let layout = if OUT_IN {
-        WeightLayout::OutIn
-    } else {
-        WeightLayout::InOut
-    };
+    let layout = if OUT_IN { WeightLayout::OutIn } else { WeightLayout::InOut };
     bencher.counter(bytes(k * n)).bench_local(|| {
-        linear::forward(
-            m,
-            &x,
-            &w,
-            layout,
-            None,
-            Activation::Identity,
-            None,
-            &mut out,
-        );
+        linear::forward(m, &x, &w, layout, None, Activation::Identity, None, &mut out);
     });
 }
 
@@ -130,13 +106,7 @@ fn matmul_reference(bencher: Bencher<'_, '_>) {
     let (a, b, mut c) = (random(m * k), random(k * n), random(m * n));
     bencher.counter(flop(m, k, n)).bench_local(|| {
         let c = MatMut::row_major(&mut c, m, n);
-        matmul::reference(
-            1.0,
-            Mat::row_major(&a, m, k),
-            Mat::row_major(&b, k, n),
-            0.0,
-            c,
-        );
+        matmul::reference(1.0, Mat::row_major(&a, m, k), Mat::row_major(&b, k, n), 0.0, c);
     });
 }
 
@@ -147,27 +117,21 @@ const SIZE: usize = ROWS * WIDTH;
 #[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
 fn activation_forward(bencher: Bencher<'_, '_>, act: Activation) {
     let (x, mut y) = (random(SIZE), random(SIZE));
-    bencher
-        .counter(bytes(2 * SIZE))
-        .bench_local(|| activation::forward(act, &x, &mut y));
+    bencher.counter(bytes(2 * SIZE)).bench_local(|| activation::forward(act, &x, &mut y));
 }
 
 #[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
 fn activation_backward(bencher: Bencher<'_, '_>, act: Activation) {
     let (x, dy, mut dx) = (random(SIZE), random(SIZE), random(SIZE));
-    bencher
-        .counter(bytes(3 * SIZE))
-        .bench_local(|| activation::backward(act, &x, &dy, &mut dx));
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| activation::backward(act, &x, &dy, &mut dx));
 }
 
 #[divan::bench]
 fn activation_reference_gelu(bencher: Bencher<'_, '_>) {
     let x = random(WIDTH);
-    bencher.counter(bytes(2 * WIDTH)).bench_local(|| {
-        x.iter()
-            .map(|&x| activation::reference(Activation::Gelu, x.into()))
-            .sum::<f64>()
-    });
+    bencher
+        .counter(bytes(2 * WIDTH))
+        .bench_local(|| x.iter().map(|&x| activation::reference(Activation::Gelu, x.into())).sum::<f64>());
 }
 
 #[divan::bench]
@@ -182,12 +146,7 @@ fn layer_norm_forward(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn layer_norm_backward(bencher: Bencher<'_, '_>) {
     let (x, dy, g, mut dx) = (random(SIZE), random(SIZE), random(WIDTH), random(SIZE));
-    let (mean, rstd, mut dg, mut db) = (
-        vec![0.0; ROWS],
-        vec![1.0; ROWS],
-        random(WIDTH),
-        random(WIDTH),
-    );
+    let (mean, rstd, mut dg, mut db) = (vec![0.0; ROWS], vec![1.0; ROWS], random(WIDTH), random(WIDTH));
     bencher.counter(bytes(3 * SIZE)).bench_local(|| {
         norm::layer_norm_backward(&x, &g, &mean, &rstd, &dy, &mut dx, false, &mut dg, &mut db);
     });
@@ -196,52 +155,30 @@ fn layer_norm_backward(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn layer_norm_reference(bencher: Bencher<'_, '_>) {
     let [x, g, b] = [(); 3].map(|()| random(WIDTH).into_iter().map(f64::from).collect::<Vec<_>>());
-    bencher
-        .counter(bytes(2 * WIDTH))
-        .bench_local(|| norm::reference(&x, &g, &b, 1e-5));
+    bencher.counter(bytes(2 * WIDTH)).bench_local(|| norm::reference(&x, &g, &b, 1e-5));
 }
 
-const KEY: DropoutKey = DropoutKey {
-    probability: 0.1,
-    seed: 1,
-    stream: 2,
-};
+const KEY: DropoutKey = DropoutKey { probability: 0.1, seed: 1, stream: 2 };
 
 #[divan::bench]
 fn add_dropout_layer_norm_forward(bencher: Bencher<'_, '_>) {
     let (r, x, g, b) = (random(SIZE), random(SIZE), random(WIDTH), random(WIDTH));
-    let (mut s, mut y, mut mean, mut rstd) =
-        (random(SIZE), random(SIZE), random(ROWS), random(ROWS));
+    let (mut s, mut y, mut mean, mut rstd) = (random(SIZE), random(SIZE), random(ROWS), random(ROWS));
     bencher.counter(bytes(4 * SIZE)).bench_local(|| {
-        norm::add_dropout_layer_norm_forward(
-            &r,
-            &x,
-            Some(KEY),
-            &g,
-            &b,
-            1e-5,
-            &mut s,
-            &mut y,
-            &mut mean,
-            &mut rstd,
-        );
+        norm::add_dropout_layer_norm_forward(&r, &x, Some(KEY), &g, &b, 1e-5, &mut s, &mut y, &mut mean, &mut rstd);
     });
 }
 
 #[divan::bench]
 fn dropout_forward(bencher: Bencher<'_, '_>) {
     let (x, mut y) = (random(SIZE), random(SIZE));
-    bencher
-        .counter(bytes(2 * SIZE))
-        .bench_local(|| dropout::forward(KEY, &x, &mut y));
+    bencher.counter(bytes(2 * SIZE)).bench_local(|| dropout::forward(KEY, &x, &mut y));
 }
 
 #[divan::bench]
 fn dropout_reference(bencher: Bencher<'_, '_>) {
     let (x, mut y) = (random(WIDTH), random(WIDTH));
-    bencher
-        .counter(bytes(2 * WIDTH))
-        .bench_local(|| dropout::reference(KEY, &x, &mut y));
+    bencher.counter(bytes(2 * WIDTH)).bench_local(|| dropout::reference(KEY, &x, &mut y));
 }
 
 #[divan::bench]
@@ -250,72 +187,45 @@ fn cross_entropy_forward_backward(bencher: Bencher<'_, '_>) {
     let (mut x, mut losses, mut nll) = (random(rows * classes), random(rows), random(rows));
     let targets: Vec<u32> = (0..rows as u32).collect();
     bencher.counter(bytes(2 * rows * classes)).bench_local(|| {
-        cross_entropy::forward_backward(
-            &mut x,
-            &targets,
-            0.1,
-            1.0,
-            true,
-            &mut losses,
-            &mut nll,
-            None,
-        );
+        cross_entropy::forward_backward(&mut x, &targets, 0.1, 1.0, true, &mut losses, &mut nll, None);
     });
 }
 
 #[divan::bench]
 fn cross_entropy_reference(bencher: Bencher<'_, '_>) {
     let x: Vec<f64> = random(8192).into_iter().map(f64::from).collect();
-    bencher
-        .counter(bytes(2 * x.len()))
-        .bench_local(|| cross_entropy::reference(&x, 5, 0.1));
+    bencher.counter(bytes(2 * x.len())).bench_local(|| cross_entropy::reference(&x, 5, 0.1));
 }
 
 fn ids(vocabulary: u32) -> Vec<u32> {
-    (0..ROWS as u32)
-        .map(|i| i.wrapping_mul(2_654_435_761) % vocabulary)
-        .collect()
+    (0..ROWS as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocabulary).collect()
 }
 
 #[divan::bench]
 fn embedding_backward(bencher: Bencher<'_, '_>) {
     let (ids, dy, mut dtable) = (ids(8192), random(SIZE), random(8192 * WIDTH));
-    bencher
-        .counter(bytes(3 * SIZE))
-        .bench_local(|| embedding::backward(&ids, &dy, 1.0, &mut dtable));
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| embedding::backward(&ids, &dy, 1.0, &mut dtable));
 }
 
 #[divan::bench]
 fn embedding_backward_reference(bencher: Bencher<'_, '_>) {
     let (ids, dy, mut dtable) = (ids(8192), random(SIZE), random(8192 * WIDTH));
-    bencher
-        .counter(bytes(3 * SIZE))
-        .bench_local(|| embedding::reference_backward(&ids, &dy, 1.0, &mut dtable));
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| embedding::reference_backward(&ids, &dy, 1.0, &mut dtable));
 }
 
-const SETTINGS: optim::AdamW = optim::AdamW {
-    lr: 1e-3,
-    beta1: 0.9,
-    beta2: 0.98,
-    eps: 1e-9,
-    weight_decay: 0.1,
-    step: 10,
-};
+const SETTINGS: optim::AdamW =
+    optim::AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.98, eps: 1e-9, weight_decay: 0.1, step: 10 };
 
 #[divan::bench]
 fn adamw_step(bencher: Bencher<'_, '_>) {
     let n = 8 << 20;
     let (mut p, g, mut m, mut v) = (random(n), random(n), vec![0.0; n], vec![0.0; n]);
-    bencher
-        .counter(bytes(7 * n))
-        .bench_local(|| optim::adamw_step(&mut p, &g, &mut m, &mut v, SETTINGS, 1.0));
+    bencher.counter(bytes(7 * n)).bench_local(|| optim::adamw_step(&mut p, &g, &mut m, &mut v, SETTINGS, 1.0));
 }
 
 #[divan::bench]
 fn adamw_reference(bencher: Bencher<'_, '_>) {
     let [mut p, g] = [(); 2].map(|()| random(SIZE).into_iter().map(f64::from).collect::<Vec<_>>());
     let (mut m, mut v) = (vec![0.0; SIZE], vec![0.0; SIZE]);
-    bencher
-        .counter(bytes(7 * SIZE))
-        .bench_local(|| optim::reference(&mut p, &g, &mut m, &mut v, SETTINGS, true));
+    bencher.counter(bytes(7 * SIZE)).bench_local(|| optim::reference(&mut p, &g, &mut m, &mut v, SETTINGS, true));
 }

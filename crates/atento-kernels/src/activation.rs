@@ -48,11 +48,7 @@ pub struct UnknownActivation(
 
 impl fmt::Display for UnknownActivation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "unknown activation '{}': use identity, relu, gelu, gelu_new, silu or tanh",
-            self.0
-        )
+        write!(f, "unknown activation '{}': use identity, relu, gelu, gelu_new, silu or tanh", self.0)
     }
 }
 
@@ -225,11 +221,9 @@ pub fn forward(activation: Activation, x: &[f32], out: &mut [f32]) {
         }
     }
     fn run<F: Function>(x: &[f32], out: &mut [f32]) {
-        x.par_chunks(TASK)
-            .zip(out.par_chunks_mut(TASK))
-            .for_each(|(x, out)| {
-                crate::dispatch!(body<F: Function>(x: &[f32], out: &mut [f32]));
-            });
+        x.par_chunks(TASK).zip(out.par_chunks_mut(TASK)).for_each(|(x, out)| {
+            crate::dispatch!(body<F: Function>(x: &[f32], out: &mut [f32]));
+        });
     }
     with_function!(activation, run, x, out)
 }
@@ -240,10 +234,7 @@ pub fn forward(activation: Activation, x: &[f32], out: &mut [f32]) {
 /// If the lengths differ.
 #[track_caller]
 pub fn backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    assert!(
-        x.len() == dy.len() && x.len() == dx.len(),
-        "activation::backward: x, dy and dx"
-    );
+    assert!(x.len() == dy.len() && x.len() == dx.len(), "activation::backward: x, dy and dx");
     #[inline(always)]
     fn body<const FMA: bool, F: Function>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
@@ -251,10 +242,7 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
         }
     }
     fn run<F: Function>(x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let chunks = x
-            .par_chunks(TASK)
-            .zip(dy.par_chunks(TASK))
-            .zip(dx.par_chunks_mut(TASK));
+        let chunks = x.par_chunks(TASK).zip(dy.par_chunks(TASK)).zip(dx.par_chunks_mut(TASK));
         chunks.for_each(|((x, dy), dx)| {
             crate::dispatch!(body<F: Function>(x: &[f32], dy: &[f32], dx: &mut [f32]));
         });
@@ -271,10 +259,7 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
 /// If the lengths do not fit.
 #[track_caller]
 pub fn swiglu_forward(x: &[f32], d_ff: usize, out: &mut [f32]) {
-    assert!(
-        d_ff > 0 && out.len().is_multiple_of(d_ff) && x.len() == 2 * out.len(),
-        "swiglu_forward: x, d_ff and out"
-    );
+    assert!(d_ff > 0 && out.len().is_multiple_of(d_ff) && x.len() == 2 * out.len(), "swiglu_forward: x, d_ff and out");
     #[inline(always)]
     fn body<const FMA: bool>(x: &[f32], d_ff: usize, out: &mut [f32]) {
         for (x, out) in x.chunks_exact(2 * d_ff).zip(out.chunks_exact_mut(d_ff)) {
@@ -285,11 +270,9 @@ pub fn swiglu_forward(x: &[f32], d_ff: usize, out: &mut [f32]) {
         }
     }
     let rows = rows_per_task(d_ff);
-    x.par_chunks(rows * 2 * d_ff)
-        .zip(out.par_chunks_mut(rows * d_ff))
-        .for_each(|(x, out)| {
-            crate::dispatch!(body(x: &[f32], d_ff: usize, out: &mut [f32]));
-        });
+    x.par_chunks(rows * 2 * d_ff).zip(out.par_chunks_mut(rows * d_ff)).for_each(|(x, out)| {
+        crate::dispatch!(body(x: &[f32], d_ff: usize, out: &mut [f32]));
+    });
 }
 
 /// Gradient of [`swiglu_forward`]: `dgate = dy·up·silu′(gate)`, `dup = dy·silu(gate)`.
@@ -307,10 +290,7 @@ pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
     );
     #[inline(always)]
     fn body<const FMA: bool>(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
-        let rows = x
-            .chunks_exact(2 * d_ff)
-            .zip(dx.chunks_exact_mut(2 * d_ff))
-            .zip(dy.chunks_exact(d_ff));
+        let rows = x.chunks_exact(2 * d_ff).zip(dx.chunks_exact_mut(2 * d_ff)).zip(dy.chunks_exact(d_ff));
         for ((x, dx), dy) in rows {
             let (gate, up) = x.split_at(d_ff);
             let (dgate, dup) = dx.split_at_mut(d_ff);
@@ -323,10 +303,7 @@ pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
     }
     let rows = rows_per_task(d_ff);
     let wide = rows * 2 * d_ff;
-    let chunks = x
-        .par_chunks(wide)
-        .zip(dx.par_chunks_mut(wide))
-        .zip(dy.par_chunks(rows * d_ff));
+    let chunks = x.par_chunks(wide).zip(dx.par_chunks_mut(wide)).zip(dy.par_chunks(rows * d_ff));
     chunks.for_each(|((x, dx), dy)| {
         crate::dispatch!(body(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]));
     });
@@ -351,8 +328,5 @@ pub fn reference(activation: Activation, x: f64) -> f64 {
 /// One row of [`swiglu_forward`] in f64.
 pub fn swiglu_reference(x: &[f64]) -> Vec<f64> {
     let (gate, up) = x.split_at(x.len() / 2);
-    gate.iter()
-        .zip(up)
-        .map(|(&gate, up)| reference(Activation::Silu, gate) * up)
-        .collect()
+    gate.iter().zip(up).map(|(&gate, up)| reference(Activation::Silu, gate) * up).collect()
 }

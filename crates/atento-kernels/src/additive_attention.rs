@@ -66,27 +66,12 @@ impl<'a> Inputs<'a> {
         let (hidden, batch) = (self.v.len(), self.batch());
         let keys = self.cu_k.last().map_or(0, |&k| k as usize);
         assert!(hidden > 0, "{op}: v is empty");
-        assert!(
-            self.cu_k.first().is_none_or(|&k| k == 0) && self.cu_k.is_sorted(),
-            "{op}: cu_k must rise from 0"
-        );
-        assert_eq!(
-            self.q_proj.len(),
-            batch * hidden,
-            "{op}: q_proj against [{batch}, {hidden}]"
-        );
-        assert_eq!(
-            self.k_proj.len(),
-            keys * hidden,
-            "{op}: k_proj against [{keys}, {hidden}]"
-        );
+        assert!(self.cu_k.first().is_none_or(|&k| k == 0) && self.cu_k.is_sorted(), "{op}: cu_k must rise from 0");
+        assert_eq!(self.q_proj.len(), batch * hidden, "{op}: q_proj against [{batch}, {hidden}]");
+        assert_eq!(self.k_proj.len(), keys * hidden, "{op}: k_proj against [{keys}, {hidden}]");
         assert_eq!(alpha, keys, "{op}: alpha against {keys} keys");
         let width = self.values.len() / keys.max(1);
-        assert_eq!(
-            self.values.len(),
-            keys * width,
-            "{op}: values against {keys} keys"
-        );
+        assert_eq!(self.values.len(), keys * width, "{op}: values against {keys} keys");
         (hidden, width)
     }
 
@@ -105,9 +90,7 @@ impl<'a> Inputs<'a> {
 /// Cuts `x`, rows of `width`, into the sequences' parts.
 fn split<'a>(mut x: &'a mut [f32], cu_k: &[u32], width: usize) -> Vec<&'a mut [f32]> {
     let lengths = cu_k.windows(2).map(|w| (w[1] - w[0]) as usize * width);
-    lengths
-        .map(|n| x.split_off_mut(..n).expect("checked by the caller"))
-        .collect()
+    lengths.map(|n| x.split_off_mut(..n).expect("checked by the caller")).collect()
 }
 
 /// Contexts and attention weights.
@@ -122,11 +105,7 @@ pub fn forward(inputs: Inputs<'_>, alpha: &mut [f32], context: &mut [f32]) {
     let (_, width) = inputs.check("additive_attention::forward", alpha.len());
     let batch = inputs.batch();
     let width = context.len().checked_div(batch).unwrap_or(width);
-    assert_eq!(
-        inputs.values.len(),
-        alpha.len() * width,
-        "additive_attention::forward: values and context"
-    );
+    assert_eq!(inputs.values.len(), alpha.len() * width, "additive_attention::forward: values and context");
     if width == 0 {
         return;
     }
@@ -141,9 +120,8 @@ pub fn forward(inputs: Inputs<'_>, alpha: &mut [f32], context: &mut [f32]) {
 #[inline(always)]
 fn forward_body<const FMA: bool>(s: Sequence<'_>, alpha: &mut [f32], context: &mut [f32]) {
     for (alpha, k) in alpha.iter_mut().zip(s.k.chunks_exact(s.v.len())) {
-        let (score, _) = reduce::fold3(s.q, k, s.v, |(sum, _), q, k, v| {
-            (mul_add::<FMA>(v, tanh::<FMA>(q + k), sum), 0.0)
-        });
+        let (score, _) =
+            reduce::fold3(s.q, k, s.v, |(sum, _), q, k, v| (mul_add::<FMA>(v, tanh::<FMA>(q + k), sum), 0.0));
         *alpha = score;
     }
     let max = reduce::max(alpha);
@@ -176,12 +154,7 @@ pub fn backward(inputs: Inputs<'_>, alpha: &[f32], dcontext: &[f32], gradients: 
         return;
     }
     let width = dcontext.len() / batch;
-    let Gradients {
-        dq_proj,
-        dk_proj,
-        dvalues,
-        dv,
-    } = gradients;
+    let Gradients { dq_proj, dk_proj, dvalues, dv } = gradients;
     assert!(
         dcontext.len() == batch * width
             && inputs.values.len() == alpha.len() * width
@@ -194,10 +167,7 @@ pub fn backward(inputs: Inputs<'_>, alpha: &[f32], dcontext: &[f32], gradients: 
     if width == 0 {
         return;
     }
-    let (dks, dvaluess) = (
-        split(dk_proj, inputs.cu_k, hidden),
-        split(dvalues, inputs.cu_k, width),
-    );
+    let (dks, dvaluess) = (split(dk_proj, inputs.cu_k, hidden), split(dvalues, inputs.cu_k, width));
     let mut partials = vec![0.0; batch * hidden];
     dq_proj
         .par_chunks_mut(hidden)
@@ -214,12 +184,7 @@ pub fn backward(inputs: Inputs<'_>, alpha: &[f32], dcontext: &[f32], gradients: 
 }
 
 #[inline(always)]
-fn backward_body<const FMA: bool>(
-    s: Sequence<'_>,
-    alpha: &[f32],
-    dcontext: &[f32],
-    grads: Gradients<'_>,
-) {
+fn backward_body<const FMA: bool>(s: Sequence<'_>, alpha: &[f32], dcontext: &[f32], grads: Gradients<'_>) {
     let (hidden, width) = (s.v.len(), dcontext.len());
     // A function and a loop: closures inside iterator adapters would not get this function's target features.
     #[inline(always)]
@@ -231,9 +196,7 @@ fn backward_body<const FMA: bool>(
         mean += alpha * dot::<FMA>(value, dcontext);
     }
     grads.dq_proj.fill(0.0);
-    let keys =
-        s.k.chunks_exact(hidden)
-            .zip(grads.dk_proj.chunks_exact_mut(hidden));
+    let keys = s.k.chunks_exact(hidden).zip(grads.dk_proj.chunks_exact_mut(hidden));
     for (((alpha, value), dvalue), (k, dk)) in
         alpha.iter().zip(s.values.chunks_exact(width)).zip(grads.dvalues.chunks_exact_mut(width)).zip(keys)
     {
@@ -254,25 +217,9 @@ fn backward_body<const FMA: bool>(
 }
 
 /// The context of one sequence in f64; `k_proj` and `values` in rows of `v.len()` and `width`.
-pub fn reference(
-    q_proj: &[f64],
-    k_proj: &[f64],
-    values: &[f64],
-    v: &[f64],
-    width: usize,
-) -> Vec<f64> {
-    let unit = |k: &[f64]| {
-        q_proj
-            .iter()
-            .zip(k)
-            .zip(v)
-            .map(|((q, k), v)| v * (q + k).tanh())
-            .sum::<f64>()
-    };
-    let weights: Vec<f64> = k_proj
-        .chunks_exact(v.len())
-        .map(|k| unit(k).exp())
-        .collect();
+pub fn reference(q_proj: &[f64], k_proj: &[f64], values: &[f64], v: &[f64], width: usize) -> Vec<f64> {
+    let unit = |k: &[f64]| q_proj.iter().zip(k).zip(v).map(|((q, k), v)| v * (q + k).tanh()).sum::<f64>();
+    let weights: Vec<f64> = k_proj.chunks_exact(v.len()).map(|k| unit(k).exp()).collect();
     let total: f64 = weights.iter().sum();
     let mut context = vec![0.0; width];
     for (weight, value) in weights.iter().zip(values.chunks_exact(width)) {

@@ -38,28 +38,15 @@ pub fn forward_backward(
     logz: Option<&mut [f32]>,
 ) {
     let rows = targets.len();
-    assert!(
-        losses.len() == rows && nll.len() == rows,
-        "cross_entropy: losses and nll against {rows} targets"
-    );
-    assert!(
-        logz.as_ref().is_none_or(|z| z.len() == rows),
-        "cross_entropy: logz against {rows} targets"
-    );
+    assert!(losses.len() == rows && nll.len() == rows, "cross_entropy: losses and nll against {rows} targets");
+    assert!(logz.as_ref().is_none_or(|z| z.len() == rows), "cross_entropy: logz against {rows} targets");
     if rows == 0 {
         return;
     }
-    assert!(
-        logits.len().is_multiple_of(rows),
-        "cross_entropy: {} logits for {rows} targets",
-        logits.len()
-    );
+    assert!(logits.len().is_multiple_of(rows), "cross_entropy: {} logits for {rows} targets", logits.len());
     let classes = logits.len() / rows;
     let worst = targets.iter().copied().max().unwrap_or(0) as usize;
-    assert!(
-        worst < classes,
-        "cross_entropy: target {worst} among {classes} classes"
-    );
+    assert!(worst < classes, "cross_entropy: target {worst} among {classes} classes");
     let settings = (smoothing, want_grad.then_some(grad_scale));
     let chunk = rows_per_task(classes);
     logits
@@ -88,11 +75,7 @@ fn body<const FMA: bool>(
         let at_target = x[target];
         let max = reduce::max(x);
         // The mean of x − max: small terms, so that the sum keeps its digits.
-        let mean = if smoothing > 0.0 {
-            reduce::fold(x, |sum, x| sum + (x - max)) / classes as f32
-        } else {
-            0.0
-        };
+        let mean = if smoothing > 0.0 { reduce::fold(x, |sum, x| sum + (x - max)) / classes as f32 } else { 0.0 };
         let sum = match grad_scale {
             Some(_) => exp_in_place::<FMA>(x, max),
             None => reduce::fold(x, |sum, x| sum + exp::<FMA>(x - max)),
@@ -134,13 +117,8 @@ fn exp_in_place<const FMA: bool>(x: &mut [f32], max: f32) -> f32 {
 
 #[track_caller]
 fn for_rows(op: &str, x: &mut [f32], width: usize, task: impl Fn(&mut [f32]) + Sync + Send) {
-    assert!(
-        width > 0 && x.len().is_multiple_of(width),
-        "{op}: {} elements in rows of {width}",
-        x.len()
-    );
-    x.par_chunks_mut(rows_per_task(width) * width)
-        .for_each(task);
+    assert!(width > 0 && x.len().is_multiple_of(width), "{op}: {} elements in rows of {width}", x.len());
+    x.par_chunks_mut(rows_per_task(width) * width).for_each(task);
 }
 
 /// Each row of `x` becomes its log-softmax.
@@ -162,12 +140,7 @@ pub fn log_softmax(x: &mut [f32], width: usize) {
             }
         }
     }
-    for_rows(
-        "log_softmax",
-        x,
-        width,
-        |x| crate::dispatch!(body(x: &mut [f32], width: usize)),
-    );
+    for_rows("log_softmax", x, width, |x| crate::dispatch!(body(x: &mut [f32], width: usize)));
 }
 
 /// Each row of `x` becomes its softmax; a row that is −∞ throughout becomes 0.
@@ -193,12 +166,7 @@ pub fn softmax(x: &mut [f32], width: usize) {
             }
         }
     }
-    for_rows(
-        "softmax",
-        x,
-        width,
-        |x| crate::dispatch!(body(x: &mut [f32], width: usize)),
-    );
+    for_rows("softmax", x, width, |x| crate::dispatch!(body(x: &mut [f32], width: usize)));
 }
 
 /// Gradient of [`softmax`] from its result p: `dx = p·(dy − Σ p·dy)`, written over `dy`.
@@ -210,10 +178,7 @@ pub fn softmax(x: &mut [f32], width: usize) {
 /// If the lengths do not fit.
 #[track_caller]
 pub fn softmax_backward(p: &[f32], width: usize, dy: &mut [f32]) {
-    assert!(
-        width > 0 && p.len().is_multiple_of(width) && dy.len() == p.len(),
-        "softmax_backward: p, width and dy"
-    );
+    assert!(width > 0 && p.len().is_multiple_of(width) && dy.len() == p.len(), "softmax_backward: p, width and dy");
     #[inline(always)]
     fn body<const FMA: bool>(p: &[f32], width: usize, dy: &mut [f32]) {
         for (p, dy) in p.chunks_exact(width).zip(dy.chunks_exact_mut(width)) {
@@ -224,11 +189,9 @@ pub fn softmax_backward(p: &[f32], width: usize, dy: &mut [f32]) {
         }
     }
     let chunk = rows_per_task(width) * width;
-    p.par_chunks(chunk)
-        .zip(dy.par_chunks_mut(chunk))
-        .for_each(|(p, dy)| {
-            crate::dispatch!(body(p: &[f32], width: usize, dy: &mut [f32]));
-        });
+    p.par_chunks(chunk).zip(dy.par_chunks_mut(chunk)).for_each(|(p, dy)| {
+        crate::dispatch!(body(p: &[f32], width: usize, dy: &mut [f32]));
+    });
 }
 
 /// The loss of one row in f64.

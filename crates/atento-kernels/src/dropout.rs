@@ -33,20 +33,13 @@ impl DropoutKey {
 
     /// What element `index` is multiplied by: 0 or [`scale`](Self::scale).
     pub fn multiplier(&self, index: u64) -> f32 {
-        let bits = philox::block(
-            philox::key(self.seed),
-            philox::counter(index / 4, self.stream),
-        );
+        let bits = philox::block(philox::key(self.seed), philox::counter(index / 4, self.stream));
         self.choose(bits[(index % 4) as usize])
     }
 
     #[inline(always)]
     fn choose(&self, bits: u32) -> f32 {
-        if philox::uniform(bits) < self.probability {
-            0.0
-        } else {
-            self.scale()
-        }
+        if philox::uniform(bits) < self.probability { 0.0 } else { self.scale() }
     }
 
     /// The multipliers of elements `GROUP·group ..`.
@@ -89,11 +82,7 @@ pub(crate) fn for_groups(
 #[inline(always)]
 fn forward_body<const FMA: bool>(key: DropoutKey, first: usize, x: &[f32], out: &mut [f32]) {
     for_groups(key, first, x.len().min(out.len()), |range, multipliers| {
-        for ((out, x), m) in out[range.clone()]
-            .iter_mut()
-            .zip(&x[range])
-            .zip(multipliers)
-        {
+        for ((out, x), m) in out[range.clone()].iter_mut().zip(&x[range]).zip(multipliers) {
             *out = x * m;
         }
     });
@@ -119,12 +108,7 @@ pub(crate) fn add_body<const FMA: bool>(
 ) {
     for_groups(key, first, out.len(), |range, multipliers| {
         let (residual, branch) = (&residual[range.clone()], &branch[range.clone()]);
-        for (((out, r), b), m) in out[range]
-            .iter_mut()
-            .zip(residual)
-            .zip(branch)
-            .zip(multipliers)
-        {
+        for (((out, r), b), m) in out[range].iter_mut().zip(residual).zip(branch).zip(multipliers) {
             *out = mul_add::<FMA>(*b, *m, *r);
         }
     });
@@ -174,14 +158,8 @@ pub fn forward_inplace(key: DropoutKey, x: &mut [f32]) {
 #[track_caller]
 pub fn add_dropout(key: DropoutKey, residual: &[f32], branch: &[f32], out: &mut [f32]) {
     key.check();
-    assert!(
-        residual.len() == out.len() && branch.len() == out.len(),
-        "add_dropout: residual, branch and out"
-    );
-    let chunks = residual
-        .par_chunks(TASK)
-        .zip(branch.par_chunks(TASK))
-        .zip(out.par_chunks_mut(TASK));
+    assert!(residual.len() == out.len() && branch.len() == out.len(), "add_dropout: residual, branch and out");
+    let chunks = residual.par_chunks(TASK).zip(branch.par_chunks(TASK)).zip(out.par_chunks_mut(TASK));
     chunks.enumerate().for_each(|(task, ((residual, branch), out))| {
         let first = task * TASK;
         crate::dispatch!(add_body(key: DropoutKey, first: usize, residual: &[f32], branch: &[f32], out: &mut [f32]));

@@ -15,22 +15,16 @@ use crate::simd::mul_add;
 /// If the lengths differ.
 #[track_caller]
 pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) {
-    assert!(
-        a.len() == out.len() && b.len() == out.len(),
-        "add: a, b and out"
-    );
+    assert!(a.len() == out.len() && b.len() == out.len(), "add: a, b and out");
     #[inline(always)]
     fn body<const FMA: bool>(a: &[f32], b: &[f32], out: &mut [f32]) {
         for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
             *out = a + b;
         }
     }
-    a.par_chunks(TASK)
-        .zip(b.par_chunks(TASK))
-        .zip(out.par_chunks_mut(TASK))
-        .for_each(|((a, b), out)| {
-            crate::dispatch!(body(a: &[f32], b: &[f32], out: &mut [f32]));
-        });
+    a.par_chunks(TASK).zip(b.par_chunks(TASK)).zip(out.par_chunks_mut(TASK)).for_each(|((a, b), out)| {
+        crate::dispatch!(body(a: &[f32], b: &[f32], out: &mut [f32]));
+    });
 }
 
 /// `out = a · b`, element by element.
@@ -39,22 +33,16 @@ pub fn add(a: &[f32], b: &[f32], out: &mut [f32]) {
 /// If the lengths differ.
 #[track_caller]
 pub fn mul(a: &[f32], b: &[f32], out: &mut [f32]) {
-    assert!(
-        a.len() == out.len() && b.len() == out.len(),
-        "mul: a, b and out"
-    );
+    assert!(a.len() == out.len() && b.len() == out.len(), "mul: a, b and out");
     #[inline(always)]
     fn body<const FMA: bool>(a: &[f32], b: &[f32], out: &mut [f32]) {
         for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
             *out = a * b;
         }
     }
-    a.par_chunks(TASK)
-        .zip(b.par_chunks(TASK))
-        .zip(out.par_chunks_mut(TASK))
-        .for_each(|((a, b), out)| {
-            crate::dispatch!(body(a: &[f32], b: &[f32], out: &mut [f32]));
-        });
+    a.par_chunks(TASK).zip(b.par_chunks(TASK)).zip(out.par_chunks_mut(TASK)).for_each(|((a, b), out)| {
+        crate::dispatch!(body(a: &[f32], b: &[f32], out: &mut [f32]));
+    });
 }
 
 /// `out += a`.
@@ -79,11 +67,9 @@ pub fn axpy(alpha: f32, a: &[f32], out: &mut [f32]) {
             *out = mul_add::<FMA>(alpha, a, *out);
         }
     }
-    a.par_chunks(TASK)
-        .zip(out.par_chunks_mut(TASK))
-        .for_each(|(a, out)| {
-            crate::dispatch!(body(alpha: f32, a: &[f32], out: &mut [f32]));
-        });
+    a.par_chunks(TASK).zip(out.par_chunks_mut(TASK)).for_each(|(a, out)| {
+        crate::dispatch!(body(alpha: f32, a: &[f32], out: &mut [f32]));
+    });
 }
 
 /// `x *= factor`.
@@ -94,8 +80,7 @@ pub fn scale(x: &mut [f32], factor: f32) {
             *x *= factor;
         }
     }
-    x.par_chunks_mut(TASK)
-        .for_each(|x| crate::dispatch!(body(x: &mut [f32], factor: f32)));
+    x.par_chunks_mut(TASK).for_each(|x| crate::dispatch!(body(x: &mut [f32], factor: f32)));
 }
 
 /// Sum of `term` over tasks, added in order.
@@ -104,9 +89,7 @@ fn sum_tasks(x: &[f32], term: impl Fn(&[f32]) -> f64 + Sync) -> f64 {
         return term(x);
     }
     let mut partials = vec![0.0; x.len().div_ceil(TASK)];
-    x.par_chunks(TASK)
-        .zip(&mut partials)
-        .for_each(|(x, partial)| *partial = term(x));
+    x.par_chunks(TASK).zip(&mut partials).for_each(|(x, partial)| *partial = term(x));
     partials.into_iter().sum()
 }
 
@@ -150,17 +133,12 @@ pub fn all_finite(x: &[f32]) -> bool {
         // No early exit, which would not vectorise: a finite slice is read to its end anyway.
         !x.iter().fold(false, |bad, x| bad | !x.is_finite())
     }
-    x.par_chunks(TASK)
-        .all(|x| crate::dispatch!(body(x: &[f32]) -> bool))
+    x.par_chunks(TASK).all(|x| crate::dispatch!(body(x: &[f32]) -> bool))
 }
 
 /// Index of the first infinite or NaN element.
 pub fn first_non_finite(x: &[f32]) -> Option<usize> {
-    if all_finite(x) {
-        None
-    } else {
-        x.iter().position(|x| !x.is_finite())
-    }
+    if all_finite(x) { None } else { x.iter().position(|x| !x.is_finite()) }
 }
 
 /// Copies columns: `out[row, out_first..][..width] = x[row, x_first..][..width]` for every row.
@@ -181,16 +159,7 @@ pub fn copy_columns(
     out_first: usize,
     width: usize,
 ) {
-    for_columns(
-        x,
-        x_width,
-        x_first,
-        out,
-        out_width,
-        out_first,
-        width,
-        |x, out| out.copy_from_slice(x),
-    );
+    for_columns(x, x_width, x_first, out, out_width, out_first, width, |x, out| out.copy_from_slice(x));
 }
 
 /// Adds columns, the gradient of [`copy_columns`] with `x` and `out` exchanged.
@@ -210,20 +179,11 @@ pub fn add_columns(
     out_first: usize,
     width: usize,
 ) {
-    for_columns(
-        x,
-        x_width,
-        x_first,
-        out,
-        out_width,
-        out_first,
-        width,
-        |x, out| {
-            for (out, x) in out.iter_mut().zip(x) {
-                *out += x;
-            }
-        },
-    );
+    for_columns(x, x_width, x_first, out, out_width, out_first, width, |x, out| {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out += x;
+        }
+    });
 }
 
 #[track_caller]
@@ -237,10 +197,7 @@ fn for_columns(
     width: usize,
     apply: impl Fn(&[f32], &mut [f32]) + Sync,
 ) {
-    assert!(
-        x_first + width <= x_width && out_first + width <= out_width,
-        "columns: {width} columns leave a row"
-    );
+    assert!(x_first + width <= x_width && out_first + width <= out_width, "columns: {width} columns leave a row");
     if width == 0 {
         return;
     }
@@ -252,13 +209,11 @@ fn for_columns(
         out.len()
     );
     let rows = rows_per_task(x_width.max(out_width));
-    out.par_chunks_mut(rows * out_width)
-        .zip(x.par_chunks(rows * x_width))
-        .for_each(|(out, x)| {
-            for (out, x) in out.chunks_exact_mut(out_width).zip(x.chunks_exact(x_width)) {
-                apply(&x[x_first..][..width], &mut out[out_first..][..width]);
-            }
-        });
+    out.par_chunks_mut(rows * out_width).zip(x.par_chunks(rows * x_width)).for_each(|(out, x)| {
+        for (out, x) in out.chunks_exact_mut(out_width).zip(x.chunks_exact(x_width)) {
+            apply(&x[x_first..][..width], &mut out[out_first..][..width]);
+        }
+    });
 }
 
 /// `out[i] = x[rows[i]]`. The gradient is [`embedding::backward`](crate::embedding::backward).
@@ -270,32 +225,22 @@ fn for_columns(
 /// If the lengths do not fit or a row is not in `x`.
 #[track_caller]
 pub fn gather_rows(x: &[f32], width: usize, rows: &[u32], out: &mut [f32]) {
-    assert_eq!(
-        out.len(),
-        rows.len() * width,
-        "gather_rows: out against {} rows of {width}",
-        rows.len()
-    );
+    assert_eq!(out.len(), rows.len() * width, "gather_rows: out against {} rows of {width}", rows.len());
     if width == 0 {
         return;
     }
     let chunk = rows_per_task(width);
-    out.par_chunks_mut(chunk * width)
-        .zip(rows.par_chunks(chunk))
-        .for_each(|(out, rows)| {
-            for (out, &row) in out.chunks_exact_mut(width).zip(rows) {
-                out.copy_from_slice(&x[row as usize * width..][..width]);
-            }
-        });
+    out.par_chunks_mut(chunk * width).zip(rows.par_chunks(chunk)).for_each(|(out, rows)| {
+        for (out, &row) in out.chunks_exact_mut(width).zip(rows) {
+            out.copy_from_slice(&x[row as usize * width..][..width]);
+        }
+    });
 }
 
 #[track_caller]
 fn segment(cu_seqlens: &[u32], at: usize) -> Range<usize> {
     let (start, end) = (cu_seqlens[at] as usize, cu_seqlens[at + 1] as usize);
-    assert!(
-        start <= end,
-        "mean_pool: cu_seqlens decreases from {start} to {end}"
-    );
+    assert!(start <= end, "mean_pool: cu_seqlens decreases from {start} to {end}");
     start..end
 }
 
@@ -310,23 +255,21 @@ fn segment(cu_seqlens: &[u32], at: usize) -> Range<usize> {
 pub fn mean_pool_forward(x: &[f32], width: usize, cu_seqlens: &[u32], out: &mut [f32]) {
     check_pool("mean_pool_forward", x, width, cu_seqlens, out);
     let rows = rows_per_task((x.len() / out.len().max(1)).max(1) * width);
-    out.par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(task, out)| {
-            for (i, out) in out.chunks_exact_mut(width).enumerate() {
-                let range = segment(cu_seqlens, task * rows + i);
-                let scale = 1.0 / range.len().max(1) as f32;
-                out.fill(0.0);
-                for x in x[range.start * width..range.end * width].chunks_exact(width) {
-                    for (out, x) in out.iter_mut().zip(x) {
-                        *out += x;
-                    }
-                }
-                for out in out {
-                    *out *= scale;
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(task, out)| {
+        for (i, out) in out.chunks_exact_mut(width).enumerate() {
+            let range = segment(cu_seqlens, task * rows + i);
+            let scale = 1.0 / range.len().max(1) as f32;
+            out.fill(0.0);
+            for x in x[range.start * width..range.end * width].chunks_exact(width) {
+                for (out, x) in out.iter_mut().zip(x) {
+                    *out += x;
                 }
             }
-        });
+            for out in out {
+                *out *= scale;
+            }
+        }
+    });
 }
 
 /// `dx[t] = dy[b] / length` for every row `t` of segment `b`.
@@ -352,10 +295,7 @@ pub fn mean_pool_backward(dy: &[f32], width: usize, cu_seqlens: &[u32], dx: &mut
 
 #[track_caller]
 fn check_pool(op: &str, tokens: &[f32], width: usize, cu_seqlens: &[u32], pooled: &[f32]) {
-    let (batch, total) = (
-        cu_seqlens.len().saturating_sub(1),
-        cu_seqlens.last().map_or(0, |&t| t as usize),
-    );
+    let (batch, total) = (cu_seqlens.len().saturating_sub(1), cu_seqlens.last().map_or(0, |&t| t as usize));
     assert!(
         width > 0 && pooled.len() == batch * width,
         "{op}: pooled of {} for {batch} segments of {width}",

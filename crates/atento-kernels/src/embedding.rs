@@ -11,24 +11,12 @@ use crate::simd::mul_add;
 /// Width of the rows of `out`, one per id.
 #[track_caller]
 fn width(op: &str, ids: &[u32], rows: &[f32], table: &[f32]) -> usize {
-    assert!(
-        rows.len().is_multiple_of(ids.len()),
-        "{op}: {} elements for {} ids",
-        rows.len(),
-        ids.len()
-    );
+    assert!(rows.len().is_multiple_of(ids.len()), "{op}: {} elements for {} ids", rows.len(), ids.len());
     let width = rows.len() / ids.len();
-    assert!(
-        width > 0 && table.len().is_multiple_of(width),
-        "{op}: table of {} against rows of {width}",
-        table.len()
-    );
+    assert!(width > 0 && table.len().is_multiple_of(width), "{op}: table of {} against rows of {width}", table.len());
     let vocabulary = table.len() / width;
     let worst = ids.iter().copied().max().unwrap_or(0) as usize;
-    assert!(
-        worst < vocabulary,
-        "{op}: id {worst} in a table of {vocabulary} rows"
-    );
+    assert!(worst < vocabulary, "{op}: id {worst} in a table of {vocabulary} rows");
     width
 }
 
@@ -46,16 +34,14 @@ pub fn forward(ids: &[u32], table: &[f32], scale: f32, out: &mut [f32]) {
     }
     let width = width("embedding::forward", ids, out, table);
     let rows = rows_per_task(width);
-    out.par_chunks_mut(rows * width)
-        .zip(ids.par_chunks(rows))
-        .for_each(|(out, ids)| {
-            for (out, &id) in out.chunks_exact_mut(width).zip(ids) {
-                let row = &table[id as usize * width..][..width];
-                for (out, x) in out.iter_mut().zip(row) {
-                    *out = x * scale;
-                }
+    out.par_chunks_mut(rows * width).zip(ids.par_chunks(rows)).for_each(|(out, ids)| {
+        for (out, &id) in out.chunks_exact_mut(width).zip(ids) {
+            let row = &table[id as usize * width..][..width];
+            for (out, x) in out.iter_mut().zip(row) {
+                *out = x * scale;
             }
-        });
+        }
+    });
 }
 
 /// `out[i] += table[positions[i]]`, for learned or sinusoidal position tables.
@@ -72,16 +58,14 @@ pub fn add_positions(positions: &[u32], table: &[f32], out: &mut [f32]) {
     }
     let width = width("embedding::add_positions", positions, out, table);
     let rows = rows_per_task(width);
-    out.par_chunks_mut(rows * width)
-        .zip(positions.par_chunks(rows))
-        .for_each(|(out, positions)| {
-            for (out, &position) in out.chunks_exact_mut(width).zip(positions) {
-                let row = &table[position as usize * width..][..width];
-                for (out, x) in out.iter_mut().zip(row) {
-                    *out += x;
-                }
+    out.par_chunks_mut(rows * width).zip(positions.par_chunks(rows)).for_each(|(out, positions)| {
+        for (out, &position) in out.chunks_exact_mut(width).zip(positions) {
+            let row = &table[position as usize * width..][..width];
+            for (out, x) in out.iter_mut().zip(row) {
+                *out += x;
             }
-        });
+        }
+    });
 }
 
 /// `dtable[ids[i]] += scale · dy[i]`.
@@ -98,14 +82,7 @@ pub fn backward(ids: &[u32], dy: &[f32], scale: f32, dtable: &mut [f32]) {
     }
     let width = width("embedding::backward", ids, dy, dtable);
     #[inline(always)]
-    fn body<const FMA: bool>(
-        order: &[u32],
-        ids: &[u32],
-        first: usize,
-        dy: &[f32],
-        scale: f32,
-        dtable: &mut [f32],
-    ) {
+    fn body<const FMA: bool>(order: &[u32], ids: &[u32], first: usize, dy: &[f32], scale: f32, dtable: &mut [f32]) {
         let width = dy.len() / ids.len();
         for &at in order {
             let row = &mut dtable[(ids[at as usize] as usize - first) * width..][..width];
@@ -124,18 +101,10 @@ pub fn backward(ids: &[u32], dy: &[f32], scale: f32, dtable: &mut [f32]) {
     }
     order.sort_by_key(|&at| ids[at as usize]);
     let rows = (dtable.len() / width).div_ceil(RANGES);
-    dtable
-        .par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(task, dtable)| {
-            let below =
-                |limit: usize| order.partition_point(|&at| (ids[at as usize] as usize) < limit);
-            run(
-                &order[below(task * rows)..below((task + 1) * rows)],
-                task * rows,
-                dtable,
-            );
-        });
+    dtable.par_chunks_mut(rows * width).enumerate().for_each(|(task, dtable)| {
+        let below = |limit: usize| order.partition_point(|&at| (ids[at as usize] as usize) < limit);
+        run(&order[below(task * rows)..below((task + 1) * rows)], task * rows, dtable);
+    });
 }
 
 /// Ranges of table rows in the backward; many, because frequent words share a range.

@@ -14,24 +14,12 @@ pub(crate) const FEW_ROWS: usize = 8;
 const TASK_WORK: usize = 1 << 16;
 
 /// The product for few rows of A: tasks of whole columns of C.
-pub(crate) fn product(
-    alpha: f32,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    beta: f32,
-    c: MatMut<'_>,
-    parallel: bool,
-) {
+pub(crate) fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
     let dots = b.row_stride == 1;
     // Row sums need wide tasks to read memory in long runs, dot products read whole columns of B.
-    let width = (TASK_WORK / a.cols)
-        .max(if dots { 4 } else { 512 })
-        .next_multiple_of(4);
+    let width = (TASK_WORK / a.cols).max(if dots { 4 } else { 512 }).next_multiple_of(4);
     let tasks = b.cols.div_ceil(width);
-    let out = Columns {
-        data: c.data.as_mut_ptr(),
-        stride: c.row_stride,
-    };
+    let out = Columns { data: c.data.as_mut_ptr(), stride: c.row_stride };
     let task = |task: usize| {
         let columns = task * width..((task + 1) * width).min(b.cols);
         // The temporary keeps the kernels' output contiguous; it is a few KiB.
@@ -47,11 +35,7 @@ pub(crate) fn product(
             // SAFETY: tasks write disjoint columns of `c`, all within its slice (`check`).
             let out = unsafe { out.row(row, columns.start, columns.len()) };
             for (out, value) in out.iter_mut().zip(block) {
-                *out = if beta == 0.0 {
-                    alpha * value
-                } else {
-                    alpha * value + beta * *out
-                };
+                *out = if beta == 0.0 { alpha * value } else { alpha * value + beta * *out };
             }
         }
     };
@@ -110,13 +94,7 @@ fn dot_columns(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut 
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn dot_rows<V: Vector>(
-    a: Mat<'_>,
-    data: &[f32],
-    stride: usize,
-    first: usize,
-    out: &mut [f32],
-) {
+unsafe fn dot_rows<V: Vector>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
     let mut row = 0;
     while row < a.rows {
         // SAFETY: promised by the caller.
@@ -166,10 +144,7 @@ unsafe fn dot_tiles<V: Vector, const M: usize, const N: usize>(
 /// # Safety
 /// The instruction set of `V` must be present, and all slices as long as the first.
 #[inline(always)]
-unsafe fn dot_tile<V: Vector, const M: usize, const N: usize>(
-    a: [&[f32]; M],
-    b: [&[f32]; N],
-) -> [[f32; N]; M] {
+unsafe fn dot_tile<V: Vector, const M: usize, const N: usize>(a: [&[f32]; M], b: [&[f32]; N]) -> [[f32; N]; M] {
     let length = a[0].len();
     let mut at = 0;
     // SAFETY: promised by the caller, here and below; `at + WIDTH` stays within the length.
@@ -199,19 +174,12 @@ unsafe fn dot_tile<V: Vector, const M: usize, const N: usize>(
 /// `out[i, :] = Σ_k a[i, k] · row k of B`, columns `first..`, eight rows of B at a time so that
 /// `out` passes through the registers once per eight.
 #[inline(always)]
-fn sum_rows<const FMA: bool>(
-    a: Mat<'_>,
-    data: &[f32],
-    stride: usize,
-    first: usize,
-    out: &mut [f32],
-) {
+fn sum_rows<const FMA: bool>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
     const DEPTH: usize = 8;
     let columns = out.len() / a.rows;
     let mut k = 0;
     while k + DEPTH <= a.cols {
-        let b: [&[f32]; DEPTH] =
-            std::array::from_fn(|d| &data[(k + d) * stride + first..][..columns]);
+        let b: [&[f32]; DEPTH] = std::array::from_fn(|d| &data[(k + d) * stride + first..][..columns]);
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let a: [f32; DEPTH] = std::array::from_fn(|d| a.data[i * a.row_stride + k + d]);
             for j in 0..columns {

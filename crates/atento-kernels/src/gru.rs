@@ -16,16 +16,9 @@ use crate::simd::mul_add;
 
 #[track_caller]
 fn check(op: &str, hidden: usize, rows_of_hidden: usize, lengths: &[(usize, usize)]) {
-    assert!(
-        hidden > 0 && rows_of_hidden.is_multiple_of(hidden),
-        "{op}: {rows_of_hidden} elements in rows of {hidden}"
-    );
+    assert!(hidden > 0 && rows_of_hidden.is_multiple_of(hidden), "{op}: {rows_of_hidden} elements in rows of {hidden}");
     for &(length, times) in lengths {
-        assert_eq!(
-            length,
-            times * rows_of_hidden,
-            "{op}: length against {times} times [rows, {hidden}]"
-        );
+        assert_eq!(length, times * rows_of_hidden, "{op}: length against {times} times [rows, {hidden}]");
     }
 }
 
@@ -37,20 +30,8 @@ fn check(op: &str, hidden: usize, rows_of_hidden: usize, lengths: &[(usize, usiz
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn forward(
-    gates_x: &[f32],
-    gates_h: &[f32],
-    h_prev: &[f32],
-    hidden: usize,
-    h_out: &mut [f32],
-    saved: &mut [f32],
-) {
-    let lengths = [
-        (gates_x.len(), 3),
-        (gates_h.len(), 3),
-        (h_out.len(), 1),
-        (saved.len(), 4),
-    ];
+pub fn forward(gates_x: &[f32], gates_h: &[f32], h_prev: &[f32], hidden: usize, h_out: &mut [f32], saved: &mut [f32]) {
+    let lengths = [(gates_x.len(), 3), (gates_h.len(), 3), (h_out.len(), 1), (saved.len(), 4)];
     check("gru::forward", hidden, h_prev.len(), &lengths);
     #[inline(always)]
     fn body<const FMA: bool>(
@@ -61,15 +42,8 @@ pub fn forward(
         h_out: &mut [f32],
         saved: &mut [f32],
     ) {
-        let rows = x
-            .chunks_exact(3 * hidden)
-            .zip(h.chunks_exact(3 * hidden))
-            .zip(h_prev.chunks_exact(hidden));
-        let rows = rows.zip(
-            h_out
-                .chunks_exact_mut(hidden)
-                .zip(saved.chunks_exact_mut(4 * hidden)),
-        );
+        let rows = x.chunks_exact(3 * hidden).zip(h.chunks_exact(3 * hidden)).zip(h_prev.chunks_exact(hidden));
+        let rows = rows.zip(h_out.chunks_exact_mut(hidden).zip(saved.chunks_exact_mut(4 * hidden)));
         for (((x, h), h_prev), (h_out, saved)) in rows {
             let [x_r, x_z, x_n] = parts(x, hidden);
             let [h_r, h_z, h_n] = parts(h, hidden);
@@ -113,13 +87,7 @@ pub fn backward(
     dgates_h: &mut [f32],
     dh_prev: &mut [f32],
 ) {
-    let lengths = [
-        (h_prev.len(), 1),
-        (saved.len(), 4),
-        (dgates_x.len(), 3),
-        (dgates_h.len(), 3),
-        (dh_prev.len(), 1),
-    ];
+    let lengths = [(h_prev.len(), 1), (saved.len(), 4), (dgates_x.len(), 3), (dgates_h.len(), 3), (dh_prev.len(), 1)];
     check("gru::backward", hidden, dh_out.len(), &lengths);
     #[inline(always)]
     fn body<const FMA: bool>(
@@ -131,13 +99,8 @@ pub fn backward(
         dh: &mut [f32],
         dh_prev: &mut [f32],
     ) {
-        let rows = dh_out
-            .chunks_exact(hidden)
-            .zip(h_prev.chunks_exact(hidden))
-            .zip(saved.chunks_exact(4 * hidden));
-        let grads = dx
-            .chunks_exact_mut(3 * hidden)
-            .zip(dh.chunks_exact_mut(3 * hidden));
+        let rows = dh_out.chunks_exact(hidden).zip(h_prev.chunks_exact(hidden)).zip(saved.chunks_exact(4 * hidden));
+        let grads = dx.chunks_exact_mut(3 * hidden).zip(dh.chunks_exact_mut(3 * hidden));
         let grads = grads.zip(dh_prev.chunks_exact_mut(hidden));
         for (((dh_out, h_prev), saved), ((dx, dh), dh_prev)) in rows.zip(grads) {
             let [r, z, n, h_n] = parts(saved, hidden);
@@ -158,11 +121,7 @@ pub fn backward(
         .par_chunks(chunk)
         .zip(h_prev.par_chunks(chunk))
         .zip(saved.par_chunks(4 * chunk))
-        .zip(
-            dgates_x
-                .par_chunks_mut(3 * chunk)
-                .zip(dgates_h.par_chunks_mut(3 * chunk)),
-        )
+        .zip(dgates_x.par_chunks_mut(3 * chunk).zip(dgates_h.par_chunks_mut(3 * chunk)))
         .zip(dh_prev.par_chunks_mut(chunk))
         .for_each(|((((dh_out, h_prev), saved), (dx, dh)), dh_prev)| {
             crate::dispatch!(body(dh_out: &[f32], h_prev: &[f32], saved: &[f32], hidden: usize,

@@ -35,11 +35,7 @@ fn in_out(weight: &[f32], layout: WeightLayout, inputs: usize, outputs: usize) -
 /// Columns of a `[rows, columns]` matrix.
 #[track_caller]
 fn columns(name: &str, data: &[f32], rows: usize) -> usize {
-    assert!(
-        data.len().is_multiple_of(rows),
-        "linear: {name} has {} elements, not whole rows of {rows}",
-        data.len()
-    );
+    assert!(data.len().is_multiple_of(rows), "linear: {name} has {} elements, not whole rows of {rows}", data.len());
     data.len() / rows
 }
 
@@ -66,19 +62,9 @@ pub fn forward(
         return;
     }
     let (inputs, outputs) = (columns("x", x, rows), columns("out", out, rows));
-    assert_eq!(
-        weight.len(),
-        inputs * outputs,
-        "linear::forward: weight against {inputs} inputs, {outputs} outputs"
-    );
-    assert!(
-        bias.is_none_or(|b| b.len() == outputs),
-        "linear::forward: bias against {outputs} outputs"
-    );
-    assert!(
-        pre.as_ref().is_none_or(|p| p.len() == out.len()),
-        "linear::forward: pre and out"
-    );
+    assert_eq!(weight.len(), inputs * outputs, "linear::forward: weight against {inputs} inputs, {outputs} outputs");
+    assert!(bias.is_none_or(|b| b.len() == outputs), "linear::forward: bias against {outputs} outputs");
+    assert!(pre.as_ref().is_none_or(|p| p.len() == out.len()), "linear::forward: pre and out");
     if inputs == 0 || outputs == 0 {
         return;
     }
@@ -86,13 +72,7 @@ pub fn forward(
     if rows < BLOCK_ROWS * rayon::current_num_threads() {
         let mut pre = pre;
         let product = pre.as_deref_mut().unwrap_or(&mut *out);
-        matmul::gemm(
-            1.0,
-            Mat::row_major(x, rows, inputs),
-            weight,
-            0.0,
-            MatMut::row_major(product, rows, outputs),
-        );
+        matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 0.0, MatMut::row_major(product, rows, outputs));
         return epilogue(bias, activation, pre, out, outputs);
     }
     let blocks = rows.div_ceil(BLOCK_ROWS);
@@ -109,18 +89,10 @@ pub fn forward(
 }
 
 /// Adds the bias and applies the activation, over tasks of rows.
-fn epilogue(
-    bias: Option<&[f32]>,
-    activation: Activation,
-    pre: Option<&mut [f32]>,
-    out: &mut [f32],
-    outputs: usize,
-) {
+fn epilogue(bias: Option<&[f32]>, activation: Activation, pre: Option<&mut [f32]>, out: &mut [f32], outputs: usize) {
     let chunk = rows_per_task(outputs) * outputs;
     let tasks = out.len().div_ceil(chunk);
-    let chunks = out
-        .par_chunks_mut(chunk)
-        .zip(optional_chunks_mut(pre, chunk, tasks));
+    let chunks = out.par_chunks_mut(chunk).zip(optional_chunks_mut(pre, chunk, tasks));
     chunks.for_each(|(out, pre)| epilogue_block(bias, activation, pre, out, outputs));
 }
 
@@ -178,14 +150,7 @@ fn epilogue_block(
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn backward_input(
-    rows: usize,
-    dy: &[f32],
-    weight: &[f32],
-    layout: WeightLayout,
-    dx: &mut [f32],
-    accumulate: bool,
-) {
+pub fn backward_input(rows: usize, dy: &[f32], weight: &[f32], layout: WeightLayout, dx: &mut [f32], accumulate: bool) {
     if rows == 0 {
         return;
     }
@@ -195,18 +160,9 @@ pub fn backward_input(
         inputs * outputs,
         "linear::backward_input: weight against {inputs} inputs, {outputs} outputs"
     );
-    let (dy, dx) = (
-        Mat::row_major(dy, rows, outputs),
-        MatMut::row_major(dx, rows, inputs),
-    );
+    let (dy, dx) = (Mat::row_major(dy, rows, outputs), MatMut::row_major(dx, rows, inputs));
     let beta = if accumulate { 1.0 } else { 0.0 };
-    matmul::gemm(
-        1.0,
-        dy,
-        in_out(weight, layout, inputs, outputs).t(),
-        beta,
-        dx,
-    );
+    matmul::gemm(1.0, dy, in_out(weight, layout, inputs, outputs).t(), beta, dx);
 }
 
 /// `dweight += dyᵀ·x`, in the layout of the weight.
@@ -217,36 +173,15 @@ pub fn backward_input(
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn backward_weight(
-    rows: usize,
-    x: &[f32],
-    dy: &[f32],
-    layout: WeightLayout,
-    dweight: &mut [f32],
-) {
+pub fn backward_weight(rows: usize, x: &[f32], dy: &[f32], layout: WeightLayout, dweight: &mut [f32]) {
     if rows == 0 {
         return;
     }
     let (inputs, outputs) = (columns("x", x, rows), columns("dy", dy, rows));
-    let (x, dy) = (
-        Mat::row_major(x, rows, inputs),
-        Mat::row_major(dy, rows, outputs),
-    );
+    let (x, dy) = (Mat::row_major(x, rows, inputs), Mat::row_major(dy, rows, outputs));
     match layout {
-        WeightLayout::OutIn => matmul::gemm(
-            1.0,
-            dy.t(),
-            x,
-            1.0,
-            MatMut::row_major(dweight, outputs, inputs),
-        ),
-        WeightLayout::InOut => matmul::gemm(
-            1.0,
-            x.t(),
-            dy,
-            1.0,
-            MatMut::row_major(dweight, inputs, outputs),
-        ),
+        WeightLayout::OutIn => matmul::gemm(1.0, dy.t(), x, 1.0, MatMut::row_major(dweight, outputs, inputs)),
+        WeightLayout::InOut => matmul::gemm(1.0, x.t(), dy, 1.0, MatMut::row_major(dweight, inputs, outputs)),
     }
 }
 
@@ -263,11 +198,7 @@ pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
     if width == 0 {
         return;
     }
-    assert!(
-        dy.len().is_multiple_of(width),
-        "linear::backward_bias: dy of {} against dbias of {width}",
-        dy.len()
-    );
+    assert!(dy.len().is_multiple_of(width), "linear::backward_bias: dy of {} against dbias of {width}", dy.len());
     #[inline(always)]
     fn body<const FMA: bool>(dy: &[f32], sums: &mut [f32]) {
         for dy in dy.chunks_exact(sums.len()) {
@@ -283,12 +214,9 @@ pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
         return;
     }
     let mut partials = vec![0.0; dy.len().div_ceil(chunk) * width];
-    partials
-        .par_chunks_mut(width)
-        .zip(dy.par_chunks(chunk))
-        .for_each(|(sums, dy)| {
-            crate::dispatch!(body(dy: &[f32], sums: &mut [f32]));
-        });
+    partials.par_chunks_mut(width).zip(dy.par_chunks(chunk)).for_each(|(sums, dy)| {
+        crate::dispatch!(body(dy: &[f32], sums: &mut [f32]));
+    });
     add_partials(&partials, dbias);
 }
 

@@ -47,22 +47,9 @@ pub fn exp<const FMA: bool>(x: f32) -> f32 {
     let whole = shifted - ROUND;
     let r = mul_add::<FMA>(whole, -LN_2_HIGH, reduced);
     let r = mul_add::<FMA>(whole, -LN_2_LOW, r);
-    let p = polynomial::<FMA, 6>(
-        r,
-        [
-            1.987_569_1e-4,
-            1.398_2e-3,
-            8.333_452e-3,
-            4.166_579_6e-2,
-            1.666_666_5e-1,
-            0.5,
-        ],
-    );
+    let p = polynomial::<FMA, 6>(r, [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5]);
     let p = mul_add::<FMA>(p, r * r, r) + 1.0;
-    let exponent = shifted
-        .to_bits()
-        .wrapping_sub(ROUND.to_bits())
-        .wrapping_add(127);
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
     let y = p * f32::from_bits(exponent << 23);
     let y = if x < LOWEST { 0.0 } else { y };
     if x > HIGHEST { f32::INFINITY } else { y }
@@ -116,26 +103,8 @@ pub fn sigmoid<const FMA: bool>(x: f32) -> f32 {
 pub fn tanh<const FMA: bool>(x: f32) -> f32 {
     let x = clamp(x, -9.02, 9.02);
     let square = x * x;
-    let p = polynomial::<FMA, 5>(
-        square,
-        [
-            1.331_897_1e-8,
-            2.058_340_6e-5,
-            3.494_03e-3,
-            1.337_971_4e-1,
-            1.0,
-        ],
-    );
-    let q = polynomial::<FMA, 5>(
-        square,
-        [
-            7.761_977e-7,
-            3.283_085_2e-4,
-            2.587_105_5e-2,
-            4.671_303e-1,
-            1.0,
-        ],
-    );
+    let p = polynomial::<FMA, 5>(square, [1.331_897_1e-8, 2.058_340_6e-5, 3.494_03e-3, 1.337_971_4e-1, 1.0]);
+    let q = polynomial::<FMA, 5>(square, [7.761_977e-7, 3.283_085_2e-4, 2.587_105_5e-2, 4.671_303e-1, 1.0]);
     clamp(x * p / q, -1.0, 1.0)
 }
 
@@ -157,14 +126,7 @@ pub fn erf<const FMA: bool>(x: f32) -> f32 {
     );
     let q = polynomial::<FMA, 6>(
         square,
-        [
-            3.742_002e-5,
-            1.185_573_4e-3,
-            1.520_728_3e-2,
-            1.153_501_8e-1,
-            5.048_578_4e-1,
-            1.0,
-        ],
+        [3.742_002e-5, 1.185_573_4e-3, 1.520_728_3e-2, 1.153_501_8e-1, 5.048_578_4e-1, 1.0],
     );
     clamp(x * p / q, -1.0, 1.0)
 }
@@ -213,26 +175,15 @@ mod tests {
 
     /// Largest relative error, in units of 2⁻²⁴, over a million points of `low..high`.
     #[track_caller]
-    fn check(
-        f: impl Fn(&[f32]) -> Vec<f32>,
-        exact: fn(f64) -> f64,
-        low: f64,
-        high: f64,
-        units: f64,
-    ) {
+    fn check(f: impl Fn(&[f32]) -> Vec<f32>, exact: fn(f64) -> f64, low: f64, high: f64, units: f64) {
         let n = 1_000_000;
-        let x: Vec<f32> = (0..=n)
-            .map(|i| (low + (high - low) * f64::from(i) / f64::from(n)) as f32)
-            .collect();
+        let x: Vec<f32> = (0..=n).map(|i| (low + (high - low) * f64::from(i) / f64::from(n)) as f32).collect();
         for_each_level(|level| {
             for (&x, y) in x.iter().zip(f(&x)) {
                 let expected = exact(f64::from(x));
                 let error = (f64::from(y) - expected).abs() / expected.abs().max(1e-300) / UNIT;
                 let fine = f64::from(y) == expected || error <= units;
-                assert!(
-                    fine,
-                    "{level:?}: f({x}) is {y}, not {expected}: {error:.2} units"
-                );
+                assert!(fine, "{level:?}: f({x}) is {y}, not {expected}: {error:.2} units");
             }
         });
     }
@@ -253,13 +204,7 @@ mod tests {
 
     #[test]
     fn sigmoid_is_within_its_bound() {
-        check(
-            over_slice!(sigmoid),
-            |x| 1.0 / (1.0 + (-x).exp()),
-            -87.0,
-            30.0,
-            5.0,
-        );
+        check(over_slice!(sigmoid), |x| 1.0 / (1.0 + (-x).exp()), -87.0, 30.0, 5.0);
     }
 
     #[test]

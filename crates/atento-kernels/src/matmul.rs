@@ -42,11 +42,7 @@ pub struct MatMut<'a> {
 
 /// Elements of storage a matrix of this layout reaches over.
 fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> usize {
-    if rows == 0 || cols == 0 {
-        0
-    } else {
-        (rows - 1) * row_stride + (cols - 1) * col_stride + 1
-    }
+    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + (cols - 1) * col_stride + 1 }
 }
 
 impl<'a> Mat<'a> {
@@ -56,18 +52,8 @@ impl<'a> Mat<'a> {
     /// If `data` is not `rows · cols` long.
     #[track_caller]
     pub fn row_major(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(
-            data.len(),
-            rows * cols,
-            "Mat::row_major: data against {rows} x {cols}"
-        );
-        Mat {
-            data,
-            rows,
-            cols,
-            row_stride: cols,
-            col_stride: 1,
-        }
+        assert_eq!(data.len(), rows * cols, "Mat::row_major: data against {rows} x {cols}");
+        Mat { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The transpose, over the same storage.
@@ -89,18 +75,8 @@ impl<'a> MatMut<'a> {
     /// If `data` is not `rows · cols` long.
     #[track_caller]
     pub fn row_major(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        assert_eq!(
-            data.len(),
-            rows * cols,
-            "MatMut::row_major: data against {rows} x {cols}"
-        );
-        MatMut {
-            data,
-            rows,
-            cols,
-            row_stride: cols,
-            col_stride: 1,
-        }
+        assert_eq!(data.len(), rows * cols, "MatMut::row_major: data against {rows} x {cols}");
+        MatMut { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 }
 
@@ -113,11 +89,7 @@ impl<'a> MatMut<'a> {
 #[track_caller]
 pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
     let parallel = a.rows * a.cols * b.cols >= PARALLEL_WORK && rayon::current_num_threads() > 1;
-    let threads = if parallel {
-        gemm::Parallelism::Rayon(0)
-    } else {
-        gemm::Parallelism::None
-    };
+    let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     product(alpha, a, b, beta, c, threads);
 }
 
@@ -143,18 +115,9 @@ fn check(a: &Mat<'_>, b: &Mat<'_>, c: &MatMut<'_>) {
         c.cols
     );
     let fits = |length, rows, cols, rs, cs| length >= extent(rows, cols, rs, cs);
-    assert!(
-        fits(a.data.len(), a.rows, a.cols, a.row_stride, a.col_stride),
-        "gemm: a leaves its storage"
-    );
-    assert!(
-        fits(b.data.len(), b.rows, b.cols, b.row_stride, b.col_stride),
-        "gemm: b leaves its storage"
-    );
-    assert!(
-        fits(c.data.len(), c.rows, c.cols, c.row_stride, c.col_stride),
-        "gemm: c leaves its storage"
-    );
+    assert!(fits(a.data.len(), a.rows, a.cols, a.row_stride, a.col_stride), "gemm: a leaves its storage");
+    assert!(fits(b.data.len(), b.rows, b.cols, b.row_stride, b.col_stride), "gemm: b leaves its storage");
+    assert!(fits(c.data.len(), c.rows, c.cols, c.row_stride, c.col_stride), "gemm: c leaves its storage");
     let separate = c.rows <= 1 || c.cols <= 1 || {
         let by_rows = c.col_stride >= 1 && c.row_stride > (c.cols - 1) * c.col_stride;
         by_rows || (c.row_stride >= 1 && c.col_stride > (c.rows - 1) * c.row_stride)
@@ -163,28 +126,14 @@ fn check(a: &Mat<'_>, b: &Mat<'_>, c: &MatMut<'_>) {
 }
 
 #[track_caller]
-fn product(
-    alpha: f32,
-    a: Mat<'_>,
-    b: Mat<'_>,
-    beta: f32,
-    c: MatMut<'_>,
-    threads: gemm::Parallelism,
-) {
+fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, threads: gemm::Parallelism) {
     check(&a, &b, &c);
     if c.rows == 0 || c.cols == 0 {
         return;
     }
     let few = a.rows <= FEW_ROWS && a.col_stride == 1 && c.col_stride == 1 && a.cols > 0;
     if few && (b.row_stride == 1 || b.col_stride == 1) {
-        return few_rows::product(
-            alpha,
-            a,
-            b,
-            beta,
-            c,
-            !matches!(threads, gemm::Parallelism::None),
-        );
+        return few_rows::product(alpha, a, b, beta, c, !matches!(threads, gemm::Parallelism::None));
     }
     // SAFETY: `check` established that every element of the three matrices lies in its slice and
     // that the elements of `c`, borrowed mutably, are distinct. Slices have at most isize::MAX bytes,
@@ -225,11 +174,7 @@ pub fn reference(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
             };
             let sum: f64 = (0..a.cols).map(term).sum();
             let out = &mut c.data[i * c.row_stride + j * c.col_stride];
-            let old = if beta == 0.0 {
-                0.0
-            } else {
-                f64::from(beta) * f64::from(*out)
-            };
+            let old = if beta == 0.0 { 0.0 } else { f64::from(beta) * f64::from(*out) };
             *out = (f64::from(alpha) * sum + old) as f32;
         }
     }

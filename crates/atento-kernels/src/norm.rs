@@ -24,10 +24,7 @@ pub(crate) fn check(op: &str, gamma: &[f32], rows: usize, lengths: &[usize]) -> 
     let width = gamma.len();
     assert!(width > 0, "{op}: gamma is empty");
     let expected = rows * width;
-    assert!(
-        lengths.iter().all(|&l| l == expected),
-        "{op}: lengths {lengths:?}, expected {rows} rows of {width}"
-    );
+    assert!(lengths.iter().all(|&l| l == expected), "{op}: lengths {lengths:?}, expected {rows} rows of {width}");
     width
 }
 
@@ -67,12 +64,7 @@ pub fn layer_norm_forward(
     mean: &mut [f32],
     rstd: &mut [f32],
 ) {
-    let width = check(
-        "layer_norm_forward",
-        gamma,
-        mean.len(),
-        &[x.len(), out.len(), rstd.len() * gamma.len()],
-    );
+    let width = check("layer_norm_forward", gamma, mean.len(), &[x.len(), out.len(), rstd.len() * gamma.len()]);
     assert_eq!(beta.len(), width, "layer_norm_forward: beta and gamma");
     #[inline(always)]
     fn body<const FMA: bool>(
@@ -85,10 +77,7 @@ pub fn layer_norm_forward(
         rstd: &mut [f32],
     ) {
         let width = gamma.len();
-        let rows = x
-            .chunks_exact(width)
-            .zip(out.chunks_exact_mut(width))
-            .zip(mean.iter_mut().zip(rstd));
+        let rows = x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(mean.iter_mut().zip(rstd));
         for ((x, out), (mean, rstd)) in rows {
             (*mean, *rstd) = layer_norm_row::<FMA>(x, gamma, beta, eps, out);
         }
@@ -172,10 +161,7 @@ pub fn layer_norm_backward(
 ) {
     let lengths = [x.len(), dy.len(), dx.len(), rstd.len() * gamma.len()];
     check("layer_norm_backward", gamma, mean.len(), &lengths);
-    assert!(
-        dgamma.len() == gamma.len() && dbeta.len() == gamma.len(),
-        "layer_norm_backward: dgamma and dbeta"
-    );
+    assert!(dgamma.len() == gamma.len() && dbeta.len() == gamma.len(), "layer_norm_backward: dgamma and dbeta");
     #[inline(always)]
     fn body<const FMA: bool>(
         x: &[f32],
@@ -188,16 +174,9 @@ pub fn layer_norm_backward(
     ) {
         let width = gamma.len();
         let (dgamma, dbeta) = sums.split_at_mut(width);
-        let rows = x
-            .chunks_exact(width)
-            .zip(dy.chunks_exact(width))
-            .zip(dx.chunks_exact_mut(width));
+        let rows = x.chunks_exact(width).zip(dy.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
         for (((x, dy), dx), (&mean, &rstd)) in rows.zip(saved.0.iter().zip(saved.1)) {
-            let upstream = if accumulate {
-                Upstream::InPlace
-            } else {
-                Upstream::None
-            };
+            let upstream = if accumulate { Upstream::InPlace } else { Upstream::None };
             layer_norm_row_backward::<FMA>(x, gamma, (mean, rstd), dy, dx, upstream, dgamma, dbeta);
         }
     }
@@ -232,8 +211,5 @@ pub fn reference(x: &[f64], gamma: &[f64], beta: &[f64], eps: f64) -> Vec<f64> {
     let mean = x.iter().sum::<f64>() / width;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width;
     let normalised = x.iter().map(|x| (x - mean) / (variance + eps).sqrt());
-    normalised
-        .zip(gamma.iter().zip(beta))
-        .map(|(x, (gamma, beta))| gamma * x + beta)
-        .collect()
+    normalised.zip(gamma.iter().zip(beta)).map(|(x, (gamma, beta))| gamma * x + beta).collect()
 }

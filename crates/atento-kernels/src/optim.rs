@@ -62,13 +62,7 @@ impl AdamW {
 }
 
 #[inline(always)]
-fn adam_body<const FMA: bool>(
-    values: &mut [f32],
-    grads: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    f: Factors,
-) {
+fn adam_body<const FMA: bool>(values: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], f: Factors) {
     for (((value, &grad), m), v) in values.iter_mut().zip(grads).zip(m).zip(v) {
         let grad = mul_add::<FMA>(f.decay, *value, grad * f.grad_scale);
         *m = mul_add::<FMA>(grad - *m, 1.0 - f.beta1, *m);
@@ -81,10 +75,7 @@ fn adam_body<const FMA: bool>(
 #[track_caller]
 fn adam(values: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], factors: Factors) {
     let n = values.len();
-    assert!(
-        grads.len() == n && m.len() == n && v.len() == n,
-        "adam: values, grads, m and v"
-    );
+    assert!(grads.len() == n && m.len() == n && v.len() == n, "adam: values, grads, m and v");
     values
         .par_chunks_mut(TASK)
         .zip(grads.par_chunks(TASK))
@@ -99,14 +90,7 @@ fn adam(values: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], factors
 /// # Panics
 /// If the lengths differ or `step` is 0.
 #[track_caller]
-pub fn adamw_step(
-    values: &mut [f32],
-    grads: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    settings: AdamW,
-    grad_scale: f32,
-) {
+pub fn adamw_step(values: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], settings: AdamW, grad_scale: f32) {
     assert!(settings.step > 0, "adamw_step: steps count from 1");
     adam(values, grads, m, v, settings.factors(true, grad_scale));
 }
@@ -116,14 +100,7 @@ pub fn adamw_step(
 /// # Panics
 /// If the lengths differ or `step` is 0.
 #[track_caller]
-pub fn adam_step(
-    values: &mut [f32],
-    grads: &[f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    settings: AdamW,
-    grad_scale: f32,
-) {
+pub fn adam_step(values: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32], settings: AdamW, grad_scale: f32) {
     assert!(settings.step > 0, "adam_step: steps count from 1");
     adam(values, grads, m, v, settings.factors(false, grad_scale));
 }
@@ -146,26 +123,11 @@ pub struct Sgd {
 /// # Panics
 /// If the lengths differ or `step` is 0.
 #[track_caller]
-pub fn sgd_step(
-    values: &mut [f32],
-    grads: &[f32],
-    buffer: &mut [f32],
-    settings: Sgd,
-    grad_scale: f32,
-) {
-    assert!(
-        grads.len() == values.len() && buffer.len() == values.len(),
-        "sgd_step: values, grads and buffer"
-    );
+pub fn sgd_step(values: &mut [f32], grads: &[f32], buffer: &mut [f32], settings: Sgd, grad_scale: f32) {
+    assert!(grads.len() == values.len() && buffer.len() == values.len(), "sgd_step: values, grads and buffer");
     assert!(settings.step > 0, "sgd_step: steps count from 1");
     #[inline(always)]
-    fn body<const FMA: bool>(
-        values: &mut [f32],
-        grads: &[f32],
-        buffer: &mut [f32],
-        s: Sgd,
-        grad_scale: f32,
-    ) {
+    fn body<const FMA: bool>(values: &mut [f32], grads: &[f32], buffer: &mut [f32], s: Sgd, grad_scale: f32) {
         let momentum = if s.step == 1 { 0.0 } else { s.momentum };
         for ((value, &grad), buffer) in values.iter_mut().zip(grads).zip(buffer) {
             let grad = mul_add::<FMA>(s.weight_decay, *value, grad * grad_scale);
@@ -173,10 +135,7 @@ pub fn sgd_step(
             *value = mul_add::<FMA>(-s.lr, *buffer, *value);
         }
     }
-    let chunks = values
-        .par_chunks_mut(TASK)
-        .zip(grads.par_chunks(TASK))
-        .zip(buffer.par_chunks_mut(TASK));
+    let chunks = values.par_chunks_mut(TASK).zip(grads.par_chunks(TASK)).zip(buffer.par_chunks_mut(TASK));
     chunks.for_each(|((values, grads), buffer)| {
         crate::dispatch!(body(values: &mut [f32], grads: &[f32], buffer: &mut [f32], settings: Sgd, grad_scale: f32));
     });
@@ -188,49 +147,25 @@ pub fn sgd_step(
 /// If the lengths differ.
 #[track_caller]
 pub fn ema_update(average: &mut [f32], values: &[f32], decay: f32) {
-    assert_eq!(
-        average.len(),
-        values.len(),
-        "ema_update: average and values"
-    );
+    assert_eq!(average.len(), values.len(), "ema_update: average and values");
     #[inline(always)]
     fn body<const FMA: bool>(average: &mut [f32], values: &[f32], decay: f32) {
         for (average, &value) in average.iter_mut().zip(values) {
             *average = mul_add::<FMA>(value - *average, 1.0 - decay, *average);
         }
     }
-    average
-        .par_chunks_mut(TASK)
-        .zip(values.par_chunks(TASK))
-        .for_each(|(average, values)| {
-            crate::dispatch!(body(average: &mut [f32], values: &[f32], decay: f32));
-        });
+    average.par_chunks_mut(TASK).zip(values.par_chunks(TASK)).for_each(|(average, values)| {
+        crate::dispatch!(body(average: &mut [f32], values: &[f32], decay: f32));
+    });
 }
 
 /// One step of AdamW or Adam in f64, element by element, as PyTorch's documentation writes it.
-pub fn reference(
-    values: &mut [f64],
-    grads: &[f64],
-    m: &mut [f64],
-    v: &mut [f64],
-    settings: AdamW,
-    decoupled: bool,
-) {
-    let [lr, beta1, beta2, eps, decay] = [
-        settings.lr,
-        settings.beta1,
-        settings.beta2,
-        settings.eps,
-        settings.weight_decay,
-    ]
-    .map(f64::from);
+pub fn reference(values: &mut [f64], grads: &[f64], m: &mut [f64], v: &mut [f64], settings: AdamW, decoupled: bool) {
+    let [lr, beta1, beta2, eps, decay] =
+        [settings.lr, settings.beta1, settings.beta2, settings.eps, settings.weight_decay].map(f64::from);
     let t = settings.step as f64;
     for i in 0..values.len() {
-        let grad = if decoupled {
-            grads[i]
-        } else {
-            grads[i] + decay * values[i]
-        };
+        let grad = if decoupled { grads[i] } else { grads[i] + decay * values[i] };
         if decoupled {
             values[i] -= lr * decay * values[i];
         }

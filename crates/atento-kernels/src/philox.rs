@@ -23,12 +23,7 @@ pub fn block(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     for _ in 0..ROUNDS {
         let p0 = u64::from(MULTIPLIERS[0]) * u64::from(c0);
         let p1 = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-        (c0, c1, c2, c3) = (
-            (p1 >> 32) as u32 ^ c1 ^ k0,
-            p1 as u32,
-            (p0 >> 32) as u32 ^ c3 ^ k1,
-            p0 as u32,
-        );
+        (c0, c1, c2, c3) = ((p1 >> 32) as u32 ^ c1 ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c3 ^ k1, p0 as u32);
         k0 = k0.wrapping_add(WEYL[0]);
         k1 = k1.wrapping_add(WEYL[1]);
     }
@@ -44,12 +39,7 @@ pub fn key(seed: u64) -> [u32; 2] {
 /// The counter of a block of a stream.
 #[inline(always)]
 pub fn counter(block: u64, stream: u64) -> [u32; 4] {
-    [
-        block as u32,
-        (block >> 32) as u32,
-        stream as u32,
-        (stream >> 32) as u32,
-    ]
+    [block as u32, (block >> 32) as u32, stream as u32, (stream >> 32) as u32]
 }
 
 /// The four words of blocks `first .. first + BLOCKS`, in the low halves of `result[lane][block]`.
@@ -70,8 +60,7 @@ fn wide_blocks(seed: u64, stream: u64, first: u64) -> [[u64; BLOCKS]; 4] {
         for b in 0..BLOCKS {
             let p0 = u64::from(MULTIPLIERS[0]) * (c0[b] & LOW);
             let p1 = u64::from(MULTIPLIERS[1]) * (c2[b] & LOW);
-            (c0[b], c1[b], c2[b], c3[b]) =
-                ((p1 >> 32) ^ c1[b] ^ k0, p1, (p0 >> 32) ^ c3[b] ^ k1, p0);
+            (c0[b], c1[b], c2[b], c3[b]) = ((p1 >> 32) ^ c1[b] ^ k0, p1, (p0 >> 32) ^ c3[b] ^ k1, p0);
         }
         k0 = (k0 + u64::from(WEYL[0])) & LOW;
         k1 = (k1 + u64::from(WEYL[1])) & LOW;
@@ -114,15 +103,13 @@ fn box_muller(a: u32, b: u32) -> (f64, f64) {
 const FILL_CHUNK: usize = 16_384;
 
 fn fill(out: &mut [f32], seed: u64, stream: u64, map: impl Fn([u32; 4]) -> [f32; 4] + Sync) {
-    out.par_chunks_mut(FILL_CHUNK)
-        .enumerate()
-        .for_each(|(chunk, out)| {
-            let first = (chunk * FILL_CHUNK / 4) as u64;
-            for (at, out) in out.chunks_mut(4).enumerate() {
-                let values = map(block(key(seed), counter(first + at as u64, stream)));
-                out.copy_from_slice(&values[..out.len()]);
-            }
-        });
+    out.par_chunks_mut(FILL_CHUNK).enumerate().for_each(|(chunk, out)| {
+        let first = (chunk * FILL_CHUNK / 4) as u64;
+        for (at, out) in out.chunks_mut(4).enumerate() {
+            let values = map(block(key(seed), counter(first + at as u64, stream)));
+            out.copy_from_slice(&values[..out.len()]);
+        }
+    });
 }
 
 /// Fills `out` with numbers uniform in [0, 1).
@@ -154,11 +141,7 @@ pub struct Rng {
 impl Rng {
     /// The beginning of a stream.
     pub fn new(seed: u64, stream: u64) -> Self {
-        Rng {
-            seed,
-            stream,
-            counter: 0,
-        }
+        Rng { seed, stream, counter: 0 }
     }
 
     /// The next 32 random bits.
@@ -175,10 +158,7 @@ impl Rng {
     /// # Panics
     /// If `n` is 0 or more than 2³².
     pub fn below(&mut self, n: usize) -> usize {
-        assert!(
-            n > 0 && n as u64 <= 1 << 32,
-            "Rng::below: n is {n}, must be in 1..=2^32"
-        );
+        assert!(n > 0 && n as u64 <= 1 << 32, "Rng::below: n is {n}, must be in 1..=2^32");
         let n = n as u64;
         let threshold = (1u64 << 32) % n;
         loop {
@@ -216,14 +196,8 @@ mod tests {
     #[test]
     fn blocks_are_the_published_known_answers() {
         let ones = u32::MAX;
-        assert_eq!(
-            block([0, 0], [0; 4]),
-            [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
-        );
-        assert_eq!(
-            block([ones; 2], [ones; 4]),
-            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
-        );
+        assert_eq!(block([0, 0], [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(block([ones; 2], [ones; 4]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         let pi = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344];
         let answer = [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1];
         assert_eq!(block([0xa409_3822, 0x299f_31d0], pi), answer);
@@ -245,19 +219,14 @@ mod tests {
         let mut out = vec![0.0; FILL_CHUNK + 7];
         fill_uniform(3, 5, &mut out);
         let mut rng = Rng::new(3, 5);
-        assert!(
-            out.iter()
-                .all(|&x| x == rng.uniform() && (0.0..1.0).contains(&x))
-        );
+        assert!(out.iter().all(|&x| x == rng.uniform() && (0.0..1.0).contains(&x)));
     }
 
     #[test]
     fn normal_numbers_have_the_moments_of_a_normal_distribution() {
         let mut out = vec![0.0; 200_000];
         fill_normal(1, 2, 0.5, &mut out);
-        let moment = |k: i32| {
-            out.iter().map(|&x| f64::from(x / 0.5).powi(k)).sum::<f64>() / out.len() as f64
-        };
+        let moment = |k: i32| out.iter().map(|&x| f64::from(x / 0.5).powi(k)).sum::<f64>() / out.len() as f64;
         assert!(moment(1).abs() < 0.01 && (moment(2) - 1.0).abs() < 0.01);
         assert!(moment(3).abs() < 0.03 && (moment(4) - 3.0).abs() < 0.06);
     }
@@ -269,10 +238,7 @@ mod tests {
         for _ in 0..70_000 {
             counts[rng.below(7)] += 1;
         }
-        assert!(
-            counts.iter().all(|&c| (9_600..10_400).contains(&c)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|&c| (9_600..10_400).contains(&c)), "{counts:?}");
         assert_eq!(rng.below(1), 0);
     }
 

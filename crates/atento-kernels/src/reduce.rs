@@ -40,13 +40,7 @@ pub(crate) fn fold2(a: &[f32], b: &[f32], step: impl Fn(f32, f32, f32) -> f32) -
             lanes[i] = step(lanes[i], a[i], b[i]);
         }
     }
-    total(
-        lanes,
-        a_tail
-            .iter()
-            .zip(b_tail)
-            .fold(0.0, |sum, (&a, &b)| step(sum, a, b)),
-    )
+    total(lanes, a_tail.iter().zip(b_tail).fold(0.0, |sum, (&a, &b)| step(sum, a, b)))
 }
 
 /// Two sums of terms of three slices of one length.

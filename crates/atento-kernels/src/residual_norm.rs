@@ -28,24 +28,9 @@ pub fn add_dropout_layer_norm_forward(
     mean: &mut [f32],
     rstd: &mut [f32],
 ) {
-    let lengths = [
-        residual.len(),
-        branch.len(),
-        sum_out.len(),
-        out.len(),
-        rstd.len() * gamma.len(),
-    ];
-    let width = check(
-        "add_dropout_layer_norm_forward",
-        gamma,
-        mean.len(),
-        &lengths,
-    );
-    assert_eq!(
-        beta.len(),
-        width,
-        "add_dropout_layer_norm_forward: beta and gamma"
-    );
+    let lengths = [residual.len(), branch.len(), sum_out.len(), out.len(), rstd.len() * gamma.len()];
+    let width = check("add_dropout_layer_norm_forward", gamma, mean.len(), &lengths);
+    assert_eq!(beta.len(), width, "add_dropout_layer_norm_forward: beta and gamma");
     let key = dropout.filter(|key| key.probability > 0.0);
     if let Some(key) = key {
         key.check();
@@ -67,9 +52,7 @@ pub fn add_dropout_layer_norm_forward(
             let (residual, branch) = (&residual[at.clone()], &branch[at.clone()]);
             let (sum, out) = (&mut sum[at.clone()], &mut out[at]);
             match dropout {
-                Some((key, first)) => {
-                    dropout::add_body::<FMA>(key, first + row * width, residual, branch, sum)
-                }
+                Some((key, first)) => dropout::add_body::<FMA>(key, first + row * width, residual, branch, sum),
                 None => {
                     for ((sum, r), b) in sum.iter_mut().zip(residual).zip(branch) {
                         *sum = r + b;
@@ -120,24 +103,9 @@ pub fn add_dropout_layer_norm_backward(
     dbeta: &mut [f32],
 ) {
     let upstream_length = dsum_upstream.map_or(dy.len(), <[f32]>::len);
-    let lengths = [
-        sum.len(),
-        dy.len(),
-        upstream_length,
-        dresidual.len(),
-        dbranch.len(),
-        rstd.len() * gamma.len(),
-    ];
-    let width = check(
-        "add_dropout_layer_norm_backward",
-        gamma,
-        mean.len(),
-        &lengths,
-    );
-    assert!(
-        dgamma.len() == width && dbeta.len() == width,
-        "add_dropout_layer_norm_backward: dgamma and dbeta"
-    );
+    let lengths = [sum.len(), dy.len(), upstream_length, dresidual.len(), dbranch.len(), rstd.len() * gamma.len()];
+    let width = check("add_dropout_layer_norm_backward", gamma, mean.len(), &lengths);
+    assert!(dgamma.len() == width && dbeta.len() == width, "add_dropout_layer_norm_backward: dgamma and dbeta");
     let key = dropout.filter(|key| key.probability > 0.0);
     if let Some(key) = key {
         key.check();
@@ -161,25 +129,14 @@ pub fn add_dropout_layer_norm_backward(
             let (x, dy) = (&sum[at.clone()], &dy[at.clone()]);
             let from = upstream.map_or(Upstream::None, |u| Upstream::From(&u[at.clone()]));
             let (dresidual, dbranch) = (&mut dresidual[at.clone()], &mut dbranch[at]);
-            layer_norm_row_backward::<FMA>(
-                x,
-                gamma,
-                (mean, rstd),
-                dy,
-                dresidual,
-                from,
-                dgamma,
-                dbeta,
-            );
+            layer_norm_row_backward::<FMA>(x, gamma, (mean, rstd), dy, dresidual, from, dgamma, dbeta);
             match dropout {
-                Some((key, first)) => {
-                    dropout::for_groups(key, first + row * width, width, |range, multipliers| {
-                        let from = &dresidual[range.clone()];
-                        for ((out, x), m) in dbranch[range].iter_mut().zip(from).zip(multipliers) {
-                            *out = x * m;
-                        }
-                    })
-                }
+                Some((key, first)) => dropout::for_groups(key, first + row * width, width, |range, multipliers| {
+                    let from = &dresidual[range.clone()];
+                    for ((out, x), m) in dbranch[range].iter_mut().zip(from).zip(multipliers) {
+                        *out = x * m;
+                    }
+                }),
                 None => dbranch.copy_from_slice(dresidual),
             }
         }

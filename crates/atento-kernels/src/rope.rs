@@ -27,25 +27,15 @@ pub enum Pairing {
 /// If `head_dim` is 0 or odd, or `table` is not whole rows.
 #[track_caller]
 pub fn fill_table(head_dim: usize, theta: f64, table: &mut [f32]) {
-    assert!(
-        head_dim > 0 && head_dim.is_multiple_of(2),
-        "rope: head_dim is {head_dim}, must be even"
-    );
-    assert!(
-        table.len().is_multiple_of(head_dim),
-        "rope: table of {} in rows of {head_dim}",
-        table.len()
-    );
-    table
-        .par_chunks_mut(head_dim)
-        .enumerate()
-        .for_each(|(position, row)| {
-            let (cos, sin) = row.split_at_mut(head_dim / 2);
-            for i in 0..cos.len() {
-                let angle = position as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
-                (cos[i], sin[i]) = (angle.cos() as f32, angle.sin() as f32);
-            }
-        });
+    assert!(head_dim > 0 && head_dim.is_multiple_of(2), "rope: head_dim is {head_dim}, must be even");
+    assert!(table.len().is_multiple_of(head_dim), "rope: table of {} in rows of {head_dim}", table.len());
+    table.par_chunks_mut(head_dim).enumerate().for_each(|(position, row)| {
+        let (cos, sin) = row.split_at_mut(head_dim / 2);
+        for i in 0..cos.len() {
+            let angle = position as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
+            (cos[i], sin[i]) = (angle.cos() as f32, angle.sin() as f32);
+        }
+    });
 }
 
 /// Turns the heads of every token by the token's position, in place.
@@ -66,9 +56,7 @@ pub fn forward(
     table: &[f32],
     pairing: Pairing,
 ) {
-    rotate(
-        x, positions, n_heads, head_dim, row_stride, table, pairing, 1.0,
-    );
+    rotate(x, positions, n_heads, head_dim, row_stride, table, pairing, 1.0);
 }
 
 /// Gradient of [`forward`], in place: turns back.
@@ -88,9 +76,7 @@ pub fn backward(
     table: &[f32],
     pairing: Pairing,
 ) {
-    rotate(
-        dx, positions, n_heads, head_dim, row_stride, table, pairing, -1.0,
-    );
+    rotate(dx, positions, n_heads, head_dim, row_stride, table, pairing, -1.0);
 }
 
 #[track_caller]
@@ -105,15 +91,8 @@ fn rotate(
     direction: f32,
 ) {
     let width = n_heads * head_dim;
-    assert!(
-        head_dim > 0 && head_dim.is_multiple_of(2),
-        "rope: head_dim is {head_dim}, must be even"
-    );
-    assert!(
-        table.len().is_multiple_of(head_dim),
-        "rope: table of {} in rows of {head_dim}",
-        table.len()
-    );
+    assert!(head_dim > 0 && head_dim.is_multiple_of(2), "rope: head_dim is {head_dim}, must be even");
+    assert!(table.len().is_multiple_of(head_dim), "rope: table of {} in rows of {head_dim}", table.len());
     let Some(last) = positions.len().checked_sub(1) else {
         return;
     };
@@ -124,11 +103,7 @@ fn rotate(
         last + 1
     );
     let worst = positions.iter().copied().max().unwrap_or(0) as usize;
-    assert!(
-        worst < table.len() / head_dim,
-        "rope: position {worst} in a table of {}",
-        table.len() / head_dim
-    );
+    assert!(worst < table.len() / head_dim, "rope: position {worst} in a table of {}", table.len() / head_dim);
     #[inline(always)]
     fn body<const FMA: bool>(heads: &mut [f32], table: &[f32], pairing: Pairing, direction: f32) {
         let (cos, sin) = table.split_at(table.len() / 2);
@@ -141,9 +116,7 @@ fn rotate(
                     }
                 }
                 Pairing::Interleaved => {
-                    for ((pair, &cos), &sin) in
-                        head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin)
-                    {
+                    for ((pair, &cos), &sin) in head.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
                         [pair[0], pair[1]] = turn(pair[0], pair[1], cos, sin * direction).into();
                     }
                 }

@@ -55,11 +55,7 @@ pub fn detected() -> Level {
             return Level::Avx2;
         }
     }
-    if cfg!(target_arch = "aarch64") {
-        Level::Neon
-    } else {
-        Level::Scalar
-    }
+    if cfg!(target_arch = "aarch64") { Level::Neon } else { Level::Scalar }
 }
 
 /// 0 until [`set_level`] is called, then a [`Level`].
@@ -82,10 +78,7 @@ fn default_level() -> Level {
     static DEFAULT: OnceLock<Level> = OnceLock::new();
     *DEFAULT.get_or_init(|| {
         let wanted = std::env::var("ATENTO_SIMD").unwrap_or_default();
-        available()
-            .into_iter()
-            .find(|level| level.name() == wanted)
-            .unwrap_or_else(detected)
+        available().into_iter().find(|level| level.name() == wanted).unwrap_or_else(detected)
     })
 }
 
@@ -96,10 +89,7 @@ pub fn available() -> Vec<Level> {
         Level::Neon => cfg!(target_arch = "aarch64"),
         Level::Avx2 | Level::Avx512 => *level <= detected() && cfg!(target_arch = "x86_64"),
     };
-    [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512]
-        .into_iter()
-        .filter(has)
-        .collect()
+    [Level::Scalar, Level::Neon, Level::Avx2, Level::Avx512].into_iter().filter(has).collect()
 }
 
 /// Makes every thread of the process use `level`; `None` returns to the default.
@@ -108,11 +98,7 @@ pub fn available() -> Vec<Level> {
 /// If the machine lacks the level.
 pub fn set_level(level: Option<Level>) {
     if let Some(level) = level {
-        assert!(
-            available().contains(&level),
-            "set_level: this machine has no {}",
-            level.name()
-        );
+        assert!(available().contains(&level), "set_level: this machine has no {}", level.name());
     }
     OVERRIDE.store(level.map_or(0, |level| level as u8), Ordering::Relaxed);
 }
@@ -221,11 +207,7 @@ mod tests {
         for_each_level(|at| {
             assert_eq!(level(), at);
             let (a, b) = (&a[..], &a[..]);
-            assert_eq!(
-                dispatch!(dot(a: &[f32], b: &[f32]) -> f32),
-                expected,
-                "{at:?}"
-            );
+            assert_eq!(dispatch!(dot(a: &[f32], b: &[f32]) -> f32), expected, "{at:?}");
         });
     }
 

@@ -144,10 +144,8 @@ pub fn translate_ids(
     order.sort_by_key(|&i| std::cmp::Reverse(sources[i].len()));
     let batches = cut(&order, sources, options.batch_tokens.max(1));
     // One pool a batch: batches on different threads do not wait for each other's buffers.
-    let searched: Vec<Vec<Vec<Hypothesis>>> = batches
-        .into_par_iter()
-        .map(|batch| search_batch(model, sources, batch, options))
-        .collect::<Result<_, _>>()?;
+    let searched: Vec<Vec<Vec<Hypothesis>>> =
+        batches.into_par_iter().map(|batch| search_batch(model, sources, batch, options)).collect::<Result<_, _>>()?;
     let mut results = vec![Vec::new(); sources.len()];
     for (&i, hypotheses) in order.iter().zip(searched.into_iter().flatten()) {
         results[i] = hypotheses;

@@ -45,10 +45,6 @@ impl Dropout {
         let counter = philox::counter(Self::block(head, query_row, key), self.stream);
         let words = philox::block(philox::key(self.seed), counter);
         let draw = words[key % 4] >> (key / 4 % 2 * 16) & 0xFFFF;
-        if draw >= self.threshold() {
-            self.kept_factor()
-        } else {
-            0.0
-        }
+        if draw >= self.threshold() { self.kept_factor() } else { 0.0 }
     }
 }

@@ -19,12 +19,7 @@ pub(super) const FEW: usize = 4;
 
 /// Outputs of all queries of a segment; `weights` has room for a row of them.
 #[inline(always)]
-pub(super) unsafe fn few_queries<S: Lanes>(
-    job: &Forward<'_>,
-    segment: &Segment,
-    head: usize,
-    weights: *mut f32,
-) {
+pub(super) unsafe fn few_queries<S: Lanes>(job: &Forward<'_>, segment: &Segment, head: usize, weights: *mut f32) {
     let attention = job.attention;
     let head_dim = attention.head_dim;
     for query in 0..segment.query_len {
@@ -36,11 +31,7 @@ pub(super) unsafe fn few_queries<S: Lanes>(
             clear_rows(out, 1, head_dim);
         } else {
             let kv_head = attention.kv_head(head);
-            let values = job
-                .views
-                .value
-                .head(segment.key_start, kv_head, head_dim, seen)
-                .row(0);
+            let values = job.views.value.head(segment.key_start, kv_head, head_dim, seen).row(0);
             multiply::<S>(&Product {
                 a: weights,
                 a_row: 0,
@@ -68,12 +59,7 @@ instantiate! {
 }
 
 #[inline(always)]
-unsafe fn segment_weights<S: Lanes>(
-    attention: &Attention<'_>,
-    views: &Views,
-    segment: &Segment,
-    weights: *mut f32,
-) {
+unsafe fn segment_weights<S: Lanes>(attention: &Attention<'_>, views: &Views, segment: &Segment, weights: *mut f32) {
     for head in 0..attention.n_heads {
         for query in 0..segment.query_len {
             let row = weights.add((head * segment.query_len + query) * segment.key_len);
@@ -104,10 +90,7 @@ unsafe fn weigh_row<S: Lanes>(
     let from = views.query.at(row, head, head_dim);
     let seen = Mask::new(attention, segment).keys_seen_by(query);
     let kv_head = attention.kv_head(head);
-    let keys = views
-        .key
-        .head(segment.key_start, kv_head, head_dim, seen)
-        .row(0);
+    let keys = views.key.head(segment.key_start, kv_head, head_dim, seen).row(0);
     dot_rows::<S>(from, keys, seen, head_dim, weights);
     let mut maximum = f32::MIN;
     for key in 0..seen {
@@ -125,13 +108,7 @@ unsafe fn weigh_row<S: Lanes>(
 
 /// `out[n] = Σ_d x[d]·rows[n][d]`, four rows at a time.
 #[inline(always)]
-unsafe fn dot_rows<S: Lanes>(
-    x: *const f32,
-    rows: (*const f32, usize),
-    count: usize,
-    head_dim: usize,
-    out: *mut f32,
-) {
+unsafe fn dot_rows<S: Lanes>(x: *const f32, rows: (*const f32, usize), count: usize, head_dim: usize, out: *mut f32) {
     const TOGETHER: usize = 4;
     let whole = head_dim / S::LANES * S::LANES;
     for n in (0..count).step_by(TOGETHER) {

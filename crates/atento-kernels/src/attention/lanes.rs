@@ -57,15 +57,8 @@ pub(super) trait Lanes: Sized + 'static {
 /// Softmax runs on powers of two, with log₂e folded into the scale of the queries, which leaves
 /// the reduction `r = x − round(x)` exact and saves three operations over `math::exp`. The result
 /// is within 2 units of 2⁻²⁴; below 2⁻¹²⁶ it is 0, as arithmetic on subnormal numbers is slow.
-const EXP2: [f32; 7] = [
-    1.0,
-    std::f32::consts::LN_2,
-    0.240_226_46,
-    0.055_503_286,
-    0.009_618_489,
-    0.001_339_992_4,
-    0.000_153_457_92,
-];
+const EXP2: [f32; 7] =
+    [1.0, std::f32::consts::LN_2, 0.240_226_46, 0.055_503_286, 0.009_618_489, 0.001_339_992_4, 0.000_153_457_92];
 /// Exponent of the smallest normal number.
 pub(super) const EXP2_LOWEST: f32 = -126.0;
 
@@ -90,11 +83,7 @@ pub(super) use tiles;
 pub(super) struct Portable<const F: bool>;
 
 impl<const F: bool> Portable<F> {
-    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(
-        product: &Product,
-        row: usize,
-        column: usize,
-    ) {
+    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(product: &Product, row: usize, column: usize) {
         tile_body::<Self, M, N, PARTIAL>(product, row, column);
     }
 
@@ -108,10 +97,7 @@ impl<const F: bool> Lanes for Portable<F> {
     type V = [f32; 4];
     const LANES: usize = 4;
     const FMA: bool = F;
-    const TILES: &'static [&'static [Kernel]] = &[
-        tiles!(1 false: 1 2 3 4 5 6 7 8),
-        tiles!(2 false: 1 2 3 4 5 6),
-    ];
+    const TILES: &'static [&'static [Kernel]] = &[tiles!(1 false: 1 2 3 4 5 6 7 8), tiles!(2 false: 1 2 3 4 5 6)];
     const PARTIAL: &'static [Kernel] = tiles!(1 true: 1 2 3 4 5 6 7 8);
 
     #[inline(always)]
@@ -172,11 +158,7 @@ impl<const F: bool> Lanes for Portable<F> {
         let p = exp2_polynomial::<Self>(Self::sub(x, Self::sub(shifted, [ROUND; 4])));
         std::array::from_fn(|i| {
             let power = f32::from_bits(shifted[i].to_bits().wrapping_add(127) << 23);
-            if x[i] < EXP2_LOWEST {
-                0.0
-            } else {
-                p[i] * power
-            }
+            if x[i] < EXP2_LOWEST { 0.0 } else { p[i] * power }
         })
     }
     #[inline(always)]

@@ -97,32 +97,18 @@ impl View {
     /// A matrix whose rows are `width` numbers, which has exactly `rows` of them.
     #[track_caller]
     pub fn exact(name: &str, (start, len): Buffer, rows: usize, width: usize) -> Self {
-        assert!(
-            len == rows * width,
-            "attention: {name} has {len} numbers, not {rows} query tokens × {width}"
-        );
-        View {
-            start,
-            stride: width,
-            rows,
-        }
+        assert!(len == rows * width, "attention: {name} has {len} numbers, not {rows} query tokens × {width}");
+        View { start, stride: width, rows }
     }
 
     /// A buffer of which every row is `width` numbers of a row of `stride`, from `offset` on.
     #[track_caller]
     fn new(name: &str, buffer: Buffer, stride: usize, offset: usize, width: usize) -> Self {
         let (start, len) = buffer;
-        assert!(
-            stride >= offset + width,
-            "attention: {name} rows are {width} numbers wide but only {stride} apart"
-        );
+        assert!(stride >= offset + width, "attention: {name} rows are {width} numbers wide but only {stride} apart");
         // The last row need not be followed by the rest of its stride.
         let rows = (len + stride).saturating_sub(offset + width) / stride.max(1);
-        View {
-            start: start.wrapping_add(offset),
-            stride,
-            rows,
-        }
+        View { start: start.wrapping_add(offset), stride, rows }
     }
 
     /// Element 0 of `head` in `row`.
@@ -134,11 +120,7 @@ impl View {
     /// `count` rows of a head, from `row` on.
     #[inline(always)]
     pub fn head(&self, row: usize, head: usize, head_dim: usize, count: usize) -> Self {
-        View {
-            start: self.at(row, head, head_dim),
-            stride: self.stride,
-            rows: count,
-        }
+        View { start: self.at(row, head, head_dim), stride: self.stride, rows: count }
     }
 
     /// The rows from `row` on, to be read: their beginning and stride.
@@ -182,10 +164,7 @@ fn widths(attention: &Attention<'_>) -> (usize, usize) {
 
 #[track_caller]
 fn whole_rows(name: &str, len: usize, width: usize) {
-    assert!(
-        len.is_multiple_of(width),
-        "attention: {name} has {len} numbers, not a multiple of its row of {width}"
-    );
+    assert!(len.is_multiple_of(width), "attention: {name} has {len} numbers, not a multiple of its row of {width}");
 }
 
 #[track_caller]
@@ -228,13 +207,10 @@ impl Qkv<'_> {
     pub(super) fn views(&self, attention: &Attention<'_>) -> Views {
         match self {
             Qkv::Packed(data) => packed(attention, shared(data)),
-            Qkv::QueryAndPacked { query, key_value } => {
-                query_and_packed(attention, shared(query), shared(key_value))
+            Qkv::QueryAndPacked { query, key_value } => query_and_packed(attention, shared(query), shared(key_value)),
+            Qkv::Separate { query, key, value } => {
+                separate(attention, [query, key, value].map(|rows| (shared(rows.data), rows.stride)))
             }
-            Qkv::Separate { query, key, value } => separate(
-                attention,
-                [query, key, value].map(|rows| (shared(rows.data), rows.stride)),
-            ),
         }
     }
 }
@@ -247,10 +223,9 @@ impl QkvGrad<'_> {
             QkvGrad::QueryAndPacked { query, key_value } => {
                 query_and_packed(attention, exclusive(query), exclusive(key_value))
             }
-            QkvGrad::Separate { query, key, value } => separate(
-                attention,
-                [query, key, value].map(|rows| (exclusive(rows.data), rows.stride)),
-            ),
+            QkvGrad::Separate { query, key, value } => {
+                separate(attention, [query, key, value].map(|rows| (exclusive(rows.data), rows.stride)))
+            }
         }
     }
 }
@@ -261,9 +236,7 @@ impl Views {
     pub fn check(&self, name: &str, segments: &[Segment]) {
         let keys = self.key.rows.min(self.value.rows);
         for (index, segment) in segments.iter().enumerate() {
-            let within = |start: usize, len: usize, rows: usize| {
-                start.checked_add(len).is_some_and(|end| end <= rows)
-            };
+            let within = |start: usize, len: usize, rows: usize| start.checked_add(len).is_some_and(|end| end <= rows);
             assert!(
                 within(segment.query_start, segment.query_len, self.query.rows)
                     && within(segment.key_start, segment.key_len, keys),
@@ -279,9 +252,7 @@ impl Views {
 #[track_caller]
 pub(super) fn check_disjoint(name: &str, ranges: impl Iterator<Item = (usize, usize)> + Clone) {
     let used = ranges.filter(|&(_, len)| len > 0);
-    let ascending = used
-        .clone()
-        .try_fold(0, |end, (start, len)| (start >= end).then_some(start + len));
+    let ascending = used.clone().try_fold(0, |end, (start, len)| (start >= end).then_some(start + len));
     if ascending.is_some() {
         return;
     }

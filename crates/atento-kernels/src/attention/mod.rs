@@ -141,17 +141,9 @@ impl Attention<'_> {
         let rows = views.query.rows;
         let out = View::exact("out", exclusive(out), rows, self.n_heads * self.head_dim);
         let lse = lse.map(|lse| View::exact("lse", exclusive(lse), rows, self.n_heads));
-        let job = forward::Forward {
-            attention: self,
-            views,
-            out,
-            lse,
-        };
+        let job = forward::Forward { attention: self, views, out, lse };
         let (level, scratch) = (simd::level(), forward::forward_scratch(self));
-        let divide = Divide {
-            segments: true,
-            blocks: true,
-        };
+        let divide = Divide { segments: true, blocks: true };
         let unit = 2 * self.head_dim;
         split(self.segments, self.n_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
@@ -210,10 +202,7 @@ impl Attention<'_> {
         };
         let (level, scratch) = (simd::level(), backward::backward_scratch(self));
         // All segments add to a head's bias gradient, so one task takes them, in order.
-        let divide = Divide {
-            segments: job.dbias.is_none(),
-            blocks: false,
-        };
+        let divide = Divide { segments: job.dbias.is_none(), blocks: false };
         let unit = 5 * self.head_dim * (self.n_heads / self.n_kv_heads);
         split(self.segments, self.n_kv_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
@@ -239,11 +228,7 @@ impl Attention<'_> {
         views.check("qkv", self.segments);
         let segment = &self.segments[segment];
         let len = self.n_heads * segment.query_len * segment.key_len;
-        assert!(
-            weights.len() == len,
-            "attention: weights of {segment:?} are {len} numbers, not {}",
-            weights.len()
-        );
+        assert!(weights.len() == len, "attention: weights of {segment:?} are {len} numbers, not {}", weights.len());
         // SAFETY: the views hold every row of every segment, and `weights` its weights.
         unsafe {
             few::segment_weights_at(simd::level(), self, &views, segment, weights.as_mut_ptr());
@@ -260,22 +245,14 @@ impl Attention<'_> {
     #[track_caller]
     fn check(&self) {
         let (h, k, d) = (self.n_heads, self.n_kv_heads, self.head_dim);
-        assert!(
-            d > 0 && k > 0 && h > 0 && h.is_multiple_of(k),
-            "attention: {h} heads of {d}, {k} key-value heads"
-        );
+        assert!(d > 0 && k > 0 && h > 0 && h.is_multiple_of(k), "attention: {h} heads of {d}, {k} key-value heads");
         if let Some(Dropout { probability, .. }) = self.dropout {
             assert!(
                 (0.0..1.0).contains(&probability),
                 "attention: dropout probability is {probability}, must be in [0, 1)"
             );
         }
-        if let Some(Bias {
-            data,
-            max_query_len,
-            max_key_len,
-        }) = self.bias
-        {
+        if let Some(Bias { data, max_query_len, max_key_len }) = self.bias {
             assert!(
                 data.len() == h * max_query_len * max_key_len,
                 "attention: bias has {} numbers, not {h} × {max_query_len} × {max_key_len}",

@@ -30,13 +30,8 @@ impl Store {
     pub fn of_rows(self, row: usize) -> Self {
         match self {
             Store::Overwrite | Store::Add => self,
-            Store::Scale { new } => Store::Scale {
-                new: new.wrapping_add(row),
-            },
-            Store::Blend { old, new } => Store::Blend {
-                old: old.wrapping_add(row),
-                new: new.wrapping_add(row),
-            },
+            Store::Scale { new } => Store::Scale { new: new.wrapping_add(row) },
+            Store::Blend { old, new } => Store::Blend { old: old.wrapping_add(row), new: new.wrapping_add(row) },
         }
     }
 }
@@ -183,17 +178,10 @@ pub(super) unsafe fn tile_body<S: Lanes, const M: usize, const N: usize, const P
 
 /// Vectors from `from` on; of a partial one, the columns there are.
 #[inline(always)]
-unsafe fn load<S: Lanes, const N: usize, const PARTIAL: bool>(
-    from: *const f32,
-    columns: usize,
-) -> [S::V; N] {
+unsafe fn load<S: Lanes, const N: usize, const PARTIAL: bool>(from: *const f32, columns: usize) -> [S::V; N] {
     let mut vectors = [S::splat(0.0); N];
     for j in 0..N {
-        vectors[j] = if PARTIAL {
-            S::load_first(from, columns)
-        } else {
-            S::load(from.add(j * S::LANES))
-        };
+        vectors[j] = if PARTIAL { S::load_first(from, columns) } else { S::load(from.add(j * S::LANES)) };
     }
     vectors
 }

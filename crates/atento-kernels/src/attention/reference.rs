@@ -7,13 +7,7 @@ use super::{Attention, Segment};
 
 /// The numbers the reference computes with, f32 or f64.
 pub trait Real:
-    Copy
-    + PartialOrd
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + AddAssign
+    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + AddAssign
 {
     /// The nearest number to an `f32`.
     fn of(x: f32) -> Self;
@@ -41,10 +35,7 @@ impl Real for f64 {
 
 /// Calls `each(weight index, head, segment, i, j)` for every query and key that sees each other,
 /// weights being `[H, query_len, key_len]` segment after segment.
-fn for_each_pair(
-    attention: &Attention<'_>,
-    mut each: impl FnMut(usize, usize, &Segment, usize, usize),
-) {
+fn for_each_pair(attention: &Attention<'_>, mut each: impl FnMut(usize, usize, &Segment, usize, usize)) {
     let mut index = 0;
     for segment in attention.segments {
         for head in 0..attention.n_heads {
@@ -61,13 +52,7 @@ fn for_each_pair(
 }
 
 /// Where the vectors of a query and a key begin.
-fn offsets(
-    attention: &Attention<'_>,
-    head: usize,
-    segment: &Segment,
-    i: usize,
-    j: usize,
-) -> (usize, usize) {
+fn offsets(attention: &Attention<'_>, head: usize, segment: &Segment, i: usize, j: usize) -> (usize, usize) {
     let query = (segment.query_start + i) * attention.n_heads + head;
     let kv_head = head / (attention.n_heads / attention.n_kv_heads);
     let key = (segment.key_start + j) * attention.n_kv_heads + kv_head;
@@ -75,24 +60,12 @@ fn offsets(
 }
 
 fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    a.iter()
-        .zip(b)
-        .fold(T::of(0.0), |sum, (&a, &b)| sum + a * b)
+    a.iter().zip(b).fold(T::of(0.0), |sum, (&a, &b)| sum + a * b)
 }
 
-fn dropout_factor<T: Real>(
-    attention: &Attention<'_>,
-    head: usize,
-    segment: &Segment,
-    i: usize,
-    j: usize,
-) -> T {
+fn dropout_factor<T: Real>(attention: &Attention<'_>, head: usize, segment: &Segment, i: usize, j: usize) -> T {
     let row = segment.query_start + i;
-    T::of(
-        attention
-            .dropout
-            .map_or(1.0, |dropout| dropout.factor(head, row, j)),
-    )
+    T::of(attention.dropout.map_or(1.0, |dropout| dropout.factor(head, row, j)))
 }
 
 /// Forward pass.

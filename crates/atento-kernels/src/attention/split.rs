@@ -31,28 +31,12 @@ pub(super) struct Divide {
 }
 
 /// Runs `work` on parts of `segments` × `heads`; `unit` is the cost of a query-key pair of a head.
-pub(super) fn split(
-    segments: &[Segment],
-    heads: usize,
-    unit: usize,
-    divide: Divide,
-    work: &(impl Fn(Part) + Sync),
-) {
-    let part = Part {
-        segments: 0..segments.len(),
-        heads: 0..heads,
-        blocks: 0..usize::MAX,
-    };
+pub(super) fn split(segments: &[Segment], heads: usize, unit: usize, divide: Divide, work: &(impl Fn(Part) + Sync)) {
+    let part = Part { segments: 0..segments.len(), heads: 0..heads, blocks: 0..usize::MAX };
     run(segments, part, unit, divide, work);
 }
 
-fn run(
-    segments: &[Segment],
-    part: Part,
-    unit: usize,
-    divide: Divide,
-    work: &(impl Fn(Part) + Sync),
-) {
+fn run(segments: &[Segment], part: Part, unit: usize, divide: Divide, work: &(impl Fn(Part) + Sync)) {
     let halves = if cost(&segments[part.segments.clone()], &part, unit) <= GRAIN {
         None
     } else {
@@ -61,10 +45,7 @@ fn run(
     match halves {
         None => work(part),
         Some((left, right)) => {
-            rayon::join(
-                || run(segments, left, unit, divide, work),
-                || run(segments, right, unit, divide, work),
-            );
+            rayon::join(|| run(segments, left, unit, divide, work), || run(segments, right, unit, divide, work));
         }
     }
 }
@@ -76,11 +57,7 @@ fn cost(segments: &[Segment], part: &Part, unit: usize) -> usize {
         .iter()
         .map(|segment| {
             let blocks = segment.query_len.div_ceil(QUERIES);
-            let taken = part
-                .blocks
-                .end
-                .min(blocks)
-                .saturating_sub(part.blocks.start);
+            let taken = part.blocks.end.min(blocks).saturating_sub(part.blocks.start);
             let queries = (taken * QUERIES).min(segment.query_len);
             OVERHEAD.saturating_add(queries.saturating_mul(segment.key_len).saturating_mul(unit))
         })

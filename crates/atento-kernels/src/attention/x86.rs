@@ -16,11 +16,7 @@ pub(super) struct Avx512;
 
 impl Avx512 {
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(
-        product: &Product,
-        row: usize,
-        column: usize,
-    ) {
+    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(product: &Product, row: usize, column: usize) {
         tile_body::<Self, M, N, PARTIAL>(product, row, column);
     }
 
@@ -133,11 +129,7 @@ pub(super) struct Avx2;
 
 impl Avx2 {
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(
-        product: &Product,
-        row: usize,
-        column: usize,
-    ) {
+    unsafe fn tile<const M: usize, const N: usize, const PARTIAL: bool>(product: &Product, row: usize, column: usize) {
         tile_body::<Self, M, N, PARTIAL>(product, row, column);
     }
 
@@ -158,10 +150,8 @@ impl Lanes for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
     const FMA: bool = true;
-    const TILES: &'static [&'static [Kernel]] = &[
-        tiles!(1 false: 1 2 3 4 5 6 7 8 9 10 11 12),
-        tiles!(2 false: 1 2 3 4 5 6),
-    ];
+    const TILES: &'static [&'static [Kernel]] =
+        &[tiles!(1 false: 1 2 3 4 5 6 7 8 9 10 11 12), tiles!(2 false: 1 2 3 4 5 6)];
     const PARTIAL: &'static [Kernel] = tiles!(1 true: 1 2 3 4 5 6 7 8 9 10 11 12);
 
     #[inline(always)]

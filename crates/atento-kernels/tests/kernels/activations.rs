@@ -20,10 +20,7 @@ fn values_and_slopes_match_the_reference() {
             activation::forward(act, &x, &mut y);
             activation::backward(act, &x, &dy, &mut dx);
             let name = format!("{act:?} at {level:?}");
-            let expected: Vec<f64> = x
-                .iter()
-                .map(|&x| activation::reference(act, x.into()))
-                .collect();
+            let expected: Vec<f64> = x.iter().map(|&x| activation::reference(act, x.into())).collect();
             assert_close(&name, &y, &expected, 1e-6);
             let slopes = gradient(&x, |x| {
                 let y: Vec<f64> = x.iter().map(|&x| activation::reference(act, x)).collect();
@@ -38,67 +35,21 @@ fn values_and_slopes_match_the_reference() {
 fn values_and_slopes_are_those_of_pytorch() {
     let x = [-3.0, -1.0, -0.25, 0.5, 1.5, 4.0];
     let golden = [
-        (
-            Activation::Relu,
-            [0.0, 0.0, 0.0, 0.5, 1.5, 4.0],
-            [0.0, 0.0, 0.0, 1.0, 1.0, 1.0],
-        ),
+        (Activation::Relu, [0.0, 0.0, 0.0, 0.5, 1.5, 4.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
         (
             Activation::Gelu,
-            [
-                -4.04969409e-3,
-                -1.58655254e-1,
-                -1.00323419e-1,
-                3.45731231e-1,
-                1.39978920,
-                3.99987332,
-            ],
-            [
-                -1.19456472e-2,
-                -8.33154706e-2,
-                3.04626645e-1,
-                8.67495125e-1,
-                1.12746919,
-                1.00050365,
-            ],
+            [-4.04969409e-3, -1.58655254e-1, -1.00323419e-1, 3.45731231e-1, 1.39978920, 3.99987332],
+            [-1.19456472e-2, -8.33154706e-2, 3.04626645e-1, 8.67495125e-1, 1.12746919, 1.00050365],
         ),
         (
             Activation::GeluTanh,
-            [
-                -3.63739208e-3,
-                -1.58808009e-1,
-                -1.00324649e-1,
-                3.45714010e-1,
-                1.39957158,
-                3.99992975,
-            ],
-            [
-                -1.15841666e-2,
-                -8.29640838e-2,
-                3.04645905e-1,
-                8.67369904e-1,
-                1.12771079,
-                1.00033512,
-            ],
+            [-3.63739208e-3, -1.58808009e-1, -1.00324649e-1, 3.45714010e-1, 1.39957158, 3.99992975],
+            [-1.15841666e-2, -8.29640838e-2, 3.04645905e-1, 8.67369904e-1, 1.12771079, 1.00033512],
         ),
         (
             Activation::Silu,
-            [
-                -1.42277620e-1,
-                -2.68941421e-1,
-                -1.09455875e-1,
-                3.11229666e-1,
-                1.22636171,
-                3.92805516,
-            ],
-            [
-                -8.81041060e-2,
-                7.23294881e-2,
-                3.76289978e-1,
-                7.39961187e-1,
-                1.04129415,
-                1.05266461,
-            ],
+            [-1.42277620e-1, -2.68941421e-1, -1.09455875e-1, 3.11229666e-1, 1.22636171, 3.92805516],
+            [-8.81041060e-2, 7.23294881e-2, 3.76289978e-1, 7.39961187e-1, 1.04129415, 1.05266461],
         ),
         (
             Activation::Tanh,
@@ -132,11 +83,7 @@ fn nan_stays_nan_and_names_round_trip() {
 fn swiglu_and_its_gradient_match_the_reference() {
     for (rows, d_ff) in [(0, 3), (1, 1), (3, 37), (300, 64)] {
         let (x, dy) = (values(rows * 2 * d_ff, 1), values(rows * d_ff, 2));
-        let forward = |x: &[f64]| -> Vec<f64> {
-            x.chunks(2 * d_ff)
-                .flat_map(activation::swiglu_reference)
-                .collect()
-        };
+        let forward = |x: &[f64]| -> Vec<f64> { x.chunks(2 * d_ff).flat_map(activation::swiglu_reference).collect() };
         let expected = forward(&wide(&x));
         for_each_level(|_| {
             let (mut y, mut dx) = (vec![0.0; rows * d_ff], vec![0.0; x.len()]);
@@ -144,12 +91,7 @@ fn swiglu_and_its_gradient_match_the_reference() {
             activation::swiglu_backward(&x, d_ff, &dy, &mut dx);
             assert_close("y", &y, &expected, 1e-6);
             if rows <= 3 {
-                assert_close(
-                    "dx",
-                    &dx,
-                    &gradient(&x, |x| weighted(&forward(x), &dy)),
-                    1e-6,
-                );
+                assert_close("dx", &dx, &gradient(&x, |x| weighted(&forward(x), &dy)), 1e-6);
             }
         });
     }

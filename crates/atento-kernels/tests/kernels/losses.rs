@@ -9,21 +9,8 @@ struct Losses {
 
 fn run(x: &mut [f32], targets: &[u32], smoothing: f32, scale: f32, want_grad: bool) -> Losses {
     let n = targets.len();
-    let mut r = Losses {
-        losses: vec![0.0; n],
-        nll: vec![0.0; n],
-        logz: vec![0.0; n],
-    };
-    forward_backward(
-        x,
-        targets,
-        smoothing,
-        scale,
-        want_grad,
-        &mut r.losses,
-        &mut r.nll,
-        Some(&mut r.logz),
-    );
+    let mut r = Losses { losses: vec![0.0; n], nll: vec![0.0; n], logz: vec![0.0; n] };
+    forward_backward(x, targets, smoothing, scale, want_grad, &mut r.losses, &mut r.nll, Some(&mut r.logz));
     r
 }
 
@@ -36,10 +23,7 @@ fn losses_and_gradients_match_the_reference() {
             for smoothing in [0.0, 0.1f32] {
                 let eps = f64::from(smoothing);
                 let rows_of = |x: &[f64], eps: f64| -> Vec<f64> {
-                    x.chunks(classes)
-                        .zip(&targets)
-                        .map(|(x, &t)| reference(x, t as usize, eps))
-                        .collect()
+                    x.chunks(classes).zip(&targets).map(|(x, &t)| reference(x, t as usize, eps)).collect()
                 };
                 let mut logits = x.clone();
                 let plain = run(&mut logits, &targets, smoothing, 0.5, false);
@@ -47,12 +31,7 @@ fn losses_and_gradients_match_the_reference() {
                 let r = run(&mut logits, &targets, smoothing, 0.5, true);
                 assert_eq!(plain.nll.len(), r.nll.len());
                 assert_close("loss", &r.losses, &rows_of(&wide(&x), eps), 2e-6);
-                assert_close(
-                    "loss without gradient",
-                    &plain.losses,
-                    &rows_of(&wide(&x), eps),
-                    2e-6,
-                );
+                assert_close("loss without gradient", &plain.losses, &rows_of(&wide(&x), eps), 2e-6);
                 assert_close("nll", &r.nll, &rows_of(&wide(&x), 0.0), 2e-6);
                 if classes < 100 {
                     let slopes = gradient(&x, |x| 0.5 * rows_of(x, eps).iter().sum::<f64>());
@@ -121,11 +100,7 @@ fn the_gradient_of_softmax_is_that_of_finite_differences() {
     let slopes = gradient(&x, |x| {
         let p: Vec<f64> = x
             .chunks(width)
-            .flat_map(|x| {
-                (0..width)
-                    .map(|t| (-reference(x, t, 0.0)).exp())
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|x| (0..width).map(|t| (-reference(x, t, 0.0)).exp()).collect::<Vec<_>>())
             .collect();
         weighted(&p, &dy)
     });

@@ -17,15 +17,7 @@ fn rotations_match_the_reference_and_leave_the_rest_of_a_row() {
     for pairing in PAIRINGS {
         for_each_level(|_| {
             let mut turned = x.clone();
-            forward(
-                &mut turned,
-                &POSITIONS,
-                heads,
-                d,
-                stride,
-                &table(d),
-                pairing,
-            );
+            forward(&mut turned, &POSITIONS, heads, d, stride, &table(d), pairing);
             let mut expected = wide(&x);
             for (row, &position) in expected.chunks_mut(stride).zip(&POSITIONS) {
                 for head in row[..heads * d].chunks_mut(d) {
@@ -33,15 +25,7 @@ fn rotations_match_the_reference_and_leave_the_rest_of_a_row() {
                 }
             }
             assert_close("x", &turned, &expected, 1e-6);
-            backward(
-                &mut turned,
-                &POSITIONS,
-                heads,
-                d,
-                stride,
-                &table(d),
-                pairing,
-            );
+            backward(&mut turned, &POSITIONS, heads, d, stride, &table(d), pairing);
             assert_close("turned back", &turned, &wide(&x), 1e-6);
         });
     }
@@ -61,22 +45,8 @@ fn the_gradient_is_that_of_finite_differences() {
 #[test]
 fn rotations_are_those_of_llama_and_gptj() {
     let golden = [
-        [
-            -1.10753407,
-            1.16092098e-1,
-            1.78014917,
-            9.23779424e-1,
-            7.26169839e-1,
-            -1.86093226,
-        ],
-        [
-            -7.18958380e-2,
-            1.23013459,
-            1.89681616,
-            -3.73749181e-1,
-            7.00211848e-1,
-            -1.87256598,
-        ],
+        [-1.10753407, 1.16092098e-1, 1.78014917, 9.23779424e-1, 7.26169839e-1, -1.86093226],
+        [-7.18958380e-2, 1.23013459, 1.89681616, -3.73749181e-1, 7.00211848e-1, -1.87256598],
     ];
     for (pairing, golden) in PAIRINGS.into_iter().zip(golden) {
         let mut x = values(6, 11);

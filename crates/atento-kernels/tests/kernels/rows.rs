@@ -24,8 +24,7 @@ fn embedding_gradients_are_the_scatter_add() {
         let ids: Vec<u32> = (0..n).map(|i| (i * i * 7 % vocabulary) as u32).collect();
         let dy = values(n * width, 1);
         for_each_level(|level| {
-            let (mut dtable, mut expected) =
-                (vec![1.0; vocabulary * width], vec![1.0; vocabulary * width]);
+            let (mut dtable, mut expected) = (vec![1.0; vocabulary * width], vec![1.0; vocabulary * width]);
             embedding::backward(&ids, &dy, 0.5, &mut dtable);
             embedding::reference_backward(&ids, &dy, 0.5, &mut expected);
             assert_close(&format!("{level:?}"), &dtable, &wide(&expected), 1e-5);
@@ -41,11 +40,7 @@ fn ids_beyond_the_table_are_refused() {
 
 #[test]
 fn dropout_is_the_reference_at_every_level_and_length() {
-    let key = DropoutKey {
-        probability: 0.3,
-        seed: 0x1234_5678_9abc,
-        stream: 42,
-    };
+    let key = DropoutKey { probability: 0.3, seed: 0x1234_5678_9abc, stream: 42 };
     for n in [0, 1, 63, 64, 65, 40_001] {
         let (x, residual) = (values(n, 1), values(n, 2));
         let mut expected = vec![0.0; n];
@@ -60,11 +55,7 @@ fn dropout_is_the_reference_at_every_level_and_length() {
             dropout::forward_inplace(key, &mut out);
             assert_eq!(out, expected);
             dropout::add_dropout(key, &residual, &x, &mut out);
-            let sum: Vec<f64> = wide(&residual)
-                .iter()
-                .zip(&expected)
-                .map(|(r, &d)| r + f64::from(d))
-                .collect();
+            let sum: Vec<f64> = wide(&residual).iter().zip(&expected).map(|(r, &d)| r + f64::from(d)).collect();
             assert_close("sum", &out, &sum, 1e-6);
         });
     }
@@ -72,11 +63,7 @@ fn dropout_is_the_reference_at_every_level_and_length() {
 
 #[test]
 fn dropout_keeps_its_share_and_the_expectation() {
-    let key = DropoutKey {
-        probability: 0.1,
-        seed: 1,
-        stream: 2,
-    };
+    let key = DropoutKey { probability: 0.1, seed: 1, stream: 2 };
     let mut out = vec![0.0; 100_000];
     dropout::forward(key, &vec![1.0; 100_000], &mut out);
     let kept = out.iter().filter(|&&x| x != 0.0).count();
@@ -103,9 +90,7 @@ fn arithmetic_is_that_of_each_element() {
         add_assign(&mut out, &b);
         assert!((0..n).all(|i| out[i] == a[i] + b[i]));
         axpy(0.5, &b, &mut out);
-        let expected: Vec<f64> = (0..n)
-            .map(|i| f64::from(a[i]) + 1.5 * f64::from(b[i]))
-            .collect();
+        let expected: Vec<f64> = (0..n).map(|i| f64::from(a[i]) + 1.5 * f64::from(b[i])).collect();
         assert_close("axpy", &out, &expected, 1e-6);
         for_each_level(|_| {
             let exact: f64 = wide(&a).iter().sum();

@@ -4,9 +4,7 @@ pub use atento_kernels::simd::for_each_level;
 
 /// Numbers in -2..=2 without structure, exactly reproducible elsewhere.
 pub fn values(n: usize, salt: usize) -> Vec<f32> {
-    (0..n)
-        .map(|i| (((i * 37 + salt * 11) % 101) as f32 - 50.0) / 25.0)
-        .collect()
+    (0..n).map(|i| (((i * 37 + salt * 11) % 101) as f32 - 50.0) / 25.0).collect()
 }
 
 pub fn wide(x: &[f32]) -> Vec<f64> {
@@ -16,10 +14,7 @@ pub fn wide(x: &[f32]) -> Vec<f64> {
 /// `Σ weights · out`, the scalar whose gradient is tested.
 pub fn weighted(out: &[f64], weights: &[f32]) -> f64 {
     assert_eq!(out.len(), weights.len());
-    out.iter()
-        .zip(weights)
-        .map(|(out, &w)| out * f64::from(w))
-        .sum()
+    out.iter().zip(weights).map(|(out, &w)| out * f64::from(w)).sum()
 }
 
 /// The gradient of `f` at `x` by central differences.
@@ -45,9 +40,6 @@ pub fn assert_close(name: &str, actual: &[f32], expected: &[f64], tolerance: f64
     let size = expected.iter().fold(1.0f64, |size, e| size.max(e.abs()));
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(a) - e).abs();
-        assert!(
-            error <= tolerance * size,
-            "{name}[{i}] is {a}, expected {e}"
-        );
+        assert!(error <= tolerance * size, "{name}[{i}] is {a}, expected {e}");
     }
 }

@@ -50,11 +50,7 @@ impl PackedBatch {
     /// # Panics
     /// If there are no pairs, or one has an empty side: neither leaves the encoder of a data set.
     pub fn new<'a>(pairs: impl IntoIterator<Item = &'a Pair>, start_id: u32) -> Self {
-        let mut batch = PackedBatch {
-            cu_source: vec![0],
-            cu_target: vec![0],
-            ..PackedBatch::default()
-        };
+        let mut batch = PackedBatch { cu_source: vec![0], cu_target: vec![0], ..PackedBatch::default() };
         for pair in pairs {
             let Pair { id, source, target } = pair;
             let (a, b) = (source.len(), target.len());
@@ -70,10 +66,7 @@ impl PackedBatch {
             batch.target_output.extend(target);
             batch.cu_target.push(batch.target_output.len() as u32);
         }
-        assert!(
-            !batch.ids.is_empty(),
-            "PackedBatch::new: no pairs, a batch must have at least one"
-        );
+        assert!(!batch.ids.is_empty(), "PackedBatch::new: no pairs, a batch must have at least one");
         batch
     }
 
@@ -141,21 +134,12 @@ impl BatchOptions {
     /// Checks the options against the longest sequence they have to hold.
     pub(super) fn check(&self, longest: usize) -> Result<(), Error> {
         if self.max_tokens < longest {
-            let problem =
-                format!("the longest sentence has {longest} tokens and must fit into a batch");
-            return Err(Error::Option {
-                key: "max_tokens",
-                value: self.max_tokens.to_string(),
-                problem,
-            });
+            let problem = format!("the longest sentence has {longest} tokens and must fit into a batch");
+            return Err(Error::Option { key: "max_tokens", value: self.max_tokens.to_string(), problem });
         }
         if self.max_sentences == Some(0) {
             let problem = "a batch needs at least one sentence".into();
-            return Err(Error::Option {
-                key: "max_sentences",
-                value: "0".into(),
-                problem,
-            });
+            return Err(Error::Option { key: "max_sentences", value: "0".into(), problem });
         }
         Ok(())
     }
@@ -167,67 +151,29 @@ mod tests {
 
     #[test]
     fn the_decoder_reads_the_target_shifted_by_the_start_token() {
-        let a = Pair {
-            id: 3,
-            source: vec![5, 1],
-            target: vec![6, 7, 1],
-        };
-        let b = Pair {
-            id: 8,
-            source: vec![4, 4, 1],
-            target: vec![1],
-        };
+        let a = Pair { id: 3, source: vec![5, 1], target: vec![6, 7, 1] };
+        let b = Pair { id: 8, source: vec![4, 4, 1], target: vec![1] };
         let batch = PackedBatch::new([&a, &b], 0);
         assert_eq!(batch.ids, [3, 8]);
-        assert_eq!(
-            (batch.source.as_slice(), batch.cu_source.as_slice()),
-            (&[5, 1, 4, 4, 1][..], &[0, 2, 5][..])
-        );
+        assert_eq!((batch.source.as_slice(), batch.cu_source.as_slice()), (&[5, 1, 4, 4, 1][..], &[0, 2, 5][..]));
         assert_eq!(batch.target_input, [0, 6, 7, 0]);
         assert_eq!(batch.target_output, [6, 7, 1, 1]);
         assert_eq!(batch.cu_target, [0, 3, 4]);
-        assert_eq!(
-            (
-                batch.sentences(),
-                batch.source_tokens(),
-                batch.target_tokens()
-            ),
-            (2, 5, 4)
-        );
+        assert_eq!((batch.sentences(), batch.source_tokens(), batch.target_tokens()), (2, 5, 4));
     }
 
     #[test]
     #[should_panic(expected = "pair 5 has 0 source and 1 target tokens")]
     fn an_empty_sequence_is_never_packed() {
-        PackedBatch::new(
-            [&Pair {
-                id: 5,
-                source: vec![],
-                target: vec![1],
-            }],
-            0,
-        );
+        PackedBatch::new([&Pair { id: 5, source: vec![], target: vec![1] }], 0);
     }
 
     #[test]
     fn a_budget_below_the_longest_sentence_is_refused() {
-        let options = BatchOptions {
-            max_tokens: 9,
-            ..BatchOptions::default()
-        };
+        let options = BatchOptions { max_tokens: 9, ..BatchOptions::default() };
         assert!(options.check(9).is_ok());
         let message = options.check(10).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "max_tokens = 9: the longest sentence has 10 tokens and must fit into a batch"
-        );
-        assert!(
-            BatchOptions {
-                max_sentences: Some(0),
-                ..options
-            }
-            .check(1)
-            .is_err()
-        );
+        assert_eq!(message, "max_tokens = 9: the longest sentence has 10 tokens and must fit into a batch");
+        assert!(BatchOptions { max_sentences: Some(0), ..options }.check(1).is_err());
     }
 }

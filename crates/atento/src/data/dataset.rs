@@ -37,11 +37,7 @@ pub(super) enum Origin {
     /// Everything, in one window.
     Memory(Vec<Pair>),
     /// Read window by window.
-    Files {
-        source: ParallelSource,
-        encoder: PairEncoder,
-        window_pairs: usize,
-    },
+    Files { source: ParallelSource, encoder: PairEncoder, window_pairs: usize },
 }
 
 impl Dataset {
@@ -62,11 +58,7 @@ impl Dataset {
     ) -> Result<Self, Error> {
         if window_pairs == 0 {
             let problem = "a window needs at least one pair".into();
-            return Err(Error::Option {
-                key: "window_pairs",
-                value: "0".into(),
-                problem,
-            });
+            return Err(Error::Option { key: "window_pairs", value: "0".into(), problem });
         }
         let encoder = PairEncoder::new(source_tokenizer, target_tokenizer, options)?;
         let (mut windows, mut report, mut kept) = (Vec::new(), DataReport::default(), Vec::new());
@@ -78,19 +70,9 @@ impl Dataset {
         refuse_nothing(&source.to_string(), &report)?;
         let origin = match windows.len() {
             1 => Origin::Memory(kept),
-            _ => Origin::Files {
-                source,
-                encoder,
-                window_pairs,
-            },
+            _ => Origin::Files { source, encoder, window_pairs },
         };
-        Ok(Dataset {
-            shared: Arc::new(Shared {
-                origin,
-                windows,
-                report,
-            }),
-        })
+        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report }) })
     }
 
     /// A data set of pairs that are already in memory; `name` stands for the file in messages.
@@ -116,13 +98,7 @@ impl Dataset {
         encoder.encode(&raw, &mut seen, &mut report, &place, &mut kept)?;
         refuse_nothing(name, &report)?;
         let windows = vec![kept.len()];
-        Ok(Dataset {
-            shared: Arc::new(Shared {
-                origin: Origin::Memory(kept),
-                windows,
-                report,
-            }),
-        })
+        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report }) })
     }
 
     /// What was read, used and left out.
@@ -143,10 +119,7 @@ impl Dataset {
     /// # Errors
     /// [`Error::Option`] if the budget cannot hold the longest sentence.
     pub fn batches(&self, options: BatchOptions) -> Result<Batches, Error> {
-        let longest = self
-            .report()
-            .longest_source
-            .max(self.report().longest_target);
+        let longest = self.report().longest_source.max(self.report().longest_target);
         options.check(longest as usize)?;
         Ok(Batches::new(self.shared.clone(), options))
     }
@@ -154,10 +127,7 @@ impl Dataset {
 
 fn refuse_nothing(place: &str, report: &DataReport) -> Result<(), Error> {
     match report.kept {
-        0 => Err(Error::NothingLeft {
-            place: place.into(),
-            report: report.to_string(),
-        }),
+        0 => Err(Error::NothingLeft { place: place.into(), report: report.to_string() }),
         _ => Ok(()),
     }
 }
@@ -170,10 +140,7 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn start(source: &ParallelSource) -> Result<Self, Error> {
-        Ok(Reading {
-            pairs: source.open()?,
-            seen: Seen::new(),
-        })
+        Ok(Reading { pairs: source.open()?, seen: Seen::new() })
     }
 
     /// The used pairs of the next `window_pairs` pairs of the files; `None` at their end.
@@ -193,11 +160,7 @@ impl Reading {
     }
 
     /// Passes over a window without tokenising it; only what later windows depend on is noted.
-    pub(super) fn skip_window(
-        &mut self,
-        encoder: &PairEncoder,
-        window_pairs: usize,
-    ) -> Result<(), Error> {
+    pub(super) fn skip_window(&mut self, encoder: &PairEncoder, window_pairs: usize) -> Result<(), Error> {
         let mut left = window_pairs;
         while let Some(chunk) = self.chunk(&mut left)? {
             encoder.pass_over(&chunk, &mut self.seen);
@@ -207,11 +170,7 @@ impl Reading {
 
     /// Some of the next pairs, at most `left`, which is lowered; `None` when none are left.
     fn chunk(&mut self, left: &mut usize) -> Result<Option<Vec<RawPair>>, Error> {
-        let chunk: Vec<RawPair> = self
-            .pairs
-            .by_ref()
-            .take(CHUNK_PAIRS.min(*left))
-            .collect::<Result<_, _>>()?;
+        let chunk: Vec<RawPair> = self.pairs.by_ref().take(CHUNK_PAIRS.min(*left)).collect::<Result<_, _>>()?;
         *left -= chunk.len();
         Ok((!chunk.is_empty()).then_some(chunk))
     }

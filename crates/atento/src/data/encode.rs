@@ -58,19 +58,9 @@ impl Default for PairOptions {
 
 impl PairOptions {
     fn check(&self) -> Result<(), Error> {
-        let refuse = |key, value: String, problem: &str| {
-            Err(Error::Option {
-                key,
-                value,
-                problem: problem.into(),
-            })
-        };
+        let refuse = |key, value: String, problem: &str| Err(Error::Option { key, value, problem: problem.into() });
         if self.max_length < 2 {
-            return refuse(
-                "max_length",
-                self.max_length.to_string(),
-                "must be at least 2, a token and the end token",
-            );
+            return refuse("max_length", self.max_length.to_string(), "must be at least 2, a token and the end token");
         }
         if self.on_truncate == OnTruncate::Split {
             let problem = "parallel text cannot be split, since the pieces of the two sides would not translate \
@@ -78,11 +68,9 @@ impl PairOptions {
             return refuse("on_truncate", "\"split\"".into(), problem);
         }
         match self.max_ratio {
-            Some(ratio) if !(ratio >= 1.0 && ratio.is_finite()) => refuse(
-                "max_ratio",
-                ratio.to_string(),
-                "must be a number of at least 1",
-            ),
+            Some(ratio) if !(ratio >= 1.0 && ratio.is_finite()) => {
+                refuse("max_ratio", ratio.to_string(), "must be a number of at least 1")
+            }
             _ => Ok(()),
         }
     }
@@ -112,12 +100,7 @@ impl Side {
     fn new(name: &'static str, tokenizer: Arc<Tokenizer>) -> Result<Self, Error> {
         let special = tokenizer.special();
         let eos = special.eos.ok_or(Error::NoEndToken { side: name })?;
-        Ok(Side {
-            name,
-            tokenizer,
-            eos,
-            unk: special.unk,
-        })
+        Ok(Side { name, tokenizer, eos, unk: special.unk })
     }
 
     /// The ids of a sentence, ending with the end token whether or not the tokenizer adds it itself.
@@ -145,17 +128,9 @@ impl Side {
 }
 
 impl PairEncoder {
-    pub(super) fn new(
-        source: Arc<Tokenizer>,
-        target: Arc<Tokenizer>,
-        options: PairOptions,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(source: Arc<Tokenizer>, target: Arc<Tokenizer>, options: PairOptions) -> Result<Self, Error> {
         options.check()?;
-        Ok(PairEncoder {
-            source: Side::new("source", source)?,
-            target: Side::new("target", target)?,
-            options,
-        })
+        Ok(PairEncoder { source: Side::new("source", source)?, target: Side::new("target", target)?, options })
     }
 
     /// Appends the pairs that are used to `kept`. Tokenising is parallel; deciding is in order, so
@@ -169,25 +144,13 @@ impl PairEncoder {
         place: &dyn Fn(u64, bool) -> String,
         kept: &mut Vec<Pair>,
     ) -> Result<(), Error> {
-        let used: Vec<&RawPair> = raw
-            .iter()
-            .filter(|pair| self.wanted(pair, seen, report))
-            .collect();
+        let used: Vec<&RawPair> = raw.iter().filter(|pair| self.wanted(pair, seen, report)).collect();
         let encoded: Vec<(Vec<u32>, Vec<u32>)> = used
             .par_iter()
-            .map(|pair| {
-                Ok((
-                    self.source.encode(&pair.source)?,
-                    self.target.encode(&pair.target)?,
-                ))
-            })
+            .map(|pair| Ok((self.source.encode(&pair.source)?, self.target.encode(&pair.target)?)))
             .collect::<Result<_, text::Error>>()?;
         for (pair, (source, target)) in used.into_iter().zip(encoded) {
-            let pair = Pair {
-                id: pair.line,
-                source,
-                target,
-            };
+            let pair = Pair { id: pair.line, source, target };
             kept.extend(self.fit(pair, report, place)?);
         }
         Ok(())
@@ -235,11 +198,7 @@ impl PairEncoder {
     ) -> Result<Option<Pair>, Error> {
         let max_length = self.options.max_length;
         let (a, b) = (pair.source.len(), pair.target.len());
-        if self
-            .options
-            .max_ratio
-            .is_some_and(|ratio| a.max(b) as f64 > ratio * a.min(b) as f64)
-        {
+        if self.options.max_ratio.is_some_and(|ratio| a.max(b) as f64 > ratio * a.min(b) as f64) {
             report.ratio_dropped += 1;
             return Ok(None);
         }
@@ -256,18 +215,9 @@ impl PairEncoder {
                 }
                 OnTruncate::Error | OnTruncate::Split => {
                     let in_target = a <= max_length;
-                    let (side, tokens) = if in_target {
-                        (&self.target, b)
-                    } else {
-                        (&self.source, a)
-                    };
+                    let (side, tokens) = if in_target { (&self.target, b) } else { (&self.source, a) };
                     let place = place(pair.id, in_target);
-                    return Err(Error::TooLong {
-                        place,
-                        side: side.name,
-                        tokens,
-                        max_length,
-                    });
+                    return Err(Error::TooLong { place, side: side.name, tokens, max_length });
                 }
             }
         }
@@ -277,8 +227,7 @@ impl PairEncoder {
         report.target_tokens += b;
         report.longest_source = report.longest_source.max(a);
         report.longest_target = report.longest_target.max(b);
-        report.unknown_tokens +=
-            self.source.unknown(&pair.source) + self.target.unknown(&pair.target);
+        report.unknown_tokens += self.source.unknown(&pair.source) + self.target.unknown(&pair.target);
         Ok(Some(pair))
     }
 }

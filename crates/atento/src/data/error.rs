@@ -91,9 +91,7 @@ pub enum Error {
         problem: String,
     },
     /// A tokenizer lacks a token that batches need.
-    #[error(
-        "the {side} tokenizer has no end-of-sentence token (one of </s>, <eos>, [EOS], <|endoftext|>)"
-    )]
+    #[error("the {side} tokenizer has no end-of-sentence token (one of </s>, <eos>, [EOS], <|endoftext|>)")]
     NoEndToken {
         /// "source" or "target".
         side: &'static str,
@@ -107,9 +105,7 @@ pub enum Error {
         report: String,
     },
     /// More pairs than are loaded at once for an evaluation.
-    #[error(
-        "{place}: more than {limit} pairs; an evaluation set is held in memory whole, so use a smaller one"
-    )]
+    #[error("{place}: more than {limit} pairs; an evaluation set is held in memory whole, so use a smaller one")]
     TooManyPairs {
         /// The data set.
         place: String,

@@ -9,11 +9,7 @@ use super::lines::LineReader;
 use super::parallel::RawPair;
 
 /// The next pair of a file; blank lines are skipped.
-pub(super) fn next(
-    lines: &mut LineReader,
-    source_key: &str,
-    target_key: &str,
-) -> Result<Option<RawPair>, Error> {
+pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -> Result<Option<RawPair>, Error> {
     loop {
         let Some(text) = lines.next().transpose()? else {
             return Ok(None);
@@ -22,49 +18,26 @@ pub(super) fn next(
             continue;
         }
         let (path, line) = (lines.path(), lines.line());
-        let json = |detail: String| Error::Json {
-            path: path.into(),
-            line,
-            detail,
-        };
+        let json = |detail: String| Error::Json { path: path.into(), line, detail };
         let value: Value = serde_json::from_str(&text).map_err(|e| json(e.to_string()))?;
         if !value.is_object() {
             return Err(json(format!("found {}", type_name(&value))));
         }
         let source = text_at(&value, source_key, path, line)?;
         let target = text_at(&value, target_key, path, line)?;
-        return Ok(Some(RawPair {
-            line: line - 1,
-            source,
-            target,
-        }));
+        return Ok(Some(RawPair { line: line - 1, source, target }));
     }
 }
 
 /// The string at a key; the key as a whole is tried before its dots are taken as steps.
 fn text_at(object: &Value, key: &str, path: &Path, line: u64) -> Result<String, Error> {
-    let found = object.get(key).or_else(|| {
-        key.split('.')
-            .try_fold(object, |value, step| value.get(step))
-    });
+    let found = object.get(key).or_else(|| key.split('.').try_fold(object, |value, step| value.get(step)));
     match found {
         Some(Value::String(text)) => Ok(text.clone()),
         other => {
-            let problem = other.map_or("no value".into(), |value| {
-                format!("{} instead of a string", type_name(value))
-            });
-            let hint = if other.is_none() {
-                nearest_key(object, key)
-            } else {
-                String::new()
-            };
-            Err(Error::Key {
-                path: path.into(),
-                line,
-                key: key.into(),
-                problem,
-                hint,
-            })
+            let problem = other.map_or("no value".into(), |value| format!("{} instead of a string", type_name(value)));
+            let hint = if other.is_none() { nearest_key(object, key) } else { String::new() };
+            Err(Error::Key { path: path.into(), line, key: key.into(), problem, hint })
         }
     }
 }
@@ -72,12 +45,8 @@ fn text_at(object: &Value, key: &str, path: &Path, line: u64) -> Result<String, 
 fn nearest_key(object: &Value, key: &str) -> String {
     let mut keys = Vec::new();
     dotted_keys(object, "", &mut keys);
-    let nearest = keys
-        .into_iter()
-        .min_by_key(|other| strsim::damerau_levenshtein(other, key));
-    nearest.map_or(String::new(), |nearest| {
-        format!("; did you mean {nearest:?}?")
-    })
+    let nearest = keys.into_iter().min_by_key(|other| strsim::damerau_levenshtein(other, key));
+    nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
 }
 
 fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {

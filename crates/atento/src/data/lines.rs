@@ -60,9 +60,7 @@ pub enum LineError {
         value: u8,
     },
     /// A line holds a NUL byte.
-    #[error(
-        "{path}, line {line}: contains a NUL byte: this is a binary file or UTF-16, expected UTF-8 text"
-    )]
+    #[error("{path}, line {line}: contains a NUL byte: this is a binary file or UTF-16, expected UTF-8 text")]
     Binary {
         /// The file.
         path: PathBuf,
@@ -70,9 +68,7 @@ pub enum LineError {
         line: u64,
     },
     /// A line is too long to be one.
-    #[error(
-        "{path}, line {line}: longer than {limit} bytes; expected one sentence or paragraph a line"
-    )]
+    #[error("{path}, line {line}: longer than {limit} bytes; expected one sentence or paragraph a line")]
     LineTooLong {
         /// The file.
         path: PathBuf,
@@ -94,10 +90,7 @@ pub struct LineReader {
 
 impl std::fmt::Debug for LineReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LineReader")
-            .field("path", &self.path)
-            .field("line", &self.line)
-            .finish_non_exhaustive()
+        f.debug_struct("LineReader").field("path", &self.path).field("line", &self.line).finish_non_exhaustive()
     }
 }
 
@@ -118,45 +111,25 @@ impl LineReader {
     ///
     /// # Errors
     /// [`LineError::Empty`] (also a gzip of nothing), [`LineError::Read`].
-    pub fn from_reader(
-        name: impl Into<PathBuf>,
-        input: impl Read + Send + 'static,
-    ) -> Result<Self, LineError> {
+    pub fn from_reader(name: impl Into<PathBuf>, input: impl Read + Send + 'static) -> Result<Self, LineError> {
         let path = name.into();
         let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
         let read_failed = |gzip| {
             let path = path.clone();
-            move |source| LineError::Read {
-                path,
-                line: 0,
-                gzip,
-                source,
-            }
+            move |source| LineError::Read { path, line: 0, gzip, source }
         };
         let mut start = Vec::new();
-        file.by_ref()
-            .take(2)
-            .read_to_end(&mut start)
-            .map_err(read_failed(false))?;
+        file.by_ref().take(2).read_to_end(&mut start).map_err(read_failed(false))?;
         let gzip = start == GZIP_MAGIC;
         let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file));
         let mut input: Box<dyn BufRead + Send> = match gzip {
-            true => Box::new(BufReader::with_capacity(
-                BUFFER_BYTES,
-                MultiGzDecoder::new(whole),
-            )),
+            true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
             false => Box::new(whole),
         };
         if input.fill_buf().map_err(read_failed(gzip))?.is_empty() {
             return Err(LineError::Empty { path });
         }
-        Ok(LineReader {
-            path,
-            input,
-            gzip,
-            line: 0,
-            failed: false,
-        })
+        Ok(LineReader { path, input, gzip, line: 0, failed: false })
     }
 
     /// The file it reads.
@@ -173,18 +146,9 @@ impl LineReader {
         let mut bytes = Vec::new();
         // Two bytes more than a line may have, for its end.
         let limit = MAX_LINE_BYTES as u64 + 2;
-        let read = self
-            .input
-            .by_ref()
-            .take(limit)
-            .read_until(b'\n', &mut bytes);
+        let read = self.input.by_ref().take(limit).read_until(b'\n', &mut bytes);
         let (path, line, gzip) = (|| self.path.clone(), self.line + 1, self.gzip);
-        read.map_err(|source| LineError::Read {
-            path: path(),
-            line: self.line,
-            gzip,
-            source,
-        })?;
+        read.map_err(|source| LineError::Read { path: path(), line: self.line, gzip, source })?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -198,11 +162,7 @@ impl LineReader {
             return Err(LineError::Binary { path: path(), line });
         }
         if bytes.len() > MAX_LINE_BYTES {
-            return Err(LineError::LineTooLong {
-                path: path(),
-                line,
-                limit: MAX_LINE_BYTES,
-            });
+            return Err(LineError::LineTooLong { path: path(), line, limit: MAX_LINE_BYTES });
         }
         if line == 1 && bytes.starts_with(UTF8_MARK) {
             bytes.drain(..UTF8_MARK.len());
@@ -210,12 +170,7 @@ impl LineReader {
         self.line = line;
         String::from_utf8(bytes).map(Some).map_err(|e| {
             let byte = e.utf8_error().valid_up_to();
-            LineError::InvalidUtf8 {
-                path: path(),
-                line,
-                byte,
-                value: e.as_bytes()[byte],
-            }
+            LineError::InvalidUtf8 { path: path(), line, byte, value: e.as_bytes()[byte] }
         })
     }
 }
@@ -267,10 +222,7 @@ mod tests {
     #[test]
     fn line_ends_of_both_kinds_are_taken_off_and_empty_lines_stay() {
         assert_eq!(lines(b"a\r\n\nb c\n").unwrap(), ["a", "", "b c"]);
-        assert_eq!(
-            lines(b"a\nlast without end").unwrap(),
-            ["a", "last without end"]
-        );
+        assert_eq!(lines(b"a\nlast without end").unwrap(), ["a", "last without end"]);
         assert_eq!(lines("\u{feff}Grüße\n".as_bytes()).unwrap(), ["Grüße"]);
         assert_eq!(lines(b"x").unwrap(), ["x"]);
     }
@@ -285,31 +237,18 @@ mod tests {
     fn files_that_are_no_text_are_refused_with_file_and_line() {
         assert!(message(b"").ends_with("text: the file is empty"));
         assert!(message(&gzip(b"")).ends_with("the file is empty"));
-        assert!(
-            message(b"fine\nf\xfcr\n")
-                .contains("text, line 2: not valid UTF-8 at byte 1 of the line (0xfc)")
-        );
+        assert!(message(b"fine\nf\xfcr\n").contains("text, line 2: not valid UTF-8 at byte 1 of the line (0xfc)"));
         assert!(message(b"a\n\x7fELF\0\0").contains("line 2: contains a NUL byte"));
         assert!(message(b"\xff\xfea\0\n\0").contains("UTF-16"));
         let path = Path::new("no/such/file");
-        assert!(
-            LineReader::open(path)
-                .unwrap_err()
-                .to_string()
-                .starts_with("no/such/file: cannot open")
-        );
+        assert!(LineReader::open(path).unwrap_err().to_string().starts_with("no/such/file: cannot open"));
         let dir = TempDir::new().unwrap();
-        assert!(matches!(
-            LineReader::open(dir.path()),
-            Err(LineError::Open { .. } | LineError::Read { .. })
-        ));
+        assert!(matches!(LineReader::open(dir.path()), Err(LineError::Open { .. } | LineError::Read { .. })));
     }
 
     #[test]
     fn a_gzip_file_cut_short_is_an_error_not_a_shorter_text() {
-        let text: String = (0..20_000)
-            .map(|i| format!("line {}\n", i * 7919 % 10_007))
-            .collect();
+        let text: String = (0..20_000).map(|i| format!("line {}\n", i * 7919 % 10_007)).collect();
         let whole = gzip(text.as_bytes());
         assert!(message(&whole[..whole.len() - 9]).contains("cut short or damaged"));
         assert!(message(&[0x1f, 0x8b, 8, 1, 2]).contains("damaged"));
@@ -319,16 +258,10 @@ mod tests {
     fn a_line_may_have_a_mebibyte_and_no_more() {
         let longest = vec![b'x'; MAX_LINE_BYTES];
         for end in [&b""[..], b"\n", b"\r\n"] {
-            assert_eq!(
-                lines(&[&longest, end].concat()).unwrap()[0].len(),
-                MAX_LINE_BYTES
-            );
+            assert_eq!(lines(&[&longest, end].concat()).unwrap()[0].len(), MAX_LINE_BYTES);
         }
         let error = message(&[b"short\nx", &longest[..], b"\n"].concat());
-        assert!(
-            error.contains("line 2: longer than 1048576 bytes"),
-            "{error}"
-        );
+        assert!(error.contains("line 2: longer than 1048576 bytes"), "{error}");
     }
 
     #[test]

@@ -57,25 +57,11 @@ impl ParallelSource {
     /// anything else is TSV; a final `.gz` is looked through.
     pub fn from_path(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_lowercase();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match [".jsonl", ".ndjson", ".json"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        {
-            true => ParallelSource::Jsonl {
-                path,
-                source_key: "source".into(),
-                target_key: "target".into(),
-            },
-            false => ParallelSource::Tsv {
-                path,
-                columns: None,
-            },
+        match [".jsonl", ".ndjson", ".json"].iter().any(|end| name.ends_with(end)) {
+            true => ParallelSource::Jsonl { path, source_key: "source".into(), target_key: "target".into() },
+            false => ParallelSource::Tsv { path, columns: None },
         }
     }
 
@@ -89,20 +75,11 @@ impl ParallelSource {
                 Input::Files(LineReader::open(source)?, LineReader::open(target)?)
             }
             ParallelSource::Tsv { path, columns } => Input::Tsv(LineReader::open(path)?, *columns),
-            ParallelSource::Jsonl {
-                path,
-                source_key,
-                target_key,
-            } => Input::Jsonl(
-                LineReader::open(path)?,
-                source_key.clone(),
-                target_key.clone(),
-            ),
+            ParallelSource::Jsonl { path, source_key, target_key } => {
+                Input::Jsonl(LineReader::open(path)?, source_key.clone(), target_key.clone())
+            }
         };
-        Ok(ParallelReader {
-            input,
-            failed: false,
-        })
+        Ok(ParallelReader { input, failed: false })
     }
 
     /// All sentences, source and target in turn: what a joint tokenizer is trained on.
@@ -134,9 +111,7 @@ impl fmt::Display for ParallelSource {
             ParallelSource::Files { source, target } => {
                 write!(f, "{} + {}", source.display(), target.display())
             }
-            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => {
-                path.display().fmt(f)
-            }
+            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => path.display().fmt(f),
         }
     }
 }
@@ -165,26 +140,17 @@ impl Iterator for ParallelReader {
         let pair = match &mut self.input {
             Input::Files(source, target) => next_of_files(source, target),
             Input::Tsv(lines, columns) => next_of_tsv(lines, *columns),
-            Input::Jsonl(lines, source_key, target_key) => {
-                jsonl::next(lines, source_key, target_key)
-            }
+            Input::Jsonl(lines, source_key, target_key) => jsonl::next(lines, source_key, target_key),
         };
         self.failed = pair.is_err();
         pair.transpose()
     }
 }
 
-fn next_of_files(
-    source: &mut LineReader,
-    target: &mut LineReader,
-) -> Result<Option<RawPair>, Error> {
+fn next_of_files(source: &mut LineReader, target: &mut LineReader) -> Result<Option<RawPair>, Error> {
     let (a, b) = (source.next().transpose()?, target.next().transpose()?);
     match (a, b) {
-        (Some(a), Some(b)) => Ok(Some(RawPair {
-            line: source.line() - 1,
-            source: a,
-            target: b,
-        })),
+        (Some(a), Some(b)) => Ok(Some(RawPair { line: source.line() - 1, source: a, target: b })),
         (None, None) => Ok(None),
         // One ended: the other is read to its end so that both counts can be named.
         _ => {
@@ -201,10 +167,7 @@ fn next_of_files(
     }
 }
 
-fn next_of_tsv(
-    lines: &mut LineReader,
-    columns: Option<(usize, usize)>,
-) -> Result<Option<RawPair>, Error> {
+fn next_of_tsv(lines: &mut LineReader, columns: Option<(usize, usize)>) -> Result<Option<RawPair>, Error> {
     let Some(text) = lines.next().transpose()? else {
         return Ok(None);
     };
@@ -212,27 +175,16 @@ fn next_of_tsv(
     let (a, b) = columns.unwrap_or((0, 1));
     match (parts.get(a), parts.get(b)) {
         (Some(source), Some(target)) if columns.is_some() || parts.len() == 2 => {
-            Ok(Some(RawPair {
-                line: lines.line() - 1,
-                source: (*source).into(),
-                target: (*target).into(),
-            }))
+            Ok(Some(RawPair { line: lines.line() - 1, source: (*source).into(), target: (*target).into() }))
         }
         _ => {
             let expected = match columns {
-                None => {
-                    "exactly 2 (source TAB target); to use two of several, name the columns".into()
-                }
+                None => "exactly 2 (source TAB target); to use two of several, name the columns".into(),
                 Some((a, b)) => {
                     format!("at least {} for columns {a} and {b} (from 0)", a.max(b) + 1)
                 }
             };
-            Err(Error::Columns {
-                path: lines.path().into(),
-                line: lines.line(),
-                found: parts.len(),
-                expected,
-            })
+            Err(Error::Columns { path: lines.path().into(), line: lines.line(), found: parts.len(), expected })
         }
     }
 }
@@ -246,10 +198,7 @@ pub fn load_pairs(source: &ParallelSource) -> Result<Vec<(String, String)>, Erro
     let mut pairs = Vec::new();
     for pair in source.open()? {
         if pairs.len() == MAX_LOADED_PAIRS {
-            return Err(Error::TooManyPairs {
-                place: source.to_string(),
-                limit: MAX_LOADED_PAIRS,
-            });
+            return Err(Error::TooManyPairs { place: source.to_string(), limit: MAX_LOADED_PAIRS });
         }
         let pair = pair?;
         pairs.push((pair.source, pair.target));
@@ -270,17 +219,11 @@ mod tests {
     }
 
     fn pairs(source: &ParallelSource) -> Result<Vec<(u64, String, String)>, Error> {
-        source
-            .open()?
-            .map(|pair| pair.map(|p| (p.line, p.source, p.target)))
-            .collect()
+        source.open()?.map(|pair| pair.map(|p| (p.line, p.source, p.target))).collect()
     }
 
     fn of(expected: &[(u64, &str, &str)]) -> Vec<(u64, String, String)> {
-        expected
-            .iter()
-            .map(|&(line, a, b)| (line, a.into(), b.into()))
-            .collect()
+        expected.iter().map(|&(line, a, b)| (line, a.into(), b.into())).collect()
     }
 
     #[test]
@@ -289,37 +232,22 @@ mod tests {
         let source = write(&dir, "a", "one\ntwo\n");
         let target = write(&dir, "b", "eins\r\nzwei");
         let files = ParallelSource::Files { source, target };
-        assert_eq!(
-            pairs(&files).unwrap(),
-            of(&[(0, "one", "eins"), (1, "two", "zwei")])
-        );
-        assert_eq!(
-            load_pairs(&files).unwrap()[1],
-            ("two".into(), "zwei".into())
-        );
+        assert_eq!(pairs(&files).unwrap(), of(&[(0, "one", "eins"), (1, "two", "zwei")]));
+        assert_eq!(load_pairs(&files).unwrap()[1], ("two".into(), "zwei".into()));
     }
 
     #[test]
     fn unequal_line_counts_are_an_error_that_names_both() {
         let dir = TempDir::new().unwrap();
-        let (short, long) = (
-            write(&dir, "short", "1\n2\n"),
-            write(&dir, "long", "1\n2\n3\n4\n5\n"),
-        );
+        let (short, long) = (write(&dir, "short", "1\n2\n"), write(&dir, "long", "1\n2\n3\n4\n5\n"));
         for (source, target, counts) in [(&short, &long, [2, 5]), (&long, &short, [5, 2])] {
-            let files = ParallelSource::Files {
-                source: source.clone(),
-                target: target.clone(),
-            };
+            let files = ParallelSource::Files { source: source.clone(), target: target.clone() };
             let error = pairs(&files).unwrap_err();
             assert!(
                 matches!(&error, Error::UnequalLineCounts { source_lines, target_lines, .. } if [*source_lines, *target_lines] == counts)
             );
             let message = error.to_string();
-            assert!(
-                message.contains("short has 2 lines") || message.contains("short has 2:"),
-                "{message}"
-            );
+            assert!(message.contains("short has 2 lines") || message.contains("short has 2:"), "{message}");
         }
     }
 
@@ -327,39 +255,17 @@ mod tests {
     fn a_tsv_line_needs_exactly_two_columns_unless_columns_are_named() {
         let dir = TempDir::new().unwrap();
         let good = ParallelSource::from_path(write(&dir, "good.tsv", "one\teins\ntwo\tzwei\n"));
-        assert_eq!(
-            pairs(&good).unwrap(),
-            of(&[(0, "one", "eins"), (1, "two", "zwei")])
-        );
+        assert_eq!(pairs(&good).unwrap(), of(&[(0, "one", "eins"), (1, "two", "zwei")]));
         let bad = ParallelSource::from_path(write(&dir, "bad.tsv", "one\teins\ntwo zwei\n"));
         let message = pairs(&bad).unwrap_err().to_string();
-        assert!(
-            message.contains("bad.tsv, line 2: 1 tab-separated columns, expected exactly 2"),
-            "{message}"
-        );
+        assert!(message.contains("bad.tsv, line 2: 1 tab-separated columns, expected exactly 2"), "{message}");
         let path = write(&dir, "wide.tsv", "7\tone\teins\tCC-BY\n");
         let all = ParallelSource::from_path(path.clone());
-        assert!(
-            pairs(&all)
-                .unwrap_err()
-                .to_string()
-                .contains("4 tab-separated columns")
-        );
-        let named = ParallelSource::Tsv {
-            path: path.clone(),
-            columns: Some((1, 2)),
-        };
+        assert!(pairs(&all).unwrap_err().to_string().contains("4 tab-separated columns"));
+        let named = ParallelSource::Tsv { path: path.clone(), columns: Some((1, 2)) };
         assert_eq!(pairs(&named).unwrap(), of(&[(0, "one", "eins")]));
-        let beyond = ParallelSource::Tsv {
-            path,
-            columns: Some((1, 4)),
-        };
-        assert!(
-            pairs(&beyond)
-                .unwrap_err()
-                .to_string()
-                .contains("at least 5")
-        );
+        let beyond = ParallelSource::Tsv { path, columns: Some((1, 4)) };
+        assert!(pairs(&beyond).unwrap_err().to_string().contains("at least 5"));
     }
 
     #[test]
@@ -367,67 +273,33 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let text = "{\"source\":\"one\",\"target\":\"eins\\n\"}\n\n{\"target\":\"zwei\",\"source\":\"two\"}\n";
         let plain = ParallelSource::from_path(write(&dir, "a.jsonl", text));
-        assert_eq!(
-            pairs(&plain).unwrap(),
-            of(&[(0, "one", "eins\n"), (2, "two", "zwei")])
-        );
-        let path = write(
-            &dir,
-            "b.jsonl",
-            "{\"translation\":{\"en\":\"one\",\"de\":\"eins\"},\"a.b\":\"x\"}\n",
-        );
-        let keyed = |a: &str, b: &str| ParallelSource::Jsonl {
-            path: path.clone(),
-            source_key: a.into(),
-            target_key: b.into(),
-        };
-        assert_eq!(
-            pairs(&keyed("translation.en", "translation.de")).unwrap(),
-            of(&[(0, "one", "eins")])
-        );
-        assert_eq!(
-            pairs(&keyed("a.b", "translation.de")).unwrap(),
-            of(&[(0, "x", "eins")])
-        );
-        let message = pairs(&keyed("translation.en", "translation.dee"))
-            .unwrap_err()
-            .to_string();
+        assert_eq!(pairs(&plain).unwrap(), of(&[(0, "one", "eins\n"), (2, "two", "zwei")]));
+        let path = write(&dir, "b.jsonl", "{\"translation\":{\"en\":\"one\",\"de\":\"eins\"},\"a.b\":\"x\"}\n");
+        let keyed =
+            |a: &str, b: &str| ParallelSource::Jsonl { path: path.clone(), source_key: a.into(), target_key: b.into() };
+        assert_eq!(pairs(&keyed("translation.en", "translation.de")).unwrap(), of(&[(0, "one", "eins")]));
+        assert_eq!(pairs(&keyed("a.b", "translation.de")).unwrap(), of(&[(0, "x", "eins")]));
+        let message = pairs(&keyed("translation.en", "translation.dee")).unwrap_err().to_string();
         assert!(
-            message.ends_with(
-                "line 1: no value at key \"translation.dee\"; did you mean \"translation.de\"?"
-            ),
+            message.ends_with("line 1: no value at key \"translation.dee\"; did you mean \"translation.de\"?"),
             "{message}"
         );
         let message = pairs(&keyed("translation", "a.b")).unwrap_err().to_string();
-        assert!(
-            message.contains("an object instead of a string"),
-            "{message}"
-        );
+        assert!(message.contains("an object instead of a string"), "{message}");
     }
 
     #[test]
     fn a_line_that_is_no_json_object_is_named() {
         let dir = TempDir::new().unwrap();
-        for (text, found) in [
-            ("{\"source\":\"a\",\"target\":\"b\"}\n{oops\n", "line 2"),
-            ("[1]\n", "found an array"),
-        ] {
-            let message = pairs(&ParallelSource::from_path(write(&dir, "c.jsonl", text)))
-                .unwrap_err()
-                .to_string();
+        for (text, found) in [("{\"source\":\"a\",\"target\":\"b\"}\n{oops\n", "line 2"), ("[1]\n", "found an array")] {
+            let message = pairs(&ParallelSource::from_path(write(&dir, "c.jsonl", text))).unwrap_err().to_string();
             assert!(message.contains(found), "{message}");
         }
     }
 
     #[test]
     fn the_kind_of_a_single_file_follows_from_its_name() {
-        assert!(matches!(
-            ParallelSource::from_path("x/a.JSONL.gz"),
-            ParallelSource::Jsonl { .. }
-        ));
-        assert!(matches!(
-            ParallelSource::from_path("x/a.tsv.gz"),
-            ParallelSource::Tsv { columns: None, .. }
-        ));
+        assert!(matches!(ParallelSource::from_path("x/a.JSONL.gz"), ParallelSource::Jsonl { .. }));
+        assert!(matches!(ParallelSource::from_path("x/a.tsv.gz"), ParallelSource::Tsv { columns: None, .. }));
     }
 }

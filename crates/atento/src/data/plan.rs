@@ -40,12 +40,7 @@ impl Plan {
 
     /// Packs batch `index`.
     pub(super) fn pack(&self, index: usize, pairs: &[Pair], start_id: u32) -> PackedBatch {
-        PackedBatch::new(
-            self.order[self.batches[index].clone()]
-                .iter()
-                .map(|&at| &pairs[at]),
-            start_id,
-        )
+        PackedBatch::new(self.order[self.batches[index].clone()].iter().map(|&at| &pairs[at]), start_id)
     }
 }
 
@@ -60,16 +55,8 @@ fn stream(epoch: u64, window: u64) -> u64 {
 /// and one, so that the company a pair is in changes from epoch to epoch.
 fn sort_by_length(order: &mut [usize], pairs: &[Pair], rng: &mut Rng) {
     let mut blurred = |length: usize| length + rng.below(2 + length / 8);
-    let mut keyed: Vec<(usize, usize, usize)> = order
-        .iter()
-        .map(|&at| {
-            (
-                blurred(pairs[at].target.len()),
-                blurred(pairs[at].source.len()),
-                at,
-            )
-        })
-        .collect();
+    let mut keyed: Vec<(usize, usize, usize)> =
+        order.iter().map(|&at| (blurred(pairs[at].target.len()), blurred(pairs[at].source.len()), at)).collect();
     keyed.sort_by_key(|&(target, source, _)| (target, source));
     for (at, (_, _, sorted)) in order.iter_mut().zip(keyed) {
         *at = sorted;
@@ -83,9 +70,7 @@ fn cut(order: &[usize], pairs: &[Pair], options: &BatchOptions) -> Vec<Range<usi
     let (mut start, mut source, mut target) = (0, 0, 0);
     for (end, &at) in order.iter().enumerate() {
         let (a, b) = (pairs[at].source.len(), pairs[at].target.len());
-        let full = source + a > options.max_tokens
-            || target + b > options.max_tokens
-            || end - start == max_sentences;
+        let full = source + a > options.max_tokens || target + b > options.max_tokens || end - start == max_sentences;
         if full && end > start {
             batches.push(start..end);
             (start, source, target) = (end, 0, 0);
@@ -106,57 +91,32 @@ mod tests {
     use super::*;
 
     fn pairs(lengths: &[(usize, usize)]) -> Vec<Pair> {
-        let pair = |(id, &(a, b)): (usize, &(usize, usize))| Pair {
-            id: id as u64,
-            source: vec![7; a],
-            target: vec![9; b],
-        };
+        let pair =
+            |(id, &(a, b)): (usize, &(usize, usize))| Pair { id: id as u64, source: vec![7; a], target: vec![9; b] };
         lengths.iter().enumerate().map(pair).collect()
     }
 
     #[test]
     fn bucketed_batches_hold_like_lengths_and_differ_by_epoch_and_window() {
-        let lengths: Vec<(usize, usize)> = (0..4000)
-            .map(|i| (5 + i * 7 % 40, 5 + i * 11 % 40))
-            .collect();
+        let lengths: Vec<(usize, usize)> = (0..4000).map(|i| (5 + i * 7 % 40, 5 + i * 11 % 40)).collect();
         let pairs = pairs(&lengths);
-        let options = BatchOptions {
-            max_tokens: 500,
-            ..BatchOptions::default()
-        };
+        let options = BatchOptions { max_tokens: 500, ..BatchOptions::default() };
         let plan = Plan::new(&pairs, &options, 0, 0);
         for batch in &plan.batches {
-            let targets = plan.order[batch.clone()]
-                .iter()
-                .map(|&at| pairs[at].target.len());
+            let targets = plan.order[batch.clone()].iter().map(|&at| pairs[at].target.len());
             let (least, most) = (targets.clone().min().unwrap(), targets.max().unwrap());
             assert!(most - least <= 2 + most / 4, "{least}..{most}");
         }
         assert_ne!(plan, Plan::new(&pairs, &options, 1, 0));
         assert_ne!(plan, Plan::new(&pairs, &options, 0, 1));
-        assert_ne!(
-            plan,
-            Plan::new(
-                &pairs,
-                &BatchOptions {
-                    seed: 1,
-                    ..options.clone()
-                },
-                0,
-                0
-            )
-        );
+        assert_ne!(plan, Plan::new(&pairs, &BatchOptions { seed: 1, ..options.clone() }, 0, 0));
         assert_eq!(plan, Plan::new(&pairs, &options, 0, 0));
     }
 
     #[test]
     fn as_written_keeps_the_order_of_the_file() {
         let pairs = pairs(&[(3, 4), (9, 2), (1, 1), (5, 5)]);
-        let options = BatchOptions {
-            max_tokens: 10,
-            order: Order::AsWritten,
-            ..BatchOptions::default()
-        };
+        let options = BatchOptions { max_tokens: 10, order: Order::AsWritten, ..BatchOptions::default() };
         let plan = Plan::new(&pairs, &options, 4, 2);
         assert_eq!(plan.order, [0, 1, 2, 3]);
         assert_eq!(plan.batches, [0..1, 1..3, 3..4]);

@@ -49,52 +49,26 @@ impl DataReport {
     /// Pairs that are not used, over all reasons.
     pub fn dropped(&self) -> u64 {
         let empty = self.empty_source + self.empty_target;
-        empty
-            + self.duplicates_dropped
-            + self.identical_dropped
-            + self.ratio_dropped
-            + self.too_long_dropped
+        empty + self.duplicates_dropped + self.identical_dropped + self.ratio_dropped + self.too_long_dropped
     }
 }
 
 impl fmt::Display for DataReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pairs = self.kept.max(1) as f64;
-        writeln!(
-            f,
-            "pairs: {} read, {} used, {} left out",
-            self.pairs_read,
-            self.kept,
-            self.dropped()
-        )?;
-        let kept_or_not =
-            |found: u64, dropped: u64| if dropped == found { "left out" } else { "kept" };
+        writeln!(f, "pairs: {} read, {} used, {} left out", self.pairs_read, self.kept, self.dropped())?;
+        let kept_or_not = |found: u64, dropped: u64| if dropped == found { "left out" } else { "kept" };
         let lines = [
             (self.empty_source, "with an empty source: left out"),
             (self.empty_target, "with an empty target: left out"),
-            (
-                self.duplicates,
-                &format!(
-                    "duplicates: {}",
-                    kept_or_not(self.duplicates, self.duplicates_dropped)
-                ),
-            ),
+            (self.duplicates, &format!("duplicates: {}", kept_or_not(self.duplicates, self.duplicates_dropped))),
             (
                 self.identical_both_sides,
-                &format!(
-                    "identical on both sides: {}",
-                    kept_or_not(self.identical_both_sides, self.identical_dropped)
-                ),
+                &format!("identical on both sides: {}", kept_or_not(self.identical_both_sides, self.identical_dropped)),
             ),
             (self.ratio_dropped, "with lengths too different: left out"),
             (self.too_long_dropped, "too long: left out"),
-            (
-                self.truncated,
-                &format!(
-                    "cut to the longest length, {} tokens lost",
-                    self.truncated_tokens
-                ),
-            ),
+            (self.truncated, &format!("cut to the longest length, {} tokens lost", self.truncated_tokens)),
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;

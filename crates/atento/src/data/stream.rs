@@ -52,22 +52,14 @@ impl Worker {
     fn stop(self) -> Result<(), Error> {
         // Without its receiver, the thread's next send fails and it returns.
         drop(self.batches);
-        self.thread.join().map_err(|_| Error::Thread {
-            problem: "ended without a result".into(),
-        })
+        self.thread.join().map_err(|_| Error::Thread { problem: "ended without a result".into() })
     }
 }
 
 impl Batches {
     /// The beginning of the first epoch.
     pub(super) fn new(shared: Arc<Shared>, options: BatchOptions) -> Self {
-        Batches {
-            shared,
-            options,
-            cursor: Cursor::default(),
-            worker: None,
-            ended: false,
-        }
+        Batches { shared, options, cursor: Cursor::default(), worker: None, ended: false }
     }
 
     /// The position before the next batch.
@@ -96,18 +88,10 @@ impl Batches {
 
     fn start(&self) -> Result<Worker, Error> {
         let (sender, batches) = sync_channel(QUEUED_BATCHES);
-        let producer = Producer {
-            shared: self.shared.clone(),
-            options: self.options.clone(),
-            sender,
-        };
+        let producer = Producer { shared: self.shared.clone(), options: self.options.clone(), sender };
         let cursor = self.cursor;
-        let thread = std::thread::Builder::new()
-            .name("batches".into())
-            .spawn(move || producer.run(cursor));
-        let thread = thread.map_err(|e| Error::Thread {
-            problem: format!("cannot be started: {e}"),
-        })?;
+        let thread = std::thread::Builder::new().name("batches".into()).spawn(move || producer.run(cursor));
+        let thread = thread.map_err(|e| Error::Thread { problem: format!("cannot be started: {e}") })?;
         Ok(Worker { batches, thread })
     }
 
@@ -172,18 +156,9 @@ struct Producer {
 
 impl Producer {
     fn run(self, mut cursor: Cursor) {
-        while self
-            .options
-            .epochs
-            .is_none_or(|epochs| cursor.epoch < epochs)
-        {
+        while self.options.epochs.is_none_or(|epochs| cursor.epoch < epochs) {
             match self.epoch(cursor) {
-                Ok(()) => {
-                    cursor = Cursor {
-                        epoch: cursor.epoch + 1,
-                        ..Cursor::default()
-                    }
-                }
+                Ok(()) => cursor = Cursor { epoch: cursor.epoch + 1, ..Cursor::default() },
                 Err(Stop::Hangup) => return,
                 Err(Stop::Failed(error)) => {
                     // If nobody receives the error, nobody waits for the batch it prevented.
@@ -198,51 +173,22 @@ impl Producer {
     fn epoch(&self, start: Cursor) -> Result<(), Stop> {
         let (source, encoder, window_pairs) = match &self.shared.origin {
             Origin::Memory(pairs) => return self.window(pairs, start),
-            Origin::Files {
-                source,
-                encoder,
-                window_pairs,
-            } => (source, encoder, *window_pairs),
+            Origin::Files { source, encoder, window_pairs } => (source, encoder, *window_pairs),
         };
-        let changed = |problem| Error::Changed {
-            place: source.to_string(),
-            problem,
-        };
+        let changed = |problem| Error::Changed { place: source.to_string(), problem };
         let mut reading = Reading::start(source)?;
         for _ in 0..start.window {
             reading.skip_window(encoder, window_pairs)?;
         }
-        for (at, &expected) in self
-            .shared
-            .windows
-            .iter()
-            .enumerate()
-            .skip(start.window as usize)
-        {
-            let pairs = reading
-                .window(source, encoder, window_pairs, &mut DataReport::default())?
-                .unwrap_or_default();
+        for (at, &expected) in self.shared.windows.iter().enumerate().skip(start.window as usize) {
+            let pairs = reading.window(source, encoder, window_pairs, &mut DataReport::default())?.unwrap_or_default();
             if pairs.len() != expected {
                 let found = pairs.len();
-                return Err(changed(format!(
-                    "window {at} has {found} usable pairs, at first it had {expected}"
-                ))
-                .into());
+                return Err(changed(format!("window {at} has {found} usable pairs, at first it had {expected}")).into());
             }
             let window = at as u64;
-            let batch = if window == start.window {
-                start.batch
-            } else {
-                0
-            };
-            self.window(
-                &pairs,
-                Cursor {
-                    window,
-                    batch,
-                    ..start
-                },
-            )?;
+            let batch = if window == start.window { start.batch } else { 0 };
+            self.window(&pairs, Cursor { window, batch, ..start })?;
         }
         Ok(())
     }
@@ -253,46 +199,25 @@ impl Producer {
         let batches = plan.len() as u64;
         if start.batch > 0 && start.batch >= batches {
             let problem = format!("this window has {batches} batches");
-            return Err(Error::Cursor {
-                cursor: start,
-                problem,
-            }
-            .into());
+            return Err(Error::Cursor { cursor: start, problem }.into());
         }
         for batch in start.batch..batches {
             let packed = plan.pack(batch as usize, pairs, self.options.start_id);
             let after = match batch + 1 < batches {
-                true => Cursor {
-                    batch: batch + 1,
-                    ..start
-                },
+                true => Cursor { batch: batch + 1, ..start },
                 false => self.after_window(start),
             };
-            self.sender
-                .send(Ok((packed, after)))
-                .map_err(|_| Stop::Hangup)?;
+            self.sender.send(Ok((packed, after))).map_err(|_| Stop::Hangup)?;
         }
         Ok(())
     }
 
     /// The beginning of the next window that has pairs: of this epoch, else of the next.
     fn after_window(&self, now: Cursor) -> Cursor {
-        let mut rest = self
-            .shared
-            .windows
-            .iter()
-            .enumerate()
-            .skip(now.window as usize + 1);
+        let mut rest = self.shared.windows.iter().enumerate().skip(now.window as usize + 1);
         match rest.find(|(_, pairs)| **pairs > 0) {
-            Some((window, _)) => Cursor {
-                window: window as u64,
-                batch: 0,
-                ..now
-            },
-            None => Cursor {
-                epoch: now.epoch + 1,
-                ..Cursor::default()
-            },
+            Some((window, _)) => Cursor { window: window as u64, batch: 0, ..now },
+            None => Cursor { epoch: now.epoch + 1, ..Cursor::default() },
         }
     }
 }

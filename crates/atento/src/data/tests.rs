@@ -11,42 +11,25 @@ use crate::text::{Kind, Tokenizer, TrainOptions};
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let lines = ["the quick brown fox jumps over the lazy dog 0 1 2 3 4 5 6 7 8 9"];
-    let options = TrainOptions {
-        kind: Kind::Characters,
-        byte_fallback: false,
-        min_frequency: 1,
-        ..TrainOptions::default()
-    };
+    let options =
+        TrainOptions { kind: Kind::Characters, byte_fallback: false, min_frequency: 1, ..TrainOptions::default() };
     let lines = lines.map(|line| Ok::<_, Error>(line.to_owned()));
     Arc::new(Tokenizer::train(lines, &options).unwrap())
 });
 
 fn text_pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|&(a, b)| (a.to_owned(), b.to_owned()))
-        .collect()
+    pairs.iter().map(|&(a, b)| (a.to_owned(), b.to_owned())).collect()
 }
 
 fn from_text(pairs: &[(&str, &str)], options: PairOptions) -> Result<Dataset, Error> {
-    Dataset::from_text(
-        "memory",
-        &text_pairs(pairs),
-        TOKENIZER.clone(),
-        TOKENIZER.clone(),
-        options,
-    )
+    Dataset::from_text("memory", &text_pairs(pairs), TOKENIZER.clone(), TOKENIZER.clone(), options)
 }
 
 /// A TSV file of `n` pairs with lengths between 1 and 18 characters; every seventh source is empty.
 fn tsv(dir: &TempDir, n: usize) -> ParallelSource {
     let path = dir.path().join("pairs.tsv");
     let line = |i: usize| {
-        let source = if i % 7 == 3 {
-            String::new()
-        } else {
-            format!("{i}{}", "x".repeat(i * 5 % 17))
-        };
+        let source = if i % 7 == 3 { String::new() } else { format!("{i}{}", "x".repeat(i * 5 % 17)) };
         format!("{source}\t{}{i}\n", "y".repeat(i * 3 % 16))
     };
     std::fs::write(&path, (0..n).map(line).collect::<String>()).unwrap();
@@ -54,14 +37,7 @@ fn tsv(dir: &TempDir, n: usize) -> ParallelSource {
 }
 
 fn open(source: ParallelSource, window_pairs: usize) -> Dataset {
-    Dataset::open(
-        source,
-        TOKENIZER.clone(),
-        TOKENIZER.clone(),
-        PairOptions::default(),
-        window_pairs,
-    )
-    .unwrap()
+    Dataset::open(source, TOKENIZER.clone(), TOKENIZER.clone(), PairOptions::default(), window_pairs).unwrap()
 }
 
 fn all(batches: Batches) -> Vec<(PackedBatch, Cursor)> {
@@ -69,13 +45,7 @@ fn all(batches: Batches) -> Vec<(PackedBatch, Cursor)> {
 }
 
 fn small(order: Order, epochs: u64) -> BatchOptions {
-    BatchOptions {
-        max_tokens: 60,
-        order,
-        seed: 5,
-        epochs: Some(epochs),
-        ..BatchOptions::default()
-    }
+    BatchOptions { max_tokens: 60, order, seed: 5, epochs: Some(epochs), ..BatchOptions::default() }
 }
 
 #[test]
@@ -121,36 +91,19 @@ fn every_reason_to_leave_a_pair_out_is_counted_once() {
     assert_eq!(report, expected);
     assert_eq!(report.kept + report.dropped(), report.pairs_read);
     let text = report.to_string();
-    assert!(
-        text.starts_with(
-            "pairs: 10 read, 2 used, 8 left out\n  2 with an empty source: left out\n"
-        ),
-        "{text}"
-    );
+    assert!(text.starts_with("pairs: 10 read, 2 used, 8 left out\n  2 with an empty source: left out\n"), "{text}");
 
-    let keep = PairOptions {
-        drop_duplicates: false,
-        drop_identical: false,
-        on_truncate: OnTruncate::Warn,
-        ..options
-    };
+    let keep = PairOptions { drop_duplicates: false, drop_identical: false, on_truncate: OnTruncate::Warn, ..options };
     let dataset = from_text(&pairs, keep).unwrap();
     let report = dataset.report();
     assert_eq!((report.duplicates, report.duplicates_dropped), (2, 0));
-    assert_eq!(
-        (report.identical_both_sides, report.identical_dropped),
-        (2, 0)
-    );
+    assert_eq!((report.identical_both_sides, report.identical_dropped), (2, 0));
     assert_eq!((report.truncated, report.truncated_tokens), (1, 8));
     assert_eq!(report.kept + report.dropped(), report.pairs_read);
     let cut = &dataset.pairs().unwrap()[4];
     assert_eq!((cut.source.len(), cut.target.len()), (20, 20));
     assert_eq!((cut.source[19], cut.target[19]), (1, 1));
-    assert!(
-        report
-            .to_string()
-            .contains("1 cut to the longest length, 8 tokens lost")
-    );
+    assert!(report.to_string().contains("1 cut to the longest length, 8 tokens lost"));
 }
 
 #[test]
@@ -160,17 +113,10 @@ fn a_sentence_that_is_too_long_is_named_by_file_and_line() {
     std::fs::write(&source, "the\nfox\n").unwrap();
     std::fs::write(&target, "the\nthe lazy dog\n").unwrap();
     let files = ParallelSource::Files { source, target };
-    let options = PairOptions {
-        max_length: 8,
-        ..PairOptions::default()
-    };
-    let error = Dataset::open(files, TOKENIZER.clone(), TOKENIZER.clone(), options, 10)
-        .unwrap_err()
-        .to_string();
+    let options = PairOptions { max_length: 8, ..PairOptions::default() };
+    let error = Dataset::open(files, TOKENIZER.clone(), TOKENIZER.clone(), options, 10).unwrap_err().to_string();
     assert!(
-        error.contains(
-            "de, line 2: the target sentence has 13 tokens with its end token, the limit is 8"
-        ),
+        error.contains("de, line 2: the target sentence has 13 tokens with its end token, the limit is 8"),
         "{error}"
     );
 }
@@ -178,45 +124,17 @@ fn a_sentence_that_is_too_long_is_named_by_file_and_line() {
 #[test]
 fn options_that_cannot_work_are_refused_with_what_would() {
     let refusal = |options| from_text(&[("a", "b")], options).unwrap_err().to_string();
-    let split = refusal(PairOptions {
-        on_truncate: OnTruncate::Split,
-        ..PairOptions::default()
-    });
-    assert!(
-        split.contains("on_truncate = \"split\": parallel text cannot be split"),
-        "{split}"
-    );
-    assert!(
-        refusal(PairOptions {
-            max_length: 1,
-            ..PairOptions::default()
-        })
-        .starts_with("max_length = 1")
-    );
+    let split = refusal(PairOptions { on_truncate: OnTruncate::Split, ..PairOptions::default() });
+    assert!(split.contains("on_truncate = \"split\": parallel text cannot be split"), "{split}");
+    assert!(refusal(PairOptions { max_length: 1, ..PairOptions::default() }).starts_with("max_length = 1"));
     for ratio in [0.5, f64::NAN, f64::INFINITY] {
-        assert!(
-            refusal(PairOptions {
-                max_ratio: Some(ratio),
-                ..PairOptions::default()
-            })
-            .starts_with("max_ratio = ")
-        );
+        assert!(refusal(PairOptions { max_ratio: Some(ratio), ..PairOptions::default() }).starts_with("max_ratio = "));
     }
     let dataset = from_text(&[("the fox", "dog")], PairOptions::default()).unwrap();
-    let error = dataset
-        .batches(BatchOptions {
-            max_tokens: 7,
-            ..BatchOptions::default()
-        })
-        .unwrap_err();
+    let error = dataset.batches(BatchOptions { max_tokens: 7, ..BatchOptions::default() }).unwrap_err();
     assert!(error.to_string().contains("longest sentence has 8 tokens"));
-    let nothing = from_text(&[("", "b"), ("a", "")], PairOptions::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        nothing.contains("memory: no pair is left to train on:\npairs: 2 read, 0 used"),
-        "{nothing}"
-    );
+    let nothing = from_text(&[("", "b"), ("a", "")], PairOptions::default()).unwrap_err().to_string();
+    assert!(nothing.contains("memory: no pair is left to train on:\npairs: 2 read, 0 used"), "{nothing}");
 }
 
 #[test]
@@ -226,23 +144,11 @@ fn faults_in_the_files_show_when_the_data_set_is_opened() {
     std::fs::write(&source, "1\n2\n3\n").unwrap();
     std::fs::write(&target, "1\n2\n").unwrap();
     let files = ParallelSource::Files { source, target };
-    let open = |window| {
-        Dataset::open(
-            files.clone(),
-            TOKENIZER.clone(),
-            TOKENIZER.clone(),
-            PairOptions::default(),
-            window,
-        )
-    };
+    let open =
+        |window| Dataset::open(files.clone(), TOKENIZER.clone(), TOKENIZER.clone(), PairOptions::default(), window);
     assert!(matches!(open(1), Err(Error::UnequalLineCounts { .. })));
     assert!(matches!(open(100), Err(Error::UnequalLineCounts { .. })));
-    assert!(
-        open(0)
-            .unwrap_err()
-            .to_string()
-            .starts_with("window_pairs = 0")
-    );
+    assert!(open(0).unwrap_err().to_string().starts_with("window_pairs = 0"));
 }
 
 #[test]
@@ -258,10 +164,7 @@ fn every_pair_appears_once_an_epoch_in_another_order() {
                 epochs[epoch].extend(batch.ids);
                 epoch = after.epoch as usize;
             }
-            assert_eq!(
-                epoch, 3,
-                "the cursor after the last batch is the end of the last epoch"
-            );
+            assert_eq!(epoch, 3, "the cursor after the last batch is the end of the last epoch");
             assert_eq!(epochs[0] == epochs[1], order == Order::AsWritten);
             for mut ids in epochs {
                 ids.sort_unstable();
@@ -278,17 +181,11 @@ fn a_joint_tokenizer_learns_from_pairs_as_from_two_files() {
     std::fs::write(&a, "the fox\nthe dog\n").unwrap();
     std::fs::write(&b, "der fuchs\nder hund\n").unwrap();
     std::fs::write(&both, "the fox\tder fuchs\nthe dog\tder hund\n").unwrap();
-    let options = TrainOptions {
-        vocab_size: 290,
-        ..TrainOptions::default()
-    };
+    let options = TrainOptions { vocab_size: 290, ..TrainOptions::default() };
     let of_files = Tokenizer::train_from_files(&[a, b], &options).unwrap();
     let pairs = ParallelSource::from_path(both);
     let of_pairs = Tokenizer::train(pairs.sentences().unwrap(), &options).unwrap();
-    assert_eq!(
-        of_files.to_json_bytes().unwrap(),
-        of_pairs.to_json_bytes().unwrap()
-    );
+    assert_eq!(of_files.to_json_bytes().unwrap(), of_pairs.to_json_bytes().unwrap());
 }
 
 #[test]
@@ -298,43 +195,19 @@ fn a_window_without_usable_pairs_is_passed_over() {
     std::fs::write(&path, "a\tb\n\t\n\t\n\tx\n2\t3\n\t\n").unwrap();
     let dataset = open(ParallelSource::from_path(path), 2);
     let dealt = all(dataset.batches(small(Order::AsWritten, 2)).unwrap());
-    let seen: Vec<(u64, u64)> = dealt
-        .iter()
-        .map(|(batch, after)| (batch.ids[0], after.epoch))
-        .collect();
+    let seen: Vec<(u64, u64)> = dealt.iter().map(|(batch, after)| (batch.ids[0], after.epoch)).collect();
     assert_eq!(seen, [(0, 0), (4, 1), (0, 1), (4, 2)]);
 }
 
 #[test]
 fn a_cursor_that_does_not_exist_is_refused() {
     let dir = TempDir::new().unwrap();
-    let mut batches = open(tsv(&dir, 40), 10)
-        .batches(small(Order::Bucketed, 9))
-        .unwrap();
-    let window = Cursor {
-        epoch: 0,
-        window: 4,
-        batch: 0,
-    };
-    assert!(
-        batches
-            .seek(window)
-            .unwrap_err()
-            .to_string()
-            .contains("the data has 4 windows")
-    );
-    batches
-        .seek(Cursor {
-            epoch: 1,
-            window: 1,
-            batch: 99,
-        })
-        .unwrap();
+    let mut batches = open(tsv(&dir, 40), 10).batches(small(Order::Bucketed, 9)).unwrap();
+    let window = Cursor { epoch: 0, window: 4, batch: 0 };
+    assert!(batches.seek(window).unwrap_err().to_string().contains("the data has 4 windows"));
+    batches.seek(Cursor { epoch: 1, window: 1, batch: 99 }).unwrap();
     let message = batches.next().unwrap().unwrap_err().to_string();
-    assert!(
-        message.contains("(epoch 1, window 1, batch 99) does not exist: this window has"),
-        "{message}"
-    );
+    assert!(message.contains("(epoch 1, window 1, batch 99) does not exist: this window has"), "{message}");
     assert!(batches.next().is_none());
 }
 
@@ -342,47 +215,23 @@ fn a_cursor_that_does_not_exist_is_refused() {
 fn a_file_that_changes_or_goes_away_is_noticed() {
     let dir = TempDir::new().unwrap();
     let source = tsv(&dir, 40);
-    let mut batches = open(source.clone(), 10)
-        .batches(small(Order::Bucketed, 9))
-        .unwrap();
+    let mut batches = open(source.clone(), 10).batches(small(Order::Bucketed, 9)).unwrap();
     tsv(&dir, 15);
     let error = batches.find_map(Result::err).unwrap().to_string();
-    assert!(
-        error.contains("pairs.tsv: window 1 has 4 usable pairs, at first it had 8"),
-        "{error}"
-    );
+    assert!(error.contains("pairs.tsv: window 1 has 4 usable pairs, at first it had 8"), "{error}");
     std::fs::remove_file(dir.path().join("pairs.tsv")).unwrap();
     batches.seek(Cursor::default()).unwrap();
-    assert!(
-        batches
-            .next()
-            .unwrap()
-            .unwrap_err()
-            .to_string()
-            .contains("pairs.tsv: cannot open")
-    );
+    assert!(batches.next().unwrap().unwrap_err().to_string().contains("pairs.tsv: cannot open"));
 }
 
 #[test]
 fn endless_batches_can_be_left_at_any_time() {
     let dir = TempDir::new().unwrap();
     for (window, taken) in [(10, 0), (10, 1), (10, 100), (1000, 3)] {
-        let mut batches = open(tsv(&dir, 60), window)
-            .batches(BatchOptions {
-                epochs: None,
-                ..small(Order::Bucketed, 0)
-            })
-            .unwrap();
-        assert_eq!(
-            batches.by_ref().take(taken).filter(Result::is_ok).count(),
-            taken
-        );
-        batches
-            .seek(Cursor {
-                epoch: 1 << 40,
-                ..Cursor::default()
-            })
-            .unwrap();
+        let mut batches =
+            open(tsv(&dir, 60), window).batches(BatchOptions { epochs: None, ..small(Order::Bucketed, 0) }).unwrap();
+        assert_eq!(batches.by_ref().take(taken).filter(Result::is_ok).count(), taken);
+        batches.seek(Cursor { epoch: 1 << 40, ..Cursor::default() }).unwrap();
         assert!(batches.next().unwrap().is_ok());
     }
 }
@@ -393,28 +242,13 @@ fn duplicates_stay_left_out_when_the_data_is_read_again_from_the_middle() {
     let path = dir.path().join("pairs.tsv");
     let lines: String = (0..40).map(|i| format!("{}\tx\n", i % 13)).collect();
     std::fs::write(&path, lines).unwrap();
-    let options = PairOptions {
-        drop_duplicates: true,
-        ..PairOptions::default()
-    };
+    let options = PairOptions { drop_duplicates: true, ..PairOptions::default() };
     let source = ParallelSource::from_path(path);
     let dataset = Dataset::open(source, TOKENIZER.clone(), TOKENIZER.clone(), options, 5).unwrap();
-    assert_eq!(
-        (dataset.report().kept, dataset.report().duplicates),
-        (13, 27)
-    );
+    assert_eq!((dataset.report().kept, dataset.report().duplicates), (13, 27));
     let mut batches = dataset.batches(small(Order::AsWritten, 1)).unwrap();
-    batches
-        .seek(Cursor {
-            epoch: 0,
-            window: 2,
-            batch: 0,
-        })
-        .unwrap();
-    let ids: Vec<u64> = all(batches)
-        .into_iter()
-        .flat_map(|(batch, _)| batch.ids)
-        .collect();
+    batches.seek(Cursor { epoch: 0, window: 2, batch: 0 }).unwrap();
+    let ids: Vec<u64> = all(batches).into_iter().flat_map(|(batch, _)| batch.ids).collect();
     assert_eq!(ids, [10, 11, 12]);
 }
 
@@ -444,42 +278,23 @@ proptest! {
 
 #[test]
 fn multi30k_is_dealt_out_whole() {
-    let folder: PathBuf =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/multi30k");
+    let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/multi30k");
     if !folder.exists() {
         return;
     }
     let [source, target] = ["train.en.gz", "train.de.gz"].map(|name| folder.join(name));
-    let tokenizer =
-        Tokenizer::train_from_files(&[&source, &target], &TrainOptions::default()).unwrap();
+    let tokenizer = Tokenizer::train_from_files(&[&source, &target], &TrainOptions::default()).unwrap();
     let tokenizer = Arc::new(tokenizer);
     let files = ParallelSource::Files { source, target };
-    let dataset = Dataset::open(
-        files,
-        tokenizer.clone(),
-        tokenizer,
-        PairOptions::default(),
-        dataset::WINDOW_PAIRS,
-    )
-    .unwrap();
+    let dataset =
+        Dataset::open(files, tokenizer.clone(), tokenizer, PairOptions::default(), dataset::WINDOW_PAIRS).unwrap();
     let report = dataset.report();
-    assert_eq!(
-        (report.pairs_read, report.kept, report.unknown_tokens),
-        (29_000, 29_000, 0)
-    );
-    let options = BatchOptions {
-        epochs: Some(1),
-        ..BatchOptions::default()
-    };
+    assert_eq!((report.pairs_read, report.kept, report.unknown_tokens), (29_000, 29_000, 0));
+    let options = BatchOptions { epochs: Some(1), ..BatchOptions::default() };
     let dealt = all(dataset.batches(options).unwrap());
     let tokens: usize = dealt.iter().map(|(batch, _)| batch.target_tokens()).sum();
     assert_eq!(tokens as u64, report.target_tokens);
-    let fullest = dealt
-        .iter()
-        .map(|(batch, _)| batch.source_tokens().max(batch.target_tokens()));
+    let fullest = dealt.iter().map(|(batch, _)| batch.source_tokens().max(batch.target_tokens()));
     let mean = fullest.sum::<usize>() / dealt.len();
-    assert!(
-        (3900..=4096).contains(&mean),
-        "batches hold {mean} of 4096 tokens"
-    );
+    assert!((3900..=4096).contains(&mean), "batches hold {mean} of 4096 tokens");
 }

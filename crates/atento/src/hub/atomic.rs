@@ -25,10 +25,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be written or `write` fails; the previous file is then untouched.
-pub fn atomic_write_with(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Error> {
+pub fn atomic_write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
     let temporary = temporary_beside(path)?;
     let written = write_and_rename(&temporary, path, write);
     if written.is_err() {
@@ -47,9 +44,7 @@ pub fn atomic_write_with(
 pub fn remove_leftovers(directory: &Path) -> Result<usize, Error> {
     let mut removed = 0;
     for entry in fs::read_dir(directory).map_err(Error::io(directory, "read the directory"))? {
-        let path = entry
-            .map_err(Error::io(directory, "read the directory"))?
-            .path();
+        let path = entry.map_err(Error::io(directory, "read the directory"))?.path();
         if path.to_string_lossy().ends_with(TEMPORARY_SUFFIX) {
             fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
             removed += 1;
@@ -71,16 +66,10 @@ fn write_and_rename(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(temporary)?;
+    let file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
     let mut buffered = BufWriter::with_capacity(1 << 18, file);
     write(&mut buffered)?;
-    buffered
-        .into_inner()
-        .map_err(|error| error.into_error())?
-        .sync_all()?;
+    buffered.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     fs::rename(temporary, path)?;
     sync(directory_of(path))
 }
@@ -92,11 +81,7 @@ fn temporary_beside(path: &Path) -> Result<PathBuf, Error> {
         return Err(Error::io(path, "write")(source));
     };
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = format!(
-        ".{}.{}.{count}{TEMPORARY_SUFFIX}",
-        name.to_string_lossy(),
-        std::process::id()
-    );
+    let temporary = format!(".{}.{}.{count}{TEMPORARY_SUFFIX}", name.to_string_lossy(), std::process::id());
     Ok(directory_of(path).join(temporary))
 }
 
@@ -109,11 +94,7 @@ fn directory_of(path: &Path) -> &Path {
 
 /// Only Unix lets a directory be opened and flushed; elsewhere the rename itself has to do.
 fn sync(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(directory)?.sync_all()
-    } else {
-        Ok(())
-    }
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -122,9 +103,7 @@ mod tests {
 
     fn names_in(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
@@ -148,12 +127,7 @@ mod tests {
             Err(io::ErrorKind::StorageFull.into())
         })
         .unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("{}: cannot write", path.display())),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("{}: cannot write", path.display())), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"previous");
         assert_eq!(names_in(directory.path()), ["model.safetensors"]);
     }

@@ -108,9 +108,7 @@ pub enum Error {
         tied_to: String,
     },
     /// Stored positions are not the sinusoids this model computes.
-    #[error(
-        "{path}: `{name}` row {row} is not the sinusoid of its position; learned positions are not supported"
-    )]
+    #[error("{path}: `{name}` row {row} is not the sinusoid of its position; learned positions are not supported")]
     Positions {
         /// The file.
         path: PathBuf,
@@ -166,11 +164,7 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Error::Io {
-            path: path.to_path_buf(),
-            doing,
-            source,
-        }
+        move |source| Error::Io { path: path.to_path_buf(), doing, source }
     }
 }
 
@@ -191,9 +185,7 @@ pub enum Fault {
         bytes: usize,
     },
     /// The header claims more bytes than there are, or than any header may have.
-    #[error(
-        "the header claims {claimed} bytes, but {available} follow and the format allows 100000000"
-    )]
+    #[error("the header claims {claimed} bytes, but {available} follow and the format allows 100000000")]
     HeaderLength {
         /// The claimed length in bytes.
         claimed: u64,
@@ -225,9 +217,7 @@ pub enum Fault {
         end: usize,
     },
     /// Two tensors share bytes.
-    #[error(
-        "tensor {name} begins at byte {begin}, inside the tensor before it, which ends at {previous_end}"
-    )]
+    #[error("tensor {name} begins at byte {begin}, inside the tensor before it, which ends at {previous_end}")]
     Overlap {
         /// The later tensor.
         name: String,
@@ -247,9 +237,7 @@ pub enum Fault {
         previous_end: usize,
     },
     /// A tensor's data lies beyond the end of the file.
-    #[error(
-        "tensor {name} ends at byte {end} of the data, but there are {available}: the file is cut short"
-    )]
+    #[error("tensor {name} ends at byte {end} of the data, but there are {available}: the file is cut short")]
     Truncated {
         /// The first such tensor.
         name: String,
@@ -278,12 +266,7 @@ impl fmt::Display for List<'_> {
         match self.items {
             [only] => write!(f, "{} {only}", self.what),
             items => {
-                let shown = items
-                    .iter()
-                    .take(SHOWN)
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ");
+                let shown = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
                 let more = if items.len() > SHOWN { ", …" } else { "" };
                 write!(f, "{} {}s: {shown}{more}", items.len(), self.what)
             }

@@ -199,27 +199,12 @@ impl GenerationConfig {
             ("num_beams", json!(self.num_beams)),
             ("max_length", json!(self.max_length)),
             ("max_new_tokens", json!(self.max_new_tokens)),
-            (
-                "min_length",
-                unless(self.min_length == 0, json!(self.min_length)),
-            ),
+            ("min_length", unless(self.min_length == 0, json!(self.min_length))),
             ("length_penalty", unless(penalty == 1.0, json!(penalty))),
             ("early_stopping", early_stopping),
-            (
-                "no_repeat_ngram_size",
-                unless(
-                    self.no_repeat_ngram_size == 0,
-                    json!(self.no_repeat_ngram_size),
-                ),
-            ),
-            (
-                "bad_words_ids",
-                unless(self.bad_words_ids.is_empty(), json!(self.bad_words_ids)),
-            ),
-            (
-                "suppress_tokens",
-                unless(self.suppressed_ids.is_empty(), json!(self.suppressed_ids)),
-            ),
+            ("no_repeat_ngram_size", unless(self.no_repeat_ngram_size == 0, json!(self.no_repeat_ngram_size))),
+            ("bad_words_ids", unless(self.bad_words_ids.is_empty(), json!(self.bad_words_ids))),
+            ("suppress_tokens", unless(self.suppressed_ids.is_empty(), json!(self.suppressed_ids))),
             ("decoder_start_token_id", some(self.decoder_start_id)),
             ("forced_bos_token_id", some(self.forced_bos_id)),
             ("forced_eos_token_id", some(self.forced_eos_id)),
@@ -234,10 +219,7 @@ impl GenerationConfig {
     }
 }
 
-fn read_early_stopping(
-    keys: Keys<'_>,
-    object: &Map<String, Value>,
-) -> Result<EarlyStopping, Error> {
+fn read_early_stopping(keys: Keys<'_>, object: &Map<String, Value>) -> Result<EarlyStopping, Error> {
     match object.get("early_stopping") {
         None | Some(Value::Null | Value::Bool(false)) => Ok(EarlyStopping::Heuristic),
         Some(Value::Bool(true)) => Ok(EarlyStopping::AtEnoughCandidates),
@@ -249,18 +231,9 @@ fn read_early_stopping(
 fn not_honoured(object: &Map<String, Value>) -> Vec<String> {
     let has_effect = |(key, neutral): &(&str, Value)| match object.get(*key) {
         None | Some(Value::Null) => false,
-        Some(value) => {
-            value != neutral
-                && value
-                    .as_f64()
-                    .is_none_or(|number| neutral.as_f64() != Some(number))
-        }
+        Some(value) => value != neutral && value.as_f64().is_none_or(|number| neutral.as_f64() != Some(number)),
     };
-    neutral_values()
-        .iter()
-        .filter(|entry| has_effect(entry))
-        .map(|(key, _)| key.to_string())
-        .collect()
+    neutral_values().iter().filter(|entry| has_effect(entry)).map(|(key, _)| key.to_string()).collect()
 }
 
 #[cfg(test)]
@@ -268,9 +241,7 @@ mod tests {
     use super::*;
 
     fn parse(object: Value) -> Result<GenerationConfig, Error> {
-        let Value::Object(object) = object else {
-            unreachable!()
-        };
+        let Value::Object(object) = object else { unreachable!() };
         GenerationConfig::from_json(Path::new("generation_config.json"), &object)
     }
 
@@ -291,17 +262,13 @@ mod tests {
 
     #[test]
     fn padding_is_banned_and_the_end_never_is() {
-        let config = parse(
-            json!({"bad_words_ids": [[0], [1], [3, 4]], "suppress_tokens": [7, 0], "eos_token_id": 1}),
-        );
+        let config = parse(json!({"bad_words_ids": [[0], [1], [3, 4]], "suppress_tokens": [7, 0], "eos_token_id": 1}));
         assert_eq!(config.unwrap().banned_ids(), [0, 7]);
     }
 
     #[test]
     fn settings_without_an_effect_here_are_listed() {
-        let config = parse(
-            json!({"do_sample": true, "repetition_penalty": 1, "num_beam_groups": 1, "top_k": 50}),
-        );
+        let config = parse(json!({"do_sample": true, "repetition_penalty": 1, "num_beam_groups": 1, "top_k": 50}));
         assert_eq!(config.unwrap().not_honoured, ["do_sample"]);
     }
 

@@ -9,10 +9,7 @@ use std::path::Path;
 /// Reads a file that must hold one JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
     let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
-    let invalid = |detail: String| Error::Json {
-        path: path.to_path_buf(),
-        detail,
-    };
+    let invalid = |detail: String| Error::Json { path: path.to_path_buf(), detail };
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid("the file must hold one object, {…}".into())),
@@ -64,20 +61,12 @@ impl<'a> Keys<'a> {
 
     /// The error that the value of `key` is not what it should be.
     pub(super) fn wrong(&self, key: &str, expected: impl Into<String>) -> Error {
-        let value = self
-            .object
-            .get(key)
-            .map_or("absent".into(), Value::to_string);
+        let value = self.object.get(key).map_or("absent".into(), Value::to_string);
         let found = match value.char_indices().nth(100) {
             Some((cut, _)) => format!("{}…", &value[..cut]),
             None => value,
         };
-        Error::WrongValue {
-            path: self.path.to_path_buf(),
-            key: key.into(),
-            found,
-            expected: expected.into(),
-        }
+        Error::WrongValue { path: self.path.to_path_buf(), key: key.into(), found, expected: expected.into() }
     }
 }
 
@@ -148,22 +137,14 @@ mod tests {
 
     #[test]
     fn a_wrong_or_missing_value_is_named_with_what_was_expected() {
-        let Value::Object(object) =
-            json!({"d_modle": 4, "dropout": "0.1", "eos": [1, 2], "bos": null})
-        else {
+        let Value::Object(object) = json!({"d_modle": 4, "dropout": "0.1", "eos": [1, 2], "bos": null}) else {
             unreachable!()
         };
         let keys = Keys::new(Path::new("config.json"), &object);
         let missing = keys.required::<usize>("d_model").unwrap_err().to_string();
-        assert_eq!(
-            missing,
-            "config.json: key `d_model` is missing; the nearest there is `d_modle`"
-        );
+        assert_eq!(missing, "config.json: key `d_model` is missing; the nearest there is `d_modle`");
         let wrong = keys.or("dropout", 0.0f32).unwrap_err().to_string();
-        assert_eq!(
-            wrong,
-            "config.json: key `dropout` is \"0.1\", expected a number"
-        );
+        assert_eq!(wrong, "config.json: key `dropout` is \"0.1\", expected a number");
         assert_eq!(keys.optional::<Vec<u32>>("eos").unwrap(), Some(vec![1, 2]));
         assert_eq!(keys.optional::<u32>("bos").unwrap(), None);
         assert!(keys.optional::<Vec<Vec<u32>>>("eos").is_err());
@@ -176,10 +157,7 @@ mod tests {
         for text in ["", "[]", "{\"a\": NaN}", "\u{0}"] {
             fs::write(&path, text).unwrap();
             let message = read_object(&path).unwrap_err().to_string();
-            assert!(
-                message.contains("config.json: not valid JSON: "),
-                "{message}"
-            );
+            assert!(message.contains("config.json: not valid JSON: "), "{message}");
         }
     }
 }

@@ -24,11 +24,7 @@ pub trait NamedTensors {
 /// # Errors
 /// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
 /// they are tied to, positions that are not the sinusoids.
-pub fn load(
-    weights: &SafeTensors,
-    names: NameMap<'_>,
-    target: &mut dyn NamedTensors,
-) -> Result<(), Error> {
+pub fn load(weights: &SafeTensors, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
         let slot = target.slot(&step.internal);
@@ -40,9 +36,7 @@ pub fn load(
     for (stored, original) in &plan.copies {
         check_copy(weights, stored, original, target.slot(original))?;
     }
-    plan.positions
-        .iter()
-        .try_for_each(|stored| check_positions(weights, names, stored))
+    plan.positions.iter().try_for_each(|stored| check_positions(weights, names, stored))
 }
 
 /// Which tensor fills which parameter, and what the rest of the file is.
@@ -64,37 +58,21 @@ struct Step {
 ///
 /// # Errors
 /// Missing or unexpected tensors, with the nearest names; the first wrong shape.
-pub fn check(
-    weights: &SafeTensors,
-    names: NameMap<'_>,
-    expected: &[NamedShape],
-) -> Result<Plan, Error> {
+pub fn check(weights: &SafeTensors, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(expected.len());
     let mut missing = Vec::new();
     for (internal, shape) in expected {
         let sources = names.sources(internal);
         let stored = sources.iter().find(|name| weights.contains(name)).cloned();
         match &stored {
-            Some(stored) => {
-                check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?
-            }
+            Some(stored) => check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?,
             None if names.zero_if_missing(internal) => {}
             None => missing.push(sources[0].clone()),
         }
-        steps.push(Step {
-            internal: internal.clone(),
-            stored,
-        });
+        steps.push(Step { internal: internal.clone(), stored });
     }
-    let used: HashSet<&str> = steps
-        .iter()
-        .filter_map(|step| step.stored.as_deref())
-        .collect();
-    let mut plan = Plan {
-        steps: Vec::new(),
-        copies: Vec::new(),
-        positions: Vec::new(),
-    };
+    let used: HashSet<&str> = steps.iter().filter_map(|step| step.stored.as_deref()).collect();
+    let mut plan = Plan { steps: Vec::new(), copies: Vec::new(), positions: Vec::new() };
     let mut unexpected = Vec::new();
     for stored in weights.names().filter(|name| !used.contains(name)) {
         match names.extra(stored) {
@@ -111,12 +89,7 @@ pub fn check(
 }
 
 /// The shape must be the stored one; the parameter's own is as good where it differs only in ones.
-fn check_shape(
-    weights: &SafeTensors,
-    stored: &str,
-    own: &[usize],
-    expected: &[usize],
-) -> Result<(), Error> {
+fn check_shape(weights: &SafeTensors, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
     let found = weights.get(stored)?.shape;
     if found == expected || found == own {
         return Ok(());
@@ -138,10 +111,7 @@ fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) ->
         None => format!("`{name}`"),
     };
     let tensors = describe_some(missing, describe);
-    Err(Error::MissingTensors {
-        path: weights.path().to_path_buf(),
-        tensors,
-    })
+    Err(Error::MissingTensors { path: weights.path().to_path_buf(), tensors })
 }
 
 fn report_unexpected(
@@ -153,51 +123,28 @@ fn report_unexpected(
     if unexpected.is_empty() {
         return Ok(());
     }
-    let known: Vec<String> = expected
-        .iter()
-        .map(|(name, _)| names.sources(name).swap_remove(0))
-        .collect();
+    let known: Vec<String> = expected.iter().map(|(name, _)| names.sources(name).swap_remove(0)).collect();
     let describe = |name: &&str| match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("{} (the nearest expected is `{near}`)", quoted(name)),
         None => quoted(name),
     };
     let tensors = describe_some(unexpected, describe);
-    Err(Error::UnexpectedTensors {
-        path: weights.path().to_path_buf(),
-        tensors,
-    })
+    Err(Error::UnexpectedTensors { path: weights.path().to_path_buf(), tensors })
 }
 
 /// Looks for near names of the first few only: a message shows no more, and the search is quadratic.
 fn describe_some<T: AsRef<str>>(names: &[T], describe: impl Fn(&T) -> String) -> Vec<String> {
     const DESCRIBED: usize = 5;
-    let plain = names
-        .iter()
-        .skip(DESCRIBED)
-        .map(|name| quoted(name.as_ref()));
-    names
-        .iter()
-        .take(DESCRIBED)
-        .map(describe)
-        .chain(plain)
-        .collect()
+    let plain = names.iter().skip(DESCRIBED).map(|name| quoted(name.as_ref()));
+    names.iter().take(DESCRIBED).map(describe).chain(plain).collect()
 }
 
-fn check_copy(
-    weights: &SafeTensors,
-    stored: &str,
-    original: &str,
-    values: &[f32],
-) -> Result<(), Error> {
+fn check_copy(weights: &SafeTensors, stored: &str, original: &str, values: &[f32]) -> Result<(), Error> {
     let shape = weights.get(stored)?.shape;
     if weights.read_f32(stored, shape)? == values {
         return Ok(());
     }
-    Err(Error::Tied {
-        path: weights.path().to_path_buf(),
-        stored: stored.to_string(),
-        tied_to: original.to_string(),
-    })
+    Err(Error::Tied { path: weights.path().to_path_buf(), stored: stored.to_string(), tied_to: original.to_string() })
 }
 
 /// Stored positions are recomputed here, so they must be what would be computed.
@@ -207,12 +154,7 @@ fn check_positions(weights: &SafeTensors, names: NameMap<'_>, stored: &str) -> R
     };
     let view = weights.get(stored)?;
     let [n_rows, d_model] = *view.shape else {
-        return check_shape(
-            weights,
-            stored,
-            &[],
-            &[config.max_positions, config.d_model],
-        );
+        return check_shape(weights, stored, &[], &[config.max_positions, config.d_model]);
     };
     if d_model != config.d_model {
         return check_shape(weights, stored, &[], &[n_rows, config.d_model]);
@@ -231,17 +173,9 @@ fn check_positions(weights: &SafeTensors, names: NameMap<'_>, stored: &str) -> R
         if is_padding && found.iter().all(|&value| value == 0.0) {
             continue;
         }
-        if found
-            .iter()
-            .zip(&row)
-            .any(|(found, expected)| (found - expected).abs() > tolerance)
-        {
+        if found.iter().zip(&row).any(|(found, expected)| (found - expected).abs() > tolerance) {
             let name = stored.to_string();
-            return Err(Error::Positions {
-                path: weights.path().to_path_buf(),
-                name,
-                row: index,
-            });
+            return Err(Error::Positions { path: weights.path().to_path_buf(), name, row: index });
         }
     }
     Ok(())

@@ -55,14 +55,8 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Transform
 pub fn write_config(config: &TransformerConfig) -> Result<Map<String, Value>, ConfigError> {
     let mut object = seq2seq::write(config)?;
     object.insert("model_type".into(), json!(MODEL_TYPE));
-    object.insert(
-        "architectures".into(),
-        json!(["M2M100ForConditionalGeneration"]),
-    );
-    object.insert(
-        "tie_word_embeddings".into(),
-        json!(config.tie_embeddings == TieEmbeddings::All),
-    );
+    object.insert("architectures".into(), json!(["M2M100ForConditionalGeneration"]));
+    object.insert("tie_word_embeddings".into(), json!(config.tie_embeddings == TieEmbeddings::All));
     if config.tie_embeddings == TieEmbeddings::Decoder {
         object.insert(TIE_KEY.into(), json!("decoder"));
     }
@@ -75,20 +69,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for tie_embeddings in [
-            TieEmbeddings::All,
-            TieEmbeddings::Decoder,
-            TieEmbeddings::None,
-        ] {
-            let config = TransformerConfig {
-                tie_embeddings,
-                ..TransformerConfig::tiny(500).with_norm(Norm::Pre)
-            };
+        for tie_embeddings in [TieEmbeddings::All, TieEmbeddings::Decoder, TieEmbeddings::None] {
+            let config = TransformerConfig { tie_embeddings, ..TransformerConfig::tiny(500).with_norm(Norm::Pre) };
             let object = write_config(&config).unwrap();
-            assert_eq!(
-                read_config(Path::new("config.json"), &object).unwrap(),
-                config
-            );
+            assert_eq!(read_config(Path::new("config.json"), &object).unwrap(), config);
         }
     }
 
@@ -96,12 +80,7 @@ mod tests {
     fn a_decoder_that_starts_from_padding_is_refused() {
         let mut object = write_config(&TransformerConfig::tiny(500).with_norm(Norm::Pre)).unwrap();
         object.insert("decoder_start_token_id".into(), json!(0));
-        let message = read_config(Path::new("config.json"), &object)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("`decoder_start_token_id` is 0, expected another token than pad_id"),
-            "{message}"
-        );
+        let message = read_config(Path::new("config.json"), &object).unwrap_err().to_string();
+        assert!(message.contains("`decoder_start_token_id` is 0, expected another token than pad_id"), "{message}");
     }
 }

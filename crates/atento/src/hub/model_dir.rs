@@ -66,13 +66,8 @@ impl ModelDir {
         let config = read_object(&config_path)?;
         let keys = Keys::new(&config_path, &config);
         let model_type: String = keys.required("model_type")?;
-        let Some((_, kind)) = ModelKind::ALL
-            .into_iter()
-            .find(|(name, _)| *name == model_type)
-        else {
-            let supported = ModelKind::ALL
-                .map(|(name, _)| format!("\"{name}\""))
-                .join(", ");
+        let Some((_, kind)) = ModelKind::ALL.into_iter().find(|(name, _)| *name == model_type) else {
+            let supported = ModelKind::ALL.map(|(name, _)| format!("\"{name}\"")).join(", ");
             return Err(keys.wrong("model_type", format!("one of {supported}")));
         };
         Ok(Self { root, kind, config })
@@ -102,8 +97,9 @@ impl ModelDir {
         match self.kind {
             ModelKind::Marian => marian::read_config(&path, &self.config),
             ModelKind::M2m100 => m2m100::read_config(&path, &self.config),
-            ModelKind::AtentoRnn => Err(Keys::new(&path, &self.config)
-                .wrong("model_type", "an encoder–decoder Transformer's")),
+            ModelKind::AtentoRnn => {
+                Err(Keys::new(&path, &self.config).wrong("model_type", "an encoder–decoder Transformer's"))
+            }
         }
     }
 
@@ -128,10 +124,7 @@ impl ModelDir {
         let candidates = [WEIGHTS, INDEX].map(|name| self.root.join(name));
         match candidates.iter().find(|path| path.exists()) {
             Some(path) => SafeTensors::open(path),
-            None => Err(self.missing(
-                WEIGHTS,
-                &[("pytorch_model.bin", "convert it to safetensors first")],
-            )),
+            None => Err(self.missing(WEIGHTS, &[("pytorch_model.bin", "convert it to safetensors first")])),
         }
     }
 
@@ -170,20 +163,10 @@ impl ModelDir {
     pub fn tokenizer_path(&self) -> Result<PathBuf, Error> {
         let path = self.root.join(TOKENIZER);
         let others = [
-            (
-                "source.spm",
-                "a SentencePiece model has to be converted to tokenizer.json first",
-            ),
-            (
-                "vocab.json",
-                "the tokenizer has to be saved as one tokenizer.json first",
-            ),
+            ("source.spm", "a SentencePiece model has to be converted to tokenizer.json first"),
+            ("vocab.json", "the tokenizer has to be saved as one tokenizer.json first"),
         ];
-        if path.exists() {
-            Ok(path)
-        } else {
-            Err(self.missing(TOKENIZER, &others))
-        }
+        if path.exists() { Ok(path) } else { Err(self.missing(TOKENIZER, &others)) }
     }
 
     /// Checks that a tokenizer of `tokens` token ids fits the model's table, and returns how many of the table's
@@ -195,24 +178,18 @@ impl ModelDir {
         let config_path = self.root.join(CONFIG);
         let rows: usize = Keys::new(&config_path, &self.config).required("vocab_size")?;
         let path = self.root.join(TOKENIZER);
-        rows.checked_sub(tokens)
-            .ok_or(Error::Vocabulary { path, tokens, rows })
+        rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
     }
 
     /// The error that a file is missing, with what is there in its place.
     fn missing(&self, name: &str, others: &[(&str, &str)]) -> Error {
         let there = files_in(&self.root);
-        let other = others
-            .iter()
-            .find(|(other, _)| there.iter().any(|file| file == other));
+        let other = others.iter().find(|(other, _)| there.iter().any(|file| file == other));
         let hint = match other {
             Some((other, advice)) => format!("; there is {other}: {advice}"),
             None => describe_files(name, &there),
         };
-        Error::NotFound {
-            path: self.root.join(name),
-            hint,
-        }
+        Error::NotFound { path: self.root.join(name), hint }
     }
 }
 
@@ -233,16 +210,10 @@ pub struct DirFiles<'a> {
 ///
 /// # Errors
 /// [`Error::Io`]; every file that was there before is then still whole.
-pub fn save_dir(
-    dir: &Path,
-    files: &DirFiles<'_>,
-    tensors: &[NamedTensor<'_>],
-) -> Result<(), Error> {
+pub fn save_dir(dir: &Path, files: &DirFiles<'_>, tensors: &[NamedTensor<'_>]) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
     write(&dir.join(WEIGHTS), tensors, &[("format", "pt")])?;
-    let json_file = |name: &str, object: &Map<String, Value>| {
-        atomic::atomic_write(&dir.join(name), &pretty(object))
-    };
+    let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
     atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
     json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
     json_file(GENERATION, &files.generation.to_json())?;
@@ -267,12 +238,7 @@ pub fn save_transformer<'a>(
         Norm::Pre => m2m100::write_config(config),
     };
     let config_json = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
-    let files = DirFiles {
-        config: config_json,
-        generation,
-        tokenizer_json,
-        tokenizer_config,
-    };
+    let files = DirFiles { config: config_json, generation, tokenizer_json, tokenizer_config };
     save_dir(dir, &files, &hf_tensors(config, values))
 }
 
@@ -300,21 +266,12 @@ pub fn save_recurrent<'a>(
 
 /// The directory itself or the `model/` in it, whichever has the config.json.
 fn find_root(path: &Path) -> Result<PathBuf, Error> {
-    let found = |hint: String| Error::NotFound {
-        path: path.to_path_buf(),
-        hint,
-    };
+    let found = |hint: String| Error::NotFound { path: path.to_path_buf(), hint };
     if !path.exists() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = files_in(
-            path.parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-                .unwrap_or(Path::new(".")),
-        );
+        let beside = files_in(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
         let near = nearest(&name, beside.iter().map(String::as_str));
-        return Err(found(near.map_or(String::new(), |near| {
-            format!("; there is `{near}` beside it")
-        })));
+        return Err(found(near.map_or(String::new(), |near| format!("; there is `{near}` beside it"))));
     }
     if !path.is_dir() {
         return Err(found(": a model is a directory, this is a file".into()));
@@ -324,10 +281,7 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
         Some(root) => Ok(root),
         None => {
             let hint = describe_files(CONFIG, &files_in(path));
-            Err(Error::NotFound {
-                path: path.join(CONFIG),
-                hint,
-            })
+            Err(Error::NotFound { path: path.join(CONFIG), hint })
         }
     }
 }
@@ -335,9 +289,7 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
 /// Names in a directory, sorted; none where it cannot be read, since this serves messages only.
 fn files_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -350,10 +302,7 @@ fn describe_files(wanted: &str, there: &[String]) -> String {
         Some(near) => format!("; the nearest there is `{near}`"),
         None => {
             let more = if there.len() > 8 { ", …" } else { "" };
-            format!(
-                "; the directory has {}{more}",
-                there[..there.len().min(8)].join(", ")
-            )
+            format!("; the directory has {}{more}", there[..there.len().min(8)].join(", "))
         }
     }
 }

@@ -96,19 +96,12 @@ impl NameMap<'_> {
 
 /// The tensors to write for a model of this configuration, as `transformers` wants them: no name missing, none
 /// too many. `values` gives each parameter's elements by our name.
-pub fn hf_tensors<'a>(
-    config: &TransformerConfig,
-    values: impl Fn(&str) -> &'a [f32],
-) -> Vec<NamedTensor<'a>> {
+pub fn hf_tensors<'a>(config: &TransformerConfig, values: impl Fn(&str) -> &'a [f32]) -> Vec<NamedTensor<'a>> {
     let map = NameMap::Seq2Seq(config);
     let stored = |name: &str, of: &str, shape: &[usize]| {
         NamedTensor::new(hf_name(name), map.stored_shape(name, shape), values(of))
     };
-    let mut tensors: Vec<_> = config
-        .parameters()
-        .iter()
-        .map(|(name, shape)| stored(name, name, shape))
-        .collect();
+    let mut tensors: Vec<_> = config.parameters().iter().map(|(name, shape)| stored(name, name, shape)).collect();
     // M2M100 keeps a shared table even where nothing is tied, and cannot tie target and output alone.
     if config.norm == Norm::Pre && config.tie_embeddings != TieEmbeddings::All {
         let table = [config.vocab_size, config.d_model];
@@ -122,9 +115,7 @@ pub fn hf_tensors<'a>(
 
 fn is_positions(internal: &str) -> bool {
     ["encoder", "decoder"].iter().any(|side| {
-        let buffer = internal
-            .strip_prefix(side)
-            .and_then(|rest| rest.strip_prefix(".embed_positions."));
+        let buffer = internal.strip_prefix(side).and_then(|rest| rest.strip_prefix(".embed_positions."));
         matches!(buffer, Some("weight" | "weights"))
     })
 }
@@ -136,25 +127,15 @@ mod tests {
     #[test]
     fn names_map_there_and_back() {
         for norm in [Norm::Post, Norm::Pre] {
-            for tie_embeddings in [
-                TieEmbeddings::All,
-                TieEmbeddings::Decoder,
-                TieEmbeddings::None,
-            ] {
-                let config = TransformerConfig {
-                    tie_embeddings,
-                    ..TransformerConfig::tiny(50).with_norm(norm)
-                };
+            for tie_embeddings in [TieEmbeddings::All, TieEmbeddings::Decoder, TieEmbeddings::None] {
+                let config = TransformerConfig { tie_embeddings, ..TransformerConfig::tiny(50).with_norm(norm) };
                 for (name, _) in config.parameters() {
                     assert_eq!(internal_name(&hf_name(&name)), name);
                     assert_eq!(NameMap::Seq2Seq(&config).sources(&name)[0], hf_name(&name));
                 }
             }
         }
-        assert_eq!(
-            hf_name("encoder.layers.0.fc1.weight"),
-            "model.encoder.layers.0.fc1.weight"
-        );
+        assert_eq!(hf_name("encoder.layers.0.fc1.weight"), "model.encoder.layers.0.fc1.weight");
         assert_eq!(hf_name("lm_head.weight"), "lm_head.weight");
     }
 
@@ -173,14 +154,8 @@ mod tests {
         ] {
             assert_eq!(map.extra(stored), expected, "{stored}");
         }
-        let untied = TransformerConfig {
-            tie_embeddings: TieEmbeddings::None,
-            ..config
-        };
-        assert_eq!(
-            NameMap::Seq2Seq(&untied).extra("model.shared.weight"),
-            Extra::Unused
-        );
+        let untied = TransformerConfig { tie_embeddings: TieEmbeddings::None, ..config };
+        assert_eq!(NameMap::Seq2Seq(&untied).extra("model.shared.weight"), Extra::Unused);
         assert_eq!(NameMap::Same.extra("lm_head.weight"), Extra::Unexpected);
     }
 }

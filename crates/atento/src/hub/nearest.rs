@@ -6,10 +6,7 @@ const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 10_000;
 
 /// The candidate most like `name`, if one is like it at all.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST_NAME {
         return None;
     }
@@ -17,12 +14,7 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .take(MOST_NAMES)
         .filter(|candidate| candidate.len() <= LONGEST_NAME)
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(name, candidate),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.6)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, candidate)| candidate)
@@ -39,16 +31,8 @@ pub(crate) fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>
 /// A name from a file, quoted, control characters escaped, and cut where it is too long to print.
 pub(crate) fn quoted(name: &str) -> String {
     const SHOWN: usize = 120;
-    let cut: String = name
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    let more = if name.chars().nth(SHOWN).is_some() {
-        "…"
-    } else {
-        ""
-    };
+    let cut: String = name.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let more = if name.chars().nth(SHOWN).is_some() { "…" } else { "" };
     format!("`{cut}{more}`")
 }
 

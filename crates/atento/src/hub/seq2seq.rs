@@ -50,9 +50,7 @@ pub(super) fn read(
         unk_id: keys.optional("unk_token_id")?,
         decoder_start_id: keys.or("decoder_start_token_id", defaults.decoder_start_id)?,
     };
-    config
-        .validate()
-        .map_err(|error| keys.wrong(hf_key(error.key), error.expected))?;
+    config.validate().map_err(|error| keys.wrong(hf_key(error.key), error.expected))?;
     Ok(config)
 }
 

@@ -14,11 +14,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const TIES: [TieEmbeddings; 3] = [
-    TieEmbeddings::All,
-    TieEmbeddings::Decoder,
-    TieEmbeddings::None,
-];
+const TIES: [TieEmbeddings; 3] = [TieEmbeddings::All, TieEmbeddings::Decoder, TieEmbeddings::None];
 
 /// Parameters in a map, as the arena holds them in training.
 struct Parameters {
@@ -41,10 +37,7 @@ impl Parameters {
     }
 
     fn zeros(shapes: Vec<NamedShape>) -> Self {
-        let values = shapes
-            .iter()
-            .map(|(name, shape)| (name.clone(), vec![0.0; shape.iter().product()]))
-            .collect();
+        let values = shapes.iter().map(|(name, shape)| (name.clone(), vec![0.0; shape.iter().product()])).collect();
         Self { shapes, values }
     }
 }
@@ -60,16 +53,9 @@ impl NamedTensors for Parameters {
 }
 
 fn small(norm: Norm, tie_embeddings: TieEmbeddings) -> TransformerConfig {
-    let mut config = TransformerConfig {
-        tie_embeddings,
-        ..TransformerConfig::tiny(11).with_norm(norm)
-    };
+    let mut config = TransformerConfig { tie_embeddings, ..TransformerConfig::tiny(11).with_norm(norm) };
     (config.d_model, config.encoder_ffn, config.decoder_ffn) = (8, 12, 20);
-    (
-        config.encoder_layers,
-        config.decoder_layers,
-        config.max_positions,
-    ) = (1, 2, 16);
+    (config.encoder_layers, config.decoder_layers, config.max_positions) = (1, 2, 16);
     config
 }
 
@@ -85,15 +71,7 @@ fn tokenizer_config() -> TokenizerConfig {
 
 fn save(dir: &Path, config: &TransformerConfig, parameters: &Parameters) {
     let generation = GenerationConfig::of_model(config);
-    save_transformer(
-        dir,
-        config,
-        &generation,
-        b"{}",
-        &tokenizer_config(),
-        |name| &parameters.values[name],
-    )
-    .unwrap();
+    save_transformer(dir, config, &generation, b"{}", &tokenizer_config(), |name| &parameters.values[name]).unwrap();
 }
 
 /// A saved directory of distinct parameters.
@@ -107,19 +85,12 @@ fn saved(config: &TransformerConfig) -> (tempfile::TempDir, Parameters) {
 /// Loads the file at `path` into a model of `config`.
 fn load_file(path: &Path, config: &TransformerConfig) -> Result<Parameters, Error> {
     let mut parameters = Parameters::zeros(config.parameters());
-    load(
-        &SafeTensors::open(path)?,
-        NameMap::Seq2Seq(config),
-        &mut parameters,
-    )?;
+    load(&SafeTensors::open(path)?, NameMap::Seq2Seq(config), &mut parameters)?;
     Ok(parameters)
 }
 
 /// Writes `tensors` and loads them into a model of `config`; the message where that fails.
-fn load_tensors(
-    tensors: &[NamedTensor<'_>],
-    config: &TransformerConfig,
-) -> Result<Parameters, String> {
+fn load_tensors(tensors: &[NamedTensor<'_>], config: &TransformerConfig) -> Result<Parameters, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.safetensors");
     write(&path, tensors, &[]).unwrap();
@@ -133,18 +104,11 @@ fn a_saved_directory_is_loaded_back_whole() {
             let config = small(norm, tie);
             let (directory, parameters) = saved(&config);
             let dir = ModelDir::open(directory.path()).unwrap();
-            let kind = if norm == Norm::Post {
-                ModelKind::Marian
-            } else {
-                ModelKind::M2m100
-            };
+            let kind = if norm == Norm::Post { ModelKind::Marian } else { ModelKind::M2m100 };
             assert_eq!(dir.kind(), kind);
             let (read, weights) = dir.transformer_weights().unwrap();
             assert_eq!(read, config);
-            assert_eq!(
-                dir.generation_config().unwrap(),
-                GenerationConfig::of_model(&config)
-            );
+            assert_eq!(dir.generation_config().unwrap(), GenerationConfig::of_model(&config));
             let mut loaded = Parameters::zeros(config.parameters());
             load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
             assert_eq!(loaded.values, parameters.values);
@@ -157,15 +121,8 @@ fn a_saved_directory_is_loaded_back_whole() {
 fn a_run_directory_is_opened_by_the_model_in_it() {
     let run = tempfile::tempdir().unwrap();
     let config = small(Norm::Post, TieEmbeddings::All);
-    save(
-        &run.path().join("model"),
-        &config,
-        &Parameters::distinct(&config),
-    );
-    assert_eq!(
-        ModelDir::open(run.path()).unwrap().path(),
-        run.path().join("model")
-    );
+    save(&run.path().join("model"), &config, &Parameters::distinct(&config));
+    assert_eq!(ModelDir::open(run.path()).unwrap().path(), run.path().join("model"));
 }
 
 #[test]
@@ -183,23 +140,12 @@ fn tied_copies_and_positions_of_older_writers_are_accepted_when_equal() {
             positions[..config.d_model].fill(0.0);
         }
         let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
-        for name in [
-            "model.encoder.embed_tokens.weight",
-            "model.decoder.embed_tokens.weight",
-            "lm_head.weight",
-        ] {
-            tensors.push(NamedTensor::new(
-                name,
-                [config.vocab_size, config.d_model],
-                table,
-            ));
+        for name in ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"] {
+            tensors.push(NamedTensor::new(name, [config.vocab_size, config.d_model], table));
         }
         let name = "model.encoder.embed_positions.weight";
         tensors.push(NamedTensor::new(name, [rows, config.d_model], &positions));
-        assert_eq!(
-            load_tensors(&tensors, &config).unwrap().values,
-            parameters.values
-        );
+        assert_eq!(load_tensors(&tensors, &config).unwrap().values, parameters.values);
     }
 }
 
@@ -212,14 +158,8 @@ fn a_table_under_another_of_its_tied_names_is_found() {
     // The bias is a buffer that transformers does not ask for either.
     tensors.retain(|tensor| tensor.name != "final_logits_bias");
     let loaded = load_tensors(&tensors, &config).unwrap();
-    assert_eq!(
-        loaded.values["shared.weight"],
-        parameters.values["shared.weight"]
-    );
-    assert_eq!(
-        loaded.values["final_logits_bias"],
-        vec![0.0; config.vocab_size]
-    );
+    assert_eq!(loaded.values["shared.weight"], parameters.values["shared.weight"]);
+    assert_eq!(loaded.values["final_logits_bias"], vec![0.0; config.vocab_size]);
 }
 
 #[test]
@@ -247,36 +187,16 @@ fn tensors_at_odds_with_the_configuration_are_named() {
             "unexpected tensor `model.encoder.layers.7.fc1.bias` \
              (the nearest expected is `model.encoder.layers.0.fc1.bias`)",
         ),
-        (
-            "encoder_attn.",
-            None,
-            "16 missing tensors: `model.decoder.layers.0.encoder_attn.q_proj.weight`",
-        ),
-        (
-            fc1,
-            tensor(fc1, &[1], &short),
-            "layers.0.fc1.bias` has shape [1], expected [12]",
-        ),
-        (
-            norm,
-            tensor(norm, &[8], &nan),
-            "layers.0.final_layer_norm.bias` holds NaN at element 0",
-        ),
+        ("encoder_attn.", None, "16 missing tensors: `model.decoder.layers.0.encoder_attn.q_proj.weight`"),
+        (fc1, tensor(fc1, &[1], &short), "layers.0.fc1.bias` has shape [1], expected [12]"),
+        (norm, tensor(norm, &[8], &nan), "layers.0.final_layer_norm.bias` holds NaN at element 0"),
         (
             "-",
             tensor("lm_head.weight", &[11, 8], &table),
             "`lm_head.weight` differs from `shared.weight`, which the configuration ties it to",
         ),
-        (
-            "-",
-            tensor(positions, &[16, 8], &rows),
-            "row 0 is not the sinusoid of its position",
-        ),
-        (
-            "-",
-            tensor(positions, &[8, 16], &rows),
-            "has shape [8, 16], expected [8, 8]",
-        ),
+        ("-", tensor(positions, &[16, 8], &rows), "row 0 is not the sinusoid of its position"),
+        ("-", tensor(positions, &[8, 16], &rows), "has shape [8, 16], expected [8, 8]"),
     ];
     for (without, with, expected) in cases {
         let mut tensors = whole.clone();
@@ -292,20 +212,9 @@ fn a_configuration_of_absurd_size_fails_on_the_header_alone() {
     let (directory, _) = saved(&small(Norm::Post, TieEmbeddings::All));
     let path = directory.path().join("config.json");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(
-        &path,
-        text.replace("vocab_size\": 11", "vocab_size\": 16777216"),
-    )
-    .unwrap();
-    let message = ModelDir::open(directory.path())
-        .unwrap()
-        .transformer_weights()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("has shape [11, 8], expected [16777216, 8]"),
-        "{message}"
-    );
+    fs::write(&path, text.replace("vocab_size\": 11", "vocab_size\": 16777216")).unwrap();
+    let message = ModelDir::open(directory.path()).unwrap().transformer_weights().unwrap_err().to_string();
+    assert!(message.contains("has shape [11, 8], expected [16777216, 8]"), "{message}");
 }
 
 #[test]
@@ -314,53 +223,31 @@ fn what_a_directory_lacks_is_said_with_what_it_has() {
     let path = |name: &str| directory.path().join(name);
     let open = || ModelDir::open(directory.path());
     let message = |error: Error| error.to_string();
-    assert!(
-        message(open().unwrap_err()).ends_with("config.json: not found; the directory is empty")
-    );
+    assert!(message(open().unwrap_err()).ends_with("config.json: not found; the directory is empty"));
     fs::write(path("confg.json"), "{}").unwrap();
     assert!(message(open().unwrap_err()).ends_with("the nearest there is `confg.json`"));
-    assert!(
-        message(ModelDir::open(&path("confg.json")).unwrap_err())
-            .contains("a model is a directory")
-    );
-    assert!(
-        message(ModelDir::open(&path("config.json")).unwrap_err())
-            .contains("there is `confg.json` beside it")
-    );
+    assert!(message(ModelDir::open(&path("confg.json")).unwrap_err()).contains("a model is a directory"));
+    assert!(message(ModelDir::open(&path("config.json")).unwrap_err()).contains("there is `confg.json` beside it"));
 
     fs::write(path("config.json"), r#"{"model_type": "bert"}"#).unwrap();
-    let supported =
-        "key `model_type` is \"bert\", expected one of \"marian\", \"m2m_100\", \"atento_rnn\"";
+    let supported = "key `model_type` is \"bert\", expected one of \"marian\", \"m2m_100\", \"atento_rnn\"";
     assert!(message(open().unwrap_err()).ends_with(supported));
     fs::write(path("config.json"), r#"{"modeltype": "bert"}"#).unwrap();
-    assert!(
-        message(open().unwrap_err())
-            .contains("`model_type` is missing; the nearest there is `modeltype`")
-    );
+    assert!(message(open().unwrap_err()).contains("`model_type` is missing; the nearest there is `modeltype`"));
 
-    fs::write(
-        path("config.json"),
-        r#"{"model_type": "marian", "vocab_size": 100}"#,
-    )
-    .unwrap();
+    fs::write(path("config.json"), r#"{"model_type": "marian", "vocab_size": 100}"#).unwrap();
     let dir = open().unwrap();
     assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not found"));
     fs::write(path("pytorch_model.bin"), "").unwrap();
     assert!(message(dir.weights().unwrap_err()).contains("convert it to safetensors first"));
     fs::write(path("model.safetensors"), "").unwrap();
-    assert!(
-        message(dir.weights().unwrap_err())
-            .contains("model.safetensors: not a usable safetensors file")
-    );
+    assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not a usable safetensors file"));
     fs::write(path("source.spm"), "").unwrap();
     assert!(message(dir.tokenizer_path().unwrap_err()).contains("there is source.spm"));
     assert!(message(dir.transformer_config().unwrap_err()).contains("`d_model` is missing"));
     assert_eq!(dir.check_vocabulary(90).unwrap(), 10);
     let larger = message(dir.check_vocabulary(101).unwrap_err());
-    assert!(
-        larger.contains("the tokenizer has 101 tokens, but the model's table has 100 rows"),
-        "{larger}"
-    );
+    assert!(larger.contains("the tokenizer has 101 tokens, but the model's table has 100 rows"), "{larger}");
 }
 
 #[test]
@@ -370,23 +257,13 @@ fn sharded_weights_are_found_through_their_index() {
     let path = |name: &str| directory.path().join(name);
     let tensors = hf_tensors(&config, |name| &parameters.values[name]);
     let mut weight_map = Map::new();
-    for (file, part) in ["one.safetensors", "two.safetensors"]
-        .iter()
-        .zip(tensors.chunks(tensors.len() / 2 + 1))
-    {
+    for (file, part) in ["one.safetensors", "two.safetensors"].iter().zip(tensors.chunks(tensors.len() / 2 + 1)) {
         write(&path(file), part, &[]).unwrap();
         weight_map.extend(part.iter().map(|tensor| (tensor.name.clone(), json!(file))));
     }
-    fs::write(
-        path("model.safetensors.index.json"),
-        json!({ "weight_map": weight_map }).to_string(),
-    )
-    .unwrap();
+    fs::write(path("model.safetensors.index.json"), json!({ "weight_map": weight_map }).to_string()).unwrap();
     fs::remove_file(path("model.safetensors")).unwrap();
-    let (_, weights) = ModelDir::open(directory.path())
-        .unwrap()
-        .transformer_weights()
-        .unwrap();
+    let (_, weights) = ModelDir::open(directory.path()).unwrap().transformer_weights().unwrap();
     let mut loaded = Parameters::zeros(config.parameters());
     load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
     assert_eq!(loaded.values, parameters.values);
@@ -395,26 +272,13 @@ fn sharded_weights_are_found_through_their_index() {
 #[test]
 fn a_model_with_names_of_its_own_is_saved_and_loaded_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
-    let shapes: Vec<NamedShape> = vec![
-        ("gru.weight".into(), vec![2, 3]),
-        ("gru.bias".into(), vec![2]),
-    ];
+    let shapes: Vec<NamedShape> = vec![("gru.weight".into(), vec![2, 3]), ("gru.bias".into(), vec![2])];
     let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    let tensors = [
-        NamedTensor::new("gru.weight", [2, 3], &values),
-        NamedTensor::new("gru.bias", [2], &values[..2]),
-    ];
-    let Value::Object(config) = json!({"model_type": "atento_rnn", "vocab_size": 9}) else {
-        unreachable!()
-    };
+    let tensors = [NamedTensor::new("gru.weight", [2, 3], &values), NamedTensor::new("gru.bias", [2], &values[..2])];
+    let Value::Object(config) = json!({"model_type": "atento_rnn", "vocab_size": 9}) else { unreachable!() };
     let generation = GenerationConfig::default();
     let tokenizer = tokenizer_config();
-    let files = DirFiles {
-        config,
-        generation: &generation,
-        tokenizer_json: b"{}",
-        tokenizer_config: &tokenizer,
-    };
+    let files = DirFiles { config, generation: &generation, tokenizer_json: b"{}", tokenizer_config: &tokenizer };
     save_dir(directory.path(), &files, &tensors).unwrap();
     let dir = ModelDir::open(directory.path()).unwrap();
     assert_eq!(dir.kind(), ModelKind::AtentoRnn);
@@ -433,10 +297,7 @@ fn the_reference_directory_loads_where_it_is_present() {
     }
     let dir = ModelDir::open(&path).unwrap();
     let (config, weights) = dir.transformer_weights().unwrap();
-    assert_eq!(
-        (config.d_model, config.vocab_size, config.norm),
-        (48, 700, Norm::Post)
-    );
+    assert_eq!((config.d_model, config.vocab_size, config.norm), (48, 700, Norm::Post));
     assert_eq!(config.tie_embeddings, TieEmbeddings::All);
     let mut loaded = Parameters::zeros(config.parameters());
     load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();

@@ -26,9 +26,7 @@ impl TokenizerConfig {
             ("pad_token", Some(&self.pad_token)),
             ("unk_token", self.unk_token.as_ref()),
         ];
-        let special = special
-            .into_iter()
-            .filter_map(|(key, token)| Some((key, json!(token?))));
+        let special = special.into_iter().filter_map(|(key, token)| Some((key, json!(token?))));
         let fixed = [
             ("backend", json!("tokenizers")),
             ("model_max_length", json!(self.model_max_length)),
@@ -36,10 +34,6 @@ impl TokenizerConfig {
             // The decoder of tokenizer.json is the whole truth: no spaces are tidied away after it.
             ("clean_up_tokenization_spaces", json!(false)),
         ];
-        fixed
-            .into_iter()
-            .chain(special)
-            .map(|(key, value)| (key.to_string(), value))
-            .collect()
+        fixed.into_iter().chain(special).map(|(key, value)| (key.to_string(), value)).collect()
     }
 }

@@ -33,10 +33,8 @@ impl Linear {
             .iter()
             .map(|path| params.add(&format!("{path}.weight"), &[outputs_each, inputs], Init::Xavier, rng))
             .collect();
-        let biases: Vec<Weight> = paths
-            .iter()
-            .map(|path| params.add(&format!("{path}.bias"), &[outputs_each], Init::Zeros, rng))
-            .collect();
+        let biases: Vec<Weight> =
+            paths.iter().map(|path| params.add(&format!("{path}.bias"), &[outputs_each], Init::Zeros, rng)).collect();
         Self { weight: params.fused(&weights), bias: Some(params.fused(&biases)) }
     }
 

@@ -103,13 +103,8 @@ impl StepDecoder for CachedDecoder<'_> {
             .collect();
         let mut g = Graph::infer(&self.model.params, &self.pool);
         let positions = vec![length as u32; rows];
-        let mut x = self.model.embed_at(
-            &mut g,
-            &self.model.target_embedding,
-            &self.model.target_positions,
-            tokens,
-            &positions,
-        );
+        let mut x =
+            self.model.embed_at(&mut g, &self.model.target_embedding, &self.model.target_positions, tokens, &positions);
         for (i, layer) in self.model.decoder.iter().enumerate() {
             let cache = &mut self.caches[i];
             let source = &self.source_key_values[i];

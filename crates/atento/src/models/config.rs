@@ -133,10 +133,7 @@ impl TransformerConfig {
 
     /// Table 3 of the paper, "big": 6 + 6 layers, width 1024, 16 heads, inner width 4096, dropout 0.3.
     pub fn big(vocab_size: usize) -> Self {
-        Self {
-            dropout: 0.3,
-            ..Self::base(vocab_size).with_sizes(6, 1024, 16, 4096)
-        }
+        Self { dropout: 0.3, ..Self::base(vocab_size).with_sizes(6, 1024, 16, 4096) }
     }
 
     /// 3 + 3 layers, width 256, 4 heads, inner width 1024, dropout 0.1: a laptop's size.
@@ -147,10 +144,7 @@ impl TransformerConfig {
     /// "Transformer-Tiny" of Wu et al., "Good for Misconceived Reasons" (ACL 2021), for Multi30k:
     /// 4 + 4 layers, width 128, 4 heads, inner width 256, dropout 0.3.
     pub fn tiny(vocab_size: usize) -> Self {
-        Self {
-            dropout: 0.3,
-            ..Self::base(vocab_size).with_sizes(4, 128, 4, 256)
-        }
+        Self { dropout: 0.3, ..Self::base(vocab_size).with_sizes(4, 128, 4, 256) }
     }
 
     /// The preset of that name, one of [`PRESETS`].
@@ -200,11 +194,7 @@ impl TransformerConfig {
             return Err(not_one_of("activation", &self.activation, &ACTIVATIONS));
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(wrong(
-                "layer_norm_eps",
-                self.layer_norm_eps,
-                "a number between 0 and 1",
-            ));
+            return Err(wrong("layer_norm_eps", self.layer_norm_eps, "a number between 0 and 1"));
         }
         Ok(())
     }
@@ -232,22 +222,11 @@ impl TransformerConfig {
             }
         }
         if !self.d_model.is_multiple_of(2) || self.d_model < 4 {
-            return Err(wrong(
-                "d_model",
-                self.d_model,
-                "an even number from 4 up, for sinusoidal positions",
-            ));
+            return Err(wrong("d_model", self.d_model, "an even number from 4 up, for sinusoidal positions"));
         }
-        for (key, heads) in [
-            ("encoder_heads", self.encoder_heads),
-            ("decoder_heads", self.decoder_heads),
-        ] {
+        for (key, heads) in [("encoder_heads", self.encoder_heads), ("decoder_heads", self.decoder_heads)] {
             if !self.d_model.is_multiple_of(heads) {
-                return Err(wrong(
-                    key,
-                    heads,
-                    format!("a divisor of d_model = {}", self.d_model),
-                ));
+                return Err(wrong(key, heads, format!("a divisor of d_model = {}", self.d_model)));
             }
         }
         Ok(())
@@ -275,19 +254,14 @@ impl TransformerConfig {
             ("decoder_start_id", Some(self.decoder_start_id)),
         ] {
             if let Some(id) = id.filter(|&id| id as usize >= self.vocab_size) {
-                return Err(wrong(
-                    key,
-                    id,
-                    format!("a token id below vocab_size = {}", self.vocab_size),
-                ));
+                return Err(wrong(key, id, format!("a token id below vocab_size = {}", self.vocab_size)));
             }
         }
         if self.eos_id == self.pad_id {
             return Err(wrong("eos_id", self.eos_id, "another token than pad_id"));
         }
         if self.norm == Norm::Pre && self.decoder_start_id == self.pad_id {
-            let expected =
-                "another token than pad_id in a pre-norm model, whose padding has no position";
+            let expected = "another token than pad_id in a pre-norm model, whose padding has no position";
             return Err(wrong("decoder_start_id", self.decoder_start_id, expected));
         }
         Ok(())
@@ -295,19 +269,11 @@ impl TransformerConfig {
 }
 
 pub(super) fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> ConfigError {
-    ConfigError {
-        key,
-        found: found.to_string(),
-        expected: expected.into(),
-    }
+    ConfigError { key, found: found.to_string(), expected: expected.into() }
 }
 
 fn not_one_of(key: &'static str, found: &str, names: &[&str]) -> ConfigError {
-    wrong(
-        key,
-        format!("{found:?}"),
-        format!("one of {}", names.join(", ")),
-    )
+    wrong(key, format!("{found:?}"), format!("one of {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -318,21 +284,14 @@ mod tests {
     fn every_preset_is_valid_in_both_norms() {
         for name in PRESETS {
             for norm in [Norm::Post, Norm::Pre] {
-                let config = TransformerConfig::preset(name, 8000)
-                    .unwrap()
-                    .with_norm(norm);
+                let config = TransformerConfig::preset(name, 8000).unwrap().with_norm(norm);
                 config.validate().unwrap();
                 let text = toml::to_string(&config).unwrap();
                 assert_eq!(toml::from_str::<TransformerConfig>(&text).unwrap(), config);
             }
         }
-        let message = TransformerConfig::preset("bsae", 8)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            message,
-            "`preset` is \"bsae\", expected one of base, big, small, tiny"
-        );
+        let message = TransformerConfig::preset("bsae", 8).unwrap_err().to_string();
+        assert_eq!(message, "`preset` is \"bsae\", expected one of base, big, small, tiny");
     }
 
     #[test]

@@ -14,22 +14,12 @@ impl TransformerConfig {
     pub fn parameters(&self) -> Vec<NamedShape> {
         let mut table = self.embedding_parameters();
         for layer in 0..self.encoder_layers {
-            self.push_layer(
-                &mut table,
-                &format!("encoder.layers.{layer}"),
-                &["self_attn"],
-                self.encoder_ffn,
-            );
+            self.push_layer(&mut table, &format!("encoder.layers.{layer}"), &["self_attn"], self.encoder_ffn);
         }
         self.push_final_norm(&mut table, "encoder.layer_norm");
         for layer in 0..self.decoder_layers {
             let attentions = ["self_attn", "encoder_attn"];
-            self.push_layer(
-                &mut table,
-                &format!("decoder.layers.{layer}"),
-                &attentions,
-                self.decoder_ffn,
-            );
+            self.push_layer(&mut table, &format!("decoder.layers.{layer}"), &attentions, self.decoder_ffn);
         }
         self.push_final_norm(&mut table, "decoder.layer_norm");
         table
@@ -37,50 +27,27 @@ impl TransformerConfig {
 
     /// How many numbers [`TransformerConfig::parameters`] holds.
     pub fn parameter_count(&self) -> usize {
-        self.parameters()
-            .iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
+        self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
     fn embedding_parameters(&self) -> Vec<NamedShape> {
         let names: &[&str] = match self.tie_embeddings {
             TieEmbeddings::All => &["shared.weight"],
-            TieEmbeddings::Decoder => {
-                &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"]
-            }
-            TieEmbeddings::None => &[
-                "encoder.embed_tokens.weight",
-                "decoder.embed_tokens.weight",
-                "lm_head.weight",
-            ],
+            TieEmbeddings::Decoder => &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"],
+            TieEmbeddings::None => &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"],
         };
         let table = vec![self.vocab_size, self.d_model];
-        let mut parameters: Vec<NamedShape> = names
-            .iter()
-            .map(|name| (name.to_string(), table.clone()))
-            .collect();
+        let mut parameters: Vec<NamedShape> = names.iter().map(|name| (name.to_string(), table.clone())).collect();
         if self.norm == Norm::Post {
             parameters.push(("final_logits_bias".into(), vec![self.vocab_size]));
         }
         parameters
     }
 
-    fn push_layer(
-        &self,
-        table: &mut Vec<NamedShape>,
-        layer: &str,
-        attentions: &[&str],
-        d_ff: usize,
-    ) {
+    fn push_layer(&self, table: &mut Vec<NamedShape>, layer: &str, attentions: &[&str], d_ff: usize) {
         for attention in attentions {
             for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-                push_linear(
-                    table,
-                    &format!("{layer}.{attention}.{projection}"),
-                    self.d_model,
-                    self.d_model,
-                );
+                push_linear(table, &format!("{layer}.{attention}.{projection}"), self.d_model, self.d_model);
             }
             self.push_norm(table, &format!("{layer}.{attention}_layer_norm"));
         }
@@ -128,25 +95,12 @@ mod tests {
             let mut config = TransformerConfig::tiny(100).with_norm(norm);
             config.tie_embeddings = tie;
             let parameters = config.parameters();
-            let names: std::collections::HashSet<_> =
-                parameters.iter().map(|(name, _)| name).collect();
+            let names: std::collections::HashSet<_> = parameters.iter().map(|(name, _)| name).collect();
             assert_eq!(names.len(), parameters.len());
             let of_table = |shape: &[usize]| shape == [100, 128];
-            assert_eq!(
-                parameters
-                    .iter()
-                    .filter(|(_, shape)| of_table(shape))
-                    .count(),
-                tables
-            );
-            assert_eq!(
-                names.contains(&"encoder.layer_norm.weight".to_string()),
-                norm == Norm::Pre
-            );
-            assert_eq!(
-                names.contains(&"final_logits_bias".to_string()),
-                norm == Norm::Post
-            );
+            assert_eq!(parameters.iter().filter(|(_, shape)| of_table(shape)).count(), tables);
+            assert_eq!(names.contains(&"encoder.layer_norm.weight".to_string()), norm == Norm::Pre);
+            assert_eq!(names.contains(&"final_logits_bias".to_string()), norm == Norm::Post);
         }
     }
 }

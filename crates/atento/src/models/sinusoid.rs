@@ -90,9 +90,7 @@ mod tests {
     /// `M2M100SinusoidalPositionalEmbedding.get_embedding(8, 6, 1)` of transformers 5.23.
     #[test]
     fn rows_equal_those_of_transformers() {
-        let marian = [
-            0.14112, 0.1387981, 0.0064633, -0.9899925, 0.9903207, 0.9999791,
-        ];
+        let marian = [0.14112, 0.1387981, 0.0064633, -0.9899925, 0.9903207, 0.9999791];
         let m2m100 = [0.14112, 0.0299955, 0.0003, -0.9899925, 0.99955, 0.9999999];
         for (kind, expected) in [(Sinusoid::Marian, marian), (Sinusoid::M2m100, m2m100)] {
             let mut row = [0.0; 6];

@@ -41,7 +41,6 @@ pub struct Transformer {
     pub(super) target_positions: Positions,
 }
 
-
 impl Transformer {
     /// A model with random weights decided by `seed`.
     #[must_use]

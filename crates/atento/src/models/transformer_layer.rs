@@ -65,7 +65,13 @@ impl Join {
     }
 }
 
-fn feed_forward(params: &mut Params, path: &str, config: &TransformerConfig, d_ff: usize, rng: &mut Rng) -> FeedForward {
+fn feed_forward(
+    params: &mut Params,
+    path: &str,
+    config: &TransformerConfig,
+    d_ff: usize,
+    rng: &mut Rng,
+) -> FeedForward {
     let activation: Activation = config.activation.parse().expect("the configuration is validated");
     FeedForward::init(params, path, config.d_model, d_ff, activation, config.activation_dropout, rng)
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
-use tokenizers::{
-    NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
-};
+use tokenizers::{NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 use super::train::{Kind, TrainOptions};
 use super::{Error, pipeline};
@@ -28,18 +26,13 @@ pub(super) fn words<E: From<Error>>(
     let mut lines = lines.into_iter().fuse();
     let mut blank = true;
     loop {
-        let chunk: Vec<String> = lines
-            .by_ref()
-            .take(LINES_AT_ONCE)
-            .collect::<Result<_, _>>()?;
+        let chunk: Vec<String> = lines.by_ref().take(LINES_AT_ONCE).collect::<Result<_, _>>()?;
         if chunk.is_empty() {
             break;
         }
         blank &= chunk.iter().all(|line| line.trim().is_empty());
-        let counted: Vec<HashMap<String, u64>> = chunk
-            .par_chunks(LINES_PER_TASK)
-            .map(|lines| words_of(lines, options))
-            .collect::<Result<_, Error>>()?;
+        let counted: Vec<HashMap<String, u64>> =
+            chunk.par_chunks(LINES_PER_TASK).map(|lines| words_of(lines, options)).collect::<Result<_, Error>>()?;
         for (word, count) in counted.into_iter().flatten() {
             *total.entry(word).or_default() += count;
         }
@@ -63,25 +56,18 @@ fn words_of(lines: &[String], options: &TrainOptions) -> Result<HashMap<String, 
     for line in lines {
         let mut normalized = NormalizedString::from(line.as_str());
         if let Some(normalizer) = &normalizer {
-            normalizer
-                .normalize(&mut normalized)
-                .map_err(Error::engine("normalise a line"))?;
+            normalizer.normalize(&mut normalized).map_err(Error::engine("normalise a line"))?;
         }
         if normalized.is_empty() {
             continue;
         }
         if options.kind == Kind::Characters {
-            normalized
-                .get()
-                .chars()
-                .for_each(|c| count(c.encode_utf8(&mut [0; 4])));
+            normalized.get().chars().for_each(|c| count(c.encode_utf8(&mut [0; 4])));
             continue;
         }
         let mut pieces = PreTokenizedString::from(normalized);
         if let Some(pre_tokenizer) = &pre_tokenizer {
-            pre_tokenizer
-                .pre_tokenize(&mut pieces)
-                .map_err(Error::engine("split a line into words"))?;
+            pre_tokenizer.pre_tokenize(&mut pieces).map_err(Error::engine("split a line into words"))?;
         }
         for (word, _, _) in pieces.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
             count(word);
@@ -92,12 +78,7 @@ fn words_of(lines: &[String], options: &TrainOptions) -> Result<HashMap<String, 
 
 /// The characters to keep, in order: all, or the `limit` most frequent, ties to the lower code point;
 /// those of `always` come first and count towards the limit.
-pub(super) fn alphabet(
-    words: &Words,
-    min_frequency: u64,
-    limit: Option<usize>,
-    always: &[char],
-) -> Vec<char> {
+pub(super) fn alphabet(words: &Words, min_frequency: u64, limit: Option<usize>, always: &[char]) -> Vec<char> {
     let mut counts: BTreeMap<char, u64> = BTreeMap::new();
     for (word, count) in words {
         for c in word.chars() {

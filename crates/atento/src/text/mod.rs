@@ -67,9 +67,7 @@ pub enum Error {
     #[error("no text to train a tokenizer on: every line is empty or white space")]
     EmptyCorpus,
     /// A special token is empty or given twice.
-    #[error(
-        "special_tokens: {token:?} is {problem}; each special token must be non-empty and named once"
-    )]
+    #[error("special_tokens: {token:?} is {problem}; each special token must be non-empty and named once")]
     BadSpecialToken {
         /// The token as given.
         token: String,
@@ -99,9 +97,6 @@ pub enum Error {
 impl Error {
     /// Names the action in which the `tokenizers` crate reported an error.
     pub(crate) fn engine(action: &'static str) -> impl Fn(tokenizers::Error) -> Error {
-        move |detail| Error::Engine {
-            action,
-            detail: detail.to_string(),
-        }
+        move |detail| Error::Engine { action, detail: detail.to_string() }
     }
 }

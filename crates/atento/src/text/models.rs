@@ -20,11 +20,7 @@ use super::pipeline::CONTINUATION;
 use super::train::{Kind, TrainOptions};
 
 /// Trains the model of `options.kind`; `special` tokens get the first ids.
-pub(super) fn train(
-    words: Words,
-    special: &[String],
-    options: &TrainOptions,
-) -> Result<ModelWrapper, Error> {
+pub(super) fn train(words: Words, special: &[String], options: &TrainOptions) -> Result<ModelWrapper, Error> {
     let (min_frequency, always) = match options.kind {
         Kind::Bpe | Kind::Unigram | Kind::WordPiece => (1, vec![]),
         Kind::ByteLevelBpe => (1, ByteLevel::alphabet().into_iter().collect()),
@@ -43,11 +39,7 @@ pub(super) fn train(
         Kind::Bpe | Kind::ByteLevelBpe | Kind::Characters => {
             first.extend(characters.iter().map(char::to_string));
             require_room(options, special.len(), bytes.len(), characters.len(), 0)?;
-            let words = if options.kind == Kind::Characters {
-                Words::new()
-            } else {
-                words
-            };
+            let words = if options.kind == Kind::Characters { Words::new() } else { words };
             byte_pairs(words, &first, None, options).map(ModelWrapper::from)
         }
         Kind::WordPiece => {
@@ -55,22 +47,11 @@ pub(super) fn train(
                 words.keys().flat_map(|w| w.chars().skip(1)).collect();
             first.extend(characters.iter().map(char::to_string));
             first.extend(continuations.iter().map(|c| format!("{CONTINUATION}{c}")));
-            require_room(
-                options,
-                special.len(),
-                0,
-                characters.len() + continuations.len(),
-                0,
-            )?;
+            require_room(options, special.len(), 0, characters.len() + continuations.len(), 0)?;
             let pairs = byte_pairs(words, &first, Some(CONTINUATION), options)?;
             let vocab: Vocab = pairs.get_vocab().into_iter().collect();
-            let model = WordPiece::builder()
-                .vocab(vocab)
-                .unk_token(options.purpose.unk().into())
-                .build();
-            model
-                .map(ModelWrapper::from)
-                .map_err(Error::engine("build its model"))
+            let model = WordPiece::builder().vocab(vocab).unk_token(options.purpose.unk().into()).build();
+            model.map(ModelWrapper::from).map_err(Error::engine("build its model"))
         }
     }
 }
@@ -93,39 +74,20 @@ fn require_room(
 ) -> Result<(), Error> {
     let (vocab_size, needed) = (options.vocab_size, special + bytes + alphabet + spare);
     match vocab_size < needed {
-        true => Err(Error::VocabularyTooSmall {
-            vocab_size,
-            needed,
-            special,
-            bytes,
-            alphabet,
-        }),
+        true => Err(Error::VocabularyTooSmall { vocab_size, needed, special, bytes, alphabet }),
         false => Ok(()),
     }
 }
 
 fn added(tokens: &[String]) -> Vec<AddedToken> {
-    tokens
-        .iter()
-        .map(|token| AddedToken::from(token.as_str(), true))
-        .collect()
+    tokens.iter().map(|token| AddedToken::from(token.as_str(), true)).collect()
 }
 
 /// Byte-pair encoding whose first ids are exactly `first`.
-fn byte_pairs(
-    words: Words,
-    first: &[String],
-    prefix: Option<&str>,
-    options: &TrainOptions,
-) -> Result<BPE, Error> {
-    let builder = BPE::builder()
-        .fuse_unk(true)
-        .unk_token(options.purpose.unk().into());
+fn byte_pairs(words: Words, first: &[String], prefix: Option<&str>, options: &TrainOptions) -> Result<BPE, Error> {
+    let builder = BPE::builder().fuse_unk(true).unk_token(options.purpose.unk().into());
     let fall_back = options.byte_fallback && matches!(options.kind, Kind::Bpe | Kind::Characters);
-    let mut model = builder
-        .byte_fallback(fall_back)
-        .build()
-        .map_err(Error::engine("build its model"))?;
+    let mut model = builder.byte_fallback(fall_back).build().map_err(Error::engine("build its model"))?;
     let mut trainer = BpeTrainer::builder()
         .show_progress(false)
         .vocab_size(options.vocab_size)
@@ -134,31 +96,17 @@ fn byte_pairs(
     if let Some(prefix) = prefix {
         trainer = trainer.continuing_subword_prefix(prefix.into());
     }
-    let counts = words
-        .into_iter()
-        .map(|(word, count)| (word.into(), count))
-        .collect();
-    trainer
-        .build()
-        .do_train(&counts, &mut model)
-        .map_err(Error::engine("train its model"))?;
+    let counts = words.into_iter().map(|(word, count)| (word.into(), count)).collect();
+    trainer.build().do_train(&counts, &mut model).map_err(Error::engine("train its model"))?;
     Ok(model)
 }
 
 /// The score of a byte token: far below any path through known characters.
 const BYTE_SCORE: f64 = -100.0;
 
-fn unigram(
-    words: Words,
-    special: &[String],
-    bytes: &[String],
-    options: &TrainOptions,
-) -> Result<ModelWrapper, Error> {
+fn unigram(words: Words, special: &[String], bytes: &[String], options: &TrainOptions) -> Result<ModelWrapper, Error> {
     let failed = Error::engine("train its model");
-    let refuse = |detail: String| Error::Engine {
-        action: "train its model",
-        detail,
-    };
+    let refuse = |detail: String| Error::Engine { action: "train its model", detail };
     let trainer = UnigramTrainer::builder()
         .show_progress(false)
         .vocab_size((options.vocab_size - bytes.len()) as u32)
@@ -166,29 +114,18 @@ fn unigram(
         .unk_token(Some(options.purpose.unk().into()))
         .build()
         .map_err(|e| refuse(e.to_string()))?;
-    let sentences: Vec<(String, u32)> = words
-        .into_iter()
-        .map(|(word, count)| (word, u32::try_from(count).unwrap_or(u32::MAX)))
-        .collect();
-    let one_thread = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .map_err(|e| refuse(e.to_string()))?;
+    let sentences: Vec<(String, u32)> =
+        words.into_iter().map(|(word, count)| (word, u32::try_from(count).unwrap_or(u32::MAX))).collect();
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| refuse(e.to_string()))?;
     let mut model = Unigram::default();
-    one_thread
-        .install(|| trainer.do_train(sentences, &mut model))
-        .map_err(&failed)?;
+    one_thread.install(|| trainer.do_train(sentences, &mut model)).map_err(&failed)?;
     let mut pieces: Vec<(String, f64)> = model.iter().skip(special.len()).cloned().collect();
     put_in_order(&mut pieces);
-    let unk = special
-        .iter()
-        .position(|token| token == options.purpose.unk());
+    let unk = special.iter().position(|token| token == options.purpose.unk());
     let first = special.iter().map(|token| (token.clone(), 0.0));
     let bytes = bytes.iter().map(|token| (token.clone(), BYTE_SCORE));
     let vocab = first.chain(bytes).chain(pieces).collect();
-    Unigram::from(vocab, unk, options.byte_fallback)
-        .map(ModelWrapper::from)
-        .map_err(failed)
+    Unigram::from(vocab, unk, options.byte_fallback).map(ModelWrapper::from).map_err(failed)
 }
 
 /// Undoes the hash set's order: the trainer gave each character that had no piece of its own the
@@ -196,10 +133,7 @@ fn unigram(
 /// characters in the order of the characters, then all pieces are sorted by (score, piece).
 fn put_in_order(pieces: &mut [(String, f64)]) {
     const STEP: f64 = 0.0001;
-    let lowest = pieces
-        .iter()
-        .map(|piece| piece.1)
-        .fold(f64::INFINITY, f64::min);
+    let lowest = pieces.iter().map(|piece| piece.1).fold(f64::INFINITY, f64::min);
     let by_character = |piece: &&mut (String, f64)| piece.0.chars().count() == 1;
     let mut dealt: Vec<&mut (String, f64)> = Vec::new();
     let mut singles: Vec<&mut (String, f64)> = pieces.iter_mut().filter(by_character).collect();

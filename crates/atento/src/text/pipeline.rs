@@ -11,8 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper,
-    PreTokenizerWrapper,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
 };
 
 use super::Error;
@@ -34,10 +33,7 @@ pub(super) fn assemble(
     tokenizer.with_pre_tokenizer(pre_tokenizer(options.kind));
     tokenizer.with_decoder(Some(decoder(options)));
     tokenizer.with_post_processor(post_processor(options.purpose, special)?);
-    let added: Vec<AddedToken> = special
-        .iter()
-        .map(|token| AddedToken::from(token.as_str(), true))
-        .collect();
+    let added: Vec<AddedToken> = special.iter().map(|token| AddedToken::from(token.as_str(), true)).collect();
     tokenizer.add_special_tokens(&added);
     Ok(tokenizer)
 }
@@ -49,15 +45,11 @@ pub(super) fn normalizer(options: &TrainOptions) -> Result<Option<NormalizerWrap
         Kind::Characters => vec![NFC.into()],
         Kind::Bpe | Kind::Unigram => {
             let white_space = ReplacePattern::Regex(r"\s+".into());
-            let one_space =
-                Replace::new(white_space, " ").map_err(Error::engine("build its normaliser"))?;
+            let one_space = Replace::new(white_space, " ").map_err(Error::engine("build its normaliser"))?;
             vec![NFC.into(), one_space.into(), Strip::new(true, true).into()]
         }
         // Accents stay: an umlaut is a letter, not an ornament.
-        Kind::WordPiece => vec![
-            NFC.into(),
-            BertNormalizer::new(true, true, Some(false), false).into(),
-        ],
+        Kind::WordPiece => vec![NFC.into(), BertNormalizer::new(true, true, Some(false), false).into()],
     };
     if options.lowercase {
         steps.push(Lowercase.into());
@@ -68,9 +60,7 @@ pub(super) fn normalizer(options: &TrainOptions) -> Result<Option<NormalizerWrap
 /// Cuts text into the words inside which the model works.
 pub(super) fn pre_tokenizer(kind: Kind) -> Option<PreTokenizerWrapper> {
     match kind {
-        Kind::Bpe | Kind::Unigram => {
-            Some(Metaspace::new(SPACE, PrependScheme::Always, true).into())
-        }
+        Kind::Bpe | Kind::Unigram => Some(Metaspace::new(SPACE, PrependScheme::Always, true).into()),
         Kind::ByteLevelBpe => Some(ByteLevel::new(false, true, true).into()),
         Kind::WordPiece => Some(BertPreTokenizer.into()),
         Kind::Characters => None,
@@ -85,35 +75,18 @@ fn decoder(options: &TrainOptions) -> DecoderWrapper {
         }
         Kind::ByteLevelBpe => ByteLevel::new(false, true, true).into(),
         Kind::WordPiece => WordPieceDecoder::new(CONTINUATION.into(), true).into(),
-        Kind::Characters => {
-            Decoders::new(vec![ByteFallback::new().into(), Fuse::new().into()]).into()
-        }
+        Kind::Characters => Decoders::new(vec![ByteFallback::new().into(), Fuse::new().into()]).into(),
     }
 }
 
-fn post_processor(
-    purpose: Purpose,
-    special: &[String],
-) -> Result<Option<PostProcessorWrapper>, Error> {
+fn post_processor(purpose: Purpose, special: &[String]) -> Result<Option<PostProcessorWrapper>, Error> {
     let (single, pair, used): (_, _, &[&str]) = match purpose {
         Purpose::Translation => ("$A </s>", "$A </s> $B </s>", &["</s>"]),
-        Purpose::Encoder => (
-            "[CLS] $A [SEP]",
-            "[CLS] $A [SEP] $B:1 [SEP]:1",
-            &["[CLS]", "[SEP]"],
-        ),
+        Purpose::Encoder => ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", &["[CLS]", "[SEP]"]),
         Purpose::Causal => return Ok(None),
     };
-    let id = |name: &str| {
-        special
-            .iter()
-            .position(|token| token == name)
-            .map(|id| (name.to_owned(), id as u32))
-    };
-    let refuse = |detail: String| Error::Engine {
-        action: "build its post-processor",
-        detail,
-    };
+    let id = |name: &str| special.iter().position(|token| token == name).map(|id| (name.to_owned(), id as u32));
+    let refuse = |detail: String| Error::Engine { action: "build its post-processor", detail };
     let template = TemplateProcessing::builder()
         .try_single(single)
         .map_err(refuse)?

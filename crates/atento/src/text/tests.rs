@@ -9,19 +9,11 @@ use tokenizers::{NormalizedString, Normalizer};
 
 use super::*;
 
-const KINDS: [Kind; 5] = [
-    Kind::Bpe,
-    Kind::ByteLevelBpe,
-    Kind::WordPiece,
-    Kind::Unigram,
-    Kind::Characters,
-];
+const KINDS: [Kind; 5] = [Kind::Bpe, Kind::ByteLevelBpe, Kind::WordPiece, Kind::Unigram, Kind::Characters];
 
 /// Lines of invented words, with many ties in their counts.
 fn corpus(lines: usize) -> Vec<String> {
-    const PARTS: [&str; 12] = [
-        "ha", "us", "über", "straße", "en", "ing", "th", "e", "schön", "a", "Öl", "st",
-    ];
+    const PARTS: [&str; 12] = ["ha", "us", "über", "straße", "en", "ing", "th", "e", "schön", "a", "Öl", "st"];
     let mut rng = Rng::new(11, 0);
     let mut line = |_| {
         let mut word = |_| -> String {
@@ -35,11 +27,7 @@ fn corpus(lines: usize) -> Vec<String> {
 }
 
 fn options(kind: Kind, vocab_size: usize) -> TrainOptions {
-    TrainOptions {
-        kind,
-        vocab_size,
-        ..TrainOptions::default()
-    }
+    TrainOptions { kind, vocab_size, ..TrainOptions::default() }
 }
 
 fn train(lines: &[String], options: &TrainOptions) -> Result<Tokenizer, Error> {
@@ -71,10 +59,7 @@ fn every_kind_trains_the_same_bytes_on_every_run_and_number_of_threads() {
             ..options(kind, 430)
         };
         let bytes = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let tokenizer = pool.install(|| train(&lines, &options)).unwrap();
             tokenizer.to_json_bytes().unwrap()
         };
@@ -92,58 +77,31 @@ fn special_tokens_have_the_ids_of_their_purpose() {
         let ids = (special.pad, special.eos, special.unk);
         assert_eq!(ids, (Some(0), Some(1), Some(2)), "{kind:?}");
     }
-    let encoder = TrainOptions {
-        purpose: Purpose::Encoder,
-        special_tokens: vec!["[X]".into()],
-        ..options(Kind::WordPiece, 200)
-    };
+    let encoder =
+        TrainOptions { purpose: Purpose::Encoder, special_tokens: vec!["[X]".into()], ..options(Kind::WordPiece, 200) };
     let tokenizer = train(&corpus(300), &encoder).unwrap();
     let special = tokenizer.special();
-    assert_eq!(
-        (special.pad, special.unk, special.cls),
-        (Some(0), Some(1), Some(2))
-    );
+    assert_eq!((special.pad, special.unk, special.cls), (Some(0), Some(1), Some(2)));
     assert_eq!((special.sep, special.mask), (Some(3), Some(4)));
     assert_eq!(tokenizer.token_to_id("[X]"), Some(5));
     let tokens = tokenizer.encode("haus [MASK]", true).unwrap().tokens;
-    assert_eq!(
-        [&tokens[0], &tokens[tokens.len() - 1]],
-        ["[CLS]", "[SEP]"],
-        "{tokens:?}"
-    );
+    assert_eq!([&tokens[0], &tokens[tokens.len() - 1]], ["[CLS]", "[SEP]"], "{tokens:?}");
     assert!(tokens.contains(&"[MASK]".to_owned()));
 }
 
 #[test]
 fn translation_text_ends_with_the_end_token_and_causal_text_does_not() {
     let translation = trained(Kind::Bpe, 500);
-    assert_eq!(
-        translation.encode_ids("haus", true).unwrap().last(),
-        Some(&1)
-    );
-    assert_ne!(
-        translation.encode_ids("haus", false).unwrap().last(),
-        Some(&1)
-    );
-    let causal = TrainOptions {
-        purpose: Purpose::Causal,
-        ..options(Kind::ByteLevelBpe, 300)
-    };
+    assert_eq!(translation.encode_ids("haus", true).unwrap().last(), Some(&1));
+    assert_ne!(translation.encode_ids("haus", false).unwrap().last(), Some(&1));
+    let causal = TrainOptions { purpose: Purpose::Causal, ..options(Kind::ByteLevelBpe, 300) };
     let causal = train(&corpus(50), &causal).unwrap();
-    assert_eq!(
-        causal.encode_ids("haus", true).unwrap(),
-        causal.encode_ids("haus", false).unwrap()
-    );
+    assert_eq!(causal.encode_ids("haus", true).unwrap(), causal.encode_ids("haus", false).unwrap());
 }
 
 #[test]
 fn the_vocabulary_has_the_size_asked_for() {
-    for kind in [
-        Kind::Bpe,
-        Kind::ByteLevelBpe,
-        Kind::WordPiece,
-        Kind::Unigram,
-    ] {
+    for kind in [Kind::Bpe, Kind::ByteLevelBpe, Kind::WordPiece, Kind::Unigram] {
         let tokenizer = trained(kind, 310);
         assert_eq!(tokenizer.vocab_size(), 310, "{kind:?}");
         assert!(tokenizer.id_to_token(309).is_some() && tokenizer.id_to_token(310).is_none());
@@ -158,10 +116,7 @@ fn offsets_are_bytes_of_the_original_text() {
         assert_eq!(encoding.ids.len(), encoding.offsets.len());
         let mut end = 0;
         for (token, &(from, to)) in encoding.tokens.iter().zip(&encoding.offsets) {
-            assert!(
-                text.get(from..to).is_some(),
-                "{kind:?}: {token} at {from}..{to}"
-            );
+            assert!(text.get(from..to).is_some(), "{kind:?}: {token} at {from}..{to}");
             assert!(from >= end || (from, to) == (0, 0) || to == end, "{kind:?}");
             end = end.max(to);
         }
@@ -176,20 +131,10 @@ fn a_saved_tokenizer_loads_as_the_same_one() {
         let (before, path) = (trained(kind, 450), dir.path().join("tokenizer.json"));
         before.save(&path).unwrap();
         let after = Tokenizer::load(&path).unwrap();
-        assert_eq!(
-            before.to_json_bytes().unwrap(),
-            after.to_json_bytes().unwrap()
-        );
+        assert_eq!(before.to_json_bytes().unwrap(), after.to_json_bytes().unwrap());
         let texts = corpus(20);
-        assert_eq!(
-            before.encode_batch(&texts, true).unwrap(),
-            after.encode_batch(&texts, true).unwrap()
-        );
-        let ids = after
-            .encode_batch(&texts, true)
-            .unwrap()
-            .into_iter()
-            .map(|e| e.ids);
+        assert_eq!(before.encode_batch(&texts, true).unwrap(), after.encode_batch(&texts, true).unwrap());
+        let ids = after.encode_batch(&texts, true).unwrap().into_iter().map(|e| e.ids);
         for (ids, text) in ids.zip(&texts) {
             assert_eq!(ids, before.encode_ids(text, true).unwrap(), "{kind:?}");
         }
@@ -202,16 +147,10 @@ fn a_character_never_seen_comes_back_through_its_bytes_or_is_unknown() {
         let mut options = options(kind, 420);
         let with = train(&corpus(300), &options).unwrap();
         assert_eq!(through(&with, "haus 🙂漢 st"), "haus 🙂漢 st", "{kind:?}");
-        assert_eq!(
-            with.encode_ids("🙂", false).unwrap().last(),
-            Some(&(3 + 0x82))
-        );
+        assert_eq!(with.encode_ids("🙂", false).unwrap().last(), Some(&(3 + 0x82)));
         options.byte_fallback = false;
         let without = train(&corpus(300), &options).unwrap();
-        assert!(
-            without.encode_ids("haus 🙂", false).unwrap().contains(&2),
-            "{kind:?}"
-        );
+        assert!(without.encode_ids("haus 🙂", false).unwrap().contains(&2), "{kind:?}");
         assert_eq!(without.token_to_id("<0x41>"), None);
     }
 }
@@ -219,10 +158,7 @@ fn a_character_never_seen_comes_back_through_its_bytes_or_is_unknown() {
 #[test]
 fn lowercase_keeps_umlauts() {
     for kind in KINDS {
-        let options = TrainOptions {
-            lowercase: true,
-            ..options(kind, 500)
-        };
+        let options = TrainOptions { lowercase: true, ..options(kind, 500) };
         let tokenizer = train(&corpus(300), &options).unwrap();
         assert_eq!(through(&tokenizer, "ÜBER Öl"), "über öl", "{kind:?}");
     }
@@ -231,12 +167,8 @@ fn lowercase_keeps_umlauts() {
 #[test]
 fn a_limited_alphabet_keeps_the_most_frequent_characters() {
     let lines = ["aaa bbb zq".to_owned(), "ab ab".to_owned()];
-    let options = TrainOptions {
-        limit_alphabet: Some(3),
-        byte_fallback: false,
-        min_frequency: 1,
-        ..options(Kind::Bpe, 50)
-    };
+    let options =
+        TrainOptions { limit_alphabet: Some(3), byte_fallback: false, min_frequency: 1, ..options(Kind::Bpe, 50) };
     let tokenizer = train(&lines, &options).unwrap();
     assert!(tokenizer.token_to_id("b").is_some() && tokenizer.token_to_id("z").is_none());
     assert_eq!(tokenizer.encode("z", false).unwrap().tokens[1], "<unk>");
@@ -249,17 +181,9 @@ fn a_vocabulary_too_small_is_refused_with_the_size_that_would_do() {
             Err(Error::VocabularyTooSmall { needed, .. }) => needed,
             other => panic!("{kind:?}: {other:?}"),
         };
-        assert!(
-            train(&corpus(50), &options(kind, needed)).is_ok(),
-            "{kind:?}"
-        );
-        let message = train(&corpus(50), &options(kind, needed - 1))
-            .unwrap_err()
-            .to_string();
-        let named = [
-            format!("vocab_size = {}", needed - 1),
-            format!("at least {needed}"),
-        ];
+        assert!(train(&corpus(50), &options(kind, needed)).is_ok(), "{kind:?}");
+        let message = train(&corpus(50), &options(kind, needed - 1)).unwrap_err().to_string();
+        let named = [format!("vocab_size = {}", needed - 1), format!("at least {needed}")];
         assert!(named.iter().all(|part| message.contains(part)), "{message}");
     }
 }
@@ -269,17 +193,11 @@ fn what_cannot_be_trained_on_is_refused() {
     for kind in KINDS {
         for lines in [vec![], vec![String::new(), " \t ".into()]] {
             let result = train(&lines, &options(kind, 500));
-            assert!(
-                matches!(result, Err(Error::EmptyCorpus)),
-                "{kind:?} {lines:?}"
-            );
+            assert!(matches!(result, Err(Error::EmptyCorpus)), "{kind:?} {lines:?}");
         }
     }
     for bad in ["", "</s>"] {
-        let options = TrainOptions {
-            special_tokens: vec![bad.into()],
-            ..TrainOptions::default()
-        };
+        let options = TrainOptions { special_tokens: vec![bad.into()], ..TrainOptions::default() };
         let error = train(&corpus(5), &options).unwrap_err();
         assert!(matches!(error, Error::BadSpecialToken { .. }));
     }
@@ -293,10 +211,7 @@ fn training_files_that_are_no_text_are_named_with_their_line() {
     let dir = tempfile::tempdir().unwrap();
     let (good, bad) = (dir.path().join("good"), dir.path().join("bad"));
     std::fs::write(&good, "ein Haus\n").unwrap();
-    for (bytes, expected) in [
-        (&b"fine\n\xff\n"[..], "bad, line 2: not valid UTF-8"),
-        (b"", "bad: the file is empty"),
-    ] {
+    for (bytes, expected) in [(&b"fine\n\xff\n"[..], "bad, line 2: not valid UTF-8"), (b"", "bad: the file is empty")] {
         std::fs::write(&bad, bytes).unwrap();
         let error = Tokenizer::train_from_files(&[&good, &bad], &TrainOptions::default());
         let message = error.unwrap_err().to_string();
@@ -311,20 +226,10 @@ fn a_file_that_is_no_tokenizer_is_named() {
     let load = || Tokenizer::load(&path).unwrap_err().to_string();
     assert!(load().contains("tokenizer.json: cannot read the tokenizer"));
     let whole = trained(Kind::Bpe, 400).to_json_bytes().unwrap();
-    let cases: [&[u8]; 5] = [
-        b"",
-        b"{}",
-        b"[1, 2]",
-        b"\xff\xfe\0",
-        &whole[..whole.len() / 2],
-    ];
+    let cases: [&[u8]; 5] = [b"", b"{}", b"[1, 2]", b"\xff\xfe\0", &whole[..whole.len() / 2]];
     for bytes in cases {
         std::fs::write(&path, bytes).unwrap();
-        assert!(
-            load().contains("tokenizer.json: not a tokenizer.json: "),
-            "{}",
-            load()
-        );
+        assert!(load().contains("tokenizer.json: not a tokenizer.json: "), "{}", load());
     }
 }
 
@@ -349,11 +254,7 @@ fn pieces_show_whole_characters() {
     let tokenizer = trained(Kind::ByteLevelBpe, 280);
     let ids = tokenizer.encode_ids("漢ü a🙂", true).unwrap();
     let pieces = tokenizer.decode_pieces(&ids, true).unwrap();
-    let shown: Vec<&str> = pieces
-        .iter()
-        .map(String::as_str)
-        .filter(|p| !p.is_empty())
-        .collect();
+    let shown: Vec<&str> = pieces.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
     assert_eq!(shown, ["漢", "ü", " ", "a", "🙂"]);
     let with_end = tokenizer.decode_pieces(&ids, false).unwrap();
     assert_eq!(with_end.last().unwrap(), "</s>");
@@ -422,8 +323,5 @@ fn a_marian_tokenizer_loads_and_its_ids_decode() {
     };
     let tokenizer = Tokenizer::load(model.join("tokenizer.json")).unwrap();
     assert_eq!(tokenizer.special().eos, Some(1));
-    assert_eq!(
-        through(&tokenizer, "a man in the street"),
-        "a man in the street"
-    );
+    assert_eq!(through(&tokenizer, "a man in the street"), "a man in the street");
 }

@@ -71,10 +71,7 @@ impl Tokenizer {
     /// anything else; both name the file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::Read {
-            path: path.into(),
-            source,
-        })?;
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
     }
 
@@ -87,19 +84,13 @@ impl Tokenizer {
     }
 
     fn parse(bytes: &[u8], origin: &str) -> Result<Self, Error> {
-        let refuse = |detail: String| Error::NotATokenizer {
-            origin: origin.into(),
-            detail,
-        };
+        let refuse = |detail: String| Error::NotATokenizer { origin: origin.into(), detail };
         if bytes.is_empty() {
             return Err(refuse("it is empty".into()));
         }
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
         inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|e| refuse(e.to_string()))?;
+        inner.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
         let special = SpecialIds::find(&inner);
         Ok(Tokenizer { inner, special })
     }
@@ -109,10 +100,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`] if a part cannot be serialised.
     pub fn to_json_bytes(&self) -> Result<Vec<u8>, Error> {
-        self.inner
-            .to_string(true)
-            .map(String::into_bytes)
-            .map_err(Error::engine("serialise itself"))
+        self.inner.to_string(true).map(String::into_bytes).map_err(Error::engine("serialise itself"))
     }
 
     /// Writes its `tokenizer.json`.
@@ -121,10 +109,7 @@ impl Tokenizer {
     /// [`Error::Write`], naming the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        std::fs::write(path, self.to_json_bytes()?).map_err(|source| Error::Write {
-            path: path.into(),
-            source,
-        })
+        std::fs::write(path, self.to_json_bytes()?).map_err(|source| Error::Write { path: path.into(), source })
     }
 
     /// The content of the `tokenizer_config.json` with which `transformers.AutoTokenizer` opens the
@@ -135,24 +120,9 @@ impl Tokenizer {
             "clean_up_tokenization_spaces": false,
             "model_max_length": model_max_length,
         });
-        let SpecialIds {
-            pad,
-            eos,
-            unk,
-            bos,
-            cls,
-            sep,
-            mask,
-        } = self.special;
-        let named = [
-            ("pad", pad),
-            ("eos", eos),
-            ("unk", unk),
-            ("bos", bos),
-            ("cls", cls),
-            ("sep", sep),
-            ("mask", mask),
-        ];
+        let SpecialIds { pad, eos, unk, bos, cls, sep, mask } = self.special;
+        let named =
+            [("pad", pad), ("eos", eos), ("unk", unk), ("bos", bos), ("cls", cls), ("sep", sep), ("mask", mask)];
         for (role, id) in named {
             if let Some(token) = id.and_then(|id| self.id_to_token(id)) {
                 config[format!("{role}_token")] = token.into();
@@ -166,10 +136,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding, Error> {
-        let encoding = self
-            .inner
-            .encode(text, add_special)
-            .map_err(Error::engine("encode a text"))?;
+        let encoding = self.inner.encode(text, add_special).map_err(Error::engine("encode a text"))?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             tokens: encoding.get_tokens().to_vec(),
@@ -181,15 +148,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As `encode`.
-    pub fn encode_batch<S: AsRef<str> + Sync>(
-        &self,
-        texts: &[S],
-        add_special: bool,
-    ) -> Result<Vec<Encoding>, Error> {
-        texts
-            .par_iter()
-            .map(|text| self.encode(text.as_ref(), add_special))
-            .collect()
+    pub fn encode_batch<S: AsRef<str> + Sync>(&self, texts: &[S], add_special: bool) -> Result<Vec<Encoding>, Error> {
+        texts.par_iter().map(|text| self.encode(text.as_ref(), add_special)).collect()
     }
 
     /// Only the ids of a text: what training needs, without the cost of tracking offsets.
@@ -197,10 +157,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special)
-            .map_err(Error::engine("encode a text"))?;
+        let encoding = self.inner.encode_fast(text, add_special).map_err(Error::engine("encode a text"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -210,9 +167,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`] from the tokenizer's decoder.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
-        self.inner
-            .decode(ids, skip_special)
-            .map_err(Error::engine("decode ids"))
+        self.inner.decode(ids, skip_special).map_err(Error::engine("decode ids"))
     }
 
     /// What each id adds to the decoded text, for showing tokens to people and for streaming:
@@ -242,12 +197,7 @@ impl Tokenizer {
 
     /// Number of ids: the smallest embedding table this tokenizer can be used with.
     pub fn vocab_size(&self) -> usize {
-        let added = self
-            .inner
-            .get_added_tokens_decoder()
-            .into_keys()
-            .max()
-            .map_or(0, |id| id as usize + 1);
+        let added = self.inner.get_added_tokens_decoder().into_keys().max().map_or(0, |id| id as usize + 1);
         added.max(self.inner.get_vocab_size(true))
     }
 
@@ -269,11 +219,6 @@ impl Tokenizer {
 
 /// `text` without the beginning it shares with `before`.
 fn after_common_prefix<'a>(before: &str, text: &'a str) -> &'a str {
-    let same = before
-        .chars()
-        .zip(text.chars())
-        .take_while(|(a, b)| a == b)
-        .map(|(a, _)| a.len_utf8())
-        .sum();
+    let same = before.chars().zip(text.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
     &text[same..]
 }

@@ -54,11 +54,7 @@ impl std::str::FromStr for Kind {
         let names = Kind::SPELLINGS.map(|(name, _)| name);
         let distance = |name: &&str| strsim::damerau_levenshtein(name, &given.to_lowercase());
         let nearest = names.into_iter().min_by_key(distance).unwrap_or("bpe");
-        Err(Error::UnknownKind {
-            given: given.into(),
-            nearest,
-            valid: names.join(", "),
-        })
+        Err(Error::UnknownKind { given: given.into(), nearest, valid: names.join(", ") })
     }
 }
 
@@ -135,12 +131,7 @@ impl Default for TrainOptions {
 impl TrainOptions {
     /// All special tokens, in the order of their ids.
     fn all_special_tokens(&self) -> Result<Vec<String>, Error> {
-        let mut all: Vec<String> = self
-            .purpose
-            .special_tokens()
-            .iter()
-            .map(|t| (*t).to_owned())
-            .collect();
+        let mut all: Vec<String> = self.purpose.special_tokens().iter().map(|t| (*t).to_owned()).collect();
         for token in &self.special_tokens {
             let problem = match token {
                 token if token.is_empty() => "empty",
@@ -150,10 +141,7 @@ impl TrainOptions {
                     continue;
                 }
             };
-            return Err(Error::BadSpecialToken {
-                token: token.clone(),
-                problem,
-            });
+            return Err(Error::BadSpecialToken { token: token.clone(), problem });
         }
         Ok(all)
     }
@@ -178,15 +166,9 @@ impl Tokenizer {
 
     /// Puts a trained model to use through its own file format, so that a tokenizer just trained and
     /// the same one loaded later cannot differ.
-    fn finish(
-        model: ModelWrapper,
-        special: &[String],
-        options: &TrainOptions,
-    ) -> Result<Self, Error> {
+    fn finish(model: ModelWrapper, special: &[String], options: &TrainOptions) -> Result<Self, Error> {
         let assembled = pipeline::assemble(model, special, options)?;
-        let json = assembled
-            .to_string(false)
-            .map_err(Error::engine("serialise itself"))?;
+        let json = assembled.to_string(false).map_err(Error::engine("serialise itself"))?;
         Self::from_json_bytes(json.as_bytes())
     }
 
@@ -195,20 +177,11 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`train`](Self::train); errors of reading name the file and the line.
-    pub fn train_from_files<P: AsRef<Path>>(
-        paths: &[P],
-        options: &TrainOptions,
-    ) -> Result<Self, Error> {
+    pub fn train_from_files<P: AsRef<Path>>(paths: &[P], options: &TrainOptions) -> Result<Self, Error> {
         let mut readers = Vec::new();
         for path in paths {
             readers.push(LineReader::open(path)?);
         }
-        Self::train(
-            readers
-                .into_iter()
-                .flatten()
-                .map(|line| line.map_err(Error::from)),
-            options,
-        )
+        Self::train(readers.into_iter().flatten().map(|line| line.map_err(Error::from)), options)
     }
 }

@@ -54,10 +54,14 @@ impl RunData {
             Origin::Files { train, .. } => {
                 Dataset::open(train.clone(), both().0, both().1, options.clone(), recipe.data.window)?
             }
-            Origin::Demo(corpus) => Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?,
+            Origin::Demo(corpus) => {
+                Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?
+            }
         };
         let (valid, test) = match origin {
-            Origin::Files { valid, test, .. } => (valid.map(|s| load_pairs(&s)).transpose()?, test.map(|s| load_pairs(&s)).transpose()?),
+            Origin::Files { valid, test, .. } => {
+                (valid.map(|s| load_pairs(&s)).transpose()?, test.map(|s| load_pairs(&s)).transpose()?)
+            }
             Origin::Demo(corpus) => (Some(corpus.valid), Some(corpus.test)),
         };
         let held_out = |name: &str, text: Vec<(String, String)>| -> Result<HeldOut, Error> {
@@ -85,7 +89,8 @@ impl Origin {
         if data.corpus == Some(Corpus::Demo) {
             return Ok(Self::Demo(DemoCorpus::generate(DemoOptions { seed: recipe.seed, ..DemoOptions::default() })));
         }
-        let source = |settings: &Option<FileSettings>| settings.as_ref().and_then(FileSettings::form).map(parallel_source);
+        let source =
+            |settings: &Option<FileSettings>| settings.as_ref().and_then(FileSettings::form).map(parallel_source);
         let Some(train) = source(&data.train) else {
             let problem = "no training data: name source and target files, a tsv or a jsonl file".into();
             return Err(Error::Setting { key: "data.train", problem });
@@ -136,11 +141,14 @@ fn learn(recipe: &Recipe, origin: &Origin) -> Result<Tokenizer, Error> {
         vocab_size: settings.vocab_size,
         min_frequency: settings.min_frequency,
         lowercase: settings.lowercase,
-        byte_fallback: matches!(settings.kind, TokenizerKind::Bpe | TokenizerKind::Unigram) && settings.vocab_size >= 2048,
+        byte_fallback: matches!(settings.kind, TokenizerKind::Bpe | TokenizerKind::Unigram)
+            && settings.vocab_size >= 2048,
         ..TrainOptions::default()
     };
     match origin {
-        Origin::Files { train, .. } => Tokenizer::train(train.sentences()?.map(|line| line.map_err(Error::from)), &options),
+        Origin::Files { train, .. } => {
+            Tokenizer::train(train.sentences()?.map(|line| line.map_err(Error::from)), &options)
+        }
         Origin::Demo(corpus) => {
             let sentences = corpus.train.iter().flat_map(|(source, target)| [source.clone(), target.clone()]);
             Ok(Tokenizer::train(sentences.map(Ok::<_, text::Error>), &options)?)

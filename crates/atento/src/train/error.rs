@@ -60,7 +60,9 @@ pub enum Error {
         found: NonFiniteStep,
     },
     /// A checkpoint belongs to another run.
-    #[error("{path} was saved with {key} {found}, the recipe has {expected}: resume with the recipe it was started with")]
+    #[error(
+        "{path} was saved with {key} {found}, the recipe has {expected}: resume with the recipe it was started with"
+    )]
     OtherRun {
         /// The checkpoint.
         path: String,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::Error;
 use super::data::HeldOut;
 use super::evaluate;
 use super::events::Ending;
 use super::metrics;
 use super::report::{Report, Sample, Table};
 use super::trainer::{Session, Summary};
-use super::Error;
 
 /// Translations shown in the report.
 const SAMPLES: usize = 20;
@@ -80,12 +80,7 @@ fn choose_weights(session: &mut Session<'_>, ending: Ending) -> Result<(), Error
 }
 
 /// Loss and BLEU of the finished model with the recipe's search; returns samples.
-fn score(
-    session: &Session<'_>,
-    name: &str,
-    held_out: &HeldOut,
-    summary: &mut Summary,
-) -> Result<Vec<Sample>, Error> {
+fn score(session: &Session<'_>, name: &str, held_out: &HeldOut, summary: &mut Summary) -> Result<Vec<Sample>, Error> {
     let model = &session.pretrained.model;
     let loss = evaluate::loss(model, &session.pool, &held_out.pairs, model.start_id());
     let mut options = session.pretrained.translate_options();

@@ -27,7 +27,12 @@ impl Optimizer {
     pub fn new(settings: &OptimizerSettings, params: &Params) -> Self {
         let n = params.count();
         let second = if settings.kind == OptimizerKind::Sgd { 0 } else { n };
-        Self { settings: settings.clone(), groups: params.update_groups(), first: vec![0.0; n], second: vec![0.0; second] }
+        Self {
+            settings: settings.clone(),
+            groups: params.update_groups(),
+            first: vec![0.0; n],
+            second: vec![0.0; second],
+        }
     }
 
     /// As [`Optimizer::new`], with weight decay on biases and norms as well, as PyTorch's optimisers do by default.

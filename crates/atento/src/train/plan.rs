@@ -94,7 +94,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan, Error> {
         parameters,
         trainable: model.params().trainable_count(),
         state_bytes: state_bytes(recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
-        activation_bytes: pool.stats().allocated_bytes,
+        activation_bytes: pool.stats().peak_bytes,
         flops_per_step: 6.0 * parameters as f64 * tokens_per_epoch as f64 / 2.0 / steps_per_epoch.max(1) as f64,
         pairs: report.kept,
         tokens_per_epoch,
@@ -155,10 +155,7 @@ mod tests {
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
         let recipe = crate::demo::recipe(std::path::Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe).unwrap();
-        let config = super::super::build::transformer_config(
-            &recipe,
-            &RunData::load(&recipe, None).unwrap().tokenizer,
-        );
+        let config = super::super::build::transformer_config(&recipe, &RunData::load(&recipe, None).unwrap().tokenizer);
         assert_eq!(plan.parameters, config.unwrap().parameter_count());
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
         assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters);

@@ -139,7 +139,11 @@ fn locate(
         }
     }
     let samples = batches.iter().flat_map(|b| b.ids.iter().map(|id| id + 1)).collect();
-    NonFiniteStep { tensor: "gradient norm (every gradient is finite, their squares overflow)".into(), layer: String::new(), samples }
+    NonFiniteStep {
+        tensor: "gradient norm (every gradient is finite, their squares overflow)".into(),
+        layer: String::new(),
+        samples,
+    }
 }
 
 /// A seed for each (run, step, micro-batch).

@@ -274,11 +274,8 @@ impl<'r> Session<'r> {
             Some(_) => self.schedule.lr(step as usize),
             None => self.schedule.lr_at(step as usize, self.share_used()),
         };
-        let options = StepOptions {
-            smoothing: train.label_smoothing as f32,
-            clip_norm: train.clip_norm,
-            seed: self.recipe.seed,
-        };
+        let options =
+            StepOptions { smoothing: train.label_smoothing as f32, clip_norm: train.clip_norm, seed: self.recipe.seed };
         let model = &mut self.pretrained.model;
         let result =
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
@@ -325,7 +322,8 @@ impl<'r> Session<'r> {
 
     /// Writes the line of the log, when one is due.
     fn log(&mut self) -> Result<(), Error> {
-        if self.step % self.recipe.train.log_every as u64 != 0 && !self.limit_reached() || self.window.steps == 0 {
+        let due = self.step.is_multiple_of(self.recipe.train.log_every as u64) || self.limit_reached();
+        if !due || self.window.steps == 0 {
             return Ok(());
         }
         let window = std::mem::take(&mut self.window);
@@ -451,12 +449,12 @@ impl<'r> Session<'r> {
 
     fn evaluation_due(&self) -> bool {
         let every = self.recipe.train.eval_every as u64;
-        self.last_evaluation != Some(self.step) && (every > 0 && self.step % every == 0)
+        self.last_evaluation != Some(self.step) && every > 0 && self.step.is_multiple_of(every)
     }
 
     fn save_due(&self) -> bool {
         let every = self.recipe.train.save_every as u64;
-        every > 0 && self.step % every == 0
+        every > 0 && self.step.is_multiple_of(every)
     }
 
     fn finish(mut self, ending: Ending) -> Result<Summary, Error> {

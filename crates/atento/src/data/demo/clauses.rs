@@ -2,8 +2,7 @@
 
 use super::german::{Agreement, Case, Number};
 use super::lexicon::{
-    BY, FREQUENCY, FUTURE, Frame, HABITUAL, Kinds, LANGUAGES, MANNER, MODALS, NOW, PAST,
-    PAST_MODALS, Verb, WILL, kind,
+    BY, FREQUENCY, FUTURE, Frame, HABITUAL, Kinds, LANGUAGES, MANNER, MODALS, NOW, PAST, PAST_MODALS, Verb, WILL, kind,
 };
 use super::sampler::{Role, Sampler};
 use super::tree::{Adverbial, Clause, Determiner, NounPhrase, Phrase, Tense};
@@ -35,8 +34,7 @@ pub(super) const ALL_TIMES: [Time; 11] = [
     Time::Likes,
 ];
 /// What a clause in a longer sentence may be.
-pub(super) const FEW_TIMES: [Time; 5] =
-    [Time::Habit, Time::Now, Time::Past, Time::Plan, Time::Modal];
+pub(super) const FEW_TIMES: [Time; 5] = [Time::Habit, Time::Now, Time::Past, Time::Plan, Time::Modal];
 
 /// How much a clause may hold.
 #[derive(Clone, Copy, Debug)]
@@ -49,33 +47,18 @@ pub(super) struct Plan<'a> {
 }
 
 /// A main clause on its own.
-pub(super) const RICH: Plan<'static> = Plan {
-    times: &ALL_TIMES,
-    adverbials: 40,
-    negation: 18,
-};
+pub(super) const RICH: Plan<'static> = Plan { times: &ALL_TIMES, adverbials: 40, negation: 18 };
 /// A clause among others.
-pub(super) const LEAN: Plan<'static> = Plan {
-    times: &FEW_TIMES,
-    adverbials: 15,
-    negation: 12,
-};
+pub(super) const LEAN: Plan<'static> = Plan { times: &FEW_TIMES, adverbials: 15, negation: 12 };
 /// A clause that is only a verb and its objects.
-pub(super) const BARE: Plan<'static> = Plan {
-    times: &[Time::Habit],
-    adverbials: 0,
-    negation: 0,
-};
+pub(super) const BARE: Plan<'static> = Plan { times: &[Time::Habit], adverbials: 0, negation: 0 };
 
 /// Whether a subject can be negated: "not every dog" has no place in this grammar.
 fn is_negatable(subject: &Phrase) -> bool {
     match subject {
         Phrase::Noun(phrase) => matches!(
             phrase.determiner,
-            Determiner::Definite
-                | Determiner::This
-                | Determiner::Possessive(_)
-                | Determiner::NameOf(_)
+            Determiner::Definite | Determiner::This | Determiner::Possessive(_) | Determiner::NameOf(_)
         ),
         Phrase::Who => false,
         _ => true,
@@ -88,18 +71,11 @@ pub(super) fn is_animal(subject: &Phrase) -> bool {
 
 impl Sampler {
     /// A clause of the verb.
-    pub fn clause(
-        &mut self,
-        verb: &'static Verb,
-        subject: Option<Phrase>,
-        plan: Plan<'_>,
-    ) -> Clause {
+    pub fn clause(&mut self, verb: &'static Verb, subject: Option<Phrase>, plan: Plan<'_>) -> Clause {
         let subject = subject.unwrap_or_else(|| self.subject(verb.subject, Role::Subject));
         let mut clause = Clause::new(subject, verb, Tense::Present);
         self.tense(&mut clause, plan);
-        clause.negated = clause.frequency.is_none()
-            && is_negatable(&clause.subject)
-            && self.chance(plan.negation);
+        clause.negated = clause.frequency.is_none() && is_negatable(&clause.subject) && self.chance(plan.negation);
         self.complete(&mut clause, plan);
         clause
     }
@@ -130,13 +106,7 @@ impl Sampler {
             return;
         }
         let timed = plan.adverbials > 0 && self.chance(plan.adverbials + 15);
-        let willed = [
-            Time::Now,
-            Time::Plan,
-            Time::Modal,
-            Time::PastModal,
-            Time::Likes,
-        ];
+        let willed = [Time::Now, Time::Plan, Time::Modal, Time::PastModal, Time::Likes];
         let chosen = loop {
             let chosen = self.pick(plan.times);
             if !(clause.verb.accidental && willed.contains(&chosen)) {
@@ -183,9 +153,7 @@ impl Sampler {
         };
         match clause.verb.frame {
             Frame::Intransitive | Frame::Pattern => {}
-            Frame::Accusative(kinds) => {
-                clause.accusative = Some(self.object(kinds, kein, &subject))
-            }
+            Frame::Accusative(kinds) => clause.accusative = Some(self.object(kinds, kein, &subject)),
             Frame::Dative(kinds) => clause.dative = Some(self.receiver(kinds, role, &subject)),
             Frame::Gift(kinds) => {
                 clause.dative = Some(self.receiver(kind::PERSON, role, &subject));

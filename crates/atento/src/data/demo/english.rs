@@ -16,11 +16,7 @@ fn y_changes(word: &str) -> bool {
 pub(super) fn indefinite_article(next: &str) -> &'static str {
     let silent_h = next.starts_with("honest");
     let spoken_you = next.starts_with("uni");
-    if silent_h || (is_vowel(next.chars().next()) && !spoken_you) {
-        "an"
-    } else {
-        "a"
-    }
+    if silent_h || (is_vowel(next.chars().next()) && !spoken_you) { "an" } else { "a" }
 }
 
 /// Third person singular present: reads, watches, carries, has.
@@ -30,10 +26,7 @@ pub(super) fn third_person(verb: &Verb) -> String {
         "has".to_owned()
     } else if y_changes(base) {
         format!("{}ies", &base[..base.len() - 1])
-    } else if ["s", "x", "z", "ch", "sh", "o"]
-        .iter()
-        .any(|end| base.ends_with(end))
-    {
+    } else if ["s", "x", "z", "ch", "sh", "o"].iter().any(|end| base.ends_with(end)) {
         format!("{base}es")
     } else {
         format!("{base}s")

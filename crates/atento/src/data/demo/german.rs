@@ -59,31 +59,11 @@ pub(super) const HABEN: Forms = ["habe", "hast", "hat", "haben", "haben"];
 /// Rows: case; columns: masculine, feminine, neuter, plural.
 type Paradigm = [[&'static str; 4]; 3];
 
-const DER: Paradigm = [
-    ["der", "die", "das", "die"],
-    ["den", "die", "das", "die"],
-    ["dem", "der", "dem", "den"],
-];
-const DIESER: Paradigm = [
-    ["er", "e", "es", "e"],
-    ["en", "e", "es", "e"],
-    ["em", "er", "em", "en"],
-];
-const EIN: Paradigm = [
-    ["", "e", "", "e"],
-    ["en", "e", "", "e"],
-    ["em", "er", "em", "en"],
-];
-const WEAK: Paradigm = [
-    ["e", "e", "e", "en"],
-    ["en", "e", "e", "en"],
-    ["en", "en", "en", "en"],
-];
-const MIXED: Paradigm = [
-    ["er", "e", "es", "en"],
-    ["en", "e", "es", "en"],
-    ["en", "en", "en", "en"],
-];
+const DER: Paradigm = [["der", "die", "das", "die"], ["den", "die", "das", "die"], ["dem", "der", "dem", "den"]];
+const DIESER: Paradigm = [["er", "e", "es", "e"], ["en", "e", "es", "e"], ["em", "er", "em", "en"]];
+const EIN: Paradigm = [["", "e", "", "e"], ["en", "e", "", "e"], ["em", "er", "em", "en"]];
+const WEAK: Paradigm = [["e", "e", "e", "en"], ["en", "e", "e", "en"], ["en", "en", "en", "en"]];
+const MIXED: Paradigm = [["er", "e", "es", "en"], ["en", "e", "es", "en"], ["en", "en", "en", "en"]];
 
 fn cell(table: &Paradigm, gender: Gender, number: Number, case: Case) -> &'static str {
     let column = match number {
@@ -121,11 +101,7 @@ pub(super) fn adjective(
         Declension::Weak => &WEAK,
         Declension::Mixed => &MIXED,
     };
-    format!(
-        "{}{}",
-        adjective.german_stem,
-        cell(table, gender, number, case)
-    )
+    format!("{}{}", adjective.german_stem, cell(table, gender, number, case))
 }
 
 /// A noun's form: weak nouns take -(e)n outside the nominative, every dative plural ends in -n
@@ -167,10 +143,7 @@ fn needs_linking_e(stem: &str) -> bool {
 
 fn stem(verb: &Verb) -> &'static str {
     let infinitive = verb.german;
-    infinitive
-        .strip_suffix("en")
-        .or_else(|| infinitive.strip_suffix('n'))
-        .unwrap_or(infinitive)
+    infinitive.strip_suffix("en").or_else(|| infinitive.strip_suffix('n')).unwrap_or(infinitive)
 }
 
 /// The finite present, without a separable prefix.

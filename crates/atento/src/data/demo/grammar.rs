@@ -8,10 +8,7 @@ use super::german::{Case, Number};
 use super::lexicon::{FUTURE, NOW, NUMERALS, VERBS, Verb, kind};
 use super::sampler::{Role, Sampler};
 use super::tree::{Clause, Determiner, Front, Phrase, Pronoun, Sentence, Tense};
-use joined::{
-    because, because_it, condition, infinitive, relative, shared_subject, that, two_clauses,
-    whether,
-};
+use joined::{because, because_it, condition, infinitive, relative, shared_subject, that, two_clauses, whether};
 use questions::{asked, asked_which, asked_who, yes_or_no};
 
 /// A sentence pattern.
@@ -63,9 +60,7 @@ fn any_verb(sampler: &mut Sampler) -> &'static Verb {
 
 /// A verb that can be told or tried to be done, without a reflexive pronoun to agree.
 fn doable(sampler: &mut Sampler) -> &'static Verb {
-    sampler.row_where(&VERBS, |verb| {
-        !verb.stative && !verb.reflexive && !verb.accidental
-    })
+    sampler.row_where(&VERBS, |verb| !verb.stative && !verb.reflexive && !verb.accidental)
 }
 
 fn rich(sampler: &mut Sampler) -> Clause {
@@ -112,18 +107,12 @@ fn imperative(sampler: &mut Sampler) -> Sentence {
     if !clause.negated && sampler.chance(20) {
         clause.time = Some(sampler.row(&NOW[..2]));
     }
-    Sentence::Imperative {
-        please: sampler.chance(45),
-        clause,
-    }
+    Sentence::Imperative { please: sampler.chance(45), clause }
 }
 
 fn suggestion(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 28;
-    let plan = Plan {
-        adverbials: 25,
-        ..LEAN
-    };
+    let plan = Plan { adverbials: 25, ..LEAN };
     let mut clause = loop {
         let clause = doing(sampler, Phrase::Pronoun(Pronoun::We), 0, plan);
         if !clause.mentions_you() {
@@ -136,10 +125,7 @@ fn suggestion(sampler: &mut Sampler) -> Sentence {
             false => sampler.row(&FUTURE[1..6]),
         });
     }
-    Sentence::Suggestion {
-        full_stop: sampler.chance(50),
-        clause,
-    }
+    Sentence::Suggestion { full_stop: sampler.chance(50), clause }
 }
 
 fn described(sampler: &mut Sampler) -> Sentence {
@@ -168,10 +154,7 @@ fn there_is(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 28;
     let (kinds, place) = match sampler.chance(60) {
         true => match sampler.chance(75) {
-            true => (
-                kind::PERSON,
-                sampler.place(kind::GREEN | kind::PUBLIC | kind::ROOM),
-            ),
+            true => (kind::PERSON, sampler.place(kind::GREEN | kind::PUBLIC | kind::ROOM)),
             false => (kind::ANIMAL, sampler.place(kind::GREEN)),
         },
         false => {
@@ -191,10 +174,7 @@ fn there_is(sampler: &mut Sampler) -> Sentence {
 }
 
 fn weather(sampler: &mut Sampler) -> Sentence {
-    let plan = Plan {
-        times: &[Time::Habit, Time::Now, Time::Past, Time::Plan],
-        ..RICH
-    };
+    let plan = Plan { times: &[Time::Habit, Time::Now, Time::Past, Time::Plan], ..RICH };
     let clause = sampler.weather(plan);
     let front = match clause.time {
         Some(_) if sampler.chance(50) => Front::Time,

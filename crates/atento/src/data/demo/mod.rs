@@ -37,10 +37,7 @@ use std::collections::{HashMap, HashSet};
 use sampler::Sampler;
 
 /// The pair that every corpus contains in its training part.
-pub const FAMOUS: (&str, &str) = (
-    "Let's translate this sentence",
-    "Lass uns diesen Satz übersetzen",
-);
+pub const FAMOUS: (&str, &str) = ("Let's translate this sentence", "Lass uns diesen Satz übersetzen");
 
 /// Fewest and most words of a sentence, in either language.
 const WORDS: std::ops::RangeInclusive<usize> = 3..=14;
@@ -68,12 +65,7 @@ pub struct DemoOptions {
 
 impl Default for DemoOptions {
     fn default() -> Self {
-        Self {
-            seed: 1,
-            train: 40_000,
-            valid: 500,
-            test: 1000,
-        }
+        Self { seed: 1, train: 40_000, valid: 500, test: 1000 }
     }
 }
 
@@ -116,9 +108,7 @@ impl DemoCorpus {
 
 /// The words of a sentence without punctuation.
 fn words(sentence: &str) -> impl Iterator<Item = &str> {
-    sentence
-        .split(' ')
-        .map(|word| word.trim_end_matches(['.', ',', '?', '!']))
+    sentence.split(' ').map(|word| word.trim_end_matches(['.', ',', '?', '!']))
 }
 
 /// A sentence without capitals and final punctuation, by which duplicates are found.
@@ -135,11 +125,7 @@ struct Source {
 
 impl Source {
     fn new(seed: u64) -> Self {
-        Self {
-            sampler: Sampler::new(seed),
-            seen_english: HashSet::new(),
-            seen_german: HashSet::new(),
-        }
+        Self { sampler: Sampler::new(seed), seen_english: HashSet::new(), seen_german: HashSet::new() }
     }
 
     /// Notes the pair and says whether both its sentences are new.
@@ -180,10 +166,7 @@ impl Source {
 
 fn random_pair(sampler: &mut Sampler) -> Pair {
     let tree = grammar::sentence(sampler);
-    (
-        render_english::sentence(&tree),
-        render_german::sentence(&tree),
-    )
+    (render_english::sentence(&tree), render_german::sentence(&tree))
 }
 
 /// How often each word occurs on either side.
@@ -194,10 +177,7 @@ struct Vocabulary<'a> {
 
 impl<'a> Vocabulary<'a> {
     fn of(pairs: &'a [Pair]) -> Self {
-        let mut counts = Self {
-            english: HashMap::new(),
-            german: HashMap::new(),
-        };
+        let mut counts = Self { english: HashMap::new(), german: HashMap::new() };
         for (english, german) in pairs {
             for word in words(english) {
                 *counts.english.entry(word).or_default() += 1;
@@ -210,10 +190,7 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn covers(&self, (english, german): &Pair) -> bool {
-        let is_seen = |counts: &HashMap<&str, usize>, word: &str| {
-            counts.get(word).is_some_and(|count| *count >= SEEN)
-        };
-        words(english).all(|word| is_seen(&self.english, word))
-            && words(german).all(|word| is_seen(&self.german, word))
+        let is_seen = |counts: &HashMap<&str, usize>, word: &str| counts.get(word).is_some_and(|count| *count >= SEEN);
+        words(english).all(|word| is_seen(&self.english, word)) && words(german).all(|word| is_seen(&self.german, word))
     }
 }

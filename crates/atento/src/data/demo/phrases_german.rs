@@ -1,8 +1,7 @@
 //! German noun phrases: determiner, adjective and noun in gender, case and number.
 
 use super::german::{
-    Case, Declension, Gender, Number, adjective, contracted, definite_article, der_word, ein_word,
-    noun,
+    Case, Declension, Gender, Number, adjective, contracted, definite_article, der_word, ein_word, noun,
 };
 use super::line::Line;
 use super::tree::{Determiner, NounPhrase, Phrase, Pronoun};
@@ -35,11 +34,7 @@ pub(super) fn phrase(it: &Phrase, case: Case, kein: bool) -> String {
         Phrase::Noun(it) => noun_phrase(it, case, kein),
         Phrase::Pair(pair) => {
             let [first, second] = &**pair;
-            format!(
-                "{} und {}",
-                phrase(first, case, false),
-                phrase(second, case, false)
-            )
+            format!("{} und {}", phrase(first, case, false), phrase(second, case, false))
         }
     }
 }
@@ -85,10 +80,7 @@ fn determiner(it: &NounPhrase, case: Case, kein: bool) -> (String, Declension) {
     let fixed = |word: &str| (word.to_owned(), Declension::Strong);
     let is_bare = number == Number::Plural || it.noun.english_plural.is_empty();
     match it.determiner {
-        Determiner::Definite => (
-            definite_article(gender, number, case).to_owned(),
-            Declension::Weak,
-        ),
+        Determiner::Definite => (definite_article(gender, number, case).to_owned(), Declension::Weak),
         Determiner::Indefinite if kein => ein("kein"),
         Determiner::Indefinite if is_bare => fixed(""),
         Determiner::Indefinite => ein("ein"),

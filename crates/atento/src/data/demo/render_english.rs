@@ -5,8 +5,7 @@ use super::german::{Agreement, Case, Number};
 use super::lexicon::{Frame, ModalKind};
 use super::line::Line;
 use super::tree::{
-    Adverbial, Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun,
-    Sentence, Tense,
+    Adverbial, Asked, Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun, Sentence, Tense,
 };
 
 /// The English sentence.
@@ -56,12 +55,7 @@ pub(super) fn sentence(sentence: &Sentence) -> String {
             line.push("and");
             predicate(&mut line, second);
         }
-        Sentence::Infinitive {
-            front,
-            matrix,
-            clause,
-            ..
-        } => {
+        Sentence::Infinitive { front, matrix, clause, .. } => {
             statement(&mut line, *front, matrix);
             line.push("to");
             base(&mut line, clause);
@@ -161,19 +155,10 @@ fn split_verb(clause: &Clause, needed: bool) -> (String, String) {
                 (modal.english.to_owned(), main.into_string())
             }
             ModalKind::Lexical => {
-                let finite = if is_he {
-                    modal.english_finite
-                } else {
-                    modal.english
-                };
+                let finite = if is_he { modal.english_finite } else { modal.english };
                 lexical(does, finite, modal.english, modal.english_tail)
             }
-            ModalKind::LexicalPast => lexical(
-                "did",
-                modal.english_finite,
-                modal.english,
-                modal.english_tail,
-            ),
+            ModalKind::LexicalPast => lexical("did", modal.english_finite, modal.english, modal.english_tail),
         },
         Tense::Likes => lexical(does, if is_he { "likes" } else { "like" }, "like", "to"),
         Tense::Past if verb.english == "be" => (WAS[agreement as usize].to_owned(), String::new()),
@@ -188,12 +173,7 @@ fn split_verb(clause: &Clause, needed: bool) -> (String, String) {
 
 /// Objects and adverbials after the verb, in English order: manner, place, time.
 fn rest(line: &mut Line, front: Front, clause: &Clause) {
-    let object = |phrase_: &Option<Phrase>| {
-        phrase_
-            .as_ref()
-            .map(|it| phrase(it, Case::Accusative))
-            .unwrap_or_default()
-    };
+    let object = |phrase_: &Option<Phrase>| phrase_.as_ref().map(|it| phrase(it, Case::Accusative)).unwrap_or_default();
     let adverb = |it: &Option<Adverbial>| it.as_ref().map(adverbial).unwrap_or_default();
     let particle = clause.verb.english_particle;
     let particle_last = clause.accusative.as_ref().is_some_and(Phrase::is_pronoun);
@@ -264,11 +244,7 @@ fn question_word(asked: &Asked) -> String {
 fn adverbial(it: &Adverbial) -> String {
     match it {
         Adverbial::Fixed(phrasal) => phrasal.english.to_owned(),
-        Adverbial::Preposition {
-            english,
-            phrase: it,
-            ..
-        } => {
+        Adverbial::Preposition { english, phrase: it, .. } => {
             format!("{english} {}", phrase(it, Case::Accusative))
         }
     }
@@ -302,11 +278,7 @@ fn pronoun(it: Pronoun, case: Case) -> &'static str {
 fn noun_phrase(it: &NounPhrase) -> String {
     let plural = it.number == Number::Plural;
     let is_mass = it.noun.english_plural.is_empty();
-    let noun = if plural {
-        it.noun.english_plural
-    } else {
-        it.noun.english
-    };
+    let noun = if plural { it.noun.english_plural } else { it.noun.english };
     let mut described = Line::default();
     described.push(it.adjective.map_or("", |adjective| adjective.english));
     described.push(noun);

@@ -6,9 +6,7 @@
 //!
 //! Before *nicht* a definite accusative also precedes the time.
 
-use super::german::{
-    Agreement, Case, HABEN, SEIN, WAR, imperative, infinitive, present, reflexive, zu_infinitive,
-};
+use super::german::{Agreement, Case, HABEN, SEIN, WAR, imperative, infinitive, present, reflexive, zu_infinitive};
 use super::lexicon::Verb;
 use super::line::Line;
 use super::phrases_german::{phrase, prepositional};
@@ -60,12 +58,7 @@ pub(super) fn sentence(sentence: &Sentence) -> String {
             line.push("und");
             predicate(&mut line, second);
         }
-        Sentence::Infinitive {
-            front,
-            matrix,
-            purpose,
-            clause,
-        } => {
+        Sentence::Infinitive { front, matrix, purpose, clause } => {
             verb_second(&mut line, *front, matrix);
             line.comma();
             line.push(if *purpose { "um" } else { "" });
@@ -108,19 +101,12 @@ fn bracket(clause: &Clause) -> (String, String) {
     let verb = clause.verb;
     let agreement = clause.subject.agreement();
     match clause.tense {
-        Tense::Modal(modal) => (
-            modal.german[agreement as usize].to_owned(),
-            infinitive(verb),
-        ),
+        Tense::Modal(modal) => (modal.german[agreement as usize].to_owned(), infinitive(verb)),
         Tense::Past if verb.german == "sein" => (WAR[agreement as usize].to_owned(), String::new()),
-        Tense::Past => (
-            auxiliary(verb, agreement).to_owned(),
-            verb.participle.to_owned(),
-        ),
-        Tense::Present | Tense::Progressive | Tense::Likes => (
-            present(verb, agreement),
-            verb.german_prefix.trim_end().to_owned(),
-        ),
+        Tense::Past => (auxiliary(verb, agreement).to_owned(), verb.participle.to_owned()),
+        Tense::Present | Tense::Progressive | Tense::Likes => {
+            (present(verb, agreement), verb.german_prefix.trim_end().to_owned())
+        }
     }
 }
 
@@ -171,10 +157,7 @@ fn verb_last(line: &mut Line, clause: &Clause) {
     let (finite, end) = bracket(clause);
     inner_subject(line, clause);
     middle(line, Front::Subject, clause);
-    let is_simple = matches!(
-        clause.tense,
-        Tense::Present | Tense::Progressive | Tense::Likes
-    );
+    let is_simple = matches!(clause.tense, Tense::Present | Tense::Progressive | Tense::Likes);
     if is_simple {
         line.push(&format!("{}{finite}", clause.verb.german_prefix));
     } else {
@@ -192,11 +175,7 @@ fn command(line: &mut Line, clause: &Clause) {
 /// A subject after the finite verb or conjunction; a reflexive precedes it unless it is a pronoun.
 fn inner_subject(line: &mut Line, clause: &Clause) {
     let subject = phrase(&clause.subject, Case::Nominative, false);
-    let own = if clause.verb.reflexive {
-        reflexive(clause.subject.agreement())
-    } else {
-        ""
-    };
+    let own = if clause.verb.reflexive { reflexive(clause.subject.agreement()) } else { "" };
     if clause.subject.is_pronoun() {
         line.push(&subject);
         line.push(own);
@@ -216,40 +195,20 @@ fn middle(line: &mut Line, front: Front, clause: &Clause) {
     push_if(line, &clause.accusative, Phrase::is_pronoun, accusative);
     push_if(line, &clause.dative, Phrase::is_definite, dative);
     // "nicht" follows a definite object and its time: "liest das Buch heute nicht".
-    push_if(
-        line,
-        &clause.accusative,
-        |it| nicht && is_name_like(it),
-        accusative,
-    );
+    push_if(line, &clause.accusative, |it| nicht && is_name_like(it), accusative);
     if front != Front::Time {
         line.push(clause.time.map_or("", |time| time.german));
     }
     line.push(clause.frequency.map_or("", |adverb| adverb.german));
     let is_receiver = clause.accusative.is_some();
-    push_if(
-        line,
-        &clause.dative,
-        |it| is_receiver && !it.is_definite(),
-        dative,
-    );
-    push_if(
-        line,
-        &clause.accusative,
-        |it| !nicht && is_name_like(it),
-        accusative,
-    );
+    push_if(line, &clause.dative, |it| is_receiver && !it.is_definite(), dative);
+    push_if(line, &clause.accusative, |it| !nicht && is_name_like(it), accusative);
     line.push(if nicht { "nicht" } else { "" });
     if matches!(clause.tense, Tense::Likes) {
         line.push("gern");
     }
     line.push(clause.manner.map_or("", |manner| manner.german));
-    push_if(
-        line,
-        &clause.dative,
-        |it| !is_receiver && !it.is_definite(),
-        dative,
-    );
+    push_if(line, &clause.dative, |it| !is_receiver && !it.is_definite(), dative);
     push_if(line, &clause.accusative, |it| !it.is_definite(), accusative);
     adverbials(line, front, clause);
     if let Some(it) = &clause.predicative {
@@ -319,11 +278,6 @@ fn question_word(asked: &Asked) -> String {
 fn adverbial(it: &Adverbial) -> String {
     match it {
         Adverbial::Fixed(phrasal) => phrasal.german.to_owned(),
-        Adverbial::Preposition {
-            german,
-            case,
-            phrase,
-            ..
-        } => prepositional(german, *case, phrase),
+        Adverbial::Preposition { german, case, phrase, .. } => prepositional(german, *case, phrase),
     }
 }

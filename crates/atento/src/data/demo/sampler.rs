@@ -2,19 +2,12 @@
 
 use super::german::{Agreement, Case, Gender, Number};
 use super::lexicon::{
-    ADJECTIVES, AT_HOME, Adjective, BESIDE, HOMEWARDS, IN, Kinds, NAMES, NOUNS, NUMERALS, Name,
-    Noun, ON, PLACES, Phrasal, TOWNS, kind,
+    ADJECTIVES, AT_HOME, Adjective, BESIDE, HOMEWARDS, IN, Kinds, NAMES, NOUNS, NUMERALS, Name, Noun, ON, PLACES,
+    Phrasal, TOWNS, kind,
 };
 use super::tree::{Adverbial, Determiner, NounPhrase, Phrase, Pronoun};
 
-const PRONOUNS: [Pronoun; 6] = [
-    Pronoun::I,
-    Pronoun::You,
-    Pronoun::He,
-    Pronoun::She,
-    Pronoun::We,
-    Pronoun::They,
-];
+const PRONOUNS: [Pronoun; 6] = [Pronoun::I, Pronoun::You, Pronoun::He, Pronoun::She, Pronoun::We, Pronoun::They];
 
 /// What a phrase is for, which decides the determiners that sound right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +30,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: seed,
-            adjectives: 0,
-        }
+        Self { state: seed, adjectives: 0 }
     }
 
     fn next(&mut self) -> u64 {
@@ -83,20 +73,12 @@ impl Sampler {
     /// A noun of one of the kinds.
     pub fn noun(&mut self, kinds: Kinds) -> &'static Noun {
         let places = PLACES.iter().map(|place| &place.noun);
-        let matching: Vec<&Noun> = NOUNS
-            .iter()
-            .chain(places)
-            .filter(|noun| noun.kinds & kinds != 0)
-            .collect();
+        let matching: Vec<&Noun> = NOUNS.iter().chain(places).filter(|noun| noun.kinds & kinds != 0).collect();
         matching[self.below(matching.len())]
     }
 
     pub fn number(&mut self, noun: &Noun) -> Number {
-        if noun.kinds & kind::MASS == 0 && self.chance(28) {
-            Number::Plural
-        } else {
-            Number::Singular
-        }
+        if noun.kinds & kind::MASS == 0 && self.chance(28) { Number::Plural } else { Number::Singular }
     }
 
     pub fn name(&mut self) -> &'static Name {
@@ -137,12 +119,7 @@ impl Sampler {
 
     /// The noun with a determiner and perhaps an adjective.
     pub fn phrase_of(&mut self, noun: &'static Noun, number: Number, role: Role) -> NounPhrase {
-        NounPhrase {
-            determiner: self.determiner(noun, number, role),
-            adjective: self.adjective(noun),
-            noun,
-            number,
-        }
+        NounPhrase { determiner: self.determiner(noun, number, role), adjective: self.adjective(noun), noun, number }
     }
 
     /// A noun phrase of one of the kinds.
@@ -338,9 +315,7 @@ pub(super) fn is_masculine(subject: &Phrase) -> bool {
     match subject {
         Phrase::Pronoun(pronoun) => *pronoun != Pronoun::She,
         Phrase::Name(name) => name.gender == Gender::Masculine,
-        Phrase::Noun(phrase) => {
-            phrase.noun.gender == Gender::Masculine && phrase.noun.kinds & kind::PROFESSION == 0
-        }
+        Phrase::Noun(phrase) => phrase.noun.gender == Gender::Masculine && phrase.noun.kinds & kind::PROFESSION == 0,
         _ => false,
     }
 }

@@ -65,12 +65,7 @@ pub(super) enum Phrase {
 #[derive(Clone, Debug)]
 pub(super) enum Adverbial {
     Fixed(&'static Phrasal),
-    Preposition {
-        english: &'static str,
-        german: &'static str,
-        case: Case,
-        phrase: Phrase,
-    },
+    Preposition { english: &'static str, german: &'static str, case: Case, phrase: Phrase },
 }
 
 /// What the copula says of its subject.
@@ -211,15 +206,7 @@ impl Phrase {
 
     /// Whether it goes with the pronouns at the front of the German middle field.
     pub fn is_pronoun(&self) -> bool {
-        matches!(
-            self,
-            Self::Pronoun(_)
-                | Self::It(_)
-                | Self::Expletive
-                | Self::This
-                | Self::Who
-                | Self::Relative(..)
-        )
+        matches!(self, Self::Pronoun(_) | Self::It(_) | Self::Expletive | Self::This | Self::Who | Self::Relative(..))
     }
 
     /// Definite phrases precede German time adverbs and "nicht", the others follow.
@@ -227,10 +214,7 @@ impl Phrase {
         match self {
             Self::Noun(phrase) => !matches!(
                 phrase.determiner,
-                Determiner::Indefinite
-                    | Determiner::Many
-                    | Determiner::HowMany
-                    | Determiner::Numeral(_)
+                Determiner::Indefinite | Determiner::Many | Determiner::HowMany | Determiner::Numeral(_)
             ),
             _ => true,
         }
@@ -245,10 +229,7 @@ impl Phrase {
 impl Adverbial {
     /// Turns "in a park" into "in the park": German would negate the former with "kein".
     pub fn make_definite(&mut self) {
-        if let Self::Preposition {
-            phrase: Phrase::Noun(phrase),
-            ..
-        } = self
+        if let Self::Preposition { phrase: Phrase::Noun(phrase), .. } = self
             && matches!(phrase.determiner, Determiner::Indefinite)
         {
             phrase.determiner = Determiner::Definite;
@@ -285,11 +266,7 @@ impl Clause {
             _ => None,
         };
         let objects = [&self.dative, &self.accusative, &self.prepositional];
-        objects
-            .into_iter()
-            .filter_map(Option::as_ref)
-            .chain(company)
-            .any(is_you)
+        objects.into_iter().filter_map(Option::as_ref).chain(company).any(is_you)
     }
 
     /// The final mark of a statement; with "who" as its subject it is a question.
@@ -306,8 +283,6 @@ impl Clause {
             Some(Predicative::Noun(phrase)) => Some(phrase),
             _ => self.accusative.as_ref(),
         };
-        self.negated
-            && !matches!(self.tense, Tense::Likes)
-            && object.is_some_and(Phrase::takes_kein)
+        self.negated && !matches!(self.tense, Tense::Likes) && object.is_some_and(Phrase::takes_kein)
     }
 }

@@ -40,15 +40,9 @@ pub(super) struct Header {
 /// Parses and checks the header of a file with these bytes. Allocates in proportion to the header's real bytes.
 pub(super) fn parse(file: &[u8]) -> Result<Header, Fault> {
     let (json, data_start) = split(file)?;
-    let raw: RawHeader = serde_json::from_slice(json).map_err(|error| Fault::Header {
-        detail: error.to_string(),
-    })?;
+    let raw: RawHeader = serde_json::from_slice(json).map_err(|error| Fault::Header { detail: error.to_string() })?;
     let mut seen = HashSet::new();
-    if let Some((name, _)) = raw
-        .tensors
-        .iter()
-        .find(|(name, _)| !seen.insert(name.as_str()))
-    {
+    if let Some((name, _)) = raw.tensors.iter().find(|(name, _)| !seen.insert(name.as_str())) {
         return Err(Fault::Duplicate { name: quoted(name) });
     }
     let mut tensors = raw.tensors;
@@ -59,18 +53,10 @@ pub(super) fn parse(file: &[u8]) -> Result<Header, Fault> {
         .map(|(name, info)| {
             let (begin, end) = info.data_offsets;
             let range = data_start + begin..data_start + end;
-            Entry {
-                name,
-                dtype: info.dtype,
-                shape: info.shape,
-                range,
-            }
+            Entry { name, dtype: info.dtype, shape: info.shape, range }
         })
         .collect();
-    Ok(Header {
-        entries,
-        metadata: raw.metadata,
-    })
+    Ok(Header { entries, metadata: raw.metadata })
 }
 
 /// The header's JSON and where the data begins.
@@ -84,10 +70,7 @@ fn split(file: &[u8]) -> Result<(&[u8], usize), Fault> {
     let claimed = u64::from_le_bytes(*length);
     match usize::try_from(claimed) {
         Ok(n) if n <= LONGEST_HEADER && n <= rest.len() => Ok((&rest[..n], LENGTH_BYTES + n)),
-        _ => Err(Fault::HeaderLength {
-            claimed,
-            available: rest.len(),
-        }),
+        _ => Err(Fault::HeaderLength { claimed, available: rest.len() }),
     }
 }
 
@@ -99,33 +82,16 @@ fn check_layout(tensors: &[(String, TensorInfo)], available: usize) -> Result<()
         let filled = end.checked_sub(begin);
         if filled.is_none() || filled != bytes_of(info) {
             let shape = format!("{:.200} {:?}", format!("{:?}", info.shape), info.dtype);
-            return Err(Fault::Size {
-                name: quoted(name),
-                shape,
-                begin,
-                end,
-            });
+            return Err(Fault::Size { name: quoted(name), shape, begin, end });
         }
         if begin < previous_end {
-            return Err(Fault::Overlap {
-                name: quoted(name),
-                begin,
-                previous_end,
-            });
+            return Err(Fault::Overlap { name: quoted(name), begin, previous_end });
         }
         if begin > previous_end {
-            return Err(Fault::Hole {
-                name: quoted(name),
-                begin,
-                previous_end,
-            });
+            return Err(Fault::Hole { name: quoted(name), begin, previous_end });
         }
         if end > available {
-            return Err(Fault::Truncated {
-                name: quoted(name),
-                end,
-                available,
-            });
+            return Err(Fault::Truncated { name: quoted(name), end, available });
         }
         previous_end = end;
     }
@@ -137,10 +103,7 @@ fn check_layout(tensors: &[(String, TensorInfo)], available: usize) -> Result<()
 
 /// Bytes that shape and element type need, or nothing where that overflows or does not end on a byte.
 fn bytes_of(info: &TensorInfo) -> Option<usize> {
-    let elements = info
-        .shape
-        .iter()
-        .try_fold(1usize, |product, &size| product.checked_mul(size))?;
+    let elements = info.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))?;
     let bits = elements.checked_mul(info.dtype.bitsize())?;
     (bits % 8 == 0).then_some(bits / 8)
 }
@@ -167,17 +130,11 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-        let mut header = RawHeader {
-            tensors: Vec::new(),
-            metadata: BTreeMap::new(),
-        };
+        let mut header = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new() };
         while let Some(name) = map.next_key::<String>()? {
             let named = |error| A::Error::custom(format_args!("entry {}: {error}", quoted(&name)));
             if name == "__metadata__" {
-                header.metadata = map
-                    .next_value::<Option<_>>()
-                    .map_err(named)?
-                    .unwrap_or_default();
+                header.metadata = map.next_value::<Option<_>>().map_err(named)?.unwrap_or_default();
             } else {
                 let info = map.next_value().map_err(named)?;
                 header.tensors.push((name, info));

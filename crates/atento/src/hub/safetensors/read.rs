@@ -59,10 +59,7 @@ impl SafeTensors {
             by_name: HashMap::new(),
             metadata: BTreeMap::new(),
         };
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if path.extension().is_some_and(|extension| extension == "json") {
             tensors.add_shards_of_index(path)?;
         } else {
             tensors.add_shard(path)?;
@@ -96,11 +93,7 @@ impl SafeTensors {
     /// [`Error::MissingTensors`] with the nearest name there is.
     pub fn get(&self, name: &str) -> Result<TensorView<'_>, Error> {
         let (shard, entry) = self.entry(name)?;
-        Ok(TensorView {
-            dtype: entry.dtype,
-            shape: &entry.shape,
-            bytes: &shard.bytes[entry.range.clone()],
-        })
+        Ok(TensorView { dtype: entry.dtype, shape: &entry.shape, bytes: &shard.bytes[entry.range.clone()] })
     }
 
     /// Reads a tensor of real numbers (F32, F16, BF16 or F64) into `values`, row by row.
@@ -113,17 +106,8 @@ impl SafeTensors {
     ///
     /// # Panics
     /// If `values` has another length than `shape` asks for.
-    pub fn read_f32_into(
-        &self,
-        name: &str,
-        shape: &[usize],
-        values: &mut [f32],
-    ) -> Result<(), Error> {
-        assert_eq!(
-            values.len(),
-            shape.iter().product::<usize>(),
-            "read_f32_into: `{name}` of shape {shape:?}"
-        );
+    pub fn read_f32_into(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error> {
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "read_f32_into: `{name}` of shape {shape:?}");
         let view = self.get_shaped(name, shape)?;
         let bytes = view.bytes;
         let finite = match view.dtype {
@@ -133,11 +117,7 @@ impl SafeTensors {
             Dtype::F64 => convert(bytes, values, |b| f64::from_le_bytes(b) as f32),
             _ => return Err(self.wrong_dtype(name, "F32, F16, BF16 or F64")),
         };
-        if finite {
-            Ok(())
-        } else {
-            Err(self.not_finite(name, values))
-        }
+        if finite { Ok(()) } else { Err(self.not_finite(name, values)) }
     }
 
     /// Reads a tensor of real numbers into a new vector; see [`SafeTensors::read_f32_into`].
@@ -173,13 +153,9 @@ impl SafeTensors {
 
     fn entry(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
         let Some(&index) = self.by_name.get(name) else {
-            let found =
-                nearest(name, self.names()).map(|near| format!(" (the file has {})", quoted(near)));
+            let found = nearest(name, self.names()).map(|near| format!(" (the file has {})", quoted(near)));
             let tensors = vec![format!("`{name}`{}", found.unwrap_or_default())];
-            return Err(Error::MissingTensors {
-                path: self.path.clone(),
-                tensors,
-            });
+            return Err(Error::MissingTensors { path: self.path.clone(), tensors });
         };
         let (shard, entry) = &self.entries[index];
         Ok((&self.shards[*shard], entry))
@@ -201,56 +177,31 @@ impl SafeTensors {
 
     fn wrong_dtype(&self, name: &str, expected: &'static str) -> Error {
         match self.entry(name) {
-            Ok((shard, entry)) => Error::WrongDtype {
-                path: shard.path.clone(),
-                name: name.to_string(),
-                found: entry.dtype,
-                expected,
-            },
+            Ok((shard, entry)) => {
+                Error::WrongDtype { path: shard.path.clone(), name: name.to_string(), found: entry.dtype, expected }
+            }
             Err(missing) => missing,
         }
     }
 
     fn not_finite(&self, name: &str, values: &[f32]) -> Error {
-        let index = values
-            .iter()
-            .position(|value| !value.is_finite())
-            .unwrap_or(0);
-        let path = self
-            .entry(name)
-            .map_or(&self.path, |(shard, _)| &shard.path)
-            .clone();
-        Error::NotFinite {
-            path,
-            name: name.to_string(),
-            index,
-            value: values[index].into(),
-        }
+        let index = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
+        let path = self.entry(name).map_or(&self.path, |(shard, _)| &shard.path).clone();
+        Error::NotFinite { path, name: name.to_string(), index, value: values[index].into() }
     }
 
     fn add_shards_of_index(&mut self, path: &Path) -> Result<(), Error> {
         let text = fs::read(path).map_err(Error::io(path, "read"))?;
-        let index: Index = serde_json::from_slice(&text).map_err(|error| Error::Json {
-            path: path.to_path_buf(),
-            detail: error.to_string(),
-        })?;
-        let fault = |fault: String| Error::Index {
-            path: path.to_path_buf(),
-            fault,
-        };
+        let index: Index = serde_json::from_slice(&text)
+            .map_err(|error| Error::Json { path: path.to_path_buf(), detail: error.to_string() })?;
+        let fault = |fault: String| Error::Index { path: path.to_path_buf(), fault };
         let mut files: Vec<&String> = index.weight_map.values().collect();
         files.sort();
         files.dedup();
         for file in files {
             // An index that points outside its directory is not a checkpoint but an attempt at something.
-            if Path::new(file)
-                .file_name()
-                .is_none_or(|name| name != file.as_str())
-            {
-                return Err(fault(format!(
-                    "shard {} is not a plain file name",
-                    quoted(file)
-                )));
+            if Path::new(file).file_name().is_none_or(|name| name != file.as_str()) {
+                return Err(fault(format!("shard {} is not a plain file name", quoted(file))));
             }
             let already = self.entries.len();
             self.add_shard(&path.with_file_name(file))?;
@@ -263,24 +214,14 @@ impl SafeTensors {
                 }
             }
         }
-        match index
-            .weight_map
-            .iter()
-            .find(|(name, _)| !self.contains(name))
-        {
-            Some((name, file)) => Err(fault(format!(
-                "tensor {} is not in its shard `{file}`",
-                quoted(name)
-            ))),
+        match index.weight_map.iter().find(|(name, _)| !self.contains(name)) {
+            Some((name, file)) => Err(fault(format!("tensor {} is not in its shard `{file}`", quoted(name)))),
             None => Ok(()),
         }
     }
 
     fn add_shard(&mut self, path: &Path) -> Result<(), Error> {
-        let corrupt = |fault| Error::Corrupt {
-            path: path.to_path_buf(),
-            fault,
-        };
+        let corrupt = |fault| Error::Corrupt { path: path.to_path_buf(), fault };
         // Opening a pipe would wait for its writer, so what it is comes before opening it.
         let about = fs::metadata(path).map_err(Error::io(path, "read"))?;
         if !about.is_file() {
@@ -297,20 +238,13 @@ impl SafeTensors {
             self.entries.push((self.shards.len(), entry));
         }
         self.metadata.extend(header.metadata);
-        self.shards.push(Shard {
-            path: path.to_path_buf(),
-            bytes,
-        });
+        self.shards.push(Shard { path: path.to_path_buf(), bytes });
         Ok(())
     }
 }
 
 /// Converts little-endian elements and says whether all of them are finite.
-fn convert<const N: usize>(
-    bytes: &[u8],
-    values: &mut [f32],
-    from: impl Fn([u8; N]) -> f32,
-) -> bool {
+fn convert<const N: usize>(bytes: &[u8], values: &mut [f32], from: impl Fn([u8; N]) -> f32) -> bool {
     let (elements, _) = bytes.as_chunks::<N>();
     let mut finite = true;
     for (value, element) in values.iter_mut().zip(elements) {
@@ -321,10 +255,5 @@ fn convert<const N: usize>(
 }
 
 fn widen<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Vec<i64> {
-    bytes
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|element| from(*element))
-        .collect()
+    bytes.as_chunks::<N>().0.iter().map(|element| from(*element)).collect()
 }

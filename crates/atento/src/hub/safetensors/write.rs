@@ -25,16 +25,8 @@ impl<'a> NamedTensor<'a> {
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &'a [f32]) -> Self {
         let (name, shape) = (name.into(), shape.into());
         let elements: usize = shape.iter().product();
-        assert_eq!(
-            elements,
-            values.len(),
-            "NamedTensor::new: `{name}` of shape {shape:?}"
-        );
-        Self {
-            name,
-            shape,
-            values,
-        }
+        assert_eq!(elements, values.len(), "NamedTensor::new: `{name}` of shape {shape:?}");
+        Self { name, shape, values }
     }
 }
 
@@ -48,18 +40,12 @@ impl<'a> NamedTensor<'a> {
 ///
 /// # Panics
 /// If two tensors have one name.
-pub fn write(
-    path: &Path,
-    tensors: &[NamedTensor<'_>],
-    metadata: &[(&str, &str)],
-) -> Result<(), Error> {
+pub fn write(path: &Path, tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Result<(), Error> {
     let header = header(tensors, metadata);
     atomic_write_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors
-            .iter()
-            .try_for_each(|tensor| write_values(file, tensor.values))
+        tensors.iter().try_for_each(|tensor| write_values(file, tensor.values))
     })
 }
 
@@ -67,10 +53,7 @@ pub fn write(
 fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
     let mut entries = Map::new();
     if !metadata.is_empty() {
-        let strings: Map<_, _> = metadata
-            .iter()
-            .map(|(key, value)| (key.to_string(), json!(value)))
-            .collect();
+        let strings: Map<_, _> = metadata.iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
         entries.insert("__metadata__".into(), Value::Object(strings));
     }
     let mut begin = 0;
@@ -78,11 +61,7 @@ fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
         let end = begin + size_of_val(tensor.values);
         let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [begin, end]});
         let previous = entries.insert(tensor.name.clone(), entry);
-        assert!(
-            previous.is_none(),
-            "safetensors::write: `{}` is given twice",
-            tensor.name
-        );
+        assert!(previous.is_none(), "safetensors::write: `{}` is given twice", tensor.name);
         begin = end;
     }
     let mut header = Value::Object(entries).to_string().into_bytes();

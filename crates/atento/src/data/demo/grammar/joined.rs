@@ -4,9 +4,7 @@ use super::super::clauses::{BARE, LEAN, Plan, Time};
 use super::super::german::Number;
 use super::super::lexicon::{BE, Frame, HABITUAL, ModalKind, PAST, THAT, TRY, VERBS, Verb, kind};
 use super::super::sampler::{Role, Sampler, pronoun_for};
-use super::super::tree::{
-    Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun, Sentence, Tense,
-};
+use super::super::tree::{Clause, Determiner, Front, Link, NounPhrase, Phrase, Predicative, Pronoun, Sentence, Tense};
 use super::questions::{takes_person, takes_thing};
 use super::{any_verb, doable, doing, lean};
 
@@ -36,9 +34,7 @@ const PURPOSES: [&str; 20] = [
 
 /// The subject of a second clause: mostly the first one's, as a pronoun.
 fn same_or_other(sampler: &mut Sampler, first: &Clause) -> Option<Phrase> {
-    pronoun_for(&first.subject)
-        .filter(|_| sampler.chance(60))
-        .map(Phrase::Pronoun)
+    pronoun_for(&first.subject).filter(|_| sampler.chance(60)).map(Phrase::Pronoun)
 }
 
 pub(super) fn because(sampler: &mut Sampler) -> Sentence {
@@ -102,11 +98,7 @@ fn taken_up(phrase: &NounPhrase) -> Phrase {
 pub(super) fn because_it(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 10;
     let verb = sampler.row_where(&VERBS, |verb| takes_thing(verb) && !verb.accidental);
-    let plan = Plan {
-        adverbials: 0,
-        negation: 0,
-        ..LEAN
-    };
+    let plan = Plan { adverbials: 0, negation: 0, ..LEAN };
     let mut first = sampler.clause(verb, None, plan);
     first.dative = None;
     let Some(Phrase::Noun(object)) = &first.accusative else {
@@ -115,10 +107,7 @@ pub(super) fn because_it(sampler: &mut Sampler) -> Sentence {
     if object.adjective.is_some() || matches!(verb.frame, Frame::Gift(_)) {
         return because_it(sampler);
     }
-    let subject = Phrase::Noun(NounPhrase {
-        determiner: Determiner::Definite,
-        ..object.clone()
-    });
+    let subject = Phrase::Noun(NounPhrase { determiner: Determiner::Definite, ..object.clone() });
     let it = taken_up(object);
     let mut second = sampler.description(Some(subject), 0);
     second.tense = Tense::Present;
@@ -146,11 +135,7 @@ pub(super) fn whether(sampler: &mut Sampler) -> Sentence {
 
 pub(super) fn condition(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 15;
-    let present = Plan {
-        times: &[Time::Habit, Time::Now],
-        adverbials: 0,
-        negation: 10,
-    };
+    let present = Plan { times: &[Time::Habit, Time::Now], adverbials: 0, negation: 10 };
     let mut first = match sampler.below(10) {
         0..2 => sampler.weather(present),
         2..5 => {
@@ -169,10 +154,7 @@ pub(super) fn condition(sampler: &mut Sampler) -> Sentence {
     }
     let subject = same_or_other(sampler, &first);
     let verb = doable(sampler);
-    let result = Plan {
-        times: &[Time::Plan, Time::Plan, Time::Modal, Time::Habit],
-        ..LEAN
-    };
+    let result = Plan { times: &[Time::Plan, Time::Plan, Time::Modal, Time::Habit], ..LEAN };
     let second = sampler.clause(verb, subject, result);
     match sampler.chance(60) {
         true => Sentence::Condition(first, second),
@@ -236,9 +218,8 @@ pub(super) fn infinitive(sampler: &mut Sampler) -> Sentence {
     let purpose = sampler.chance(45);
     let mut matrix = match purpose {
         true => {
-            let verb = sampler.row_where(&VERBS, |verb| {
-                verb.frame == Frame::Motion && !matches!(verb.english, "run" | "fly")
-            });
+            let verb =
+                sampler.row_where(&VERBS, |verb| verb.frame == Frame::Motion && !matches!(verb.english, "run" | "fly"));
             sampler.clause(verb, None, LEAN)
         }
         false => {
@@ -254,32 +235,21 @@ pub(super) fn infinitive(sampler: &mut Sampler) -> Sentence {
         matrix.time = Some(sampler.row(&PAST));
         front = Front::Time;
     }
-    let plan = Plan {
-        adverbials: if purpose { 0 } else { 12 },
-        ..BARE
-    };
+    let plan = Plan { adverbials: if purpose { 0 } else { 12 }, ..BARE };
     let clause = loop {
         let clause = doing(sampler, matrix.subject.clone(), 0, plan);
         if !purpose || PURPOSES.contains(&clause.verb.english) {
             break clause;
         }
     };
-    Sentence::Infinitive {
-        front,
-        matrix,
-        purpose,
-        clause,
-    }
+    Sentence::Infinitive { front, matrix, purpose, clause }
 }
 
 /// "I know the woman who …", "This is the man who …".
 pub(super) fn relative(sampler: &mut Sampler) -> Sentence {
     sampler.adjectives = 20;
     let mut person = sampler.noun_phrase(kind::PERSON, Role::Definite);
-    if matches!(
-        person.determiner,
-        Determiner::Possessive(_) | Determiner::NameOf(_)
-    ) {
+    if matches!(person.determiner, Determiner::Possessive(_) | Determiner::NameOf(_)) {
         person.determiner = Determiner::Definite;
     }
     let (gender, number) = (person.noun.gender, person.number);

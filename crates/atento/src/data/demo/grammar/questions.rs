@@ -8,17 +8,9 @@ use super::super::tree::{Asked, Clause, Determiner, Front, Phrase, Pronoun, Sent
 use super::any_verb;
 
 /// Questions have no quantified subject and no negation.
-const QUESTION: Plan<'static> = Plan {
-    times: &ALL_TIMES,
-    adverbials: 25,
-    negation: 0,
-};
+const QUESTION: Plan<'static> = Plan { times: &ALL_TIMES, adverbials: 25, negation: 0 };
 /// Questions for an object: "likes to" would need a plural to ask for.
-const OBJECT_QUESTION: Plan<'static> = Plan {
-    times: &FEW_TIMES,
-    adverbials: 25,
-    negation: 0,
-};
+const OBJECT_QUESTION: Plan<'static> = Plan { times: &FEW_TIMES, adverbials: 25, negation: 0 };
 
 /// A subject for questions, often the person spoken to.
 fn asked_subject(sampler: &mut Sampler, kinds: Kinds) -> Phrase {
@@ -110,9 +102,7 @@ pub(super) fn asked_which(sampler: &mut Sampler) -> Sentence {
     let mut clause = question(sampler, verb, OBJECT_QUESTION);
     may_drop_time(sampler, &mut clause);
     clause.accusative = None;
-    let Frame::Accusative(kinds) = verb.frame else {
-        unreachable!("the verb was chosen by this frame")
-    };
+    let Frame::Accusative(kinds) = verb.frame else { unreachable!("the verb was chosen by this frame") };
     let mut object = sampler.noun_phrase(kinds, Role::Definite);
     object.determiner = match object.number {
         Number::Plural if sampler.chance(60) => Determiner::HowMany,

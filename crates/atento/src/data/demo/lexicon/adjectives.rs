@@ -4,13 +4,7 @@ use super::kind::*;
 use super::{Adjective, Kinds};
 
 const fn a(english: &'static str, german: &'static str, kinds: Kinds) -> Adjective {
-    Adjective {
-        english,
-        german,
-        german_stem: german,
-        kinds,
-        comparative: None,
-    }
+    Adjective { english, german, german_stem: german, kinds, comparative: None }
 }
 
 impl Adjective {
@@ -71,21 +65,14 @@ pub(in super::super) static ADJECTIVES: [Adjective; 60] = [
     a("white", "weiß", COLOURED | ANIMAL),
     a("black", "schwarz", COLOURED | ANIMAL),
     a("brown", "braun", COLOURED | ANIMAL),
-    a("expensive", "teuer", FOOD | MADE)
-        .stem("teur")
-        .than("more expensive", "teurer"),
+    a("expensive", "teuer", FOOD | MADE).stem("teur").than("more expensive", "teurer"),
     a("cheap", "billig", FOOD | MADE).than("cheaper", "billiger"),
     a("heavy", "schwer", FURNITURE | PACK).than("heavier", "schwerer"),
     a("clean", "sauber", CLOTHES | WASH | ROOM),
     a("dirty", "schmutzig", CLOTHES | WASH | ROOM),
     a("empty", "leer", PACK | ROOM),
     a("broken", "kaputt", DEVICE | VEHICLE | FURNITURE),
-    a(
-        "modern",
-        "modern",
-        DEVICE | VEHICLE | FURNITURE | PUBLIC | HOME,
-    )
-    .than("more modern", "moderner"),
+    a("modern", "modern", DEVICE | VEHICLE | FURNITURE | PUBLIC | HOME).than("more modern", "moderner"),
     a("wet", "nass", CLOTHES | ANIMAL),
     a("interesting", "interessant", TEXT | VISIT).than("more interesting", "interessanter"),
     a("boring", "langweilig", TEXT).than("more boring", "langweiliger"),
@@ -95,9 +82,7 @@ pub(in super::super) static ADJECTIVES: [Adjective; 60] = [
     a("important", "wichtig", TEXT).than("more important", "wichtiger"),
     a("quiet", "ruhig", PLACE | PERSON).than("quieter", "ruhiger"),
     a("loud", "laut", PUBLIC | DEVICE).than("louder", "lauter"),
-    a("dark", "dunkel", ROOM)
-        .stem("dunkl")
-        .than("darker", "dunkler"),
+    a("dark", "dunkel", ROOM).stem("dunkl").than("darker", "dunkler"),
     a("dangerous", "gefährlich", ANIMAL).than("more dangerous", "gefährlicher"),
     a("fast", "schnell", VEHICLE | ANIMAL).than("faster", "schneller"),
 ];

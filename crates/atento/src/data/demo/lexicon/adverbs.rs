@@ -14,12 +14,8 @@ const fn p(english: &'static str, german: &'static str) -> Phrasal {
 }
 
 /// Times of things going on.
-pub(in super::super) static NOW: [Phrasal; 4] = [
-    p("now", "jetzt"),
-    p("today", "heute"),
-    p("this evening", "heute Abend"),
-    p("at the moment", "im Moment"),
-];
+pub(in super::super) static NOW: [Phrasal; 4] =
+    [p("now", "jetzt"), p("today", "heute"), p("this evening", "heute Abend"), p("at the moment", "im Moment")];
 /// Times of habits.
 pub(in super::super) static HABITUAL: [Phrasal; 6] = [
     p("every day", "jeden Tag"),
@@ -67,19 +63,14 @@ pub(in super::super) static MANNER: [Phrasal; 5] = [
     p("together", "zusammen"),
 ];
 /// Degree adverbs before adjectives.
-pub(in super::super) static DEGREE: [Phrasal; 3] =
-    [p("very", "sehr"), p("too", "zu"), p("really", "wirklich")];
+pub(in super::super) static DEGREE: [Phrasal; 3] = [p("very", "sehr"), p("too", "zu"), p("really", "wirklich")];
 /// "at home" and its goal.
 pub(in super::super) static AT_HOME: Phrasal = p("at home", "zu Hause");
 pub(in super::super) static HOMEWARDS: Phrasal = p("home", "nach Hause");
 
 /// Two-way prepositions between things: dative for rest, accusative for movement.
-pub(in super::super) static BESIDE: [Phrasal; 4] = [
-    p("under", "unter"),
-    p("behind", "hinter"),
-    p("next to", "neben"),
-    p("in front of", "vor"),
-];
+pub(in super::super) static BESIDE: [Phrasal; 4] =
+    [p("under", "unter"), p("behind", "hinter"), p("next to", "neben"), p("in front of", "vor")];
 /// The two-way prepositions of surfaces and of containers.
 pub(in super::super) static ON: Phrasal = p("on", "auf");
 pub(in super::super) static IN: Phrasal = p("in", "in");
@@ -123,92 +114,28 @@ const fn modal(
     english_tail: &'static str,
     german: Forms,
 ) -> Modal {
-    Modal {
-        english,
-        english_finite,
-        english_tail,
-        kind,
-        german,
-    }
+    Modal { english, english_finite, english_tail, kind, german }
 }
 
 use ModalKind::{Auxiliary, Lexical, LexicalPast};
 
-pub(in super::super) static WILL: Modal = modal(
-    Auxiliary,
-    "will",
-    "",
-    "",
-    ["werde", "wirst", "wird", "werden", "werden"],
-);
+pub(in super::super) static WILL: Modal =
+    modal(Auxiliary, "will", "", "", ["werde", "wirst", "wird", "werden", "werden"]);
 /// Modals of the present.
 pub(in super::super) static MODALS: [Modal; 6] = [
-    modal(
-        Auxiliary,
-        "can",
-        "",
-        "",
-        ["kann", "kannst", "kann", "können", "können"],
-    ),
-    modal(
-        Auxiliary,
-        "should",
-        "",
-        "",
-        ["sollte", "solltest", "sollte", "sollten", "sollten"],
-    ),
-    modal(
-        Auxiliary,
-        "may",
-        "",
-        "",
-        ["darf", "darfst", "darf", "dürfen", "dürfen"],
-    ),
-    modal(
-        Auxiliary,
-        "would",
-        "",
-        "like to",
-        ["möchte", "möchtest", "möchte", "möchten", "möchten"],
-    ),
-    modal(
-        Lexical,
-        "want",
-        "wants",
-        "to",
-        ["will", "willst", "will", "wollen", "wollen"],
-    ),
-    modal(
-        Lexical,
-        "have",
-        "has",
-        "to",
-        ["muss", "musst", "muss", "müssen", "müssen"],
-    ),
+    modal(Auxiliary, "can", "", "", ["kann", "kannst", "kann", "können", "können"]),
+    modal(Auxiliary, "should", "", "", ["sollte", "solltest", "sollte", "sollten", "sollten"]),
+    modal(Auxiliary, "may", "", "", ["darf", "darfst", "darf", "dürfen", "dürfen"]),
+    modal(Auxiliary, "would", "", "like to", ["möchte", "möchtest", "möchte", "möchten", "möchten"]),
+    modal(Lexical, "want", "wants", "to", ["will", "willst", "will", "wollen", "wollen"]),
+    modal(Lexical, "have", "has", "to", ["muss", "musst", "muss", "müssen", "müssen"]),
 ];
 /// Modals of the past.
 pub(in super::super) static PAST_MODALS: [Modal; 2] = [
-    modal(
-        LexicalPast,
-        "want",
-        "wanted",
-        "to",
-        ["wollte", "wolltest", "wollte", "wollten", "wollten"],
-    ),
-    modal(
-        LexicalPast,
-        "have",
-        "had",
-        "to",
-        ["musste", "musstest", "musste", "mussten", "mussten"],
-    ),
+    modal(LexicalPast, "want", "wanted", "to", ["wollte", "wolltest", "wollte", "wollten", "wollten"]),
+    modal(LexicalPast, "have", "had", "to", ["musste", "musstest", "musste", "mussten", "mussten"]),
 ];
 
 /// Numerals that agree with nothing.
-pub(in super::super) static NUMERALS: [Phrasal; 5] = [
-    p("two", "zwei"),
-    p("three", "drei"),
-    p("four", "vier"),
-    p("five", "fünf"),
-    p("ten", "zehn"),
-];
+pub(in super::super) static NUMERALS: [Phrasal; 5] =
+    [p("two", "zwei"), p("three", "drei"), p("four", "vier"), p("five", "fünf"), p("ten", "zehn")];

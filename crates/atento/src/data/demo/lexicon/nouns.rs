@@ -12,58 +12,26 @@ const fn noun(
     german_plural: &'static str,
     kinds: Kinds,
 ) -> Noun {
-    Noun {
-        english,
-        english_plural,
-        german,
-        german_plural,
-        gender,
-        weak: false,
-        kinds,
-    }
+    Noun { english, english_plural, german, german_plural, gender, weak: false, kinds }
 }
 
 /// Masculine.
-const fn m(
-    en: &'static str,
-    ens: &'static str,
-    de: &'static str,
-    des: &'static str,
-    k: Kinds,
-) -> Noun {
+const fn m(en: &'static str, ens: &'static str, de: &'static str, des: &'static str, k: Kinds) -> Noun {
     noun(Masculine, en, ens, de, des, k)
 }
 
 /// Feminine.
-const fn f(
-    en: &'static str,
-    ens: &'static str,
-    de: &'static str,
-    des: &'static str,
-    k: Kinds,
-) -> Noun {
+const fn f(en: &'static str, ens: &'static str, de: &'static str, des: &'static str, k: Kinds) -> Noun {
     noun(Feminine, en, ens, de, des, k)
 }
 
 /// Neuter.
-const fn n(
-    en: &'static str,
-    ens: &'static str,
-    de: &'static str,
-    des: &'static str,
-    k: Kinds,
-) -> Noun {
+const fn n(en: &'static str, ens: &'static str, de: &'static str, des: &'static str, k: Kinds) -> Noun {
     noun(Neuter, en, ens, de, des, k)
 }
 
 /// A weak masculine noun: its plural serves as its oblique singular.
-const fn w(
-    en: &'static str,
-    ens: &'static str,
-    de: &'static str,
-    des: &'static str,
-    k: Kinds,
-) -> Noun {
+const fn w(en: &'static str, ens: &'static str, de: &'static str, des: &'static str, k: Kinds) -> Noun {
     let mut noun = noun(Masculine, en, ens, de, des, k);
     noun.weak = true;
     noun
@@ -212,20 +180,10 @@ pub(in super::super) static NOUNS: [Noun; 119] = [
     n("airplane", "airplanes", "Flugzeug", "Flugzeuge", VEHICLE | BUILD | AWAITED),
 ];
 
-const fn at(
-    noun: Noun,
-    english_at: &'static str,
-    german_at: &'static str,
-    german_to: &'static str,
-) -> Place {
+const fn at(noun: Noun, english_at: &'static str, german_at: &'static str, german_to: &'static str) -> Place {
     let mut noun = noun;
     noun.kinds |= PLACE;
-    Place {
-        noun,
-        english_at,
-        german_at,
-        german_to,
-    }
+    Place { noun, english_at, german_at, german_to }
 }
 
 /// Places and buildings.
@@ -263,11 +221,7 @@ pub(in super::super) static PLACES: [Place; 29] = [
 ];
 
 const fn name(english: &'static str, german: &'static str, gender: Gender) -> Name {
-    Name {
-        english,
-        german,
-        gender,
-    }
+    Name { english, german, gender }
 }
 
 /// First names; none ends in a sibilant, so every genitive is -s.

@@ -220,25 +220,16 @@ pub(in super::super) static VERBS: [Verb; 93] = [
 ];
 
 /// The copula.
-pub(in super::super) static BE: Verb = v("be", "sein", "gewesen")
-    .past("was")
-    .present(SEIN)
-    .sein()
-    .stative()
-    .frame(Frame::Pattern);
+pub(in super::super) static BE: Verb =
+    v("be", "sein", "gewesen").past("was").present(SEIN).sein().stative().frame(Frame::Pattern);
 /// "is" of lying things.
-pub(in super::super) static LIE: Verb =
-    v("be", "liegen", "gelegen").frame(Frame::Pattern).stative();
+pub(in super::super) static LIE: Verb = v("be", "liegen", "gelegen").frame(Frame::Pattern).stative();
 /// "is" of standing things.
-pub(in super::super) static STAND: Verb = v("be", "stehen", "gestanden")
-    .frame(Frame::Pattern)
-    .stative();
+pub(in super::super) static STAND: Verb = v("be", "stehen", "gestanden").frame(Frame::Pattern).stative();
 
 /// Weather verbs, with "it".
-pub(in super::super) static WEATHER: [Verb; 2] = [
-    v("rain", "regnen", "geregnet").frame(Frame::Pattern),
-    v("snow", "schneien", "geschneit").frame(Frame::Pattern),
-];
+pub(in super::super) static WEATHER: [Verb; 2] =
+    [v("rain", "regnen", "geregnet").frame(Frame::Pattern), v("snow", "schneien", "geschneit").frame(Frame::Pattern)];
 
 /// Verbs of a that-clause.
 pub(in super::super) static THAT: [Verb; 5] = [
@@ -252,9 +243,7 @@ pub(in super::super) static THAT: [Verb; 5] = [
 /// Verbs of an infinitive clause.
 pub(in super::super) static TRY: [Verb; 4] = [
     v("try", "versuchen", "versucht"),
-    v("plan", "planen", "geplant")
-        .past("planned")
-        .ing("planning"),
+    v("plan", "planen", "geplant").past("planned").ing("planning"),
     v("promise", "versprechen", "versprochen").du_er("versprichst", "verspricht"),
     v("decide", "beschließen", "beschlossen"),
 ];

@@ -2,13 +2,11 @@
 
 use super::super::german::{Case, Number};
 use super::super::lexicon::{
-    ADJECTIVES, AT_HOME, Adjective, BE, BESIDE, BY, DEGREE, FREQUENCY, FUTURE, HABITUAL, HOMEWARDS,
-    IN, LANGUAGES, LIE, MANNER, MODALS, Modal, NAMES, NOUNS, NOW, NUMERALS, Noun, ON, PAST,
-    PAST_MODALS, PLACES, Phrasal, STAND, THAT, TOWNS, TRY, VERBS, Verb, WEATHER, WILL,
+    ADJECTIVES, AT_HOME, Adjective, BE, BESIDE, BY, DEGREE, FREQUENCY, FUTURE, HABITUAL, HOMEWARDS, IN, LANGUAGES, LIE,
+    MANNER, MODALS, Modal, NAMES, NOUNS, NOW, NUMERALS, Noun, ON, PAST, PAST_MODALS, PLACES, Phrasal, STAND, THAT,
+    TOWNS, TRY, VERBS, Verb, WEATHER, WILL,
 };
-use super::super::tree::{
-    Adverbial, Clause, Determiner, NounPhrase, Phrase, Predicative, Pronoun, Tense,
-};
+use super::super::tree::{Adverbial, Clause, Determiner, NounPhrase, Phrase, Predicative, Pronoun, Tense};
 
 pub(super) fn noun(english: &str) -> (&'static Noun, Number) {
     NOUNS
@@ -17,21 +15,14 @@ pub(super) fn noun(english: &str) -> (&'static Noun, Number) {
         .chain(PLACES.iter().map(|place| &place.noun))
         .find_map(|it| {
             let is_plural = it.english_plural == english;
-            let number = if is_plural {
-                Number::Plural
-            } else {
-                Number::Singular
-            };
+            let number = if is_plural { Number::Plural } else { Number::Singular };
             (is_plural || it.english == english).then_some((it, number))
         })
         .unwrap_or_else(|| panic!("no noun {english}"))
 }
 
 pub(super) fn adjective(english: &str) -> &'static Adjective {
-    ADJECTIVES
-        .iter()
-        .find(|it| it.english == english)
-        .unwrap_or_else(|| panic!("no adjective {english}"))
+    ADJECTIVES.iter().find(|it| it.english == english).unwrap_or_else(|| panic!("no adjective {english}"))
 }
 
 /// The verb with this German infinitive, prefix included.
@@ -47,14 +38,9 @@ pub(super) fn verb(infinitive: &str) -> &'static Verb {
 }
 
 fn phrasal(english: &str) -> &'static Phrasal {
-    let tables: [&'static [Phrasal]; 9] = [
-        &NOW, &HABITUAL, &PAST, &FUTURE, &FREQUENCY, &MANNER, &DEGREE, &BY, &NUMERALS,
-    ];
-    tables
-        .into_iter()
-        .flatten()
-        .find(|it| it.english == english)
-        .unwrap_or_else(|| panic!("no expression {english}"))
+    let tables: [&'static [Phrasal]; 9] =
+        [&NOW, &HABITUAL, &PAST, &FUTURE, &FREQUENCY, &MANNER, &DEGREE, &BY, &NUMERALS];
+    tables.into_iter().flatten().find(|it| it.english == english).unwrap_or_else(|| panic!("no expression {english}"))
 }
 
 fn pronoun(word: &str) -> Option<Pronoun> {
@@ -88,12 +74,7 @@ pub(super) fn phrase(english: &str) -> Phrase {
     let (determiner, rest) = determiner(&words);
     let (noun, number) = noun(rest[rest.len() - 1]);
     let described = (rest.len() > 1).then(|| adjective(rest[0]));
-    Phrase::Noun(NounPhrase {
-        determiner,
-        adjective: described,
-        noun,
-        number,
-    })
+    Phrase::Noun(NounPhrase { determiner, adjective: described, noun, number })
 }
 
 fn determiner<'a>(words: &'a [&'a str]) -> (Determiner, &'a [&'a str]) {
@@ -112,9 +93,7 @@ fn determiner<'a>(words: &'a [&'a str]) -> (Determiner, &'a [&'a str]) {
         }
         word => match pronoun(word) {
             Some(owner) => Determiner::Possessive(owner),
-            None if NUMERALS.iter().any(|it| it.english == word) => {
-                Determiner::Numeral(phrasal(word))
-            }
+            None if NUMERALS.iter().any(|it| it.english == word) => Determiner::Numeral(phrasal(word)),
             None => return (Determiner::Indefinite, words),
         },
     };
@@ -122,12 +101,7 @@ fn determiner<'a>(words: &'a [&'a str]) -> (Determiner, &'a [&'a str]) {
 }
 
 fn preposition(english: &'static str, german: &'static str, case: Case, it: &str) -> Adverbial {
-    Adverbial::Preposition {
-        english,
-        german,
-        case,
-        phrase: phrase(it),
-    }
+    Adverbial::Preposition { english, german, case, phrase: phrase(it) }
 }
 
 /// "in the garden", "at home", "in Berlin", "on the table": rest.
@@ -189,112 +163,60 @@ pub(super) fn is(subject: &str, predicate: &str) -> Clause {
 
 impl Clause {
     pub(super) fn being(self) -> Self {
-        Self {
-            tense: Tense::Progressive,
-            ..self
-        }
+        Self { tense: Tense::Progressive, ..self }
     }
     pub(super) fn past(self, time: &str) -> Self {
-        Self {
-            tense: Tense::Past,
-            ..self
-        }
-        .when(time)
+        Self { tense: Tense::Past, ..self }.when(time)
     }
     pub(super) fn likes(self) -> Self {
-        Self {
-            tense: Tense::Likes,
-            ..self
-        }
+        Self { tense: Tense::Likes, ..self }
     }
     pub(super) fn will(self) -> Self {
-        Self {
-            tense: Tense::Modal(&WILL),
-            ..self
-        }
+        Self { tense: Tense::Modal(&WILL), ..self }
     }
     /// By a German form: "kann", "musste".
     pub(super) fn modal(self, german: &str) -> Self {
         let is_it = |it: &&Modal| it.german[2] == german;
         let modal = MODALS.iter().chain(&PAST_MODALS).find(is_it).unwrap();
-        Self {
-            tense: Tense::Modal(modal),
-            ..self
-        }
+        Self { tense: Tense::Modal(modal), ..self }
     }
     pub(super) fn not(self) -> Self {
-        Self {
-            negated: true,
-            ..self
-        }
+        Self { negated: true, ..self }
     }
     pub(super) fn when(self, time: &str) -> Self {
-        Self {
-            time: Some(phrasal(time)),
-            ..self
-        }
+        Self { time: Some(phrasal(time)), ..self }
     }
     pub(super) fn often(self, adverb: &str) -> Self {
-        Self {
-            frequency: Some(phrasal(adverb)),
-            ..self
-        }
+        Self { frequency: Some(phrasal(adverb)), ..self }
     }
     pub(super) fn how(self, manner: &str) -> Self {
-        Self {
-            manner: Some(phrasal(manner)),
-            ..self
-        }
+        Self { manner: Some(phrasal(manner)), ..self }
     }
     pub(super) fn what(self, object: &str) -> Self {
         self.object(phrase(object))
     }
     pub(super) fn object(self, object: Phrase) -> Self {
-        Self {
-            accusative: Some(object),
-            ..self
-        }
+        Self { accusative: Some(object), ..self }
     }
     pub(super) fn whom(self, object: &str) -> Self {
-        Self {
-            dative: Some(phrase(object)),
-            ..self
-        }
+        Self { dative: Some(phrase(object)), ..self }
     }
     pub(super) fn of(self, object: &str) -> Self {
-        Self {
-            prepositional: Some(phrase(object)),
-            ..self
-        }
+        Self { prepositional: Some(phrase(object)), ..self }
     }
     pub(super) fn with(self, company: &str) -> Self {
-        Self {
-            company: Some(preposition("with", "mit", Case::Dative, company)),
-            ..self
-        }
+        Self { company: Some(preposition("with", "mit", Case::Dative, company)), ..self }
     }
     pub(super) fn by(self, means: &str) -> Self {
-        Self {
-            company: Some(Adverbial::Fixed(phrasal(means))),
-            ..self
-        }
+        Self { company: Some(Adverbial::Fixed(phrasal(means))), ..self }
     }
     pub(super) fn at(self, place: &str) -> Self {
-        Self {
-            place: Some(at(place)),
-            ..self
-        }
+        Self { place: Some(at(place)), ..self }
     }
     pub(super) fn to(self, goal: &str) -> Self {
-        Self {
-            goal: Some(to(goal)),
-            ..self
-        }
+        Self { goal: Some(to(goal)), ..self }
     }
     pub(super) fn called(self, predicate: Predicative) -> Self {
-        Self {
-            predicative: Some(predicate),
-            ..self
-        }
+        Self { predicative: Some(predicate), ..self }
     }
 }

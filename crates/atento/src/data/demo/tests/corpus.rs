@@ -7,8 +7,7 @@ use super::super::lexicon::{ADJECTIVES, NOUNS, PLACES, THAT, TRY, VERBS};
 use super::super::sampler::Sampler;
 use super::super::*;
 
-static CORPUS: LazyLock<DemoCorpus> =
-    LazyLock::new(|| DemoCorpus::generate(DemoOptions::default()));
+static CORPUS: LazyLock<DemoCorpus> = LazyLock::new(|| DemoCorpus::generate(DemoOptions::default()));
 
 fn parts(corpus: &DemoCorpus) -> impl Iterator<Item = &Pair> {
     let parts = [&corpus.train, &corpus.valid, &corpus.test];
@@ -17,19 +16,11 @@ fn parts(corpus: &DemoCorpus) -> impl Iterator<Item = &Pair> {
 
 #[test]
 fn a_seed_gives_one_corpus_and_another_seed_another() {
-    let options = DemoOptions {
-        train: 3000,
-        valid: 50,
-        test: 50,
-        seed: 7,
-    };
+    let options = DemoOptions { train: 3000, valid: 50, test: 50, seed: 7 };
     let corpus = DemoCorpus::generate(options);
     let elsewhere = std::thread::spawn(move || DemoCorpus::generate(options));
     assert_eq!(corpus, elsewhere.join().unwrap());
-    assert_ne!(
-        corpus,
-        DemoCorpus::generate(DemoOptions { seed: 8, ..options })
-    );
+    assert_ne!(corpus, DemoCorpus::generate(DemoOptions { seed: 8, ..options }));
 }
 
 #[test]
@@ -41,12 +32,7 @@ fn parts_have_the_sizes_asked_for() {
 
 #[test]
 fn a_training_part_too_small_to_hold_words_out_ends_with_fewer_pairs() {
-    let corpus = DemoCorpus::generate(DemoOptions {
-        seed: 1,
-        train: 1,
-        valid: 2,
-        test: 2,
-    });
+    let corpus = DemoCorpus::generate(DemoOptions { seed: 1, train: 1, valid: 2, test: 2 });
     assert_eq!(corpus.train, [(FAMOUS.0.to_owned(), FAMOUS.1.to_owned())]);
     assert!(corpus.valid.is_empty() && corpus.test.is_empty());
 }
@@ -63,11 +49,7 @@ fn no_sentence_occurs_twice_in_either_language() {
 #[test]
 fn the_famous_sentence_is_trained_on_and_never_held_out() {
     for seed in 0..5 {
-        let corpus = DemoCorpus::generate(DemoOptions {
-            seed,
-            train: 5000,
-            ..DemoOptions::default()
-        });
+        let corpus = DemoCorpus::generate(DemoOptions { seed, train: 5000, ..DemoOptions::default() });
         let is_famous = |pair: &&Pair| key(&pair.0) == key(FAMOUS.0);
         let found: Vec<&Pair> = parts(&corpus).filter(is_famous).collect();
         assert_eq!(found, [&(FAMOUS.0.to_owned(), FAMOUS.1.to_owned())]);
@@ -84,10 +66,7 @@ fn every_held_out_word_is_trained_on_three_times() {
             *counts.entry(word).or_default() += 1;
         }
         let held_out = corpus.valid.iter().chain(&corpus.test);
-        held_out
-            .flat_map(|pair| words(side(pair)))
-            .map(|word| counts.get(word).copied().unwrap_or(0))
-            .min()
+        held_out.flat_map(|pair| words(side(pair))).map(|word| counts.get(word).copied().unwrap_or(0)).min()
     };
     assert!(count(|pair| &pair.0) >= Some(3));
     assert!(count(|pair| &pair.1) >= Some(3));
@@ -161,9 +140,7 @@ fn sentences_are_well_spelled() {
         assert!(first.is_uppercase(), "{sentence}");
         assert!(!sentence.contains("  "), "{sentence}");
         let marks = sentence.matches(['.', '?', '!']).count();
-        let is_suggestion = ["Let's", "Lass uns"]
-            .iter()
-            .any(|start| sentence.starts_with(start));
+        let is_suggestion = ["Let's", "Lass uns"].iter().any(|start| sentence.starts_with(start));
         assert!(marks == 1 || (marks == 0 && is_suggestion), "{sentence}");
     }
 }

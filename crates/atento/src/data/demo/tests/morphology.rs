@@ -2,8 +2,8 @@
 
 use super::super::english;
 use super::super::german::{
-    Agreement, Case, Declension, Gender, Number, adjective, contracted, definite_article, der_word,
-    ein_word, imperative, noun, present, reflexive, zu_infinitive,
+    Agreement, Case, Declension, Gender, Number, adjective, contracted, definite_article, der_word, ein_word,
+    imperative, noun, present, reflexive, zu_infinitive,
 };
 use super::super::lexicon::Verb;
 use super::build;
@@ -15,21 +15,11 @@ const COLUMNS: [(Gender, Number); 4] = [
     (Gender::Neuter, Number::Plural),
 ];
 const CASES: [Case; 3] = [Case::Nominative, Case::Accusative, Case::Dative];
-const PERSONS: [Agreement; 5] = [
-    Agreement::I,
-    Agreement::You,
-    Agreement::He,
-    Agreement::We,
-    Agreement::They,
-];
+const PERSONS: [Agreement; 5] = [Agreement::I, Agreement::You, Agreement::He, Agreement::We, Agreement::They];
 
 /// Nominative, accusative, dative; in each masculine, feminine, neuter, plural.
 fn paradigm(form: impl Fn(Gender, Number, Case) -> String) -> [String; 3] {
-    CASES.map(|case| {
-        COLUMNS
-            .map(|(gender, number)| form(gender, number, case))
-            .join(" ")
-    })
+    CASES.map(|case| COLUMNS.map(|(gender, number)| form(gender, number, case)).join(" "))
 }
 
 fn conjugation(verb: &Verb) -> String {
@@ -39,67 +29,36 @@ fn conjugation(verb: &Verb) -> String {
 #[test]
 fn the_definite_article_has_its_forms() {
     let forms = paradigm(|gender, number, case| definite_article(gender, number, case).into());
-    assert_eq!(
-        forms,
-        ["der die das die", "den die das die", "dem der dem den"]
-    );
+    assert_eq!(forms, ["der die das die", "den die das die", "dem der dem den"]);
 }
 
 #[test]
 fn der_words_have_their_forms() {
     let forms = paradigm(|gender, number, case| der_word("dies", gender, number, case));
-    assert_eq!(
-        forms,
-        [
-            "dieser diese dieses diese",
-            "diesen diese dieses diese",
-            "diesem dieser diesem diesen"
-        ]
-    );
+    assert_eq!(forms, ["dieser diese dieses diese", "diesen diese dieses diese", "diesem dieser diesem diesen"]);
 }
 
 #[test]
 fn ein_words_have_their_forms() {
     let forms = paradigm(|gender, number, case| ein_word("kein", gender, number, case));
-    assert_eq!(
-        forms,
-        [
-            "kein keine kein keine",
-            "keinen keine kein keine",
-            "keinem keiner keinem keinen"
-        ]
-    );
+    assert_eq!(forms, ["kein keine kein keine", "keinen keine kein keine", "keinem keiner keinem keinen"]);
 }
 
 #[test]
 fn adjectives_have_their_endings() {
     let teuer = build::adjective("expensive");
-    let forms = |declension| {
-        paradigm(|gender, number, case| adjective(teuer, declension, gender, number, case))
-    };
+    let forms = |declension| paradigm(|gender, number, case| adjective(teuer, declension, gender, number, case));
     assert_eq!(
         forms(Declension::Strong),
-        [
-            "teurer teure teures teure",
-            "teuren teure teures teure",
-            "teurem teurer teurem teuren"
-        ]
+        ["teurer teure teures teure", "teuren teure teures teure", "teurem teurer teurem teuren"]
     );
     assert_eq!(
         forms(Declension::Weak),
-        [
-            "teure teure teure teuren",
-            "teuren teure teure teuren",
-            "teuren teuren teuren teuren"
-        ]
+        ["teure teure teure teuren", "teuren teure teure teuren", "teuren teuren teuren teuren"]
     );
     assert_eq!(
         forms(Declension::Mixed),
-        [
-            "teurer teure teures teuren",
-            "teuren teure teures teuren",
-            "teuren teuren teuren teuren"
-        ]
+        ["teurer teure teures teuren", "teuren teure teures teuren", "teuren teuren teuren teuren"]
     );
 }
 
@@ -107,29 +66,13 @@ fn adjectives_have_their_endings() {
 fn nouns_decline() {
     let declined = |english: &str| {
         let (it, _) = build::noun(english);
-        [Number::Singular, Number::Plural]
-            .map(|number| CASES.map(|case| noun(it, number, case)).join(" "))
+        [Number::Singular, Number::Plural].map(|number| CASES.map(|case| noun(it, number, case)).join(" "))
     };
-    assert_eq!(
-        declined("student"),
-        [
-            "Student Studenten Studenten",
-            "Studenten Studenten Studenten"
-        ]
-    );
-    assert_eq!(
-        declined("child"),
-        ["Kind Kind Kind", "Kinder Kinder Kindern"]
-    );
+    assert_eq!(declined("student"), ["Student Studenten Studenten", "Studenten Studenten Studenten"]);
+    assert_eq!(declined("child"), ["Kind Kind Kind", "Kinder Kinder Kindern"]);
     assert_eq!(declined("car"), ["Auto Auto Auto", "Autos Autos Autos"]);
-    assert_eq!(
-        declined("woman"),
-        ["Frau Frau Frau", "Frauen Frauen Frauen"]
-    );
-    assert_eq!(
-        declined("boy"),
-        ["Junge Jungen Jungen", "Jungen Jungen Jungen"]
-    );
+    assert_eq!(declined("woman"), ["Frau Frau Frau", "Frauen Frauen Frauen"]);
+    assert_eq!(declined("boy"), ["Junge Jungen Jungen", "Jungen Jungen Jungen"]);
 }
 
 #[test]
@@ -176,10 +119,7 @@ fn imperatives_and_infinitives_with_zu_are_formed() {
 
 #[test]
 fn small_words_have_their_forms() {
-    assert_eq!(
-        PERSONS.map(reflexive),
-        ["mich", "dich", "sich", "uns", "sich"]
-    );
+    assert_eq!(PERSONS.map(reflexive), ["mich", "dich", "sich", "uns", "sich"]);
     assert_eq!(contracted("zu", "der"), Some("zur"));
     assert_eq!(contracted("in", "das"), Some("ins"));
     assert_eq!(contracted("in", "der"), None);
@@ -191,12 +131,7 @@ fn small_words_have_their_forms() {
 fn english_is_inflected() {
     let forms = |infinitive: &str| {
         let verb = build::verb(infinitive);
-        [
-            english::third_person(verb),
-            english::progressive(verb),
-            english::past(verb),
-        ]
-        .join(" ")
+        [english::third_person(verb), english::progressive(verb), english::past(verb)].join(" ")
     };
     assert_eq!(forms("tragen"), "wears wearing wore");
     assert_eq!(forms("gehen"), "goes going went");

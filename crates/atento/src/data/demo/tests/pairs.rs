@@ -12,19 +12,12 @@ fn check(sentence: &Sentence, english: &str, german: &str) {
 }
 
 fn was(clause: Clause) -> Clause {
-    Clause {
-        tense: Tense::Past,
-        ..clause
-    }
+    Clause { tense: Tense::Past, ..clause }
 }
 
 #[track_caller]
 fn says(clause: Clause, english: &str, german: &str) {
-    check(
-        &Sentence::Statement(Front::Subject, clause),
-        english,
-        german,
-    );
+    check(&Sentence::Statement(Front::Subject, clause), english, german);
 }
 
 #[track_caller]
