@@ -35,7 +35,7 @@ use ui::options::Options;
 /// Data goes to standard output, progress and messages to standard error.
 /// Exit codes: 0 done, 1 the run failed, 2 the command, a setting or a file was wrong.
 #[derive(Parser)]
-#[command(name = "atento", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "atento", version, arg_required_else_help = true, term_width = 0)]
 struct Command {
     #[command(flatten)]
     options: Options,

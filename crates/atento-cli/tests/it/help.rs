@@ -26,6 +26,7 @@ fn the_program_lists_its_verbs() {
     Usage: atento [OPTIONS] <COMMAND>
 
     Commands:
+      demo       Train the original Transformer on the built-in English–German corpus, score it and translate
       train      Train a model as a recipe says
       translate  Translate sentences
       eval       Measure loss, perplexity, BLEU and chrF on pairs of sentences
@@ -58,6 +59,7 @@ fn train_explains_itself() {
           --out <DIR>        The run directory [default: the recipe's, or runs/ and the recipe's name]
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's
+          --dry-run          Check everything, print what the run would take, and write nothing
       -h, --help             Print help (see more with '--help')
     ");
 }
@@ -162,6 +164,7 @@ fn tokenizer_explains_itself() {
     Usage: atento tokenizer [OPTIONS] <COMMAND>
 
     Commands:
+      demo       Train the original Transformer on the built-in English–German corpus, score it and translate
       train    Learn a vocabulary from files of text and write a tokenizer.json
       encode   Text to token ids, on one line each
       decode   Token ids to text

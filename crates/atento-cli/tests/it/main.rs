@@ -1,7 +1,9 @@
 //! The program as a person meets it: commands, exit codes, messages.
 
 mod bad_input;
+mod demo;
 mod help;
+mod resume;
 mod scoring;
 mod support;
 mod tokenizer;
