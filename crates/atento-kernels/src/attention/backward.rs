@@ -9,11 +9,9 @@ use std::f32::consts::LOG2_E;
 use super::lanes::{Lanes, instantiate};
 use super::layout::{SharedMut, View, Views};
 use super::product::Store;
+use super::scratch::{clear_rows, copy_rows, gather_scratch, gathered, pack, worth_gathering};
 use super::split::Part;
-use super::tile::{
-    KEYS, QUERIES, SCORES, Tile, clear_rows, copy_rows, gather_scratch, gathered, pack,
-    worth_gathering,
-};
+use super::tile::{KEYS, QUERIES, SCORES, Tile};
 use super::{Attention, Segment};
 
 /// Operands of the backward pass.

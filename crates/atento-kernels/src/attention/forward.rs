@@ -12,11 +12,9 @@ use super::few::{FEW, few_queries};
 use super::lanes::{Lanes, instantiate};
 use super::layout::{View, Views};
 use super::product::Store;
+use super::scratch::{clear_rows, copy_rows, gather_scratch, gathered, pack, worth_gathering};
 use super::split::Part;
-use super::tile::{
-    KEYS, QUERIES, SCORES, Tile, clear_rows, copy_rows, gather_scratch, gathered, pack,
-    worth_gathering,
-};
+use super::tile::{KEYS, QUERIES, SCORES, Tile};
 use super::{Attention, Segment};
 use crate::math;
 

@@ -15,6 +15,8 @@ struct Case {
     head_dim: usize,
     causal: bool,
     bias: bool,
+    /// Whether the bias is −∞ for some keys, and for all of the second query's.
+    hidden: bool,
     dropout: f32,
     /// Standard deviation of queries and keys.
     magnitude: f32,
@@ -30,155 +32,42 @@ const PLAIN: Case = Case {
     head_dim: 16,
     causal: false,
     bias: false,
+    hidden: false,
     dropout: 0.0,
     magnitude: 1.0,
     lengths: &[(5, 5), (1, 1), (17, 17), (33, 33)],
     gap: 0,
 };
 
+#[rustfmt::skip]
 const CASES: &[Case] = &[
     PLAIN,
-    Case {
-        name: "causal",
-        causal: true,
-        lengths: &[(5, 5), (1, 1), (16, 16), (31, 31)],
-        ..PLAIN
-    },
-    Case {
-        name: "cross",
-        lengths: &[(7, 13), (1, 40), (40, 1), (3, 9)],
-        ..PLAIN
-    },
-    Case {
-        name: "cross causal with a cache",
-        causal: true,
-        lengths: &[(1, 70), (5, 90), (9, 66)],
-        ..PLAIN
-    },
-    Case {
-        name: "empty lengths",
-        lengths: &[(0, 5), (3, 0), (0, 0), (9, 0), (4, 4)],
-        ..PLAIN
-    },
-    Case {
-        name: "padded rows",
-        gap: 3,
-        lengths: &[(5, 7), (11, 4), (6, 6)],
-        ..PLAIN
-    },
-    Case {
-        name: "entirely masked rows",
-        causal: true,
-        lengths: &[(9, 2), (70, 3), (4, 1), (140, 70)],
-        ..PLAIN
-    },
-    Case {
-        name: "odd head size",
-        head_dim: 12,
-        lengths: &[(6, 9), (20, 20), (2, 3)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 1",
-        head_dim: 1,
-        lengths: &[(6, 9), (2, 3)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 80, causal",
-        head_dim: 80,
-        causal: true,
-        lengths: &[(20, 20), (3, 3)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 66",
-        head_dim: 66,
-        lengths: &[(19, 18), (3, 3)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 32",
-        head_dim: 32,
-        lengths: &[(40, 23), (2, 3)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 64",
-        head_dim: 64,
-        lengths: &[(15, 15), (27, 12)],
-        ..PLAIN
-    },
-    Case {
-        name: "head size 128",
-        head_dim: 128,
-        lengths: &[(15, 15)],
-        ..PLAIN
-    },
-    Case {
-        name: "grouped heads",
-        n_heads: 6,
-        n_kv_heads: 2,
-        causal: true,
-        lengths: &[(9, 9), (2, 12), (70, 70)],
-        ..PLAIN
-    },
-    Case {
-        name: "one key head",
-        n_heads: 3,
-        n_kv_heads: 1,
-        lengths: &[(9, 4)],
-        ..PLAIN
-    },
-    Case {
-        name: "bias",
-        bias: true,
-        lengths: &[(9, 7), (3, 20), (70, 66)],
-        ..PLAIN
-    },
-    Case {
-        name: "bias, causal, grouped",
-        bias: true,
-        causal: true,
-        n_heads: 4,
-        lengths: &[(9, 9), (2, 20), (67, 67)],
-        ..PLAIN
-    },
-    Case {
-        name: "dropout",
-        dropout: 0.3,
-        lengths: &[(9, 7), (2, 20), (70, 75)],
-        ..PLAIN
-    },
-    Case {
-        name: "dropout, bias, causal, grouped",
-        dropout: 0.5,
-        bias: true,
-        causal: true,
-        n_heads: 4,
-        gap: 2,
-        lengths: &[(9, 9), (1, 3), (80, 90)],
-        ..PLAIN
-    },
-    Case {
-        name: "huge scores",
-        magnitude: 60.0,
-        lengths: &[(9, 9), (2, 30), (70, 140)],
-        ..PLAIN
-    },
-    Case {
-        name: "long",
-        head_dim: 8,
-        lengths: &[(200, 200), (130, 257)],
-        ..PLAIN
-    },
-    Case {
-        name: "long causal",
-        head_dim: 8,
-        causal: true,
-        lengths: &[(200, 200), (65, 64), (64, 65), (65, 200)],
-        ..PLAIN
-    },
+    Case { name: "causal", causal: true, lengths: &[(5, 5), (1, 1), (16, 16), (31, 31)], ..PLAIN },
+    Case { name: "cross", lengths: &[(7, 13), (1, 40), (40, 1), (3, 9)], ..PLAIN },
+    Case { name: "cross causal with a cache", causal: true, lengths: &[(1, 70), (5, 90), (9, 66)], ..PLAIN },
+    Case { name: "empty lengths", lengths: &[(0, 5), (3, 0), (0, 0), (9, 0), (4, 4)], ..PLAIN },
+    Case { name: "padded rows", gap: 3, lengths: &[(5, 7), (11, 4), (6, 6)], ..PLAIN },
+    Case { name: "entirely masked rows", causal: true, lengths: &[(9, 2), (70, 3), (4, 1), (140, 70)], ..PLAIN },
+    Case { name: "odd head size", head_dim: 12, lengths: &[(6, 9), (20, 20), (2, 3)], ..PLAIN },
+    Case { name: "head size 1", head_dim: 1, lengths: &[(6, 9), (2, 3)], ..PLAIN },
+    Case { name: "head size 80, causal", head_dim: 80, causal: true, lengths: &[(20, 20), (3, 3)], ..PLAIN },
+    Case { name: "head size 66", head_dim: 66, lengths: &[(19, 18), (3, 3)], ..PLAIN },
+    Case { name: "head size 32", head_dim: 32, lengths: &[(40, 23), (2, 3)], ..PLAIN },
+    Case { name: "head size 64", head_dim: 64, lengths: &[(15, 15), (27, 12)], ..PLAIN },
+    Case { name: "head size 128", head_dim: 128, lengths: &[(15, 15)], ..PLAIN },
+    Case { name: "grouped heads", n_heads: 6, n_kv_heads: 2, causal: true, lengths: &[(9, 9), (2, 12), (70, 70)], ..PLAIN },
+    Case { name: "one key head", n_heads: 3, n_kv_heads: 1, lengths: &[(9, 4)], ..PLAIN },
+    Case { name: "bias", bias: true, lengths: &[(9, 7), (3, 20), (70, 66)], ..PLAIN },
+    Case { name: "bias, causal, grouped", bias: true, causal: true, n_heads: 4, lengths: &[(9, 9), (2, 20), (67, 67)], ..PLAIN },
+    Case { name: "dropout", dropout: 0.3, lengths: &[(9, 7), (2, 20), (70, 75)], ..PLAIN },
+    Case { name: "dropout, bias, causal, grouped", dropout: 0.5, bias: true, causal: true, n_heads: 4, gap: 2, lengths: &[(9, 9), (1, 3), (80, 90)], ..PLAIN },
+    Case { name: "bias that hides keys", bias: true, hidden: true, lengths: &[(9, 7), (3, 20), (70, 140)], ..PLAIN },
+    Case { name: "huge scores", magnitude: 60.0, lengths: &[(9, 9), (2, 30), (70, 140)], ..PLAIN },
+    Case { name: "long", head_dim: 8, lengths: &[(200, 200), (130, 257)], ..PLAIN },
+    Case { name: "gathered keys", head_dim: 12, causal: true, n_heads: 4, lengths: &[(130, 530), (9, 520), (520, 520)], ..PLAIN },
+    Case { name: "gathered keys of one head", head_dim: 16, n_heads: 1, n_kv_heads: 1, lengths: &[(70, 520)], ..PLAIN },
+    Case { name: "divided query blocks", head_dim: 8, n_heads: 1, n_kv_heads: 1, lengths: &[(2100, 140)], ..PLAIN },
+    Case { name: "long causal", head_dim: 8, causal: true, lengths: &[(200, 200), (65, 64), (64, 65), (65, 200)], ..PLAIN },
 ];
 
 /// A case's data, in buffers `[tokens, heads · head_dim]`.
@@ -223,7 +112,14 @@ impl Case {
             segments,
             bias: self.bias.then(|| {
                 let len = self.n_heads * longest.0 * longest.1;
-                (normal(4, len, 1.0), longest.0, longest.1)
+                let mut bias = normal(4, len, 1.0);
+                for (at, x) in bias.iter_mut().enumerate().filter(|_| self.hidden) {
+                    let (i, j) = (at / longest.1 % longest.0, at % longest.1);
+                    if i == 1 || (i + 2 * j) % 5 == 0 {
+                        *x = f32::NEG_INFINITY;
+                    }
+                }
+                (bias, longest.0, longest.1)
             }),
             query: normal(0, query_start * width, self.magnitude),
             key: normal(1, key_start * kv_width, self.magnitude),
@@ -508,10 +404,10 @@ fn log_sums(attention: &Attention<'_>, query: &[f64], key: &[f64]) -> Vec<f64> {
             }));
             let maximum = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
             let sum: f64 = scores.iter().map(|s| (s - maximum).exp()).sum();
-            lse[q / d] = if scores.is_empty() {
-                maximum
-            } else {
+            lse[q / d] = if sum > 0.0 {
                 maximum + sum.ln()
+            } else {
+                f64::NEG_INFINITY
             };
         }
     }
