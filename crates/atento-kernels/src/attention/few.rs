@@ -11,7 +11,8 @@ use super::forward::Forward;
 use super::lanes::{Lanes, instantiate};
 use super::layout::Views;
 use super::product::{Product, Store, multiply};
-use super::tile::{Mask, clear_rows};
+use super::scratch::clear_rows;
+use super::tile::Mask;
 use super::{Attention, Segment};
 
 /// Segments with at most so many queries go query by query.
@@ -43,7 +44,7 @@ pub(super) unsafe fn few_queries<S: Lanes>(job: &Forward<'_>, segment: &Segment,
                 rows: 1,
                 columns: head_dim,
                 depth: seen,
-                store: Store::Scale { new: &(1.0 / sum) },
+                store: Store::Scale { new: &inverse(sum) },
             });
         }
         if let Some(lse) = job.lse {
@@ -66,13 +67,19 @@ unsafe fn segment_weights<S: Lanes>(attention: &Attention<'_>, views: &Views, se
             let (_, sum) = weigh_row::<S>(attention, views, segment, head, query, row);
             let seen = Mask::new(attention, segment).keys_seen_by(query);
             for key in 0..seen {
-                *row.add(key) /= sum;
+                *row.add(key) *= inverse(sum);
             }
             for key in seen..segment.key_len {
                 *row.add(key) = 0.0;
             }
         }
     }
+}
+
+/// Of a sum of weights, which is 0 where there are none.
+#[inline(always)]
+fn inverse(sum: f32) -> f32 {
+    if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }
 
 /// Weights of the keys that a query sees, `2^(score − maximum)`; returns the maximum and their sum.

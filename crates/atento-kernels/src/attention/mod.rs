@@ -25,20 +25,22 @@
 //!
 //! **Numerics.** All in f32. Sums over dimensions, then over the 64 keys of a tile, then over
 //! tiles. The softmax subtracts the maximum so far, in powers of two (2ˣ within 2 units of 2⁻²⁴);
-//! weights below 2⁻¹²⁶ are 0. A query that sees no key has output 0, L = −∞ and gives and gets zero
+//! weights below 2⁻¹²⁶ are 0. A query that sees no key, or only keys of bias −∞, has output 0, L = −∞ and gives and gets zero
 //! gradients. NaN propagates to the queries that see it. Results do not depend on the number of
 //! threads nor on which other segments share the call; they differ in the last bits between
 //! instruction sets, and between four queries or fewer and more of them.
 //!
 //! **Speed.** Operations per second of one core's processor time, as a share of its FMA peak (217
 //! GFLOP/s, AVX-512), forward and backward together, causal pairs counted once (see
-//! `benches/attention.rs`): SPEED. Rows that begin at a
+//! `benches/attention.rs`): 60 % for one sequence of 1,024 tokens with 4 heads of 64,
+//! 59 % for 256 tokens with 6, 34 % for 28 sentences of 15 tokens with 4, all causal but the last.
+//! Larger batches of short sequences are bound by memory: 25 to 30 % for 280 sentences. Rows at a
 //! multiple of 64 bytes are read 8 % faster, and operands in huge pages up to 20 %.
 //!
 //! One file each: `layout` where operands lie and the checks, `split` tasks, `forward`, `backward`,
 //! `few` decoding steps and explanation, `tile` what a block of queries does with a tile of keys,
-//! `product` the register tiles, `lanes` and `x86` vectors, [`mod@reference`] the definition as
-//! plain loops.
+//! `scratch` what a thread keeps, `product` the register tiles, `lanes` and `x86` vectors,
+//! [`mod@reference`] the definition as plain loops.
 
 mod backward;
 mod dropout;
@@ -46,9 +48,9 @@ mod few;
 mod forward;
 mod lanes;
 mod layout;
-#[doc(hidden)]
 mod product;
 pub mod reference;
+mod scratch;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -58,8 +60,8 @@ mod x86;
 
 use crate::simd;
 use layout::{SharedMut, View, check_disjoint, exclusive, shared};
+use scratch::with_scratch;
 use split::{Divide, split};
-use tile::with_scratch;
 
 pub use dropout::Dropout;
 pub use layout::{Qkv, QkvGrad, Rows, RowsMut};

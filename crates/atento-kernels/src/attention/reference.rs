@@ -113,6 +113,9 @@ pub fn forward<T: Real>(
 
 fn softmax<T: Real>(row: &mut [T]) {
     let maximum = row.iter().fold(row[0], |a, &b| if b > a { b } else { a });
+    if maximum == T::of(f32::NEG_INFINITY) {
+        return row.fill(T::of(0.0));
+    }
     let mut sum = T::of(0.0);
     for x in row.iter_mut() {
         *x = (*x - maximum).exp();

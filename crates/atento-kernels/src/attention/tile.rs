@@ -14,11 +14,10 @@
 //! As in [`lanes`](super::lanes); pointers must be valid for the sizes of the [`Tile`].
 #![allow(unsafe_op_in_unsafe_fn)]
 
-use std::cell::RefCell;
-
 use super::lanes::{Lanes, WIDEST};
 use super::layout::View;
 use super::product::{Product, Store, multiply};
+use super::scratch::pack;
 use super::{Attention, Bias, Dropout, Segment};
 use crate::philox;
 
@@ -42,19 +41,31 @@ pub(super) struct Mask {
 impl Mask {
     #[inline(always)]
     pub fn new(attention: &Attention<'_>, segment: &Segment) -> Self {
-        Mask { causal: attention.causal, query_len: segment.query_len, key_len: segment.key_len }
+        Mask {
+            causal: attention.causal,
+            query_len: segment.query_len,
+            key_len: segment.key_len,
+        }
     }
 
     /// Query `i` sees the keys before this one.
     #[inline(always)]
     pub fn keys_seen_by(&self, i: usize) -> usize {
-        if self.causal { (i + 1 + self.key_len).saturating_sub(self.query_len) } else { self.key_len }
+        if self.causal {
+            (i + 1 + self.key_len).saturating_sub(self.query_len)
+        } else {
+            self.key_len
+        }
     }
 
     /// Key `j` is seen by the queries from this one on.
     #[inline(always)]
     pub fn first_query_of(&self, j: usize) -> usize {
-        if self.causal { (j + self.query_len).saturating_sub(self.key_len) } else { 0 }
+        if self.causal {
+            (j + self.query_len).saturating_sub(self.key_len)
+        } else {
+            0
+        }
     }
 }
 
@@ -95,7 +106,11 @@ impl Tile {
     /// The same queries and the keys from `key` on, of those that any query of the block sees.
     #[inline(always)]
     pub fn at_key(&self, key: usize) -> Self {
-        Tile { key, keys: KEYS.min(self.visible_keys() - key), ..*self }
+        Tile {
+            key,
+            keys: KEYS.min(self.visible_keys() - key),
+            ..*self
+        }
     }
 
     /// Keys that the block's last query, and so any, sees.
@@ -127,7 +142,11 @@ impl Tile {
     /// Rows that are multiplied together, out of `rows`.
     #[inline(always)]
     fn band(&self, rows: usize) -> usize {
-        if self.all_visible() { rows.max(1) } else { BAND }
+        if self.all_visible() {
+            rows.max(1)
+        } else {
+            BAND
+        }
     }
 
     /// `out[n][lane] = Σ_d keys[n][d]·packed[d][lane]`, for the lanes' vectors that see key n.
@@ -293,7 +312,11 @@ impl Tile {
             let log_sum = S::load(log_sum.add(lane));
             for n in 0..self.keys {
                 let at = scores.add(n * self.row + lane);
-                let weight = if n < seen { S::exp2(S::sub(S::load(at), log_sum)) } else { S::splat(0.0) };
+                let weight = if n < seen {
+                    S::exp2(S::sub(S::load(at), log_sum))
+                } else {
+                    S::splat(0.0)
+                };
                 S::store(at, weight);
             }
         }
@@ -381,7 +404,13 @@ impl Tile {
 
     /// Fills `keep` with the factors of the weights: 0 where dropped, else 1 / (1 − probability).
     #[inline(always)]
-    pub unsafe fn fill_keep(&self, keep: *mut f32, dropout: &Dropout, head: usize, query_start: usize) {
+    pub unsafe fn fill_keep(
+        &self,
+        keep: *mut f32,
+        dropout: &Dropout,
+        head: usize,
+        query_start: usize,
+    ) {
         let (threshold, kept) = (dropout.threshold(), dropout.kept_factor());
         for lane in (0..self.row).step_by(philox::BLOCKS) {
             let row = query_start + self.query + lane;
@@ -399,96 +428,4 @@ impl Tile {
             }
         }
     }
-}
-
-/// Transposes rows into `packed[column][row]` with `row_len` numbers a row, times `scale`. Lanes
-/// beyond the last row repeat it, so that they hold numbers like any other.
-#[inline(always)]
-pub(super) unsafe fn pack<S: Lanes>(rows: View, columns: usize, scale: f32, packed: *mut f32, row_len: usize) {
-    for lane in (0..rows.rows).step_by(S::LANES) {
-        let pointers: [*const f32; WIDEST] = std::array::from_fn(|i| {
-            let row = (lane + i % S::LANES).min(rows.rows - 1);
-            rows.start.wrapping_add(row * rows.stride).cast_const()
-        });
-        for c in (0..columns / 4 * 4).step_by(4) {
-            let four = S::four_columns(&pointers.map(|row| row.wrapping_add(c)));
-            for i in 0..4 {
-                let column = S::mul(four[i], S::splat(scale));
-                S::store(packed.add((c + i) * row_len + lane), column);
-            }
-        }
-        for c in columns / 4 * 4..columns {
-            for i in 0..S::LANES {
-                *packed.add(c * row_len + lane + i) = *pointers[i].add(c) * scale;
-            }
-        }
-    }
-}
-
-/// Whether a pass over so many blocks of queries and so many keys first gathers the keys.
-///
-/// Rows of a fused projection lie far apart, by a multiple of a large power of two and each in a
-/// page of its own: few of them fit a cache at once, and the processor cannot foresee the next.
-/// Read again and again, they are better copied together once, into scratch linear in length.
-#[inline(always)]
-pub(super) fn worth_gathering(blocks: usize, keys: usize) -> bool {
-    blocks > 1 && keys > 8 * KEYS
-}
-
-/// Numbers of scratch for `copies` gathered sets of keys.
-pub(super) fn gather_scratch(attention: &Attention<'_>, copies: usize) -> usize {
-    let keys = attention.segments.iter().map(|segment| segment.key_len);
-    copies * keys.max().unwrap_or(0) * attention.head_dim
-}
-
-/// A head's rows as a matrix of their own, at `to`.
-#[inline(always)]
-pub(super) fn gathered(rows: usize, head_dim: usize, to: *mut f32) -> View {
-    View { start: to, stride: head_dim, rows }
-}
-
-/// Copies a head's rows.
-#[inline(always)]
-pub(super) unsafe fn copy_rows<S: Lanes>(from: View, to: View, head_dim: usize) {
-    let whole = head_dim / S::LANES * S::LANES;
-    for t in 0..from.rows {
-        let (from, to) = (from.row(t).0, to.row_mut(t).0);
-        for d in (0..whole).step_by(S::LANES) {
-            S::store(to.add(d), S::load(from.add(d)));
-        }
-        if whole < head_dim {
-            let rest = S::load_first(from.add(whole), head_dim - whole);
-            S::store_first(to.add(whole), rest, head_dim - whole);
-        }
-    }
-}
-
-/// Zeroes `count` rows.
-#[inline(always)]
-pub(super) unsafe fn clear_rows((row, stride): (*mut f32, usize), count: usize, head_dim: usize) {
-    for t in 0..count {
-        for d in 0..head_dim {
-            *row.add(t * stride + d) = 0.0;
-        }
-    }
-}
-
-/// A 64-byte cache line.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line(#[expect(dead_code, reason = "read through pointers")] [f32; 16]);
-
-/// Gives `work` an aligned buffer of `len` numbers, which the thread keeps for the next call.
-/// What it holds is left from the last one.
-pub(super) fn with_scratch<R>(len: usize, work: impl FnOnce(*mut f32) -> R) -> R {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-    }
-    SCRATCH.with_borrow_mut(|lines| {
-        let count = len.div_ceil(16);
-        if lines.len() < count {
-            lines.resize(count, Line([0.0; 16]));
-        }
-        work(lines.as_mut_ptr().cast())
-    })
 }
