@@ -164,7 +164,6 @@ fn tokenizer_explains_itself() {
     Usage: atento tokenizer [OPTIONS] <COMMAND>
 
     Commands:
-      demo       Train the original Transformer on the built-in English–German corpus, score it and translate
       train    Learn a vocabulary from files of text and write a tokenizer.json
       encode   Text to token ids, on one line each
       decode   Token ids to text

@@ -60,12 +60,7 @@ struct KeyHead {
 
 /// The gradients of a key and value head and of the query heads that use it.
 #[inline(always)]
-unsafe fn key_head<S: Lanes>(
-    job: &Backward<'_>,
-    segment: &Segment,
-    kv_head: usize,
-    scratch: *mut f32,
-) {
+unsafe fn key_head<S: Lanes>(job: &Backward<'_>, segment: &Segment, kv_head: usize, scratch: *mut f32) {
     let (head_dim, keys) = (job.attention.head_dim, segment.key_len);
     let group = job.attention.n_heads / job.attention.n_kv_heads;
     let rows = |view: &View| view.head(segment.key_start, kv_head, head_dim, keys);
@@ -83,12 +78,7 @@ unsafe fn key_head<S: Lanes>(
     let (mut used, mut scratch) = (place, scratch);
     if gathers {
         let copy = |i: usize| gathered(keys, head_dim, scratch.wrapping_add(i * keys * head_dim));
-        used = KeyHead {
-            key: copy(0),
-            value: copy(1),
-            dkey: copy(2),
-            dvalue: copy(3),
-        };
+        used = KeyHead { key: copy(0), value: copy(1), dkey: copy(2), dvalue: copy(3) };
         copy_rows::<S>(place.key, used.key, head_dim);
         copy_rows::<S>(place.value, used.value, head_dim);
         scratch = scratch.add(4 * keys * head_dim);
@@ -175,11 +165,7 @@ unsafe fn query_block<S: Lanes>(
     let block = Block::new::<S>(job, segment, head, tile, scratch);
     let visible = tile.visible_keys();
     if visible == 0 {
-        clear_rows(
-            block.dquery.row_mut(0),
-            tile.queries,
-            job.attention.head_dim,
-        );
+        clear_rows(block.dquery.row_mut(0), tile.queries, job.attention.head_dim);
     }
     for key in (0..visible).step_by(KEYS) {
         let tile = tile.at_key(key);
@@ -190,13 +176,7 @@ unsafe fn query_block<S: Lanes>(
 
 /// Fills `log_sum` and `delta`.
 #[inline(always)]
-unsafe fn row_statistics<S: Lanes>(
-    job: &Backward<'_>,
-    row: usize,
-    head: usize,
-    tile: &Tile,
-    block: &Block,
-) {
+unsafe fn row_statistics<S: Lanes>(job: &Backward<'_>, row: usize, head: usize, tile: &Tile, block: &Block) {
     let head_dim = job.attention.head_dim;
     let whole = head_dim / S::LANES * S::LANES;
     for lane in 0..tile.queries {
@@ -235,12 +215,7 @@ unsafe fn tile_gradients<S: Lanes>(
     fresh: usize,
 ) {
     let (attention, head_dim) = (job.attention, job.attention.head_dim);
-    let &Block {
-        weights,
-        dscores,
-        other,
-        ..
-    } = block;
+    let &Block { weights, dscores, other, .. } = block;
     let (key, value) = (keys.key.row(tile.key), keys.value.row(tile.key));
     let (dkey, dvalue) = (keys.dkey.row_mut(tile.key), keys.dvalue.row_mut(tile.key));
 
@@ -262,11 +237,7 @@ unsafe fn tile_gradients<S: Lanes>(
     // dW = dO·Vᵀ, and through the softmax to dS.
     tile.times_packed::<S>(value, block.packed_dout, head_dim, dscores);
     let keep = attention.dropout.map(|_| other.cast_const());
-    let scale = if job.dbias.is_none() {
-        attention.scale
-    } else {
-        1.0
-    };
+    let scale = if job.dbias.is_none() { attention.scale } else { 1.0 };
     tile.softmax_backward::<S>(weights, dscores, keep, block.delta, scale);
     if let (Some(dbias), Some(bias)) = (job.dbias, &attention.bias) {
         let to = dbias.0.wrapping_add(bias.at(head, tile.query, tile.key));
@@ -276,10 +247,6 @@ unsafe fn tile_gradients<S: Lanes>(
 
     // dK = dSᵀ·Q and dQ = dS·K, of dS times the scale of the scores.
     tile.sum_over_queries::<S>(dscores, block.query.row(0), dkey, head_dim, fresh);
-    let by_query = if tile.key == 0 {
-        Store::Overwrite
-    } else {
-        Store::Add
-    };
+    let by_query = if tile.key == 0 { Store::Overwrite } else { Store::Add };
     tile.sum_over_keys::<S>(dscores, key, block.dquery.row_mut(0), head_dim, by_query);
 }

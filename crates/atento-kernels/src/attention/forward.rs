@@ -102,13 +102,7 @@ impl Statistics {
             *start.add(lane) = f32::MIN;
             *start.add(len + lane) = 0.0;
         }
-        Statistics {
-            len,
-            maximum: start,
-            sum: start.add(len),
-            old: start.add(2 * len),
-            new: start.add(3 * len),
-        }
+        Statistics { len, maximum: start, sum: start.add(len), old: start.add(2 * len), new: start.add(3 * len) }
     }
 
     /// How the tile's contribution joins the output; the last one also divides by the sum.
@@ -133,11 +127,7 @@ impl Statistics {
     unsafe fn write_lse<S: Lanes>(&self, queries: usize, to: *mut f32, stride: usize) {
         for lane in 0..self.len {
             let sum = *self.sum.add(lane);
-            let log = if S::FMA {
-                math::ln::<true>(sum)
-            } else {
-                math::ln::<false>(sum)
-            };
+            let log = if S::FMA { math::ln::<true>(sum) } else { math::ln::<false>(sum) };
             *self.old.add(lane) = *self.maximum.add(lane) * LN_2 + log;
         }
         for lane in 0..queries {

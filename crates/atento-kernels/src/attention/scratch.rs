@@ -14,13 +14,7 @@ use super::tile::KEYS;
 /// Transposes rows into `packed[column][row]` with `row_len` numbers a row, times `scale`. Lanes
 /// beyond the last row repeat it, so that they hold numbers like any other.
 #[inline(always)]
-pub(super) unsafe fn pack<S: Lanes>(
-    rows: View,
-    columns: usize,
-    scale: f32,
-    packed: *mut f32,
-    row_len: usize,
-) {
+pub(super) unsafe fn pack<S: Lanes>(rows: View, columns: usize, scale: f32, packed: *mut f32, row_len: usize) {
     for lane in (0..rows.rows).step_by(S::LANES) {
         let pointers: [*const f32; WIDEST] = std::array::from_fn(|i| {
             let row = (lane + i % S::LANES).min(rows.rows - 1);
@@ -60,11 +54,7 @@ pub(super) fn gather_scratch(attention: &Attention<'_>, copies: usize) -> usize 
 /// A head's rows as a matrix of their own, at `to`.
 #[inline(always)]
 pub(super) fn gathered(rows: usize, head_dim: usize, to: *mut f32) -> View {
-    View {
-        start: to,
-        stride: head_dim,
-        rows,
-    }
+    View { start: to, stride: head_dim, rows }
 }
 
 /// Copies a head's rows.

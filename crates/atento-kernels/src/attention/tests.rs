@@ -90,24 +90,13 @@ impl Case {
     fn data(&self) -> Data {
         let (mut query_start, mut key_start) = (self.gap, self.gap);
         let segments = Vec::from_iter(self.lengths.iter().map(|&(query_len, key_len)| {
-            let segment = Segment {
-                query_start,
-                query_len,
-                key_start,
-                key_len,
-            };
+            let segment = Segment { query_start, query_len, key_start, key_len };
             query_start += query_len + self.gap;
             key_start += key_len + self.gap;
             segment
         }));
-        let longest = self
-            .lengths
-            .iter()
-            .fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1 + 1)));
-        let (width, kv_width) = (
-            self.n_heads * self.head_dim,
-            self.n_kv_heads * self.head_dim,
-        );
+        let longest = self.lengths.iter().fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1 + 1)));
+        let (width, kv_width) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
         Data {
             segments,
             bias: self.bias.then(|| {
@@ -135,19 +124,12 @@ impl Case {
             head_dim: self.head_dim,
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             causal: self.causal,
-            bias: data
-                .bias
-                .as_ref()
-                .map(|(data, max_query_len, max_key_len)| Bias {
-                    data,
-                    max_query_len: *max_query_len,
-                    max_key_len: *max_key_len,
-                }),
-            dropout: (self.dropout > 0.0).then_some(Dropout {
-                probability: self.dropout,
-                seed: 5,
-                stream: 1 << 40,
+            bias: data.bias.as_ref().map(|(data, max_query_len, max_key_len)| Bias {
+                data,
+                max_query_len: *max_query_len,
+                max_key_len: *max_key_len,
             }),
+            dropout: (self.dropout > 0.0).then_some(Dropout { probability: self.dropout, seed: 5, stream: 1 << 40 }),
             segments: &data.segments,
         }
     }
@@ -190,25 +172,14 @@ fn beside(matrices: &[&[f32]], widths: &[usize], rows: usize) -> Vec<f32> {
 /// Columns `offset .. offset + width` of a matrix of `stride` columns.
 fn columns(matrix: &[f32], stride: usize, offset: usize, width: usize, rows: usize) -> Vec<f32> {
     let rows = matrix.chunks(stride).take(rows);
-    rows.flat_map(|row| &row[offset..offset + width])
-        .copied()
-        .collect()
+    rows.flat_map(|row| &row[offset..offset + width]).copied().collect()
 }
 
 fn run(case: &Case, data: &Data, layout: Layout) -> Results {
     let attention = case.attention(data);
-    let (w, kw) = (
-        case.n_heads * case.head_dim,
-        case.n_kv_heads * case.head_dim,
-    );
+    let (w, kw) = (case.n_heads * case.head_dim, case.n_kv_heads * case.head_dim);
     let (rows, keys) = (data.query.len() / w, data.key.len() / kw);
-    let Data {
-        query,
-        key,
-        value,
-        dout,
-        ..
-    } = data;
+    let Data { query, key, value, dout, .. } = data;
     // Rows and columns of each buffer and where its parts begin.
     let (tq, tk) = match layout {
         Layout::Packed => (rows.max(keys), rows.max(keys)),
@@ -217,33 +188,15 @@ fn run(case: &Case, data: &Data, layout: Layout) -> Results {
     const SPACE: usize = 3;
     let packed = beside(&[query, key, value], &[w, kw, kw], tq);
     let key_value = beside(&[key, value], &[kw, kw], tk);
-    let spread = |x: &[f32], width: usize, rows: usize| {
-        beside(&[x, &vec![9.0; rows * SPACE]], &[width, SPACE], rows)
-    };
-    let (wide_q, wide_k, wide_v) = (
-        spread(query, w, tq),
-        spread(key, kw, tk),
-        spread(value, kw, tk),
-    );
+    let spread = |x: &[f32], width: usize, rows: usize| beside(&[x, &vec![9.0; rows * SPACE]], &[width, SPACE], rows);
+    let (wide_q, wide_k, wide_v) = (spread(query, w, tq), spread(key, kw, tk), spread(value, kw, tk));
     let qkv = match layout {
         Layout::Packed => Qkv::Packed(&packed),
-        Layout::QueryAndPacked => Qkv::QueryAndPacked {
-            query,
-            key_value: &key_value,
-        },
+        Layout::QueryAndPacked => Qkv::QueryAndPacked { query, key_value: &key_value },
         Layout::Separate => Qkv::Separate {
-            query: Rows {
-                data: &wide_q,
-                stride: w + SPACE,
-            },
-            key: Rows {
-                data: &wide_k,
-                stride: kw + SPACE,
-            },
-            value: Rows {
-                data: &wide_v,
-                stride: kw + SPACE,
-            },
+            query: Rows { data: &wide_q, stride: w + SPACE },
+            key: Rows { data: &wide_k, stride: kw + SPACE },
+            value: Rows { data: &wide_v, stride: kw + SPACE },
         },
     };
     let mut out = vec![UNTOUCHED; tq * w];
@@ -261,23 +214,11 @@ fn run(case: &Case, data: &Data, layout: Layout) -> Results {
     let mut narrow = vec![UNTOUCHED; tq * w];
     let grad = match layout {
         Layout::Packed => QkvGrad::Packed(&mut packed),
-        Layout::QueryAndPacked => QkvGrad::QueryAndPacked {
-            query: &mut narrow,
-            key_value: &mut key_value,
-        },
+        Layout::QueryAndPacked => QkvGrad::QueryAndPacked { query: &mut narrow, key_value: &mut key_value },
         Layout::Separate => QkvGrad::Separate {
-            query: RowsMut {
-                data: &mut dq,
-                stride: w + SPACE,
-            },
-            key: RowsMut {
-                data: &mut dk,
-                stride: kw + SPACE,
-            },
-            value: RowsMut {
-                data: &mut dv,
-                stride: kw + SPACE,
-            },
+            query: RowsMut { data: &mut dq, stride: w + SPACE },
+            key: RowsMut { data: &mut dk, stride: kw + SPACE },
+            value: RowsMut { data: &mut dv, stride: kw + SPACE },
         },
     };
     attention.backward(&qkv, &out, &lse, &padded_dout, grad, dbias.as_deref_mut());
@@ -308,35 +249,19 @@ fn run(case: &Case, data: &Data, layout: Layout) -> Results {
     out.truncate(rows * w);
     lse.truncate(rows * case.n_heads);
     let dbias = dbias.unwrap_or_default();
-    Results {
-        out,
-        lse,
-        dquery,
-        dkey,
-        dvalue,
-        dbias,
-        weights,
-    }
+    Results { out, lse, dquery, dkey, dvalue, dbias, weights }
 }
 
 /// The same from the reference in f64, rounded; rows that no segment covers are [`UNTOUCHED`].
 fn expected(case: &Case, data: &Data) -> Results {
     let attention = case.attention(data);
     let wide = |x: &[f32]| Vec::from_iter(x.iter().map(|&x| f64::from(x)));
-    let [query, key, value, dout] =
-        [&data.query, &data.key, &data.value, &data.dout].map(|x| wide(x));
-    let pairs: usize = case
-        .lengths
-        .iter()
-        .map(|&(q, k)| q * k * case.n_heads)
-        .sum();
+    let [query, key, value, dout] = [&data.query, &data.key, &data.value, &data.dout].map(|x| wide(x));
+    let pairs: usize = case.lengths.iter().map(|&(q, k)| q * k * case.n_heads).sum();
     let mut weights = vec![0.0; pairs];
     let mut out = vec![0.0; query.len()];
     let [mut dq, mut dk, mut dv] = [&query, &key, &value].map(|x| vec![0.0; x.len()]);
-    let mut dbias = data
-        .bias
-        .as_ref()
-        .map_or(Vec::new(), |(bias, ..)| vec![1.0; bias.len()]);
+    let mut dbias = data.bias.as_ref().map_or(Vec::new(), |(bias, ..)| vec![1.0; bias.len()]);
     reference::forward(&attention, &query, &key, &value, &mut out, &mut weights);
     reference::backward(
         &attention,
@@ -353,31 +278,16 @@ fn expected(case: &Case, data: &Data) -> Results {
     let query_rows = Vec::from_iter(data.segments.iter().map(|s| (s.query_start, s.query_len)));
     let key_rows = Vec::from_iter(data.segments.iter().map(|s| (s.key_start, s.key_len)));
     let covered = |x: &[f64], width: usize, ranges: &[(usize, usize)]| {
-        let within = |row: usize| {
-            ranges
-                .iter()
-                .any(|&(start, len)| (start..start + len).contains(&row))
-        };
+        let within = |row: usize| ranges.iter().any(|&(start, len)| (start..start + len).contains(&row));
         let pick = |(i, &x): (usize, &f64)| {
-            if within(i / width) {
-                x as f32
-            } else {
-                UNTOUCHED
-            }
+            if within(i / width) { x as f32 } else { UNTOUCHED }
         };
         Vec::from_iter(x.iter().enumerate().map(pick))
     };
-    let (w, kw) = (
-        case.n_heads * case.head_dim,
-        case.n_kv_heads * case.head_dim,
-    );
+    let (w, kw) = (case.n_heads * case.head_dim, case.n_kv_heads * case.head_dim);
     Results {
         out: covered(&out, w, &query_rows),
-        lse: covered(
-            &log_sums(&attention, &query, &key),
-            case.n_heads,
-            &query_rows,
-        ),
+        lse: covered(&log_sums(&attention, &query, &key), case.n_heads, &query_rows),
         dquery: covered(&dq, w, &query_rows),
         dkey: covered(&dk, kw, &key_rows),
         dvalue: covered(&dv, kw, &key_rows),
@@ -397,18 +307,12 @@ fn log_sums(attention: &Attention<'_>, query: &[f64], key: &[f64]) -> Vec<f64> {
             let scores = Vec::from_iter((0..s.key_len).filter(seen).map(|j| {
                 let k = ((s.key_start + j) * attention.n_kv_heads + attention.kv_head(head)) * d;
                 let dot: f64 = (0..d).map(|x| query[q + x] * key[k + x]).sum();
-                let bias = attention
-                    .bias
-                    .map_or(0.0, |bias| bias.data[bias.at(head, i, j)]);
+                let bias = attention.bias.map_or(0.0, |bias| bias.data[bias.at(head, i, j)]);
                 dot * f64::from(attention.scale) + f64::from(bias)
             }));
             let maximum = scores.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
             let sum: f64 = scores.iter().map(|s| (s - maximum).exp()).sum();
-            lse[q / d] = if sum > 0.0 {
-                maximum + sum.ln()
-            } else {
-                f64::NEG_INFINITY
-            };
+            lse[q / d] = if sum > 0.0 { maximum + sum.ln() } else { f64::NEG_INFINITY };
         }
     }
     lse
@@ -419,10 +323,7 @@ fn log_sums(attention: &Attention<'_>, query: &[f64], key: &[f64]) -> Vec<f64> {
 fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(actual.len(), expected.len(), "{what}");
     let covered = |x: &&f32| x.is_finite() && **x != UNTOUCHED;
-    let largest = expected
-        .iter()
-        .filter(covered)
-        .fold(1.0f32, |a, &b| a.max(b.abs()));
+    let largest = expected.iter().filter(covered).fold(1.0f32, |a, &b| a.max(b.abs()));
     for (at, (&a, &b)) in actual.iter().zip(expected).enumerate() {
         let fine = a == b || (a - b).abs() <= tolerance * largest && b != UNTOUCHED;
         assert!(fine, "{what}: number {at} is {a}, not {b}");
@@ -455,11 +356,7 @@ fn every_case_matches_the_reference_at_every_level_and_layout() {
             check("weights", &actual.weights, &expected.weights);
             for layout in [Layout::Packed, Layout::Separate] {
                 let other = run(case, &data, layout);
-                assert!(
-                    other == actual,
-                    "{}, {level:?}: {layout:?} differs",
-                    case.name
-                );
+                assert!(other == actual, "{}, {level:?}: {layout:?} differs", case.name);
             }
         });
     }
@@ -480,9 +377,7 @@ fn thread_counts_do_not_change_a_bit() {
         let with_threads = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let pool = pool.expect("a thread pool");
-            with_level(simd::detected(), || {
-                pool.install(|| run(case, &data, Layout::QueryAndPacked))
-            })
+            with_level(simd::detected(), || pool.install(|| run(case, &data, Layout::QueryAndPacked)))
         };
         assert!(with_threads(1) == with_threads(3), "{}", case.name);
     }
@@ -490,29 +385,16 @@ fn thread_counts_do_not_change_a_bit() {
 
 #[test]
 fn segments_do_not_see_each_other() {
-    let both = Case {
-        lengths: &[(9, 9), (70, 70)],
-        ..PLAIN
-    };
+    let both = Case { lengths: &[(9, 9), (70, 70)], ..PLAIN };
     let data = both.data();
     let width = both.n_heads * both.head_dim;
-    let run = |case: &Case, data: &Data| {
-        with_level(simd::detected(), || run(case, data, Layout::QueryAndPacked))
-    };
+    let run = |case: &Case, data: &Data| with_level(simd::detected(), || run(case, data, Layout::QueryAndPacked));
     let together = run(&both, &data);
-    let alone = Case {
-        lengths: &[(9, 9)],
-        ..PLAIN
-    };
+    let alone = Case { lengths: &[(9, 9)], ..PLAIN };
     let first = alone.data();
     let cut = |x: &[f32]| x[..9 * width].to_vec();
-    let first = Data {
-        query: cut(&data.query),
-        key: cut(&data.key),
-        value: cut(&data.value),
-        dout: cut(&data.dout),
-        ..first
-    };
+    let first =
+        Data { query: cut(&data.query), key: cut(&data.key), value: cut(&data.value), dout: cut(&data.dout), ..first };
     let alone = run(&alone, &first);
     assert_eq!(alone.out, cut(&together.out));
     assert_eq!(alone.dquery, cut(&together.dquery));
@@ -521,40 +403,21 @@ fn segments_do_not_see_each_other() {
 
 #[test]
 fn segments_may_share_keys_in_the_forward_but_not_queries() {
-    let data = Case {
-        lengths: &[(3, 7), (2, 7)],
-        ..PLAIN
-    }
-    .data();
-    let mut shared = Data {
-        segments: data.segments.clone(),
-        ..data
-    };
+    let data = Case { lengths: &[(3, 7), (2, 7)], ..PLAIN }.data();
+    let mut shared = Data { segments: data.segments.clone(), ..data };
     shared.segments[1].key_start = 0;
     let attention = PLAIN.attention(&shared);
     let qkv = Qkv::Separate {
-        query: Rows {
-            data: &shared.query,
-            stride: 32,
-        },
-        key: Rows {
-            data: &shared.key,
-            stride: 32,
-        },
-        value: Rows {
-            data: &shared.value,
-            stride: 32,
-        },
+        query: Rows { data: &shared.query, stride: 32 },
+        key: Rows { data: &shared.key, stride: 32 },
+        value: Rows { data: &shared.value, stride: 32 },
     };
     let mut out = vec![0.0; shared.query.len()];
     attention.forward(&qkv, &mut out, None);
     assert!(out.iter().all(|&x| x != 0.0));
     let mut overlapping = attention.segments.to_vec();
     overlapping[1].query_start = 2;
-    let attention = Attention {
-        segments: &overlapping,
-        ..attention
-    };
+    let attention = Attention { segments: &overlapping, ..attention };
     let refused = std::panic::catch_unwind(move || attention.forward(&qkv, &mut out, None));
     assert!(refused.is_err());
 }
@@ -562,11 +425,7 @@ fn segments_may_share_keys_in_the_forward_but_not_queries() {
 #[test]
 #[should_panic(expected = "two segments share key row 4")]
 fn a_backward_over_shared_keys_is_refused() {
-    let mut data = Case {
-        lengths: &[(3, 7), (2, 7)],
-        ..PLAIN
-    }
-    .data();
+    let mut data = Case { lengths: &[(3, 7), (2, 7)], ..PLAIN }.data();
     data.segments[1].key_start = 4;
     run(&PLAIN, &data, Layout::QueryAndPacked);
 }
@@ -581,11 +440,7 @@ fn a_segment_beyond_its_buffer_is_refused() {
 
 #[test]
 fn nan_reaches_the_queries_that_see_it_and_no_others() {
-    let case = Case {
-        causal: true,
-        lengths: &[(70, 70)],
-        ..PLAIN
-    };
+    let case = Case { causal: true, lengths: &[(70, 70)], ..PLAIN };
     let mut data = case.data();
     data.key[40 * 32] = f32::NAN; // Key 40 of head 0.
     for_each_level(|level| {
@@ -598,15 +453,8 @@ fn nan_reaches_the_queries_that_see_it_and_no_others() {
 }
 
 fn run_forward(case: &Case, data: &Data) -> Vec<f32> {
-    let rows = |data| Rows {
-        data,
-        stride: case.n_heads * case.head_dim,
-    };
-    let qkv = Qkv::Separate {
-        query: rows(&data.query),
-        key: rows(&data.key),
-        value: rows(&data.value),
-    };
+    let rows = |data| Rows { data, stride: case.n_heads * case.head_dim };
+    let qkv = Qkv::Separate { query: rows(&data.query), key: rows(&data.key), value: rows(&data.value) };
     let mut out = vec![0.0; data.query.len()];
     case.attention(data).forward(&qkv, &mut out, None);
     out
@@ -614,37 +462,20 @@ fn run_forward(case: &Case, data: &Data) -> Vec<f32> {
 
 #[test]
 fn dropout_drops_its_share_and_keeps_the_mean() {
-    let dropout = Dropout {
-        probability: 0.1,
-        seed: 3,
-        stream: 9,
-    };
+    let dropout = Dropout { probability: 0.1, seed: 3, stream: 9 };
     let factors = Vec::from_iter((0..200_000).map(|i| dropout.factor(i % 7, i / 70, i % 70)));
     let dropped = factors.iter().filter(|&&f| f == 0.0).count() as f32 / 2e5;
     let mean = factors.iter().sum::<f32>() / 2e5;
-    assert!(
-        (dropped - 0.1).abs() < 0.003 && (mean - 1.0).abs() < 0.003,
-        "{dropped} {mean}"
-    );
-    let other = Dropout {
-        stream: 10,
-        ..dropout
-    };
+    assert!((dropped - 0.1).abs() < 0.003 && (mean - 1.0).abs() < 0.003, "{dropped} {mean}");
+    let other = Dropout { stream: 10, ..dropout };
     assert!((0..100).any(|j| other.factor(0, 0, j) != dropout.factor(0, 0, j)));
 }
 
 /// The reference itself, in f64: each gradient against (L(x + h) − L(x − h)) / 2h of L = Σ out·dout.
 #[test]
 fn the_reference_matches_finite_differences() {
-    let case = Case {
-        n_heads: 4,
-        head_dim: 3,
-        causal: true,
-        bias: true,
-        dropout: 0.3,
-        lengths: &[(3, 4), (4, 2)],
-        ..PLAIN
-    };
+    let case =
+        Case { n_heads: 4, head_dim: 3, causal: true, bias: true, dropout: 0.3, lengths: &[(3, 4), (4, 2)], ..PLAIN };
     let mut data = case.data();
     // Multiples of the step by which the f32 bias is moved, so that it moves by exactly as much.
     let step = 1.0 / 1024.0;
@@ -667,18 +498,7 @@ fn the_reference_matches_finite_differences() {
     let [dq, dk, dv] = &mut grads;
     let (bias, max_query_len, max_key_len) = data.bias.as_ref().expect("the case has a bias");
     let mut dbias = vec![0.0; bias.len()];
-    reference::backward(
-        &attention,
-        query,
-        key,
-        value,
-        &weights,
-        &dout,
-        dq,
-        dk,
-        dv,
-        Some(&mut dbias),
-    );
+    reference::backward(&attention, query, key, value, &weights, &dout, dq, dk, dv, Some(&mut dbias));
     for which in 0..3 {
         for at in 0..inputs[which].len() {
             let moved = |by: f64| {
@@ -696,21 +516,11 @@ fn the_reference_matches_finite_differences() {
             let mut bias = bias.clone();
             bias[at] += by;
             let (data, max_query_len, max_key_len) = (&bias[..], *max_query_len, *max_key_len);
-            let bias = Some(Bias {
-                data,
-                max_query_len,
-                max_key_len,
-            });
+            let bias = Some(Bias { data, max_query_len, max_key_len });
             loss(&Attention { bias, ..attention }, &inputs)
         };
-        let (slope, gradient) = (
-            (moved(step) - moved(-step)) / f64::from(2.0 * step),
-            dbias[at],
-        );
-        assert!(
-            (slope - gradient).abs() < 1e-5,
-            "bias {at}: {gradient}, not {slope}"
-        );
+        let (slope, gradient) = ((moved(step) - moved(-step)) / f64::from(2.0 * step), dbias[at]);
+        assert!((slope - gradient).abs() < 1e-5, "bias {at}: {gradient}, not {slope}");
     }
 }
 
@@ -723,10 +533,7 @@ fn powers_of_two_are_within_two_units() {
         for (x, y) in x.iter().zip(y) {
             let exact = f64::from(*x).exp2();
             let error = (f64::from(y) / exact - 1.0).abs() * 16_777_216.0;
-            assert!(
-                error <= 2.0,
-                "{level:?}: 2^{x} is {y}, {error:.2} units off"
-            );
+            assert!(error <= 2.0, "{level:?}: 2^{x} is {y}, {error:.2} units off");
         }
         let mut limits = [f32::NEG_INFINITY, -1e30, -126.01, 0.0, 1.0, f32::NAN];
         exp2_of(level, &mut limits);

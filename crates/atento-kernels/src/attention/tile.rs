@@ -41,31 +41,19 @@ pub(super) struct Mask {
 impl Mask {
     #[inline(always)]
     pub fn new(attention: &Attention<'_>, segment: &Segment) -> Self {
-        Mask {
-            causal: attention.causal,
-            query_len: segment.query_len,
-            key_len: segment.key_len,
-        }
+        Mask { causal: attention.causal, query_len: segment.query_len, key_len: segment.key_len }
     }
 
     /// Query `i` sees the keys before this one.
     #[inline(always)]
     pub fn keys_seen_by(&self, i: usize) -> usize {
-        if self.causal {
-            (i + 1 + self.key_len).saturating_sub(self.query_len)
-        } else {
-            self.key_len
-        }
+        if self.causal { (i + 1 + self.key_len).saturating_sub(self.query_len) } else { self.key_len }
     }
 
     /// Key `j` is seen by the queries from this one on.
     #[inline(always)]
     pub fn first_query_of(&self, j: usize) -> usize {
-        if self.causal {
-            (j + self.query_len).saturating_sub(self.key_len)
-        } else {
-            0
-        }
+        if self.causal { (j + self.query_len).saturating_sub(self.key_len) } else { 0 }
     }
 }
 
@@ -106,11 +94,7 @@ impl Tile {
     /// The same queries and the keys from `key` on, of those that any query of the block sees.
     #[inline(always)]
     pub fn at_key(&self, key: usize) -> Self {
-        Tile {
-            key,
-            keys: KEYS.min(self.visible_keys() - key),
-            ..*self
-        }
+        Tile { key, keys: KEYS.min(self.visible_keys() - key), ..*self }
     }
 
     /// Keys that the block's last query, and so any, sees.
@@ -142,11 +126,7 @@ impl Tile {
     /// Rows that are multiplied together, out of `rows`.
     #[inline(always)]
     fn band(&self, rows: usize) -> usize {
-        if self.all_visible() {
-            rows.max(1)
-        } else {
-            BAND
-        }
+        if self.all_visible() { rows.max(1) } else { BAND }
     }
 
     /// `out[n][lane] = Σ_d keys[n][d]·packed[d][lane]`, for the lanes' vectors that see key n.
@@ -312,11 +292,7 @@ impl Tile {
             let log_sum = S::load(log_sum.add(lane));
             for n in 0..self.keys {
                 let at = scores.add(n * self.row + lane);
-                let weight = if n < seen {
-                    S::exp2(S::sub(S::load(at), log_sum))
-                } else {
-                    S::splat(0.0)
-                };
+                let weight = if n < seen { S::exp2(S::sub(S::load(at), log_sum)) } else { S::splat(0.0) };
                 S::store(at, weight);
             }
         }
@@ -404,13 +380,7 @@ impl Tile {
 
     /// Fills `keep` with the factors of the weights: 0 where dropped, else 1 / (1 − probability).
     #[inline(always)]
-    pub unsafe fn fill_keep(
-        &self,
-        keep: *mut f32,
-        dropout: &Dropout,
-        head: usize,
-        query_start: usize,
-    ) {
+    pub unsafe fn fill_keep(&self, keep: *mut f32, dropout: &Dropout, head: usize, query_start: usize) {
         let (threshold, kept) = (dropout.threshold(), dropout.kept_factor());
         for lane in (0..self.row).step_by(philox::BLOCKS) {
             let row = query_start + self.query + lane;
