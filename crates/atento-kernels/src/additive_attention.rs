@@ -1,6 +1,6 @@
 //! Additive attention (Bahdanau et al. 2014, arXiv:1409.0473, eq. 6) of one query per sequence.
 //!
-//! For sequence b with keys t ∈ cu_k[b]..cu_k[b+1]: u_t = tanh(q_b + k_t), s_t = v·u_t,
+//! For sequence b with keys t ∈ `cu_k[b]..cu_k[b+1]`: u_t = tanh(q_b + k_t), s_t = v·u_t,
 //! α = softmax(s), c_b = Σ α_t·value_t. A sequence without keys has context 0. α is saved.
 //!
 //! Backward, from dc: dα_t = dc·value_t, dvalue_t = α_t·dc, ds_t = α_t·(dα_t − Σ α·dα),

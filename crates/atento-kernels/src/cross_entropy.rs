@@ -3,7 +3,7 @@
 //! For a row x with target t among V classes, log Z = m + ln Σ exp(x − m) with m = max x, and
 //! log p = x − log Z. As PyTorch's `CrossEntropyLoss(label_smoothing = ε)`:
 //! loss = (1 − ε)·(−log p_t) + ε·(−Σ log p / V).
-//! Backward: dx = p − (1 − ε)·1[t] − ε/V.
+//! Backward: dx = p − (1 − ε)·onehot(t) − ε/V.
 //!
 //! Three passes over a row that stays in cache: maximum (and sum), exponentials (written in place),
 //! gradient. A row's loss depends on that row only.

@@ -3,7 +3,7 @@
 //! Large inputs are cut into blocks of rows: each task multiplies its block and adds the bias and
 //! applies the activation while the block is still in its core's cache. The backward is
 //! `dx = dy·W`, `dW = dyᵀ·x`, `db = Σ_rows dy`, with `dy` already multiplied by `f′`
-//! ([`activation::backward`](crate::activation::backward)).
+//! ([`crate::activation::backward`]).
 
 use rayon::prelude::*;
 

@@ -93,10 +93,10 @@ pub fn gemm(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
     product(alpha, a, b, beta, c, threads);
 }
 
-/// [`gemm`] on the calling thread only, for use inside tasks.
+/// [`gemm()`] on the calling thread only, for use inside tasks.
 ///
 /// # Panics
-/// As [`gemm`].
+/// As [`gemm()`].
 #[track_caller]
 pub fn gemm_serial(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>) {
     product(alpha, a, b, beta, c, gemm::Parallelism::None);

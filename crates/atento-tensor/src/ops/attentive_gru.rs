@@ -33,7 +33,7 @@ pub struct AttentiveGru {
     pub context: Weight,
     /// `W_a`: from the state to the query: [attention_width, hidden].
     pub query: Weight,
-    /// `v`: from a hidden unit of the attention to its score: [attention_width].
+    /// `v`: from a hidden unit of the attention to its score: `[attention_width]`.
     pub score: Weight,
 }
 

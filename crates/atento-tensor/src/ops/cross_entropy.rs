@@ -36,7 +36,7 @@ impl Graph<'_> {
     /// loss must be the root of the backward pass: its own gradient is taken to be 1.
     ///
     /// # Shapes
-    /// `hidden`: [rows, d_model]; `weight`: [vocab_size, d_model]; `bias`: [vocab_size]; `targets`: [rows].
+    /// `hidden`: [rows, d_model]; `weight`: [vocab_size, d_model]; `bias`: `[vocab_size]`; `targets`: `[rows]`.
     ///
     /// # Panics
     /// If a target is not below `vocab_size`.

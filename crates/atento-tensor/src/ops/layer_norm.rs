@@ -12,7 +12,7 @@ impl Graph<'_> {
     /// Normalises each row of `x`.
     ///
     /// # Shapes
-    /// `x` and the result: [rows, d_model]; `gamma`, `beta`: [d_model].
+    /// `x` and the result: [rows, d_model]; `gamma`, `beta`: `[d_model]`.
     #[track_caller]
     pub fn layer_norm(&mut self, x: &Tensor, gamma: Weight, beta: Weight, eps: f32) -> Tensor {
         let [rows, d_model] = x.dims();

@@ -14,7 +14,7 @@ impl Graph<'_> {
     ///
     /// # Shapes
     /// `x`: [rows, inputs]; `weight`: [outputs, inputs] or, for [`WeightLayout::InOut`], [inputs, outputs];
-    /// `bias`: [outputs]; result: [rows, outputs].
+    /// `bias`: `[outputs]`; result: [rows, outputs].
     ///
     /// # Panics
     /// If the shapes do not fit.

@@ -12,7 +12,7 @@ impl Graph<'_> {
     /// Adds a dropped-out branch to the residual stream and normalises; returns `(sum, normalised)`.
     ///
     /// # Shapes
-    /// `residual`, `branch`, both results: [rows, d_model]; `gamma`, `beta`: [d_model].
+    /// `residual`, `branch`, both results: [rows, d_model]; `gamma`, `beta`: `[d_model]`.
     ///
     /// # Panics
     /// If the shapes differ.

@@ -10,7 +10,7 @@ impl Graph<'_> {
     /// Scales each row of `x` to unit root mean square.
     ///
     /// # Shapes
-    /// `x` and the result: [rows, d_model]; `gamma`: [d_model].
+    /// `x` and the result: [rows, d_model]; `gamma`: `[d_model]`.
     #[track_caller]
     pub fn rms_norm(&mut self, x: &Tensor, gamma: Weight, eps: f32) -> Tensor {
         let [rows, d_model] = x.dims();

@@ -9,7 +9,7 @@ use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 pub struct Linear {
     /// [outputs, inputs].
     pub weight: Weight,
-    /// [outputs].
+    /// `[outputs]`.
     pub bias: Option<Weight>,
 }
 

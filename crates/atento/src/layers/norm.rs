@@ -6,9 +6,9 @@ use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 /// `y = (x − mean) / sqrt(var + ε) · γ + β` (Ba et al. 2016).
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm {
-    /// γ: [d_model].
+    /// γ: `[d_model]`.
     pub gamma: Weight,
-    /// β: [d_model].
+    /// β: `[d_model]`.
     pub beta: Weight,
     /// ε, inside the square root.
     pub eps: f32,

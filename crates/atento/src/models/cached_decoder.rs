@@ -34,7 +34,7 @@ impl<'m> CachedDecoder<'m> {
     /// Encodes packed source sentences; one row per sentence to begin with.
     ///
     /// # Shapes
-    /// `ids`: [source_tokens]; `cu_source`: [sentences + 1].
+    /// `ids`: `[source_tokens]`; `cu_source`: [sentences + 1].
     #[must_use]
     pub fn new(model: &'m Transformer, pool: &Pool, ids: &[u32], cu_source: &[u32]) -> Self {
         let mut g = Graph::infer(&model.params, pool);

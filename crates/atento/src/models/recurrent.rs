@@ -100,7 +100,7 @@ impl Recurrent {
     /// Encodes packed source sentences for a decoder that takes them in the order `sentences`.
     ///
     /// # Shapes
-    /// `ids`: [source_tokens]; `cu_source`: [sentences + 1].
+    /// `ids`: `[source_tokens]`; `cu_source`: [sentences + 1].
     pub(super) fn encode(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], sentences: &[u32]) -> Encoded {
         let layout = TimeMajor::new(cu_source);
         g.label(|| "encoder.embed_tokens".into());

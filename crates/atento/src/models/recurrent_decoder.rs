@@ -27,7 +27,7 @@ impl<'m> RecurrentDecoder<'m> {
     /// Encodes packed source sentences; one row per sentence to begin with.
     ///
     /// # Shapes
-    /// `ids`: [source_tokens]; `cu_source`: [sentences + 1].
+    /// `ids`: `[source_tokens]`; `cu_source`: [sentences + 1].
     ///
     /// # Panics
     /// If a sentence has no tokens: sources end with the end token.

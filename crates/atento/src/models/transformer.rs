@@ -108,7 +108,7 @@ impl Transformer {
     /// Encodes packed source sentences.
     ///
     /// # Shapes
-    /// `ids`: [source_tokens]; `cu_source`: [sentences + 1]; result: [source_tokens, d_model].
+    /// `ids`: `[source_tokens]`; `cu_source`: [sentences + 1]; result: [source_tokens, d_model].
     #[must_use]
     pub fn encode(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32]) -> Tensor {
         self.encode_segments(g, ids, cu_source, &self_segments(cu_source))
@@ -133,7 +133,7 @@ impl Transformer {
     /// hidden states that the output projection reads.
     ///
     /// # Shapes
-    /// `memory`: [source_tokens, d_model]; `ids`: [target_tokens]; result: [target_tokens, d_model].
+    /// `memory`: [source_tokens, d_model]; `ids`: `[target_tokens]`; result: [target_tokens, d_model].
     #[must_use]
     pub fn decode(
         &self,
