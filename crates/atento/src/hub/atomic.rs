@@ -26,13 +26,18 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`] where the file cannot be written or `write` fails; the previous file is then untouched.
 pub fn atomic_write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    replace(path, write).map_err(Error::io(path, "write"))
+}
+
+/// [`atomic_write_with`] for callers with errors of their own.
+pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let temporary = temporary_beside(path)?;
     let written = write_and_rename(&temporary, path, write);
     if written.is_err() {
         // The error that matters is the first one; a temporary that cannot be removed is found by its suffix.
         let _ = fs::remove_file(&temporary);
     }
-    written.map_err(Error::io(path, "write"))
+    written
 }
 
 /// Removes the temporary files that a killed process left in `directory`, and says how many there were.
@@ -74,11 +79,10 @@ fn write_and_rename(
     sync(directory_of(path))
 }
 
-fn temporary_beside(path: &Path) -> Result<PathBuf, Error> {
+fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
-        return Err(Error::io(path, "write")(source));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let temporary = format!(".{}.{}.{count}{TEMPORARY_SUFFIX}", name.to_string_lossy(), std::process::id());
@@ -93,7 +97,8 @@ fn directory_of(path: &Path) -> &Path {
 }
 
 /// Only Unix lets a directory be opened and flushed; elsewhere the rename itself has to do.
-fn sync(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 

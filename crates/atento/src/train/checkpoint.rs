@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::sync_dir;
+use crate::hub::atomic::sync as sync_dir;
 pub use read::{Checkpoint, Found};
 pub use state::TrainState;
 pub use write::Blob;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic;
+use crate::hub::atomic;
 
 /// One line of `metrics.jsonl`. What was not measured is left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ impl Metrics {
             .collect();
         let removed = lines.len() - kept.lines().count();
         if kept != text {
-            atomic::write(path, kept.as_bytes()).map_err(io_error(path))?;
+            atomic::replace(path, |file| file.write_all(kept.as_bytes())).map_err(io_error(path))?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(io_error(path))?;
         Ok((Self { path: path.to_path_buf(), file }, removed))

@@ -1,6 +1,5 @@
 //! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
-mod atomic;
 pub mod build;
 pub mod checkpoint;
 pub mod data;

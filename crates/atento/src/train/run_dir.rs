@@ -14,8 +14,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::atomic;
 use super::checkpoint::Checkpoints;
+use crate::hub::atomic;
 
 /// Whether a run begins or goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl RunDir {
     /// # Errors
     /// The disk is full or fails; then the file is as it was.
     pub fn write(&self, path: &Path, contents: &str) -> Result<(), Error> {
-        atomic::write(path, contents.as_bytes()).map_err(io_error(path))
+        atomic::replace(path, |file| file.write_all(contents.as_bytes())).map_err(io_error(path))
     }
 
     /// Adds a line to `log.txt`.
