@@ -121,7 +121,9 @@ impl Schedule {
         let settings = &recipe.schedule;
         let decay_steps = Some(settings.decay_steps).filter(|&steps| steps > 0);
         let warmup = Warmup { peak: recipe.optimizer.lr, steps: settings.warmup_steps };
-        let last = recipe.train.max_steps;
+        // With other limits too, any of them may end the run: `lr_at` knows which is nearest.
+        let train = &recipe.train;
+        let last = train.max_steps.filter(|_| train.max_epochs.is_none() && train.max_minutes.is_none());
         let decay = Decay { floor: settings.min_lr, end: decay_steps.or(last) };
         match settings.kind {
             ScheduleKind::Noam => {

@@ -270,9 +270,10 @@ impl<'r> Session<'r> {
         let begin = Instant::now();
         let train = &self.recipe.train;
         let step = self.step + 1;
-        let lr = match train.max_steps {
-            Some(_) => self.schedule.lr(step as usize),
-            None => self.schedule.lr_at(step as usize, self.share_used()),
+        // With a limit in steps alone the schedule is a function of the step; else it follows the nearest limit.
+        let lr = match (train.max_steps, train.max_epochs, train.max_minutes) {
+            (Some(_), None, None) => self.schedule.lr(step as usize),
+            _ => self.schedule.lr_at(step as usize, self.share_used()),
         };
         let options =
             StepOptions { smoothing: train.label_smoothing as f32, clip_norm: train.clip_norm, seed: self.recipe.seed };
