@@ -32,6 +32,17 @@ pub enum Error {
         /// The model's positions.
         limit: usize,
     },
+    /// The decoder's first token has no row in the embedding table.
+    #[error(
+        "the decoder's start token is {id}, but the model's table has {vocab_size} rows: mend decoder_start_token_id in \
+         generation_config.json or config.json"
+    )]
+    StartId {
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
     /// A token id has no row in the embedding table.
     #[error(
         "sentence {line} has token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to \
@@ -140,6 +151,10 @@ pub fn translate_ids(
     sources: &[Vec<u32>],
     options: &TranslateOptions,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
+    let vocab_size = model.vocab_size();
+    if options.start_id as usize >= vocab_size {
+        return Err(Error::StartId { id: options.start_id, vocab_size });
+    }
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(sources[i].len()));
     let batches = cut(&order, sources, options.batch_tokens.max(1));

@@ -98,7 +98,7 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let pairs = load_pairs(&source)?;
     let pretrained = model::load(&args.model, options)?;
     // Opened before the work, so that a wrong path costs none.
-    let save_to = args.save_hypotheses.as_deref().map(create).transpose()?;
+    let save_to = args.save_hypotheses.as_deref().map(|path| create_beside(path, &args.data)).transpose()?;
     let place = |index: usize| format!("{source}, pair {}", index + 1);
     let start_id = model::start_id(&pretrained);
     let scores = score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id)
@@ -125,7 +125,15 @@ fn hypotheses(
     Ok(lists.into_iter().map(best).collect())
 }
 
-fn create(path: &Path) -> anyhow::Result<File> {
+/// Opens the file for the translations, which must not be one that is read.
+fn create_beside(path: &Path, data: &DataArgs) -> anyhow::Result<File> {
+    let place = |path: &Path| path.canonicalize().ok();
+    let inputs = [&data.data, &data.source, &data.target];
+    if let Some(input) =
+        inputs.into_iter().flatten().find(|input| place(input).is_some() && place(input) == place(path))
+    {
+        anyhow::bail!("--save-hypotheses would overwrite {}, which is read: name another file", input.display());
+    }
     File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 

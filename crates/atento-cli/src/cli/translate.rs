@@ -182,7 +182,7 @@ fn nothing() -> Translation {
 
 /// Names the line as its reader knows it, and tells whose fault it is.
 fn failure(error: translate::Error, place: impl Fn(usize) -> String) -> Failure {
-    use translate::Error::{Search, Text, TooLong, UnknownId};
+    use translate::Error::{Search, StartId, Text, TooLong, UnknownId};
     match error {
         TooLong { line, tokens, limit } => anyhow!(
             "{}: the sentence has {tokens} tokens; the model has positions for {limit}: split it",
@@ -197,5 +197,6 @@ fn failure(error: translate::Error, place: impl Fn(usize) -> String) -> Failure 
         Search(error @ generate::Error::NonFiniteLogits { .. }) => Failure::run(error),
         Search(error) => error.into(),
         Text(error) => error.into(),
+        error @ StartId { .. } => error.into(),
     }
 }

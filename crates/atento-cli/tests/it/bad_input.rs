@@ -141,3 +141,34 @@ fn a_config_of_another_kind_is_refused() {
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
     refusal(&folder, &["inspect"], "");
 }
+
+#[test]
+fn saved_translations_never_overwrite_what_is_read() {
+    let folder = Folder::new();
+    folder.model();
+    let pairs = "a dog runs\tein Hund rennt\n";
+    folder.write("pairs.tsv", pairs);
+    let message =
+        folder.run(&["eval", "m", "--data", "pairs.tsv", "--save-hypotheses", "./pairs.tsv"], "").refusal();
+    assert!(message.contains("would overwrite pairs.tsv"), "{message}");
+    assert_eq!(std::fs::read_to_string(folder.path("pairs.tsv")).unwrap(), pairs);
+}
+
+#[test]
+fn a_beam_that_would_fill_the_memory_is_refused() {
+    let folder = Folder::new();
+    folder.model();
+    let message = folder.run(&["translate", "m", "--beam", "18446744073709551615", "a dog"], "").refusal();
+    assert!(message.contains("the widest is 1024"), "{message}");
+}
+
+#[test]
+fn a_start_token_beyond_the_table_is_refused() {
+    let folder = Folder::new();
+    let model = folder.model();
+    let path = model.join("generation_config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"decoder_start_token_id\": 0", "\"decoder_start_token_id\": 99999")).unwrap();
+    let message = folder.run(&["translate", "m", "a dog"], "").refusal();
+    assert!(message.contains("start token is 99999"), "{message}");
+}

@@ -6,6 +6,14 @@ pub enum Error {
     /// `beam` is 0.
     #[error("beam is 0: give 1 for greedy search or more for beam search")]
     NoBeam,
+    /// `beam` is larger than any search needs.
+    #[error("beam is {beam}: the widest is {largest}")]
+    HugeBeam {
+        /// Hypotheses asked for.
+        beam: usize,
+        /// The most there may be.
+        largest: usize,
+    },
     /// `n_best` is 0 or more than the beam holds.
     #[error("n_best is {n_best} with beam {beam}: ask for 1 to {beam} hypotheses, or widen the beam")]
     NBest {

@@ -41,6 +41,9 @@ pub enum EarlyStopping {
     Never,
 }
 
+/// A wider beam is a slip of the keyboard: it would only fill the memory.
+pub const LARGEST_BEAM: usize = 1024;
+
 /// What to search and what to leave out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchOptions {
@@ -91,6 +94,9 @@ impl Default for SearchOptions {
 impl SearchOptions {
     pub(super) fn check(&self, vocab_size: usize) -> Result<(), Error> {
         let (beam, n_best, alpha) = (self.beam, self.n_best, self.length_penalty.alpha());
+        if beam > LARGEST_BEAM {
+            return Err(Error::HugeBeam { beam, largest: LARGEST_BEAM });
+        }
         if beam == 0 {
             return Err(Error::NoBeam);
         }

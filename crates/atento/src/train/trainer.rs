@@ -150,6 +150,12 @@ impl<'r> Session<'r> {
         let checkpoints = run.checkpoints();
         let resumed = if options.resume { find_checkpoint(&checkpoints, run, reporter)? } else { None };
         let from = options.from.as_deref().map(Pretrained::load).transpose()?;
+        if from.is_some() {
+            let note =
+                "the model and the tokenizer are those of --from: [model] and [tokenizer] of the recipe are not used";
+            run.append_log(note)?;
+            reporter.event(&Event::Warning(note.into()));
+        }
         // A resumed run keeps the tokenizer it was started with, whatever the text now says.
         let saved_tokenizer = run.path().join("tokenizer.json");
         let (tokenizer, initial) = match (resumed.is_some() && saved_tokenizer.exists(), from) {
