@@ -148,8 +148,7 @@ fn saved_translations_never_overwrite_what_is_read() {
     folder.model();
     let pairs = "a dog runs\tein Hund rennt\n";
     folder.write("pairs.tsv", pairs);
-    let message =
-        folder.run(&["eval", "m", "--data", "pairs.tsv", "--save-hypotheses", "./pairs.tsv"], "").refusal();
+    let message = folder.run(&["eval", "m", "--data", "pairs.tsv", "--save-hypotheses", "./pairs.tsv"], "").refusal();
     assert!(message.contains("would overwrite pairs.tsv"), "{message}");
     assert_eq!(std::fs::read_to_string(folder.path("pairs.tsv")).unwrap(), pairs);
 }
