@@ -104,3 +104,15 @@ fn twenty_kills_at_random_moments_change_no_bit_of_the_result() {
         assert!(expected == found, "{name} differs after {kills} kills");
     }
 }
+
+#[test]
+fn a_run_without_its_tokenizer_is_not_resumed() {
+    let folder = Folder::new();
+    folder.write("r.toml", SETTINGS);
+    let settings = ["train", "r.toml", "-q", "--out", "run", "--max-steps", "3"];
+    folder.run(&settings, "").output();
+    std::fs::remove_file(folder.path("run/tokenizer.json")).unwrap();
+    let arguments: Vec<&str> = settings.into_iter().chain(["--resume"]).collect();
+    let message = folder.run(&arguments, "").refusal();
+    assert!(message.contains("tokenizer.json is missing"), "{message}");
+}

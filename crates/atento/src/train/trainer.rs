@@ -158,6 +158,11 @@ impl<'r> Session<'r> {
         }
         // A resumed run keeps the tokenizer it was started with, whatever the text now says.
         let saved_tokenizer = run.path().join("tokenizer.json");
+        if resumed.is_some() && !saved_tokenizer.exists() {
+            // One learned anew might give other ids to the same words.
+            let problem = format!("{} is missing: put it back, a copy is in model/", saved_tokenizer.display());
+            return Err(Error::Setting { key: "tokenizer", problem });
+        }
         let (tokenizer, initial) = match (resumed.is_some() && saved_tokenizer.exists(), from) {
             (true, _) => (Some(crate::text::Tokenizer::load(&saved_tokenizer)?), None),
             (false, Some(from)) => (Some(from.tokenizer), Some(from.model)),
