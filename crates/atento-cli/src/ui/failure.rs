@@ -50,8 +50,19 @@ impl Failure {
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    tell(format_args!("error: {error:#}"));
+    tell(format_args!("error: {}", with_causes(error)));
     ExitCode::from(code)
+}
+
+/// The message and its causes in one line; a cause that is part of what comes before it is not told again.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Runs `verb` and turns what becomes of it into an exit code. A panic, which is a bug, is told in one line too.

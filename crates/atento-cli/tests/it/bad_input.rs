@@ -60,6 +60,25 @@ fn texts_that_cannot_be_read_are_named() {
 }
 
 #[test]
+fn what_the_system_says_is_told_once() {
+    let folder = Folder::new();
+    let model = folder.model();
+    std::fs::remove_file(model.join("tokenizer.json")).unwrap();
+    std::fs::create_dir(model.join("tokenizer.json")).unwrap();
+    for arguments in [
+        &["train", "none.toml"][..],
+        &["translate", "m", "a"],
+        &["translate", "m", "--input", "none"],
+        &["tokenizer", "train", "none"],
+        &["bleu", "none", "none"],
+        &["eval", "m", "--data", "none.tsv"],
+    ] {
+        let message = refusal(&folder, arguments, "");
+        assert_eq!(message.matches("(os error ").count(), 1, "{message}");
+    }
+}
+
+#[test]
 fn directories_that_hold_no_model_are_named() {
     let folder = Folder::new();
     folder.model();
