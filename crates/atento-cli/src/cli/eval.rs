@@ -120,7 +120,7 @@ fn hypotheses(
     place: impl Fn(usize) -> String,
 ) -> Result<Vec<String>, Failure> {
     let sources: Vec<&str> = pairs.iter().map(|(source, _)| source.as_str()).collect();
-    let lists = translate_lines(pretrained, &sources, &args.search.options(pretrained), place)?;
+    let lists = translate_lines(pretrained, &sources, &args.search.options(pretrained)?, place)?;
     let best = |list: Vec<Translation>| list.into_iter().next().map_or_else(String::new, |one| one.text);
     Ok(lists.into_iter().map(best).collect())
 }

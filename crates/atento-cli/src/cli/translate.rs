@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use atento::generate::{self, LengthPenalty};
 use atento::pretrained::Pretrained;
 use atento::translate::{self, TranslateOptions, Translation, translate};
@@ -75,7 +75,10 @@ fn positive() -> RangedU64ValueParser<usize> {
 
 impl SearchArgs {
     /// The model's own settings with these in their place.
-    pub fn options(&self, pretrained: &Pretrained) -> TranslateOptions {
+    ///
+    /// # Errors
+    /// Lengths that the model does not have, or that exclude each other.
+    pub fn options(&self, pretrained: &Pretrained) -> anyhow::Result<TranslateOptions> {
         let mut options = pretrained.translate_options();
         let search = &mut options.search;
         set(&mut search.beam, self.beam);
@@ -85,7 +88,23 @@ impl SearchArgs {
         set(&mut search.length_penalty, self.gnmt_penalty.map(LengthPenalty::Gnmt));
         set(&mut options.max_new_tokens, self.max_len);
         set(&mut options.batch_tokens, self.batch_tokens);
-        options
+        self.check_lengths(options.max_new_tokens, pretrained.model.max_positions())?;
+        Ok(options)
+    }
+
+    fn check_lengths(&self, longest: usize, positions: Option<usize>) -> anyhow::Result<()> {
+        if let (Some(max_len), Some(positions)) = (self.max_len, positions)
+            && max_len > positions
+        {
+            bail!("--max-len is {max_len}, but the model has positions for {positions} tokens");
+        }
+        match self.min_len {
+            Some(min_len) if min_len > longest => {
+                let whose = if self.max_len.is_some() { "--max-len" } else { "the model's longest" };
+                bail!("--min-len is {min_len}, but {whose} is {longest} tokens")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -101,7 +120,7 @@ fn set<T>(value: &mut T, given: Option<T>) {
 /// The model, a text or a setting is wrong; the search fails; standard output cannot be written.
 pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let pretrained = model::load(&args.model, options)?;
-    let mut how = args.search.options(&pretrained);
+    let mut how = args.search.options(&pretrained)?;
     how.search.n_best = args.n_best;
     let mut texts = args.texts.open(options)?;
     let mut out = Output::open();

@@ -122,6 +122,9 @@ fn settings_that_cannot_be_are_refused() {
     folder.model();
     assert_snapshot!(refusal(&folder, &["translate", "m", "--beam", "2", "--n-best", "3", "a"], ""), @"error: n_best is 3 with beam 2: ask for 1 to 2 hypotheses, or widen the beam");
     assert_snapshot!(refusal(&folder, &["translate", "m", "--length-penalty", "nan", "a"], ""), @"error: length_penalty is NaN: it must be a finite number (0 turns it off, 1 scores the mean log-probability)");
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--max-len", "33", "a"], ""), @"error: --max-len is 33, but the model has positions for 32 tokens");
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--min-len", "6", "--max-len", "5", "a"], ""), @"error: --min-len is 6, but --max-len is 5 tokens");
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--min-len", "13", "a"], ""), @"error: --min-len is 13, but the model's longest is 12 tokens");
     for arguments in [["--beam", "0"], ["--max-len", "0"], ["--n-best", "0"], ["--batch-tokens", "0"], ["--beam", "x"]]
     {
         refusal(&folder, &[&["translate", "m", "a"], &arguments[..]].concat(), "");
