@@ -81,6 +81,20 @@ fn a_recurrent_model_is_trained_inspected_and_used_alike() {
 }
 
 #[test]
+fn a_tokenizer_that_leaves_out_an_id_is_refused() {
+    let folder = Folder::new();
+    recipe(&folder);
+    let path = folder.model().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    let largest = vocabulary.values().map(|id| id.as_u64().unwrap()).max().unwrap();
+    vocabulary.values_mut().filter(|id| id.as_u64() == Some(largest)).for_each(|id| *id = (largest + 1).into());
+    folder.write("gap.json", tokenizer.to_string());
+    let message = folder.run(&["train", "r.toml", "--set", "tokenizer.file=gap.json"], "").refusal();
+    assert!(message.contains("gap.json has no token of id ") && message.contains(&largest.to_string()), "{message}");
+}
+
+#[test]
 fn a_wrong_recipe_is_refused_before_anything_is_written() {
     let folder = Folder::new();
     recipe(&folder);

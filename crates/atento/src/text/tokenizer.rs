@@ -1,5 +1,6 @@
 //! A tokenizer as the rest of the program sees it: text in, ids, pieces and byte offsets out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -195,10 +196,15 @@ impl Tokenizer {
         Ok(pieces)
     }
 
-    /// Number of ids: the smallest embedding table this tokenizer can be used with.
+    /// The smallest embedding table this tokenizer can be used with: one row for every id up to the largest.
     pub fn vocab_size(&self) -> usize {
-        let added = self.inner.get_added_tokens_decoder().into_keys().max().map_or(0, |id| id as usize + 1);
-        added.max(self.inner.get_vocab_size(true))
+        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// The first id that no token has though a larger one is in use.
+    pub fn first_gap(&self) -> Option<u32> {
+        let ids: BTreeSet<u32> = self.inner.get_vocab(true).into_values().collect();
+        ids.iter().zip(0..).find(|(id, expected)| **id != *expected).map(|(_, expected)| expected)
     }
 
     /// The id of a token of the vocabulary.

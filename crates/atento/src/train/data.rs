@@ -1,5 +1,6 @@
 //! The data of a run: the tokenizer, the training pairs dealt out in batches, the validation and test pairs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Error;
@@ -44,7 +45,7 @@ impl RunData {
         let origin = Origin::of(recipe)?;
         let tokenizer = match (tokenizer, &recipe.tokenizer.file) {
             (Some(tokenizer), _) => tokenizer,
-            (None, Some(path)) => Tokenizer::load(path)?,
+            (None, Some(path)) => load_tokenizer(path)?,
             (None, None) => learn(recipe, &origin)?,
         };
         let tokenizer = Arc::new(tokenizer);
@@ -125,6 +126,20 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,
+    }
+}
+
+/// A tokenizer to make a model for, whose table gets a row for every id.
+fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
+    let tokenizer = Tokenizer::load(path)?;
+    match tokenizer.first_gap() {
+        None => Ok(tokenizer),
+        Some(id) => {
+            let (path, largest) = (path.display(), tokenizer.vocab_size() - 1);
+            let problem =
+                format!("{path} has no token of id {id}, but of ids up to {largest}: number them without a gap");
+            Err(Error::Setting { key: "tokenizer.file", problem })
+        }
     }
 }
 
