@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use atento::train::recipe::Loaded;
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
 use crate::ui::failure::Failure;
@@ -52,14 +53,14 @@ pub struct TrainArgs {
 /// # Errors
 /// The recipe, its data or the run directory is wrong; training fails; standard output cannot be written.
 pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
-    let recipe = load_recipe(args, options)?;
+    let Loaded { recipe, written, .. } = load_recipe(args, options)?;
     options.start_threads(recipe.threads)?;
+    let how = TrainOptions { resume: args.resume, from: args.from.clone(), written };
     if args.dry_run {
-        return show_plan(&recipe, options);
+        return show_plan(&recipe, &how, options);
     }
     let stop = StopFlag::new();
     stop_on_interrupt(&stop).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
-    let how = TrainOptions { resume: args.resume, from: args.from.clone() };
     let summary = train::train(&recipe, &how, &stop, &mut Progress::new(options)).map_err(failure)?;
     let mut out = Output::open();
     if options.json {
@@ -69,13 +70,13 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     }
     out.finish()?;
     if summary.ending == "stopped" {
-        tell(format_args!("to go on: {}", resume_command(&summary.run, args)));
+        tell(format_args!("to go on: {}", resume_command(&summary.run)));
     }
     Ok(())
 }
 
-fn show_plan(recipe: &Recipe, options: &Options) -> Result<(), Failure> {
-    let plan = train::plan(recipe).map_err(failure)?;
+fn show_plan(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(), Failure> {
+    let plan = train::plan(recipe, how).map_err(failure)?;
     let mut out = Output::open();
     if options.json {
         out.json(&plan)?;
@@ -91,7 +92,7 @@ pub fn failure(error: train::Error) -> Failure {
 }
 
 /// The recipe with what the command line says in place of what it says.
-fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Recipe, Failure> {
+fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
     let mut overrides = args.set.clone();
     overrides.extend(args.max_steps.map(|steps| format!("train.max_steps={steps}")));
     overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
@@ -100,14 +101,12 @@ fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Recipe, Failure> {
     if let Some(out) = &args.out {
         loaded.recipe.out = Some(out.clone());
     }
-    Ok(loaded.recipe)
+    Ok(loaded)
 }
 
-/// The run's own recipe holds everything but the model it started from.
-fn resume_command(run: &Path, args: &TrainArgs) -> String {
+fn resume_command(run: &Path) -> String {
     let run = run.display();
-    let from = args.from.as_ref().map_or(String::new(), |from| format!(" --from {}", from.display()));
-    format!("atento train {run}/config.toml --out {run} --resume{from}")
+    format!("atento train {run}/config.toml --out {run} --resume")
 }
 
 fn rows(summary: &Summary) -> Vec<Vec<String>> {
@@ -123,24 +122,4 @@ fn rows(summary: &Summary) -> Vec<Vec<String>> {
     rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
     rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));
     rows
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        args: TrainArgs,
-    }
-
-    #[test]
-    fn the_command_that_resumes_names_run_and_origin() {
-        let args = Command::parse_from(["train", "r.toml", "--from", "m", "--set", "seed=2"]).args;
-        let command = resume_command(Path::new("runs/r"), &args);
-        assert_eq!(command, "atento train runs/r/config.toml --out runs/r --resume --from m");
-    }
 }

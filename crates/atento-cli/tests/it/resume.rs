@@ -116,3 +116,46 @@ fn a_run_without_its_tokenizer_is_not_resumed() {
     let message = folder.run(&arguments, "").refusal();
     assert!(message.contains("tokenizer.json is missing"), "{message}");
 }
+
+#[test]
+fn settings_that_would_make_another_run_are_refused_by_key_and_both_values() {
+    let folder = Folder::new();
+    folder.write("r.toml", SETTINGS);
+    folder.run(&["train", "r.toml", "-q", "--out", "run", "--max-steps", "3"], "").output();
+    let config = std::fs::read_to_string(folder.path("run/config.toml")).unwrap();
+    for (setting, expected) in [
+        ("train.batch_tokens=512", "`train.batch_tokens` was 256 when "),
+        ("data.max_length=40", "`data.max_length` was 48 when "),
+        ("tokenizer.vocab_size=410", "`tokenizer.vocab_size` was 400 when "),
+        ("model.dropout=0.25", "`model.dropout` was 0.2 when "),
+        ("optimizer.kind=sgd", "`optimizer.kind` was \"adamw\" when "),
+        ("seed=12", "`seed` was 11 when "),
+        ("train.eval_every=50", "`train.eval_every` was 40 when "),
+        ("threads=2", ""),
+    ] {
+        // Editing the run's own copy of the recipe is no way around it.
+        for recipe in ["r.toml", "run/config.toml"] {
+            let arguments = ["train", recipe, "-q", "--out", "run", "--resume", "--max-steps", "3", "--set", setting];
+            if expected.is_empty() {
+                folder.run(&arguments, "").output();
+                continue;
+            }
+            let message = folder.run(&arguments, "").refusal();
+            let (_, new) = setting.split_once('=').unwrap();
+            let is = |value: String| message.contains(&format!("saved and is {value} now"));
+            assert!(message.contains(expected) && (is(new.to_owned()) || is(format!("\"{new}\""))), "{message}");
+            assert_eq!(std::fs::read_to_string(folder.path("run/config.toml")).unwrap(), config);
+        }
+    }
+}
+
+#[test]
+fn a_new_limit_is_taken_and_said_where_the_learning_rate_follows_it() {
+    let folder = Folder::new();
+    folder.write("r.toml", SETTINGS);
+    let settings = ["train", "r.toml", "-q", "--out", "run", "--set", "schedule.kind=cosine", "--max-steps"];
+    folder.run(&[&settings[..], &["3"]].concat(), "").output();
+    folder.run(&[&settings[..], &["4", "--resume"]].concat(), "").output();
+    let log = std::fs::read_to_string(folder.path("run/log.txt")).unwrap();
+    assert!(log.contains("`train.max_steps` was 3 and is 4: the learning rate of the cosine schedule"), "{log}");
+}

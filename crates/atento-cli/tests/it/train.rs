@@ -80,6 +80,55 @@ fn a_recurrent_model_is_trained_inspected_and_used_alike() {
     assert_eq!(folder.run(&["score", "run", "a dog\tein Hund"], "").output().lines().count(), 1);
 }
 
+/// The recipe without its lines about the model.
+fn recipe_without_model(folder: &Folder) {
+    let text = std::fs::read_to_string(folder.path("r.toml")).unwrap();
+    let (before, rest) = text.split_once("[model]").unwrap();
+    let (_, after) = rest.split_once("[train]").unwrap();
+    folder.write("bare.toml", format!("{before}[train]{after}"));
+}
+
+#[test]
+fn a_run_that_starts_from_a_model_says_what_it_trains_and_resumes_without_that_model() {
+    let folder = Folder::new();
+    recipe(&folder);
+    recipe_without_model(&folder);
+    let model = folder.model();
+    folder.run(&["train", "bare.toml", "--from", "m", "--out", "run", "-q"], "").output();
+    let config = std::fs::read_to_string(folder.path("run/config.toml")).unwrap();
+    for line in ["d_model = 16", "heads = 2", "d_ff = 32", "encoder_layers = 1", "dropout = 0.3", "max_positions = 32"]
+    {
+        assert!(config.contains(&format!("\n{line}\n")), "{line}: {config}");
+    }
+    assert!(config.contains("\nfile = \"tokenizer.json\"\n"), "{config}");
+    std::fs::rename(model, folder.path("gone")).unwrap();
+    for recipe in ["run/config.toml", "bare.toml"] {
+        let more = folder.run(&["train", recipe, "--out", "run", "--resume", "--max-steps", "7"], "");
+        assert!(more.stderr.contains("resumed at step "), "{}", more.stderr);
+        more.output();
+    }
+    folder.run(&["translate", "run", "a dog"], "").output();
+}
+
+#[test]
+fn a_recipe_that_states_another_model_than_it_starts_from_is_refused_and_nothing_is_left() {
+    let folder = Folder::new();
+    recipe(&folder);
+    folder.model();
+    let run = |arguments: &[&str]| {
+        let message = folder.run(&[&["train", "r.toml", "--out", "new/run"], arguments].concat(), "").refusal();
+        assert!(!folder.path("new").exists(), "{message}");
+        message
+    };
+    let message = run(&["--from", "m", "--set", "model.d_model=32"]);
+    assert!(message.contains("`model.d_model` is 32, but the model that is trained further has 16"), "{message}");
+    let message = run(&["--from", "none"]);
+    assert!(message.contains("none: not found"), "{message}");
+    folder.write("m/model.safetensors", "not weights");
+    let message = run(&["--from", "m"]);
+    assert!(message.contains("not a usable safetensors file"), "{message}");
+}
+
 #[test]
 fn a_tokenizer_that_leaves_out_an_id_is_refused() {
     let folder = Folder::new();

@@ -33,3 +33,4 @@ mod tests;
 
 pub use error::{Error, Fault};
 pub use model_dir::{ModelDir, ModelKind};
+pub(crate) use seq2seq::decimal;

@@ -120,7 +120,7 @@ pub(super) fn unwritable(path: &Path, error: ConfigError) -> Error {
 }
 
 /// A number as it is written, not as its nearest `f32` reads in `f64`: 0.1, not 0.10000000149011612.
-pub(super) fn decimal(value: f32) -> f64 {
+pub(crate) fn decimal(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 

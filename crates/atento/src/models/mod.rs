@@ -15,4 +15,4 @@ pub use config::TransformerConfig;
 pub use recurrent::Recurrent;
 pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;
-pub use translator::Translator;
+pub use translator::{Translator, TranslatorConfig};

@@ -3,9 +3,12 @@
 
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Graph, Params, Pool, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::cached_decoder::CachedDecoder;
+use super::config::TransformerConfig;
 use super::recurrent::Recurrent;
+use super::recurrent_config::RecurrentConfig;
 use super::recurrent_decoder::RecurrentDecoder;
 use super::transformer::Transformer;
 use crate::data::batches::PackedBatch;
@@ -20,7 +23,43 @@ pub enum Translator {
     Recurrent(Box<Recurrent>),
 }
 
+/// Everything that determines a model's parameters and its forward pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TranslatorConfig {
+    /// Of the Transformer.
+    Transformer(TransformerConfig),
+    /// Of the recurrent network.
+    Recurrent(RecurrentConfig),
+}
+
 impl Translator {
+    /// A model with random weights decided by `seed`.
+    #[must_use]
+    pub fn init(config: TranslatorConfig, seed: u64) -> Self {
+        match config {
+            TranslatorConfig::Transformer(config) => Self::Transformer(Box::new(Transformer::init(config, seed))),
+            TranslatorConfig::Recurrent(config) => Self::Recurrent(Box::new(Recurrent::init(config, seed))),
+        }
+    }
+
+    /// Its sizes and options.
+    #[must_use]
+    pub fn config(&self) -> TranslatorConfig {
+        match self {
+            Self::Transformer(model) => TranslatorConfig::Transformer(model.config.clone()),
+            Self::Recurrent(model) => TranslatorConfig::Recurrent(model.config.clone()),
+        }
+    }
+
+    /// Says whether training computes each layer again in the backward, where the model can, instead of keeping its
+    /// activations.
+    pub fn checkpoint_activations(&mut self, checkpoint: bool) {
+        if let Self::Transformer(model) = self {
+            model.checkpoint_activations = checkpoint;
+        }
+    }
+
     /// All parameters.
     #[must_use]
     pub fn params(&self) -> &Params {

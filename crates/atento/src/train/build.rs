@@ -4,7 +4,7 @@ use super::Error;
 use super::recipe::{self, Arch, Recipe};
 use crate::hub::generation::GenerationConfig;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
-use crate::models::{Recurrent, RecurrentConfig, Transformer, Translator};
+use crate::models::{RecurrentConfig, Translator, TranslatorConfig};
 use crate::text::Tokenizer;
 
 /// The special tokens that a translation model has to have.
@@ -99,22 +99,23 @@ pub fn recurrent_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Recurr
     Ok(config)
 }
 
+/// The model that a recipe describes, for a tokenizer.
+///
+/// # Errors
+/// As [`transformer_config`].
+pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TranslatorConfig, Error> {
+    Ok(match recipe.model.arch {
+        Arch::Transformer => TranslatorConfig::Transformer(transformer_config(recipe, tokenizer)?),
+        Arch::Rnn => TranslatorConfig::Recurrent(recurrent_config(recipe, tokenizer)?),
+    })
+}
+
 /// A model with random weights decided by the recipe's seed.
 ///
 /// # Errors
 /// As [`transformer_config`].
 pub fn build_model(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Translator, Error> {
-    match recipe.model.arch {
-        Arch::Transformer => {
-            let mut model = Transformer::init(transformer_config(recipe, tokenizer)?, recipe.seed);
-            model.checkpoint_activations = recipe.train.checkpoint_activations;
-            Ok(Translator::Transformer(Box::new(model)))
-        }
-        Arch::Rnn => {
-            let model = Recurrent::init(recurrent_config(recipe, tokenizer)?, recipe.seed);
-            Ok(Translator::Recurrent(Box::new(model)))
-        }
-    }
+    Ok(Translator::init(model_config(recipe, tokenizer)?, recipe.seed))
 }
 
 /// The search settings of a recipe, for the model's `generation_config.json`.

@@ -49,8 +49,8 @@ pub enum Error {
     Eval(#[from] eval::Error),
     /// The loss or a gradient is not finite.
     #[error(
-        "step {step}: {} of {} is not finite; the batch holds the pairs of lines {}. The weights are those of step {}: lower \
-         optimizer.lr, look at these lines, or set train.on_non_finite = \"skip\"",
+        "step {step}: {} of {} is not finite; the batch holds the pairs of lines {}. The weights are those of step {}: look at \
+         these lines, resume with train.on_non_finite = \"skip\", or begin anew with a lower optimizer.lr",
         found.tensor, found.place(), found.lines(), step - 1
     )]
     NonFinite {
@@ -61,13 +61,14 @@ pub enum Error {
     },
     /// A checkpoint belongs to another run.
     #[error(
-        "{path} was saved with {key} {found}, the recipe has {expected}: resume with the recipe it was started with"
+        "`{key}` was {found} when {path} was saved and is {expected} now, which would make it another run: put it back, or \
+         begin a new run with --out, from this one's model with --from"
     )]
     OtherRun {
         /// The checkpoint.
         path: String,
-        /// What differs.
-        key: &'static str,
+        /// The dotted key of what differs.
+        key: String,
         /// Its value in the checkpoint.
         found: String,
         /// Its value in the recipe.

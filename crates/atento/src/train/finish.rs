@@ -56,7 +56,8 @@ pub(super) fn finish(session: &mut Session<'_>, ending: Ending) -> Result<Summar
 fn choose_weights(session: &mut Session<'_>, ending: Ending) -> Result<(), Error> {
     let blob = if session.average.is_some() { "average" } else { "values" };
     let wanted = session.recipe.train.average_last;
-    let steps = session.checkpoints.steps()?;
+    // What a run started from is no result of it.
+    let steps: Vec<u64> = session.checkpoints.steps()?.into_iter().filter(|&step| step > 0).collect();
     let chosen: Vec<u64> = if wanted > 0 && ending != Ending::Stopped {
         steps[steps.len().saturating_sub(wanted)..].to_vec()
     } else {

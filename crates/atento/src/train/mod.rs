@@ -1,5 +1,6 @@
 //! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
+mod adopt;
 pub mod build;
 pub mod checkpoint;
 pub mod data;
@@ -14,6 +15,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+mod resume;
 pub mod run_dir;
 pub mod schedule;
 pub mod step;

@@ -11,6 +11,7 @@ use super::data::RunData;
 use super::events::{format_duration, group_thousands};
 use super::recipe::{OptimizerKind, Recipe};
 use super::step::{StepOptions, gradients};
+use super::trainer::{Beginning, TrainOptions};
 use super::{Error, Optimizer};
 use crate::data::{BatchOptions, Order};
 
@@ -50,9 +51,10 @@ pub struct Plan {
 ///
 /// # Errors
 /// Whatever would keep the run from starting.
-pub fn plan(recipe: &Recipe) -> Result<Plan, Error> {
-    let data = RunData::load(recipe, None)?;
-    let model = build_model(recipe, &data.tokenizer)?;
+pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
+    let Beginning { recipe, tokenizer, model, .. } = Beginning::anew(recipe, options)?;
+    let data = RunData::load(&recipe, tokenizer)?;
+    let model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
     let report = data.train.report().clone();
     let train = &recipe.train;
     let options = BatchOptions {
@@ -93,7 +95,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan, Error> {
     Ok(Plan {
         parameters,
         trainable: model.params().trainable_count(),
-        state_bytes: state_bytes(recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
+        state_bytes: state_bytes(&recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
         activation_bytes: pool.stats().peak_bytes,
         flops_per_step: 6.0 * parameters as f64 * tokens_per_epoch as f64 / 2.0 / steps_per_epoch.max(1) as f64,
         pairs: report.kept,
@@ -154,7 +156,7 @@ mod tests {
         let overrides = ["model.d_model=16", "model.d_ff=32", "train.max_epochs=2", "tokenizer.vocab_size=400"];
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
         let recipe = crate::demo::recipe(std::path::Path::new("unused"), &overrides).unwrap();
-        let plan = plan(&recipe).unwrap();
+        let plan = plan(&recipe, &TrainOptions::default()).unwrap();
         let config = super::super::build::transformer_config(&recipe, &RunData::load(&recipe, None).unwrap().tokenizer);
         assert_eq!(plan.parameters, config.unwrap().parameter_count());
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));

@@ -21,6 +21,7 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -39,7 +40,12 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// Settings that were written and have no effect, one sentence each; worth a warning.
     pub notes: Vec<String>,
+    /// The settings that were written.
+    pub written: Written,
 }
+
+/// The dotted keys that a recipe states, each with its place; all others have their defaults.
+pub type Written = BTreeMap<String, Place>;
 
 impl Recipe {
     /// Reads the recipe at `path`, with `overrides` of the form `dotted.key=value` in place of what it says.
@@ -89,9 +95,28 @@ impl Recipe {
         Self::parse(&self.to_toml()?, "recipe", &[]).map(|_| ())
     }
 
+    /// Every setting that has a value, by its dotted key.
+    pub(crate) fn values(&self) -> Result<BTreeMap<String, toml::Value>, Error> {
+        Ok(flatten(self.to_table()?, ""))
+    }
+
     fn to_table(&self) -> Result<toml::Table, Error> {
         toml::Table::try_from(self).map_err(unwritable)
     }
+}
+
+fn flatten(table: toml::Table, prefix: &str) -> BTreeMap<String, toml::Value> {
+    let mut all = BTreeMap::new();
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        match value {
+            toml::Value::Table(inner) => all.extend(flatten(inner, &format!("{key}."))),
+            value => {
+                all.insert(key, value);
+            }
+        }
+    }
+    all
 }
 
 fn unwritable(error: toml::ser::Error) -> Error {
@@ -121,7 +146,8 @@ fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tre
     check::conflicts(&recipe, &place)?;
     let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
     let notes = check::without_effect(&recipe, &written);
-    Ok((Loaded { recipe, notes }, tree))
+    let written = tree::leaves(&tree);
+    Ok((Loaded { recipe, notes, written }, tree))
 }
 
 /// The defaults that hold under the tree's architecture, preset and limits.

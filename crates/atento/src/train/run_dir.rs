@@ -30,6 +30,10 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether nothing was there.
+    was_empty: bool,
+    /// The directories that were made for the run, the innermost first.
+    made: Vec<PathBuf>,
     _lock: File,
 }
 
@@ -89,7 +93,11 @@ impl RunDir {
     /// # Errors
     /// Another process holds it; a new run finds something there; a resumed one finds nothing.
     pub fn open(path: &Path, mode: Mode) -> Result<Self, Error> {
-        match (mode, look(path)?) {
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        let made: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_path_buf).collect();
+        let contents = look(path)?;
+        let was_empty = contents == Contents::Nothing;
+        match (mode, contents) {
             (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
                 return Err(Error::NothingToResume { path: path.to_path_buf() });
             }
@@ -103,7 +111,23 @@ impl RunDir {
         if mode == Mode::New && look(path)? == Contents::Run {
             return Err(Error::Exists { path: path.to_path_buf() });
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), was_empty, made, _lock: lock })
+    }
+
+    /// Leaves nothing of a run that could not start: what was written for it goes, and the directories that were made.
+    /// A run that has its recipe stays, and so does what was there before.
+    pub fn abandon(&self) {
+        if !self.was_empty || self.config().exists() {
+            return;
+        }
+        // The error to report is the one that kept the run from starting, not those of tidying up after it.
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+        for path in &self.made {
+            let _ = fs::remove_dir(path);
+        }
     }
 
     /// The directory.
@@ -186,16 +210,14 @@ fn look(path: &Path) -> Result<Contents, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Nothing),
         entries => entries.map_err(io_error(path))?,
     };
-    let mut contents = Contents::Nothing;
-    for entry in entries {
-        let name = entry.map_err(io_error(path))?.file_name().to_string_lossy().into_owned();
-        // Besides the lock, the recipe may lie there half-written under its temporary name.
-        if name != LOCK && !name.starts_with(CONFIG) {
-            return Ok(Contents::Foreign(name));
-        }
-        contents = Contents::Begun;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = names.collect::<io::Result<Vec<String>>>().map_err(io_error(path))?;
+    // Where the lock is, the rest is what a start that was cut short has written.
+    match names.first() {
+        None => Ok(Contents::Nothing),
+        Some(_) if names.iter().any(|name| name == LOCK) => Ok(Contents::Begun),
+        Some(name) => Ok(Contents::Foreign(name.clone())),
     }
-    Ok(contents)
 }
 
 fn lock(path: &Path) -> Result<File, Error> {
@@ -256,6 +278,22 @@ mod tests {
         assert_eq!(fs::read_to_string(run.log()).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(run.config()).unwrap(), "seed = 1\n");
         assert_eq!(run.checkpoints().path(3), path.join("checkpoints/step-3"));
+    }
+
+    #[test]
+    fn a_run_that_could_not_start_leaves_nothing_but_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        for path in ["new/runs/a", "empty"] {
+            let run = RunDir::open(&dir.path().join(path), Mode::New).unwrap();
+            run.append_log("one").unwrap();
+            run.abandon();
+        }
+        assert!(!dir.path().join("new").exists());
+        assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
+        let run = started(&dir.path().join("b"));
+        run.abandon();
+        assert!(run.config().exists());
     }
 
     #[test]

@@ -4,27 +4,30 @@
 //! seed and the step, and a checkpoint holds everything else, so a run that was killed and resumed computes the same
 //! bits as one that was not (limits in steps or epochs; a limit in minutes depends on the clock).
 
-use std::path::{Path, PathBuf};
+mod keep;
+mod start;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use atento_kernels::optim;
 use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
-use super::build::{build_model, generation_config};
-use super::checkpoint::{Blob, Checkpoint, Checkpoints, TrainState};
+use super::checkpoint::{Checkpoints, Identity};
 use super::data::RunData;
 use super::early_stopping::{EarlyStopping, Verdict};
-use super::evaluate;
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
 use super::metrics::{Metrics, Record};
-use super::recipe::{Metric, OnNonFinite, Recipe};
+use super::recipe::{OnNonFinite, Recipe, Written};
 use super::run_dir::{Mode, RunDir};
 use super::step::{StepOptions, StepStats, train_step};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
 use crate::data::{BatchOptions, Batches, Cursor, Order, PackedBatch};
 use crate::pretrained::Pretrained;
+
+pub(super) use start::Beginning;
 
 /// What a run is asked besides its recipe.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,9 @@ pub struct TrainOptions {
     pub resume: bool,
     /// Start from the weights and the tokenizer of this model directory.
     pub from: Option<PathBuf>,
+    /// What the recipe states, as [`Loaded`](super::recipe::Loaded) has it: of a model that exists it must be true, and
+    /// what is not stated is the model's.
+    pub written: Written,
 }
 
 /// A run's end.
@@ -73,7 +79,13 @@ pub fn train(
 ) -> Result<Summary, Error> {
     let out = recipe.out.as_deref().expect("a loaded recipe has a run directory");
     let run = RunDir::open(out, if options.resume { Mode::Resume } else { Mode::New })?;
-    let mut session = Session::start(recipe, options, &run, reporter)?;
+    let mut session = match Session::start(recipe, options, &run, reporter) {
+        Ok(session) => session,
+        Err(error) => {
+            run.abandon();
+            return Err(error);
+        }
+    };
     let mut batches = session.batches()?;
     let ending = loop {
         if session.limit_reached() {
@@ -99,10 +111,11 @@ pub fn train(
 
 /// The state of a run in progress.
 pub(super) struct Session<'r> {
-    pub(super) recipe: &'r Recipe,
+    pub(super) recipe: Recipe,
     pub(super) run: &'r RunDir,
     pub(super) reporter: &'r mut dyn Reporter,
     pub(super) data: RunData,
+    identity: Identity,
     pub(super) pretrained: Pretrained,
     pub(super) pool: Pool,
     optimizer: Optimizer,
@@ -141,112 +154,6 @@ struct Window {
 }
 
 impl<'r> Session<'r> {
-    fn start(
-        recipe: &'r Recipe,
-        options: &TrainOptions,
-        run: &'r RunDir,
-        reporter: &'r mut dyn Reporter,
-    ) -> Result<Self, Error> {
-        let checkpoints = run.checkpoints();
-        let resumed = if options.resume { find_checkpoint(&checkpoints, run, reporter)? } else { None };
-        let from = options.from.as_deref().map(Pretrained::load).transpose()?;
-        if from.is_some() {
-            let note =
-                "the model and the tokenizer are those of --from: [model] and [tokenizer] of the recipe are not used";
-            run.append_log(note)?;
-            reporter.event(&Event::Warning(note.into()));
-        }
-        // A resumed run keeps the tokenizer it was started with, whatever the text now says.
-        let saved_tokenizer = run.path().join("tokenizer.json");
-        if resumed.is_some() && !saved_tokenizer.exists() {
-            // One learned anew might give other ids to the same words.
-            let problem = format!("{} is missing: put it back, a copy is in model/", saved_tokenizer.display());
-            return Err(Error::Setting { key: "tokenizer", problem });
-        }
-        let (tokenizer, initial) = match (resumed.is_some() && saved_tokenizer.exists(), from) {
-            (true, _) => (Some(crate::text::Tokenizer::load(&saved_tokenizer)?), None),
-            (false, Some(from)) => (Some(from.tokenizer), Some(from.model)),
-            (false, None) => (None, None),
-        };
-        let data = RunData::load(recipe, tokenizer)?;
-        let mut model = match initial {
-            Some(model) => model,
-            None => build_model(recipe, &data.tokenizer)?,
-        };
-        if let Some(longest) = model.max_positions().filter(|&positions| positions < recipe.data.max_length) {
-            let problem = format!(
-                "sentences may have {} tokens, but the model has positions for {longest}: lower it, or raise model.max_positions",
-                recipe.data.max_length
-            );
-            return Err(Error::Setting { key: "data.max_length", problem });
-        }
-        let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
-        let mut schedule = Schedule::new(recipe);
-        let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
-        let mut average = (recipe.train.ema > 0.0).then(|| model.params().values().to_vec());
-        let state = resumed.as_ref().map(|checkpoint| &checkpoint.state);
-        if let Some(checkpoint) = &resumed {
-            check_same_run(checkpoint, recipe)?;
-            checkpoint.read_into("values", model.params_mut().values_mut())?;
-            checkpoint.read_into("first", &mut optimizer.first)?;
-            checkpoint.read_into("second", &mut optimizer.second)?;
-            if let Some(average) = &mut average {
-                checkpoint.read_into("average", average)?;
-            }
-            schedule.restore(checkpoint.state.schedule);
-            early_stopping.restore(&checkpoint.state.early_stopping);
-            checkpoints.remove_after(checkpoint.state.step)?;
-        }
-        let step = state.map_or(0, |s| s.step);
-        let (metrics, _) = Metrics::open(&run.metrics(), step)?;
-        let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
-        run.write(&run.config(), &recipe.to_toml()?)?;
-        let tokenizer_json = data.tokenizer.to_json_bytes()?;
-        crate::hub::atomic::atomic_write(&saved_tokenizer, &tokenizer_json)?;
-        let tokenizer = crate::text::Tokenizer::from_json_bytes(&tokenizer_json)?;
-        let generation = generation_config(recipe, &model);
-        reporter.event(&Event::Started {
-            run: run.path().to_path_buf(),
-            parameters: model.params().trainable_count(),
-            pairs: data.train.report().kept as usize,
-            max_steps: recipe.train.max_steps.map(|n| n as u64),
-        });
-        for line in data.train.report().to_string().lines() {
-            run.append_log(line)?;
-        }
-        if let Some(checkpoint) = &resumed {
-            reporter.event(&Event::Resumed { step, path: checkpoint.path.clone() });
-        }
-        let cursor = state.and_then(|s| serde_json::from_value(s.cursor.clone()).ok()).unwrap_or_default();
-        Ok(Self {
-            recipe,
-            run,
-            reporter,
-            grads: Grads::zeros(model.params()),
-            pretrained: Pretrained { model, tokenizer, generation },
-            data,
-            pool: Pool::new(),
-            optimizer,
-            schedule,
-            early_stopping,
-            average,
-            checkpoints,
-            metrics,
-            tensorboard,
-            step,
-            skipped: state.map_or(0, |s| s.skipped),
-            target_tokens: state.map_or(0, |s| s.tokens),
-            cursor,
-            earlier_seconds: state.map_or(0.0, |s| s.seconds),
-            started: Instant::now(),
-            window: Window::default(),
-            trained_tokens: 0,
-            trained_seconds: 0.0,
-            last_evaluation: None,
-            last_save: None,
-        })
-    }
-
     fn batches(&self) -> Result<Batches, Error> {
         let train = &self.recipe.train;
         let mut batches = self.data.train.batches(BatchOptions {
@@ -370,95 +277,6 @@ impl<'r> Session<'r> {
         Ok(())
     }
 
-    /// Runs `body` with the weights that are evaluated and exported: the moving average where there is one.
-    pub(super) fn with_export_weights<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
-        let Some(mut average) = self.average.take() else { return body(self) };
-        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
-        let result = body(self);
-        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
-        self.average = Some(average);
-        result
-    }
-
-    /// Measures validation loss and BLEU; a new best is also exported to `model/`.
-    fn evaluate(&mut self) -> Result<Verdict, Error> {
-        self.last_evaluation = Some(self.step);
-        let Some((loss, bleu)) = self.with_export_weights(|session| session.measure())? else {
-            return Ok(Verdict::Continue);
-        };
-        self.schedule.observe(loss);
-        let watched = match (self.early_stopping.metric, bleu) {
-            (Metric::Bleu, Some(bleu)) => bleu,
-            _ => loss,
-        };
-        let verdict = self.early_stopping.observe(self.step, watched);
-        let best = verdict == Verdict::Best;
-        let mut record = self.empty_record();
-        record.eval.insert("eval_loss".into(), loss);
-        record.eval.extend(bleu.map(|bleu| ("eval_bleu".into(), bleu)));
-        self.record(record)?;
-        let scored = bleu.map_or(String::new(), |bleu| format!(" | BLEU {bleu:.2}"));
-        let mark = if best { " | best" } else { "" };
-        self.run.append_log(&format!("step {} | valid loss {loss:.4}{scored}{mark}", self.step))?;
-        self.reporter.event(&Event::Evaluated { step: self.step, loss, bleu, best });
-        if best {
-            let model_dir = self.run.model();
-            self.with_export_weights(|session| session.pretrained.save(&model_dir))?;
-        }
-        // An evaluated state is also a saved one: the best must be found again.
-        self.save()?;
-        Ok(verdict)
-    }
-
-    fn measure(&mut self) -> Result<Option<(f64, Option<f64>)>, Error> {
-        let Some(valid) = &self.data.valid else { return Ok(None) };
-        let train = &self.recipe.train;
-        let start_id = self.pretrained.model.start_id();
-        let loss = evaluate::loss(&self.pretrained.model, &self.pool, &valid.pairs, start_id);
-        if train.eval_beam == 0 {
-            return Ok(Some((loss.nll, None)));
-        }
-        let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
-        let pairs = &valid.text[..valid.text.len().min(limit)];
-        let mut options = self.pretrained.translate_options();
-        options.search.beam = train.eval_beam;
-        let (score, _) = evaluate::bleu(&self.pretrained.model, &self.pretrained.tokenizer, pairs, &options)?;
-        Ok(Some((loss.nll, Some(score.score))))
-    }
-
-    /// Writes a checkpoint of the present step, unless there is one.
-    fn save(&mut self) -> Result<(), Error> {
-        if self.last_save == Some(self.step) {
-            return Ok(());
-        }
-        self.metrics.sync()?;
-        let state = TrainState {
-            seed: self.recipe.seed,
-            step: self.step,
-            epoch: self.cursor.epoch,
-            tokens: self.target_tokens,
-            accumulated: 0,
-            skipped: self.skipped,
-            seconds: self.seconds(),
-            schedule: self.schedule.state(),
-            early_stopping: self.early_stopping.clone(),
-            cursor: serde_json::to_value(self.cursor).expect("a cursor is three numbers"),
-            extra: serde_json::Map::new(),
-        };
-        let mut blobs = vec![
-            Blob { name: "values", values: self.pretrained.model.params().values() },
-            Blob { name: "first", values: &self.optimizer.first },
-            Blob { name: "second", values: &self.optimizer.second },
-        ];
-        blobs.extend(self.average.as_deref().map(|values| Blob { name: "average", values }));
-        let path = self.checkpoints.save(&state, &blobs)?;
-        let best = self.early_stopping.best.map(|best| best.step);
-        self.checkpoints.retain(self.recipe.train.keep_last, best)?;
-        self.last_save = Some(self.step);
-        self.reporter.event(&Event::Saved { step: self.step, path });
-        Ok(())
-    }
-
     fn evaluation_due(&self) -> bool {
         let every = self.recipe.train.eval_every as u64;
         self.last_evaluation != Some(self.step) && every > 0 && self.step.is_multiple_of(every)
@@ -512,40 +330,4 @@ impl<'r> Session<'r> {
         let share = self.share_used();
         (share > 0.0).then(|| Duration::from_secs_f64((self.seconds() * (1.0 - share) / share).max(0.0)))
     }
-}
-
-fn find_checkpoint(
-    checkpoints: &Checkpoints,
-    run: &RunDir,
-    reporter: &mut dyn Reporter,
-) -> Result<Option<Checkpoint>, Error> {
-    let found = checkpoints.latest()?;
-    for warning in found.warnings {
-        run.append_log(&warning)?;
-        reporter.event(&Event::Warning(warning));
-    }
-    checkpoints.sweep()?;
-    if found.checkpoint.is_none() {
-        let path = path_text(run.path());
-        let message = format!("{path} holds no checkpoint yet: the run starts from the beginning");
-        run.append_log(&message)?;
-        reporter.event(&Event::Warning(message));
-    }
-    Ok(found.checkpoint)
-}
-
-fn check_same_run(checkpoint: &Checkpoint, recipe: &Recipe) -> Result<(), Error> {
-    if checkpoint.state.seed == recipe.seed {
-        return Ok(());
-    }
-    Err(Error::OtherRun {
-        path: path_text(&checkpoint.path),
-        key: "seed",
-        found: checkpoint.state.seed.to_string(),
-        expected: recipe.seed.to_string(),
-    })
-}
-
-fn path_text(path: &Path) -> String {
-    path.display().to_string()
 }

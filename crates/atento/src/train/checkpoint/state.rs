@@ -1,7 +1,10 @@
 //! What a run remembers besides its arrays.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
+use crate::models::TranslatorConfig;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::exact;
 use crate::train::schedule::PlateauState;
@@ -30,7 +33,17 @@ pub struct TrainState {
     pub early_stopping: EarlyStopping,
     /// Where the data loader stands, in its own words.
     pub cursor: serde_json::Value,
-    /// Anything else the trainer keeps.
-    #[serde(default)]
-    pub extra: serde_json::Map<String, serde_json::Value>,
+    /// What the run is; older checkpoints do not say.
+    pub identity: Option<Identity>,
+}
+
+/// What a run is, whatever becomes of its recipe's file and of the model it started from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its recipe, resolved, as TOML.
+    pub recipe: String,
+    /// The model that is trained.
+    pub model: TranslatorConfig,
+    /// The model directory whose weights and tokenizer it started with.
+    pub from: Option<PathBuf>,
 }

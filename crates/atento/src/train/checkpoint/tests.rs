@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::write::{Output, create_file};
 use super::*;
+use crate::models::{TransformerConfig, TranslatorConfig};
 use crate::train::EarlyStopping;
 use crate::train::schedule::PlateauState;
 
@@ -26,7 +27,11 @@ fn state(step: u64) -> TrainState {
         schedule: PlateauState { best: Some(1e-300 / 3.0), waited: 1, reductions: 2 },
         early_stopping,
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
-        extra: serde_json::Map::new(),
+        identity: Some(Identity {
+            recipe: "seed = 1\n".into(),
+            model: TranslatorConfig::Transformer(TransformerConfig::tiny(90)),
+            from: Some("m".into()),
+        }),
     }
 }
 

@@ -119,6 +119,22 @@ pub fn place(tree: &Tree, key: &str) -> Place {
     }
 }
 
+/// The dotted keys of the tree's leaves, each with its place.
+pub fn leaves(tree: &Tree) -> BTreeMap<String, Place> {
+    let mut all = BTreeMap::new();
+    for (key, node) in tree {
+        match &node.value {
+            Value::Leaf(_) => {
+                all.insert(key.clone(), node.place.clone());
+            }
+            Value::Table(inner) => {
+                all.extend(leaves(inner).into_iter().map(|(inner_key, place)| (format!("{key}.{inner_key}"), place)));
+            }
+        }
+    }
+    all
+}
+
 /// Lays the tree over a table of defaults.
 pub fn lay_over(table: &mut toml::Table, tree: &Tree) {
     for (key, node) in tree {

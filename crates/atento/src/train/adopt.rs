@@ -1,0 +1,144 @@
+//! Training a model that exists: the recipe's `[model]` and `[tokenizer]` come to describe that model.
+//!
+//! What the recipe states of the model must be so; what it leaves out is the model's, not the preset's.
+
+use super::Error;
+use super::recipe::{self, Activation, Arch, ModelSettings, Norm, Recipe, TieEmbeddings, TokenizerSettings, Written};
+use crate::hub::decimal;
+use crate::models::{TransformerConfig, TranslatorConfig, config};
+
+/// The run's copy of its tokenizer, as its `config.toml` beside it names it.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The recipe for training on a model of this configuration.
+///
+/// # Errors
+/// The recipe states something else of the model, or the model's sizes do not go with its other settings.
+pub fn adopt(recipe: &Recipe, written: &Written, config: &TranslatorConfig) -> Result<Recipe, Error> {
+    let mut adopted = recipe.clone();
+    adopted.model = describe(&recipe.model, config);
+    refuse_contradictions(recipe, &adopted, written)?;
+    adopted.tokenizer = TokenizerSettings { file: Some(TOKENIZER_FILE.into()), ..TokenizerSettings::default() };
+    if adopted.model.arch == Arch::Transformer && !written.contains_key("search.max_length") {
+        adopted.search.max_length = adopted.search.max_length.min(adopted.model.max_positions);
+    }
+    adopted.validate()?;
+    Ok(adopted)
+}
+
+/// The settings that describe a model; those without a meaning for it stay as they are. Where encoder and decoder
+/// differ, the encoder's are given.
+fn describe(settings: &ModelSettings, config: &TranslatorConfig) -> ModelSettings {
+    match config {
+        TranslatorConfig::Transformer(config) => describe_transformer(settings, config),
+        TranslatorConfig::Recurrent(config) => ModelSettings {
+            arch: Arch::Rnn,
+            hidden: config.hidden,
+            embedding: config.embedding,
+            layers: config.layers,
+            dropout: decimal(config.dropout),
+            tie_embeddings: tie_embeddings(config.tie_embeddings),
+            ..settings.clone()
+        },
+    }
+}
+
+fn describe_transformer(settings: &ModelSettings, config: &TransformerConfig) -> ModelSettings {
+    ModelSettings {
+        arch: Arch::Transformer,
+        d_model: config.d_model,
+        encoder_layers: config.encoder_layers,
+        decoder_layers: config.decoder_layers,
+        heads: config.encoder_heads,
+        d_ff: config.encoder_ffn,
+        activation: match config.activation.as_str() {
+            "relu" => Activation::Relu,
+            "gelu" => Activation::Gelu,
+            "gelu_new" => Activation::GeluNew,
+            // Also called swish.
+            _ => Activation::Silu,
+        },
+        norm: match config.norm {
+            config::Norm::Post => Norm::Post,
+            config::Norm::Pre => Norm::Pre,
+        },
+        dropout: decimal(config.dropout),
+        attention_dropout: decimal(config.attention_dropout),
+        activation_dropout: decimal(config.activation_dropout),
+        tie_embeddings: tie_embeddings(config.tie_embeddings),
+        max_positions: config.max_positions,
+        ..settings.clone()
+    }
+}
+
+fn tie_embeddings(tie: config::TieEmbeddings) -> TieEmbeddings {
+    match tie {
+        config::TieEmbeddings::All => TieEmbeddings::All,
+        config::TieEmbeddings::Decoder => TieEmbeddings::Decoder,
+        config::TieEmbeddings::None => TieEmbeddings::None,
+    }
+}
+
+/// What is written of the model, key by key or as a preset, must be so.
+fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> Result<(), Error> {
+    let (stated, found) = (stated.values()?, found.values()?);
+    for (key, value) in stated.iter().filter(|(key, value)| found.get(*key) != Some(value)) {
+        let preset = "model.preset";
+        let (place, what) = match (written.get(key), written.get(preset)) {
+            (Some(place), _) => (place, format!("`{key}` is {value}")),
+            (None, Some(place)) => (place, format!("`{preset}` is {}, whose `{key}` is {value}", stated[preset])),
+            (None, None) => continue,
+        };
+        let message = format!("{what}, but the model that is trained further has {}: leave it out", found[key]);
+        return Err(recipe::Error::Conflict { place: place.clone(), message }.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> TranslatorConfig {
+        let config = TransformerConfig { encoder_layers: 2, decoder_layers: 1, ..TransformerConfig::tiny(500) };
+        TranslatorConfig::Transformer(TransformerConfig { max_positions: 200, ..config })
+    }
+
+    fn adopted(lines: &str) -> Result<Recipe, Error> {
+        let text = format!("[data]\ncorpus = \"demo\"\n{lines}");
+        let loaded = Recipe::parse(&text, "r.toml", &[]).unwrap();
+        adopt(&loaded.recipe, &loaded.written, &model())
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_models() {
+        let recipe = adopted("[model]\nheads = 4\ndropout = 0.3\n[tokenizer]\nvocab_size = 99\n").unwrap();
+        let model = &recipe.model;
+        assert_eq!((model.d_model, model.encoder_layers, model.decoder_layers, model.dropout), (128, 2, 1, 0.3));
+        assert_eq!((model.max_positions, recipe.search.max_length), (200, 200));
+        assert_eq!(recipe.tokenizer.file.as_deref(), Some(TOKENIZER_FILE.as_ref()));
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), "again", &[]).unwrap().recipe, recipe);
+    }
+
+    #[test]
+    fn what_is_stated_otherwise_is_refused_by_its_key_and_both_values() {
+        for (lines, expected) in [
+            (
+                "[model]\nd_model = 64\n",
+                "r.toml:4: `model.d_model` is 64, but the model that is trained further has 128",
+            ),
+            (
+                "[model]\narch = \"rnn\"\n",
+                "`model.arch` is \"rnn\", but the model that is trained further has \"transformer\"",
+            ),
+            (
+                "[model]\npreset = \"base\"\n",
+                "`model.preset` is \"base\", whose `model.d_ff` is 2048, but the model that is trained further has 256",
+            ),
+            ("[search]\nmax_length = 201\n", "`search.max_length` is 201, but the model has 200 positions"),
+        ] {
+            let message = adopted(lines).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

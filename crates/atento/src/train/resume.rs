@@ -1,0 +1,82 @@
+//! Going on with a run: which of its settings may have changed since.
+//!
+//! A resumed run is to compute what it would have computed without the pause, so only what decides neither the course
+//! of the weights nor the meaning of its checkpoints may differ: how long it goes on, what is written when, how its
+//! model searches.
+
+use std::path::Path;
+
+use super::checkpoint::Checkpoint;
+use super::recipe::{Recipe, ScheduleKind};
+use super::{Error, RunDir};
+
+/// Keys, and tables with all of their keys, that may differ.
+const MAY_CHANGE: [&str; 15] = [
+    "data.test",
+    "model.preset",
+    "out",
+    "search",
+    "threads",
+    "train.average_last",
+    "train.checkpoint_activations",
+    "train.early_stopping.patience",
+    "train.eval_beam",
+    "train.eval_every",
+    "train.eval_max_sentences",
+    "train.keep_last",
+    "train.log_every",
+    "train.on_non_finite",
+    "train.save_every",
+];
+/// They may differ too, and a learning rate may depend on them.
+const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
+
+/// Checks a recipe against the one that the run was saved with; returns what the log should say.
+///
+/// # Errors
+/// [`Error::OtherRun`] names the first setting that must not differ.
+pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &RunDir) -> Result<Vec<String>, Error> {
+    let saved = checkpoint.state.identity.as_ref().map(|identity| identity.recipe.clone());
+    // Older checkpoints do not hold it.
+    let Some(text) = saved.or_else(|| std::fs::read_to_string(run.config()).ok()) else { return Ok(Vec::new()) };
+    let (before, now) = (Recipe::parse(&text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
+    let mut notes = Vec::new();
+    let added = now.keys().filter(|key| !before.contains_key(*key));
+    for key in before.keys().chain(added).filter(|key| !is_same(before.get(*key), now.get(*key))) {
+        let text = |value: Option<&toml::Value>| value.map_or("not set".to_string(), ToString::to_string);
+        let (found, expected) = (text(before.get(key)), text(now.get(key)));
+        if !may_change(key, recipe.schedule.kind) {
+            let path = checkpoint.path.display().to_string();
+            return Err(Error::OtherRun { path, key: key.clone(), found, expected });
+        }
+        if LIMITS.contains(&key.as_str()) && follows_the_limit(recipe) {
+            let kind = recipe.schedule.kind;
+            notes.push(format!(
+                "`{key}` was {found} and is {expected}: the learning rate of the {kind} schedule follows the new end"
+            ));
+        }
+    }
+    Ok(notes)
+}
+
+/// Equal, or two paths of one file.
+fn is_same(before: Option<&toml::Value>, now: Option<&toml::Value>) -> bool {
+    let file = |value: Option<&toml::Value>| Path::new(value?.as_str()?).canonicalize().ok();
+    before == now || file(before).is_some_and(|before| file(now) == Some(before))
+}
+
+fn may_change(key: &str, schedule: ScheduleKind) -> bool {
+    // The plateau schedule counts evaluations.
+    let decides = schedule == ScheduleKind::Plateau && key == "train.eval_every";
+    let listed = |name: &&str| key.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    !decides && MAY_CHANGE.iter().chain(&LIMITS).any(listed)
+}
+
+/// Whether the learning rate depends on when the run is to end.
+fn follows_the_limit(recipe: &Recipe) -> bool {
+    match recipe.schedule.kind {
+        ScheduleKind::Linear | ScheduleKind::Cosine => recipe.schedule.decay_steps == 0,
+        ScheduleKind::Wsd => true,
+        ScheduleKind::Noam | ScheduleKind::InverseSqrt | ScheduleKind::Constant | ScheduleKind::Plateau => false,
+    }
+}
