@@ -10,6 +10,10 @@ use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search};
 use crate::models::Translator;
 use crate::text::{self, Tokenizer};
 
+/// Bytes that the caches, logits and candidates of all searches running side by side may take together. A sentence
+/// that takes more is searched alone on its thread.
+const SEARCH_BYTES: usize = 4 << 30;
+
 /// What can go wrong with a sentence or with the search.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -69,7 +73,7 @@ pub struct TranslateOptions {
     pub max_new_tokens: usize,
     /// A further limit relative to the source: `ratio · source_tokens + 10`.
     pub max_length_ratio: Option<f64>,
-    /// Source tokens searched together.
+    /// Source tokens searched together, as far as memory allows.
     pub batch_tokens: usize,
 }
 
@@ -157,7 +161,9 @@ pub fn translate_ids(
     }
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(sources[i].len()));
-    let batches = cut(&order, sources, options.batch_tokens.max(1));
+    let longest = order.first().map_or(0, |&i| sources[i].len());
+    let most = most_sentences(model, longest, options);
+    let batches = cut(&order, sources, options.batch_tokens.max(1), most);
     // One pool a batch: batches on different threads do not wait for each other's buffers.
     let searched: Vec<Vec<Vec<Hypothesis>>> =
         batches.into_par_iter().map(|batch| search_batch(model, sources, batch, options)).collect::<Result<_, _>>()?;
@@ -168,12 +174,20 @@ pub fn translate_ids(
     Ok(results)
 }
 
-/// Cuts a descending order of sentences into runs of about `batch_tokens` source tokens.
-fn cut<'a>(order: &'a [usize], sources: &[Vec<u32>], batch_tokens: usize) -> Vec<&'a [usize]> {
+/// The sentences of up to `longest` tokens that one thread may search together within its share of [`SEARCH_BYTES`].
+fn most_sentences(model: &Translator, longest: usize, options: &TranslateOptions) -> usize {
+    let length = options.max_new_tokens.min(model.max_positions().unwrap_or(usize::MAX));
+    let row_bytes = model.decoder_row_bytes(longest, length).saturating_add(options.search.row_bytes(length));
+    let sentence_bytes = row_bytes.saturating_mul(options.search.beam).max(1);
+    (SEARCH_BYTES / rayon::current_num_threads() / sentence_bytes).max(1)
+}
+
+/// Cuts a descending order of sentences into runs of about `batch_tokens` source tokens and at most `most` sentences.
+fn cut<'a>(order: &'a [usize], sources: &[Vec<u32>], batch_tokens: usize, most: usize) -> Vec<&'a [usize]> {
     let mut batches = Vec::new();
     let mut rest = order;
     while let Some(&longest) = rest.first() {
-        let n = (batch_tokens / sources[longest].len().max(1)).clamp(1, rest.len());
+        let n = (batch_tokens / sources[longest].len().max(1)).clamp(1, most).min(rest.len());
         let (batch, later) = rest.split_at(n);
         batches.push(batch);
         rest = later;
@@ -202,4 +216,41 @@ fn search_batch(
         .collect();
     let mut decoder = model.decoder(&Pool::new(), &ids, &cu_source);
     Ok(search(decoder.as_mut(), &prompts, &options.search)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{TransformerConfig, TranslatorConfig};
+
+    fn options(beam: usize) -> TranslateOptions {
+        TranslateOptions {
+            search: SearchOptions { beam, eos_ids: vec![1], ..SearchOptions::default() },
+            start_id: 0,
+            max_new_tokens: 6,
+            max_length_ratio: None,
+            batch_tokens: 1 << 20,
+        }
+    }
+
+    #[test]
+    fn what_is_searched_together_fits_the_memory_and_changes_nothing() {
+        let config = TransformerConfig { d_model: 16, encoder_layers: 1, ..TransformerConfig::tiny(40_000) };
+        let model = Translator::init(TranslatorConfig::Transformer(config), 1);
+        let threads = rayon::current_num_threads();
+        for beam in [1, 4, 1024] {
+            let logits =
+                most_sentences(&model, 3, &options(beam)) * beam * threads * model.vocab_size() * size_of::<f32>();
+            assert!(logits <= SEARCH_BYTES, "beam {beam}: {logits} bytes of logits alone");
+        }
+        assert!(most_sentences(&model, 3, &options(1)) > 100);
+        let sources: Vec<Vec<u32>> = (2..9).map(|last| vec![7, last, 1]).collect();
+        let order: Vec<usize> = (0..sources.len()).collect();
+        let lengths = |most| cut(&order, &sources, 100, most).iter().map(|batch| batch.len()).collect::<Vec<_>>();
+        assert_eq!((lengths(3), lengths(100)), (vec![3, 3, 1], vec![7]));
+        let together = translate_ids(&model, &sources, &options(2)).unwrap();
+        for (source, expected) in sources.iter().zip(&together) {
+            assert_eq!(&translate_ids(&model, &[source.clone()], &options(2)).unwrap()[0], expected);
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl SentenceSearch for Beam<'_> {
     }
 
     fn n_candidates(&self) -> usize {
-        (1 + self.options.eos_ids.len()).max(2) * self.options.beam
+        self.options.n_candidates()
     }
 
     fn advance(&mut self, continuations: &[Vec<Candidate>]) -> Vec<usize> {

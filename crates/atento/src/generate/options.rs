@@ -92,6 +92,19 @@ impl Default for SearchOptions {
 }
 
 impl SearchOptions {
+    /// Bytes that the search itself holds for a live hypothesis of up to `length` tokens: the tokens with their
+    /// log-probabilities, twice while a step is taken, and its candidates, ranked and unranked.
+    pub(crate) fn row_bytes(&self, length: usize) -> usize {
+        const PER_TOKEN: usize = 2 * (size_of::<u32>() + size_of::<f32>());
+        const PER_CANDIDATE: usize = 40;
+        length.saturating_mul(PER_TOKEN).saturating_add(self.n_candidates() * PER_CANDIDATE)
+    }
+
+    /// Continuations of each live hypothesis that are ranked: enough for the beam if every end token is among them.
+    pub(super) fn n_candidates(&self) -> usize {
+        if self.beam == 1 { 1 } else { (1 + self.eos_ids.len()).max(2) * self.beam }
+    }
+
     pub(super) fn check(&self, vocab_size: usize) -> Result<(), Error> {
         let (beam, n_best, alpha) = (self.beam, self.n_best, self.length_penalty.alpha());
         if beam > LARGEST_BEAM {

@@ -103,6 +103,21 @@ impl Translator {
         }
     }
 
+    /// Bytes that a search of up to `length` tokens takes for each live hypothesis of a source sentence of `source_len`
+    /// tokens: its logits and its part of the decoder's cache, spare buffers included.
+    #[must_use]
+    pub fn decoder_row_bytes(&self, source_len: usize, length: usize) -> usize {
+        let cached = match self {
+            Self::Transformer(model) => {
+                // The cache grows by doubling.
+                let capacity = length.min(model.config.max_positions).next_power_of_two().max(16);
+                (model.decoder.len() + 1) * capacity * 2 * model.config.d_model
+            }
+            Self::Recurrent(model) => (2 * model.config.layers + 3 * source_len) * model.config.hidden,
+        };
+        (self.vocab_size() + cached) * size_of::<f32>()
+    }
+
     /// Rows of the embedding table.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
