@@ -248,9 +248,13 @@ mod tests {
         let order: Vec<usize> = (0..sources.len()).collect();
         let lengths = |most| cut(&order, &sources, 100, most).iter().map(|batch| batch.len()).collect::<Vec<_>>();
         assert_eq!((lengths(3), lengths(100)), (vec![3, 3, 1], vec![7]));
-        let together = translate_ids(&model, &sources, &options(2)).unwrap();
-        for (source, expected) in sources.iter().zip(&together) {
-            assert_eq!(&translate_ids(&model, &[source.clone()], &options(2)).unwrap()[0], expected);
+        let ids = |sources: &[Vec<u32>]| -> Vec<Vec<u32>> {
+            let found = translate_ids(&model, sources, &options(2)).unwrap();
+            found.into_iter().map(|hypotheses| hypotheses[0].ids.clone()).collect()
+        };
+        let together = ids(&sources);
+        for (source, expected) in sources.chunks(1).zip(&together) {
+            assert_eq!(&ids(source)[0], expected);
         }
     }
 }

@@ -97,12 +97,12 @@ impl SearchOptions {
     pub(crate) fn row_bytes(&self, length: usize) -> usize {
         const PER_TOKEN: usize = 2 * (size_of::<u32>() + size_of::<f32>());
         const PER_CANDIDATE: usize = 40;
-        length.saturating_mul(PER_TOKEN).saturating_add(self.n_candidates() * PER_CANDIDATE)
+        length.saturating_mul(PER_TOKEN).saturating_add(self.n_candidates().saturating_mul(PER_CANDIDATE))
     }
 
     /// Continuations of each live hypothesis that are ranked: enough for the beam if every end token is among them.
     pub(super) fn n_candidates(&self) -> usize {
-        if self.beam == 1 { 1 } else { (1 + self.eos_ids.len()).max(2) * self.beam }
+        if self.beam == 1 { 1 } else { (1 + self.eos_ids.len()).max(2).saturating_mul(self.beam) }
     }
 
     pub(super) fn check(&self, vocab_size: usize) -> Result<(), Error> {
