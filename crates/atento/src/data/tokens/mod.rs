@@ -1,4 +1,4 @@
-//! Data for language models: text to token files, and batches of windows.
+//! Data for language models: text to token files, batches of windows, and prompts with completions.
 //!
 //! ```text
 //! source      files of text and what a document is in them    documents   their documents, in pieces
@@ -6,6 +6,7 @@
 //! report      what was read, kept and left out                directory   a directory of token files
 //! shard       one token file, mapped into memory              batch       packed sequences with targets
 //! windows     training and validation windows                 strided     windows that score a text
+//! csv         records of CSV files                            instruct    prompts with completions
 //! ```
 //!
 //! A token file is nanoGPT's: ids as little-endian 16-bit (or 32-bit) numbers and nothing else, so
@@ -13,11 +14,13 @@
 //! packed, as everywhere: no padding, and `cu_seqlens` says where each sequence begins.
 
 pub mod batch;
+pub mod csv;
 pub mod directory;
 mod documents;
 mod encode;
 mod error;
 mod hash;
+pub mod instruct;
 mod output;
 mod permutation;
 pub mod prepare;
