@@ -1,4 +1,4 @@
-//! Pairs from lines of JSON objects.
+//! Pairs and texts from lines of JSON objects.
 
 use std::path::Path;
 
@@ -10,6 +10,21 @@ use super::parallel::RawPair;
 
 /// The next pair of a file; blank lines are skipped.
 pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -> Result<Option<RawPair>, Error> {
+    let Some(value) = next_object(lines)? else {
+        return Ok(None);
+    };
+    let (path, line) = (lines.path(), lines.line());
+    let source = text_at(&value, source_key, path, line)?;
+    let target = text_at(&value, target_key, path, line)?;
+    Ok(Some(RawPair { line: line - 1, source, target }))
+}
+
+/// The text at a key of the next object of a file; blank lines are skipped.
+pub(super) fn next_text(lines: &mut LineReader, key: &str) -> Result<Option<String>, Error> {
+    next_object(lines)?.map(|value| text_at(&value, key, lines.path(), lines.line())).transpose()
+}
+
+fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
     loop {
         let Some(text) = lines.next().transpose()? else {
             return Ok(None);
@@ -17,15 +32,12 @@ pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -
         if text.trim().is_empty() {
             continue;
         }
-        let (path, line) = (lines.path(), lines.line());
-        let json = |detail: String| Error::Json { path: path.into(), line, detail };
+        let json = |detail: String| Error::Json { path: lines.path().into(), line: lines.line(), detail };
         let value: Value = serde_json::from_str(&text).map_err(|e| json(e.to_string()))?;
-        if !value.is_object() {
-            return Err(json(format!("found {}", type_name(&value))));
-        }
-        let source = text_at(&value, source_key, path, line)?;
-        let target = text_at(&value, target_key, path, line)?;
-        return Ok(Some(RawPair { line: line - 1, source, target }));
+        return match value.is_object() {
+            true => Ok(Some(value)),
+            false => Err(json(format!("found {}", type_name(&value)))),
+        };
     }
 }
 

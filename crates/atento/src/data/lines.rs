@@ -84,8 +84,27 @@ pub struct LineReader {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
     gzip: bool,
+    limit: usize,
     line: u64,
     failed: bool,
+}
+
+/// The bytes of `input`, unpacked if they are gzip, and whether they are; `path` stands for it in messages.
+pub(super) fn unpack(
+    path: &Path,
+    input: impl Read + Send + 'static,
+) -> Result<(Box<dyn BufRead + Send>, bool), LineError> {
+    let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
+    let mut start = Vec::new();
+    let read = file.by_ref().take(2).read_to_end(&mut start);
+    read.map_err(|source| LineError::Read { path: path.into(), line: 0, gzip: false, source })?;
+    let gzip = start == GZIP_MAGIC;
+    let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file));
+    let unpacked: Box<dyn BufRead + Send> = match gzip {
+        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
+        false => Box::new(whole),
+    };
+    Ok((unpacked, gzip))
 }
 
 impl std::fmt::Debug for LineReader {
@@ -113,23 +132,17 @@ impl LineReader {
     /// [`LineError::Empty`] (also a gzip of nothing), [`LineError::Read`].
     pub fn from_reader(name: impl Into<PathBuf>, input: impl Read + Send + 'static) -> Result<Self, LineError> {
         let path = name.into();
-        let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
-        let read_failed = |gzip| {
-            let path = path.clone();
-            move |source| LineError::Read { path, line: 0, gzip, source }
-        };
-        let mut start = Vec::new();
-        file.by_ref().take(2).read_to_end(&mut start).map_err(read_failed(false))?;
-        let gzip = start == GZIP_MAGIC;
-        let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file));
-        let mut input: Box<dyn BufRead + Send> = match gzip {
-            true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
-            false => Box::new(whole),
-        };
-        if input.fill_buf().map_err(read_failed(gzip))?.is_empty() {
+        let (mut input, gzip) = unpack(&path, input)?;
+        let start = input.fill_buf().map_err(|source| LineError::Read { path: path.clone(), line: 0, gzip, source })?;
+        if start.is_empty() {
             return Err(LineError::Empty { path });
         }
-        Ok(LineReader { path, input, gzip, line: 0, failed: false })
+        Ok(LineReader { path, input, gzip, limit: MAX_LINE_BYTES, line: 0, failed: false })
+    }
+
+    /// The same with another longest line than [`MAX_LINE_BYTES`].
+    pub(super) fn with_limit(self, limit: usize) -> Self {
+        LineReader { limit, ..self }
     }
 
     /// The file it reads.
@@ -145,7 +158,7 @@ impl LineReader {
     fn read_line(&mut self) -> Result<Option<String>, LineError> {
         let mut bytes = Vec::new();
         // Two bytes more than a line may have, for its end.
-        let limit = MAX_LINE_BYTES as u64 + 2;
+        let limit = self.limit as u64 + 2;
         let read = self.input.by_ref().take(limit).read_until(b'\n', &mut bytes);
         let (path, line, gzip) = (|| self.path.clone(), self.line + 1, self.gzip);
         read.map_err(|source| LineError::Read { path: path(), line: self.line, gzip, source })?;
@@ -161,8 +174,8 @@ impl LineReader {
         if bytes.contains(&0) {
             return Err(LineError::Binary { path: path(), line });
         }
-        if bytes.len() > MAX_LINE_BYTES {
-            return Err(LineError::LineTooLong { path: path(), line, limit: MAX_LINE_BYTES });
+        if bytes.len() > self.limit {
+            return Err(LineError::LineTooLong { path: path(), line, limit: self.limit });
         }
         if line == 1 && bytes.starts_with(UTF8_MARK) {
             bytes.drain(..UTF8_MARK.len());

@@ -2,7 +2,8 @@
 //!
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
 //! leaves out ([`report`]), [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
-//! epoch by epoch from a cursor that can be saved.
+//! epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
+//! token files, windows of them, and prompts with completions.
 
 pub mod batches;
 pub mod dataset;
@@ -17,6 +18,7 @@ pub mod report;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 pub use batches::{BatchOptions, Order, PackedBatch, Pair};
 pub use dataset::Dataset;

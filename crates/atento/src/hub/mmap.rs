@@ -11,11 +11,11 @@ use std::ops::Deref;
 /// changes the bytes seen here. Replace a checkpoint's file by renaming a new one over it, as
 /// [`super::atomic`] does: the old bytes then live until the last mapping of them is gone.
 #[derive(Debug)]
-pub(super) struct Mmap(memmap2::Mmap);
+pub(crate) struct Mmap(memmap2::Mmap);
 
 impl Mmap {
     /// Maps the whole of an open, regular, non-empty file.
-    pub(super) fn map(file: &File) -> io::Result<Self> {
+    pub(crate) fn map(file: &File) -> io::Result<Self> {
         // SAFETY: the mapping is private to this type and read-only. What remains is the caller's environment
         // changing the file underneath; every offset was checked against the mapping's own length, numbers are
         // read byte by byte and any bytes are valid numbers, so a change can spoil values but not memory.

@@ -19,7 +19,7 @@ mod json;
 pub mod load;
 pub mod m2m100;
 pub mod marian;
-mod mmap;
+pub(crate) mod mmap;
 pub mod model_dir;
 pub mod names;
 mod nearest;

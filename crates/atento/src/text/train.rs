@@ -129,6 +129,20 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// For a language model over characters: the three special tokens of [`Purpose::Causal`] and a token for every
+    /// character of the text, however rare, and for the line end; no bytes. Tiny Shakespeare, with its 65 characters,
+    /// gets 68 tokens. A character that the text lacks becomes `<unk>` later.
+    pub fn characters() -> Self {
+        TrainOptions {
+            kind: Kind::Characters,
+            purpose: Purpose::Causal,
+            vocab_size: 1 << 16,
+            min_frequency: 1,
+            byte_fallback: false,
+            ..TrainOptions::default()
+        }
+    }
+
     /// All special tokens, in the order of their ids.
     fn all_special_tokens(&self) -> Result<Vec<String>, Error> {
         let mut all: Vec<String> = self.purpose.special_tokens().iter().map(|t| (*t).to_owned()).collect();

@@ -1,0 +1,313 @@
+//! The tokenised examples of a source, and what was left out of it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::source::{InstructSource, RawExample};
+use super::template::Template;
+use super::{InstructBatches, PackOptions};
+use crate::data::OnTruncate;
+use crate::data::tokens::hash::{combine, hash};
+use crate::data::tokens::{Error, Window};
+use crate::text::{self, Tokenizer};
+
+/// Examples that are tokenised at once.
+const CHUNK_EXAMPLES: usize = 8192;
+
+/// How prompts and completions become examples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InstructOptions {
+    /// What the model reads first; `{prompt}` is the prompt.
+    pub prompt_template: String,
+    /// What it learns to write; `{completion}` is the completion, and a final `<end>` the end token.
+    pub completion_template: String,
+    /// The most tokens of a sequence: the model's number of positions.
+    pub block_size: usize,
+    /// What to do with a longer example. Cutting takes the end of the completion away, its end token with it;
+    /// [`OnTruncate::Split`] is refused.
+    pub on_truncate: OnTruncate,
+    /// Whether the model learns to write the prompt too.
+    pub train_on_prompt: bool,
+    /// Leaves out every example equal to an earlier one, prompt and completion.
+    pub drop_duplicates: bool,
+}
+
+impl Default for InstructOptions {
+    fn default() -> Self {
+        InstructOptions {
+            prompt_template: "{prompt}\n".into(),
+            completion_template: "{completion}<end>".into(),
+            block_size: 1024,
+            on_truncate: OnTruncate::Error,
+            train_on_prompt: false,
+            drop_duplicates: false,
+        }
+    }
+}
+
+/// One tokenised example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Its number among those of the source, from 0.
+    pub id: u64,
+    /// Prompt and completion, each tokenised by itself, and the end token.
+    pub ids: Vec<u32>,
+    /// How many of them are the prompt.
+    pub prompt_tokens: usize,
+}
+
+impl Example {
+    /// Whether token `at` is learned: whether the position before it has it as a target.
+    fn is_learned(&self, at: usize, train_on_prompt: bool) -> bool {
+        at > 0 && (train_on_prompt || at >= self.prompt_tokens)
+    }
+
+    /// The sequence of the model: all tokens but the last, each with its successor where that is learned.
+    pub(super) fn window(&self, train_on_prompt: bool) -> Window {
+        let target = |at: usize| Some(self.ids[at]).filter(|_| self.is_learned(at, train_on_prompt));
+        let ids = self.ids[..self.ids.len() - 1].to_vec();
+        Window { sample: self.id, ids, targets: (1..self.ids.len()).map(target).collect() }
+    }
+
+    /// Tokens of the sequence.
+    pub(super) fn tokens(&self) -> usize {
+        self.ids.len() - 1
+    }
+}
+
+/// Counts over the examples of a source. Every one is kept or counted in exactly one reason for leaving it out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructReport {
+    /// Examples in the files.
+    pub examples: u64,
+    /// Examples that are used.
+    pub kept: u64,
+    /// Examples left out because the prompt is empty or white space.
+    pub empty_prompt: u64,
+    /// Examples left out because only the completion is.
+    pub empty_completion: u64,
+    /// Examples equal to an earlier one.
+    pub duplicates: u64,
+    /// How many of the duplicates were left out: all with `drop_duplicates`, else none.
+    pub duplicates_dropped: u64,
+    /// Examples left out because they are too long and `on_truncate` is "drop".
+    pub too_long_dropped: u64,
+    /// Examples left out because nothing of them would be learned: the prompt alone is too long.
+    pub nothing_learned_dropped: u64,
+    /// Examples that are used without the end of their completion.
+    pub truncated: u64,
+    /// Tokens that were cut off those.
+    pub truncated_tokens: u64,
+    /// Tokens that are used, end tokens included.
+    pub tokens: u64,
+    /// How many of them are learned.
+    pub learned_tokens: u64,
+    /// How many of them are the unknown token.
+    pub unknown_tokens: u64,
+    /// Tokens of the longest example that is used.
+    pub longest: u64,
+}
+
+impl fmt::Display for InstructReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "examples: {} read, {} used, {} left out", self.examples, self.kept, self.examples - self.kept)?;
+        let fate = if self.duplicates_dropped > 0 { "left out" } else { "kept" };
+        let lines = [
+            (self.empty_prompt, "with an empty prompt: left out".to_owned()),
+            (self.empty_completion, "with an empty completion: left out".to_owned()),
+            (self.duplicates, format!("duplicates: {fate}")),
+            (self.too_long_dropped, "too long: left out".to_owned()),
+            (self.nothing_learned_dropped, "with a prompt that leaves no room for the completion: left out".to_owned()),
+            (self.truncated, format!("without the end of their completion, {} tokens lost", self.truncated_tokens)),
+        ];
+        for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  {count} {what}")?;
+        }
+        let InstructReport { tokens, learned_tokens, longest, unknown_tokens, .. } = self;
+        write!(f, "tokens: {tokens} ({learned_tokens} learned, longest example {longest}), {unknown_tokens} unknown")
+    }
+}
+
+/// A stretch of an example's text, and whether the model learns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskedPiece {
+    /// The text as the tokens give it back, special tokens spelled out.
+    pub text: String,
+    /// Whether its tokens have a place in the loss.
+    pub learned: bool,
+}
+
+/// A tokenised set of examples, held in memory; clones share it.
+#[derive(Clone, Debug)]
+pub struct InstructSet {
+    examples: Arc<Vec<Example>>,
+    tokenizer: Arc<Tokenizer>,
+    options: InstructOptions,
+    report: InstructReport,
+}
+
+impl InstructSet {
+    /// Reads and tokenises all examples of a source.
+    ///
+    /// # Errors
+    /// [`Error::Option`], [`Error::NoEndToken`]; files that cannot be read, with file and line; with
+    /// [`OnTruncate::Error`] an example that is too long; [`Error::NothingLeft`].
+    pub fn open(source: &InstructSource, tokenizer: Arc<Tokenizer>, options: InstructOptions) -> Result<Self, Error> {
+        let encoder = Encoder::new(&tokenizer, &options)?;
+        let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
+        let place = |line: u64| format!("{source}, line {line}");
+        let mut reader = source.open()?;
+        loop {
+            let chunk: Vec<RawExample> = reader.by_ref().take(CHUNK_EXAMPLES).collect::<Result<_, _>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            let encoded: Vec<_> = chunk.par_iter().map(|raw| encoder.encode(raw)).collect();
+            for (raw, encoded) in chunk.iter().zip(encoded) {
+                let id = report.examples;
+                report.examples += 1;
+                if !encoder.is_wanted(raw, &mut seen, &mut report) {
+                    continue;
+                }
+                let (ids, prompt_tokens) =
+                    encoded.map_err(|source| Error::Encode { place: place(raw.line), source })?;
+                let example = Example { id, ids, prompt_tokens };
+                examples.extend(encoder.fit(example, &mut report, || place(raw.line))?);
+            }
+        }
+        match report.kept {
+            0 => Err(Error::NothingLeft { place: source.to_string(), report: report.to_string() }),
+            _ => Ok(InstructSet { examples: Arc::new(examples), tokenizer, options, report }),
+        }
+    }
+
+    /// What was read, used and left out.
+    pub fn report(&self) -> &InstructReport {
+        &self.report
+    }
+
+    /// All examples that are used, in the order of the source.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// Packed batches from the beginning; [`InstructBatches::seek`] goes elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if the budget cannot hold the longest example.
+    pub fn batches(&self, options: PackOptions) -> Result<InstructBatches, Error> {
+        InstructBatches::new(self.examples.clone(), self.options.train_on_prompt, options)
+    }
+
+    /// The text of an example in pieces, for showing what is learned: the pieces concatenate to the text that its
+    /// tokens give back.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] from the tokenizer's decoder.
+    ///
+    /// # Panics
+    /// If there is no example `index`.
+    pub fn show_masks(&self, index: usize) -> Result<Vec<MaskedPiece>, Error> {
+        let example = &self.examples[index];
+        let mut pieces: Vec<MaskedPiece> = Vec::new();
+        for (at, text) in self.tokenizer.decode_pieces(&example.ids, false)?.into_iter().enumerate() {
+            let learned = example.is_learned(at, self.options.train_on_prompt);
+            match pieces.last_mut() {
+                Some(piece) if piece.learned == learned => piece.text += &text,
+                _ => pieces.push(MaskedPiece { text, learned }),
+            }
+        }
+        Ok(pieces)
+    }
+}
+
+struct Encoder<'a> {
+    tokenizer: &'a Tokenizer,
+    options: &'a InstructOptions,
+    prompt: Template,
+    completion: Template,
+    end: Option<u32>,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(tokenizer: &'a Tokenizer, options: &'a InstructOptions) -> Result<Self, Error> {
+        let prompt = Template::prompt(&options.prompt_template)?;
+        let completion = Template::completion(&options.completion_template)?;
+        if options.block_size == 0 {
+            return Err(Error::option("block_size", 0, "a sequence needs at least one token"));
+        }
+        if options.on_truncate == OnTruncate::Split {
+            let problem = "a completion cannot be split from its prompt; use \"error\", \"warn\" (cut) or \"drop\"";
+            return Err(Error::option("on_truncate", "\"split\"", problem));
+        }
+        let end = match (completion.end, tokenizer.special().eos) {
+            (true, None) => return Err(Error::NoEndToken { key: "completion_template" }),
+            (wanted, eos) => eos.filter(|_| wanted),
+        };
+        Ok(Encoder { tokenizer, options, prompt, completion, end })
+    }
+
+    /// All tokens of an example, and how many are the prompt.
+    fn encode(&self, raw: &RawExample) -> Result<(Vec<u32>, usize), text::Error> {
+        let mut ids = self.tokenizer.encode_ids(&self.prompt.fill(&raw.prompt), false)?;
+        let prompt_tokens = ids.len();
+        ids.extend(self.tokenizer.encode_ids(&self.completion.fill(&raw.completion), false)?);
+        ids.extend(self.end);
+        Ok((ids, prompt_tokens))
+    }
+
+    /// What the text alone decides.
+    fn is_wanted(&self, raw: &RawExample, seen: &mut HashSet<u64>, report: &mut InstructReport) -> bool {
+        let (no_prompt, no_completion) = (raw.prompt.trim().is_empty(), raw.completion.trim().is_empty());
+        if no_prompt || no_completion {
+            report.empty_prompt += u64::from(no_prompt);
+            report.empty_completion += u64::from(!no_prompt);
+            return false;
+        }
+        let is_new = seen.insert(combine(hash(raw.prompt.as_bytes()), hash(raw.completion.as_bytes())));
+        report.duplicates += u64::from(!is_new);
+        let dropped = !is_new && self.options.drop_duplicates;
+        report.duplicates_dropped += u64::from(dropped);
+        !dropped
+    }
+
+    /// What the length decides.
+    fn fit(
+        &self,
+        mut example: Example,
+        report: &mut InstructReport,
+        place: impl Fn() -> String,
+    ) -> Result<Option<Example>, Error> {
+        // The last token is only ever a target.
+        let limit = self.options.block_size + 1;
+        let lost = example.ids.len().saturating_sub(limit);
+        if lost > 0 && self.options.on_truncate == OnTruncate::Drop {
+            report.too_long_dropped += 1;
+            return Ok(None);
+        }
+        if lost > 0 && self.options.on_truncate != OnTruncate::Warn {
+            return Err(Error::TooLong { place: place(), tokens: example.ids.len(), limit });
+        }
+        example.ids.truncate(limit);
+        let learned = |at: &usize| example.is_learned(*at, self.options.train_on_prompt);
+        let learned_tokens = (0..example.ids.len()).filter(learned).count() as u64;
+        if example.prompt_tokens >= example.ids.len() || learned_tokens == 0 {
+            report.nothing_learned_dropped += 1;
+            return Ok(None);
+        }
+        let unknown = self.tokenizer.special().unk;
+        report.kept += 1;
+        report.truncated += u64::from(lost > 0);
+        report.truncated_tokens += lost as u64;
+        report.tokens += example.ids.len() as u64;
+        report.learned_tokens += learned_tokens;
+        report.unknown_tokens += example.ids.iter().filter(|&&id| Some(id) == unknown).count() as u64;
+        report.longest = report.longest.max(example.ids.len() as u64);
+        Ok(Some(example))
+    }
+}

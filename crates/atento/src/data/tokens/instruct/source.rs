@@ -1,0 +1,132 @@
+//! Where prompts and completions come from.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::parallel::{ParallelReader, ParallelSource};
+use crate::data::tokens::Error;
+use crate::data::tokens::csv::CsvReader;
+
+/// Files of prompts and completions, each plain or gzip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstructSource {
+    /// Two files; line `i` of one completes line `i` of the other.
+    Files {
+        /// The file of prompts.
+        prompt: PathBuf,
+        /// The file of completions.
+        completion: PathBuf,
+    },
+    /// Lines of tab-separated columns.
+    Tsv {
+        /// The file.
+        path: PathBuf,
+        /// Which columns, from 0, are prompt and completion. `None` is the first and second of exactly two.
+        columns: Option<(usize, usize)>,
+    },
+    /// A JSON object on each line.
+    Jsonl {
+        /// The file.
+        path: PathBuf,
+        /// The key of the prompt; a dot descends.
+        prompt_key: String,
+        /// The key of the completion.
+        completion_key: String,
+    },
+    /// CSV with a header (RFC 4180).
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The column of the prompt.
+        prompt_column: String,
+        /// The column of the completion.
+        completion_column: String,
+    },
+}
+
+/// A pair as it stands in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawExample {
+    /// The line it begins at, from 1.
+    pub(super) line: u64,
+    pub(super) prompt: String,
+    pub(super) completion: String,
+}
+
+impl InstructSource {
+    /// A single file by its name: `.jsonl`, `.ndjson`, `.json` (keys `prompt` and `completion`), `.csv` (columns
+    /// of those names), anything else is TSV; a final `.gz` is looked through.
+    pub fn from_path(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        let (prompt, completion) = ("prompt".to_owned(), "completion".to_owned());
+        if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv") {
+            return InstructSource::Csv { path, prompt_column: prompt, completion_column: completion };
+        }
+        match ParallelSource::from_path(path) {
+            ParallelSource::Jsonl { path, .. } => {
+                InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion }
+            }
+            ParallelSource::Tsv { path, columns } => InstructSource::Tsv { path, columns },
+            ParallelSource::Files { source, target } => InstructSource::Files { prompt: source, completion: target },
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<InstructReader, Error> {
+        let pairs = match self.clone() {
+            InstructSource::Files { prompt, completion } => {
+                ParallelSource::Files { source: prompt, target: completion }
+            }
+            InstructSource::Tsv { path, columns } => ParallelSource::Tsv { path, columns },
+            InstructSource::Jsonl { path, prompt_key, completion_key } => {
+                ParallelSource::Jsonl { path, source_key: prompt_key, target_key: completion_key }
+            }
+            InstructSource::Csv { path, prompt_column, completion_column } => {
+                let reader = CsvReader::open(path)?;
+                let columns = (reader.column(&prompt_column)?, reader.column(&completion_column)?);
+                return Ok(InstructReader::Csv(reader, columns));
+            }
+        };
+        Ok(InstructReader::Pairs(pairs.open()?))
+    }
+}
+
+impl fmt::Display for InstructSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InstructSource::Files { prompt, completion } => {
+                write!(f, "{} + {}", prompt.display(), completion.display())
+            }
+            InstructSource::Tsv { path, .. }
+            | InstructSource::Jsonl { path, .. }
+            | InstructSource::Csv { path, .. } => path.display().fmt(f),
+        }
+    }
+}
+
+/// Reads the pairs of a source. After an error it ends.
+pub(super) enum InstructReader {
+    Pairs(ParallelReader),
+    Csv(CsvReader, (usize, usize)),
+}
+
+impl Iterator for InstructReader {
+    type Item = Result<RawExample, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            InstructReader::Pairs(pairs) => {
+                let pair = pairs.next()?.map_err(Error::from);
+                Some(pair.map(|p| RawExample { line: p.line + 1, prompt: p.source, completion: p.target }))
+            }
+            InstructReader::Csv(csv, (prompt, completion)) => Some(csv.next()?.map(|record| RawExample {
+                line: record.line,
+                prompt: record.fields[*prompt].clone(),
+                completion: record.fields[*completion].clone(),
+            })),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Token files while they grow: a directory that appears whole or not at all, and the documents that are
+//! put into it, left out, or moved once their end shows where they belong.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::encode::{Encoded, Encoder};
+use super::hash::{combine, hash};
+use super::report::{PrepareReport, SplitCounts};
+use super::{Dtype, Error};
+use crate::hub::atomic;
+
+/// Names of the token files, by [`Part`].
+pub(super) const NAMES: [&str; 2] = ["train.bin", "val.bin"];
+
+/// Tokens that are moved at once.
+const MOVED_TOKENS: u64 = 1 << 16;
+
+/// One side of the split; its number is its place in arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Train = 0,
+    Val = 1,
+}
+
+/// A directory under a temporary name, removed unless it is published.
+pub(super) struct Staging {
+    pub(super) path: PathBuf,
+    target: PathBuf,
+    published: bool,
+}
+
+impl Staging {
+    /// For a directory that is to be `target`, which must not exist or be empty.
+    pub(super) fn new(target: &Path) -> Result<Self, Error> {
+        match fs::read_dir(target).map(|mut entries| entries.next().is_some()) {
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() != io::ErrorKind::NotADirectory => {
+                return Err(Error::io(target, "list")(error));
+            }
+            Ok(true) | Err(_) => return Err(Error::Exists { path: target.into() }),
+        }
+        let parent = parent(target);
+        fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let path = parent.join(format!(".{name}.{}{}", std::process::id(), atomic::TEMPORARY_SUFFIX));
+        fs::create_dir(&path).map_err(Error::io(&path, "create"))?;
+        Ok(Staging { path, target: target.into(), published: false })
+    }
+
+    /// Gives the directory its name, once everything in it is on the disk.
+    pub(super) fn publish(mut self) -> Result<(), Error> {
+        atomic::sync(&self.path).map_err(Error::io(&self.path, "flush"))?;
+        if self.target.exists() {
+            fs::remove_dir(&self.target).map_err(Error::io(&self.target, "replace"))?;
+        }
+        fs::rename(&self.path, &self.target).map_err(Error::io(&self.target, "create"))?;
+        self.published = true;
+        let parent = parent(&self.target);
+        atomic::sync(parent).map_err(Error::io(parent, "flush"))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.published {
+            // The error that matters is the one that led here.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A token file that is written.
+struct TokenWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    dtype: Dtype,
+}
+
+impl TokenWriter {
+    fn create(path: PathBuf, dtype: Dtype) -> Result<Self, Error> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let file = BufWriter::with_capacity(1 << 18, file.map_err(Error::io(&path, "create"))?);
+        Ok(TokenWriter { path, file, dtype })
+    }
+
+    fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
+        let bytes: Vec<u8> = match self.dtype {
+            Dtype::Uint16 => ids.iter().flat_map(|&id| (id as u16).to_le_bytes()).collect(),
+            Dtype::Uint32 => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
+        };
+        self.file.write_all(&bytes).map_err(Error::io(&self.path, "write"))
+    }
+
+    fn truncate(&mut self, tokens: u64) -> Result<(), Error> {
+        let end = tokens * self.dtype.bytes() as u64;
+        let cut = self.file.seek(SeekFrom::Start(end)).and_then(|_| self.file.get_ref().set_len(end));
+        cut.map_err(Error::io(&self.path, "write"))
+    }
+
+    /// Moves the last `count` tokens, which are followed by none, to the end of another file.
+    fn move_tail(&mut self, start: u64, count: u64, other: &mut TokenWriter) -> Result<(), Error> {
+        let size = self.dtype.bytes() as u64;
+        for done in (0..count).step_by(MOVED_TOKENS as usize) {
+            let mut bytes = vec![0; (MOVED_TOKENS.min(count - done) * size) as usize];
+            // Seeking writes what is buffered first.
+            let at = self.file.seek(SeekFrom::Start((start + done) * size));
+            at.and_then(|_| self.file.get_ref().read_exact(&mut bytes)).map_err(Error::io(&self.path, "read"))?;
+            other.file.write_all(&bytes).map_err(Error::io(&other.path, "write"))?;
+        }
+        self.truncate(start)
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let file = self.file.into_inner().map_err(|error| Error::io(&self.path, "write")(error.into_error()))?;
+        file.sync_all().map_err(Error::io(&self.path, "flush"))
+    }
+}
+
+/// Both token files and what is known of the documents in them. A document of one piece is placed when it
+/// comes; the pieces of a longer one are written to `train.bin` until its end shows where it belongs.
+pub(super) struct Sink {
+    writers: [TokenWriter; 2],
+    /// Hashes of the documents in each: 8 bytes a document, up to about 20 with the tables' own room.
+    seen: [HashSet<u64>; 2],
+    open: Option<Open>,
+    end: Option<u32>,
+    seed: u64,
+    /// A document whose hash is below this is for validation.
+    threshold: u64,
+    drop_duplicates: bool,
+    pub(super) report: PrepareReport,
+}
+
+/// A document whose end has not come.
+struct Open {
+    /// What the files held before it.
+    marks: [SplitCounts; 2],
+    hash: u64,
+}
+
+impl Sink {
+    /// Files in `directory`; `fraction` of the documents that are not placed otherwise are for validation.
+    pub(super) fn new(
+        directory: &Path,
+        encoder: &Encoder<'_>,
+        fraction: f64,
+        seed: u64,
+        drop_duplicates: bool,
+    ) -> Result<Self, Error> {
+        let create = |name| TokenWriter::create(directory.join(name), encoder.dtype);
+        Ok(Sink {
+            writers: [create(NAMES[0])?, create(NAMES[1])?],
+            seen: Default::default(),
+            open: None,
+            end: encoder.end,
+            seed: hash(&seed.to_le_bytes()),
+            threshold: (fraction * 2f64.powi(64)) as u64,
+            drop_duplicates,
+            report: PrepareReport::default(),
+        })
+    }
+
+    /// Takes the next piece; `part` is where it goes, or `None` where the document's hash decides.
+    pub(super) fn add(&mut self, last: bool, part: Option<Part>, encoded: &Encoded) -> Result<(), Error> {
+        let open = match self.open.take() {
+            None if last && encoded.blank => {
+                self.report.documents += 1;
+                self.report.empty += 1;
+                return Ok(());
+            }
+            None => Open { marks: [self.report.train, self.report.val], hash: 0 },
+            Some(open) => open,
+        };
+        let hash = combine(open.hash, encoded.hash);
+        if !last {
+            self.write(part.unwrap_or(Part::Train), encoded)?;
+            self.open = Some(Open { hash, ..open });
+            return Ok(());
+        }
+        self.report.documents += 1;
+        let chosen = part.unwrap_or_else(|| self.choose(hash));
+        if self.is_duplicate(hash, chosen) && self.drop_duplicates {
+            self.report.duplicates_dropped += 1;
+            return self.undo(&open.marks);
+        }
+        if part.is_none() && chosen == Part::Val {
+            self.move_to_val(&open.marks[0])?;
+        }
+        self.write(chosen, encoded)?;
+        if let Some(end) = self.end {
+            self.writers[chosen as usize].append(&[end])?;
+            self.counts(chosen).tokens += 1;
+        }
+        for (part, mark) in [Part::Train, Part::Val].into_iter().zip(&open.marks) {
+            let counts = self.counts(part);
+            counts.documents += u64::from(counts.bytes > mark.bytes);
+        }
+        Ok(())
+    }
+
+    /// Closes the files; that for validation is removed if nothing is in it.
+    pub(super) fn finish(self) -> Result<PrepareReport, Error> {
+        let [train, val] = self.writers;
+        train.finish()?;
+        let path = val.path.clone();
+        val.finish()?;
+        if self.report.val.tokens == 0 {
+            fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        }
+        Ok(self.report)
+    }
+
+    fn counts(&mut self, part: Part) -> &mut SplitCounts {
+        match part {
+            Part::Train => &mut self.report.train,
+            Part::Val => &mut self.report.val,
+        }
+    }
+
+    fn write(&mut self, part: Part, encoded: &Encoded) -> Result<(), Error> {
+        self.counts(part).add(&encoded.counts);
+        self.writers[part as usize].append(&encoded.ids)
+    }
+
+    fn choose(&self, hash: u64) -> Part {
+        if combine(self.seed, hash) < self.threshold { Part::Val } else { Part::Train }
+    }
+
+    /// Notes a document, and says whether an equal one came before.
+    fn is_duplicate(&mut self, hash: u64, part: Part) -> bool {
+        let in_other = self.seen[1 - part as usize].contains(&hash);
+        let in_this = self.seen[part as usize].contains(&hash);
+        self.report.in_both_splits += u64::from(in_other);
+        self.report.duplicates += u64::from(in_other || in_this);
+        if !(in_other && self.drop_duplicates) {
+            self.seen[part as usize].insert(hash);
+        }
+        in_other || in_this
+    }
+
+    fn undo(&mut self, marks: &[SplitCounts; 2]) -> Result<(), Error> {
+        for (part, mark) in [Part::Train, Part::Val].into_iter().zip(marks) {
+            if self.counts(part).tokens > mark.tokens {
+                *self.counts(part) = *mark;
+                self.writers[part as usize].truncate(mark.tokens)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn move_to_val(&mut self, mark: &SplitCounts) -> Result<(), Error> {
+        let moved = self.report.train.since(mark);
+        if moved.tokens > 0 {
+            let [train, val] = &mut self.writers;
+            train.move_tail(mark.tokens, moved.tokens, val)?;
+        }
+        self.report.train = *mark;
+        self.report.val.add(&moved);
+        Ok(())
+    }
+}
