@@ -10,6 +10,7 @@
 mod block;
 pub mod config;
 mod decoder;
+mod precision;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use block::Block;
 
 pub use config::Gpt2Config;
 pub use decoder::CachedGpt2;
+pub use precision::Precision;
 
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x6974;

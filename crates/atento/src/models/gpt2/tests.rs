@@ -112,3 +112,35 @@ fn decoding_over_a_cache_gives_the_logits_of_the_whole_sequence() {
         }
     }
 }
+
+#[test]
+fn weights_in_fewer_bits_give_nearly_the_same_logits() {
+    let (ids, cu_seqlens) = packed(&[9, 12]);
+    let pool = Pool::new();
+    let logits =
+        |model: &Gpt2| model.logits(&mut Graph::infer(&model.params, &pool), &ids, &cu_seqlens).values().to_vec();
+    for (precision, tolerance) in [(Precision::F32, 0.0), (Precision::Bf16, 0.01), (Precision::Int8, 0.02)] {
+        let mut model = Gpt2::init(config(), 3);
+        let exact = logits(&model);
+        model.hold(precision);
+        let size = exact.iter().map(|x| x.abs()).fold(0.0, f32::max);
+        let difference = exact.iter().zip(logits(&model)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference <= tolerance * size, "{precision:?}: {difference} of {size}");
+        assert_eq!(difference == 0.0, precision == Precision::F32);
+        // One row at a time takes another path.
+        let mut decoder = CachedGpt2::new(&model, &pool, &[&ids[..9]], 16);
+        let mut last = vec![0.0; 50];
+        decoder.step(&ids[8..9], &mut last);
+        let expected = &logits(&model)[8 * 50..9 * 50];
+        assert!(last.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{precision:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "cannot be trained")]
+fn weights_in_fewer_bits_are_not_trained() {
+    let mut model = Gpt2::init(config(), 3);
+    model.hold(Precision::Int8);
+    let mut grads = Grads::zeros(&model.params);
+    let _ = model.hidden(&mut Graph::train(&model.params, &mut grads, &Pool::new(), 0), &[1, 2], &[0, 2]);
+}
