@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::matmul::{Mat, MatMut};
 use crate::simd::{self, mul_add};
-use crate::vector::Vector;
+use crate::vector::{Element, Load, Vector};
 
 /// Most rows of A for which these loops are used.
 pub(crate) const FEW_ROWS: usize = 8;
@@ -66,18 +66,18 @@ impl Columns {
 }
 
 /// `out[i, j] = a[i] · column first+j`, where column `j` is `data[j·stride..]`.
-fn dot_columns(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+pub(crate) fn dot_columns<W: Element>(a: Mat<'_>, data: &[W], stride: usize, first: usize, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    fn avx512(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+    fn avx512<W: Element>(a: Mat<'_>, data: &[W], stride: usize, first: usize, out: &mut [f32]) {
         // SAFETY: this function has the instruction set.
-        unsafe { dot_rows::<std::arch::x86_64::__m512>(a, data, stride, first, out) }
+        unsafe { dot_rows::<std::arch::x86_64::__m512, W>(a, data, stride, first, out) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+    fn avx2<W: Element>(a: Mat<'_>, data: &[W], stride: usize, first: usize, out: &mut [f32]) {
         // SAFETY: this function has the instruction set.
-        unsafe { dot_rows::<std::arch::x86_64::__m256>(a, data, stride, first, out) }
+        unsafe { dot_rows::<std::arch::x86_64::__m256, W>(a, data, stride, first, out) }
     }
     match simd::level() {
         // SAFETY: `level` reports only what `is_x86_feature_detected!` found.
@@ -87,23 +87,31 @@ fn dot_columns(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut 
         #[cfg(target_arch = "x86_64")]
         simd::Level::Avx2 => unsafe { avx2(a, data, stride, first, out) },
         // SAFETY: arrays need no instruction set.
-        _ => unsafe { dot_rows::<[f32; 4]>(a, data, stride, first, out) },
+        _ => unsafe { dot_rows::<[f32; 4], W>(a, data, stride, first, out) },
     }
 }
 
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn dot_rows<V: Vector>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
+unsafe fn dot_rows<V: Vector, W: Element + Load<V>>(
+    a: Mat<'_>,
+    data: &[W],
+    stride: usize,
+    first: usize,
+    out: &mut [f32],
+) where
+    f32: Load<V>,
+{
     let mut row = 0;
     while row < a.rows {
         // SAFETY: promised by the caller.
         unsafe {
             match a.rows - row {
-                1 => dot_tiles::<V, 1, 4>(a, row, data, stride, first, out),
-                2 => dot_tiles::<V, 2, 4>(a, row, data, stride, first, out),
-                3 => dot_tiles::<V, 3, 2>(a, row, data, stride, first, out),
-                _ => dot_tiles::<V, 4, 2>(a, row, data, stride, first, out),
+                1 => dot_tiles::<V, W, 1, 4>(a, row, data, stride, first, out),
+                2 => dot_tiles::<V, W, 2, 4>(a, row, data, stride, first, out),
+                3 => dot_tiles::<V, W, 3, 2>(a, row, data, stride, first, out),
+                _ => dot_tiles::<V, W, 4, 2>(a, row, data, stride, first, out),
             }
         }
         row += 4;
@@ -115,14 +123,16 @@ unsafe fn dot_rows<V: Vector>(a: Mat<'_>, data: &[f32], stride: usize, first: us
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn dot_tiles<V: Vector, const M: usize, const N: usize>(
+unsafe fn dot_tiles<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
     a: Mat<'_>,
     row: usize,
-    data: &[f32],
+    data: &[W],
     stride: usize,
     first: usize,
     out: &mut [f32],
-) {
+) where
+    f32: Load<V>,
+{
     let columns = out.len() / a.rows;
     let rows: [&[f32]; M] = std::array::from_fn(|i| &a.data[(row + i) * a.row_stride..][..a.cols]);
     for j in (0..columns).step_by(N) {
@@ -130,7 +140,7 @@ unsafe fn dot_tiles<V: Vector, const M: usize, const N: usize>(
         let at: [usize; N] = std::array::from_fn(|i| (j + i).min(columns - 1));
         let tile = at.map(|j| &data[(first + j) * stride..][..a.cols]);
         // SAFETY: promised by the caller; all slices are `a.cols` long.
-        let sums = unsafe { dot_tile::<V, M, N>(rows, tile) };
+        let sums = unsafe { dot_tile::<V, W, M, N>(rows, tile) };
         for i in 0..M {
             for (j, sum) in at.into_iter().zip(sums[i]) {
                 out[(row + i) * columns + j] = sum;
@@ -144,17 +154,23 @@ unsafe fn dot_tiles<V: Vector, const M: usize, const N: usize>(
 /// # Safety
 /// The instruction set of `V` must be present, and all slices as long as the first.
 #[inline(always)]
-unsafe fn dot_tile<V: Vector, const M: usize, const N: usize>(a: [&[f32]; M], b: [&[f32]; N]) -> [[f32; N]; M] {
+unsafe fn dot_tile<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
+    a: [&[f32]; M],
+    b: [&[W]; N],
+) -> [[f32; N]; M]
+where
+    f32: Load<V>,
+{
     let length = a[0].len();
     let mut at = 0;
     // SAFETY: promised by the caller, here and below; `at + WIDTH` stays within the length.
     let mut sums = [[unsafe { V::zero() }; N]; M];
     while at + V::WIDTH <= length {
         // SAFETY: as above.
-        let b = b.map(|b| unsafe { V::load(b.as_ptr().add(at)) });
+        let b = b.map(|b| unsafe { W::load(b.as_ptr().add(at)) });
         for i in 0..M {
             // SAFETY: as above.
-            let a = unsafe { V::load(a[i].as_ptr().add(at)) };
+            let a = unsafe { f32::load(a[i].as_ptr().add(at)) };
             for j in 0..N {
                 // SAFETY: as above.
                 sums[i][j] = unsafe { a.mul_add(b[j], sums[i][j]) };
@@ -164,7 +180,7 @@ unsafe fn dot_tile<V: Vector, const M: usize, const N: usize>(a: [&[f32]; M], b:
     }
     std::array::from_fn(|i| {
         std::array::from_fn(|j| {
-            let tail: f32 = a[i][at..].iter().zip(&b[j][at..]).map(|(a, b)| a * b).sum();
+            let tail: f32 = a[i][at..].iter().zip(&b[j][at..]).map(|(a, b)| a * b.widen()).sum();
             // SAFETY: as above.
             unsafe { sums[i][j].sum() + tail }
         })

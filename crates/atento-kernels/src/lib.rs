@@ -9,6 +9,7 @@
 pub mod activation;
 pub mod additive_attention;
 pub mod attention;
+pub mod compact;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;

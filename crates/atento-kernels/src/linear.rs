@@ -88,6 +88,19 @@ pub fn forward(
         });
 }
 
+/// `out = activation(out + bias)`: what follows a product made elsewhere.
+///
+/// # Shapes
+/// `bias: [outputs]`, `out: [rows, outputs]`.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+pub fn finish(bias: Option<&[f32]>, activation: Activation, out: &mut [f32], outputs: usize) {
+    assert!(bias.is_none_or(|b| b.len() == outputs), "linear::finish: bias against {outputs} outputs");
+    epilogue(bias, activation, None, out, outputs);
+}
+
 /// Adds the bias and applies the activation, over tasks of rows.
 fn epilogue(bias: Option<&[f32]>, activation: Activation, pre: Option<&mut [f32]>, out: &mut [f32], outputs: usize) {
     let chunk = rows_per_task(outputs) * outputs;

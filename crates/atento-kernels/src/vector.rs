@@ -1,6 +1,8 @@
 //! A register of f32 lanes, for the one loop nest that LLVM does not vectorise by itself: tiles of
 //! dot products, whose accumulators it would keep in memory.
 
+use half::bf16;
+
 /// Arithmetic on `WIDTH` lanes.
 ///
 /// # Safety
@@ -13,11 +15,6 @@ pub(crate) unsafe trait Vector: Copy {
     /// # Safety
     /// As the trait says.
     unsafe fn zero() -> Self;
-    /// The `WIDTH` numbers at `from`.
-    ///
-    /// # Safety
-    /// As the trait says, and `from` must be readable for `WIDTH` numbers.
-    unsafe fn load(from: *const f32) -> Self;
     /// `self · b + c` in each lane.
     ///
     /// # Safety
@@ -30,17 +27,72 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn sum(self) -> f32;
 }
 
+/// A stored number that stands for an f32.
+///
+/// # Safety
+/// As [`Vector`].
+pub(crate) unsafe trait Load<V: Vector>: Copy {
+    /// The `V::WIDTH` numbers at `from`, widened.
+    ///
+    /// # Safety
+    /// As the trait says, and `from` must be readable for `V::WIDTH` numbers.
+    unsafe fn load(from: *const Self) -> V;
+}
+
+/// A stored number that can become an f32.
+pub(crate) trait Widen: Copy + Send + Sync {
+    /// The f32 it stands for.
+    fn widen(self) -> f32;
+}
+
+/// A stored number that every register can be loaded from.
+#[cfg(target_arch = "x86_64")]
+pub(crate) trait Element: Widen + Load<std::arch::x86_64::__m256> + Load<std::arch::x86_64::__m512> {}
+#[cfg(target_arch = "x86_64")]
+impl<W: Widen + Load<std::arch::x86_64::__m256> + Load<std::arch::x86_64::__m512>> Element for W {}
+
+/// A stored number that every register can be loaded from.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) trait Element: Widen {}
+#[cfg(not(target_arch = "x86_64"))]
+impl<W: Widen> Element for W {}
+
+impl Widen for f32 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+}
+
+impl Widen for i8 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+impl Widen for bf16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+}
+
+// SAFETY: needs no instruction set beyond the baseline.
+unsafe impl<W: Widen> Load<[f32; 4]> for W {
+    #[inline(always)]
+    unsafe fn load(from: *const W) -> [f32; 4] {
+        // SAFETY: promised by the caller.
+        std::array::from_fn(|i| unsafe { *from.add(i) }.widen())
+    }
+}
+
 // SAFETY: needs no instruction set beyond the baseline.
 unsafe impl Vector for [f32; 4] {
     const WIDTH: usize = 4;
     #[inline(always)]
     unsafe fn zero() -> Self {
         [0.0; 4]
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: promised by the caller; arrays of f32 have the alignment of f32.
-        unsafe { *from.cast() }
     }
     #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -54,8 +106,32 @@ unsafe impl Vector for [f32; 4] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Vector;
+    use super::{Load, Vector};
+    use half::bf16;
     use std::arch::x86_64::*;
+
+    macro_rules! loads {
+        ($($element:ty, $vector:ty, $from:ident => $body:expr;)*) => {$(
+            // SAFETY: used only inside functions with the instruction set of the register.
+            unsafe impl Load<$vector> for $element {
+                #[inline(always)]
+                unsafe fn load($from: *const $element) -> $vector {
+                    // SAFETY: promised by the caller.
+                    unsafe { $body }
+                }
+            }
+        )*};
+    }
+    loads! {
+        f32, __m256, from => _mm256_loadu_ps(from);
+        f32, __m512, from => _mm512_loadu_ps(from);
+        i8, __m256, from => _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())));
+        i8, __m512, from => _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())));
+        bf16, __m256, from =>
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()))));
+        bf16, __m512, from =>
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()))));
+    }
 
     // SAFETY: used only inside functions with AVX2 and FMA.
     unsafe impl Vector for __m256 {
@@ -64,11 +140,6 @@ mod x86 {
         unsafe fn zero() -> Self {
             // SAFETY: promised by the caller, here and below.
             unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm256_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -91,11 +162,6 @@ mod x86 {
         unsafe fn zero() -> Self {
             // SAFETY: promised by the caller, here and below.
             unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: as above.
-            unsafe { _mm512_loadu_ps(from) }
         }
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use atento_kernels::compact::Compact;
 use atento_kernels::philox::Rng;
+use half::bf16;
 
 /// Where a parameter lies in the arena: a small copyable handle that layers hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +76,36 @@ pub enum Init {
 /// The parameters of a model: one arena and its table.
 #[derive(Clone, Default)]
 pub struct Params {
+    /// Zero beyond `count`.
     values: Vec<f32>,
+    count: usize,
     entries: Vec<ParamEntry>,
     index: HashMap<String, usize>,
+    /// By the offset of their weight.
+    held: HashMap<usize, Held>,
+}
+
+/// A matrix held in fewer bits than the arena's, for inference: `[outputs, inputs]`, whatever its layout in the arena.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// Brain floats.
+    Bf16(Vec<bf16>),
+    /// Whole numbers, and the factor of each output.
+    Int8 {
+        /// `[outputs, inputs]`
+        values: Vec<i8>,
+        /// `[outputs]`
+        scales: Vec<f32>,
+    },
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        match self {
+            Held::Bf16(values) => values.len(),
+            Held::Int8 { values, .. } => values.len(),
+        }
+    }
 }
 
 /// Gradients of [`Params`], value for value.
@@ -92,6 +121,12 @@ impl Params {
         Self::default()
     }
 
+    /// An empty arena with room for `count` values. Their memory is not touched before they are written.
+    #[must_use]
+    pub fn with_room(count: usize) -> Self {
+        Self { values: vec![0.0; count], ..Self::default() }
+    }
+
     /// Adds a parameter of one or two dimensions, initialised from `rng`.
     ///
     /// # Panics
@@ -103,10 +138,13 @@ impl Params {
             [rows, cols] => (rows, cols),
             _ => panic!("parameter {name}: dims {dims:?} are neither a vector's nor a matrix's"),
         };
-        let weight = Weight { offset: self.values.len(), rows, cols };
+        let weight = Weight { offset: self.count, rows, cols };
         let previous = self.index.insert(name.to_owned(), self.entries.len());
         assert!(previous.is_none(), "parameter {name} is added twice");
-        self.values.resize(weight.range().end, 0.0);
+        self.count = weight.range().end;
+        if self.count > self.values.len() {
+            self.values.resize(self.count, 0.0);
+        }
         initialise(&mut self.values[weight.range()], rows, cols, init, rng);
         let decay = dims.len() == 2;
         self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, trainable: true });
@@ -134,9 +172,34 @@ impl Params {
         }
     }
 
-    /// The values of one parameter.
+    /// Holds a matrix in fewer bits. Its place in the arena is not read any more, and while it was never written takes no
+    /// memory.
+    ///
+    /// # Panics
+    /// If `held` has another number of values.
+    #[track_caller]
+    pub fn hold(&mut self, weight: Weight, held: Held) {
+        assert_eq!(held.len(), weight.len(), "hold: numbers for {weight:?}");
+        self.held.insert(weight.offset, held);
+    }
+
+    /// The matrix as it is held in fewer bits, where it is.
     #[must_use]
+    pub fn held(&self, weight: Weight) -> Option<Compact<'_>> {
+        self.held.get(&weight.offset).map(|held| match held {
+            Held::Bf16(values) => Compact::Bf16(values),
+            Held::Int8 { values, scales } => Compact::Int8 { values, scales },
+        })
+    }
+
+    /// The values of one parameter.
+    ///
+    /// # Panics
+    /// If it is held in fewer bits.
+    #[must_use]
+    #[track_caller]
     pub fn get(&self, weight: Weight) -> &[f32] {
+        assert!(!self.held.contains_key(&weight.offset), "get: {weight:?} is held in fewer bits");
         &self.values[weight.range()]
     }
 
@@ -166,18 +229,18 @@ impl Params {
     /// Every value of the arena.
     #[must_use]
     pub fn values(&self) -> &[f32] {
-        &self.values
+        &self.values[..self.count]
     }
 
     /// Every value of the arena, for the optimiser and for checkpoints.
     pub fn values_mut(&mut self) -> &mut [f32] {
-        &mut self.values
+        &mut self.values[..self.count]
     }
 
     /// The number of parameters.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.values.len()
+        self.count
     }
 
     /// The number of parameters that training changes.
@@ -233,7 +296,8 @@ impl Grads {
 fn initialise(values: &mut [f32], rows: usize, cols: usize, init: Init, rng: &mut Rng) {
     let mut fill_uniform = |bound: f32| values.iter_mut().for_each(|v| *v = (2.0 * rng.uniform() - 1.0) * bound);
     match init {
-        Init::Zeros => values.fill(0.0),
+        // As the arena's room is.
+        Init::Zeros => {}
         Init::Ones => values.fill(1.0),
         Init::Normal(std) => values.iter_mut().for_each(|v| *v = rng.normal() * std),
         Init::Uniform(bound) => fill_uniform(bound),
@@ -258,6 +322,15 @@ mod tests {
         let fused = params.fused(&[q, k]);
         assert_eq!((fused.rows, fused.cols, fused.offset), (6, 3, 0));
         assert_eq!(params.get(fused)[12..], *params.get(k));
+    }
+
+    #[test]
+    fn room_beyond_the_parameters_is_not_theirs() {
+        let mut params = Params::with_room(5);
+        params.add("a", &[3], Init::Ones, &mut rng());
+        assert_eq!((params.count(), params.values()), (3, &[1.0; 3][..]));
+        params.add("b", &[3], Init::Zeros, &mut rng());
+        assert_eq!(params.values_mut(), [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod eval;
 pub mod generate;
 pub mod hub;
+pub mod language_model;
 pub mod layers;
 pub mod models;
 pub mod pretrained;

@@ -78,28 +78,18 @@ impl Pretrained {
         match &self.model {
             Translator::Transformer(model) => {
                 let config = &model.config;
-                let tokens = self.tokenizer_config(config.max_positions, config.pad_id, config.eos_id);
+                let ids = (Some(config.pad_id), Some(config.eos_id));
+                let tokens = tokenizer_config(&self.tokenizer, config.max_positions, ids);
                 save_transformer(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
             }
             Translator::Recurrent(model) => {
                 let config = &model.config;
-                let tokens = self.tokenizer_config(NO_LONGEST, config.pad_id, config.eos_id);
+                let ids = (Some(config.pad_id), Some(config.eos_id));
+                let tokens = tokenizer_config(&self.tokenizer, NO_LONGEST, ids);
                 save_recurrent(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
             }
         }
         Ok(())
-    }
-
-    fn tokenizer_config(&self, model_max_length: usize, pad_id: u32, eos_id: u32) -> TokenizerConfig {
-        let token = |id: u32| self.tokenizer.id_to_token(id);
-        let special = self.tokenizer.special();
-        TokenizerConfig {
-            model_max_length,
-            pad_token: token(pad_id).unwrap_or_default(),
-            eos_token: token(eos_id).unwrap_or_default(),
-            bos_token: special.bos.and_then(token),
-            unk_token: special.unk.and_then(token),
-        }
     }
 
     /// The model's own settings for translating.
@@ -122,6 +112,23 @@ impl Pretrained {
     }
 }
 
+/// What tokenizer_config.json is to say; `(pad, eos)` are the model's.
+pub(crate) fn tokenizer_config(
+    tokenizer: &Tokenizer,
+    model_max_length: usize,
+    (pad, eos): (Option<u32>, Option<u32>),
+) -> TokenizerConfig {
+    let token = |id: u32| tokenizer.id_to_token(id);
+    let special = tokenizer.special();
+    TokenizerConfig {
+        model_max_length,
+        pad_token: pad.and_then(token),
+        eos_token: eos.and_then(token),
+        bos_token: special.bos.and_then(token),
+        unk_token: special.unk.and_then(token),
+    }
+}
+
 /// The model alone, its kind decided by `config.json`.
 fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
     match dir.kind() {
@@ -131,7 +138,8 @@ fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
             load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
             Ok(Translator::Transformer(Box::new(model)))
         }
-        ModelKind::AtentoRnn => {
+        ModelKind::AtentoRnn | ModelKind::Gpt2 => {
+            // A language model is refused there: it is no translator.
             let (config, weights) = dir.recurrent_weights()?;
             let mut model = Recurrent::init(config, 0);
             load::load(&weights, NameMap::Same, &mut model.params)?;

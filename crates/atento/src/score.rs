@@ -4,6 +4,8 @@
 //! logits x, log p_t = x_t − log Σ exp x over the whole vocabulary, in f32; sums over tokens are f64.
 //! A pair's numbers do not depend on the pairs beside it but for the rounding of matrix products.
 
+pub mod causal;
+
 use atento_kernels::cross_entropy;
 use atento_tensor::{Graph, Pool};
 use rayon::prelude::*;
@@ -63,8 +65,8 @@ pub enum Error {
 /// Why the model cannot represent a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The tokenizer adds no end token, and there is nothing else.
-    #[error("has no tokens: the tokenizer adds no end token")]
+    /// There is nothing in it, and the tokenizer adds nothing.
+    #[error("has no tokens, and the tokenizer adds none")]
     Empty,
     /// It does not fit the position table.
     #[error("has {tokens} tokens; the model has positions for {limit}: split the sentence")]
@@ -84,6 +86,22 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Whether a model of this vocabulary and these positions can represent a sentence.
+    fn check(ids: &[u32], vocab_size: usize, positions: Option<usize>) -> Result<(), Fault> {
+        if ids.is_empty() {
+            return Err(Fault::Empty);
+        }
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+            return Err(Fault::UnknownId { id, vocab_size });
+        }
+        match positions {
+            Some(limit) if ids.len() > limit => Err(Fault::TooLong { tokens: ids.len(), limit }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Scores the targets of `(source, target)` pairs; `start_id` is the decoder's first token. The scores are in the
 /// order of the pairs.
 ///
@@ -98,7 +116,11 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
     let encode = |(id, (source, target)): (usize, &(S, S))| -> Result<Pair, Error> {
         let side = |side: &'static str, text: &S| {
             let ids = tokenizer.encode_ids(text.as_ref(), true)?;
-            check(model, &ids).map_err(|fault| Error::Pair { line: id + 1, side, fault })?;
+            Fault::check(&ids, model.vocab_size(), model.max_positions()).map_err(|fault| Error::Pair {
+                line: id + 1,
+                side,
+                fault,
+            })?;
             Ok::<_, Error>(ids)
         };
         Ok(Pair { id: id as u64, source: side("source", source)?, target: side("target", target)? })
@@ -131,20 +153,6 @@ pub fn score_ids(model: &Translator, pairs: &[Pair], start_id: u32) -> Vec<Score
         rest = later;
     }
     scores
-}
-
-fn check(model: &Translator, ids: &[u32]) -> Result<(), Fault> {
-    let vocab_size = model.vocab_size();
-    if ids.is_empty() {
-        return Err(Fault::Empty);
-    }
-    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(Fault::UnknownId { id, vocab_size });
-    }
-    match model.max_positions() {
-        Some(limit) if ids.len() > limit => Err(Fault::TooLong { tokens: ids.len(), limit }),
-        _ => Ok(()),
-    }
 }
 
 fn score_batch<'a>(

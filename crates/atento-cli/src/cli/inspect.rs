@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use atento::hub::model_dir::RNN_MODEL_TYPE;
 use atento::hub::safetensors::SafeTensors;
-use atento::hub::{ModelDir, ModelKind, m2m100, marian, recurrent};
+use atento::hub::{ModelDir, ModelKind, gpt2, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
+use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
 use atento::models::parameters::NamedShape;
-use atento::models::{RecurrentConfig, TransformerConfig};
+use atento::models::{Gpt2Config, RecurrentConfig, TransformerConfig};
 use serde_json::{Map, Value, json};
 
 use crate::ui::failure::Failure;
@@ -18,7 +19,8 @@ use crate::ui::table::{self, Align, bytes, thousands};
 
 /// Show the parameters of a model by module: shapes, element types, tying, sizes
 ///
-/// `inspect plan CONFIG` does so for a bare config.json, without weights.
+/// `inspect plan CONFIG` does so for a bare config.json, without weights, or for a published shape by its name, such as
+/// gpt2-medium or gpt3-175b.
 #[derive(Debug, clap::Args)]
 #[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
 pub struct InspectArgs {
@@ -34,7 +36,7 @@ pub struct InspectArgs {
 enum InspectVerb {
     /// Show the parameters that a config.json describes
     Plan {
-        /// A config.json, or a directory with one
+        /// A config.json, a directory with one, or the name of a published shape
         config: PathBuf,
     },
 }
@@ -57,9 +59,9 @@ impl Parameter {
 
     /// A layer of a stack, or else the part that the parameter belongs to.
     fn module(&self) -> &str {
-        match self.name.match_indices(".layers.").next() {
-            Some((at, found)) => {
-                let number = at + found.len();
+        let in_stack = self.name.match_indices(".layers.").next().map(|(at, found)| at + found.len());
+        match in_stack.or(self.name.strip_prefix("h.").map(|_| 2)) {
+            Some(number) => {
                 let end = self.name[number..].find('.').map_or(self.name.len(), |end| number + end);
                 &self.name[..end]
             }
@@ -91,24 +93,33 @@ pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
 struct Described {
     table: Vec<NamedShape>,
     tying: TieEmbeddings,
+    /// Names under which a file may hold a parameter.
+    spellings: fn(&str) -> Vec<String>,
 }
 
 impl From<TransformerConfig> for Described {
     fn from(config: TransformerConfig) -> Self {
-        Described { table: config.parameters(), tying: config.tie_embeddings }
+        Described { table: config.parameters(), tying: config.tie_embeddings, spellings: seq2seq_spellings }
     }
 }
 
 impl From<RecurrentConfig> for Described {
     fn from(config: RecurrentConfig) -> Self {
-        Described { table: config.parameters(), tying: config.tie_embeddings }
+        Described { table: config.parameters(), tying: config.tie_embeddings, spellings: seq2seq_spellings }
+    }
+}
+
+impl From<Gpt2Config> for Described {
+    fn from(config: Gpt2Config) -> Self {
+        let tying = if config.tie_embeddings { TieEmbeddings::Decoder } else { TieEmbeddings::None };
+        Described { table: config.parameters(), tying, spellings: gpt2::sources }
     }
 }
 
 impl Described {
     fn parameters(self, weights: Option<&SafeTensors>) -> Vec<Parameter> {
         let parameter = |(name, shape): NamedShape| Parameter {
-            dtype: weights.and_then(|weights| dtype(weights, &name)),
+            dtype: weights.and_then(|weights| dtype(weights, &(self.spellings)(&name))),
             // The reference keeps this bias out of training.
             trainable: name != "final_logits_bias",
             tied_to: tied_to(self.tying, &name),
@@ -129,19 +140,27 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
             let (config, weights) = dir.recurrent_weights()?;
             (Described::from(config), weights)
         }
+        ModelKind::Gpt2 => {
+            let (config, weights) = dir.gpt2_weights()?;
+            (Described::from(config), weights)
+        }
     };
     Ok(described.parameters(Some(&weights)))
 }
 
-/// The element type in the file; a shared table may be stored under the name of any of its places.
-fn dtype(weights: &SafeTensors, name: &str) -> Option<String> {
+/// The element type in the file.
+fn dtype(weights: &SafeTensors, spellings: &[String]) -> Option<String> {
+    let found = spellings.iter().find(|name| weights.contains(name))?;
+    weights.get(found).ok().map(|view| view.dtype.to_string())
+}
+
+/// A shared table may be stored under the name of any of its places.
+fn seq2seq_spellings(name: &str) -> Vec<String> {
     const TABLES: [&str; 4] =
         ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
     let others = if TABLES.contains(&name) { &TABLES[..] } else { &[] };
     let names = std::iter::once(&name).chain(others);
-    let spellings = names.flat_map(|name| [marian::hf_name(name), (*name).to_owned()]);
-    let found = spellings.into_iter().find(|name| weights.contains(name))?;
-    weights.get(&found).ok().map(|view| view.dtype.to_string())
+    names.flat_map(|name| [marian::hf_name(name), (*name).to_owned()]).collect()
 }
 
 fn tied_to(tying: TieEmbeddings, name: &str) -> &'static [&'static str] {
@@ -149,23 +168,32 @@ fn tied_to(tying: TieEmbeddings, name: &str) -> &'static [&'static str] {
         (TieEmbeddings::All, "shared.weight") => {
             &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"]
         }
-        (TieEmbeddings::Decoder, "decoder.embed_tokens.weight") => &["lm_head.weight"],
+        (TieEmbeddings::Decoder, "decoder.embed_tokens.weight" | "wte.weight") => &["lm_head.weight"],
         _ => &[],
     }
 }
 
 fn read_config(path: &Path) -> Result<Described, Failure> {
+    let preset = path.to_str().filter(|name| PRESETS.iter().any(|(preset, _)| preset == name));
+    if let (Some(name), false) = (preset, path.exists()) {
+        return Ok(Gpt2Config::preset(name, VOCAB_SIZE).map_err(anyhow::Error::from)?.into());
+    }
     let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = std::fs::read(&path).with_context(|| {
+        let names = PRESETS.map(|(name, _)| name).join(", ");
+        format!("cannot read {}, and no published shape has that name; there are {names}", path.display())
+    })?;
     let object: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
     match object.get("model_type").and_then(Value::as_str) {
         Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?.into()),
         Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?.into()),
         Some(RNN_MODEL_TYPE) => Ok(recurrent::read_config(&path, &object)?.into()),
+        Some(gpt2::MODEL_TYPE) => Ok(gpt2::read_config(&path, &object)?.into()),
         found => {
             let found = found.map_or("missing".to_owned(), |found| format!("{found:?}"));
-            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE, RNN_MODEL_TYPE].map(|name| format!("{name:?}"));
+            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE, RNN_MODEL_TYPE, gpt2::MODEL_TYPE]
+                .map(|name| format!("{name:?}"));
             Err(anyhow!("{}: key `model_type` is {found}, expected one of {}", path.display(), known.join(", ")).into())
         }
     }
@@ -257,6 +285,7 @@ mod tests {
         assert_eq!(module("shared.weight"), "shared");
         assert_eq!(module("decoder.layer_norm.bias"), "decoder.layer_norm");
         assert_eq!(module("final_logits_bias"), "final_logits_bias");
+        assert_eq!((module("h.11.attn.c_attn.weight"), module("ln_f.bias")), ("h.11".into(), "ln_f".into()));
     }
 
     #[test]

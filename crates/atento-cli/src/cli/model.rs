@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use atento::hub::ModelDir;
+use atento::language_model::LanguageModel;
 use atento::pretrained::Pretrained;
 
 use crate::ui::failure::Failure;
@@ -17,6 +19,25 @@ pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
         options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
     }
     Ok(pretrained)
+}
+
+/// A model of either kind.
+pub enum Model {
+    /// Turns sentences into sentences.
+    Translator(Pretrained),
+    /// Continues texts.
+    Language(LanguageModel),
+}
+
+/// Loads a model directory, whatever kind of model it holds.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
+    if ModelDir::open(path)?.kind().is_translator() {
+        return load(path, options).map(Model::Translator);
+    }
+    Ok(Model::Language(LanguageModel::load(path)?))
 }
 
 /// The decoder's first token, by the model's own settings.

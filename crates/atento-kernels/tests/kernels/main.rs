@@ -6,6 +6,7 @@
 mod support;
 
 mod activations;
+mod compact;
 mod losses;
 mod matrices;
 mod norms;

@@ -26,11 +26,20 @@ impl Graph<'_> {
     /// `table`: [vocab_size, d_model]; result: [ids, d_model].
     ///
     /// # Panics
-    /// If an id is not below `vocab_size`: callers validate token ids where they enter.
+    /// If an id is not below `vocab_size` (callers validate token ids where they enter), or the graph records and the
+    /// table is held in fewer bits.
     #[track_caller]
     pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32, padding_id: Option<u32>) -> Tensor {
         let mut out = self.pool().take(ids.len() * table.cols);
-        embedding::forward(ids, self.params().get(table), scale, &mut out);
+        match self.params().held(table) {
+            Some(compact) => {
+                assert!(!self.is_training(), "embedding: {table:?} is held in fewer bits, which cannot be trained");
+                for (&id, row) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
+                    compact.widen_row(id as usize, scale, row);
+                }
+            }
+            None => embedding::forward(ids, self.params().get(table), scale, &mut out),
+        }
         let y = self.output("embedding", out, &[ids.len(), table.cols], true);
         if let Some(node) = y.node() {
             let ids = ids.to_vec();

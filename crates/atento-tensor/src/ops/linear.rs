@@ -17,7 +17,7 @@ impl Graph<'_> {
     /// `bias`: `[outputs]`; result: [rows, outputs].
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or the graph records and the weight is held in fewer bits.
     #[track_caller]
     pub fn linear(
         &mut self,
@@ -34,6 +34,13 @@ impl Graph<'_> {
         };
         assert_eq!(inputs, weight_inputs, "linear: x {:?}, weight {weight:?} {layout:?}", x.shape());
         let recording = self.is_training();
+        if let Some(compact) = self.params().held(weight) {
+            assert!(!recording, "linear: {weight:?} is held in fewer bits, which cannot be trained");
+            let mut out = self.pool().take(rows * outputs);
+            compact.forward(rows, x.values(), &mut out);
+            linear::finish(bias.map(|b| self.params().get(b)), activation, &mut out, outputs);
+            return self.output("linear", out, &[rows, outputs], false);
+        }
         let mut pre_activation =
             (recording && needs_pre_activation(activation)).then(|| self.pool().take(rows * outputs));
         let mut out = self.pool().take(rows * outputs);

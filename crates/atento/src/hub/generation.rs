@@ -6,8 +6,8 @@
 use super::Error;
 use super::json::{Keys, read_object};
 use super::seq2seq::{decimal, one_of};
-use crate::models::RecurrentConfig;
 use crate::models::config::TransformerConfig;
+use crate::models::{Gpt2Config, RecurrentConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -125,6 +125,16 @@ impl GenerationConfig {
             bos_id: config.bos_id,
             eos_ids: vec![config.eos_id],
             pad_id: Some(config.pad_id),
+            ..Self::default()
+        }
+    }
+
+    /// Greedy search with a language model's own tokens; how much to generate is for the caller to say.
+    pub fn of_language_model(config: &Gpt2Config) -> Self {
+        Self {
+            bos_id: config.bos_id,
+            eos_ids: config.eos_id.into_iter().collect(),
+            pad_id: config.pad_id,
             ..Self::default()
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! model_dir     a directory: its files, its kind, reading and writing it whole
 //! marian        config.json of post-norm models          m2m100   of pre-norm models
-//! recurrent     config.json of the recurrent baseline
+//! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
 //! safetensors   tensors of a file, mapped and checked    atomic   files replaced whole or not at all
@@ -15,6 +15,7 @@
 pub mod atomic;
 mod error;
 pub mod generation;
+pub mod gpt2;
 mod json;
 pub mod load;
 pub mod m2m100;

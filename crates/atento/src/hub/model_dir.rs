@@ -11,9 +11,10 @@ use super::names::{NameMap, hf_tensors};
 use super::nearest::nearest;
 use super::safetensors::{NamedTensor, SafeTensors, write};
 use super::tokenizer_config::TokenizerConfig;
-use super::{Error, atomic, load, m2m100, marian, recurrent, seq2seq};
-use crate::models::RecurrentConfig;
+use super::{Error, atomic, gpt2, load, m2m100, marian, recurrent, seq2seq};
 use crate::models::config::{Norm, TransformerConfig};
+use crate::models::gpt2::config::VOCAB_SIZE;
+use crate::models::{Gpt2Config, RecurrentConfig};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,14 +38,23 @@ pub enum ModelKind {
     M2m100,
     /// The recurrent baseline.
     AtentoRnn,
+    /// A decoder-only language model.
+    Gpt2,
 }
 
 impl ModelKind {
-    const ALL: [(&'static str, ModelKind); 3] = [
+    const ALL: [(&'static str, ModelKind); 4] = [
         (marian::MODEL_TYPE, ModelKind::Marian),
         (m2m100::MODEL_TYPE, ModelKind::M2m100),
         (RNN_MODEL_TYPE, ModelKind::AtentoRnn),
+        (gpt2::MODEL_TYPE, ModelKind::Gpt2),
     ];
+
+    /// Whether it turns sentences into sentences, by an encoder and a decoder.
+    #[must_use]
+    pub fn is_translator(self) -> bool {
+        self != ModelKind::Gpt2
+    }
 }
 
 /// A directory with a model in it.
@@ -97,7 +107,7 @@ impl ModelDir {
         match self.kind {
             ModelKind::Marian => marian::read_config(&path, &self.config),
             ModelKind::M2m100 => m2m100::read_config(&path, &self.config),
-            ModelKind::AtentoRnn => {
+            ModelKind::AtentoRnn | ModelKind::Gpt2 => {
                 Err(Keys::new(&path, &self.config).wrong("model_type", "an encoder–decoder Transformer's"))
             }
         }
@@ -156,6 +166,25 @@ impl ModelDir {
         Ok((config, weights))
     }
 
+    /// As [`ModelDir::transformer_weights`], for a decoder-only model. Where config.json does not say whether the output
+    /// projection is the embedding table, the weights do.
+    ///
+    /// # Errors
+    /// As [`ModelDir::recurrent_weights`].
+    pub fn gpt2_weights(&self) -> Result<(Gpt2Config, SafeTensors), Error> {
+        let path = self.root.join(CONFIG);
+        if self.kind != ModelKind::Gpt2 {
+            return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{}\"", gpt2::MODEL_TYPE)));
+        }
+        let mut config = gpt2::read_config(&path, &self.config)?;
+        let weights = self.weights()?;
+        if self.config.get("tie_word_embeddings").is_none_or(Value::is_null) {
+            config.tie_embeddings = gpt2::tied_in_file(&weights)?;
+        }
+        load::check(&weights, NameMap::Gpt2(&config), &config.parameters())?;
+        Ok((config, weights))
+    }
+
     /// Where tokenizer.json is.
     ///
     /// # Errors
@@ -176,7 +205,11 @@ impl ModelDir {
     /// [`Error::Vocabulary`] where a token has no row; `vocab_size` is missing.
     pub fn check_vocabulary(&self, tokens: usize) -> Result<usize, Error> {
         let config_path = self.root.join(CONFIG);
-        let rows: usize = Keys::new(&config_path, &self.config).required("vocab_size")?;
+        let keys = Keys::new(&config_path, &self.config);
+        let rows: usize = match self.kind {
+            ModelKind::Gpt2 => keys.or("vocab_size", VOCAB_SIZE)?,
+            _ => keys.required("vocab_size")?,
+        };
         let path = self.root.join(TOKENIZER);
         rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
     }
@@ -262,6 +295,23 @@ pub fn save_recurrent<'a>(
         .collect();
     let files = DirFiles { config: recurrent::write_config(config), generation, tokenizer_json, tokenizer_config };
     save_dir(dir, &files, &tensors)
+}
+
+/// Writes a decoder-only model as a directory that `transformers` loads as `GPT2LMHeadModel`. `values` gives each
+/// parameter's elements by our name.
+///
+/// # Errors
+/// As [`save_dir`].
+pub fn save_gpt2<'a>(
+    dir: &Path,
+    config: &Gpt2Config,
+    generation: &GenerationConfig,
+    tokenizer_json: &[u8],
+    tokenizer_config: &TokenizerConfig,
+    values: impl Fn(&str) -> &'a [f32],
+) -> Result<(), Error> {
+    let files = DirFiles { config: gpt2::write_config(config), generation, tokenizer_json, tokenizer_config };
+    save_dir(dir, &files, &gpt2::hf_tensors(config, values))
 }
 
 /// The directory itself or the `model/` in it, whichever has the config.json.

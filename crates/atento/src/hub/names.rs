@@ -4,7 +4,9 @@
 //! table (`lm_head.weight`) and bias (`final_logits_bias`, stored `[1, vocab]`). Tied tables are stored once by
 //! today's writers and under each of their names by older ones.
 
+use super::gpt2;
 use super::safetensors::NamedTensor;
+use crate::models::Gpt2Config;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
 
 const SHARED: &str = "shared.weight";
@@ -33,6 +35,8 @@ pub enum NameMap<'a> {
     Same,
     /// A Marian or M2M100 checkpoint of a model of this configuration.
     Seq2Seq(&'a TransformerConfig),
+    /// A GPT-2 checkpoint of a model of this configuration.
+    Gpt2(&'a Gpt2Config),
 }
 
 /// What a tensor that fills no parameter is.
@@ -51,8 +55,10 @@ pub(super) enum Extra {
 impl NameMap<'_> {
     /// Names under which the file may hold a parameter, the best first.
     pub(super) fn sources(&self, internal: &str) -> Vec<String> {
-        let NameMap::Seq2Seq(config) = self else {
-            return vec![internal.to_string()];
+        let config = match self {
+            NameMap::Same => return vec![internal.to_string()],
+            NameMap::Gpt2(_) => return gpt2::sources(internal),
+            NameMap::Seq2Seq(config) => config,
         };
         let names: &[&str] = match (config.tie_embeddings, internal) {
             (TieEmbeddings::All, SHARED) => &[SHARED, SOURCE, TARGET, OUTPUT],
@@ -79,8 +85,10 @@ impl NameMap<'_> {
 
     /// What a tensor is that no parameter was filled from.
     pub(super) fn extra(&self, stored: &str) -> Extra {
-        let NameMap::Seq2Seq(config) = self else {
-            return Extra::Unexpected;
+        let config = match self {
+            NameMap::Same => return Extra::Unexpected,
+            NameMap::Gpt2(config) => return gpt2_extra(config, stored),
+            NameMap::Seq2Seq(config) => config,
         };
         let internal = internal_name(stored);
         match (config.tie_embeddings, internal) {
@@ -111,6 +119,14 @@ pub fn hf_tensors<'a>(config: &TransformerConfig, values: impl Fn(&str) -> &'a [
         }
     }
     tensors
+}
+
+fn gpt2_extra(config: &Gpt2Config, stored: &str) -> Extra {
+    match stored {
+        gpt2::OUTPUT if config.tie_embeddings => Extra::CopyOf(gpt2::TABLE),
+        _ if gpt2::is_mask(stored) => Extra::Unused,
+        _ => Extra::Unexpected,
+    }
 }
 
 fn is_positions(internal: &str) -> bool {

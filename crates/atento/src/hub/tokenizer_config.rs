@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 pub struct TokenizerConfig {
     /// The longest text in tokens, the model's positions.
     pub model_max_length: usize,
-    /// The padding token.
-    pub pad_token: String,
-    /// The token that ends a text.
-    pub eos_token: String,
+    /// The padding token, where there is one.
+    pub pad_token: Option<String>,
+    /// The token that ends a text, where there is one.
+    pub eos_token: Option<String>,
     /// The token that begins a text, where there is one.
     pub bos_token: Option<String>,
     /// The token of what the vocabulary lacks, where there is one.
@@ -22,8 +22,8 @@ impl TokenizerConfig {
     pub fn to_json(&self) -> Map<String, Value> {
         let special = [
             ("bos_token", self.bos_token.as_ref()),
-            ("eos_token", Some(&self.eos_token)),
-            ("pad_token", Some(&self.pad_token)),
+            ("eos_token", self.eos_token.as_ref()),
+            ("pad_token", self.pad_token.as_ref()),
             ("unk_token", self.unk_token.as_ref()),
         ];
         let special = special.into_iter().filter_map(|(key, token)| Some((key, json!(token?))));

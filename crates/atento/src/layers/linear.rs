@@ -7,8 +7,10 @@ use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 /// `y = x Wᵀ + b`.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear {
-    /// [outputs, inputs].
+    /// As `layout` says.
     pub weight: Weight,
+    /// How the weight is stored: [outputs, inputs] unless made by [`Linear::init_in_out`].
+    pub layout: WeightLayout,
     /// `[outputs]`.
     pub bias: Option<Weight>,
 }
@@ -18,7 +20,27 @@ impl Linear {
     pub fn init(params: &mut Params, path: &str, inputs: usize, outputs: usize, rng: &mut Rng) -> Self {
         let weight = params.add(&format!("{path}.weight"), &[outputs, inputs], Init::Xavier, rng);
         let bias = params.add(&format!("{path}.bias"), &[outputs], Init::Zeros, rng);
-        Self { weight, bias: Some(bias) }
+        Self::over(weight, bias)
+    }
+
+    /// A projection of parameters that exist, [outputs, inputs] and `[outputs]`.
+    #[must_use]
+    pub fn over(weight: Weight, bias: Weight) -> Self {
+        Self { weight, layout: WeightLayout::OutIn, bias: Some(bias) }
+    }
+
+    /// A projection stored [inputs, outputs], as GPT-2's `Conv1D`, with a zero bias.
+    pub fn init_in_out(
+        params: &mut Params,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        init: Init,
+        rng: &mut Rng,
+    ) -> Self {
+        let weight = params.add(&format!("{path}.weight"), &[inputs, outputs], init, rng);
+        let bias = params.add(&format!("{path}.bias"), &[outputs], Init::Zeros, rng);
+        Self { weight, layout: WeightLayout::InOut, bias: Some(bias) }
     }
 
     /// Several projections of one input, stored as neighbours and multiplied as one matrix, each keeping its own name.
@@ -35,7 +57,7 @@ impl Linear {
             .collect();
         let biases: Vec<Weight> =
             paths.iter().map(|path| params.add(&format!("{path}.bias"), &[outputs_each], Init::Zeros, rng)).collect();
-        Self { weight: params.fused(&weights), bias: Some(params.fused(&biases)) }
+        Self::over(params.fused(&weights), params.fused(&biases))
     }
 
     /// Projects every row.
@@ -55,6 +77,6 @@ impl Linear {
     #[must_use]
     #[track_caller]
     pub fn forward_activated(&self, g: &mut Graph<'_>, x: &Tensor, activation: Activation) -> Tensor {
-        g.linear(x, self.weight, WeightLayout::OutIn, self.bias, activation)
+        g.linear(x, self.weight, self.layout, self.bias, activation)
     }
 }

@@ -2,6 +2,8 @@
 
 mod cached_decoder;
 pub mod config;
+pub mod gpt2;
+mod kv_cache;
 pub mod parameters;
 pub mod recurrent;
 pub mod recurrent_config;
@@ -12,6 +14,7 @@ mod transformer_layer;
 pub mod translator;
 
 pub use config::TransformerConfig;
+pub use gpt2::{CachedGpt2, Gpt2, Gpt2Config};
 pub use recurrent::Recurrent;
 pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;

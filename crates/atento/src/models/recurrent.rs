@@ -70,8 +70,7 @@ impl Recurrent {
         let p = &mut params;
         let (embedding, hidden) = (config.embedding, config.hidden);
         let (source_embedding, target_embedding, table) = init_embeddings(p, &config, rng);
-        let output =
-            Linear { weight: table, bias: Some(p.add("lm_head.bias", &[config.vocab_size], Init::Zeros, rng)) };
+        let output = Linear::over(table, p.add("lm_head.bias", &[config.vocab_size], Init::Zeros, rng));
         let inputs = |layer: usize| if layer == 0 { embedding } else { 2 * hidden };
         let encoder = (0..config.layers)
             .map(|i| BidirectionalGru::init(p, &format!("encoder.layers.{i}"), inputs(i), hidden, rng))

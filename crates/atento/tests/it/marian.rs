@@ -8,24 +8,13 @@ use atento::hub::names::hf_name;
 use atento::hub::safetensors::SafeTensors;
 use atento::models::Translator;
 use atento::pretrained::Pretrained;
-use atento::train::Optimizer;
-use atento::train::recipe::OptimizerSettings;
 use atento::translate::translate;
 use atento_tensor::{Grads, Graph, Pool};
-use serde_json::Value;
 
-/// Every directory of encoder–decoder fixtures there is.
+use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
+
 fn fixtures() -> Vec<PathBuf> {
-    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = crate_dir.join("../../../shared/conformance");
-    let committed = crate_dir.join("tests/fixtures/conformance");
-    let dirs = [shared, committed].into_iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
-    dirs.map(|entry| entry.path())
-        .filter(|dir| {
-            let config = std::fs::read_to_string(dir.join("config.json")).unwrap_or_default();
-            dir.join("grads.safetensors").exists() && (config.contains("\"marian\"") || config.contains("\"m2m_100\""))
-        })
-        .collect()
+    conformance::fixtures(&["marian", "m2m_100"], "grads.safetensors")
 }
 
 /// Loads a fixture as it was recorded. The set beside the repository was recorded with every matrix multiplied by 3,
@@ -42,27 +31,9 @@ fn load(dir: &Path) -> Pretrained {
     loaded
 }
 
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-}
-
 /// One training batch as the reference stored it: padded sources with a mask, labels padded with −100.
 fn batch(file: &SafeTensors, step: usize, start_id: u32) -> PackedBatch {
-    let key = |name: &str| format!("{step}.{name}");
-    let rows = |name: &str| {
-        let shape = file.get(&key(name)).unwrap().shape.to_vec();
-        let values = file.read_i64(&key(name), &shape).unwrap();
-        values.chunks(shape[1]).map(<[i64]>::to_vec).collect::<Vec<_>>()
-    };
+    let rows = |name: &str| conformance::rows(file, &format!("{step}.{name}"));
     let pairs: Vec<Pair> = rows("input_ids")
         .iter()
         .zip(rows("attention_mask"))
@@ -109,7 +80,6 @@ fn every_gradient_equals_the_reference() {
     for dir in fixtures() {
         let loaded = load(&dir);
         let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
-        let reference = SafeTensors::open(&dir.join("grads.safetensors")).unwrap();
         let batch = batch(&batches, 0, loaded.model.start_id());
         let params = loaded.model.params();
         let mut grads = Grads::zeros(params);
@@ -117,21 +87,7 @@ fn every_gradient_equals_the_reference() {
         let loss = loaded.model.loss(&mut g, &batch, 0.0, 1.0 / batch.target_tokens() as f32);
         g.backward(&loss.loss);
         drop(g);
-        let mut checked = 0;
-        for entry in params.entries().iter().filter(|e| e.trainable) {
-            let expected = reference.read_f32(&hf_name(&entry.name), &entry.dims).unwrap();
-            let scale = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
-            let difference = largest_difference(grads.get(entry.weight), &expected);
-            // Keys' biases shift every score of a row alike: their exact gradient is zero and both sides hold rounding.
-            assert!(
-                difference <= 1e-4 * scale + 1e-7,
-                "{}: gradient of {}: {difference} of {scale}",
-                dir.display(),
-                entry.name
-            );
-            checked += 1;
-        }
-        assert_eq!(checked, reference.names().len(), "{}: parameters with a gradient", dir.display());
+        assert_gradients(&dir, params, &grads, hf_name);
     }
 }
 
@@ -139,21 +95,11 @@ fn every_gradient_equals_the_reference() {
 fn ten_adamw_losses_equal_the_reference() {
     for dir in fixtures() {
         let mut loaded = load(&dir);
-        let recorded = json(&dir.join("train_losses.json"));
-        let number = |key: &str| recorded[key].as_f64().unwrap();
-        let settings = OptimizerSettings {
-            lr: number("lr"),
-            betas: [recorded["betas"][0].as_f64().unwrap(), recorded["betas"][1].as_f64().unwrap()],
-            eps: number("eps"),
-            weight_decay: number("weight_decay"),
-            ..OptimizerSettings::default()
-        };
+        let (mut optimizer, lr, losses) = recorded_run(&dir, loaded.model.params());
         let file = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
-        // The reference decays every parameter, biases and norms too.
-        let mut optimizer = Optimizer::decaying_everything(&settings, loaded.model.params());
         let mut grads = Grads::zeros(loaded.model.params());
         let pool = Pool::new();
-        for (step, expected) in recorded["losses"].as_array().unwrap().iter().enumerate() {
+        for (step, expected) in losses.into_iter().enumerate() {
             let batch = batch(&file, step, loaded.model.start_id());
             grads.values.fill(0.0);
             let mut g = Graph::train(loaded.model.params(), &mut grads, &pool, 0);
@@ -161,9 +107,8 @@ fn ten_adamw_losses_equal_the_reference() {
             g.backward(&loss.loss);
             drop(g);
             let found = loss.loss_sum / loss.n_targets as f64;
-            let expected = expected.as_f64().unwrap();
             assert!((found - expected).abs() <= 1e-5, "{}: step {step}: {found} {expected}", dir.display());
-            optimizer.step(loaded.model.params_mut(), &grads, settings.lr, step as u64 + 1, 1.0);
+            optimizer.step(loaded.model.params_mut(), &grads, lr, step as u64 + 1, 1.0);
         }
     }
 }

@@ -1,0 +1,71 @@
+use crate::support::*;
+use atento_kernels::activation::Activation;
+use atento_kernels::compact::{Compact, to_bf16, to_int8};
+use atento_kernels::linear::{self, WeightLayout};
+use half::bf16;
+
+/// `[inputs, outputs]` of an `[outputs, inputs]` matrix.
+fn transposed(weight: &[f32], outputs: usize, inputs: usize) -> Vec<f32> {
+    (0..inputs * outputs).map(|i| weight[i % outputs * inputs + i / outputs]).collect()
+}
+
+/// The weight that a compact one stands for.
+fn widened(compact: Compact<'_>, outputs: usize, inputs: usize) -> Vec<f32> {
+    let mut wide = vec![0.0; outputs * inputs];
+    wide.chunks_exact_mut(inputs).enumerate().for_each(|(row, out)| compact.widen_row(row, 1.0, out));
+    wide
+}
+
+/// Few rows and many, sizes that fill no register, several tasks and blocks.
+const SIZES: [[usize; 3]; 7] =
+    [[1, 1, 1], [1, 67, 130], [2, 40, 33], [5, 129, 70], [8, 64, 600], [9, 33, 21], [20, 70, 300]];
+
+#[test]
+fn products_are_those_of_the_widened_weight_whatever_its_layout() {
+    for [rows, inputs, outputs] in SIZES {
+        let (x, weight) = (values(rows * inputs, 1), values(inputs * outputs, 2));
+        let flipped = transposed(&weight, outputs, inputs);
+        let mut halves = vec![bf16::ZERO; weight.len()];
+        let (mut bytes, mut scales) = (vec![0; weight.len()], vec![0.0; outputs]);
+        for (weight, layout) in [(&weight, WeightLayout::OutIn), (&flipped, WeightLayout::InOut)] {
+            to_bf16(weight, layout, inputs, &mut halves);
+            to_int8(weight, layout, inputs, &mut bytes, &mut scales);
+            for compact in [Compact::Bf16(&halves), Compact::Int8 { values: &bytes, scales: &scales }] {
+                let wide_weight = widened(compact, outputs, inputs);
+                let expected = linear::reference(
+                    rows,
+                    &wide(&x),
+                    &wide(&wide_weight),
+                    WeightLayout::OutIn,
+                    &vec![0.0; outputs],
+                    Activation::Identity,
+                );
+                for_each_level(|level| {
+                    let mut out = vec![f32::NAN; rows * outputs];
+                    compact.forward(rows, &x, &mut out);
+                    assert_close(&format!("{rows}x{inputs}x{outputs} {level:?}"), &out, &expected, 2e-6);
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_is_within_half_a_step() {
+    let (outputs, inputs) = (7, 50);
+    let mut weight = values(outputs * inputs, 3);
+    weight[2 * inputs..3 * inputs].fill(0.0);
+    weight[5] = -40.0;
+    let mut halves = vec![bf16::ZERO; weight.len()];
+    to_bf16(&weight, WeightLayout::OutIn, inputs, &mut halves);
+    for (x, half) in weight.iter().zip(widened(Compact::Bf16(&halves), outputs, inputs)) {
+        assert!((x - half).abs() <= x.abs() / 256.0, "{x} {half}");
+    }
+    let (mut bytes, mut scales) = (vec![0; weight.len()], vec![0.0; outputs]);
+    to_int8(&weight, WeightLayout::OutIn, inputs, &mut bytes, &mut scales);
+    let wide = widened(Compact::Int8 { values: &bytes, scales: &scales }, outputs, inputs);
+    for (i, (x, found)) in weight.iter().zip(wide).enumerate() {
+        assert!((x - found).abs() <= scales[i / inputs] * 0.5001, "{x} {found}");
+    }
+    assert_eq!((bytes[5], scales[2]), (-127, 0.0));
+}

@@ -1,0 +1,148 @@
+//! How probable a language model finds given texts, token by token.
+//!
+//! Token t is predicted from the tokens before it, so the first has no probability. Numerics as in [`super`].
+
+use atento_tensor::{Graph, Pool};
+use rayon::prelude::*;
+
+use super::{BATCH_TOKENS, CHUNK_LOGITS, Fault, target_logprobs};
+use crate::models::Gpt2;
+use crate::text::{self, Tokenizer};
+
+/// The log-probabilities of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextScore {
+    /// The text's tokens.
+    pub ids: Vec<u32>,
+    /// Natural log-probability of each token of `ids` but the first.
+    pub logprobs: Vec<f32>,
+}
+
+impl TextScore {
+    /// Natural log-probability of the text, given its first token.
+    #[must_use]
+    pub fn sum_logprob(&self) -> f64 {
+        self.logprobs.iter().map(|&logprob| f64::from(logprob)).sum()
+    }
+
+    /// `exp(−mean log-probability of a token)`; `None` where a single token leaves nothing to predict.
+    #[must_use]
+    pub fn perplexity(&self) -> Option<f64> {
+        (!self.logprobs.is_empty()).then(|| (-self.sum_logprob() / self.logprobs.len() as f64).exp())
+    }
+}
+
+/// What can be wrong with a text.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A text that the model cannot represent.
+    #[error("text {number} {fault}")]
+    Unfit {
+        /// Which text, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
+
+/// Scores texts, in their order.
+///
+/// # Errors
+/// A text that is empty, too long, or tokenised for another model; nothing is scored then.
+pub fn score_texts<S: AsRef<str> + Sync>(
+    model: &Gpt2,
+    tokenizer: &Tokenizer,
+    texts: &[S],
+) -> Result<Vec<TextScore>, Error> {
+    let encode = |(index, text): (usize, &S)| {
+        let ids = tokenizer.encode_ids(text.as_ref(), true)?;
+        let limit = Some(model.config.max_positions);
+        Fault::check(&ids, model.config.vocab_size, limit)
+            .map_err(|fault| Error::Unfit { number: index + 1, fault })?;
+        Ok::<_, Error>(ids)
+    };
+    let ids: Vec<Vec<u32>> = texts.par_iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+    Ok(score_ids(model, &ids))
+}
+
+/// Scores tokenised texts, in their order.
+///
+/// # Panics
+/// If a text is empty or longer than the model's positions, or an id is not below its vocabulary.
+#[must_use]
+pub fn score_ids(model: &Gpt2, texts: &[Vec<u32>]) -> Vec<TextScore> {
+    let pool = Pool::new();
+    let (mut scores, mut rest) = (Vec::with_capacity(texts.len()), texts);
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fits = |ids: &&Vec<u32>| {
+            tokens += ids.len();
+            tokens <= BATCH_TOKENS
+        };
+        let (batch, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        scores.extend(score_batch(model, &pool, batch));
+        rest = later;
+    }
+    scores
+}
+
+fn score_batch(model: &Gpt2, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> {
+    let mut cu_seqlens = vec![0];
+    batch.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
+    // The last token of a text predicts nothing: it is asked about itself and not listened to.
+    let targets: Vec<u32> = batch.iter().flat_map(|ids| ids[1..].iter().chain(ids.last())).copied().collect();
+    let logprobs = logprobs(model, pool, &batch.concat(), &cu_seqlens, &targets);
+    let bounds = cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize - 1);
+    batch.iter().zip(bounds).map(|(ids, of)| TextScore { ids: ids.clone(), logprobs: logprobs[of].to_vec() }).collect()
+}
+
+/// The log-probability of a target at every position, with few logits in memory at a time.
+///
+/// # Shapes
+/// `ids`, `targets` and the result: `[tokens]`; `cu_seqlens`: [sequences + 1].
+pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targets: &[u32]) -> Vec<f32> {
+    let (vocab_size, d_model) = (model.config.vocab_size, model.config.d_model);
+    let mut g = Graph::infer(&model.params, pool);
+    let hidden = model.hidden(&mut g, ids, cu_seqlens);
+    let rows = (CHUNK_LOGITS / vocab_size).max(1);
+    let chunks = hidden.values().chunks(rows * d_model).zip(targets.chunks(rows));
+    let project = |(hidden, targets): (&[f32], &[u32])| {
+        let hidden = g.constant(hidden, &[targets.len(), d_model]);
+        let logits = model.project(&mut g, &hidden);
+        target_logprobs(logits.values(), targets, vocab_size)
+    };
+    chunks.flat_map(project).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Gpt2Config;
+
+    fn model() -> Gpt2 {
+        Gpt2::init(Gpt2Config::new(40, 2, 24, 3, 32), 5)
+    }
+
+    #[test]
+    fn a_text_scores_the_same_alone_and_among_others_and_as_the_loss_says() {
+        let model = model();
+        let texts: Vec<Vec<u32>> = [1, 9, 32, 2].iter().map(|&n| (0..n).map(|i| (11 * i + n) % 40).collect()).collect();
+        let together = score_ids(&model, &texts);
+        for (ids, score) in texts.iter().zip(&together) {
+            let alone = &score_ids(&model, std::slice::from_ref(ids))[0];
+            assert_eq!((&score.ids, score.logprobs.len()), (ids, ids.len() - 1));
+            for (alone, among) in alone.logprobs.iter().zip(&score.logprobs) {
+                assert!((alone - among).abs() < 1e-5, "{alone} {among}");
+            }
+            let targets: Vec<Option<u32>> = (0..ids.len()).map(|i| ids.get(i + 1).copied()).collect();
+            let pool = Pool::new();
+            let mut g = Graph::infer(&model.params, &pool);
+            let nll = model.loss(&mut g, ids, &[0, ids.len() as u32], &targets, 0.0, 1.0).nll_sum;
+            assert!((score.sum_logprob() + nll).abs() < 1e-4, "{} {nll}", score.sum_logprob());
+        }
+        assert_eq!(together[0].perplexity(), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! A decoder-only model against `transformers`: logits, hidden states, the gradient of every parameter, ten AdamW losses,
+//! greedy and beam search. The committed fixture has two small models; a larger set beside the repository is used when
+//! present.
+
+use std::path::{Path, PathBuf};
+
+use atento::generate::{Prompt, SearchOptions, search};
+use atento::hub::gpt2::hf_name;
+use atento::hub::safetensors::SafeTensors;
+use atento::language_model::LanguageModel;
+use atento::models::{CachedGpt2, Gpt2};
+use atento_tensor::ops::CrossEntropy;
+use atento_tensor::{Grads, Graph, Pool};
+
+use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
+
+fn fixtures() -> Vec<PathBuf> {
+    conformance::fixtures(&["gpt2"], "grads.safetensors")
+}
+
+/// Texts with their ids, packed.
+struct Cases {
+    texts: Vec<String>,
+    prompts: Vec<Vec<u32>>,
+    cu_seqlens: Vec<u32>,
+}
+
+fn cases(dir: &Path) -> Cases {
+    let expected = json(&dir.join("expected.json"));
+    let cases = expected["cases"].as_array().unwrap();
+    let prompts: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["input_ids"])).collect();
+    let cu_seqlens = prompts.iter().fold(vec![0], |mut cu, prompt| {
+        cu.push(cu[cu.len() - 1] + prompt.len() as u32);
+        cu
+    });
+    let texts = cases.iter().map(|case| case["text"].as_str().unwrap().to_owned()).collect();
+    Cases { texts, prompts, cu_seqlens }
+}
+
+#[test]
+fn tokens_logits_and_hidden_states_equal_the_reference() {
+    for dir in fixtures() {
+        let loaded = LanguageModel::load(&dir).unwrap();
+        let Cases { texts, prompts, cu_seqlens } = cases(&dir);
+        let reference = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
+        let (model, pool) = (&loaded.model, Pool::new());
+        // All texts packed as one batch: none may see another.
+        let logits = model.logits(&mut Graph::infer(&model.params, &pool), &prompts.concat(), &cu_seqlens);
+        let states = model.hidden_states(&mut Graph::infer(&model.params, &pool), &prompts.concat(), &cu_seqlens);
+        for (i, bounds) in cu_seqlens.windows(2).enumerate() {
+            assert_eq!(loaded.tokenizer.encode_ids(&texts[i], true).unwrap(), prompts[i]);
+            let tokens = bounds[0] as usize..bounds[1] as usize;
+            let part = |values: &[f32], width: usize| values[tokens.start * width..tokens.end * width].to_vec();
+            let check = |found: &[f32], expected: &[f32], what: &str| {
+                let difference = largest_difference(found, expected);
+                assert!(difference <= 1e-4, "{}: case {i}: {what} differ by {difference}", dir.display());
+            };
+            let vocab_size = model.config.vocab_size;
+            let expected = reference.read_f32(&format!("{i}.logits"), &[tokens.len(), vocab_size]).unwrap();
+            check(&part(logits.values(), vocab_size), &expected, "logits");
+            let d_model = model.config.d_model;
+            let shape = [states.len(), tokens.len(), d_model];
+            let expected = reference.read_f32(&format!("{i}.hidden"), &shape).unwrap();
+            for (layer, (state, expected)) in states.iter().zip(expected.chunks(tokens.len() * d_model)).enumerate() {
+                check(&part(state.values(), d_model), expected, &format!("hidden states {layer}"));
+            }
+        }
+    }
+}
+
+/// The loss of a recorded training batch, whose labels are its inputs, −100 where nothing is asked for.
+fn loss(model: &Gpt2, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
+    let inputs = conformance::rows(file, &format!("{step}.input_ids"));
+    let labels = conformance::rows(file, &format!("{step}.labels"));
+    let length = inputs[0].len();
+    let ids: Vec<u32> = inputs.concat().iter().map(|&id| id as u32).collect();
+    let cu_seqlens: Vec<u32> = (0..=inputs.len()).map(|row| (row * length) as u32).collect();
+    let next = |row: &Vec<i64>| -> Vec<Option<u32>> {
+        (0..length).map(|i| row.get(i + 1).and_then(|&label| u32::try_from(label).ok())).collect()
+    };
+    let targets: Vec<Option<u32>> = labels.iter().flat_map(next).collect();
+    let scale = 1.0 / targets.iter().flatten().count() as f32;
+    model.loss(g, &ids, &cu_seqlens, &targets, 0.0, scale)
+}
+
+#[test]
+fn every_gradient_equals_the_reference_with_and_without_recomputation() {
+    for dir in fixtures() {
+        let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
+        let mut model = LanguageModel::load(&dir).unwrap().model;
+        for checkpoint_activations in [false, true] {
+            model.checkpoint_activations = checkpoint_activations;
+            let mut grads = Grads::zeros(&model.params);
+            let mut g = Graph::train(&model.params, &mut grads, &Pool::new(), 0);
+            let loss = loss(&model, &mut g, &batches, 0);
+            g.backward(&loss.loss);
+            drop(g);
+            assert_gradients(&dir, &model.params, &grads, hf_name);
+        }
+    }
+}
+
+#[test]
+fn ten_adamw_losses_equal_the_reference() {
+    for dir in fixtures() {
+        let mut model = LanguageModel::load(&dir).unwrap().model;
+        let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
+        let (mut optimizer, lr, losses) = recorded_run(&dir, &model.params);
+        let mut grads = Grads::zeros(&model.params);
+        let pool = Pool::new();
+        for (step, expected) in losses.into_iter().enumerate() {
+            grads.values.fill(0.0);
+            let mut g = Graph::train(&model.params, &mut grads, &pool, 0);
+            let loss = loss(&model, &mut g, &batches, step);
+            g.backward(&loss.loss);
+            drop(g);
+            let found = loss.loss_sum / loss.n_targets as f64;
+            assert!((found - expected).abs() <= 1e-5, "{}: step {step}: {found} {expected}", dir.display());
+            optimizer.step(&mut model.params, &grads, lr, step as u64 + 1, 1.0);
+        }
+    }
+}
+
+#[test]
+fn greedy_and_beam_search_equal_the_reference_alone_and_in_a_batch() {
+    for dir in fixtures() {
+        let LanguageModel { model, generation, .. } = LanguageModel::load(&dir).unwrap();
+        let Cases { prompts, .. } = cases(&dir);
+        let expected = json(&dir.join("expected.json"));
+        for (key, beam) in [("greedy", 1), ("beam4", 4)] {
+            let options = SearchOptions { beam, eos_ids: generation.eos_ids.clone(), ..SearchOptions::default() };
+            let wanted: Vec<Vec<u32>> = (0..prompts.len()).map(|i| ids(&expected["cases"][i][key])).collect();
+            let max_new_tokens = wanted.iter().map(Vec::len).max().unwrap();
+            let run = |prompts: &[Vec<u32>]| {
+                let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+                let mut decoder = CachedGpt2::new(&model, &Pool::new(), &slices, 0);
+                let prompts: Vec<Prompt> =
+                    prompts.iter().map(|prefix| Prompt { prefix: prefix.clone(), max_new_tokens }).collect();
+                search(&mut decoder, &prompts, &options).unwrap()
+            };
+            let together = run(&prompts);
+            for (i, wanted) in wanted.iter().enumerate() {
+                let alone = run(&prompts[i..=i]);
+                for found in [&together[i][0], &alone[0][0]] {
+                    assert_eq!(&found.ids, wanted, "{}: {key}: case {i}", dir.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_saved_model_loads_to_the_same_numbers() {
+    for dir in fixtures() {
+        let loaded = LanguageModel::load(&dir).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        loaded.save(copy.path()).unwrap();
+        let again = LanguageModel::load(copy.path()).unwrap();
+        assert_eq!(again.model.config, loaded.model.config);
+        assert_eq!(again.model.params.values(), loaded.model.params.values());
+        let (first, second) = (dir.join("model.safetensors"), copy.path().join("model.safetensors"));
+        let names = |path: &Path| {
+            let mut names: Vec<String> = SafeTensors::open(path).unwrap().names().map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&first), names(&second), "{}: transformers wants these tensors", dir.display());
+    }
+}
