@@ -40,7 +40,12 @@ pub(super) struct Toy {
 
 impl Toy {
     pub(super) fn new(sentences: &[u32], eos_bias: f32) -> Self {
-        let rows = sentences.iter().map(|&sentence| (sentence, Vec::new())).collect();
+        Self::prefilled(&sentences.iter().map(|&sentence| (sentence, [].as_slice())).collect::<Vec<_>>(), eos_bias)
+    }
+
+    /// With tokens in each sentence's cache.
+    pub(super) fn prefilled(sentences: &[(u32, &[u32])], eos_bias: f32) -> Self {
+        let rows = sentences.iter().map(|&(sentence, ids)| (sentence, ids.to_vec())).collect();
         Toy { rows, eos_bias, rows_per_step: Vec::new() }
     }
 }
