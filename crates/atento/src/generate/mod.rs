@@ -2,6 +2,7 @@
 //!
 //! * [`search`]: greedy and beam search, below.
 //! * [`sample`]: sampling with penalties, temperature, top-k, top-p, min-p and typical-p.
+//! * [`contrastive_search`]: likely tokens that do not resemble what was said.
 //!
 //! The last three tell a [`Sink`] of every token; [`TextSink`] makes text of them and stops at stop strings.
 //!
@@ -22,6 +23,7 @@
 //! ties go to the better-ranked row, then to the lower token id.
 
 mod beam;
+mod contrastive;
 mod distribution;
 mod draws;
 mod error;
@@ -49,6 +51,7 @@ mod warper_tests;
 
 use rayon::prelude::*;
 
+pub use contrastive::{ContrastiveOptions, HiddenDecoder, contrastive_search};
 pub use error::Error;
 pub use options::{EarlyStopping, LengthPenalty, SearchOptions};
 pub use outcome::{FinishReason, Flow, Sample, Sink, TokenEvent};

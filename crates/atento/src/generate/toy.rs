@@ -1,9 +1,10 @@
 //! A decoder whose logits are a hash of (sentence, last two tokens, step, token): the toy of
 //! `scripts/golden_search.py`, bit for bit.
 
-use super::StepDecoder;
+use super::{HiddenDecoder, StepDecoder};
 
 pub(super) const VOCAB: usize = 24;
+pub(super) const HIDDEN: usize = 5;
 
 /// f32 in [0, 1) from 32-bit words: multiply-xorshift rounds, then Murmur3's finaliser.
 fn uniform(words: [u32; 4]) -> f32 {
@@ -30,12 +31,20 @@ pub(super) fn toy_logits(sentence: u32, prefix: &[u32], eos_bias: f32) -> Vec<f3
     (0..VOCAB as u32).map(logit).collect()
 }
 
+/// The "hidden state" of the last token of a prefix.
+pub(super) fn toy_hidden(sentence: u32, prefix: &[u32]) -> [f32; HIDDEN] {
+    let last = prefix[prefix.len() - 1];
+    std::array::from_fn(|i| uniform([sentence, 4242 + i as u32, last, prefix.len() as u32 % 3]) - 0.4)
+}
+
 /// Keeps each row's sentence and tokens, as a real decoder keeps keys and values.
 pub(super) struct Toy {
     rows: Vec<(u32, Vec<u32>)>,
     eos_bias: f32,
     /// Rows of each step so far.
     pub(super) rows_per_step: Vec<usize>,
+    prefill: Vec<Vec<f32>>,
+    hidden: Vec<f32>,
 }
 
 impl Toy {
@@ -45,8 +54,15 @@ impl Toy {
 
     /// With tokens in each sentence's cache.
     pub(super) fn prefilled(sentences: &[(u32, &[u32])], eos_bias: f32) -> Self {
-        let rows = sentences.iter().map(|&(sentence, ids)| (sentence, ids.to_vec())).collect();
-        Toy { rows, eos_bias, rows_per_step: Vec::new() }
+        let hidden =
+            |&(sentence, ids): &(u32, &[u32])| (1..=ids.len()).flat_map(|n| toy_hidden(sentence, &ids[..n])).collect();
+        Toy {
+            rows: sentences.iter().map(|&(sentence, ids)| (sentence, ids.to_vec())).collect(),
+            eos_bias,
+            rows_per_step: Vec::new(),
+            prefill: sentences.iter().map(hidden).collect(),
+            hidden: Vec::new(),
+        }
     }
 }
 
@@ -59,13 +75,29 @@ impl StepDecoder for Toy {
         assert_eq!(tokens.len(), self.rows.len(), "one token per row");
         assert_eq!(logits.len(), self.rows.len() * VOCAB, "one row of logits per row");
         self.rows_per_step.push(tokens.len());
+        self.hidden.clear();
         for ((row, &token), out) in self.rows.iter_mut().zip(tokens).zip(logits.chunks_mut(VOCAB)) {
             row.1.push(token);
             out.copy_from_slice(&toy_logits(row.0, &row.1, self.eos_bias));
+            self.hidden.extend(toy_hidden(row.0, &row.1));
         }
     }
 
     fn reorder(&mut self, parents: &[usize]) {
         self.rows = parents.iter().map(|&parent| self.rows[parent].clone()).collect();
+    }
+}
+
+impl HiddenDecoder for Toy {
+    fn d_model(&self) -> usize {
+        HIDDEN
+    }
+
+    fn prefill_hidden(&self, row: usize) -> &[f32] {
+        &self.prefill[row]
+    }
+
+    fn hidden(&self) -> &[f32] {
+        &self.hidden
     }
 }
