@@ -62,7 +62,7 @@ struct Live {
     normalizer: Normalizer,
 }
 
-/// Searches one continuation of every prompt. The decoder comes in as for [`sample`](super::sample).
+/// Searches one continuation of every prompt. The decoder comes in as for [`sample()`](super::sample()).
 ///
 /// # Errors
 /// An option or a prompt that makes no sense ([`Error`] says which), or logits that are NaN or +∞ or all −∞.

@@ -1,8 +1,9 @@
 //! Text generation over any left-to-right scorer with a cache.
 //!
 //! * [`search`]: greedy and beam search, below.
-//! * [`sample`]: sampling with penalties, temperature, top-k, top-p, min-p and typical-p.
+//! * [`sample()`]: sampling with penalties, temperature, top-k, top-p, min-p and typical-p.
 //! * [`contrastive_search`]: likely tokens that do not resemble what was said.
+//! * [`sample_speculative`]: sampling with a small model that drafts for a large one.
 //!
 //! The last three tell a [`Sink`] of every token; [`TextSink`] makes text of them and stops at stop strings.
 //!
@@ -36,6 +37,7 @@ mod row;
 mod sample;
 mod sample_options;
 mod select;
+mod speculative;
 mod stop_strings;
 mod text_sink;
 mod top_k;
@@ -57,6 +59,7 @@ pub use options::{EarlyStopping, LengthPenalty, SearchOptions};
 pub use outcome::{FinishReason, Flow, Sample, Sink, TokenEvent};
 pub use sample::{SamplePrompt, sample};
 pub use sample_options::{ProcessorOptions, SampleOptions, WarperOptions};
+pub use speculative::{BlockDecoder, SpeculativeReport, sample_speculative};
 pub use stop_strings::StopStrings;
 pub use text_sink::{TextEvent, TextSink};
 pub use top_k::{Candidate, top_k_log_softmax};

@@ -1,7 +1,7 @@
 //! A decoder whose logits are a hash of (sentence, last two tokens, step, token): the toy of
 //! `scripts/golden_search.py`, bit for bit.
 
-use super::{HiddenDecoder, StepDecoder};
+use super::{BlockDecoder, HiddenDecoder, StepDecoder};
 
 pub(super) const VOCAB: usize = 24;
 pub(super) const HIDDEN: usize = 5;
@@ -99,5 +99,53 @@ impl HiddenDecoder for Toy {
 
     fn hidden(&self) -> &[f32] {
         &self.hidden
+    }
+}
+
+/// The toy as a model that scores a block of tokens of one sequence.
+pub(super) struct ToyBlock {
+    sentence: u32,
+    ids: Vec<u32>,
+    /// Added to the sentence where logits are made: another model with the same vocabulary.
+    variant: u32,
+    /// Tokens of each block so far.
+    pub(super) blocks: Vec<usize>,
+}
+
+impl ToyBlock {
+    pub(super) fn new(sentence: u32, variant: u32, cached: &[u32]) -> Self {
+        ToyBlock { sentence, ids: cached.to_vec(), variant, blocks: Vec::new() }
+    }
+
+    /// The logits after `ids`: those of the toy, blended with noise for a variant.
+    pub(super) fn logits(&self, ids: &[u32]) -> Vec<f32> {
+        let own = toy_logits(self.sentence, ids, 0.0);
+        let noise = toy_logits(self.sentence + 1000 + self.variant, ids, 0.0);
+        let share = if self.variant == 0 { 0.0 } else { 0.3 };
+        own.iter().zip(&noise).map(|(own, noise)| (1.0 - share) * own + share * noise).collect()
+    }
+}
+
+impl BlockDecoder for ToyBlock {
+    fn vocab_size(&self) -> usize {
+        VOCAB
+    }
+
+    fn step_block(&mut self, tokens: &[u32], logits: &mut [f32]) {
+        assert_eq!(logits.len(), tokens.len() * VOCAB, "one row of logits per token");
+        self.blocks.push(tokens.len());
+        for (&token, out) in tokens.iter().zip(logits.chunks_mut(VOCAB)) {
+            self.ids.push(token);
+            out.copy_from_slice(&self.logits(&self.ids));
+        }
+    }
+
+    fn truncate(&mut self, length: usize) {
+        assert!(length <= self.ids.len(), "{length} of {} tokens", self.ids.len());
+        self.ids.truncate(length);
+    }
+
+    fn len(&self) -> usize {
+        self.ids.len()
     }
 }
