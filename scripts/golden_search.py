@@ -146,8 +146,10 @@ def main():
     # These pin the toy itself, so that a mismatch there is not mistaken for one of the search.
     logits = toy_logits(3, [START, 5, 7], 1.5).tolist()
     cases = []
-    for _ in range(220):
+    for number in range(280):
         case = random_case(rng)
+        if number >= 220:
+            case["options"]["repetition_penalty"] = rng.choice([0.7, 0.9, 1.1, 1.3, 2.0])
         case["expected"] = record(model, case)
         cases.append(case)
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}

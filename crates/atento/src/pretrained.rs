@@ -161,6 +161,7 @@ pub fn search_options(generation: &GenerationConfig) -> SearchOptions {
             generation::EarlyStopping::Exhaustive => EarlyStopping::Never,
         },
         min_new_tokens: generation.min_length.saturating_sub(1),
+        repetition_penalty: 1.0,
         no_repeat_ngram: generation.no_repeat_ngram_size,
         eos_ids: generation.eos_ids.clone(),
         bad_words: generation.bad_words_ids.clone(),

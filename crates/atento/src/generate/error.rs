@@ -30,6 +30,71 @@ pub enum Error {
         /// The exponent given.
         alpha: f64,
     },
+    /// An option is not a number or lies outside its range.
+    #[error("{option} is {value}: expected {expected}")]
+    OutOfRange {
+        /// The option's name.
+        option: &'static str,
+        /// The value given.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// No sample is asked for, or more than can be told apart.
+    #[error("n is {n}: ask for 1 to {largest} samples of a prompt")]
+    Samples {
+        /// Samples asked for.
+        n: usize,
+        /// The most there may be.
+        largest: usize,
+    },
+    /// A method that makes one sample at a time was asked for several.
+    #[error("n is {n}: {method} makes 1 sample of a prompt; call it again with another seed")]
+    OneSample {
+        /// Samples asked for.
+        n: usize,
+        /// The method's name.
+        method: &'static str,
+    },
+    /// Contrastive search over no candidate.
+    #[error("top_k is 0: contrastive search ranks 1 or more candidates (4 to 10 is usual)")]
+    NoContrast,
+    /// The empty string occurs everywhere.
+    #[error("stop string {index} (from 0) is empty: remove it")]
+    EmptyStop {
+        /// Index of the string.
+        index: usize,
+    },
+    /// A prompt holds a token that the model does not have.
+    #[error(
+        "sentence {sentence} (from 0) holds token {token}, but the model's vocabulary has {vocab_size} tokens (0 to \
+         {}): the tokenizer belongs to another model", vocab_size - 1
+    )]
+    UnknownPromptToken {
+        /// Index of the prompt.
+        sentence: usize,
+        /// The token id.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// The draft model speaks another vocabulary than the model it drafts for.
+    #[error(
+        "the draft model's vocabulary has {draft} tokens, the model's {target}: speculative decoding needs models with \
+         the same tokenizer"
+    )]
+    DraftVocabulary {
+        /// Tokens of the draft model.
+        draft: usize,
+        /// Tokens of the model.
+        target: usize,
+    },
+    /// The tokenizer failed on generated tokens.
+    #[error("generated tokens could not be turned into text: {detail}")]
+    Detokenize {
+        /// The tokenizer's message.
+        detail: String,
+    },
     /// An option names a token that the model does not have.
     #[error("{option} names token {token}, but the model's vocabulary has {vocab_size} tokens (0 to {})", vocab_size - 1)]
     UnknownToken {

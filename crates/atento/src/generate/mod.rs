@@ -1,4 +1,13 @@
-//! Greedy and beam search over any left-to-right scorer with a cache.
+//! Text generation over any left-to-right scorer with a cache.
+//!
+//! * [`search`]: greedy and beam search, below.
+//! * [`sample()`]: sampling with penalties, temperature, top-k, top-p, min-p and typical-p.
+//! * [`contrastive_search`]: likely tokens that do not resemble what was said.
+//! * [`sample_speculative`]: sampling with a small model that drafts for a large one.
+//!
+//! The last three tell a [`Sink`] of every token; [`TextSink`] makes text of them and stops at stop strings.
+//!
+//! # Search
 //!
 //! The result is, token for token, that of Hugging Face `generate` (transformers 5.23) with `do_sample=False`: greedy
 //! search where `beam` is 1, beam search otherwise. A sentence's result does not depend on the others of its batch;
@@ -15,21 +24,44 @@
 //! ties go to the better-ranked row, then to the lower token id.
 
 mod beam;
+mod contrastive;
+mod distribution;
+mod draws;
 mod error;
 mod greedy;
+mod history;
 mod options;
+mod outcome;
 mod processors;
+mod row;
+mod sample;
+mod sample_options;
+mod select;
+mod speculative;
+mod stop_strings;
+mod text_sink;
 mod top_k;
 
+#[cfg(test)]
+mod sample_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod toy;
+#[cfg(test)]
+mod warper_tests;
 
 use rayon::prelude::*;
 
+pub use contrastive::{ContrastiveOptions, HiddenDecoder, contrastive_search};
 pub use error::Error;
 pub use options::{EarlyStopping, LengthPenalty, SearchOptions};
+pub use outcome::{FinishReason, Flow, Sample, Sink, TokenEvent};
+pub use sample::{SamplePrompt, sample};
+pub use sample_options::{ProcessorOptions, SampleOptions, WarperOptions};
+pub use speculative::{BlockDecoder, SpeculativeReport, sample_speculative};
+pub use stop_strings::StopStrings;
+pub use text_sink::{TextEvent, TextSink};
 pub use top_k::{Candidate, top_k_log_softmax};
 
 use processors::Restriction;

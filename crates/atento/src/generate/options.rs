@@ -1,6 +1,7 @@
 //! The options of a search, named and counted so that each says what it counts.
 
 use super::Error;
+use super::sample_options::{check_bad_words, check_repetition_penalty, check_tokens};
 
 /// Divides the log-probability of a hypothesis by a function of its length |Y|, so that long ones are not at a loss.
 /// |Y| counts the generated tokens, the end token included, the prefix not.
@@ -57,6 +58,10 @@ pub struct SearchOptions {
     pub early_stopping: EarlyStopping,
     /// End tokens are banned before this many new tokens. Hugging Face's `min_length` is this plus the prefix.
     pub min_new_tokens: usize,
+    /// Makes tokens of prefix and hypothesis less likely; 1 changes nothing. As in Hugging Face, greedy search applies
+    /// it to logits (and reports log-probabilities without it), beam search multiplies the log-probability, which then
+    /// is what counts and what is reported. Keskar et al. 2019, "CTRL", section 4.1.
+    pub repetition_penalty: f64,
     /// No sequence of this many tokens occurs twice, the prefix included; 0 allows all.
     pub no_repeat_ngram: usize,
     /// Tokens that end a hypothesis. Empty: only the length does.
@@ -81,6 +86,7 @@ impl Default for SearchOptions {
             length_penalty: LengthPenalty::HuggingFace(1.0),
             early_stopping: EarlyStopping::False,
             min_new_tokens: 0,
+            repetition_penalty: 1.0,
             no_repeat_ngram: 0,
             eos_ids: Vec::new(),
             bad_words: Vec::new(),
@@ -119,17 +125,11 @@ impl SearchOptions {
         if !alpha.is_finite() {
             return Err(Error::LengthPenalty { alpha });
         }
-        if self.bad_words.iter().any(Vec::is_empty) {
-            return Err(Error::EmptyBadWord);
-        }
-        let known = |option, tokens: &[u32]| match tokens.iter().find(|&&token| token as usize >= vocab_size) {
-            Some(&token) => Err(Error::UnknownToken { option, token, vocab_size }),
-            None => Ok(()),
-        };
-        known("eos_ids", &self.eos_ids)?;
-        known("suppress_tokens", &self.suppress_tokens)?;
-        known("forced_bos", self.forced_bos.as_slice())?;
-        known("forced_eos", self.forced_eos.as_slice())?;
-        self.bad_words.iter().try_for_each(|word| known("bad_words", word))
+        check_repetition_penalty(self.repetition_penalty)?;
+        check_tokens("eos_ids", &self.eos_ids, vocab_size)?;
+        check_tokens("suppress_tokens", &self.suppress_tokens, vocab_size)?;
+        check_tokens("forced_bos", self.forced_bos.as_slice(), vocab_size)?;
+        check_tokens("forced_eos", self.forced_eos.as_slice(), vocab_size)?;
+        check_bad_words(&self.bad_words, vocab_size)
     }
 }

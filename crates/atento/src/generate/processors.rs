@@ -1,28 +1,76 @@
-//! What a hypothesis may not, or must, continue with: the counterpart of Hugging Face's logits processors.
+//! What a hypothesis or a sample may not, or must, continue with: the counterpart of Hugging Face's logits processors.
 //!
-//! Their order there is: no-repeat n-grams, bad words, minimum length, forced first token, forced last token,
-//! suppressed tokens. Bans only ever add up; a forced token overrides the bans before it but not the one after it.
+//! Their order there is: repetition penalty, no-repeat n-grams, bad words, minimum length, forced first token, forced
+//! last token, suppressed tokens. Bans only ever add up; a forced token overrides the bans before it but not the one
+//! after it. Hugging Face penalises logits in greedy search and in sampling, log-probabilities in beam search.
 
-use super::{Candidate, Partial, Prompt, SearchOptions, top_k_log_softmax};
+use super::history::History;
+use super::top_k::top_k_into;
+use super::{Candidate, Partial, ProcessorOptions, Prompt, SearchOptions};
+
+/// Applies `options` to the logits of a row.
+///
+/// # Shapes
+/// - `scores`: `[vocab_size]`, finite or −∞ and so afterwards
+pub(super) fn process(scores: &mut [f32], history: &History, options: &ProcessorOptions, banned: &mut Vec<u32>) {
+    let repetition = options.repetition_penalty as f32;
+    let (frequency, presence) = (options.frequency_penalty as f32, options.presence_penalty as f32);
+    if repetition != 1.0 || frequency != 0.0 || presence != 0.0 {
+        for seen in history.seen() {
+            let score = &mut scores[seen.token as usize];
+            *score = penalised(*score, repetition);
+            if seen.generated > 0 {
+                let penalty = seen.generated as f32 * frequency + presence;
+                *score = (*score - penalty.clamp(f32::MIN, f32::MAX)).min(f32::MAX);
+            }
+        }
+    }
+    banned.clear();
+    banned.extend(&options.suppress_tokens);
+    ban_repeated_ngrams(history.ids(), options.no_repeat_ngram, banned);
+    ban_bad_words(history.ids(), &options.bad_words, &options.eos_ids, banned);
+    if history.n_new() < options.min_new_tokens {
+        banned.extend(&options.eos_ids);
+    }
+    for &token in &*banned {
+        scores[token as usize] = f32::NEG_INFINITY;
+    }
+}
+
+/// A score after the repetition penalty; never +∞.
+fn penalised(score: f32, penalty: f32) -> f32 {
+    if score < 0.0 { score * penalty } else { (score / penalty).min(f32::MAX) }
+}
 
 /// What the next token of one hypothesis may be.
 pub(super) struct Restriction {
     forced: Option<u32>,
     banned: Vec<u32>,
+    /// The tokens that occurred, where a repetition penalty falls on them.
+    repeated: Vec<u32>,
+    penalty: f32,
+    is_beam: bool,
 }
 
 impl Restriction {
     pub(super) fn of(partial: &Partial, prompt: &Prompt, options: &SearchOptions) -> Self {
         let forced = forced_token(partial, prompt, options);
         let mut banned = options.suppress_tokens.clone();
+        let mut repeated = Vec::new();
         if forced.is_none() {
             ban_repeated_ngrams(&partial.ids, options.no_repeat_ngram, &mut banned);
-            ban_bad_words(&partial.ids, options, &mut banned);
+            ban_bad_words(&partial.ids, &options.bad_words, &options.eos_ids, &mut banned);
             if partial.n_new() < options.min_new_tokens {
                 banned.extend(&options.eos_ids);
             }
+            if options.repetition_penalty != 1.0 {
+                repeated.clone_from(&partial.ids);
+                repeated.sort_unstable();
+                repeated.dedup();
+                repeated.retain(|token| !banned.contains(token));
+            }
         }
-        Restriction { forced, banned }
+        Restriction { forced, banned, repeated, penalty: options.repetition_penalty as f32, is_beam: options.beam > 1 }
     }
 
     /// The best `k` allowed continuations, fewer where fewer are allowed; `None` where the logits are not numbers.
@@ -33,8 +81,37 @@ impl Restriction {
         match self.forced {
             Some(token) if self.banned.contains(&token) => Some(Vec::new()),
             Some(token) => Some(vec![Candidate { logprob: 0.0, token }]),
-            None => top_k_log_softmax(logits, k, &self.banned),
+            None => self.ranked(logits, k),
         }
+    }
+
+    fn ranked(&self, logits: &[f32], k: usize) -> Option<Vec<Candidate>> {
+        let mut candidates = Vec::with_capacity(k + 1);
+        if self.repeated.is_empty() {
+            return top_k_into(logits, k, &self.banned, &mut candidates).map(|_| candidates);
+        }
+        // The best of the others beside all that are penalised.
+        let passed_over = [self.banned.as_slice(), &self.repeated].concat();
+        let normalizer = top_k_into(logits, k, &passed_over, &mut candidates)?;
+        // (what ranks, the candidate): in greedy search the penalised logit ranks and the model's log-probability is
+        // reported.
+        let penalised = |&token: &u32| {
+            let logit = logits[token as usize];
+            let logprob = normalizer.logprob(logit);
+            match self.is_beam {
+                true => (penalised(logprob, self.penalty), penalised(logprob, self.penalty), token),
+                false => (penalised(logit, self.penalty), logprob, token),
+            }
+        };
+        let plain = |candidate: &Candidate| {
+            let rank = if self.is_beam { candidate.logprob } else { logits[candidate.token as usize] };
+            (rank, candidate.logprob, candidate.token)
+        };
+        let mut ranked: Vec<(f32, f32, u32)> = candidates.iter().map(plain).collect();
+        ranked.extend(self.repeated.iter().map(penalised).filter(|&(rank, ..)| rank > f32::NEG_INFINITY));
+        ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.2.cmp(&b.2)));
+        ranked.truncate(k);
+        Some(ranked.into_iter().map(|(_, logprob, token)| Candidate { logprob, token }).collect())
     }
 }
 
@@ -53,10 +130,10 @@ fn ban_repeated_ngrams(ids: &[u32], n: usize, banned: &mut Vec<u32>) {
     banned.extend(ids.windows(n).filter(|ngram| ngram[..n - 1] == *suffix).map(|ngram| ngram[n - 1]));
 }
 
-fn ban_bad_words(ids: &[u32], options: &SearchOptions, banned: &mut Vec<u32>) {
-    for word in &options.bad_words {
+fn ban_bad_words(ids: &[u32], bad_words: &[Vec<u32>], eos_ids: &[u32], banned: &mut Vec<u32>) {
+    for word in bad_words {
         if let [start @ .., last] = word.as_slice() {
-            let is_lone_eos = start.is_empty() && options.eos_ids.contains(last);
+            let is_lone_eos = start.is_empty() && eos_ids.contains(last);
             if ids.ends_with(start) && !is_lone_eos {
                 banned.push(*last);
             }
@@ -122,5 +199,34 @@ mod tests {
         assert_eq!(best(&options), [Candidate { logprob: 0.0, token: 1 }]);
         options.suppress_tokens = vec![1];
         assert_eq!(best(&options), []);
+    }
+
+    #[test]
+    fn frequency_and_presence_count_generated_tokens_only() {
+        let mut history = History::new(&[0, 1], 10);
+        [1, 1, 2].into_iter().for_each(|token| history.push(token));
+        let options = ProcessorOptions { frequency_penalty: 0.5, presence_penalty: 0.25, ..Default::default() };
+        let mut scores = [3.0, 3.0, -3.0, 3.0];
+        process(&mut scores, &history, &options, &mut Vec::new());
+        assert_eq!(scores, [3.0, 3.0 - 1.25, -3.0 - 0.75, 3.0]);
+    }
+
+    #[test]
+    fn no_penalty_makes_a_score_infinite_or_nan() {
+        let mut history = History::new(&[0, 1], 10);
+        (0..4).for_each(|token| history.push(token));
+        for extreme in [1e-38, 1e38] {
+            for sign in [1.0, -1.0] {
+                let options = ProcessorOptions {
+                    repetition_penalty: extreme,
+                    frequency_penalty: sign * 3e38,
+                    presence_penalty: sign * 3e38,
+                    ..Default::default()
+                };
+                let mut scores = [1e4, -1e4, 0.0, f32::NEG_INFINITY];
+                process(&mut scores, &history, &options, &mut Vec::new());
+                assert!(scores.iter().all(|score| *score < f32::INFINITY), "{options:?}: {scores:?}");
+            }
+        }
     }
 }

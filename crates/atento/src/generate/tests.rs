@@ -33,6 +33,7 @@ struct GenerateOptions {
     min_new_tokens: usize,
     #[serde(default)]
     no_repeat_ngram_size: usize,
+    repetition_penalty: Option<f64>,
     length_penalty: Option<f64>,
     early_stopping: Option<serde_json::Value>,
     #[serde(default)]
@@ -63,6 +64,7 @@ impl GenerateOptions {
                 _ => EarlyStopping::False,
             },
             min_new_tokens: self.min_new_tokens,
+            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
             no_repeat_ngram: self.no_repeat_ngram_size,
             eos_ids: self.eos_ids.clone(),
             bad_words: self.bad_words_ids.clone(),

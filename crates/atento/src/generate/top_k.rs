@@ -13,7 +13,7 @@
 use atento_kernels::exp_sum::{exp_sum, max as maximum};
 
 /// Logits per block: 1 KiB, few enough that a block is seldom searched in vain.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// A token that may come next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +24,20 @@ pub struct Candidate {
     pub token: u32,
 }
 
+/// What turns a row's logits into log-probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Normalizer {
+    max: f32,
+    log_sum: f32,
+}
+
+impl Normalizer {
+    /// ln p of a token with this logit.
+    pub(super) fn logprob(self, logit: f32) -> f32 {
+        (logit - self.max) - self.log_sum
+    }
+}
+
 /// The `k` likeliest tokens that are not in `banned`, best first, the lower id first where equal. Banned tokens keep
 /// their share of the probability. Tokens with a logit of −∞ are never returned, so there may be fewer than `k`.
 ///
@@ -32,9 +46,23 @@ pub struct Candidate {
 /// # Shapes
 /// - `logits`: `[vocab_size]`
 pub fn top_k_log_softmax(logits: &[f32], k: usize, banned: &[u32]) -> Option<Vec<Candidate>> {
-    let k = k.min(logits.len());
+    let mut candidates = Vec::with_capacity(k.min(logits.len()) + 1);
+    top_k_into(logits, k, banned, &mut candidates).map(|_| candidates)
+}
+
+/// [`top_k_log_softmax`] into a list that is kept from row to row, and what else the row is normalised by.
+///
+/// # Shapes
+/// - `logits`: `[vocab_size]`
+pub(super) fn top_k_into(
+    logits: &[f32],
+    k: usize,
+    banned: &[u32],
+    candidates: &mut Vec<Candidate>,
+) -> Option<Normalizer> {
+    candidates.clear();
     let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0f32);
-    let mut best = Best { k, entries: Vec::with_capacity(k + 1) };
+    let mut best = Best { k: k.min(logits.len()), entries: candidates };
     for (index, block) in logits.chunks(BLOCK).enumerate() {
         let block_max = maximum(block);
         if block_max > max {
@@ -50,21 +78,24 @@ pub fn top_k_log_softmax(logits: &[f32], k: usize, banned: &[u32]) -> Option<Vec
             best.offer(block, index * BLOCK, banned);
         }
     }
-    let is_distribution = max.is_finite() && sum.is_finite();
-    is_distribution.then(|| best.into_candidates(max, sum.ln()))
+    let normalizer = Normalizer { max, log_sum: sum.ln() };
+    for candidate in candidates {
+        candidate.logprob = normalizer.logprob(candidate.logprob);
+    }
+    (max.is_finite() && sum.is_finite()).then_some(normalizer)
 }
 
-/// The `k` largest logits seen so far, largest first, with their positions.
-struct Best {
+/// The `k` largest logits seen so far, largest first, each in its candidate's `logprob`.
+struct Best<'c> {
     k: usize,
-    entries: Vec<(f32, u32)>,
+    entries: &'c mut Vec<Candidate>,
 }
 
-impl Best {
+impl Best<'_> {
     /// What a logit must exceed to get in. A later position never displaces an equal earlier one.
     fn threshold(&self) -> f32 {
         match self.k.checked_sub(1) {
-            Some(last) => self.entries.get(last).map_or(f32::NEG_INFINITY, |entry| entry.0),
+            Some(last) => self.entries.get(last).map_or(f32::NEG_INFINITY, |entry| entry.logprob),
             None => f32::INFINITY,
         }
     }
@@ -74,17 +105,12 @@ impl Best {
         for (i, &logit) in block.iter().enumerate() {
             let token = (offset + i) as u32;
             if logit > threshold && !banned.contains(&token) {
-                let place = self.entries.partition_point(|entry| entry.0 >= logit);
-                self.entries.insert(place, (logit, token));
+                let place = self.entries.partition_point(|entry| entry.logprob >= logit);
+                self.entries.insert(place, Candidate { logprob: logit, token });
                 self.entries.truncate(self.k);
                 threshold = self.threshold();
             }
         }
-    }
-
-    fn into_candidates(self, max: f32, log_sum: f32) -> Vec<Candidate> {
-        let candidate = |(logit, token): (f32, u32)| Candidate { logprob: (logit - max) - log_sum, token };
-        self.entries.into_iter().map(candidate).collect()
     }
 }
 

@@ -4,6 +4,7 @@
 mod count;
 mod models;
 mod pipeline;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tokenizer;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use crate::data::lines::LineError;
 
+pub use stream::TextStream;
 pub use tokenizer::{Encoding, SpecialIds, Tokenizer};
 pub use train::{Kind, Purpose, TrainOptions};
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::Error;
+use super::stream::after_common_prefix;
 
 /// One tokenised text. The three lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl SpecialIds {
 /// A tokenizer with its vocabulary. Cheap to share by reference between threads.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     special: SpecialIds,
 }
 
@@ -221,10 +222,4 @@ impl Tokenizer {
     pub fn special(&self) -> SpecialIds {
         self.special
     }
-}
-
-/// `text` without the beginning it shares with `before`.
-fn after_common_prefix<'a>(before: &str, text: &'a str) -> &'a str {
-    let same = before.chars().zip(text.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
-    &text[same..]
 }
