@@ -13,6 +13,7 @@
 //! with one is an [`Error`] that names it.
 
 pub mod atomic;
+mod elements;
 mod error;
 pub mod generation;
 mod json;
@@ -26,6 +27,7 @@ mod nearest;
 pub mod recurrent;
 pub mod safetensors;
 mod seq2seq;
+mod shard_index;
 pub mod tokenizer_config;
 
 #[cfg(test)]
