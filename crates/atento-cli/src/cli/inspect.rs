@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use atento::hub::model_dir::RNN_MODEL_TYPE;
-use atento::hub::safetensors::SafeTensors;
-use atento::hub::{ModelDir, ModelKind, m2m100, marian, recurrent};
+use atento::hub::{ModelDir, ModelKind, Weights, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
 use atento::models::parameters::NamedShape;
 use atento::models::{RecurrentConfig, TransformerConfig};
@@ -106,7 +105,7 @@ impl From<RecurrentConfig> for Described {
 }
 
 impl Described {
-    fn parameters(self, weights: Option<&SafeTensors>) -> Vec<Parameter> {
+    fn parameters(self, weights: Option<&Weights>) -> Vec<Parameter> {
         let parameter = |(name, shape): NamedShape| Parameter {
             dtype: weights.and_then(|weights| dtype(weights, &name)),
             // The reference keeps this bias out of training.
@@ -134,7 +133,7 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
 }
 
 /// The element type in the file; a shared table may be stored under the name of any of its places.
-fn dtype(weights: &SafeTensors, name: &str) -> Option<String> {
+fn dtype(weights: &Weights, name: &str) -> Option<String> {
     const TABLES: [&str; 4] =
         ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
     let others = if TABLES.contains(&name) { &TABLES[..] } else { &[] };

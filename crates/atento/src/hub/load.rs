@@ -6,7 +6,8 @@
 use super::Error;
 use super::names::{Extra, NameMap};
 use super::nearest::{nearest, quoted};
-use super::safetensors::{Dtype, SafeTensors};
+use super::safetensors::Dtype;
+use super::weights::Weights;
 use crate::models::parameters::NamedShape;
 use std::collections::HashSet;
 
@@ -24,7 +25,7 @@ pub trait NamedTensors {
 /// # Errors
 /// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
 /// they are tied to, positions that are not the sinusoids.
-pub fn load(weights: &SafeTensors, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
+pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
         let slot = target.slot(&step.internal);
@@ -58,7 +59,7 @@ struct Step {
 ///
 /// # Errors
 /// Missing or unexpected tensors, with the nearest names; the first wrong shape.
-pub fn check(weights: &SafeTensors, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
+pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(expected.len());
     let mut missing = Vec::new();
     for (internal, shape) in expected {
@@ -89,7 +90,7 @@ pub fn check(weights: &SafeTensors, names: NameMap<'_>, expected: &[NamedShape])
 }
 
 /// The shape must be the stored one; the parameter's own is as good where it differs only in ones.
-fn check_shape(weights: &SafeTensors, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
+fn check_shape(weights: &Weights, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
     let found = weights.get(stored)?.shape;
     if found == expected || found == own {
         return Ok(());
@@ -102,7 +103,7 @@ fn check_shape(weights: &SafeTensors, stored: &str, own: &[usize], expected: &[u
     })
 }
 
-fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) -> Result<(), Error> {
+fn report_missing(weights: &Weights, missing: &[String], unused: &[&str]) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -115,7 +116,7 @@ fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) ->
 }
 
 fn report_unexpected(
-    weights: &SafeTensors,
+    weights: &Weights,
     names: NameMap<'_>,
     unexpected: &[&str],
     expected: &[NamedShape],
@@ -139,7 +140,7 @@ fn describe_some<T: AsRef<str>>(names: &[T], describe: impl Fn(&T) -> String) ->
     names.iter().take(DESCRIBED).map(describe).chain(plain).collect()
 }
 
-fn check_copy(weights: &SafeTensors, stored: &str, original: &str, values: &[f32]) -> Result<(), Error> {
+fn check_copy(weights: &Weights, stored: &str, original: &str, values: &[f32]) -> Result<(), Error> {
     let shape = weights.get(stored)?.shape;
     if weights.read_f32(stored, shape)? == values {
         return Ok(());
@@ -148,7 +149,7 @@ fn check_copy(weights: &SafeTensors, stored: &str, original: &str, values: &[f32
 }
 
 /// Stored positions are recomputed here, so they must be what would be computed.
-fn check_positions(weights: &SafeTensors, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
+fn check_positions(weights: &Weights, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
     let NameMap::Seq2Seq(config) = names else {
         return Ok(());
     };

@@ -6,7 +6,8 @@
 //! recurrent     config.json of the recurrent baseline
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
-//! safetensors   tensors of a file, mapped and checked    atomic   files replaced whole or not at all
+//! weights       tensors of a file in either format       atomic   files replaced whole or not at all
+//! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
 //!
 //! Models never read files: a loader hands them named tensors. Nothing here trusts a file; whatever is wrong
@@ -24,15 +25,19 @@ mod mmap;
 pub mod model_dir;
 pub mod names;
 mod nearest;
+pub mod pickle;
 pub mod recurrent;
 pub mod safetensors;
 mod seq2seq;
 mod shard_index;
 pub mod tokenizer_config;
+pub mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{Error, Fault};
 pub use model_dir::{ModelDir, ModelKind};
+pub use pickle::TorchFault;
 pub(crate) use seq2seq::decimal;
+pub use weights::Weights;
