@@ -127,10 +127,7 @@ impl ModelDir {
         let candidates = WEIGHTS_READ.map(|name| self.root.join(name));
         match candidates.iter().find(|path| path.exists()) {
             Some(path) => Weights::open(path),
-            None => {
-                Err(self
-                    .missing(WEIGHTS, &[("tf_model.h5", "TensorFlow's weights have to be saved as safetensors first")]))
-            }
+            None => Err(self.missing(WEIGHTS, &[("tf_model.h5", "save TensorFlow's weights as safetensors first")])),
         }
     }
 
