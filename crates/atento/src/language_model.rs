@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
-use crate::hub::ModelDir;
+use atento_tensor::Params;
+
 use crate::hub::generation::GenerationConfig;
-use crate::hub::load;
+use crate::hub::load::{self, NamedTensors};
 use crate::hub::model_dir::save_gpt2;
 use crate::hub::names::NameMap;
+use crate::hub::{self, ModelDir};
 use crate::models::Gpt2;
+use crate::models::gpt2::Precision;
+use crate::models::parameters::NamedShape;
 use crate::pretrained::{Error, tokenizer_config};
 use crate::text::Tokenizer;
 
@@ -21,26 +25,55 @@ pub struct LanguageModel {
     pub generation: GenerationConfig,
 }
 
+/// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
+struct Rounding<'p> {
+    params: &'p mut Params,
+    precision: Precision,
+    exact: Vec<f32>,
+}
+
+impl NamedTensors for Rounding<'_> {
+    fn expected(&self) -> Vec<NamedShape> {
+        self.params.expected()
+    }
+
+    fn fill(
+        &mut self,
+        name: &str,
+        read: &mut dyn FnMut(&mut [f32]) -> Result<(), hub::Error>,
+    ) -> Result<(), hub::Error> {
+        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).clone();
+        if !self.precision.rounds(&entry) {
+            return self.params.fill(name, read);
+        }
+        self.exact.resize(entry.weight.len(), 0.0);
+        read(&mut self.exact)?;
+        self.params.hold(entry.weight, self.precision.hold(&entry, &self.exact));
+        Ok(())
+    }
+}
+
 impl LanguageModel {
     /// Loads a Hugging Face model directory or a run directory.
     ///
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        Self::from_dir(&ModelDir::open(path)?)
+        Self::from_dir(&ModelDir::open(path)?, Precision::F32)
     }
 
-    /// Loads what an opened directory holds.
+    /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read.
     ///
     /// # Errors
     /// As [`LanguageModel::load`].
-    pub fn from_dir(dir: &ModelDir) -> Result<Self, Error> {
+    pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
         let (config, weights) = dir.gpt2_weights()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
         dir.check_vocabulary(tokenizer.vocab_size())?;
         let generation = dir.generation_config()?;
         let mut model = Gpt2::unloaded(config.clone());
-        load::load(&weights, NameMap::Gpt2(&config), &mut model.params)?;
+        let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
+        load::load(&weights, NameMap::Gpt2(&config), &mut target)?;
         Ok(Self { model, tokenizer, generation })
     }
 

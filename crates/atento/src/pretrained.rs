@@ -48,9 +48,13 @@ impl NamedTensors for Params {
         self.entries().iter().map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
     }
 
-    fn slot(&mut self, name: &str) -> &mut [f32] {
+    fn fill(
+        &mut self,
+        name: &str,
+        read: &mut dyn FnMut(&mut [f32]) -> Result<(), hub::Error>,
+    ) -> Result<(), hub::Error> {
         let weight = self.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).weight;
-        self.get_mut(weight)
+        read(self.get_mut(weight))
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use atento::hub::model_dir::RNN_MODEL_TYPE;
-use atento::hub::safetensors::SafeTensors;
-use atento::hub::{ModelDir, ModelKind, gpt2, m2m100, marian, recurrent};
+use atento::hub::{ModelDir, ModelKind, Weights, gpt2, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
 use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
 use atento::models::parameters::NamedShape;
@@ -117,7 +116,7 @@ impl From<Gpt2Config> for Described {
 }
 
 impl Described {
-    fn parameters(self, weights: Option<&SafeTensors>) -> Vec<Parameter> {
+    fn parameters(self, weights: Option<&Weights>) -> Vec<Parameter> {
         let parameter = |(name, shape): NamedShape| Parameter {
             dtype: weights.and_then(|weights| dtype(weights, &(self.spellings)(&name))),
             // The reference keeps this bias out of training.
@@ -149,7 +148,7 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
 }
 
 /// The element type in the file.
-fn dtype(weights: &SafeTensors, spellings: &[String]) -> Option<String> {
+fn dtype(weights: &Weights, spellings: &[String]) -> Option<String> {
     let found = spellings.iter().find(|name| weights.contains(name))?;
     weights.get(found).ok().map(|view| view.dtype.to_string())
 }

@@ -1,5 +1,6 @@
 //! What can be wrong with a checkpoint, in sentences a person can act on.
 
+use super::pickle::TorchFault;
 use ::safetensors::Dtype;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         fault: Fault,
+    },
+    /// A file of PyTorch's is damaged, hostile, or holds something else than tensors.
+    #[error("{path}: not a usable PyTorch file: {fault}")]
+    Torch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: TorchFault,
     },
     /// The index of a sharded checkpoint and its shards disagree.
     #[error("{path}: {fault}")]

@@ -5,8 +5,9 @@
 
 use super::Error;
 use super::json::Keys;
-use super::safetensors::{NamedTensor, SafeTensors};
+use super::safetensors::NamedTensor;
 use super::seq2seq::{decimal, one_of};
+use super::weights::Weights;
 use crate::models::gpt2::Gpt2Config;
 use crate::models::gpt2::config::{ACTIVATIONS, VOCAB_SIZE};
 use serde_json::{Map, Value, json};
@@ -100,15 +101,15 @@ pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
 ///
 /// # Errors
 /// One of the two tensors cannot be read.
-pub(super) fn tied_in_file(weights: &SafeTensors) -> Result<bool, Error> {
+pub(super) fn tied_in_file(weights: &Weights) -> Result<bool, Error> {
     if !weights.contains(OUTPUT) {
         return Ok(true);
     }
     let Some(table) = sources(TABLE).into_iter().find(|name| weights.contains(name)) else {
         return Ok(true);
     };
-    let (output, table) = (weights.get(OUTPUT)?, weights.get(&table)?);
-    Ok(output.dtype == table.dtype && output.shape == table.shape && output.bytes == table.bytes)
+    let shape = weights.get(OUTPUT)?.shape;
+    Ok(shape == weights.get(&table)?.shape && weights.read_f32(OUTPUT, shape)? == weights.read_f32(&table, shape)?)
 }
 
 /// Names under which a file may hold a parameter, today's first.

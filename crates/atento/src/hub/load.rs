@@ -6,7 +6,8 @@
 use super::Error;
 use super::names::{Extra, NameMap};
 use super::nearest::{nearest, quoted};
-use super::safetensors::{Dtype, SafeTensors};
+use super::safetensors::Dtype;
+use super::weights::Weights;
 use crate::models::parameters::NamedShape;
 use std::collections::HashSet;
 
@@ -15,8 +16,12 @@ pub trait NamedTensors {
     /// Every parameter's name and shape.
     fn expected(&self) -> Vec<NamedShape>;
 
-    /// The elements of one of the [`NamedTensors::expected`] parameters, row by row.
-    fn slot(&mut self, name: &str) -> &mut [f32];
+    /// Takes the elements of one of the [`NamedTensors::expected`] parameters, row by row: `read` writes them into a
+    /// slice of its size, or says why it cannot.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    fn fill(&mut self, name: &str, read: &mut dyn FnMut(&mut [f32]) -> Result<(), Error>) -> Result<(), Error>;
 }
 
 /// Fills every parameter of `target`, and accounts for every tensor of the file.
@@ -24,17 +29,20 @@ pub trait NamedTensors {
 /// # Errors
 /// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
 /// they are tied to, positions that are not the sinusoids.
-pub fn load(weights: &SafeTensors, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
+pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
-        let slot = target.slot(&step.internal);
-        match &step.stored {
-            Some(stored) => weights.read_f32_into(stored, weights.get(stored)?.shape, slot)?,
-            None => slot.fill(0.0),
-        }
+        target.fill(&step.internal, &mut |values| match &step.stored {
+            Some(stored) => weights.read_f32_into(stored, weights.get(stored)?.shape, values),
+            None => {
+                values.fill(0.0);
+                Ok(())
+            }
+        })?;
     }
     for (stored, original) in &plan.copies {
-        check_copy(weights, stored, original, target.slot(original))?;
+        let source = plan.steps.iter().find(|step| step.internal == *original).and_then(|step| step.stored.as_deref());
+        check_copy(weights, stored, original, source.unwrap_or(stored))?;
     }
     plan.positions.iter().try_for_each(|stored| check_positions(weights, names, stored))
 }
@@ -58,7 +66,7 @@ struct Step {
 ///
 /// # Errors
 /// Missing or unexpected tensors, with the nearest names; the first wrong shape.
-pub fn check(weights: &SafeTensors, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
+pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(expected.len());
     let mut missing = Vec::new();
     for (internal, shape) in expected {
@@ -89,7 +97,7 @@ pub fn check(weights: &SafeTensors, names: NameMap<'_>, expected: &[NamedShape])
 }
 
 /// The shape must be the stored one; the parameter's own is as good where it differs only in ones.
-fn check_shape(weights: &SafeTensors, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
+fn check_shape(weights: &Weights, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
     let found = weights.get(stored)?.shape;
     if found == expected || found == own {
         return Ok(());
@@ -102,7 +110,7 @@ fn check_shape(weights: &SafeTensors, stored: &str, own: &[usize], expected: &[u
     })
 }
 
-fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) -> Result<(), Error> {
+fn report_missing(weights: &Weights, missing: &[String], unused: &[&str]) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -115,7 +123,7 @@ fn report_missing(weights: &SafeTensors, missing: &[String], unused: &[&str]) ->
 }
 
 fn report_unexpected(
-    weights: &SafeTensors,
+    weights: &Weights,
     names: NameMap<'_>,
     unexpected: &[&str],
     expected: &[NamedShape],
@@ -139,16 +147,17 @@ fn describe_some<T: AsRef<str>>(names: &[T], describe: impl Fn(&T) -> String) ->
     names.iter().take(DESCRIBED).map(describe).chain(plain).collect()
 }
 
-fn check_copy(weights: &SafeTensors, stored: &str, original: &str, values: &[f32]) -> Result<(), Error> {
+/// `source` is the tensor that filled `original`.
+fn check_copy(weights: &Weights, stored: &str, original: &str, source: &str) -> Result<(), Error> {
     let shape = weights.get(stored)?.shape;
-    if weights.read_f32(stored, shape)? == values {
+    if weights.read_f32(stored, shape)? == weights.read_f32(source, shape)? {
         return Ok(());
     }
     Err(Error::Tied { path: weights.path().to_path_buf(), stored: stored.to_string(), tied_to: original.to_string() })
 }
 
 /// Stored positions are recomputed here, so they must be what would be computed.
-fn check_positions(weights: &SafeTensors, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
+fn check_positions(weights: &Weights, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
     let NameMap::Seq2Seq(config) = names else {
         return Ok(());
     };

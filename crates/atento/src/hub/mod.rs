@@ -6,13 +6,15 @@
 //! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
-//! safetensors   tensors of a file, mapped and checked    atomic   files replaced whole or not at all
+//! weights       tensors of a file in either format       atomic   files replaced whole or not at all
+//! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
 //!
 //! Models never read files: a loader hands them named tensors. Nothing here trusts a file; whatever is wrong
 //! with one is an [`Error`] that names it.
 
 pub mod atomic;
+mod elements;
 mod error;
 pub mod generation;
 pub mod gpt2;
@@ -24,14 +26,19 @@ pub(crate) mod mmap;
 pub mod model_dir;
 pub mod names;
 mod nearest;
+pub mod pickle;
 pub mod recurrent;
 pub mod safetensors;
 mod seq2seq;
+mod shard_index;
 pub mod tokenizer_config;
+pub mod weights;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::{Error, Fault};
 pub use model_dir::{ModelDir, ModelKind};
+pub use pickle::TorchFault;
 pub(crate) use seq2seq::decimal;
+pub use weights::Weights;

@@ -1,16 +1,17 @@
 //! A model's directory: finding its files, telling its kind, reading and writing it whole.
 //!
 //! ```text
-//! config.json   generation_config.json   model.safetensors | model.safetensors.index.json + shards
-//! tokenizer.json   tokenizer_config.json
+//! config.json   generation_config.json   tokenizer.json   tokenizer_config.json
+//! model.safetensors | model.safetensors.index.json + shards | pytorch_model.bin | pytorch_model.bin.index.json + shards
 //! ```
 
 use super::generation::GenerationConfig;
 use super::json::{Keys, pretty, read_object};
 use super::names::{NameMap, hf_tensors};
 use super::nearest::nearest;
-use super::safetensors::{NamedTensor, SafeTensors, write};
+use super::safetensors::{NamedTensor, write};
 use super::tokenizer_config::TokenizerConfig;
+use super::weights::Weights;
 use super::{Error, atomic, gpt2, load, m2m100, marian, recurrent, seq2seq};
 use crate::models::config::{Norm, TransformerConfig};
 use crate::models::gpt2::config::VOCAB_SIZE;
@@ -25,7 +26,9 @@ pub const RNN_MODEL_TYPE: &str = "atento_rnn";
 const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
 const WEIGHTS: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// Where weights are looked for, in this order.
+const WEIGHTS_READ: [&str; 4] =
+    [WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
@@ -126,15 +129,15 @@ impl ModelDir {
         }
     }
 
-    /// Opens the weights, one file or shards.
+    /// Opens the weights, one file or shards: safetensors where there are such, else PyTorch's own format.
     ///
     /// # Errors
-    /// There are none, or they are not usable safetensors files.
-    pub fn weights(&self) -> Result<SafeTensors, Error> {
-        let candidates = [WEIGHTS, INDEX].map(|name| self.root.join(name));
+    /// There are none, or they are not usable.
+    pub fn weights(&self) -> Result<Weights, Error> {
+        let candidates = WEIGHTS_READ.map(|name| self.root.join(name));
         match candidates.iter().find(|path| path.exists()) {
-            Some(path) => SafeTensors::open(path),
-            None => Err(self.missing(WEIGHTS, &[("pytorch_model.bin", "convert it to safetensors first")])),
+            Some(path) => Weights::open(path),
+            None => Err(self.missing(WEIGHTS, &[("tf_model.h5", "save TensorFlow's weights as safetensors first")])),
         }
     }
 
@@ -143,7 +146,7 @@ impl ModelDir {
     ///
     /// # Errors
     /// As [`ModelDir::transformer_config`], [`ModelDir::weights`] and [`load::check`].
-    pub fn transformer_weights(&self) -> Result<(TransformerConfig, SafeTensors), Error> {
+    pub fn transformer_weights(&self) -> Result<(TransformerConfig, Weights), Error> {
         let config = self.transformer_config()?;
         let weights = self.weights()?;
         load::check(&weights, NameMap::Seq2Seq(&config), &config.parameters())?;
@@ -155,7 +158,7 @@ impl ModelDir {
     /// # Errors
     /// A key of config.json is missing or wrong, the model is of another kind; as [`ModelDir::weights`] and
     /// [`load::check`].
-    pub fn recurrent_weights(&self) -> Result<(RecurrentConfig, SafeTensors), Error> {
+    pub fn recurrent_weights(&self) -> Result<(RecurrentConfig, Weights), Error> {
         let path = self.root.join(CONFIG);
         if self.kind != ModelKind::AtentoRnn {
             return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{RNN_MODEL_TYPE}\"")));
@@ -171,7 +174,7 @@ impl ModelDir {
     ///
     /// # Errors
     /// As [`ModelDir::recurrent_weights`].
-    pub fn gpt2_weights(&self) -> Result<(Gpt2Config, SafeTensors), Error> {
+    pub fn gpt2_weights(&self) -> Result<(Gpt2Config, Weights), Error> {
         let path = self.root.join(CONFIG);
         if self.kind != ModelKind::Gpt2 {
             return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{}\"", gpt2::MODEL_TYPE)));

@@ -6,6 +6,7 @@ use super::model_dir::{DirFiles, ModelDir, ModelKind, save_dir, save_transformer
 use super::names::{NameMap, hf_tensors};
 use super::safetensors::{NamedTensor, SafeTensors, write};
 use super::tokenizer_config::TokenizerConfig;
+use super::weights::Weights;
 use super::{Error, marian};
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
 use crate::models::parameters::NamedShape;
@@ -42,13 +43,19 @@ impl Parameters {
     }
 }
 
+impl Parameters {
+    fn slot(&mut self, name: &str) -> &mut [f32] {
+        self.values.get_mut(name).unwrap()
+    }
+}
+
 impl NamedTensors for Parameters {
     fn expected(&self) -> Vec<NamedShape> {
         self.shapes.clone()
     }
 
-    fn slot(&mut self, name: &str) -> &mut [f32] {
-        self.values.get_mut(name).unwrap()
+    fn fill(&mut self, name: &str, read: &mut dyn FnMut(&mut [f32]) -> Result<(), Error>) -> Result<(), Error> {
+        read(self.slot(name))
     }
 }
 
@@ -85,7 +92,7 @@ fn saved(config: &TransformerConfig) -> (tempfile::TempDir, Parameters) {
 /// Loads the file at `path` into a model of `config`.
 fn load_file(path: &Path, config: &TransformerConfig) -> Result<Parameters, Error> {
     let mut parameters = Parameters::zeros(config.parameters());
-    load(&SafeTensors::open(path)?, NameMap::Seq2Seq(config), &mut parameters)?;
+    load(&Weights::open(path)?, NameMap::Seq2Seq(config), &mut parameters)?;
     Ok(parameters)
 }
 
@@ -239,7 +246,9 @@ fn what_a_directory_lacks_is_said_with_what_it_has() {
     let dir = open().unwrap();
     assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not found"));
     fs::write(path("pytorch_model.bin"), "").unwrap();
-    assert!(message(dir.weights().unwrap_err()).contains("convert it to safetensors first"));
+    assert!(
+        message(dir.weights().unwrap_err()).contains("pytorch_model.bin: not a usable PyTorch file: the file is empty")
+    );
     fs::write(path("model.safetensors"), "").unwrap();
     assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not a usable safetensors file"));
     fs::write(path("source.spm"), "").unwrap();
@@ -267,6 +276,36 @@ fn sharded_weights_are_found_through_their_index() {
     let mut loaded = Parameters::zeros(config.parameters());
     load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
     assert_eq!(loaded.values, parameters.values);
+}
+
+#[test]
+fn weights_that_pytorch_saved_load_to_the_values_of_safetensors() {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let load_dir = |dir: &Path| {
+        let (config, weights) = ModelDir::open(dir).unwrap().transformer_weights().unwrap();
+        let mut loaded = Parameters::zeros(config.parameters());
+        load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+        (weights.path().file_name().unwrap().to_owned(), loaded.values)
+    };
+    let reference = fixtures.join("conformance/marian-tiny");
+    let (_, expected) = load_dir(&reference);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::copy(reference.join("config.json"), path("config.json")).unwrap();
+    fs::copy(fixtures.join("torch_bin/marian-tiny.bin"), path("pytorch_model.bin")).unwrap();
+    assert_eq!(load_dir(directory.path()), ("pytorch_model.bin".into(), expected.clone()));
+
+    let shard = "pytorch_model-00001-of-00001.bin";
+    fs::rename(path("pytorch_model.bin"), path(shard)).unwrap();
+    let weights = Weights::open(&path(shard)).unwrap();
+    let weight_map: Map<String, Value> = weights.names().map(|name| (name.to_owned(), json!(shard))).collect();
+    fs::write(path("pytorch_model.bin.index.json"), json!({ "weight_map": weight_map }).to_string()).unwrap();
+    assert_eq!(load_dir(directory.path()), ("pytorch_model.bin.index.json".into(), expected.clone()));
+
+    // Where a directory has both, safetensors are read.
+    fs::copy(reference.join("model.safetensors"), path("model.safetensors")).unwrap();
+    assert_eq!(load_dir(directory.path()), ("model.safetensors".into(), expected));
 }
 
 #[test]

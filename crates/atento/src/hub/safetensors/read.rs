@@ -1,12 +1,11 @@
 //! Reading: one file or a sharded checkpoint, mapped into memory.
 
 use super::header::{self, Entry};
+use crate::hub::elements::{Described, missing};
 use crate::hub::error::{Error, Fault};
 use crate::hub::mmap::Mmap;
-use crate::hub::nearest::{nearest, quoted};
-use half::{bf16, f16};
+use crate::hub::shard_index::ShardIndex;
 use safetensors::Dtype;
-use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -41,11 +40,6 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
 impl SafeTensors {
     /// Opens a `.safetensors` file, or the shards that an index (a file ending in `.json`) lists.
     ///
@@ -59,8 +53,8 @@ impl SafeTensors {
             by_name: HashMap::new(),
             metadata: BTreeMap::new(),
         };
-        if path.extension().is_some_and(|extension| extension == "json") {
-            tensors.add_shards_of_index(path)?;
+        if ShardIndex::is_index(path) {
+            tensors.add_shards(&ShardIndex::read(path)?)?;
         } else {
             tensors.add_shard(path)?;
         }
@@ -108,16 +102,8 @@ impl SafeTensors {
     /// If `values` has another length than `shape` asks for.
     pub fn read_f32_into(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error> {
         assert_eq!(values.len(), shape.iter().product::<usize>(), "read_f32_into: `{name}` of shape {shape:?}");
-        let view = self.get_shaped(name, shape)?;
-        let bytes = view.bytes;
-        let finite = match view.dtype {
-            Dtype::F32 => convert(bytes, values, f32::from_le_bytes),
-            Dtype::F16 => convert(bytes, values, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => convert(bytes, values, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => convert(bytes, values, |b| f64::from_le_bytes(b) as f32),
-            _ => return Err(self.wrong_dtype(name, "F32, F16, BF16 or F64")),
-        };
-        if finite { Ok(()) } else { Err(self.not_finite(name, values)) }
+        let (described, bytes) = self.get_shaped(name, shape)?;
+        described.to_f32(bytes, values)
     }
 
     /// Reads a tensor of real numbers into a new vector; see [`SafeTensors::read_f32_into`].
@@ -126,9 +112,9 @@ impl SafeTensors {
     /// As [`SafeTensors::read_f32_into`].
     pub fn read_f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
         // The file's shape was checked against its bytes, so its size is safe to allocate; the caller's may not be.
-        let view = self.get_shaped(name, shape)?;
-        let mut values = vec![0.0; view.shape.iter().product()];
-        self.read_f32_into(name, shape, &mut values)?;
+        let (described, bytes) = self.get_shaped(name, shape)?;
+        let mut values = vec![0.0; described.shape.iter().product()];
+        described.to_f32(bytes, &mut values)?;
         Ok(values)
     }
 
@@ -137,87 +123,33 @@ impl SafeTensors {
     /// # Errors
     /// The tensor is missing, or of another shape or element type.
     pub fn read_i64(&self, name: &str, shape: &[usize]) -> Result<Vec<i64>, Error> {
-        let view = self.get_shaped(name, shape)?;
-        let bytes = view.bytes;
-        Ok(match view.dtype {
-            Dtype::I64 => widen(bytes, i64::from_le_bytes),
-            Dtype::I32 => widen(bytes, |b| i32::from_le_bytes(b).into()),
-            Dtype::I16 => widen(bytes, |b| i16::from_le_bytes(b).into()),
-            Dtype::I8 => widen(bytes, |b| i8::from_le_bytes(b).into()),
-            Dtype::U32 => widen(bytes, |b| u32::from_le_bytes(b).into()),
-            Dtype::U16 => widen(bytes, |b| u16::from_le_bytes(b).into()),
-            Dtype::U8 | Dtype::BOOL => widen(bytes, |b| u8::from_le_bytes(b).into()),
-            _ => return Err(self.wrong_dtype(name, "a whole-number type")),
-        })
+        let (described, bytes) = self.get_shaped(name, shape)?;
+        described.to_i64(bytes)
     }
 
     fn entry(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
         let Some(&index) = self.by_name.get(name) else {
-            let found = nearest(name, self.names()).map(|near| format!(" (the file has {})", quoted(near)));
-            let tensors = vec![format!("`{name}`{}", found.unwrap_or_default())];
-            return Err(Error::MissingTensors { path: self.path.clone(), tensors });
+            return Err(missing(&self.path, name, self.names()));
         };
         let (shard, entry) = &self.entries[index];
         Ok((&self.shards[*shard], entry))
     }
 
-    fn get_shaped(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>, Error> {
-        let view = self.get(name)?;
-        if view.shape != shape {
-            let (shard, entry) = self.entry(name)?;
-            return Err(Error::WrongShape {
-                path: shard.path.clone(),
-                name: name.to_string(),
-                found: entry.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
-        Ok(view)
+    /// The tensor of that name, if it has that shape, and its bytes.
+    fn get_shaped(&self, name: &str, shape: &[usize]) -> Result<(Described<'_>, &[u8]), Error> {
+        let (shard, entry) = self.entry(name)?;
+        let described = Described { path: &shard.path, name: &entry.name, dtype: entry.dtype, shape: &entry.shape };
+        described.check_shape(shape)?;
+        Ok((described, &shard.bytes[entry.range.clone()]))
     }
 
-    fn wrong_dtype(&self, name: &str, expected: &'static str) -> Error {
-        match self.entry(name) {
-            Ok((shard, entry)) => {
-                Error::WrongDtype { path: shard.path.clone(), name: name.to_string(), found: entry.dtype, expected }
-            }
-            Err(missing) => missing,
-        }
-    }
-
-    fn not_finite(&self, name: &str, values: &[f32]) -> Error {
-        let index = values.iter().position(|value| !value.is_finite()).unwrap_or(0);
-        let path = self.entry(name).map_or(&self.path, |(shard, _)| &shard.path).clone();
-        Error::NotFinite { path, name: name.to_string(), index, value: values[index].into() }
-    }
-
-    fn add_shards_of_index(&mut self, path: &Path) -> Result<(), Error> {
-        let text = fs::read(path).map_err(Error::io(path, "read"))?;
-        let index: Index = serde_json::from_slice(&text)
-            .map_err(|error| Error::Json { path: path.to_path_buf(), detail: error.to_string() })?;
-        let fault = |fault: String| Error::Index { path: path.to_path_buf(), fault };
-        let mut files: Vec<&String> = index.weight_map.values().collect();
-        files.sort();
-        files.dedup();
-        for file in files {
-            // An index that points outside its directory is not a checkpoint but an attempt at something.
-            if Path::new(file).file_name().is_none_or(|name| name != file.as_str()) {
-                return Err(fault(format!("shard {} is not a plain file name", quoted(file))));
-            }
+    fn add_shards(&mut self, index: &ShardIndex) -> Result<(), Error> {
+        for (file, path) in index.shards() {
             let already = self.entries.len();
-            self.add_shard(&path.with_file_name(file))?;
-            for (_, entry) in &self.entries[already..] {
-                if index.weight_map.get(&entry.name) != Some(file) {
-                    let name = quoted(&entry.name);
-                    return Err(fault(format!(
-                        "shard `{file}` holds tensor {name}, which the index does not place there"
-                    )));
-                }
-            }
+            self.add_shard(&path)?;
+            index.check_shard(file, self.names().skip(already))?;
         }
-        match index.weight_map.iter().find(|(name, _)| !self.contains(name)) {
-            Some((name, file)) => Err(fault(format!("tensor {} is not in its shard `{file}`", quoted(name)))),
-            None => Ok(()),
-        }
+        index.check_complete(|name| self.contains(name))
     }
 
     fn add_shard(&mut self, path: &Path) -> Result<(), Error> {
@@ -241,19 +173,4 @@ impl SafeTensors {
         self.shards.push(Shard { path: path.to_path_buf(), bytes });
         Ok(())
     }
-}
-
-/// Converts little-endian elements and says whether all of them are finite.
-fn convert<const N: usize>(bytes: &[u8], values: &mut [f32], from: impl Fn([u8; N]) -> f32) -> bool {
-    let (elements, _) = bytes.as_chunks::<N>();
-    let mut finite = true;
-    for (value, element) in values.iter_mut().zip(elements) {
-        *value = from(*element);
-        finite &= value.is_finite();
-    }
-    finite
-}
-
-fn widen<const N: usize>(bytes: &[u8], from: impl Fn([u8; N]) -> i64) -> Vec<i64> {
-    bytes.as_chunks::<N>().0.iter().map(|element| from(*element)).collect()
 }

@@ -23,42 +23,51 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The values of a parameter in this precision; `None` where it stays in f32.
+    /// Whether a parameter is rounded in this precision.
     #[must_use]
-    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Option<Held> {
-        let layout = match entry.name.as_str() {
-            "wte.weight" | "lm_head.weight" => WeightLayout::OutIn,
-            name if name.starts_with("h.") && entry.dims.len() == 2 => WeightLayout::InOut,
-            _ => return None,
-        };
+    pub fn rounds(self, entry: &ParamEntry) -> bool {
+        self != Precision::F32 && layout(entry).is_some()
+    }
+
+    /// The values of a parameter in this precision.
+    ///
+    /// # Panics
+    /// If it is not one that this precision rounds.
+    #[must_use]
+    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Held {
+        let layout = layout(entry).filter(|_| self != Precision::F32).expect("hold: a parameter that is rounded");
         let (outputs, inputs) = match layout {
             WeightLayout::OutIn => (entry.weight.rows, entry.weight.cols),
             WeightLayout::InOut => (entry.weight.cols, entry.weight.rows),
         };
-        match self {
-            Precision::F32 => None,
-            Precision::Bf16 => {
-                let mut halves = vec![bf16::ZERO; values.len()];
-                to_bf16(values, layout, inputs, &mut halves);
-                Some(Held::Bf16(halves))
-            }
-            Precision::Int8 => {
-                let (mut bytes, mut scales) = (vec![0; values.len()], vec![0.0; outputs]);
-                to_int8(values, layout, inputs, &mut bytes, &mut scales);
-                Some(Held::Int8 { values: bytes, scales })
-            }
+        if self == Precision::Bf16 {
+            let mut halves = vec![bf16::ZERO; values.len()];
+            to_bf16(values, layout, inputs, &mut halves);
+            return Held::Bf16(halves);
         }
+        let (mut bytes, mut scales) = (vec![0; values.len()], vec![0.0; outputs]);
+        to_int8(values, layout, inputs, &mut bytes, &mut scales);
+        Held::Int8 { values: bytes, scales }
+    }
+}
+
+/// How a matrix that tokens are multiplied by is stored; `None` for every other parameter.
+fn layout(entry: &ParamEntry) -> Option<WeightLayout> {
+    match entry.name.as_str() {
+        "wte.weight" | "lm_head.weight" => Some(WeightLayout::OutIn),
+        name if name.starts_with("h.") && entry.dims.len() == 2 => Some(WeightLayout::InOut),
+        _ => None,
     }
 }
 
 impl Gpt2 {
     /// Holds the model's matrices in fewer bits from here on. It can no longer be trained.
     pub fn hold(&mut self, precision: Precision) {
-        let entries = self.params.entries().to_vec();
-        for entry in entries {
-            if let Some(held) = precision.hold(&entry, self.params.get(entry.weight)) {
-                self.params.hold(entry.weight, held);
-            }
+        let rounded: Vec<ParamEntry> =
+            self.params.entries().iter().filter(|entry| precision.rounds(entry)).cloned().collect();
+        for entry in rounded {
+            let held = precision.hold(&entry, self.params.get(entry.weight));
+            self.params.hold(entry.weight, held);
         }
     }
 }

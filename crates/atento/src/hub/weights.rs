@@ -1,0 +1,105 @@
+//! A model's weights, whichever of the two formats they are in.
+
+use super::Error;
+use super::pickle::TorchTensors;
+use super::safetensors::{Dtype, SafeTensors};
+use std::path::Path;
+
+/// Named tensors of a file, or of the shards of an index.
+#[derive(Debug)]
+pub enum Weights {
+    /// `model.safetensors`.
+    SafeTensors(SafeTensors),
+    /// `pytorch_model.bin`.
+    Torch(TorchTensors),
+}
+
+/// What a tensor is, without its elements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WeightInfo<'a> {
+    /// Type of the elements.
+    pub dtype: Dtype,
+    /// Sizes, outermost first.
+    pub shape: &'a [usize],
+}
+
+impl Weights {
+    /// Opens a file or index: PyTorch's format where the name ends in `.bin` or `.bin.index.json`, else safetensors.
+    ///
+    /// # Errors
+    /// As [`SafeTensors::open`] and [`TorchTensors::open`].
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".bin") || name.ends_with(".bin.index.json") {
+            TorchTensors::open(path).map(Weights::Torch)
+        } else {
+            SafeTensors::open(path).map(Weights::SafeTensors)
+        }
+    }
+
+    /// The file or index that was opened.
+    pub fn path(&self) -> &Path {
+        match self {
+            Weights::SafeTensors(tensors) => tensors.path(),
+            Weights::Torch(tensors) => tensors.path(),
+        }
+    }
+
+    /// Names of all tensors, in the order of the file.
+    pub fn names(&self) -> Box<dyn ExactSizeIterator<Item = &str> + '_> {
+        match self {
+            Weights::SafeTensors(tensors) => Box::new(tensors.names()),
+            Weights::Torch(tensors) => Box::new(tensors.names()),
+        }
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Weights::SafeTensors(tensors) => tensors.contains(name),
+            Weights::Torch(tensors) => tensors.contains(name),
+        }
+    }
+
+    /// Element type and shape of the tensor of that name.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensors`] with the nearest name there is.
+    pub fn get(&self, name: &str) -> Result<WeightInfo<'_>, Error> {
+        match self {
+            Weights::SafeTensors(tensors) => {
+                let view = tensors.get(name)?;
+                Ok(WeightInfo { dtype: view.dtype, shape: view.shape })
+            }
+            Weights::Torch(tensors) => tensors.get(name),
+        }
+    }
+
+    /// Reads a tensor of real numbers (F32, F16, BF16 or F64) into `values`, row by row.
+    ///
+    /// # Shapes
+    /// - `values`: as many elements as `shape` has
+    ///
+    /// # Errors
+    /// The tensor is missing, of another shape or element type, or holds NaN or an infinity.
+    ///
+    /// # Panics
+    /// If `values` has another length than `shape` asks for.
+    pub fn read_f32_into(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error> {
+        match self {
+            Weights::SafeTensors(tensors) => tensors.read_f32_into(name, shape, values),
+            Weights::Torch(tensors) => tensors.read_f32_into(name, shape, values),
+        }
+    }
+
+    /// Reads a tensor of real numbers into a new vector; see [`Weights::read_f32_into`].
+    ///
+    /// # Errors
+    /// As [`Weights::read_f32_into`].
+    pub fn read_f32(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        match self {
+            Weights::SafeTensors(tensors) => tensors.read_f32(name, shape),
+            Weights::Torch(tensors) => tensors.read_f32(name, shape),
+        }
+    }
+}
