@@ -5,6 +5,7 @@ mod cli {
     pub mod demo;
     pub mod doctor;
     pub mod eval;
+    pub mod generate;
     pub mod inspect;
     pub mod model;
     pub mod score;
@@ -48,6 +49,7 @@ enum Verb {
     Demo(cli::demo::DemoArgs),
     Train(cli::train::TrainArgs),
     Translate(cli::translate::TranslateArgs),
+    Generate(cli::generate::GenerateArgs),
     Eval(cli::eval::EvalArgs),
     Bleu(cli::bleu::BleuArgs),
     Score(cli::score::ScoreArgs),
@@ -70,6 +72,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
+        Verb::Generate(args) => cli::generate::run(&args, &options),
         Verb::Eval(args) => cli::eval::run(&args, &options),
         Verb::Bleu(args) => cli::bleu::run(&args, &options),
         Verb::Score(args) => cli::score::run(&args, &options),

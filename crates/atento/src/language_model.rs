@@ -77,6 +77,12 @@ impl LanguageModel {
         Ok(Self { model, tokenizer, generation })
     }
 
+    /// Rows of the table that no token of the tokenizer has, where the table was rounded up: they must not be generated.
+    #[must_use]
+    pub fn unused_ids(&self) -> Vec<u32> {
+        (self.tokenizer.vocab_size() as u32..self.model.config.vocab_size as u32).collect()
+    }
+
     /// Writes a complete model directory; each file is replaced atomically.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Transformers, whole: from raw text to a trained, adapted, served and explained model.
 
+pub mod continue_text;
 pub mod data;
 pub mod demo;
 pub mod eval;

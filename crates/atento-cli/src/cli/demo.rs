@@ -10,7 +10,7 @@ use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::progress::Progress;
-use crate::ui::signals::stop_on_interrupt;
+use crate::ui::signals::{SAVING, stop_on_interrupt};
 
 /// Train the original Transformer on the built-in English–German corpus, score it and translate
 ///
@@ -37,7 +37,7 @@ pub fn run(args: &DemoArgs, options: &Options) -> Result<(), Failure> {
     let recipe = demo::recipe(&out_dir, &overrides).map_err(super::train::failure)?;
     options.start_threads(recipe.threads)?;
     let stop = StopFlag::new();
-    stop_on_interrupt(&stop).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
+    stop_on_interrupt(&stop, SAVING).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
     let result = demo::run(&recipe, &stop, &mut Progress::new(options)).map_err(super::train::failure)?;
     let mut out = Output::open();
     if options.json {

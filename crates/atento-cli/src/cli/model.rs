@@ -4,6 +4,7 @@ use std::path::Path;
 
 use atento::hub::ModelDir;
 use atento::language_model::LanguageModel;
+use atento::models::gpt2::Precision;
 use atento::pretrained::Pretrained;
 
 use crate::ui::failure::Failure;
@@ -14,6 +15,10 @@ use crate::ui::options::Options;
 /// # Errors
 /// A file of it is missing or wrong.
 pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
+    if !ModelDir::open(path)?.kind().is_translator() {
+        let verbs = "`atento generate` continues texts with it, `atento score` measures them";
+        return Err(anyhow::anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
+    }
     let pretrained = Pretrained::load(path)?;
     for key in &pretrained.generation.not_honoured {
         options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
@@ -37,7 +42,28 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
     if ModelDir::open(path)?.kind().is_translator() {
         return load(path, options).map(Model::Translator);
     }
-    Ok(Model::Language(LanguageModel::load(path)?))
+    load_language(path, "f32", options).map(Model::Language)
+}
+
+/// Loads a language model with its matrices held as one of f32, bf16 and int8.
+///
+/// # Errors
+/// A file of it is missing or wrong, or it is another kind of model.
+pub fn load_language(path: &Path, weights: &str, options: &Options) -> Result<LanguageModel, Failure> {
+    let dir = ModelDir::open(path)?;
+    if dir.kind().is_translator() {
+        return Err(anyhow::anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
+    }
+    let precision = match weights {
+        "bf16" => Precision::Bf16,
+        "int8" => Precision::Int8,
+        _ => Precision::F32,
+    };
+    let language = LanguageModel::from_dir(&dir, precision)?;
+    for key in &language.generation.not_honoured {
+        options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
+    }
+    Ok(language)
 }
 
 /// The decoder's first token, by the model's own settings.

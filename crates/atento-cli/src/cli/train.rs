@@ -10,7 +10,7 @@ use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::progress::Progress;
-use crate::ui::signals::stop_on_interrupt;
+use crate::ui::signals::{SAVING, stop_on_interrupt};
 use crate::ui::stderr::tell;
 use crate::ui::table::{self, Align, thousands};
 
@@ -60,7 +60,7 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
         return show_plan(&recipe, &how, options);
     }
     let stop = StopFlag::new();
-    stop_on_interrupt(&stop).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
+    stop_on_interrupt(&stop, SAVING).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
     let summary = train::train(&recipe, &how, &stop, &mut Progress::new(options)).map_err(failure)?;
     let mut out = Output::open();
     if options.json {

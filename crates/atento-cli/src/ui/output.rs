@@ -24,6 +24,18 @@ impl Output {
         writeln!(self.0, "{text}").map_err(Failure::writing)
     }
 
+    /// Writes a piece of a line and hands it on at once.
+    ///
+    /// # Errors
+    /// Standard output is full or closed.
+    pub fn piece(&mut self, text: &str) -> Result<(), Failure> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.bytes(text.as_bytes())?;
+        self.flush()
+    }
+
     /// Writes lines that are ready.
     ///
     /// # Errors

@@ -10,14 +10,17 @@ use signal_hook::iterator::Signals;
 
 use super::stderr::tell;
 
+/// What a training run does when it is stopped.
+pub const SAVING: &str = "stopping: this step is finished and a checkpoint written";
+
 /// The exit code of a program ended by signal N is 128 + N, by the shell's convention.
 const SIGNAL_BASE: i32 = 128;
 
-/// Raises the flag at the first interrupt or request to terminate; exits at the second.
+/// Raises the flag at the first interrupt or request to terminate and says what happens; exits at the second.
 ///
 /// # Errors
 /// The system refuses to hand over its signals.
-pub fn stop_on_interrupt(stop: &StopFlag) -> io::Result<()> {
+pub fn stop_on_interrupt(stop: &StopFlag, what_happens: &'static str) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let stop = stop.clone();
     thread::spawn(move || {
@@ -26,7 +29,7 @@ pub fn stop_on_interrupt(stop: &StopFlag) -> io::Result<()> {
                 process::exit(SIGNAL_BASE + signal);
             }
             stop.stop();
-            tell("stopping: this step is finished and a checkpoint written; once more ends the program at once");
+            tell(format_args!("{what_happens}; once more ends the program at once"));
         }
     });
     Ok(())

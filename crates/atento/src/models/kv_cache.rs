@@ -99,6 +99,11 @@ impl KvCache {
     pub fn advance(&mut self, counts: &[usize]) {
         self.lengths.iter_mut().zip(counts).for_each(|(length, count)| *length += count);
     }
+
+    /// Forgets all but the first `length` tokens of a row.
+    pub fn truncate(&mut self, row: usize, length: usize) {
+        self.lengths[row] = self.lengths[row].min(length);
+    }
 }
 
 /// The queries of a fused projection of queries, keys and values.

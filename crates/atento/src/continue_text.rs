@@ -1,0 +1,244 @@
+//! Texts that a language model goes on with: prompts in, continuations out.
+
+use atento_tensor::Pool;
+
+use crate::generate::{
+    self, ContrastiveOptions, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt, SearchOptions,
+    SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative, search,
+};
+use crate::language_model::LanguageModel;
+use crate::models::CachedGpt2;
+use crate::text;
+
+/// How a continuation is found.
+pub enum Method<'m> {
+    /// Drawn, or the likeliest token each time where the temperature is 0.
+    Sample(SampleOptions),
+    /// Beam search.
+    Beam(SearchOptions),
+    /// Likely tokens that do not resemble what was said.
+    Contrastive(ContrastiveOptions),
+    /// As [`Method::Sample`], with a small model that drafts for the large one.
+    Speculative {
+        /// How to draw.
+        options: SampleOptions,
+        /// The small model, of the same tokenizer.
+        draft: &'m LanguageModel,
+        /// Tokens drafted at a time.
+        draft_tokens: usize,
+    },
+}
+
+/// What a continuation may be.
+pub struct ContinueOptions<'m> {
+    /// How it is found.
+    pub method: Method<'m>,
+    /// Texts that end it and are not part of it.
+    pub stops: Vec<String>,
+    /// The most tokens of it, its end token counted.
+    pub max_new_tokens: usize,
+    /// Whether it may grow beyond the model's positions: the later half of the tokens is then read again as a beginning.
+    pub slide: bool,
+}
+
+/// One continuation of a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Continuation {
+    /// What follows the prompt, without special tokens and without the stop string.
+    pub text: String,
+    /// Its tokens, with the end token where there is one.
+    pub ids: Vec<u32>,
+    /// Natural log-probability of each token.
+    pub logprobs: Vec<f32>,
+    /// `"stop"`, `"length"` or `"interrupted"`.
+    pub finish_reason: &'static str,
+}
+
+/// What can keep a prompt from being continued.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The search or the sampling.
+    #[error(transparent)]
+    Generate(#[from] generate::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A prompt that the model cannot begin with.
+    #[error("prompt {number} {fault}")]
+    Prompt {
+        /// Which prompt, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        fault: PromptFault,
+    },
+    /// Stop strings need text as it grows.
+    #[error("stop strings go with sampling, greedy and contrastive search; beam search judges whole continuations")]
+    StopsWithBeam,
+    /// The draft model cannot follow as far.
+    #[error(
+        "the draft model has positions for {found} tokens, and {needed} are asked for: take another, or ask for fewer"
+    )]
+    ShortDraft {
+        /// The draft model's positions.
+        found: usize,
+        /// Tokens of prompt and continuation.
+        needed: usize,
+    },
+    /// A draft is judged in place.
+    #[error("a text does not slide while a draft model helps: leave one of the two out")]
+    SlideWithDraft,
+}
+
+/// What is wrong with a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PromptFault {
+    /// Nothing to go on from.
+    #[error("is empty: give the model a token to go on from, such as its end-of-text token")]
+    Empty,
+    /// More tokens than positions.
+    #[error("has {tokens} tokens; the model has positions for {limit}: shorten it")]
+    TooLong {
+        /// The prompt's tokens.
+        tokens: usize,
+        /// The model's positions.
+        limit: usize,
+    },
+    /// The continuation would not fit.
+    #[error(
+        "has {tokens} tokens and {new} more are asked for, but the model has positions for {limit}: ask for at most {}, \
+         or let the text slide", limit + 1 - tokens
+    )]
+    NoRoom {
+        /// The prompt's tokens.
+        tokens: usize,
+        /// Tokens asked for.
+        new: usize,
+        /// The model's positions.
+        limit: usize,
+    },
+    /// A token without a row in the model's table.
+    #[error("has token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to another model")]
+    UnknownId {
+        /// The token.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
+}
+
+/// Where the prompts are in the whole of the work: the number of the first one.
+///
+/// A prompt's random numbers follow from its number, so that it is continued alike in any batch.
+pub type FirstNumber = u64;
+
+/// Whether the model can begin with these tokens and add `new` to them.
+///
+/// # Errors
+/// What keeps it from that.
+pub fn check_prompt(model: &LanguageModel, ids: &[u32], new: usize, slide: bool) -> Result<(), PromptFault> {
+    let (limit, vocab_size) = (model.model.config.max_positions, model.model.config.vocab_size);
+    if ids.is_empty() {
+        return Err(PromptFault::Empty);
+    }
+    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+        return Err(PromptFault::UnknownId { id, vocab_size });
+    }
+    if ids.len() > limit {
+        return Err(PromptFault::TooLong { tokens: ids.len(), limit });
+    }
+    // The last new token is not fed again.
+    if !slide && ids.len() + new > limit + 1 {
+        return Err(PromptFault::NoRoom { tokens: ids.len(), new, limit });
+    }
+    Ok(())
+}
+
+/// Continues tokenised prompts together; per prompt, its continuations. `on_text` is told of text as it becomes certain
+/// (not by beam search) and may end or interrupt. Also returns how well a draft model served.
+///
+/// # Errors
+/// A prompt or an option that makes no sense; logits that are not numbers.
+///
+/// # Panics
+/// If there is a draft model and more than one prompt.
+pub fn continue_prompts(
+    model: &LanguageModel,
+    prompts: &[Vec<u32>],
+    first: FirstNumber,
+    options: &ContinueOptions<'_>,
+    on_text: impl FnMut(&TextEvent<'_>) -> Flow,
+) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
+    for (i, ids) in prompts.iter().enumerate() {
+        check_prompt(model, ids, options.max_new_tokens, options.slide)
+            .map_err(|fault| Error::Prompt { number: i + 1, fault })?;
+    }
+    let (max_new_tokens, options_slide) = (options.max_new_tokens, options.slide);
+    let pool = Pool::new();
+    let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+    let longest = slices.iter().map(|ids| ids.len()).max().unwrap_or(0);
+    let mut decoder = CachedGpt2::new(&model.model, &pool, &slices, longest + max_new_tokens);
+    if options_slide {
+        decoder = decoder.sliding(&slices);
+    }
+    if let Method::Beam(search_options) = &options.method {
+        if !options.stops.is_empty() {
+            return Err(Error::StopsWithBeam);
+        }
+        let prompts: Vec<Prompt> =
+            prompts.iter().map(|prefix| Prompt { prefix: prefix.clone(), max_new_tokens }).collect();
+        let found = search(&mut decoder, &prompts, search_options)?;
+        let of_prompt = |list: Vec<Hypothesis>| list.into_iter().map(|one| of_hypothesis(model, one)).collect();
+        let found = found.into_iter().map(of_prompt).collect::<Result<_, Error>>()?;
+        return Ok((found, SpeculativeReport::default()));
+    }
+    let sample_prompts: Vec<SamplePrompt> = (first..)
+        .zip(prompts)
+        .map(|(sequence, prefix)| SamplePrompt { prefix: prefix.clone(), max_new_tokens, sequence })
+        .collect();
+    let n = match &options.method {
+        Method::Sample(options) => options.n,
+        _ => 1,
+    };
+    let stops = StopStrings::new(options.stops.iter().map(String::as_str))?;
+    let mut sink = TextSink::new(&model.tokenizer, prompts.len(), n, stops, on_text);
+    let mut report = SpeculativeReport::default();
+    let samples: Vec<Vec<Sample>> = match &options.method {
+        Method::Sample(options) => sample(&mut decoder, &sample_prompts, options, &mut sink)?,
+        Method::Contrastive(options) => {
+            let samples = contrastive_search(&mut decoder, &sample_prompts, options, &mut sink)?;
+            samples.into_iter().map(|sample| vec![sample]).collect()
+        }
+        Method::Speculative { options, draft, draft_tokens } => {
+            let [prompt] = &sample_prompts[..] else { panic!("continue_prompts: a draft model helps one prompt") };
+            if options_slide {
+                return Err(Error::SlideWithDraft);
+            }
+            let (found, needed) = (draft.model.config.max_positions, longest + max_new_tokens - 1);
+            if found < needed {
+                return Err(Error::ShortDraft { found, needed });
+            }
+            let mut draft = CachedGpt2::new(&draft.model, &pool, &slices[..1], longest + max_new_tokens);
+            let (sample, found) =
+                sample_speculative(&mut decoder, &mut draft, prompt, options, *draft_tokens, &mut sink)?;
+            report = found;
+            vec![vec![sample]]
+        }
+        Method::Beam(_) => unreachable!("returned above"),
+    };
+    let texts = sink.finish()?;
+    let join = |(samples, texts): (Vec<Sample>, Vec<String>)| {
+        samples.into_iter().zip(texts).map(|(sample, text)| of_sample(sample, text)).collect()
+    };
+    Ok((samples.into_iter().zip(texts).map(join).collect(), report))
+}
+
+fn of_sample(sample: Sample, text: String) -> Continuation {
+    let finish_reason = sample.finish_reason.name();
+    Continuation { text, ids: sample.ids, logprobs: sample.token_logprobs, finish_reason }
+}
+
+fn of_hypothesis(model: &LanguageModel, found: Hypothesis) -> Result<Continuation, Error> {
+    let text = model.tokenizer.decode(&found.ids, true)?;
+    let finish_reason = if found.finished { "stop" } else { "length" };
+    Ok(Continuation { text, ids: found.ids, logprobs: found.token_logprobs, finish_reason })
+}
