@@ -29,9 +29,10 @@ fn the_program_lists_its_verbs() {
       demo       Train the original Transformer on the built-in English–German corpus, score it and translate
       train      Train a model as a recipe says
       translate  Translate sentences
+      generate   Continue texts with a language model
       eval       Measure loss, perplexity, BLEU and chrF on pairs of sentences
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
-      score      Score given translations: the log-probability of every token
+      score      Score given translations or texts: the log-probability of every token
       tokenizer  Learn a tokenizer, use it, look into it
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
@@ -90,6 +91,47 @@ fn translate_explains_itself() {
 }
 
 #[test]
+fn generate_explains_itself() {
+    assert_snapshot!(help("generate"), @r"
+    Continue texts with a language model
+
+    Usage: atento generate [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+          --prompt <TEXT>           A text to go on with; repeatable
+      -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --greedy                  Take the likeliest token each time
+          --beam <N>                Beam search with this many hypotheses
+          --length-penalty <A>      Beam search: divide log-probabilities by length^A
+          --temperature <T>         Divide logits by this before drawing; 0 is greedy
+          --top-k <K>               Draw from the K likeliest tokens only; 0 draws from all [contrastive search: candidates, default 4]
+          --top-p <P>               Draw from the fewest tokens that together have this probability
+          --min-p <P>               Draw from tokens at least this times as likely as the likeliest
+          --typical-p <P>           Draw from tokens whose surprise is nearest to the expected, until they together have this probability
+          --repetition-penalty <R>  Make tokens of prompt and text less likely; 1 changes nothing
+          --frequency-penalty <A>   Subtract this from a token's logit for each time it was generated
+          --presence-penalty <A>    Subtract this from a token's logit if it was generated
+          --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
+          --bad-word <TEXT>         A text that must not be generated, as its tokens with and without a space before it; repeatable
+          --penalty-alpha <A>       Contrastive search: the weight of the resemblance to what was said, 0 to 1
+          --draft <MODEL>           A smaller model of the same tokenizer that drafts tokens for the model to judge
+          --draft-tokens <N>        Tokens drafted at a time [default: 4]
+          --n <N>                   Continuations of each prompt [default: 1]
+          --max-new-tokens <N>      The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
+          --min-new-tokens <N>      The fewest tokens before an end token [default: 0]
+          --ignore-end              Do not end at the model's end token
+          --stop <TEXT>             End before this text; repeatable
+          --slide                   Beyond the model's positions go on with the later half of the text
+          --weights <KIND>          How the model's matrices are held: f32, bf16 or int8 [default: f32] [possible values: f32, bf16, int8]
+      -h, --help                    Print help (see more with '--help')
+    ");
+}
+
+#[test]
 fn eval_explains_itself() {
     assert_snapshot!(help("eval"), @r"
     Measure loss, perplexity, BLEU and chrF on pairs of sentences
@@ -142,7 +184,7 @@ fn bleu_explains_itself() {
 #[test]
 fn score_explains_itself() {
     assert_snapshot!(help("score"), @r"
-    Score given translations: the log-probability of every token
+    Score given translations or texts: the log-probability of every token
 
     Usage: atento score [OPTIONS] <MODEL> [TEXT]...
 
@@ -276,7 +318,7 @@ fn inspect_plan_explains_itself() {
     Usage: atento inspect plan [OPTIONS] <CONFIG>
 
     Arguments:
-      <CONFIG>  A config.json, or a directory with one
+      <CONFIG>  A config.json, a directory with one, or the name of a published shape
 
     Options:
       -h, --help  Print help

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod demo;
+mod generate;
 mod help;
 mod resume;
 mod scoring;

@@ -104,9 +104,13 @@ impl Ran {
     }
 }
 
-/// The reference models that the library's tests use, where the repository has them.
-pub fn reference_models() -> Vec<PathBuf> {
+/// The reference models of these types that the library's tests use, where the repository has them.
+pub fn reference_models(model_types: &[&str]) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance");
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.join("expected.json").exists()).collect()
+    let is_wanted = |path: &PathBuf| {
+        let config = std::fs::read_to_string(path.join("config.json")).unwrap_or_default();
+        model_types.iter().any(|kind| config.contains(&format!("\"{kind}\"")))
+    };
+    entries.map(|entry| entry.path()).filter(is_wanted).collect()
 }

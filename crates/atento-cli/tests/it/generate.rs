@@ -1,0 +1,155 @@
+//! `generate`, and the other verbs on a language model.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::{Folder, reference_models};
+
+fn models() -> Vec<PathBuf> {
+    reference_models(&["gpt2"])
+}
+
+fn expected(model: &PathBuf) -> Vec<Value> {
+    let bytes = std::fs::read(model.join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&bytes).unwrap();
+    expected["cases"].as_array().unwrap().clone()
+}
+
+/// `generate` with options, a prompt each.
+fn generate(model: &PathBuf, options: &[&str], prompts: &[&str]) -> Vec<Value> {
+    let command = [&["generate", "--json", model.to_str().unwrap()], options].concat();
+    let prompts = prompts.iter().flat_map(|prompt| ["--prompt", prompt]);
+    Folder::new().run(&command.into_iter().chain(prompts).collect::<Vec<_>>(), "").objects()
+}
+
+#[test]
+fn reference_models_go_on_as_transformers_does() {
+    for model in models() {
+        let cases = expected(&model);
+        let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
+        for (key, method) in [("greedy", &["--greedy"][..]), ("beam4", &["--beam", "4"])] {
+            let found = generate(&model, &[method, &["--max-new-tokens", "10"]].concat(), &texts);
+            for (case, found) in cases.iter().zip(&found) {
+                assert_eq!(found["ids"], case[key], "{key} of {} in {}", case["text"], model.display());
+                assert_eq!((&found["prompt"], &found["finish_reason"]), (&case["text"], &json!("length")));
+                assert_eq!(found["logprobs"].as_array().unwrap().len(), 10);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_decides_and_a_batch_does_not() {
+    for model in models() {
+        let sample = |prompts: &[&str], seed: &str| -> Vec<String> {
+            let options = ["--max-new-tokens", "12", "--seed", seed];
+            generate(&model, &options, prompts).iter().map(|found| found["ids"].to_string()).collect()
+        };
+        let together = sample(&["a cat", "x", "two dogs run"], "1");
+        assert_eq!(sample(&["a cat"], "1")[0], together[0]);
+        assert_ne!(sample(&["a cat"], "2")[0], together[0]);
+    }
+}
+
+#[test]
+fn what_is_streamed_is_the_text() {
+    for model in models() {
+        let path = model.to_str().unwrap();
+        let options = ["generate", path, "--greedy", "--max-new-tokens", "10", "--prompt", "a cat"];
+        let streamed = Folder::new().run(&options, "").output();
+        let text = generate(&model, &options[2..5], &["a cat"])[0]["text"].as_str().unwrap().to_owned();
+        assert_eq!(streamed, format!("{text}\n"));
+        // The text ends before a stop string, wherever that lies.
+        let stop = text.chars().skip(3).take(2).collect::<String>();
+        let stopped = generate(&model, &[&options[2..5], &["--stop", &stop]].concat(), &["a cat"]).remove(0);
+        assert_eq!(stopped["text"].as_str().unwrap(), text.split(&stop).next().unwrap());
+        assert_eq!(stopped["finish_reason"], "stop");
+    }
+}
+
+#[test]
+fn a_draft_model_changes_nothing_but_the_speed() {
+    for model in models() {
+        let greedy = ["--greedy", "--max-new-tokens", "12"];
+        let plain = generate(&model, &greedy, &["a cat", "x"]);
+        let draft = generate(&model, &[&greedy[..], &["--draft", model.to_str().unwrap()]].concat(), &["a cat", "x"]);
+        for (plain, draft) in plain.iter().zip(&draft) {
+            assert_eq!(plain["ids"], draft["ids"]);
+        }
+    }
+}
+
+#[test]
+fn a_text_slides_beyond_the_positions_only_when_told() {
+    let folder = Folder::new();
+    for model in models() {
+        let path = model.to_str().unwrap();
+        let long = ["generate", path, "--prompt", "a cat", "--greedy", "--ignore-end", "--max-new-tokens", "100"];
+        let message = folder.run(&long, "").refusal();
+        assert!(message.contains("100 more are asked for, but the model has positions for 64"), "{message}");
+        let slid = folder.run(&[&long[..], &["--slide", "--json"]].concat(), "").objects();
+        assert_eq!(slid[0]["ids"].as_array().unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn wrong_prompts_and_settings_are_named() {
+    let folder = Folder::new();
+    let Some(model) = models().pop() else { return };
+    let path = model.to_str().unwrap();
+    let long = "x".repeat(65);
+    for (arguments, expected) in [
+        (&["--prompt", ""][..], "prompt 1: the prompt is empty"),
+        (&["--prompt", "x", "--prompt", &long], "prompt 2: the prompt has 65 tokens; the model has positions for 64"),
+        (&["--prompt", "x", "--top-p", "0"], "top_p is 0: expected more than 0 and at most 1"),
+        (&["--prompt", "x", "--temperature", "-1"], "temperature is -1"),
+        (&["--prompt", "x", "--repetition-penalty", "0"], "repetition_penalty is 0"),
+        (&["--prompt", "x", "--stop", ""], "stop string 0 (from 0) is empty"),
+        (&["--prompt", "x", "--beam", "2", "--stop", "y"], "cannot be used with"),
+        (&["--prompt", "x", "--weights", "int4"], "invalid value 'int4'"),
+        (&["--prompt", "x", "--draft", "nowhere"], "nowhere: not found"),
+    ] {
+        let message = folder.run(&[&["generate", path], arguments].concat(), "").refusal();
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = folder.run(&["translate", path, "x"], "").refusal();
+    assert!(message.contains("this is a language model, not a translator"), "{message}");
+    folder.model();
+    let message = folder.run(&["generate", "m", "--prompt", "x"], "").refusal();
+    assert!(message.contains("this model translates; use `atento translate`"), "{message}");
+}
+
+#[test]
+fn scores_leave_the_first_token_out() {
+    let folder = Folder::new();
+    for model in models() {
+        let found = folder.run(&["score", model.to_str().unwrap(), "--json", "a red cat", "x"], "").objects();
+        let logprobs = found[0]["logprobs"].as_array().unwrap();
+        assert_eq!((logprobs.len(), &logprobs[0]), (found[0]["ids"].as_array().unwrap().len(), &Value::Null));
+        let sum: f64 = logprobs[1..].iter().map(|logprob| logprob.as_f64().unwrap()).sum();
+        assert!((found[0]["sum_logprob"].as_f64().unwrap() - sum).abs() < 1e-5);
+        let perplexity = found[0]["perplexity"].as_f64().unwrap();
+        assert!((perplexity.ln() + sum / (logprobs.len() - 1) as f64).abs() < 1e-6);
+        // A single token leaves nothing to predict.
+        assert_eq!((&found[1]["perplexity"], &found[1]["logprobs"]), (&Value::Null, &json!([null])));
+    }
+}
+
+#[test]
+fn the_parameters_of_a_language_model_are_listed_and_published_shapes_planned() {
+    let folder = Folder::new();
+    for model in models() {
+        let object = folder.run(&["inspect", model.to_str().unwrap(), "--json"], "").objects().remove(0);
+        let names: Vec<&str> =
+            object["modules"].as_array().unwrap().iter().map(|module| module["name"].as_str().unwrap()).collect();
+        assert_eq!(names[..3], ["wte", "wpe", "h.0"]);
+        let tied = &object["modules"][0]["tensors"][0]["tied_to"];
+        assert_eq!(tied == &json!(["lm_head.weight"]), !names.contains(&"lm_head"));
+        assert_eq!(object["modules"][0]["tensors"][0]["dtype"], "F32");
+    }
+    let plan = folder.run(&["inspect", "plan", "gpt3-175b", "--json"], "").objects().remove(0);
+    assert_eq!(plan["total"], 174_604_259_328_u64);
+    let message = folder.run(&["inspect", "plan", "gpt5"], "").refusal();
+    assert!(message.contains("no published shape has that name; there are gpt2, gpt2-medium"), "{message}");
+}
