@@ -150,7 +150,7 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
 /// The element type in the file.
 fn dtype(weights: &Weights, spellings: &[String]) -> Option<String> {
     let found = spellings.iter().find(|name| weights.contains(name))?;
-    weights.get(found).ok().map(|view| view.dtype.to_string())
+    weights.get(found).ok().map(|info| info.dtype.to_string())
 }
 
 /// A shared table may be stored under the name of any of its places.

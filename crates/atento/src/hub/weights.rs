@@ -3,6 +3,7 @@
 use super::Error;
 use super::pickle::TorchTensors;
 use super::safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Named tensors of a file, or of the shards of an index.
@@ -72,6 +73,22 @@ impl Weights {
                 Ok(WeightInfo { dtype: view.dtype, shape: view.shape })
             }
             Weights::Torch(tensors) => tensors.get(name),
+        }
+    }
+
+    /// Whether two tensors have the same element type, shape and elements, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::MissingTensors`] where one of them is not there.
+    pub fn are_equal(&self, one: &str, other: &str) -> Result<bool, Error> {
+        Ok(self.get(one)? == self.get(other)? && self.elements(one)? == self.elements(other)?)
+    }
+
+    /// The elements as they lie in the file, row by row.
+    fn elements(&self, name: &str) -> Result<Cow<'_, [u8]>, Error> {
+        match self {
+            Weights::SafeTensors(tensors) => tensors.get(name).map(|view| Cow::Borrowed(view.bytes)),
+            Weights::Torch(tensors) => tensors.elements(name),
         }
     }
 

@@ -73,6 +73,12 @@ impl TorchTensors {
         Ok(WeightInfo { dtype: entry.dtype, shape: &entry.shape })
     }
 
+    /// The elements of the tensor of that name, row by row, as they lie in the file where they do.
+    pub(in crate::hub) fn elements(&self, name: &str) -> Result<Cow<'_, [u8]>, Error> {
+        let (shard, entry) = self.entry(name)?;
+        Ok(entry.elements(&shard.bytes))
+    }
+
     /// Reads a tensor of real numbers (F32, F16, BF16 or F64) into `values`, row by row.
     ///
     /// # Shapes

@@ -4,7 +4,7 @@ mod archive;
 mod hostile;
 
 use super::{TorchFault, TorchTensors};
-use crate::hub::Error;
+use crate::hub::{Error, Weights};
 use safetensors::Dtype;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,17 @@ fn views_of_one_storage_are_gathered_row_by_row() {
         tensors.read_f32_into(name, &shape, &mut values).unwrap();
         assert_eq!(values, expected, "{name}");
     }
+}
+
+#[test]
+fn tensors_are_equal_in_type_shape_and_elements() {
+    let views = Weights::open(&fixture("views.bin")).unwrap();
+    assert!(views.are_equal("base", "tied").unwrap());
+    assert!(!views.are_equal("base", "reshaped").unwrap());
+    let types = Weights::open(&fixture("types.bin")).unwrap();
+    assert!(types.are_equal("f32", "parameter").unwrap());
+    assert!(!types.are_equal("f16", "bf16").unwrap());
+    assert!(types.are_equal("f32", "none").is_err());
 }
 
 #[test]
