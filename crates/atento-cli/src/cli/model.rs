@@ -29,9 +29,9 @@ pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
 /// A model of either kind.
 pub enum Model {
     /// Turns sentences into sentences.
-    Translator(Pretrained),
+    Translator(Box<Pretrained>),
     /// Continues texts.
-    Language(LanguageModel),
+    Language(Box<LanguageModel>),
 }
 
 /// Loads a model directory, whatever kind of model it holds.
@@ -40,9 +40,9 @@ pub enum Model {
 /// As [`load`].
 pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
     if ModelDir::open(path)?.kind().is_translator() {
-        return load(path, options).map(Model::Translator);
+        return Ok(Model::Translator(Box::new(load(path, options)?)));
     }
-    load_language(path, "f32", options).map(Model::Language)
+    Ok(Model::Language(Box::new(load_language(path, "f32", options)?)))
 }
 
 /// Loads a language model with its matrices held as one of f32, bf16 and int8.

@@ -1,6 +1,6 @@
 //! `generate`, and the other verbs on a language model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ fn models() -> Vec<PathBuf> {
     reference_models(&["gpt2"])
 }
 
-fn expected(model: &PathBuf) -> Vec<Value> {
+fn expected(model: &Path) -> Vec<Value> {
     let bytes = std::fs::read(model.join("expected.json")).unwrap();
     let expected: Value = serde_json::from_slice(&bytes).unwrap();
     expected["cases"].as_array().unwrap().clone()
 }
 
 /// `generate` with options, a prompt each.
-fn generate(model: &PathBuf, options: &[&str], prompts: &[&str]) -> Vec<Value> {
+fn generate(model: &Path, options: &[&str], prompts: &[&str]) -> Vec<Value> {
     let command = [&["generate", "--json", model.to_str().unwrap()], options].concat();
     let prompts = prompts.iter().flat_map(|prompt| ["--prompt", prompt]);
     Folder::new().run(&command.into_iter().chain(prompts).collect::<Vec<_>>(), "").objects()
