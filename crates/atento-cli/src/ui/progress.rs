@@ -83,9 +83,9 @@ impl Drop for Progress {
 impl Reporter for Progress {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { run, parameters, pairs, max_steps } => {
-                let (parameters, pairs) = (group_thousands(*parameters as u64), group_thousands(*pairs as u64));
-                self.line(&format!("{}: {parameters} parameters, {pairs} pairs of sentences", run.display()));
+            Event::Started { run, parameters, examples, what, max_steps } => {
+                let (parameters, examples) = (group_thousands(*parameters as u64), group_thousands(*examples as u64));
+                self.line(&format!("{}: {parameters} parameters, {examples} {what}", run.display()));
                 self.start(*max_steps);
             }
             Event::Resumed { step, path } => self.line(&format!("resumed at step {step} from {}", path.display())),

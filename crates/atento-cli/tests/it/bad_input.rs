@@ -159,7 +159,7 @@ fn a_config_of_another_kind_is_refused() {
     let folder = Folder::new();
     folder.write("config.json", "{\"model_type\": \"bert\"}");
     folder.write("broken.json", "{");
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "bert", expected one of "marian", "m2m_100", "atento_rnn""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "bert", expected one of "marian", "m2m_100", "atento_rnn", "gpt2""#);
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
     refusal(&folder, &["inspect"], "");
 }

@@ -3,9 +3,10 @@
 //! What the recipe states of the model must be so; what it leaves out is the model's, not the preset's.
 
 use super::Error;
+use super::checkpoint::ModelConfig;
 use super::recipe::{self, Activation, Arch, ModelSettings, Norm, Recipe, TieEmbeddings, TokenizerSettings, Written};
 use crate::hub::decimal;
-use crate::models::{TransformerConfig, TranslatorConfig, config};
+use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
 
 /// The run's copy of its tokenizer, as its `config.toml` beside it names it.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -14,7 +15,7 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 ///
 /// # Errors
 /// The recipe states something else of the model, or the model's sizes do not go with its other settings.
-pub fn adopt(recipe: &Recipe, written: &Written, config: &TranslatorConfig) -> Result<Recipe, Error> {
+pub fn adopt(recipe: &Recipe, written: &Written, config: &ModelConfig) -> Result<Recipe, Error> {
     let mut adopted = recipe.clone();
     adopted.model = describe(&recipe.model, config);
     refuse_contradictions(recipe, &adopted, written)?;
@@ -28,10 +29,11 @@ pub fn adopt(recipe: &Recipe, written: &Written, config: &TranslatorConfig) -> R
 
 /// The settings that describe a model; those without a meaning for it stay as they are. Where encoder and decoder
 /// differ, the encoder's are given.
-fn describe(settings: &ModelSettings, config: &TranslatorConfig) -> ModelSettings {
+fn describe(settings: &ModelSettings, config: &ModelConfig) -> ModelSettings {
     match config {
-        TranslatorConfig::Transformer(config) => describe_transformer(settings, config),
-        TranslatorConfig::Recurrent(config) => ModelSettings {
+        ModelConfig::LanguageModel(config) => describe_gpt2(settings, config),
+        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => describe_transformer(settings, config),
+        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => ModelSettings {
             arch: Arch::Rnn,
             hidden: config.hidden,
             embedding: config.embedding,
@@ -51,13 +53,7 @@ fn describe_transformer(settings: &ModelSettings, config: &TransformerConfig) ->
         decoder_layers: config.decoder_layers,
         heads: config.encoder_heads,
         d_ff: config.encoder_ffn,
-        activation: match config.activation.as_str() {
-            "relu" => Activation::Relu,
-            "gelu" => Activation::Gelu,
-            "gelu_new" => Activation::GeluNew,
-            // Also called swish.
-            _ => Activation::Silu,
-        },
+        activation: activation(&config.activation),
         norm: match config.norm {
             config::Norm::Post => Norm::Post,
             config::Norm::Pre => Norm::Pre,
@@ -68,6 +64,35 @@ fn describe_transformer(settings: &ModelSettings, config: &TransformerConfig) ->
         tie_embeddings: tie_embeddings(config.tie_embeddings),
         max_positions: config.max_positions,
         ..settings.clone()
+    }
+}
+
+fn describe_gpt2(settings: &ModelSettings, config: &Gpt2Config) -> ModelSettings {
+    let tie = if config.tie_embeddings { TieEmbeddings::All } else { TieEmbeddings::None };
+    ModelSettings {
+        arch: Arch::Gpt2,
+        d_model: config.d_model,
+        layers: config.layers,
+        heads: config.heads,
+        d_ff: config.d_ff,
+        activation: activation(&config.activation),
+        dropout: decimal(config.dropout),
+        attention_dropout: decimal(config.attention_dropout),
+        tie_embeddings: tie,
+        max_positions: config.max_positions,
+        bias: config.bias,
+        ..settings.clone()
+    }
+}
+
+/// The recipe's word for a function, the nearest one where it has none.
+fn activation(name: &str) -> Activation {
+    match name {
+        "relu" => Activation::Relu,
+        "gelu" => Activation::Gelu,
+        // Also called swish.
+        "silu" | "swish" => Activation::Silu,
+        _ => Activation::GeluNew,
     }
 }
 
@@ -99,9 +124,9 @@ fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> 
 mod tests {
     use super::*;
 
-    fn model() -> TranslatorConfig {
+    fn model() -> ModelConfig {
         let config = TransformerConfig { encoder_layers: 2, decoder_layers: 1, ..TransformerConfig::tiny(500) };
-        TranslatorConfig::Transformer(TransformerConfig { max_positions: 200, ..config })
+        ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig { max_positions: 200, ..config }))
     }
 
     fn adopted(lines: &str) -> Result<Recipe, Error> {

@@ -4,7 +4,7 @@ use super::Error;
 use super::recipe::{self, Arch, Recipe};
 use crate::hub::generation::GenerationConfig;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
-use crate::models::{RecurrentConfig, Translator, TranslatorConfig};
+use crate::models::{Gpt2Config, RecurrentConfig, Translator, TranslatorConfig};
 use crate::text::Tokenizer;
 
 /// The special tokens that a translation model has to have.
@@ -107,7 +107,32 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Translator
     Ok(match recipe.model.arch {
         Arch::Transformer => TranslatorConfig::Transformer(transformer_config(recipe, tokenizer)?),
         Arch::Rnn => TranslatorConfig::Recurrent(recurrent_config(recipe, tokenizer)?),
+        Arch::Gpt2 => unreachable!("a recipe that translates has no decoder-only model"),
     })
+}
+
+/// The decoder-only model that a recipe describes, for a tokenizer.
+///
+/// # Errors
+/// Sizes that no model can have.
+pub fn gpt2_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Gpt2Config, Error> {
+    let (model, special) = (&recipe.model, tokenizer.special());
+    let sizes = (model.layers, model.d_model, model.heads, model.max_positions);
+    let config = Gpt2Config {
+        d_ff: model.d_ff,
+        activation: model.activation.word().to_owned(),
+        dropout: model.dropout as f32,
+        embedding_dropout: model.dropout as f32,
+        attention_dropout: model.attention_dropout as f32,
+        tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
+        bias: model.bias,
+        bos_id: special.bos,
+        eos_id: special.eos,
+        pad_id: special.pad,
+        ..Gpt2Config::new(tokenizer.vocab_size(), sizes.0, sizes.1, sizes.2, sizes.3)
+    };
+    config.validate()?;
+    Ok(config)
 }
 
 /// A model with random weights decided by the recipe's seed.

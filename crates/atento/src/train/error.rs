@@ -17,6 +17,9 @@ pub enum Error {
     /// The data.
     #[error(transparent)]
     Data(#[from] data::Error),
+    /// The text of a language model.
+    #[error(transparent)]
+    Tokens(#[from] data::tokens::Error),
     /// The tokenizer or its text.
     #[error(transparent)]
     Text(#[from] text::Error),
@@ -44,6 +47,9 @@ pub enum Error {
     /// Translating validation sentences.
     #[error(transparent)]
     Translate(#[from] translate::Error),
+    /// Continuing validation text.
+    #[error(transparent)]
+    Continue(#[from] crate::continue_text::Error),
     /// Scoring them.
     #[error(transparent)]
     Eval(#[from] eval::Error),

@@ -26,8 +26,10 @@ pub enum Event {
         run: PathBuf,
         /// Trainable parameters.
         parameters: usize,
-        /// Pairs of sentences in the training data.
-        pairs: usize,
+        /// Examples in the training data.
+        examples: usize,
+        /// What they are.
+        what: &'static str,
         /// The limit in updates, where there is one.
         max_steps: Option<u64>,
     },

@@ -3,25 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::Error;
-use super::data::HeldOut;
-use super::evaluate;
 use super::events::Ending;
 use super::metrics;
 use super::report::{Report, Sample, Table};
+use super::step::Trainable;
 use super::trainer::{Session, Summary};
-
-/// Translations shown in the report.
-const SAMPLES: usize = 20;
+use super::workload::Workload;
 
 /// Finishes a run; the session's model holds the exported weights afterwards.
-pub(super) fn finish(session: &mut Session<'_>, ending: Ending) -> Result<Summary, Error> {
+pub(super) fn finish<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<Summary, Error> {
     let mut summary = Summary {
         run: session.run.path().to_path_buf(),
         steps: session.step,
         epochs: session.epochs(),
         seconds: session.seconds(),
         tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
-        trainable: session.pretrained.model.params().trainable_count(),
+        trainable: session.work.model().params().trainable_count(),
         ending: match ending {
             Ending::Limit => "limit",
             Ending::EarlyStopping => "early stopping",
@@ -32,15 +29,12 @@ pub(super) fn finish(session: &mut Session<'_>, ending: Ending) -> Result<Summar
     };
     choose_weights(session, ending)?;
     let model_dir = session.run.model();
-    session.pretrained.save(&model_dir)?;
+    session.work.save(&model_dir)?;
     let mut samples = Vec::new();
     if ending != Ending::Stopped {
-        let held_out = [("valid", session.data.valid.take()), ("test", session.data.test.take())];
-        for (name, held_out) in held_out {
-            if let Some(held_out) = held_out {
-                samples = score(session, name, &held_out, &mut summary)?;
-            }
-        }
+        let judgement = session.work.judge(&session.recipe, &session.pool)?;
+        (summary.metrics, summary.signature) = (judgement.metrics, judgement.signature);
+        samples = judgement.samples;
     }
     summary.seconds = session.seconds();
     let report = report(session, &summary, samples)?;
@@ -53,7 +47,7 @@ pub(super) fn finish(session: &mut Session<'_>, ending: Ending) -> Result<Summar
 }
 
 /// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights.
-fn choose_weights(session: &mut Session<'_>, ending: Ending) -> Result<(), Error> {
+fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<(), Error> {
     let blob = if session.average.is_some() { "average" } else { "values" };
     let wanted = session.recipe.train.average_last;
     // What a run started from is no result of it.
@@ -65,7 +59,7 @@ fn choose_weights(session: &mut Session<'_>, ending: Ending) -> Result<(), Error
         best.filter(|best| steps.contains(best)).into_iter().collect()
     };
     session.average = None;
-    let count = session.pretrained.model.params().count();
+    let count = session.work.model().params().count();
     if chosen.is_empty() {
         return Ok(());
     }
@@ -75,34 +69,12 @@ fn choose_weights(session: &mut Session<'_>, ending: Ending) -> Result<(), Error
         session.checkpoints.load(step)?.read_into(blob, &mut values)?;
         sum.iter_mut().zip(&values).for_each(|(sum, &value)| *sum += f64::from(value));
     }
-    let weights = session.pretrained.model.params_mut().values_mut();
+    let weights = session.work.model_mut().params_mut().values_mut();
     weights.iter_mut().zip(&sum).for_each(|(weight, sum)| *weight = (sum / chosen.len() as f64) as f32);
     Ok(())
 }
 
-/// Loss and BLEU of the finished model with the recipe's search; returns samples.
-fn score(session: &Session<'_>, name: &str, held_out: &HeldOut, summary: &mut Summary) -> Result<Vec<Sample>, Error> {
-    let model = &session.pretrained.model;
-    let loss = evaluate::loss(model, &session.pool, &held_out.pairs, model.start_id());
-    let mut options = session.pretrained.translate_options();
-    let ratio = session.recipe.search.max_length_ratio;
-    options.max_length_ratio = (ratio > 0.0).then_some(ratio);
-    let (bleu, hypotheses) = evaluate::bleu(model, &session.pretrained.tokenizer, &held_out.text, &options)?;
-    summary.metrics.insert(format!("{name}_loss"), loss.nll);
-    summary.metrics.insert(format!("{name}_perplexity"), loss.perplexity());
-    summary.metrics.insert(format!("{name}_bleu"), bleu.score);
-    summary.signature = Some(bleu.signature);
-    let pairs = held_out.text.iter().zip(hypotheses).take(SAMPLES);
-    Ok(pairs
-        .map(|((source, reference), hypothesis)| Sample {
-            source: source.clone(),
-            reference: reference.clone(),
-            hypothesis,
-        })
-        .collect())
-}
-
-fn report(session: &Session<'_>, summary: &Summary, samples: Vec<Sample>) -> Result<Report, Error> {
+fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec<Sample>) -> Result<Report, Error> {
     let rows = |text: String| {
         let split = |line: &str| {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -117,15 +89,15 @@ fn report(session: &Session<'_>, summary: &Summary, samples: Vec<Sample>) -> Res
         ("Updates".into(), summary.steps.to_string()),
         ("Epochs".into(), format!("{:.1}", summary.epochs)),
         ("Time".into(), format!("{:.1} min", summary.seconds / 60.0)),
-        ("Source and target tokens per second".into(), format!("{:.0}", summary.tokens_per_second)),
+        (format!("{} per second", W::TOKENS), format!("{:.0}", summary.tokens_per_second)),
         ("Ended by".into(), summary.ending.into()),
         ("BLEU signature".into(), summary.signature.clone().unwrap_or_default()),
     ];
-    let model = vec![
+    let mut model = vec![
         ("Architecture".into(), session.recipe.model.arch.word().into()),
         ("Trainable parameters".into(), super::events::group_thousands(summary.trainable as u64)),
-        ("Vocabulary".into(), session.pretrained.model.vocab_size().to_string()),
     ];
+    model.extend(session.work.describe());
     Ok(Report {
         title,
         subtitle: format!("{} after {} updates", session.recipe.task.word(), summary.steps),
@@ -133,7 +105,7 @@ fn report(session: &Session<'_>, summary: &Summary, samples: Vec<Sample>) -> Res
         tables: vec![
             Table { title: "Model".into(), rows: model },
             Table { title: "Training".into(), rows: timing },
-            Table { title: "Data".into(), rows: rows(session.data.train.report().to_string()) },
+            Table { title: "Data".into(), rows: rows(session.work.data_report()) },
         ],
         samples,
         recipe: session.recipe.to_toml()?,

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod events;
 mod exact;
 mod finish;
+mod language;
 pub mod metrics;
 pub mod optimizer;
 pub mod plan;
@@ -22,6 +23,8 @@ pub mod step;
 pub mod stop;
 pub mod tensorboard;
 pub mod trainer;
+mod translation;
+mod workload;
 
 pub use checkpoint::{Checkpoints, TrainState};
 pub use early_stopping::EarlyStopping;

@@ -1,19 +1,20 @@
 //! What a run would do, found out without starting it: everything is checked, nothing is written.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Instant;
 
 use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
-use super::build::build_model;
-use super::data::RunData;
 use super::events::{format_duration, group_thousands};
-use super::recipe::{OptimizerKind, Recipe};
-use super::step::{StepOptions, gradients};
-use super::trainer::{Beginning, TrainOptions};
+use super::language::LanguageModelling;
+use super::recipe::{OptimizerKind, Recipe, Task};
+use super::step::{StepOptions, Trainable, gradients};
+use super::trainer::TrainOptions;
+use super::translation::Translation;
+use super::workload::{Begun, Workload};
 use super::{Error, Optimizer};
-use crate::data::{BatchOptions, Order};
 
 /// Batches that are timed for the estimate, after one that is not.
 const TIMED_BATCHES: usize = 2;
@@ -31,9 +32,11 @@ pub struct Plan {
     pub activation_bytes: usize,
     /// Floating-point operations of an update, estimated as 6 per weight and token.
     pub flops_per_step: f64,
-    /// Pairs of the training data.
-    pub pairs: u64,
-    /// Source and target tokens of one pass over it.
+    /// Examples of the training data.
+    pub examples: u64,
+    /// What they are.
+    pub what: &'static str,
+    /// Tokens of one pass over it, of pairs those of both sides.
     pub tokens_per_epoch: u64,
     /// Updates of one pass.
     pub steps_per_epoch: u64,
@@ -44,7 +47,10 @@ pub struct Plan {
     /// Estimated seconds of all updates, evaluations not counted.
     pub seconds: Option<f64>,
     /// What the data holds and what is left out.
-    pub data: crate::data::DataReport,
+    pub data: serde_json::Value,
+    /// The same in words.
+    #[serde(skip)]
+    pub report: String,
 }
 
 /// Checks a recipe as [`train`](super::train()) would, measures a few gradients and estimates the rest.
@@ -52,28 +58,33 @@ pub struct Plan {
 /// # Errors
 /// Whatever would keep the run from starting.
 pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
-    let Beginning { recipe, tokenizer, model, .. } = Beginning::anew(recipe, options)?;
-    let data = RunData::load(&recipe, tokenizer)?;
-    let model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
-    let report = data.train.report().clone();
-    let train = &recipe.train;
-    let options = BatchOptions {
-        max_tokens: train.batch_tokens,
-        max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
-        order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
-        seed: recipe.seed,
-        start_id: model.start_id(),
-        epochs: Some(1),
+    // Where a run would leave what it makes of its data.
+    let scratch = std::env::temp_dir().join(format!("atento-plan-{}", std::process::id()));
+    let plan = match recipe.task {
+        Task::Translation => outlook::<Translation>(recipe, options, &scratch),
+        Task::CausalLm => outlook::<LanguageModelling>(recipe, options, &scratch),
     };
-    let batches = data.train.batches(options)?.map(|item| item.map(|(batch, _)| batch));
+    if scratch.exists() {
+        // What was found out is worth more than an error about tidying up.
+        let _ = std::fs::remove_dir_all(&scratch);
+    }
+    plan
+}
+
+fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
+    let Begun { mut recipe, work, .. } = W::begin(recipe, options, None, scratch)?;
+    let model = work.model();
+    let limit = recipe.train.max_epochs.replace(1);
     let (mut n_batches, mut sample) = (0_u64, Vec::new());
-    for batch in batches {
-        let batch = batch?;
+    for item in work.batches(&recipe, W::Cursor::default())? {
+        let (batch, _) = item?;
         n_batches += 1;
         if sample.len() <= TIMED_BATCHES {
             sample.push(batch);
         }
     }
+    recipe.train.max_epochs = limit;
+    let train = &recipe.train;
     let pool = Pool::new();
     let mut grads = Grads::zeros(model.params());
     let step_options = StepOptions { smoothing: train.label_smoothing as f32, clip_norm: 0.0, seed: recipe.seed };
@@ -82,7 +93,7 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
         if i == 1 {
             begin = Instant::now();
         }
-        gradients(&model, &mut grads, &pool, std::slice::from_ref(batch), i as u64 + 1, &step_options);
+        gradients(model, &mut grads, &pool, std::slice::from_ref(batch), i as u64 + 1, &step_options);
     }
     let timed = sample.len().saturating_sub(1).max(1);
     let accumulate = train.accumulate as u64;
@@ -90,21 +101,24 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
     let steps_per_epoch = n_batches.div_ceil(accumulate);
     let by_epochs = train.max_epochs.map(|epochs| epochs as u64 * steps_per_epoch);
     let steps = [train.max_steps.map(|n| n as u64), by_epochs].into_iter().flatten().min();
-    let tokens_per_epoch = report.source_tokens + report.target_tokens;
+    let tokens_per_epoch = work.tokens_per_epoch();
     let parameters = model.params().count();
     Ok(Plan {
         parameters,
         trainable: model.params().trainable_count(),
         state_bytes: state_bytes(&recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
         activation_bytes: pool.stats().peak_bytes,
-        flops_per_step: 6.0 * parameters as f64 * tokens_per_epoch as f64 / 2.0 / steps_per_epoch.max(1) as f64,
-        pairs: report.kept,
+        // Half the weights read each side of a pair: 6 a weight for every token that is predicted.
+        flops_per_step: 6.0 * parameters as f64 * work.targets_per_epoch() as f64 / steps_per_epoch.max(1) as f64,
+        examples: work.examples() as u64,
+        what: W::EXAMPLES,
         tokens_per_epoch,
         steps_per_epoch,
         steps,
         seconds_per_step,
         seconds: steps.map(|steps| steps as f64 * seconds_per_step),
-        data: report,
+        data: work.data_json(),
+        report: work.data_report(),
     })
 }
 
@@ -131,8 +145,9 @@ impl fmt::Display for Plan {
         writeln!(f, "work: {:.1} GFLOP an update, about {:.2} s", self.flops_per_step / 1e9, self.seconds_per_step)?;
         writeln!(
             f,
-            "an epoch: {} pairs, {} tokens, {} updates",
-            group_thousands(self.pairs),
+            "an epoch: {} {}, {} tokens, {} updates",
+            group_thousands(self.examples),
+            self.what,
             group_thousands(self.tokens_per_epoch),
             group_thousands(self.steps_per_epoch)
         )?;
@@ -143,7 +158,7 @@ impl fmt::Display for Plan {
             }
             _ => writeln!(f, "the run: as many updates as fit into the time limit")?,
         }
-        write!(f, "{}", self.data)
+        write!(f, "{}", self.report)
     }
 }
 
@@ -157,7 +172,8 @@ mod tests {
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
         let recipe = crate::demo::recipe(std::path::Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe, &TrainOptions::default()).unwrap();
-        let config = super::super::build::transformer_config(&recipe, &RunData::load(&recipe, None).unwrap().tokenizer);
+        let tokenizer = crate::train::data::RunData::load(&recipe, None).unwrap().tokenizer;
+        let config = super::super::build::transformer_config(&recipe, &tokenizer);
         assert_eq!(plan.parameters, config.unwrap().parameter_count());
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
         assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters);

@@ -157,10 +157,25 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
-    let arch = if word("model.arch").as_deref() == Some(Arch::Rnn.word()) { Arch::Rnn } else { Arch::Transformer };
+    if word("task").as_deref() == Some(Task::CausalLm.word()) {
+        recipe.task = Task::CausalLm;
+        recipe.train.label_smoothing = 0.0;
+        recipe.tokenizer.kind = TokenizerKind::ByteBpe;
+    }
+    let whole = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
+        Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
+        _ => None,
+    };
+    let families = [Arch::Transformer, Arch::Rnn, Arch::Gpt2];
+    let usual = if recipe.task == Task::CausalLm { Arch::Gpt2 } else { Arch::Transformer };
+    let stated = word("model.arch").and_then(|word| families.into_iter().find(|arch| arch.word() == word));
+    let arch = stated.unwrap_or(usual);
     let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];
     let named = word("model.preset").and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
     recipe.model = ModelSettings::preset(arch, named.unwrap_or(recipe.model.preset));
+    if let (Arch::Gpt2, Some(d_model)) = (arch, whole("model.d_model")) {
+        recipe.model.d_ff = 4 * d_model;
+    }
     if ["train.max_epochs", "train.max_minutes"].iter().any(|key| tree::find(tree, key).is_some()) {
         recipe.train.max_steps = None;
     }

@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
+use super::Error;
 use super::checkpoint::Checkpoint;
 use super::recipe::{Recipe, ScheduleKind};
-use super::{Error, RunDir};
+use super::run_dir::CONFIG;
 
 /// Keys, and tables with all of their keys, that may differ.
 const MAY_CHANGE: [&str; 15] = [
@@ -35,10 +36,10 @@ const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_s
 ///
 /// # Errors
 /// [`Error::OtherRun`] names the first setting that must not differ.
-pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &RunDir) -> Result<Vec<String>, Error> {
+pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec<String>, Error> {
     let saved = checkpoint.state.identity.as_ref().map(|identity| identity.recipe.clone());
     // Older checkpoints do not hold it.
-    let Some(text) = saved.or_else(|| std::fs::read_to_string(run.config()).ok()) else { return Ok(Vec::new()) };
+    let Some(text) = saved.or_else(|| std::fs::read_to_string(run.join(CONFIG)).ok()) else { return Ok(Vec::new()) };
     let (before, now) = (Recipe::parse(&text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
     let mut notes = Vec::new();
     let added = now.keys().filter(|key| !before.contains_key(*key));

@@ -84,7 +84,7 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 const LOCK: &str = ".lock";
-const CONFIG: &str = "config.toml";
+pub(super) const CONFIG: &str = "config.toml";
 
 impl RunDir {
     /// Opens the directory at `path`, makes it if a new run is to begin, and locks it. A run that was killed

@@ -4,11 +4,100 @@
 //! memory and speed, never the update (beyond the rounding of sums).
 
 use atento_kernels::philox;
-use atento_tensor::{Grads, Graph, Pool};
+use atento_tensor::ops::CrossEntropy;
+use atento_tensor::{Grads, Graph, Params, Pool};
 
 use super::Optimizer;
 use crate::data::batches::PackedBatch;
-use crate::models::Translator;
+use crate::data::tokens::CausalBatch;
+use crate::models::{Gpt2, Translator};
+
+/// A model that learns from batches of its kind.
+pub trait Trainable {
+    /// What it learns from at once.
+    type Batch: TrainBatch;
+
+    /// All parameters.
+    fn params(&self) -> &Params;
+
+    /// All parameters, to be changed.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// The loss of a batch; see [`Graph::cross_entropy`] for `smoothing` and `scale`.
+    fn loss(&self, g: &mut Graph<'_>, batch: &Self::Batch, smoothing: f32, scale: f32) -> CrossEntropy;
+}
+
+/// What the loop has to know of a batch.
+pub trait TrainBatch {
+    /// Tokens that are predicted.
+    fn targets(&self) -> usize;
+
+    /// Tokens that are processed.
+    fn tokens(&self) -> usize;
+
+    /// Where its examples are found in the training data, counted from 1.
+    fn samples(&self) -> Vec<u64>;
+}
+
+impl Trainable for Translator {
+    type Batch = PackedBatch;
+
+    fn params(&self) -> &Params {
+        self.params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        self.params_mut()
+    }
+
+    fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
+        self.loss(g, batch, smoothing, scale)
+    }
+}
+
+impl TrainBatch for PackedBatch {
+    fn targets(&self) -> usize {
+        self.target_tokens()
+    }
+
+    fn tokens(&self) -> usize {
+        self.source_tokens() + self.target_tokens()
+    }
+
+    fn samples(&self) -> Vec<u64> {
+        self.ids.iter().map(|id| id + 1).collect()
+    }
+}
+
+impl Trainable for Gpt2 {
+    type Batch = CausalBatch;
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn loss(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scale: f32) -> CrossEntropy {
+        self.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, smoothing, scale)
+    }
+}
+
+impl TrainBatch for CausalBatch {
+    fn targets(&self) -> usize {
+        self.predictions()
+    }
+
+    fn tokens(&self) -> usize {
+        self.tokens()
+    }
+
+    fn samples(&self) -> Vec<u64> {
+        self.samples.iter().map(|sample| sample + 1).collect()
+    }
+}
 
 /// What one step measured.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +108,7 @@ pub struct StepStats {
     pub nll: f64,
     /// Norm of the whole gradient before clipping.
     pub grad_norm: f64,
-    /// Source and target tokens processed.
+    /// Tokens processed: of a translation, those of both sides.
     pub tokens: usize,
 }
 
@@ -41,7 +130,7 @@ pub struct NonFiniteStep {
     pub tensor: String,
     /// The module it belongs to.
     pub layer: String,
-    /// The pairs of the micro-batch, by line of the training data from 1.
+    /// The examples of the micro-batch, by their place in the training data from 1: lines of pairs, tokens of windows.
     pub samples: Vec<u64>,
 }
 
@@ -52,7 +141,7 @@ impl NonFiniteStep {
         if self.layer.is_empty() { "the model" } else { &self.layer }
     }
 
-    /// The lines of the batch's pairs, the first twenty of them.
+    /// The places of the batch's examples, the first twenty of them.
     #[must_use]
     pub fn lines(&self) -> String {
         let shown: Vec<String> = self.samples.iter().take(20).map(u64::to_string).collect();
@@ -63,16 +152,16 @@ impl NonFiniteStep {
 }
 
 /// Computes the gradient of one step into `grads` (cleared first).
-pub fn gradients(
-    model: &Translator,
+pub fn gradients<M: Trainable>(
+    model: &M,
     grads: &mut Grads,
     pool: &Pool,
-    batches: &[PackedBatch],
+    batches: &[M::Batch],
     step: u64,
     options: &StepOptions,
 ) -> (f64, f64) {
     grads.values.fill(0.0);
-    let targets: usize = batches.iter().map(PackedBatch::target_tokens).sum();
+    let targets: usize = batches.iter().map(TrainBatch::targets).sum();
     let scale = 1.0 / targets as f32;
     let (mut loss, mut nll) = (0.0, 0.0);
     for (micro, batch) in batches.iter().enumerate() {
@@ -89,12 +178,12 @@ pub fn gradients(
 ///
 /// # Errors
 /// Names the first value that is not finite.
-pub fn train_step(
-    model: &mut Translator,
+pub fn train_step<M: Trainable>(
+    model: &mut M,
     optimizer: &mut Optimizer,
     grads: &mut Grads,
     pool: &Pool,
-    batches: &[PackedBatch],
+    batches: &[M::Batch],
     step: u64,
     lr: f64,
     options: &StepOptions,
@@ -107,25 +196,25 @@ pub fn train_step(
     let clip = options.clip_norm > 0.0 && grad_norm > options.clip_norm;
     let scale = if clip { (options.clip_norm / grad_norm) as f32 } else { 1.0 };
     optimizer.step(model.params_mut(), grads, lr, step, scale);
-    let tokens = batches.iter().map(|b| b.source_tokens() + b.target_tokens()).sum();
+    let tokens = batches.iter().map(TrainBatch::tokens).sum();
     Ok(StepStats { loss, nll, grad_norm, tokens })
 }
 
 /// Runs the step again, micro-batch by micro-batch, watching every op.
-fn locate(
-    model: &Translator,
+fn locate<M: Trainable>(
+    model: &M,
     grads: &mut Grads,
     pool: &Pool,
-    batches: &[PackedBatch],
+    batches: &[M::Batch],
     step: u64,
     options: &StepOptions,
 ) -> NonFiniteStep {
     for (micro, batch) in batches.iter().enumerate() {
-        let samples: Vec<u64> = batch.ids.iter().map(|id| id + 1).collect();
+        let samples = batch.samples();
         grads.values.fill(0.0);
         let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step, micro));
         g.check_finite();
-        let measured = model.loss(&mut g, batch, options.smoothing, 1.0 / batch.target_tokens() as f32);
+        let measured = model.loss(&mut g, batch, options.smoothing, 1.0 / batch.targets() as f32);
         if let Some(found) = g.non_finite() {
             return NonFiniteStep { tensor: format!("output of {}", found.op), layer: found.module.clone(), samples };
         }
@@ -138,7 +227,7 @@ fn locate(
             return NonFiniteStep { tensor: format!("gradient of {}", entry.name), layer, samples };
         }
     }
-    let samples = batches.iter().flat_map(|b| b.ids.iter().map(|id| id + 1)).collect();
+    let samples = batches.iter().flat_map(TrainBatch::samples).collect();
     NonFiniteStep {
         tensor: "gradient norm (every gradient is finite, their squares overflow)".into(),
         layer: String::new(),

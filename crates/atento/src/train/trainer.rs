@@ -15,19 +15,20 @@ use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
 use super::checkpoint::{Checkpoints, Identity};
-use super::data::RunData;
 use super::early_stopping::{EarlyStopping, Verdict};
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
+use super::language::LanguageModelling;
 use super::metrics::{Metrics, Record};
-use super::recipe::{OnNonFinite, Recipe, Written};
+use super::recipe::{OnNonFinite, Recipe, Task, Written};
 use super::run_dir::{Mode, RunDir};
-use super::step::{StepOptions, StepStats, train_step};
+use super::step::{StepOptions, StepStats, TrainBatch, Trainable, train_step};
+use super::translation::Translation;
+use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
-use crate::data::{BatchOptions, Batches, Cursor, Order, PackedBatch};
-use crate::pretrained::Pretrained;
 
-pub(super) use start::Beginning;
+/// The batches of one update.
+type MicroBatches<W> = Vec<<<W as Workload>::Model as Trainable>::Batch>;
 
 /// What a run is asked besides its recipe.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +53,7 @@ pub struct Summary {
     pub epochs: f64,
     /// Seconds of training and evaluating, pauses between resumed parts not counted.
     pub seconds: f64,
-    /// Source and target tokens trained on per second of training, evaluations not counted.
+    /// Tokens trained on per second of training, of pairs those of both sides, evaluations not counted.
     pub tokens_per_second: f64,
     /// Parameters that were trained.
     pub trainable: usize,
@@ -77,16 +78,28 @@ pub fn train(
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, Error> {
+    match recipe.task {
+        Task::Translation => run::<Translation>(recipe, options, stop, reporter),
+        Task::CausalLm => run::<LanguageModelling>(recipe, options, stop, reporter),
+    }
+}
+
+fn run<W: Workload>(
+    recipe: &Recipe,
+    options: &TrainOptions,
+    stop: &StopFlag,
+    reporter: &mut dyn Reporter,
+) -> Result<Summary, Error> {
     let out = recipe.out.as_deref().expect("a loaded recipe has a run directory");
     let run = RunDir::open(out, if options.resume { Mode::Resume } else { Mode::New })?;
-    let mut session = match Session::start(recipe, options, &run, reporter) {
+    let mut session = match Session::<W>::start(recipe, options, &run, reporter) {
         Ok(session) => session,
         Err(error) => {
             run.abandon();
             return Err(error);
         }
     };
-    let mut batches = session.batches()?;
+    let mut batches = session.work.batches(&session.recipe, session.cursor)?;
     let ending = loop {
         if session.limit_reached() {
             break Ending::Limit;
@@ -110,13 +123,12 @@ pub fn train(
 }
 
 /// The state of a run in progress.
-pub(super) struct Session<'r> {
+pub(super) struct Session<'r, W: Workload> {
     pub(super) recipe: Recipe,
     pub(super) run: &'r RunDir,
     pub(super) reporter: &'r mut dyn Reporter,
-    pub(super) data: RunData,
+    pub(super) work: W,
     identity: Identity,
-    pub(super) pretrained: Pretrained,
     pub(super) pool: Pool,
     optimizer: Optimizer,
     grads: Grads,
@@ -130,7 +142,7 @@ pub(super) struct Session<'r> {
     pub(super) step: u64,
     skipped: u64,
     target_tokens: u64,
-    pub(super) cursor: Cursor,
+    cursor: W::Cursor,
     /// Seconds of earlier parts of the run, and the beginning of this one.
     earlier_seconds: f64,
     started: Instant,
@@ -153,23 +165,9 @@ struct Window {
     lr: f64,
 }
 
-impl<'r> Session<'r> {
-    fn batches(&self) -> Result<Batches, Error> {
-        let train = &self.recipe.train;
-        let mut batches = self.data.train.batches(BatchOptions {
-            max_tokens: train.batch_tokens,
-            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
-            order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
-            seed: self.recipe.seed,
-            start_id: self.pretrained.model.start_id(),
-            epochs: train.max_epochs.map(|n| n as u64),
-        })?;
-        batches.seek(self.cursor)?;
-        Ok(batches)
-    }
-
+impl<W: Workload> Session<'_, W> {
     /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer.
-    fn next_batches(&mut self, batches: &mut Batches) -> Result<Option<Vec<PackedBatch>>, Error> {
+    fn next_batches(&mut self, batches: &mut Batches<W>) -> Result<Option<MicroBatches<W>>, Error> {
         let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate);
         while micro_batches.len() < self.recipe.train.accumulate {
             match batches.next().transpose()? {
@@ -184,7 +182,7 @@ impl<'r> Session<'r> {
     }
 
     /// One update of the weights, or none where something is not finite and the recipe says to skip.
-    fn update(&mut self, micro_batches: &[PackedBatch]) -> Result<(), Error> {
+    fn update(&mut self, micro_batches: &MicroBatches<W>) -> Result<(), Error> {
         let begin = Instant::now();
         let train = &self.recipe.train;
         let step = self.step + 1;
@@ -195,7 +193,7 @@ impl<'r> Session<'r> {
         };
         let options =
             StepOptions { smoothing: train.label_smoothing as f32, clip_norm: train.clip_norm, seed: self.recipe.seed };
-        let model = &mut self.pretrained.model;
+        let model = self.work.model_mut();
         let result =
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
         match result {
@@ -203,7 +201,7 @@ impl<'r> Session<'r> {
             Err(found) if train.on_non_finite == OnNonFinite::Skip => {
                 self.skipped += 1;
                 let message = format!(
-                    "step {step} skipped: {} of {} is not finite; lines {}",
+                    "step {step} skipped: {} of {} is not finite; examples {}",
                     found.tensor,
                     found.place(),
                     found.lines()
@@ -218,7 +216,7 @@ impl<'r> Session<'r> {
             }
         }
         self.step = step;
-        self.target_tokens += micro_batches.iter().map(|b| b.target_tokens() as u64).sum::<u64>();
+        self.target_tokens += micro_batches.iter().map(|batch| batch.targets() as u64).sum::<u64>();
         Ok(())
     }
 
@@ -226,7 +224,7 @@ impl<'r> Session<'r> {
         if let Some(average) = &mut self.average {
             // The usual warm-up of a moving average: early on it follows the weights more closely.
             let decay = self.recipe.train.ema.min((1.0 + self.step as f64) / (10.0 + self.step as f64));
-            optim::ema_update(average, self.pretrained.model.params().values(), decay as f32);
+            optim::ema_update(average, self.work.model().params().values(), decay as f32);
         }
         let seconds = begin.elapsed().as_secs_f64();
         self.trained_tokens += stats.tokens as u64;
@@ -306,7 +304,7 @@ impl<'r> Session<'r> {
 
     /// Passes over the data so far, by tokens.
     pub(super) fn epochs(&self) -> f64 {
-        self.target_tokens as f64 / self.data.train.report().target_tokens.max(1) as f64
+        self.target_tokens as f64 / self.work.targets_per_epoch().max(1) as f64
     }
 
     /// How much of the nearest limit is used, from 0 to 1.

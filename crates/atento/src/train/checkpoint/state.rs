@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::TranslatorConfig;
+use crate::models::{Gpt2Config, TranslatorConfig};
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::exact;
 use crate::train::schedule::PlateauState;
@@ -43,7 +43,17 @@ pub struct Identity {
     /// Its recipe, resolved, as TOML.
     pub recipe: String,
     /// The model that is trained.
-    pub model: TranslatorConfig,
+    pub model: ModelConfig,
     /// The model directory whose weights and tokenizer it started with.
     pub from: Option<PathBuf>,
+}
+
+/// All that determines a model but its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ModelConfig {
+    /// Of a model that translates.
+    Translator(TranslatorConfig),
+    /// Of a decoder-only model.
+    LanguageModel(Gpt2Config),
 }

@@ -29,7 +29,7 @@ fn state(step: u64) -> TrainState {
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
         identity: Some(Identity {
             recipe: "seed = 1\n".into(),
-            model: TranslatorConfig::Transformer(TransformerConfig::tiny(90)),
+            model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
             from: Some("m".into()),
         }),
     }

@@ -5,7 +5,15 @@ use super::settings::*;
 
 /// Refuses settings that cannot go together. `place` finds where a dotted key was written.
 pub fn conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    data_conflicts(&recipe.data, place)?;
+    match recipe.task {
+        Task::Translation => data_conflicts(&recipe.data, place)?,
+        Task::CausalLm => language_conflicts(recipe, place)?,
+    }
+    if (recipe.task == Task::CausalLm) != (recipe.model.arch == Arch::Gpt2) {
+        let (task, arch) = (recipe.task, recipe.model.arch);
+        let message = format!("`task` \"{task}\" does not go with `model.arch` \"{arch}\"");
+        return conflict(place("model.arch"), message);
+    }
     model_conflicts(recipe, place)?;
     train_conflicts(recipe, place)
 }
@@ -29,6 +37,38 @@ fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<
             );
         }
         file_conflicts(&key, files, place)?;
+    }
+    Ok(())
+}
+
+fn language_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let Recipe { data, train, model, .. } = recipe;
+    match (&data.text, &data.tokens) {
+        (None, None) => {
+            let forms = "`data.text` is missing: a file or a directory of text; or give `data.tokens` a directory with train.bin";
+            return conflict(place("data"), forms);
+        }
+        (Some(_), Some(_)) => {
+            return conflict(place("data.tokens"), "`data.text` and `data.tokens` exclude each other: remove one");
+        }
+        (None, Some(_)) if recipe.tokenizer.file.is_none() => {
+            let message = "`data.tokens` needs `tokenizer.file`: the tokenizer.json that the tokens were made with";
+            return conflict(place("data.tokens"), message);
+        }
+        _ => {}
+    }
+    let block = data.block_size.unwrap_or(model.max_positions);
+    if block > model.max_positions {
+        let message = format!(
+            "`data.block_size` is {block}, but the model has {} positions (`model.max_positions`); lower one or raise the other",
+            model.max_positions
+        );
+        return conflict(place("data.block_size"), message);
+    }
+    if train.batch_tokens < block {
+        let message =
+            format!("`train.batch_tokens` is {}, and a stretch of {block} tokens does not fit", train.batch_tokens);
+        return conflict(place("train.batch_tokens"), message);
     }
     Ok(())
 }
@@ -70,6 +110,9 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
         return conflict(place("model.heads"), message);
     }
+    if recipe.task == Task::CausalLm {
+        return Ok(());
+    }
     for (key, length) in [("data.max_length", recipe.data.max_length), ("search.max_length", recipe.search.max_length)]
     {
         if length > model.max_positions {
@@ -91,7 +134,7 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             "training has no end: set `train.max_steps`, `train.max_epochs` or `train.max_minutes`",
         );
     }
-    if train.batch_tokens < data.max_length {
+    if recipe.task == Task::Translation && train.batch_tokens < data.max_length {
         let message = format!(
             "`train.batch_tokens` is {}, and a sentence of `data.max_length` {} tokens does not fit",
             train.batch_tokens, data.max_length,
@@ -116,13 +159,19 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             format!("`search.min_length` {} is more than `search.max_length` {}", search.min_length, search.max_length);
         return conflict(place("search.min_length"), message);
     }
-    let watched = data.corpus.is_some() || data.valid.is_some();
+    let watched = is_watched(recipe);
     let stopping = train.early_stopping.patience > 0;
     if (stopping || schedule.kind == ScheduleKind::Plateau) && (!watched || train.eval_every == 0) {
         let key = if stopping { "train.early_stopping" } else { "schedule.kind" };
         return conflict(
             place(key),
             format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
+        );
+    }
+    if train.early_stopping.metric == Metric::Bleu && recipe.task == Task::CausalLm {
+        return conflict(
+            place("train.early_stopping.metric"),
+            "`train.early_stopping.metric` is \"bleu\", which a language model does not have: watch \"loss\"",
         );
     }
     if train.early_stopping.metric == Metric::Bleu && train.eval_beam == 0 {
@@ -134,9 +183,18 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
     Ok(())
 }
 
+/// Whether there is something to validate on.
+fn is_watched(recipe: &Recipe) -> bool {
+    let data = &recipe.data;
+    match recipe.task {
+        Task::Translation => data.corpus.is_some() || data.valid.is_some(),
+        Task::CausalLm => data.tokens.is_some() || data.valid_text.is_some() || data.valid_fraction > 0.0,
+    }
+}
+
 /// A sentence for each setting that was `written` and does nothing in this recipe.
 pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
+    let rules = task_rules(recipe).into_iter().chain(model_rules(recipe)).chain(training_rules(recipe));
     let mut notes: Vec<_> = rules
         .filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty())
         .flat_map(|(reason, keys, _)| {
@@ -151,8 +209,52 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
 
 type Rule = (&'static str, &'static [&'static str], bool);
 
-fn model_rules(recipe: &Recipe) -> [Rule; 4] {
-    let transformer = recipe.model.arch == Arch::Transformer;
+fn task_rules(recipe: &Recipe) -> [Rule; 3] {
+    let translates = recipe.task == Task::Translation;
+    [
+        (
+            "on a language model",
+            &[
+                "data.corpus",
+                "data.train",
+                "data.valid",
+                "data.test",
+                "data.max_length",
+                "data.on_truncate",
+                "data.drop_identical",
+                "data.max_ratio",
+                "data.window",
+                "train.max_sentences",
+                "train.bucket",
+                "train.eval_beam",
+                "train.eval_max_sentences",
+                "search",
+            ],
+            translates,
+        ),
+        (
+            "on a translation model",
+            &[
+                "data.text",
+                "data.valid_text",
+                "data.tokens",
+                "data.text_key",
+                "data.documents",
+                "data.valid_fraction",
+                "data.end_token",
+                "data.document_attention",
+                "data.block_size",
+                "data.sampling",
+                "train.eval_batches",
+            ],
+            !translates,
+        ),
+        ("except with `model.arch` \"gpt2\"", &["model.bias"], recipe.model.arch == Arch::Gpt2),
+    ]
+}
+
+fn model_rules(recipe: &Recipe) -> [Rule; 5] {
+    let transformer = recipe.model.arch != Arch::Rnn;
     let has_files = recipe.tokenizer.file.is_none();
     [
         (
@@ -172,7 +274,8 @@ fn model_rules(recipe: &Recipe) -> [Rule; 4] {
             ],
             transformer,
         ),
-        ("on a transformer", &["model.hidden", "model.embedding", "model.layers"], !transformer),
+        ("on a transformer", &["model.hidden", "model.embedding"], !transformer),
+        ("on an encoder–decoder transformer", &["model.layers"], recipe.model.arch != Arch::Transformer),
         (
             "when `tokenizer.file` is given",
             &["tokenizer.kind", "tokenizer.vocab_size", "tokenizer.min_frequency", "tokenizer.lowercase"],
@@ -190,7 +293,7 @@ fn training_rules(recipe: &Recipe) -> [Rule; 9] {
     use ScheduleKind::*;
     let schedule = recipe.schedule.kind;
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
-    let watched = recipe.data.corpus.is_some() || recipe.data.valid.is_some();
+    let watched = is_watched(recipe);
     [
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),

@@ -57,7 +57,7 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
         let mut tried: Vec<PathBuf> = Vec::new();
         for candidate in [directory.join(&*written), written.clone()] {
             let candidate = std::path::absolute(&candidate).unwrap_or(candidate);
-            if candidate.is_file() {
+            if candidate.is_file() || (wants_directory(key) && candidate.is_dir()) {
                 *path = Some(candidate);
                 return Ok(());
             }
@@ -69,10 +69,18 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
     };
     locate("tokenizer.file", &mut recipe.tokenizer.file)?;
     let data = &mut recipe.data;
+    locate("data.text", &mut data.text)?;
+    locate("data.valid_text", &mut data.valid_text)?;
+    locate("data.tokens", &mut data.tokens)?;
     for (part, files) in [("train", &mut data.train), ("valid", &mut data.valid), ("test", &mut data.test)] {
         for (name, path) in files.iter_mut().flat_map(FileSettings::paths) {
             locate(&format!("data.{part}.{name}"), path)?;
         }
     }
     Ok(())
+}
+
+/// Whether a directory will do.
+fn wants_directory(key: &str) -> bool {
+    matches!(key, "data.text" | "data.valid_text" | "data.tokens")
 }

@@ -4,7 +4,7 @@
 //! RNNsearch (Bahdanau et al. 2015, §A.2: 1000 hidden units, 620-dimensional embeddings). The smaller ones
 //! are ours, for tens of thousands of sentences on a few cores.
 
-use super::settings::{Arch, ModelSettings, Preset};
+use super::settings::{Activation, Arch, ModelSettings, Preset};
 
 impl ModelSettings {
     /// The settings of a named set of sizes.
@@ -21,6 +21,32 @@ impl ModelSettings {
             Preset::Base => (1000, 620, 1, 0.2),
             Preset::Big => (1024, 1024, 4, 0.2),
         };
+        // Of decoder-only models: ours, nanoGPT's for characters, and GPT-2's smallest two.
+        let (blocks_alone, positions) = match preset {
+            Preset::Tiny => (4, 64),
+            Preset::Small => (6, 256),
+            Preset::Base => (12, 1024),
+            Preset::Big => (24, 1024),
+        };
+        if arch == Arch::Gpt2 {
+            let (d_model, heads) = match preset {
+                Preset::Tiny => (128, 4),
+                Preset::Small => (384, 6),
+                Preset::Base => (768, 12),
+                Preset::Big => (1024, 16),
+            };
+            return Self {
+                arch,
+                preset,
+                d_model,
+                heads,
+                layers: blocks_alone,
+                d_ff: 4 * d_model,
+                activation: Activation::GeluNew,
+                max_positions: positions,
+                ..Self::default()
+            };
+        }
         Self {
             arch,
             preset,
@@ -40,7 +66,7 @@ impl ModelSettings {
     /// The width that learning-rate schedules scale by: `d_model`, or the recurrent state's.
     pub fn width(&self) -> usize {
         match self.arch {
-            Arch::Transformer => self.d_model,
+            Arch::Transformer | Arch::Gpt2 => self.d_model,
             Arch::Rnn => self.hidden,
         }
     }
@@ -58,8 +84,10 @@ mod tests {
     #[test]
     fn heads_divide_the_width_in_every_preset() {
         for preset in [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big] {
-            let model = ModelSettings::preset(Arch::Transformer, preset);
-            assert_eq!(model.d_model % model.heads, 0);
+            for arch in [Arch::Transformer, Arch::Gpt2] {
+                let model = ModelSettings::preset(arch, preset);
+                assert_eq!(model.d_model % model.heads, 0);
+            }
         }
     }
 }

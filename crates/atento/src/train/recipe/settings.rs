@@ -17,6 +17,8 @@ choice! {
     Task {
         /// An encoder–decoder that translates sentences.
         Translation = "translation",
+        /// A decoder-only model that continues text.
+        CausalLm = "causal-lm",
     }
 }
 
@@ -57,12 +59,36 @@ choice! {
 }
 
 choice! {
+    /// Where a document of plain text ends.
+    Documents {
+        /// A file is one document.
+        File = "file",
+        /// At a blank line.
+        BlankLine = "blank-line",
+        /// Every line is one.
+        Line = "line",
+    }
+}
+
+choice! {
+    /// Which stretches of text a language model learns from, and in which order.
+    Sampling {
+        /// Stretches that begin anywhere, each drawn by itself.
+        Random = "random",
+        /// All stretches of the text, one after the other, in random order.
+        Sequential = "sequential",
+    }
+}
+
+choice! {
     /// The family of the model.
     Arch {
         /// The encoder–decoder of "Attention Is All You Need".
         Transformer = "transformer",
         /// The GRU encoder–decoder with additive attention that it replaced.
         Rnn = "rnn",
+        /// The decoder-only Transformer.
+        Gpt2 = "gpt2",
     }
 }
 
@@ -192,6 +218,26 @@ section! {
     DataSettings {
         /// Text that comes with the program, instead of files.
         corpus: Option<Corpus> = None;
+        /// Language models: the text to learn, a file (plain, or JSON objects if it ends in .jsonl) or a directory of them.
+        text: Option<PathBuf> = None;
+        /// Language models: text of its own to watch the loss on; without it, a share of `text`.
+        valid_text: Option<PathBuf> = None;
+        /// Language models: a directory with `train.bin` and `val.bin`, tokens as nanoGPT prepares them, instead of text.
+        tokens: Option<PathBuf> = None;
+        /// Language models: the key of the text in a JSON object.
+        text_key: String = "text".into();
+        /// Language models: where a document of plain text ends.
+        documents: Documents = Documents::File;
+        /// Language models: the share of documents (of a single document, its last part) that the loss is watched on.
+        valid_fraction: f64 = 0.1, in fraction();
+        /// Language models: put the end token behind every document.
+        end_token: bool = true;
+        /// Language models: let tokens see those of their own document only.
+        document_attention: bool = false;
+        /// Language models: the tokens that are learned at a stretch; the model's positions if left out.
+        block_size: Option<usize> = None, in at_least(1.0);
+        /// Language models: which stretches.
+        sampling: Sampling = Sampling::Random;
         /// The pairs to train on.
         train: Option<FileSettings> = None;
         /// The pairs on which loss and BLEU are watched during training.
@@ -236,36 +282,38 @@ section! {
         arch: Arch = Arch::Transformer;
         /// The named sizes to start from.
         preset: Preset = Preset::Small;
-        /// Transformer: the width of embeddings and residual stream.
+        /// Transformer, decoder-only: the width of embeddings and residual stream.
         d_model: usize = 256, in at_least(1.0).up_to(65536.0);
         /// Transformer: blocks in the encoder.
         encoder_layers: usize = 3, in at_least(1.0).up_to(1024.0);
         /// Transformer: blocks in the decoder.
         decoder_layers: usize = 3, in at_least(1.0).up_to(1024.0);
-        /// Transformer: attention heads; they divide `d_model`.
+        /// Transformer, decoder-only: attention heads; they divide `d_model`.
         heads: usize = 4, in at_least(1.0).up_to(1024.0);
-        /// Transformer: the inner width of feed-forward blocks.
+        /// Transformer, decoder-only: the inner width of feed-forward blocks.
         d_ff: usize = 1024, in at_least(1.0).up_to(1_048_576.0);
-        /// Transformer: the function inside feed-forward blocks.
+        /// Transformer, decoder-only: the function inside feed-forward blocks.
         activation: Activation = Activation::Relu;
         /// Transformer: where the layer norms stand.
         norm: Norm = Norm::Post;
         /// The share of values set to zero at the output of each block and of the embeddings.
         dropout: f64 = 0.1, in fraction();
-        /// Transformer: the share of attention weights set to zero.
+        /// Transformer, decoder-only: the share of attention weights set to zero.
         attention_dropout: f64 = 0.0, in fraction();
         /// Transformer: the share of values set to zero inside feed-forward blocks.
         activation_dropout: f64 = 0.0, in fraction();
         /// Which embedding tables are one.
         tie_embeddings: TieEmbeddings = TieEmbeddings::All;
-        /// Transformer: positions in the table, the longest sentence in tokens.
+        /// Transformer, decoder-only: positions in the table, the longest sentence in tokens.
         max_positions: usize = 512, in at_least(2.0).up_to(1_048_576.0);
         /// RNN: the width of each recurrent state.
         hidden: usize = 256, in at_least(1.0).up_to(65536.0);
         /// RNN: the width of embeddings.
         embedding: usize = 256, in at_least(1.0).up_to(65536.0);
-        /// RNN: recurrent layers in the encoder and in the decoder.
-        layers: usize = 1, in at_least(1.0).up_to(64.0);
+        /// RNN: recurrent layers in the encoder and in the decoder. Decoder-only: blocks.
+        layers: usize = 1, in at_least(1.0).up_to(1024.0);
+        /// Decoder-only: whether there are biases; without them, all are 0.
+        bias: bool = true;
     }
 }
 
@@ -289,13 +337,13 @@ section! {
         max_epochs: Option<usize> = None, in at_least(1.0);
         /// The limit in minutes of training, pauses between resumed parts not counted.
         max_minutes: Option<f64> = None, in Range::above(0.0);
-        /// The most source tokens of one batch, and the most target tokens. Batches are packed: all of them are real.
+        /// The most source tokens of one batch, and the most target tokens; of a language model, tokens. All of them are real.
         batch_tokens: usize = 4096, in at_least(1.0);
         /// The most pairs in one batch; 0 sets no limit.
         max_sentences: usize = 0, in at_least(0.0);
         /// Batches whose gradients are summed for one update.
         accumulate: usize = 1, in at_least(1.0);
-        /// The share of the target's probability spread over the whole vocabulary.
+        /// The share of the target's probability spread over the whole vocabulary; 0 where a language model's is left out.
         label_smoothing: f64 = 0.1, in fraction();
         /// The largest norm of the whole gradient; a longer one is scaled down. 0 never scales.
         clip_norm: f64 = 1.0, in at_least(0.0);
@@ -321,6 +369,8 @@ section! {
         average_last: usize = 0, in at_least(0.0);
         /// The beam with which validation sentences are translated; 0 leaves out BLEU.
         eval_beam: usize = 1, in at_least(0.0).up_to(1024.0);
+        /// Language models: random batches that the loss is watched on during training; 0 takes all of the validation text.
+        eval_batches: usize = 0, in at_least(0.0);
         /// The most validation sentences translated for BLEU; 0 takes all.
         eval_max_sentences: usize = 0, in at_least(0.0);
     }

@@ -1,19 +1,21 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
 use super::Session;
+use crate::train::Error;
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::Event;
 use crate::train::recipe::Metric;
-use crate::train::{Error, evaluate};
+use crate::train::step::Trainable;
+use crate::train::workload::{Measured, Workload};
 
-impl Session<'_> {
+impl<W: Workload> Session<'_, W> {
     /// Runs `body` with the weights that are evaluated and exported: the moving average where there is one.
     pub(in crate::train) fn with_export_weights<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         let Some(mut average) = self.average.take() else { return body(self) };
-        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
+        self.work.model_mut().params_mut().values_mut().swap_with_slice(&mut average);
         let result = body(self);
-        self.pretrained.model.params_mut().values_mut().swap_with_slice(&mut average);
+        self.work.model_mut().params_mut().values_mut().swap_with_slice(&mut average);
         self.average = Some(average);
         result
     }
@@ -21,7 +23,8 @@ impl Session<'_> {
     /// Measures validation loss and BLEU; a new best is also exported to `model/`.
     pub(super) fn evaluate(&mut self) -> Result<Verdict, Error> {
         self.last_evaluation = Some(self.step);
-        let Some((loss, bleu)) = self.with_export_weights(|session| session.measure())? else {
+        let measured = self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool))?;
+        let Some(Measured { loss, bleu }) = measured else {
             return Ok(Verdict::Continue);
         };
         self.schedule.observe(loss);
@@ -41,27 +44,11 @@ impl Session<'_> {
         self.reporter.event(&Event::Evaluated { step: self.step, loss, bleu, best });
         if best {
             let model_dir = self.run.model();
-            self.with_export_weights(|session| session.pretrained.save(&model_dir))?;
+            self.with_export_weights(|session| session.work.save(&model_dir))?;
         }
         // An evaluated state is also a saved one: the best must be found again.
         self.save()?;
         Ok(verdict)
-    }
-
-    fn measure(&mut self) -> Result<Option<(f64, Option<f64>)>, Error> {
-        let Some(valid) = &self.data.valid else { return Ok(None) };
-        let train = &self.recipe.train;
-        let start_id = self.pretrained.model.start_id();
-        let loss = evaluate::loss(&self.pretrained.model, &self.pool, &valid.pairs, start_id);
-        if train.eval_beam == 0 {
-            return Ok(Some((loss.nll, None)));
-        }
-        let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
-        let pairs = &valid.text[..valid.text.len().min(limit)];
-        let mut options = self.pretrained.translate_options();
-        options.search.beam = train.eval_beam;
-        let (score, _) = evaluate::bleu(&self.pretrained.model, &self.pretrained.tokenizer, pairs, &options)?;
-        Ok(Some((loss.nll, Some(score.score))))
     }
 
     /// Writes a checkpoint of the present step, unless there is one.
@@ -73,18 +60,18 @@ impl Session<'_> {
         let state = TrainState {
             seed: self.recipe.seed,
             step: self.step,
-            epoch: self.cursor.epoch,
+            epoch: W::epoch(self.cursor),
             tokens: self.target_tokens,
             accumulated: 0,
             skipped: self.skipped,
             seconds: self.seconds(),
             schedule: self.schedule.state(),
             early_stopping: self.early_stopping.clone(),
-            cursor: serde_json::to_value(self.cursor).expect("a cursor is three numbers"),
+            cursor: serde_json::to_value(self.cursor).expect("a cursor is a few numbers"),
             identity: Some(self.identity.clone()),
         };
         let mut blobs = vec![
-            Blob { name: "values", values: self.pretrained.model.params().values() },
+            Blob { name: "values", values: self.work.model().params().values() },
             Blob { name: "first", values: &self.optimizer.first },
             Blob { name: "second", values: &self.optimizer.second },
         ];

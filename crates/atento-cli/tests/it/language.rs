@@ -1,0 +1,127 @@
+//! Training of language models, as a person does it.
+
+use crate::support::{Folder, Ran};
+
+const RECIPE: &str = r#"
+task = "causal-lm"
+[data]
+text = "text.txt"
+valid_fraction = 0.2
+[tokenizer]
+kind = "char"
+[model]
+layers = 1
+heads = 2
+d_model = 16
+max_positions = 16
+[train]
+max_steps = 30
+batch_tokens = 64
+log_every = 5
+eval_every = 10
+[optimizer]
+lr = 0.01
+[schedule]
+kind = "constant"
+warmup_steps = 2
+"#;
+
+/// A folder with a text and a recipe.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("text.txt", "the cat sees the dog.\nthe dog sees the cat.\n".repeat(40));
+    folder.write("r.toml", RECIPE);
+    folder
+}
+
+fn train(folder: &Folder, arguments: &[&str]) -> Ran {
+    folder.run(&[&["train", "r.toml", "--quiet"], arguments].concat(), "")
+}
+
+#[test]
+fn a_text_becomes_a_model_that_goes_on_with_it() {
+    let folder = folder();
+    let summary = train(&folder, &["--json", "--out", "run"]).objects().remove(0);
+    let metric = |name: &str| summary["metrics"][name].as_f64().unwrap();
+    let (loss, bits) = (metric("valid_loss"), metric("valid_bits_per_byte"));
+    // Of 16 characters and three special tokens; a character is a byte here.
+    assert!(loss < 2.5, "{loss}");
+    assert!((bits - loss / std::f64::consts::LN_2).abs() < 0.02 * bits, "{bits} {loss}");
+    for file in ["config.toml", "tokenizer.json", "data/train.bin", "model/model.safetensors", "report.html"] {
+        assert!(folder.path("run").join(file).exists(), "{file}");
+    }
+    let report = std::fs::read_to_string(folder.path("run").join("report.html")).unwrap();
+    assert!(report.contains("the cat"), "samples are in the report");
+    let found = folder.run(&["generate", "run", "--greedy", "--json", "--prompt", "the ", "--max-new-tokens", "4"], "");
+    assert_eq!(found.objects()[0]["ids"].as_array().unwrap().len(), 4);
+    let scores = folder.run(&["score", "run", "--json", "the cat", "tttt eeee"], "").objects();
+    assert!(scores[0]["perplexity"].as_f64() < scores[1]["perplexity"].as_f64());
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
+    let folder = folder();
+    for sampling in ["random", "sequential"] {
+        let sampling = format!("data.sampling=\"{sampling}\"");
+        let set = ["--set", &sampling, "--set", "train.accumulate=2", "--set", "model.dropout=0.1"];
+        let (whole, parts) = (format!("whole-{}", sampling.len()), format!("parts-{}", sampling.len()));
+        train(&folder, &[&set[..], &["--out", &whole]].concat()).output();
+        train(&folder, &[&set[..], &["--out", &parts, "--max-steps", "13"]].concat()).output();
+        train(&folder, &[&set[..], &["--out", &parts, "--resume"]].concat()).output();
+        let model = |run: &str| std::fs::read(folder.path(run).join("model/model.safetensors")).unwrap();
+        assert!(model(&whole) == model(&parts), "{sampling}: the models differ");
+    }
+}
+
+#[test]
+fn a_model_is_trained_further() {
+    let folder = folder();
+    train(&folder, &["--out", "first"]).output();
+    let from = ["--from", "first", "--out", "second", "--max-steps", "3"];
+    train(&folder, &from).output();
+    let tokenizer = |run: &str| std::fs::read(folder.path(run).join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer("first"), tokenizer("second"));
+    let message = train(&folder, &[&from[..2], &["--out", "third", "--set", "model.layers=2"]].concat()).refusal();
+    assert!(message.contains("`model.layers` is 2, but the model that is trained further has 1"), "{message}");
+    assert!(!folder.path("third").exists());
+}
+
+#[test]
+fn files_of_tokens_are_read_as_nanogpt_writes_them() {
+    let folder = folder();
+    train(&folder, &["--out", "first", "--max-steps", "2"]).output();
+    std::fs::create_dir(folder.path("tokens")).unwrap();
+    for name in ["train.bin", "val.bin"] {
+        std::fs::copy(folder.path("first").join("data").join(name), folder.path("tokens").join(name)).unwrap();
+    }
+    folder.write("r.toml", RECIPE.replace("text = \"text.txt\"", "tokens = \"tokens\""));
+    let message = train(&folder, &["--out", "second"]).refusal();
+    assert!(message.contains("`data.tokens` needs `tokenizer.file`"), "{message}");
+    let set = ["--set", "tokenizer.file=first/tokenizer.json", "--out", "second", "--max-steps", "2"];
+    train(&folder, &set).output();
+    // Half a token is missing.
+    let bytes = std::fs::read(folder.path("tokens/train.bin")).unwrap();
+    folder.write("tokens/train.bin", &bytes[..bytes.len() - 1]);
+    let message = train(&folder, &[&set[..2], &["--out", "third"]].concat()).refusal();
+    assert!(message.contains("train.bin") && message.contains("bytes"), "{message}");
+}
+
+#[test]
+fn a_plan_writes_nothing_and_wrong_settings_are_named() {
+    let folder = folder();
+    let plan = train(&folder, &["--dry-run", "--json", "--out", "run"]).objects().remove(0);
+    assert_eq!((plan["steps"].as_u64(), plan["what"].as_str()), (Some(30), Some("stretches of text")));
+    assert!(!folder.path("run").exists());
+    for (setting, expected) in [
+        ("tokenizer.kind=\"bpe\"", "a language model learns \"byte_bpe\" or \"char\""),
+        ("data.block_size=17", "`data.block_size` is 17, but the model has 16 positions"),
+        ("train.batch_tokens=15", "`train.batch_tokens` is 15, and a stretch of 16 tokens does not fit"),
+        ("model.arch=\"rnn\"", "`task` \"causal-lm\" does not go with `model.arch` \"rnn\""),
+        ("data.text=\"nowhere.txt\"", "nowhere.txt"),
+        ("train.early_stopping.metric=\"bleu\"", "which a language model does not have"),
+    ] {
+        let message = train(&folder, &["--out", "run", "--set", setting]).refusal();
+        assert!(message.contains(expected), "{message}");
+        assert!(!folder.path("run").exists(), "{setting}");
+    }
+}

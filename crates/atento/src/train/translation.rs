@@ -1,0 +1,258 @@
+//! Learning to translate: pairs of sentences, an encoder and a decoder, BLEU.
+
+use std::path::{Path, PathBuf};
+
+use atento_tensor::Pool;
+
+use super::adopt::{TOKENIZER_FILE, adopt};
+use super::build::{build_model, generation_config, model_config};
+use super::checkpoint::{Checkpoint, Identity, ModelConfig};
+use super::data::{HeldOut, RunData};
+use super::recipe::Recipe;
+use super::report::Sample;
+use super::trainer::TrainOptions;
+use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use super::{Error, evaluate, resume};
+use crate::data::{BatchOptions, Cursor, Order};
+use crate::models::Translator;
+use crate::pretrained::Pretrained;
+use crate::text::Tokenizer;
+
+/// Translations shown in the report.
+const SAMPLES: usize = 20;
+
+/// A translator and its pairs of sentences.
+pub(super) struct Translation {
+    data: RunData,
+    pretrained: Pretrained,
+}
+
+/// What a run begins with.
+pub(super) struct Beginning {
+    /// The recipe; where there is a model already, it describes that one.
+    pub recipe: Recipe,
+    /// The tokenizer; without one, the recipe says which.
+    pub tokenizer: Option<Tokenizer>,
+    /// The model; without one, the recipe says which.
+    pub model: Option<Translator>,
+    /// Where the model came from, if the run did not make it.
+    from: Option<PathBuf>,
+    /// What the user should know.
+    notes: Vec<String>,
+}
+
+impl Beginning {
+    /// A new run.
+    pub fn anew(recipe: &Recipe, options: &TrainOptions) -> Result<Self, Error> {
+        let Some(from) = &options.from else {
+            return Ok(Self { recipe: recipe.clone(), tokenizer: None, model: None, from: None, notes: Vec::new() });
+        };
+        let Pretrained { model, tokenizer, .. } = Pretrained::load(from)?;
+        let recipe = adopt(recipe, &options.written, &ModelConfig::Translator(model.config()))?;
+        let mut notes = Vec::new();
+        if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
+            notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
+        }
+        if !model_config(&recipe, &tokenizer).is_ok_and(|described| described == model.config()) {
+            notes.push(format!(
+                "no recipe can say all of {}: this run keeps it as it is, a new one begun with config.toml would not",
+                path_text(from)
+            ));
+        }
+        let (tokenizer, model) = (Some(tokenizer), Some(model));
+        Ok(Self { recipe, tokenizer, model, from: Some(from.clone()), notes })
+    }
+
+    /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
+    /// learn one from now says.
+    fn again(recipe: &Recipe, options: &TrainOptions, checkpoint: &Checkpoint, run: &Path) -> Result<Self, Error> {
+        let saved_tokenizer = run.join(TOKENIZER_FILE);
+        if !saved_tokenizer.exists() {
+            // One learned anew might give other ids to the same words.
+            let problem = format!("{} is missing: put it back, a copy is in model/", path_text(&saved_tokenizer));
+            return Err(Error::Setting { key: "tokenizer", problem });
+        }
+        let tokenizer = Some(Tokenizer::load(&saved_tokenizer)?);
+        let identity = checkpoint.state.identity.as_ref();
+        let recipe = match identity {
+            Some(Identity { model, from: Some(_), .. }) => adopt(recipe, &options.written, model)?,
+            _ => recipe.clone(),
+        };
+        let mut notes = resume::check(checkpoint, &recipe, run)?;
+        if let Some(from) = &options.from {
+            notes.push(format!("{} is not used: the run goes on from its checkpoint", path_text(from)));
+        }
+        let model = match identity.map(|identity| &identity.model) {
+            Some(ModelConfig::Translator(config)) => Some(Translator::init(config.clone(), recipe.seed)),
+            _ => None,
+        };
+        let from = identity.and_then(|identity| identity.from.clone());
+        Ok(Self { recipe, tokenizer, model, from, notes })
+    }
+}
+
+impl Workload for Translation {
+    type Model = Translator;
+    type Cursor = Cursor;
+
+    const TOKENS: &'static str = "Source and target tokens";
+    const EXAMPLES: &'static str = "pairs of sentences";
+
+    fn begin(
+        recipe: &Recipe,
+        options: &TrainOptions,
+        resumed: Option<&Checkpoint>,
+        run: &Path,
+    ) -> Result<Begun<Self>, Error> {
+        let Beginning { recipe, tokenizer, model, from, notes } = match resumed {
+            Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run)?,
+            None => Beginning::anew(recipe, options)?,
+        };
+        let data = RunData::load(&recipe, tokenizer)?;
+        let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
+        model.checkpoint_activations(recipe.train.checkpoint_activations);
+        check_positions(&model, &recipe)?;
+        // As it will be read again.
+        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
+        let generation = generation_config(&recipe, &model);
+        let work = Self { data, pretrained: Pretrained { model, tokenizer, generation } };
+        Ok(Begun { recipe, work, from, notes })
+    }
+
+    fn model(&self) -> &Translator {
+        &self.pretrained.model
+    }
+
+    fn model_mut(&mut self) -> &mut Translator {
+        &mut self.pretrained.model
+    }
+
+    fn config(&self) -> ModelConfig {
+        ModelConfig::Translator(self.pretrained.model.config())
+    }
+
+    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.pretrained.tokenizer.to_json_bytes()?)
+    }
+
+    fn examples(&self) -> usize {
+        self.data.train.report().kept as usize
+    }
+
+    fn targets_per_epoch(&self) -> u64 {
+        self.data.train.report().target_tokens
+    }
+
+    fn tokens_per_epoch(&self) -> u64 {
+        let report = self.data.train.report();
+        report.source_tokens + report.target_tokens
+    }
+
+    fn data_json(&self) -> serde_json::Value {
+        serde_json::json!(self.data.train.report())
+    }
+
+    fn data_report(&self) -> String {
+        self.data.train.report().to_string()
+    }
+
+    fn epoch(cursor: Cursor) -> u64 {
+        cursor.epoch
+    }
+
+    fn batches(&self, recipe: &Recipe, from: Cursor) -> Result<Batches<Self>, Error> {
+        let train = &recipe.train;
+        let mut batches = self.data.train.batches(BatchOptions {
+            max_tokens: train.batch_tokens,
+            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
+            order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
+            seed: recipe.seed,
+            start_id: self.pretrained.model.start_id(),
+            epochs: train.max_epochs.map(|n| n as u64),
+        })?;
+        batches.seek(from)?;
+        Ok(Box::new(batches.map(|item| item.map_err(Error::from))))
+    }
+
+    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error> {
+        let Some(valid) = &self.data.valid else { return Ok(None) };
+        let (train, model) = (&recipe.train, &self.pretrained.model);
+        let loss = evaluate::loss(model, pool, &valid.pairs, model.start_id()).nll;
+        if train.eval_beam == 0 {
+            return Ok(Some(Measured { loss, bleu: None }));
+        }
+        let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
+        let pairs = &valid.text[..valid.text.len().min(limit)];
+        let mut options = self.pretrained.translate_options();
+        options.search.beam = train.eval_beam;
+        let (score, _) = evaluate::bleu(model, &self.pretrained.tokenizer, pairs, &options)?;
+        Ok(Some(Measured { loss, bleu: Some(score.score) }))
+    }
+
+    fn judge(&mut self, recipe: &Recipe, pool: &Pool) -> Result<Judgement, Error> {
+        let mut judgement = Judgement::default();
+        for (name, held_out) in [("valid", self.data.valid.take()), ("test", self.data.test.take())] {
+            if let Some(held_out) = held_out {
+                self.score(recipe, pool, name, &held_out, &mut judgement)?;
+            }
+        }
+        Ok(judgement)
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), Error> {
+        Ok(self.pretrained.save(dir)?)
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        vec![("Vocabulary".into(), self.pretrained.model.vocab_size().to_string())]
+    }
+}
+
+impl Translation {
+    /// Loss and BLEU with the recipe's search, and the samples of the last data set that is scored.
+    fn score(
+        &self,
+        recipe: &Recipe,
+        pool: &Pool,
+        name: &str,
+        held_out: &HeldOut,
+        judgement: &mut Judgement,
+    ) -> Result<(), Error> {
+        let model = &self.pretrained.model;
+        let loss = evaluate::loss(model, pool, &held_out.pairs, model.start_id());
+        let mut options = self.pretrained.translate_options();
+        let ratio = recipe.search.max_length_ratio;
+        options.max_length_ratio = (ratio > 0.0).then_some(ratio);
+        let (bleu, hypotheses) = evaluate::bleu(model, &self.pretrained.tokenizer, &held_out.text, &options)?;
+        judgement.metrics.insert(format!("{name}_loss"), loss.nll);
+        judgement.metrics.insert(format!("{name}_perplexity"), loss.perplexity());
+        judgement.metrics.insert(format!("{name}_bleu"), bleu.score);
+        judgement.signature = Some(bleu.signature);
+        let pairs = held_out.text.iter().zip(hypotheses).take(SAMPLES);
+        let sample = |((source, reference), hypothesis): (&(String, String), String)| Sample {
+            source: source.clone(),
+            reference: reference.clone(),
+            hypothesis,
+        };
+        judgement.samples = pairs.map(sample).collect();
+        Ok(())
+    }
+}
+
+fn check_positions(model: &Translator, recipe: &Recipe) -> Result<(), Error> {
+    let longest = recipe.data.max_length;
+    match model.max_positions() {
+        Some(positions) if positions < longest => {
+            let problem = format!(
+                "sentences may have {longest} tokens, but the model has positions for {positions}: lower it, or raise \
+                 model.max_positions"
+            );
+            Err(Error::Setting { key: "data.max_length", problem })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}

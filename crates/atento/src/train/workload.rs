@@ -1,0 +1,120 @@
+//! What a run trains: the part of it that differs between translation and language modelling.
+//!
+//! The loop, its checkpoints and its log are the trainer's; a workload brings model and data, deals out batches, and
+//! judges the model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use atento_tensor::Pool;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+use super::checkpoint::{Checkpoint, ModelConfig};
+use super::recipe::Recipe;
+use super::report::Sample;
+use super::step::Trainable;
+use super::trainer::TrainOptions;
+
+/// Batches, each with the place in the data behind it.
+pub(super) type Batches<W> =
+    Box<dyn Iterator<Item = Result<(<<W as Workload>::Model as Trainable>::Batch, <W as Workload>::Cursor), Error>>>;
+
+/// A workload at the beginning of a run or of a later part of it.
+pub(super) struct Begun<W> {
+    /// The recipe; where there was a model already, it describes that one.
+    pub recipe: Recipe,
+    /// Model and data.
+    pub work: W,
+    /// Where the model came from, if the run did not make it.
+    pub from: Option<PathBuf>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+/// What validation found.
+pub(super) struct Measured {
+    /// Cross-entropy per target token, in nats.
+    pub loss: f64,
+    /// BLEU, where translations were made.
+    pub bleu: Option<f64>,
+}
+
+/// What the finished model is worth.
+#[derive(Default)]
+pub(super) struct Judgement {
+    /// Measures by name: `valid_loss`, `test_bleu`, …
+    pub metrics: BTreeMap<String, f64>,
+    /// The signature of the BLEU scores.
+    pub signature: Option<String>,
+    /// What the model makes, for the report.
+    pub samples: Vec<Sample>,
+}
+
+/// A model, its data, and how it is judged.
+pub(super) trait Workload: Sized {
+    /// What is trained.
+    type Model: Trainable;
+    /// A place in the training data.
+    type Cursor: Copy + Default + Serialize + DeserializeOwned;
+
+    /// What `tokens_per_second` counts.
+    const TOKENS: &'static str;
+    /// What [`Workload::examples`] counts.
+    const EXAMPLES: &'static str;
+
+    /// Reads and checks everything, and writes nothing but what it makes of its data, below the run directory `run`. The
+    /// model's weights are not those of `resumed` yet.
+    fn begin(
+        recipe: &Recipe,
+        options: &TrainOptions,
+        resumed: Option<&Checkpoint>,
+        run: &Path,
+    ) -> Result<Begun<Self>, Error>;
+
+    /// The model.
+    fn model(&self) -> &Self::Model;
+
+    /// The model, to be trained.
+    fn model_mut(&mut self) -> &mut Self::Model;
+
+    /// All that determines the model but its weights.
+    fn config(&self) -> ModelConfig;
+
+    /// The bytes of the run's `tokenizer.json`.
+    fn tokenizer_json(&self) -> Result<Vec<u8>, Error>;
+
+    /// Examples of a pass over the training data.
+    fn examples(&self) -> usize;
+
+    /// Tokens that a pass over the training data predicts.
+    fn targets_per_epoch(&self) -> u64;
+
+    /// Tokens of a pass over the training data, of pairs those of both sides.
+    fn tokens_per_epoch(&self) -> u64;
+
+    /// What is in the data and what was left out.
+    fn data_json(&self) -> serde_json::Value;
+
+    /// What is in the data and what was left out, one `name: value` a line.
+    fn data_report(&self) -> String;
+
+    /// The passes that were finished at a place in the data.
+    fn epoch(cursor: Self::Cursor) -> u64;
+
+    /// The batches of the recipe from a place in the data on.
+    fn batches(&self, recipe: &Recipe, from: Self::Cursor) -> Result<Batches<Self>, Error>;
+
+    /// Judges the model during training; `None` without validation data.
+    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error>;
+
+    /// Judges the finished model.
+    fn judge(&mut self, recipe: &Recipe, pool: &Pool) -> Result<Judgement, Error>;
+
+    /// Writes the model as a directory that can be loaded.
+    fn save(&self, dir: &Path) -> Result<(), Error>;
+
+    /// Rows of the report's table on the model.
+    fn describe(&self) -> Vec<(String, String)>;
+}
