@@ -35,8 +35,11 @@ pub struct ContinueOptions<'m> {
     pub method: Method<'m>,
     /// Texts that end it and are not part of it.
     pub stops: Vec<String>,
-    /// The most tokens of it, its end token counted.
-    pub max_new_tokens: usize,
+    /// The most tokens of it, its end token counted; without a number `usual_new_tokens`, as far as the model's positions
+    /// go.
+    pub max_new_tokens: Option<usize>,
+    /// See `max_new_tokens`.
+    pub usual_new_tokens: usize,
     /// Whether it may grow beyond the model's positions: the later half of the tokens is then read again as a beginning.
     pub slide: bool,
 }
@@ -105,14 +108,16 @@ pub enum PromptFault {
     },
     /// The continuation would not fit.
     #[error(
-        "has {tokens} tokens and {new} more are asked for, but the model has positions for {limit}: ask for at most {}, \
-         or let the text slide", limit + 1 - tokens
+        "has {tokens} tokens and {new} more are asked for, but the model has positions for {limit}: ask for at most {room}, \
+         or let the text slide"
     )]
     NoRoom {
         /// The prompt's tokens.
         tokens: usize,
         /// Tokens asked for.
         new: usize,
+        /// Tokens that fit.
+        room: usize,
         /// The model's positions.
         limit: usize,
     },
@@ -131,11 +136,26 @@ pub enum PromptFault {
 /// A prompt's random numbers follow from its number, so that it is continued alike in any batch.
 pub type FirstNumber = u64;
 
-/// Whether the model can begin with these tokens and add `new` to them.
+impl Method<'_> {
+    /// Tokens that fit behind a prompt in a model of so many positions. The last new token is not fed again, except by
+    /// contrastive search, which looks at the states of its candidates.
+    #[must_use]
+    pub fn room(&self, positions: usize, prompt: usize) -> usize {
+        let unfed = if matches!(self, Method::Contrastive(_)) { 0 } else { 1 };
+        (positions + unfed).saturating_sub(prompt)
+    }
+}
+
+/// Whether the model can begin with these tokens and go on as the options say, for `new` tokens.
 ///
 /// # Errors
 /// What keeps it from that.
-pub fn check_prompt(model: &LanguageModel, ids: &[u32], new: usize, slide: bool) -> Result<(), PromptFault> {
+pub fn check_prompt(
+    model: &LanguageModel,
+    ids: &[u32],
+    new: usize,
+    options: &ContinueOptions<'_>,
+) -> Result<(), PromptFault> {
     let (limit, vocab_size) = (model.model.config.max_positions, model.model.config.vocab_size);
     if ids.is_empty() {
         return Err(PromptFault::Empty);
@@ -146,9 +166,9 @@ pub fn check_prompt(model: &LanguageModel, ids: &[u32], new: usize, slide: bool)
     if ids.len() > limit {
         return Err(PromptFault::TooLong { tokens: ids.len(), limit });
     }
-    // The last new token is not fed again.
-    if !slide && ids.len() + new > limit + 1 {
-        return Err(PromptFault::NoRoom { tokens: ids.len(), new, limit });
+    let room = options.method.room(limit, ids.len());
+    if !options.slide && new > room {
+        return Err(PromptFault::NoRoom { tokens: ids.len(), new, room, limit });
     }
     Ok(())
 }
@@ -168,15 +188,19 @@ pub fn continue_prompts(
     options: &ContinueOptions<'_>,
     on_text: impl FnMut(&TextEvent<'_>) -> Flow,
 ) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
+    let positions = model.model.config.max_positions;
+    let mut new_tokens = Vec::with_capacity(prompts.len());
     for (i, ids) in prompts.iter().enumerate() {
-        check_prompt(model, ids, options.max_new_tokens, options.slide)
-            .map_err(|fault| Error::Prompt { number: i + 1, fault })?;
+        let refuse = |fault| Error::Prompt { number: i + 1, fault };
+        check_prompt(model, ids, options.max_new_tokens.unwrap_or(1), options).map_err(refuse)?;
+        let room = if options.slide { usize::MAX } else { options.method.room(positions, ids.len()) };
+        new_tokens.push(options.max_new_tokens.unwrap_or(options.usual_new_tokens.min(room)));
     }
-    let (max_new_tokens, options_slide) = (options.max_new_tokens, options.slide);
+    let options_slide = options.slide;
     let pool = Pool::new();
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let longest = slices.iter().map(|ids| ids.len()).max().unwrap_or(0);
-    let mut decoder = CachedGpt2::new(&model.model, &pool, &slices, longest + max_new_tokens);
+    let whole = slices.iter().zip(&new_tokens).map(|(ids, new)| ids.len().saturating_add(*new)).max().unwrap_or(0);
+    let mut decoder = CachedGpt2::new(&model.model, &pool, &slices, whole);
     if options_slide {
         decoder = decoder.sliding(&slices);
     }
@@ -184,16 +208,17 @@ pub fn continue_prompts(
         if !options.stops.is_empty() {
             return Err(Error::StopsWithBeam);
         }
-        let prompts: Vec<Prompt> =
-            prompts.iter().map(|prefix| Prompt { prefix: prefix.clone(), max_new_tokens }).collect();
+        let prompts: Vec<Prompt> = (prompts.iter().zip(&new_tokens))
+            .map(|(prefix, &max_new_tokens)| Prompt { prefix: prefix.clone(), max_new_tokens })
+            .collect();
         let found = search(&mut decoder, &prompts, search_options)?;
         let of_prompt = |list: Vec<Hypothesis>| list.into_iter().map(|one| of_hypothesis(model, one)).collect();
         let found = found.into_iter().map(of_prompt).collect::<Result<_, Error>>()?;
         return Ok((found, SpeculativeReport::default()));
     }
     let sample_prompts: Vec<SamplePrompt> = (first..)
-        .zip(prompts)
-        .map(|(sequence, prefix)| SamplePrompt { prefix: prefix.clone(), max_new_tokens, sequence })
+        .zip(prompts.iter().zip(&new_tokens))
+        .map(|(sequence, (prefix, &max_new_tokens))| SamplePrompt { prefix: prefix.clone(), max_new_tokens, sequence })
         .collect();
     let n = match &options.method {
         Method::Sample(options) => options.n,
@@ -213,11 +238,11 @@ pub fn continue_prompts(
             if options_slide {
                 return Err(Error::SlideWithDraft);
             }
-            let (found, needed) = (draft.model.config.max_positions, longest + max_new_tokens - 1);
+            let (found, needed) = (draft.model.config.max_positions, whole - 1);
             if found < needed {
                 return Err(Error::ShortDraft { found, needed });
             }
-            let mut draft = CachedGpt2::new(&draft.model, &pool, &slices[..1], longest + max_new_tokens);
+            let mut draft = CachedGpt2::new(&draft.model, &pool, &slices[..1], whole);
             let (sample, found) =
                 sample_speculative(&mut decoder, &mut draft, prompt, options, *draft_tokens, &mut sink)?;
             report = found;

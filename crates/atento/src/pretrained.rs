@@ -65,6 +65,7 @@ impl Pretrained {
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let dir = ModelDir::open(path)?;
+        dir.require_translator()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
         dir.check_vocabulary(tokenizer.vocab_size())?;
         let generation = dir.generation_config()?;
@@ -143,7 +144,6 @@ fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
             Ok(Translator::Transformer(Box::new(model)))
         }
         ModelKind::AtentoRnn | ModelKind::Gpt2 => {
-            // A language model is refused there: it is no translator.
             let (config, weights) = dir.recurrent_weights()?;
             let mut model = Recurrent::init(config, 0);
             load::load(&weights, NameMap::Same, &mut model.params)?;

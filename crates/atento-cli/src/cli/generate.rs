@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow, bail};
 use atento::continue_text::{self, Continuation, ContinueOptions, Method, check_prompt, continue_prompts};
 use atento::generate::{
-    self, ContrastiveOptions, Flow, LengthPenalty, ProcessorOptions, SampleOptions, SearchOptions, TextEvent,
-    WarperOptions,
+    self, ContrastiveOptions, Flow, LengthPenalty, ProcessorOptions, SampleOptions, SearchOptions, SpeculativeReport,
+    TextEvent, WarperOptions,
 };
 use atento::language_model::LanguageModel;
+use atento::pretrained::search_options;
 use atento::train::StopFlag;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ pub struct GenerateArgs {
     model: PathBuf,
 
     /// A text to go on with; repeatable
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["texts", "input"])]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["texts", "input"])]
     prompt: Vec<String>,
 
     #[command(flatten)]
@@ -65,7 +66,7 @@ struct MethodArgs {
     greedy: bool,
 
     /// Beam search with this many hypotheses
-    #[arg(long, value_name = "N", value_parser = positive(), conflicts_with_all = ["penalty_alpha", "draft", "stop"])]
+    #[arg(long, value_name = "N", value_parser = positive(), conflicts_with_all = ["penalty_alpha", "draft", "stop", "temperature", "top_k", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"])]
     beam: Option<usize>,
 
     /// Beam search: divide log-probabilities by length^A
@@ -109,7 +110,7 @@ struct MethodArgs {
     no_repeat_ngram: Option<usize>,
 
     /// A text that must not be generated, as its tokens with and without a space before it; repeatable
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     bad_word: Vec<String>,
 
     /// Contrastive search: the weight of the resemblance to what was said, 0 to 1
@@ -125,7 +126,7 @@ struct MethodArgs {
     draft_tokens: usize,
 
     /// Continuations of each prompt
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive())]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     n: usize,
 }
 
@@ -145,7 +146,7 @@ struct LimitArgs {
     ignore_end: bool,
 
     /// End before this text; repeatable
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
     /// Beyond the model's positions go on with the later half of the text
@@ -179,6 +180,9 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     while let Some(chunk) = texts.next_chunk()? {
         verb.batches(&mut out, &chunk.texts, first, |i| chunk.place(i))?;
         first += chunk.texts.len() as u64;
+        if stop.is_stopped() {
+            break;
+        }
     }
     Ok(())
 }
@@ -200,20 +204,19 @@ impl Verb<'_> {
         first: u64,
         place: impl Fn(usize) -> String,
     ) -> Result<(), Failure> {
+        let how = self.continue_options()?;
         let mut ids = Vec::with_capacity(prompts.len());
         for (i, prompt) in prompts.iter().enumerate() {
             let prompt = self.language.tokenizer.encode_ids(prompt, true)?;
             // All of them first, so that a wrong one costs no work.
-            check_prompt(self.language, &prompt, self.args.limits.max_new_tokens.unwrap_or(1), self.args.limits.slide)
+            check_prompt(self.language, &prompt, how.max_new_tokens.unwrap_or(1), &how)
                 .map_err(|fault| anyhow!("{}: the prompt {fault}", place(i)))?;
             ids.push(prompt);
         }
         let batch = if self.draft.is_some() { 1 } else { BATCH };
         let streams = first == 0 && prompts.len() == 1 && self.args.method.n == 1 && !self.options.json;
-        let mut at = 0;
+        let (mut at, mut drafted) = (0, SpeculativeReport::default());
         for (ids, texts) in ids.chunks(batch).zip(prompts.chunks(batch)) {
-            let new = self.new_tokens(ids);
-            let how = self.continue_options(new)?;
             let mut broken = None;
             let tell = |event: &TextEvent<'_>| {
                 if streams && let Err(failure) = out.piece(event.text) {
@@ -227,10 +230,8 @@ impl Verb<'_> {
                 return Err(failure);
             }
             let (found, report) = found.map_err(|error| failure(error, |i| place(at + i)))?;
-            if self.draft.is_some() {
-                let rate = 100.0 * report.acceptance_rate();
-                self.options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", report.proposed));
-            }
+            drafted.proposed += report.proposed;
+            drafted.accepted += report.accepted;
             for (prompt, found) in texts.iter().zip(&found) {
                 self.print(out, prompt, found, streams)?;
             }
@@ -240,33 +241,28 @@ impl Verb<'_> {
                 break;
             }
         }
+        if self.draft.is_some() {
+            let rate = 100.0 * drafted.acceptance_rate();
+            self.options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
+        }
         Ok(())
     }
 
-    /// How much to generate for a batch: what was asked for, or else what fits.
-    fn new_tokens(&self, ids: &[Vec<u32>]) -> usize {
-        let limits = &self.args.limits;
-        let room = ids.iter().map(|ids| self.language.model.config.max_positions + 1 - ids.len()).min().unwrap_or(1);
-        let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
-        let generation = &self.language.generation;
-        let wanted = generation.max_new_tokens.or(generation.max_length.map(|n| n.saturating_sub(longest).max(1)));
-        let default = wanted.unwrap_or(NEW_TOKENS);
-        limits.max_new_tokens.unwrap_or(if limits.slide { default } else { default.min(room) })
-    }
-
-    fn continue_options(&self, max_new_tokens: usize) -> Result<ContinueOptions<'_>, Failure> {
-        let limits = &self.args.limits;
-        let stops = limits.stop.clone();
-        Ok(ContinueOptions { method: self.method()?, stops, max_new_tokens, slide: limits.slide })
+    fn continue_options(&self) -> Result<ContinueOptions<'_>, Failure> {
+        let (limits, generation) = (&self.args.limits, &self.language.generation);
+        Ok(ContinueOptions {
+            method: self.method()?,
+            stops: limits.stop.clone(),
+            max_new_tokens: limits.max_new_tokens,
+            usual_new_tokens: generation.max_new_tokens.unwrap_or(NEW_TOKENS).max(1),
+            slide: limits.slide,
+        })
     }
 
     fn method(&self) -> Result<Method<'_>, Failure> {
         let args = &self.args.method;
         let processors = self.processors()?;
         if let Some(beam) = args.beam {
-            if args.frequency_penalty.is_some() || args.presence_penalty.is_some() {
-                return Err(anyhow!("--frequency-penalty and --presence-penalty do not go with --beam").into());
-            }
             return Ok(Method::Beam(SearchOptions {
                 beam,
                 n_best: args.n,
@@ -279,7 +275,7 @@ impl Verb<'_> {
                 eos_ids: processors.eos_ids,
                 bad_words: processors.bad_words,
                 suppress_tokens: processors.suppress_tokens,
-                ..SearchOptions::default()
+                ..search_options(&self.language.generation)
             }));
         }
         if let Some(penalty_alpha) = args.penalty_alpha {

@@ -28,7 +28,7 @@ pub struct TrainArgs {
     set: Vec<String>,
 
     /// Start from the weights and the tokenizer of this model
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     from: Option<PathBuf>,
 
     /// The run directory [default: the recipe's, or runs/ and the recipe's name]
@@ -105,8 +105,15 @@ fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
 }
 
 fn resume_command(run: &Path) -> String {
-    let run = run.display();
-    format!("atento train {run}/config.toml --out {run} --resume")
+    let (config, run) = (quoted(&run.join("config.toml")), quoted(run));
+    format!("atento train {config} --out {run} --resume")
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn rows(summary: &Summary) -> Vec<Vec<String>> {
@@ -122,4 +129,16 @@ fn rows(summary: &Summary) -> Vec<Vec<String>> {
     rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
     rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_would_cut_it() {
+        let command = resume_command(Path::new("it's mine"));
+        assert_eq!(command, r"atento train 'it'\''s mine/config.toml' --out 'it'\''s mine' --resume");
+        assert_eq!(quoted(Path::new("runs/über-1.2")), "runs/über-1.2");
+    }
 }

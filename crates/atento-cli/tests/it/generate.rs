@@ -94,6 +94,24 @@ fn a_text_slides_beyond_the_positions_only_when_told() {
 }
 
 #[test]
+fn what_is_not_asked_for_goes_as_far_as_the_positions_whoever_is_beside() {
+    let long = "x".repeat(62);
+    for model in models() {
+        for method in [&["--greedy"][..], &["--beam", "2"], &["--penalty-alpha", "0.5"]] {
+            let options = [method, &["--ignore-end"]].concat();
+            let lengths = |prompts: &[&str]| -> Vec<usize> {
+                let found = generate(&model, &options, prompts);
+                found.iter().map(|found| found["ids"].as_array().unwrap().len()).collect()
+            };
+            let (alone, together) = (lengths(&["x"]), lengths(&["x", &long]));
+            // Contrastive search feeds the last token too, to look at its state.
+            let last = if method[0] == "--penalty-alpha" { 0 } else { 1 };
+            assert_eq!((alone[0], together), (63 + last, vec![63 + last, 2 + last]), "{method:?}");
+        }
+    }
+}
+
+#[test]
 fn wrong_prompts_and_settings_are_named() {
     let folder = Folder::new();
     let Some(model) = models().pop() else { return };
@@ -109,6 +127,10 @@ fn wrong_prompts_and_settings_are_named() {
         (&["--prompt", "x", "--beam", "2", "--stop", "y"], "cannot be used with"),
         (&["--prompt", "x", "--weights", "int4"], "invalid value 'int4'"),
         (&["--prompt", "x", "--draft", "nowhere"], "nowhere: not found"),
+        (&["--prompt", "x", "--n", "100000000"], "100000000 is not in 1..=1024"),
+        (&["--prompt", "x", "--beam", "2", "--top-k", "3"], "cannot be used with"),
+        (&["--prompt", "x", "--max-new-tokens", "18446744073709551615"], "ask for at most 64"),
+        (&["--prompt", "x", "--penalty-alpha", "0.5", "--max-new-tokens", "64"], "ask for at most 63"),
     ] {
         let message = folder.run(&[&["generate", path], arguments].concat(), "").refusal();
         assert!(message.contains(expected), "{message}");

@@ -6,7 +6,7 @@
 use super::Error;
 use super::json::Keys;
 use super::safetensors::NamedTensor;
-use super::seq2seq::{decimal, one_of};
+use super::seq2seq::decimal;
 use super::weights::Weights;
 use crate::models::gpt2::Gpt2Config;
 use crate::models::gpt2::config::{ACTIVATIONS, VOCAB_SIZE};
@@ -38,7 +38,8 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
     let vocab_size = keys.or("vocab_size", VOCAB_SIZE)?;
     let d_model = keys.or("n_embd", 768)?;
     let special = |key: &str| match object.contains_key(key) {
-        true => one_of(keys, key),
+        // Several may end a text; the model itself knows one.
+        true => Ok(keys.optional::<Vec<u32>>(key)?.and_then(|ids| ids.first().copied())),
         false => Ok(Some(END_OF_TEXT).filter(|&id| (id as usize) < vocab_size)),
     };
     let config = Gpt2Config {

@@ -96,6 +96,21 @@ impl ModelDir {
         self.kind
     }
 
+    /// Refuses a model that does not translate.
+    ///
+    /// # Errors
+    /// Its `model_type`, and those that do.
+    pub fn require_translator(&self) -> Result<(), Error> {
+        if self.kind.is_translator() {
+            return Ok(());
+        }
+        let names = ModelKind::ALL.into_iter().filter(|(_, kind)| kind.is_translator());
+        let names: Vec<String> = names.map(|(name, _)| format!("\"{name}\"")).collect();
+        let path = self.root.join(CONFIG);
+        Err(Keys::new(&path, &self.config)
+            .wrong("model_type", format!("a model that translates: {}", names.join(", "))))
+    }
+
     /// config.json as it stands.
     pub fn config(&self) -> &Map<String, Value> {
         &self.config

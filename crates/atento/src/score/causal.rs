@@ -22,7 +22,8 @@ impl TextScore {
     /// Natural log-probability of the text, given its first token.
     #[must_use]
     pub fn sum_logprob(&self) -> f64 {
-        self.logprobs.iter().map(|&logprob| f64::from(logprob)).sum()
+        // A sum of nothing is −0.
+        self.logprobs.iter().map(|&logprob| f64::from(logprob)).sum::<f64>() + 0.0
     }
 
     /// `exp(−mean log-probability of a token)`; `None` where a single token leaves nothing to predict.

@@ -83,7 +83,8 @@ impl LanguageModelling {
         let options = ContinueOptions {
             method: Method::Sample(SampleOptions { seed: self.seed, warpers, ..SampleOptions::default() }),
             stops: Vec::new(),
-            max_new_tokens: length,
+            max_new_tokens: Some(length),
+            usual_new_tokens: length,
             slide: false,
         };
         let (found, _) = continue_prompts(language, &prompts, 0, &options, |_: &TextEvent<'_>| Flow::Continue)?;
