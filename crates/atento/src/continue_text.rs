@@ -35,13 +35,28 @@ pub struct ContinueOptions<'m> {
     pub method: Method<'m>,
     /// Texts that end it and are not part of it.
     pub stops: Vec<String>,
-    /// The most tokens of it, its end token counted; without a number `usual_new_tokens`, as far as the model's positions
-    /// go.
+    /// The most tokens of it, its end token counted; without a number the usual, as far as the model's positions go.
     pub max_new_tokens: Option<usize>,
-    /// See `max_new_tokens`.
-    pub usual_new_tokens: usize,
+    /// How much is usual.
+    pub usual: Usual,
     /// Whether it may grow beyond the model's positions: the later half of the tokens is then read again as a beginning.
     pub slide: bool,
+}
+
+/// How much is generated where nobody says.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    /// Tokens of a continuation.
+    pub new_tokens: usize,
+    /// Tokens of prompt and continuation together, where that is limited; a continuation has one token at least.
+    pub whole: Option<usize>,
+}
+
+impl Usual {
+    fn behind(self, prompt: usize) -> usize {
+        let rest = self.whole.map_or(usize::MAX, |whole| whole.saturating_sub(prompt));
+        self.new_tokens.min(rest).max(1)
+    }
 }
 
 /// One continuation of a prompt.
@@ -131,11 +146,6 @@ pub enum PromptFault {
     },
 }
 
-/// Where the prompts are in the whole of the work: the number of the first one.
-///
-/// A prompt's random numbers follow from its number, so that it is continued alike in any batch.
-pub type FirstNumber = u64;
-
 impl Method<'_> {
     /// Tokens that fit behind a prompt in a model of so many positions. The last new token is not fed again, except by
     /// contrastive search, which looks at the states of its candidates.
@@ -176,6 +186,9 @@ pub fn check_prompt(
 /// Continues tokenised prompts together; per prompt, its continuations. `on_text` is told of text as it becomes certain
 /// (not by beam search) and may end or interrupt. Also returns how well a draft model served.
 ///
+/// `first` is the number of the first prompt in the whole of the work: a prompt's random numbers follow from its number,
+/// so that it is continued alike in any batch.
+///
 /// # Errors
 /// A prompt or an option that makes no sense; logits that are not numbers.
 ///
@@ -184,7 +197,7 @@ pub fn check_prompt(
 pub fn continue_prompts(
     model: &LanguageModel,
     prompts: &[Vec<u32>],
-    first: FirstNumber,
+    first: u64,
     options: &ContinueOptions<'_>,
     on_text: impl FnMut(&TextEvent<'_>) -> Flow,
 ) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
@@ -194,14 +207,13 @@ pub fn continue_prompts(
         let refuse = |fault| Error::Prompt { number: i + 1, fault };
         check_prompt(model, ids, options.max_new_tokens.unwrap_or(1), options).map_err(refuse)?;
         let room = if options.slide { usize::MAX } else { options.method.room(positions, ids.len()) };
-        new_tokens.push(options.max_new_tokens.unwrap_or(options.usual_new_tokens.min(room)));
+        new_tokens.push(options.max_new_tokens.unwrap_or(options.usual.behind(ids.len()).min(room)));
     }
-    let options_slide = options.slide;
     let pool = Pool::new();
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let whole = slices.iter().zip(&new_tokens).map(|(ids, new)| ids.len().saturating_add(*new)).max().unwrap_or(0);
     let mut decoder = CachedGpt2::new(&model.model, &pool, &slices, whole);
-    if options_slide {
+    if options.slide {
         decoder = decoder.sliding(&slices);
     }
     if let Method::Beam(search_options) = &options.method {
@@ -233,9 +245,9 @@ pub fn continue_prompts(
             let samples = contrastive_search(&mut decoder, &sample_prompts, options, &mut sink)?;
             samples.into_iter().map(|sample| vec![sample]).collect()
         }
-        Method::Speculative { options, draft, draft_tokens } => {
+        Method::Speculative { options: how, draft, draft_tokens } => {
             let [prompt] = &sample_prompts[..] else { panic!("continue_prompts: a draft model helps one prompt") };
-            if options_slide {
+            if options.slide {
                 return Err(Error::SlideWithDraft);
             }
             let (found, needed) = (draft.model.config.max_positions, whole - 1);
@@ -243,8 +255,7 @@ pub fn continue_prompts(
                 return Err(Error::ShortDraft { found, needed });
             }
             let mut draft = CachedGpt2::new(&draft.model, &pool, &slices[..1], whole);
-            let (sample, found) =
-                sample_speculative(&mut decoder, &mut draft, prompt, options, *draft_tokens, &mut sink)?;
+            let (sample, found) = sample_speculative(&mut decoder, &mut draft, prompt, how, *draft_tokens, &mut sink)?;
             report = found;
             vec![vec![sample]]
         }

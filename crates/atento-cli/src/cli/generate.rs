@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use atento::continue_text::{self, Continuation, ContinueOptions, Method, check_prompt, continue_prompts};
+use atento::continue_text::{self, Continuation, ContinueOptions, Method, Usual, check_prompt, continue_prompts};
 use atento::generate::{
     self, ContrastiveOptions, Flow, LengthPenalty, ProcessorOptions, SampleOptions, SearchOptions, SpeculativeReport,
     TextEvent, WarperOptions,
@@ -254,7 +254,10 @@ impl Verb<'_> {
             method: self.method()?,
             stops: limits.stop.clone(),
             max_new_tokens: limits.max_new_tokens,
-            usual_new_tokens: generation.max_new_tokens.unwrap_or(NEW_TOKENS).max(1),
+            usual: match (generation.max_new_tokens, generation.max_length) {
+                (None, Some(whole)) => Usual { new_tokens: usize::MAX, whole: Some(whole) },
+                (new_tokens, _) => Usual { new_tokens: new_tokens.unwrap_or(NEW_TOKENS), whole: None },
+            },
             slide: limits.slide,
         })
     }

@@ -125,3 +125,39 @@ fn a_plan_writes_nothing_and_wrong_settings_are_named() {
         assert!(!folder.path("run").exists(), "{setting}");
     }
 }
+
+#[test]
+fn what_a_run_would_miss_midway_is_refused_before_it_starts() {
+    let folder = folder();
+    folder.write("short.txt", "ab");
+    let refuse = |settings: &[&str]| {
+        let set = settings.iter().flat_map(|setting| ["--set", setting]);
+        let message = train(&folder, &["--out", "run"].into_iter().chain(set).collect::<Vec<_>>()).refusal();
+        assert!(!folder.path("run").exists(), "{message}");
+        message
+    };
+    let message = refuse(&["data.text=\"short.txt\""]);
+    assert!(message.contains("train.bin") && message.contains("needs 17"), "{message}");
+    let message = refuse(&["data.valid_text=\"short.txt\"", "train.eval_batches=2"]);
+    assert!(message.contains("val.bin") && message.contains("needs 17"), "{message}");
+    // One document and its tail: no end token stands between them.
+    let message = refuse(&["data.document_attention=true"]);
+    assert!(message.contains("no end token stands between them"), "{message}");
+    let message =
+        refuse(&["data.documents=\"line\"", "data.valid_fraction=0.000001", "train.early_stopping.patience=1"]);
+    assert!(message.contains("need validation text, and there is none"), "{message}");
+}
+
+#[test]
+fn a_start_that_was_cut_short_leaves_no_text_of_its_own_behind() {
+    let folder = folder();
+    folder.write("other.txt", "a bird sings at noon.\n".repeat(60));
+    // A run without a checkpoint: as if it was killed while it started.
+    train(&folder, &["--out", "run", "--max-steps", "1"]).output();
+    std::fs::remove_dir_all(folder.path("run/checkpoints")).unwrap();
+    let set = ["--set", "data.text=\"other.txt\"", "--max-steps", "1"];
+    train(&folder, &[&set[..], &["--out", "run", "--resume"]].concat()).output();
+    train(&folder, &[&set[..], &["--out", "whole"]].concat()).output();
+    let tokens = |run: &str| std::fs::read(folder.path(run).join("data/train.bin")).unwrap();
+    assert!(tokens("run") == tokens("whole"));
+}

@@ -2,14 +2,31 @@
 //!
 //! What the recipe states of the model must be so; what it leaves out is the model's, not the preset's.
 
+use std::path::Path;
+
 use super::Error;
 use super::checkpoint::ModelConfig;
 use super::recipe::{self, Activation, Arch, ModelSettings, Norm, Recipe, TieEmbeddings, TokenizerSettings, Written};
 use crate::hub::decimal;
 use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
+use crate::text::Tokenizer;
 
 /// The run's copy of its tokenizer, as its `config.toml` beside it names it.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The tokenizer of a run that goes on, in its directory: whatever the text to learn one from now says, one learned anew
+/// might give other ids to the same words.
+///
+/// # Errors
+/// It is missing or no tokenizer.
+pub fn saved_tokenizer(run: &Path) -> Result<Tokenizer, Error> {
+    let path = run.join(TOKENIZER_FILE);
+    if !path.exists() {
+        let problem = format!("{} is missing: put it back, a copy is in model/", path.display());
+        return Err(Error::Setting { key: "tokenizer", problem });
+    }
+    Ok(Tokenizer::load(&path)?)
+}
 
 /// The recipe for training on a model of this configuration.
 ///

@@ -55,8 +55,8 @@ pub enum Error {
     Eval(#[from] eval::Error),
     /// The loss or a gradient is not finite.
     #[error(
-        "step {step}: {} of {} is not finite; the batch holds the pairs of lines {}. The weights are those of step {}: look at \
-         these lines, resume with train.on_non_finite = \"skip\", or begin anew with a lower optimizer.lr",
+        "step {step}: {} of {} is not finite; the batch holds examples {} of the data (lines of pairs, tokens of text). The weights are those of step {}: look at \
+         these, resume with train.on_non_finite = \"skip\", or begin anew with a lower optimizer.lr",
         found.tensor, found.place(), found.lines(), step - 1
     )]
     NonFinite {

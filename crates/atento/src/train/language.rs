@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use atento_tensor::{Graph, Pool};
 
-use super::adopt::{TOKENIZER_FILE, adopt};
+use super::adopt::{adopt, saved_tokenizer};
 use super::build::gpt2_config;
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
-use super::recipe::{Documents, Recipe, Sampling, TokenizerKind};
+use super::recipe::{Documents, Recipe, Sampling, ScheduleKind, TokenizerKind};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, resume};
-use crate::continue_text::{ContinueOptions, Method, continue_prompts};
+use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, TextSource, TokenDirectory, WindowOptions, Windows,
 };
@@ -84,14 +84,13 @@ impl LanguageModelling {
             method: Method::Sample(SampleOptions { seed: self.seed, warpers, ..SampleOptions::default() }),
             stops: Vec::new(),
             max_new_tokens: Some(length),
-            usual_new_tokens: length,
+            usual: Usual { new_tokens: length, whole: None },
             slide: false,
         };
         let (found, _) = continue_prompts(language, &prompts, 0, &options, |_: &TextEvent<'_>| Flow::Continue)?;
         let text = |ids: &[u32]| language.tokenizer.decode(ids, true);
         let sample = |((prompt, reference), found): ((&Vec<u32>, &Vec<u32>), Vec<_>)| {
-            let hypothesis =
-                found.into_iter().next().map_or_else(String::new, |one: crate::continue_text::Continuation| one.text);
+            let hypothesis = found.into_iter().next().map_or_else(String::new, |one: Continuation| one.text);
             Ok(Sample { source: text(prompt)?, reference: text(reference)?, hypothesis })
         };
         prompts.iter().zip(&references).zip(found).map(sample).collect()
@@ -115,11 +114,7 @@ impl Workload for LanguageModelling {
         let (mut recipe, mut from) = (recipe.clone(), None);
         let (tokenizer, model) = match (resumed, &options.from) {
             (Some(checkpoint), _) => {
-                let saved = run.join(TOKENIZER_FILE);
-                if !saved.exists() {
-                    let problem = format!("{} is missing: put it back, a copy is in model/", saved.display());
-                    return Err(Error::Setting { key: "tokenizer", problem });
-                }
+                let tokenizer = saved_tokenizer(run)?;
                 let identity = checkpoint.state.identity.as_ref();
                 let config = match identity {
                     Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
@@ -130,7 +125,7 @@ impl Workload for LanguageModelling {
                 }
                 notes.extend(resume::check(checkpoint, &recipe, run)?);
                 from = identity.and_then(|identity| identity.from.clone());
-                (Tokenizer::load(&saved)?, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
+                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
             }
             (None, Some(path)) => {
                 let LanguageModel { model, tokenizer, .. } = LanguageModel::load(path)?;
@@ -145,17 +140,11 @@ impl Workload for LanguageModelling {
             None => Gpt2::init(gpt2_config(&recipe, &tokenizer)?, recipe.seed),
         };
         model.checkpoint_activations = recipe.train.checkpoint_activations;
-        let data = token_files(&recipe, &tokenizer, &run.join("data"))?;
+        let data = token_files(&recipe, &tokenizer, &run.join("data"), resumed.is_some())?;
         data.check_vocabulary(model.config.vocab_size)?;
-        let document_end = match (recipe.data.document_attention, tokenizer.special().eos) {
-            (false, _) => None,
-            (true, Some(end)) => Some(end),
-            (true, None) => {
-                let problem = "documents cannot be told apart: the tokenizer has no end token".into();
-                return Err(Error::Setting { key: "data.document_attention", problem });
-            }
-        };
         let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
+        check_lengths(&recipe, &data, block_size)?;
+        let document_end = if recipe.data.document_attention { Some(end_token(&data, &tokenizer)?) } else { None };
         let generation = GenerationConfig::of_language_model(&model.config);
         let language = LanguageModel { model, tokenizer, generation };
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
@@ -301,15 +290,43 @@ fn tokenizer(recipe: &Recipe) -> Result<Tokenizer, Error> {
     Ok(learned)
 }
 
-/// The tokens of the recipe: files that are there, or made from its text in `dir`, once.
-fn token_files(recipe: &Recipe, tokenizer: &Tokenizer, dir: &Path) -> Result<TokenDirectory, Error> {
+/// Checks before the run starts that there is enough to train on and, where something waits for it, to validate on.
+fn check_lengths(recipe: &Recipe, data: &TokenDirectory, block_size: usize) -> Result<(), Error> {
+    data.train.require(block_size)?;
+    let Some(val) = &data.val else {
+        let waits = recipe.train.early_stopping.patience > 0 || recipe.schedule.kind == ScheduleKind::Plateau;
+        if waits {
+            let problem = "early stopping and the plateau schedule need validation text, and there is none".into();
+            return Err(Error::Setting { key: "data.valid_fraction", problem });
+        }
+        return Ok(());
+    };
+    Ok(val.require(if recipe.train.eval_batches > 0 { block_size } else { 1 })?)
+}
+
+/// The token that stands between documents.
+fn end_token(data: &TokenDirectory, tokenizer: &Tokenizer) -> Result<u32, Error> {
+    let found = match &data.sidecar {
+        Some(sidecar) => sidecar.end_token,
+        None => tokenizer.special().eos,
+    };
+    found.ok_or_else(|| {
+        let problem = "documents cannot be told apart: no end token stands between them".into();
+        Error::Setting { key: "data.document_attention", problem }
+    })
+}
+
+/// The tokens of the recipe: files that are there, or made from its text in `dir`. A run that goes on keeps those it was
+/// started with; one that begins makes them anew, whatever a start that was cut short has left.
+fn token_files(recipe: &Recipe, tokenizer: &Tokenizer, dir: &Path, goes_on: bool) -> Result<TokenDirectory, Error> {
     let data = &recipe.data;
     if let Some(tokens) = &data.tokens {
         let files = TokenDirectory::open(tokens, None)?;
         files.check_tokenizer(tokenizer)?;
         return Ok(files);
     }
-    if !dir.exists() {
+    if !goes_on {
+        tokens::remove(dir)?;
         let text = data.text.as_deref().expect("a recipe of a language model names text or tokens");
         let job = Preparation {
             train: source(recipe, text),

@@ -9,6 +9,7 @@
 //! loading that text gives an equal recipe.
 
 mod check;
+mod choices;
 mod document;
 mod error;
 mod files;
@@ -26,6 +27,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
 pub use settings::*;

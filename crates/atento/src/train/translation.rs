@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use atento_tensor::Pool;
 
-use super::adopt::{TOKENIZER_FILE, adopt};
+use super::adopt::{adopt, saved_tokenizer};
 use super::build::{build_model, generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
@@ -66,13 +66,7 @@ impl Beginning {
     /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
     /// learn one from now says.
     fn again(recipe: &Recipe, options: &TrainOptions, checkpoint: &Checkpoint, run: &Path) -> Result<Self, Error> {
-        let saved_tokenizer = run.join(TOKENIZER_FILE);
-        if !saved_tokenizer.exists() {
-            // One learned anew might give other ids to the same words.
-            let problem = format!("{} is missing: put it back, a copy is in model/", path_text(&saved_tokenizer));
-            return Err(Error::Setting { key: "tokenizer", problem });
-        }
-        let tokenizer = Some(Tokenizer::load(&saved_tokenizer)?);
+        let tokenizer = Some(saved_tokenizer(run)?);
         let identity = checkpoint.state.identity.as_ref();
         let recipe = match identity {
             Some(Identity { model, from: Some(_), .. }) => adopt(recipe, &options.written, model)?,

@@ -71,6 +71,27 @@ impl Sidecar {
     }
 }
 
+/// Removes what [`prepare`](super::prepare()) made in a directory, and the directory where nothing else is in it. Without
+/// its `tokens.json` nothing is removed.
+///
+/// # Errors
+/// The system refuses.
+pub fn remove(directory: &Path) -> Result<(), Error> {
+    if !directory.join(SIDECAR_NAME).exists() {
+        return Ok(());
+    }
+    // The sidecar last: what is left of an interrupted removal is still known as ours.
+    for name in NAMES.into_iter().chain([SIDECAR_NAME]) {
+        let path = directory.join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
+        }
+    }
+    // Whatever else is there stays, and `prepare` says so.
+    let _ = std::fs::remove_dir(directory);
+    Ok(())
+}
+
 /// The token files of a directory, mapped into memory.
 #[derive(Clone, Debug)]
 pub struct TokenDirectory {

@@ -36,7 +36,7 @@ pub mod windows;
 use serde::{Deserialize, Serialize};
 
 pub use batch::{CausalBatch, Window};
-pub use directory::{Sidecar, TokenDirectory};
+pub use directory::{Sidecar, TokenDirectory, remove};
 pub use error::Error;
 pub use hash::tokenizer_hash;
 pub use prepare::{Preparation, PrepareOptions, Split, prepare};

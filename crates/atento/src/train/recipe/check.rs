@@ -1,5 +1,6 @@
 //! Settings that are right one by one and wrong together, and settings that have no effect.
 
+use super::choices::*;
 use super::error::{Error, Place};
 use super::settings::*;
 

@@ -4,7 +4,8 @@
 //! RNNsearch (Bahdanau et al. 2015, §A.2: 1000 hidden units, 620-dimensional embeddings). The smaller ones
 //! are ours, for tens of thousands of sentences on a few cores.
 
-use super::settings::{Activation, Arch, ModelSettings, Preset};
+use super::choices::{Activation, Arch, Preset};
+use super::settings::ModelSettings;
 
 impl ModelSettings {
     /// The settings of a named set of sizes.

@@ -1,0 +1,185 @@
+//! The words that keys of a recipe accept.
+
+use super::section::choice;
+
+choice! {
+    /// What the run trains.
+    Task {
+        /// An encoder–decoder that translates sentences.
+        Translation = "translation",
+        /// A decoder-only model that continues text.
+        CausalLm = "causal-lm",
+    }
+}
+
+choice! {
+    /// Text that comes with the program.
+    Corpus {
+        /// English–German sentences made by a grammar.
+        Demo = "demo",
+    }
+}
+
+choice! {
+    /// What happens to a sentence longer than `data.max_length`.
+    OnTruncate {
+        /// The run stops and names the sentence.
+        Error = "error",
+        /// The pair is cut to the length and counted in the report.
+        Warn = "warn",
+        /// The pair is cut into several.
+        Split = "split",
+    }
+}
+
+choice! {
+    /// How text becomes tokens.
+    TokenizerKind {
+        /// Byte-pair encoding over characters.
+        Bpe = "bpe",
+        /// Byte-pair encoding over bytes, as GPT-2's.
+        ByteBpe = "byte_bpe",
+        /// WordPiece, as BERT's.
+        WordPiece = "wordpiece",
+        /// A unigram language model over pieces.
+        Unigram = "unigram",
+        /// One token for each character.
+        Char = "char",
+    }
+}
+
+choice! {
+    /// Where a document of plain text ends.
+    Documents {
+        /// A file is one document.
+        File = "file",
+        /// At a blank line.
+        BlankLine = "blank-line",
+        /// Every line is one.
+        Line = "line",
+    }
+}
+
+choice! {
+    /// Which stretches of text a language model learns from, and in which order.
+    Sampling {
+        /// Stretches that begin anywhere, each drawn by itself.
+        Random = "random",
+        /// All stretches of the text, one after the other, in random order.
+        Sequential = "sequential",
+    }
+}
+
+choice! {
+    /// The family of the model.
+    Arch {
+        /// The encoder–decoder of "Attention Is All You Need".
+        Transformer = "transformer",
+        /// The GRU encoder–decoder with additive attention that it replaced.
+        Rnn = "rnn",
+        /// The decoder-only Transformer.
+        Gpt2 = "gpt2",
+    }
+}
+
+choice! {
+    /// A named set of sizes.
+    Preset {
+        /// The smallest: learns the demo corpus in minutes on two cores.
+        Tiny = "tiny",
+        /// For tens of thousands of sentences.
+        Small = "small",
+        /// The paper's base model.
+        Base = "base",
+        /// The paper's big model.
+        Big = "big",
+    }
+}
+
+choice! {
+    /// The function between the two linear maps of a feed-forward block.
+    Activation {
+        /// max(0, x), the paper's.
+        Relu = "relu",
+        /// x Φ(x), exact.
+        Gelu = "gelu",
+        /// x Φ(x), approximated with tanh.
+        GeluNew = "gelu_new",
+        /// x σ(x).
+        Silu = "silu",
+    }
+}
+
+choice! {
+    /// Where the layer norm of a block stands.
+    Norm {
+        /// After the residual sum, as in the paper.
+        Post = "post",
+        /// Before the block, with one more at the end of the stack.
+        Pre = "pre",
+    }
+}
+
+choice! {
+    /// Which of the three embedding tables are one.
+    TieEmbeddings {
+        /// Source, target and output share one table.
+        All = "all",
+        /// Target and output share one; the source has its own.
+        Decoder = "decoder",
+        /// Three tables.
+        None = "none",
+    }
+}
+
+choice! {
+    /// What happens when the loss or a gradient is not finite.
+    OnNonFinite {
+        /// The run stops and names step, tensor, layer and sentences.
+        Stop = "stop",
+        /// The step is skipped and counted.
+        Skip = "skip",
+    }
+}
+
+choice! {
+    /// The measure on the validation data by which runs are compared.
+    Metric {
+        /// Cross-entropy per target token; smaller is better.
+        Loss = "loss",
+        /// sacreBLEU; greater is better.
+        Bleu = "bleu",
+    }
+}
+
+choice! {
+    /// The rule that turns gradients into updates.
+    OptimizerKind {
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
+        /// Adam; weight decay is added to the gradient.
+        Adam = "adam",
+        /// Gradient descent with momentum.
+        Sgd = "sgd",
+    }
+}
+
+choice! {
+    /// How the learning rate moves; the formulas stand in `train::schedule`.
+    ScheduleKind {
+        /// Linear warm-up, then 1/√step, scaled by 1/√d_model: the paper's.
+        Noam = "noam",
+        /// Linear warm-up to `optimizer.lr`, then falling as 1/√step.
+        InverseSqrt = "inverse_sqrt",
+        /// Linear warm-up, then a straight line down.
+        Linear = "linear",
+        /// Linear warm-up, then half a cosine down.
+        Cosine = "cosine",
+        /// Linear warm-up, then level.
+        Constant = "constant",
+        /// Linear warm-up, then level, multiplied by `factor` when validation stops improving.
+        Plateau = "plateau",
+        /// Linear warm-up, level, and a final decay.
+        Wsd = "wsd",
+    }
+}
