@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use options::Options;
 
 const USAGE: &str = "\
-cargo xtask peers [train|step|translate]...   run atento and PyTorch/transformers in turn, print the ratios
+cargo xtask peers [NAME]...   run atento and PyTorch/transformers in turn, print the ratios
     --rounds N         how often each runs (5)
     --venv DIR         a Python environment with bench/requirements.txt (.venv-peers, made if missing)
     --data DIR         Multi30k: train, val and test_2016_flickr, each .en.gz and .de.gz (../shared/data/multi30k)

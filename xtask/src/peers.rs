@@ -14,9 +14,9 @@ use crate::{build, table, venv};
 
 const DEFAULT_ROUNDS: usize = 5;
 
-/// Runs the comparisons asked for, all three if none is named.
+/// Runs the comparisons asked for, all of them if none is named.
 pub fn run(options: &Options) -> Result<()> {
-    let all = ["train", "step", "translate"];
+    let all = ["train", "step", "step-gpt2", "translate", "decode", "decode-int8", "decode-batch"];
     let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
     let names = if words.is_empty() { all.to_vec() } else { words };
     if let Some(name) = names.iter().find(|name| !all.contains(name)) {
@@ -26,7 +26,11 @@ pub fn run(options: &Options) -> Result<()> {
     for name in names {
         let mut contest = match name {
             "train" => train(options, &python)?,
-            "step" => step(options, &python)?,
+            "step" => step(options, &python, &SMALL)?,
+            "step-gpt2" => step(options, &python, &GPT2)?,
+            "decode" => decode(&python, "decode", 1, "f32")?,
+            "decode-int8" => decode(&python, "decode-int8", 1, "int8")?,
+            "decode-batch" => decode(&python, "decode-batch", 8, "f32")?,
             _ => translate(options, &python)?,
         };
         let rounds = rounds::run(&mut contest, options.rounds.unwrap_or(DEFAULT_ROUNDS))?;
@@ -91,27 +95,67 @@ fn data_settings(dir: &Path) -> Vec<String> {
     settings
 }
 
+/// The size of a decoder-only model and its batch.
+struct Shape {
+    name: &'static str,
+    layers: usize,
+    d_model: usize,
+    heads: usize,
+    seq_len: usize,
+    batch: usize,
+    vocab_size: usize,
+}
+
+const SMALL: Shape =
+    Shape { name: "step", layers: 6, d_model: 384, heads: 6, seq_len: 256, batch: 8, vocab_size: 8192 };
+const GPT2: Shape =
+    Shape { name: "step-gpt2", layers: 12, d_model: 768, heads: 12, seq_len: 256, batch: 4, vocab_size: 50_257 };
+
 /// A training step of a decoder-only model beside eager PyTorch.
-fn step<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
+fn step<'a>(options: &Options, python: &'a Path, shape: &Shape) -> Result<Contest<'a>> {
     let bench = build::bench("decoder_step")?;
-    let steps = options.steps.unwrap_or(15).to_string();
-    let python_steps = steps.clone();
+    let steps = options.steps.unwrap_or(15);
+    let Shape { name, layers, d_model, heads, seq_len, batch, vocab_size } = *shape;
+    let sizes = [layers, d_model, heads, seq_len, batch, vocab_size].map(|size| size.to_string());
+    let names = ["layers", "d-model", "heads", "seq-len", "batch", "vocab-size"];
+    let words: Vec<String> = sizes.iter().cloned().chain([steps.to_string()]).collect();
+    let mut python_words: Vec<String> =
+        names.iter().zip(&sizes).map(|(name, size)| format!("--{name}={size}")).collect();
+    python_words.push(format!("--steps={steps}"));
     Ok(Contest {
-        name: "step",
-        title: "decoder-only training step: 6 layers, d 384, 6 heads, seq 256, batch 8, vocab 8192, tied, AdamW, fp32"
-            .into(),
+        name,
+        title: format!(
+            "decoder-only training step: {layers} layers, d {d_model}, {heads} heads, seq {seq_len}, batch {batch}, vocab \
+             {vocab_size}, tied, AdamW, fp32"
+        ),
         measures: &["tokens_per_second", "ms", "gflops", "fma_peak", "share_of_peak", "peak_rss_mb"],
         ours: Box::new(move |_| {
-            let mut ours = result_of(child(&bench).args(["6", "384", "6", "256", "8", "8192", &steps]))?;
+            let mut ours = result_of(child(&bench).args(&words))?;
             let peak = ours["fma_peak"].clone();
             ours["share_of_peak"] = share(&ours, &peak);
             Ok(ours)
         }),
         peer: Box::new(move |ours| {
-            let mut peer = result_of(script(python, "decoder_step.py").args(["--steps", &python_steps]))?;
+            let mut peer = result_of(script(python, "decoder_step.py").args(&python_words))?;
             peer["share_of_peak"] = share(&peer, &ours["fma_peak"]);
             Ok(peer)
         }),
+    })
+}
+
+/// Greedy decoding of a GPT-2 of 124 million random weights beside eager PyTorch in f32.
+fn decode<'a>(python: &'a Path, name: &'static str, batch: usize, weights: &'static str) -> Result<Contest<'a>> {
+    let bench = build::bench("gpt2_decode")?;
+    let batch = batch.to_string();
+    let python_batch = batch.clone();
+    Ok(Contest {
+        name,
+        title: format!(
+            "greedy decoding, GPT-2 124M, batch {batch}, prompt 32, 64 new tokens, {weights} here, f32 there"
+        ),
+        measures: &["tokens_per_second", "ms", "gigabytes_per_second", "triad", "share_of_triad"],
+        ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", &batch, "32", "64", weights]))),
+        peer: Box::new(move |_| result_of(script(python, "gpt2_decode.py").args(["--batch", &python_batch]))),
     })
 }
 

@@ -26,10 +26,14 @@ mod ui {
 
 use std::process::ExitCode;
 
+use atento_kernels::memory::LargePages;
 use clap::{Parser, Subcommand};
 
 use ui::failure::{Failure, catch_bugs};
 use ui::options::Options;
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 /// Transformers from raw text to a trained, evaluated and explained model
 ///

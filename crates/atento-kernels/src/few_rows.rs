@@ -1,6 +1,8 @@
 //! Products with few rows of A, the shape of token-by-token decoding. B is read once, in the order
 //! it is stored, and the time is that of reading it from memory.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::matmul::{Mat, MatMut};
@@ -13,36 +15,84 @@ pub(crate) const FEW_ROWS: usize = 8;
 /// Multiplications of one task.
 const TASK_WORK: usize = 1 << 16;
 
-/// The product for few rows of A: tasks of whole columns of C.
+/// Sums of one dot product that do not wait for each other.
+const CHAINS: usize = 2;
+
+/// Most partial sums of a product whose tasks are rows of B.
+const MOST_PARTIALS: usize = 8;
+
+/// Rows of B, and columns of it, that are multiplied at a time.
+const DEPTH: usize = 8;
+const STRIP: usize = 512;
+
+/// The product for few rows of A.
 pub(crate) fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
-    let dots = b.row_stride == 1;
-    // Row sums need wide tasks to read memory in long runs, dot products read whole columns of B.
-    let width = (TASK_WORK / a.cols).max(if dots { 4 } else { 512 }).next_multiple_of(4);
-    let tasks = b.cols.div_ceil(width);
+    if b.row_stride == 1 {
+        dot_product(alpha, a, b, beta, c, parallel)
+    } else {
+        row_sums(alpha, a, b, beta, c, parallel)
+    }
+}
+
+/// `out = alpha · sum + beta · out`
+fn finish(alpha: f32, beta: f32, sums: &[f32], out: &mut [f32]) {
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = if beta == 0.0 { alpha * sum } else { alpha * sum + beta * *out };
+    }
+}
+
+/// Columns of B are contiguous: tasks of whole columns of C.
+fn dot_product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
+    let width = (TASK_WORK / a.cols).max(4).next_multiple_of(4);
     let out = Columns { data: c.data.as_mut_ptr(), stride: c.row_stride };
     let task = |task: usize| {
         let columns = task * width..((task + 1) * width).min(b.cols);
         // The temporary keeps the kernels' output contiguous; it is a few KiB.
         let mut block = vec![0.0; a.rows * columns.len()];
-        if dots {
-            let (data, stride, first, out) = (b.data, b.col_stride, columns.start, &mut block[..]);
-            dot_columns(a, data, stride, first, out);
-        } else {
-            let (data, stride, first, out) = (b.data, b.row_stride, columns.start, &mut block[..]);
-            crate::dispatch!(sum_rows(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]));
-        }
+        dot_columns(a, b.data, b.col_stride, columns.start, &mut block);
         for (row, block) in block.chunks_exact(columns.len()).enumerate() {
             // SAFETY: tasks write disjoint columns of `c`, all within its slice (`check`).
-            let out = unsafe { out.row(row, columns.start, columns.len()) };
-            for (out, value) in out.iter_mut().zip(block) {
-                *out = if beta == 0.0 { alpha * value } else { alpha * value + beta * *out };
-            }
+            finish(alpha, beta, block, unsafe { out.row(row, columns.start, columns.len()) });
         }
     };
+    let tasks = b.cols.div_ceil(width);
     if parallel {
         (0..tasks).into_par_iter().for_each(task);
     } else {
         (0..tasks).for_each(task);
+    }
+}
+
+/// Rows of B are contiguous: tasks of whole rows of B, each a stretch of memory, whose partial sums are added in order.
+fn row_sums(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
+    // A power of two, so that two, four or eight threads have equal shares.
+    let tasks = 1 << (b.rows * b.cols / TASK_WORK).clamp(1, MOST_PARTIALS).ilog2();
+    let depth = b.rows.div_ceil(tasks).next_multiple_of(DEPTH);
+    let size = a.rows * b.cols;
+    let mut partials = vec![0.0; b.rows.div_ceil(depth) * size];
+    let task = |(task, out): (usize, &mut [f32])| {
+        let (data, stride, rows) = (b.data, b.row_stride, task * depth..((task + 1) * depth).min(b.rows));
+        crate::dispatch!(sum_rows(a: Mat<'_>, data: &[f32], stride: usize, rows: Range<usize>, out: &mut [f32]));
+    };
+    if parallel {
+        partials.par_chunks_exact_mut(size).enumerate().for_each(task);
+    } else {
+        partials.chunks_exact_mut(size).enumerate().for_each(task);
+    }
+    let (sums, rest) = partials.split_at_mut(size);
+    let add = |(row, (sums, out)): (usize, (&mut [f32], &mut [f32]))| {
+        for partial in rest.chunks_exact(size) {
+            let partial = &partial[row * b.cols..][..b.cols];
+            sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
+        }
+        finish(alpha, beta, sums, &mut out[..b.cols]);
+    };
+    // A single row may have any stride.
+    let stride = c.row_stride.max(b.cols);
+    if parallel && a.rows > 1 {
+        sums.par_chunks_exact_mut(b.cols).zip(c.data.par_chunks_mut(stride)).enumerate().for_each(add);
+    } else {
+        sums.chunks_exact_mut(b.cols).zip(c.data.chunks_mut(stride)).enumerate().for_each(add);
     }
 }
 
@@ -103,27 +153,26 @@ unsafe fn dot_rows<V: Vector, W: Element + Load<V>>(
 ) where
     f32: Load<V>,
 {
-    let mut row = 0;
-    while row < a.rows {
+    for row in (0..a.rows).step_by(4) {
         // SAFETY: promised by the caller.
         unsafe {
             match a.rows - row {
-                1 => dot_tiles::<V, W, 1, 4>(a, row, data, stride, first, out),
-                2 => dot_tiles::<V, W, 2, 4>(a, row, data, stride, first, out),
-                3 => dot_tiles::<V, W, 3, 2>(a, row, data, stride, first, out),
-                _ => dot_tiles::<V, W, 4, 2>(a, row, data, stride, first, out),
+                1 => dot_columns_of::<V, W, 1>(a, row, data, stride, first, out),
+                2 => dot_columns_of::<V, W, 2>(a, row, data, stride, first, out),
+                3 => dot_columns_of::<V, W, 3>(a, row, data, stride, first, out),
+                _ => dot_columns_of::<V, W, 4>(a, row, data, stride, first, out),
             }
         }
-        row += 4;
     }
 }
 
-/// `M` rows of A from `row` on against `N` columns at a time.
+/// `M` rows of A from `row` on against one column after the other: memory is read as one stream, which is up to twice as
+/// fast as several columns at a time.
 ///
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn dot_tiles<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
+unsafe fn dot_columns_of<V: Vector, W: Element + Load<V>, const M: usize>(
     a: Mat<'_>,
     row: usize,
     data: &[W],
@@ -135,81 +184,83 @@ unsafe fn dot_tiles<V: Vector, W: Element + Load<V>, const M: usize, const N: us
 {
     let columns = out.len() / a.rows;
     let rows: [&[f32]; M] = std::array::from_fn(|i| &a.data[(row + i) * a.row_stride..][..a.cols]);
-    for j in (0..columns).step_by(N) {
-        // The last tile repeats its last column, so there is one loop.
-        let at: [usize; N] = std::array::from_fn(|i| (j + i).min(columns - 1));
-        let tile = at.map(|j| &data[(first + j) * stride..][..a.cols]);
+    for j in 0..columns {
+        let column = &data[(first + j) * stride..][..a.cols];
         // SAFETY: promised by the caller; all slices are `a.cols` long.
-        let sums = unsafe { dot_tile::<V, W, M, N>(rows, tile) };
-        for i in 0..M {
-            for (j, sum) in at.into_iter().zip(sums[i]) {
-                out[(row + i) * columns + j] = sum;
-            }
+        let sums = unsafe { dots::<V, W, M>(rows, column) };
+        for (i, sum) in sums.into_iter().enumerate() {
+            out[(row + i) * columns + j] = sum;
         }
     }
 }
 
-/// The `M·N` dot products of slices of one length.
+/// Dot products of `M` slices with one, all of one length. Every row is summed in the same order, whatever `M` is.
 ///
 /// # Safety
-/// The instruction set of `V` must be present, and all slices as long as the first.
+/// The instruction set of `V` must be present, and all slices as long as `b`.
 #[inline(always)]
-unsafe fn dot_tile<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
-    a: [&[f32]; M],
-    b: [&[W]; N],
-) -> [[f32; N]; M]
+unsafe fn dots<V: Vector, W: Element + Load<V>, const M: usize>(a: [&[f32]; M], b: &[W]) -> [f32; M]
 where
     f32: Load<V>,
 {
-    let length = a[0].len();
-    let mut at = 0;
     // SAFETY: promised by the caller, here and below; `at + WIDTH` stays within the length.
-    let mut sums = [[unsafe { V::zero() }; N]; M];
-    while at + V::WIDTH <= length {
+    let mut sums = [[unsafe { V::zero() }; CHAINS]; M];
+    let mut at = 0;
+    // Two loops written out: a closure would lack the instruction set.
+    while at + CHAINS * V::WIDTH <= b.len() {
+        for chain in 0..CHAINS {
+            // SAFETY: as above.
+            let b = unsafe { W::load(b.as_ptr().add(at + chain * V::WIDTH)) };
+            for i in 0..M {
+                // SAFETY: as above.
+                let a = unsafe { f32::load(a[i].as_ptr().add(at + chain * V::WIDTH)) };
+                // SAFETY: as above.
+                sums[i][chain] = unsafe { a.mul_add(b, sums[i][chain]) };
+            }
+        }
+        at += CHAINS * V::WIDTH;
+    }
+    while at + V::WIDTH <= b.len() {
         // SAFETY: as above.
-        let b = b.map(|b| unsafe { W::load(b.as_ptr().add(at)) });
+        let b = unsafe { W::load(b.as_ptr().add(at)) };
         for i in 0..M {
             // SAFETY: as above.
-            let a = unsafe { f32::load(a[i].as_ptr().add(at)) };
-            for j in 0..N {
-                // SAFETY: as above.
-                sums[i][j] = unsafe { a.mul_add(b[j], sums[i][j]) };
-            }
+            sums[i][0] = unsafe { f32::load(a[i].as_ptr().add(at)).mul_add(b, sums[i][0]) };
         }
         at += V::WIDTH;
     }
     std::array::from_fn(|i| {
-        std::array::from_fn(|j| {
-            let tail: f32 = a[i][at..].iter().zip(&b[j][at..]).map(|(a, b)| a * b.widen()).sum();
-            // SAFETY: as above.
-            unsafe { sums[i][j].sum() + tail }
-        })
+        let tail: f32 = a[i][at..].iter().zip(&b[at..]).map(|(a, b)| a * b.widen()).sum();
+        // SAFETY: as above.
+        unsafe { sums[i].into_iter().map(|chain| chain.sum()).sum::<f32>() + tail }
     })
 }
 
-/// `out[i, :] = Σ_k a[i, k] · row k of B`, columns `first..`, eight rows of B at a time so that
-/// `out` passes through the registers once per eight.
+/// `out[i, :] = Σ_k a[i, k] · row k of B` over `rows`, [`DEPTH`] rows of B at a time so that `out` passes through the
+/// registers once for them, [`STRIP`] columns at a time so that these stay in the first cache for every row of A.
 #[inline(always)]
-fn sum_rows<const FMA: bool>(a: Mat<'_>, data: &[f32], stride: usize, first: usize, out: &mut [f32]) {
-    const DEPTH: usize = 8;
+fn sum_rows<const FMA: bool>(a: Mat<'_>, data: &[f32], stride: usize, rows: Range<usize>, out: &mut [f32]) {
     let columns = out.len() / a.rows;
-    let mut k = 0;
-    while k + DEPTH <= a.cols {
-        let b: [&[f32]; DEPTH] = std::array::from_fn(|d| &data[(k + d) * stride + first..][..columns]);
-        for (i, out) in out.chunks_exact_mut(columns).enumerate() {
-            let a: [f32; DEPTH] = std::array::from_fn(|d| a.data[i * a.row_stride + k + d]);
-            for j in 0..columns {
-                let mut sum = out[j];
-                for d in 0..DEPTH {
-                    sum = mul_add::<FMA>(a[d], b[d][j], sum);
+    let whole = rows.start + rows.len() / DEPTH * DEPTH;
+    for k in (rows.start..whole).step_by(DEPTH) {
+        for first in (0..columns).step_by(STRIP) {
+            let width = STRIP.min(columns - first);
+            let b: [&[f32]; DEPTH] = std::array::from_fn(|d| &data[(k + d) * stride + first..][..width]);
+            for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+                let a: [f32; DEPTH] = std::array::from_fn(|d| a.data[i * a.row_stride + k + d]);
+                let out = &mut out[first..][..width];
+                for j in 0..width {
+                    let mut sum = out[j];
+                    for d in 0..DEPTH {
+                        sum = mul_add::<FMA>(a[d], b[d][j], sum);
+                    }
+                    out[j] = sum;
                 }
-                out[j] = sum;
             }
         }
-        k += DEPTH;
     }
-    for k in k..a.cols {
-        let b = &data[k * stride + first..][..columns];
+    for k in whole..rows.end {
+        let b = &data[k * stride..][..columns];
         for (i, out) in out.chunks_exact_mut(columns).enumerate() {
             let a = a.data[i * a.row_stride + k];
             for (out, &b) in out.iter_mut().zip(b) {

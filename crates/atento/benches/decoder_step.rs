@@ -14,9 +14,14 @@ use atento::layers::attention::self_segments;
 use atento::layers::{Embedding, FeedForward, LayerNorm, SelfAttention};
 use atento::train::Optimizer;
 use atento::train::recipe::OptimizerSettings;
+use atento_kernels::memory::LargePages;
 use atento_kernels::philox::Rng;
+use atento_kernels::threads::within;
 use atento_tensor::ops::{Activation, AttentionSpec, Positions, Segment};
 use atento_tensor::{Grads, Graph, Init, Params, Pool, Tensor};
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 struct Block {
     norm: LayerNorm,
@@ -122,17 +127,20 @@ fn main() {
     let mut losses = Vec::new();
     for step in 0..shape.steps + 3 {
         let start = Instant::now();
-        grads.values.fill(0.0);
-        let mut g = Graph::train(&params, &mut grads, &pool, step as u64);
-        let hidden = decoder.hidden(&mut g, &ids[..n_tokens], &position_ids, &segments);
-        let loss = g.cross_entropy(&hidden, decoder.tokens.table, None, &targets, 0.0, 1.0 / n_tokens as f32);
-        drop(hidden);
-        g.backward(&loss.loss);
-        drop(g);
-        let norm = optimizer.gradient_norm(&grads);
-        assert!(norm.is_finite() && norm > 0.0);
-        optimizer.step(&mut params, &grads, 1e-4, step as u64 + 1, 1.0);
-        losses.push(loss.loss_sum / n_tokens as f64);
+        let loss_sum = within(|| {
+            grads.values.fill(0.0);
+            let mut g = Graph::train(&params, &mut grads, &pool, step as u64);
+            let hidden = decoder.hidden(&mut g, &ids[..n_tokens], &position_ids, &segments);
+            let loss = g.cross_entropy(&hidden, decoder.tokens.table, None, &targets, 0.0, 1.0 / n_tokens as f32);
+            drop(hidden);
+            g.backward(&loss.loss);
+            drop(g);
+            let norm = optimizer.gradient_norm(&grads);
+            assert!(norm.is_finite() && norm > 0.0);
+            optimizer.step(&mut params, &grads, 1e-4, step as u64 + 1, 1.0);
+            loss.loss_sum
+        });
+        losses.push(loss_sum / n_tokens as f64);
         if step >= 3 {
             times.push(start.elapsed().as_secs_f64());
         }

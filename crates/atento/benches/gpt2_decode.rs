@@ -13,9 +13,13 @@ use std::time::Instant;
 use atento::generate::{Prompt, SearchOptions, search};
 use atento::models::gpt2::{Precision, config};
 use atento::models::{CachedGpt2, Gpt2, Gpt2Config};
+use atento_kernels::memory::LargePages;
 use atento_kernels::peak::triad_gigabytes_per_second;
 use atento_kernels::philox::Rng;
 use atento_tensor::Pool;
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 fn main() {
     // Cargo adds flags of its own.

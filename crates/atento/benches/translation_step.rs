@@ -22,8 +22,12 @@ use atento::train::data::RunData;
 use atento::train::recipe::{DataFiles, Recipe};
 use atento::train::step::{StepOptions, StepStats, train_step};
 use atento::train::{Optimizer, Schedule};
+use atento_kernels::memory::LargePages;
 use atento_tensor::{Grads, Pool};
 use serde_json::{Value, json};
+
+#[global_allocator]
+static ALLOCATOR: LargePages = LargePages;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 

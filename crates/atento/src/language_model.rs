@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use atento_kernels::memory;
 use atento_tensor::Params;
 
 use crate::hub::generation::GenerationConfig;
@@ -72,6 +73,9 @@ impl LanguageModel {
         dir.check_vocabulary(tokenizer.vocab_size())?;
         let generation = dir.generation_config()?;
         let mut model = Gpt2::unloaded(config.clone());
+        if precision != Precision::F32 {
+            memory::leave_gaps(model.params.values_mut());
+        }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, NameMap::Gpt2(&config), &mut target)?;
         Ok(Self { model, tokenizer, generation })

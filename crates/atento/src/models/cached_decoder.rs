@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use atento_kernels::threads::within;
 use atento_tensor::ops::{AttentionInput, Segment};
 use atento_tensor::{Graph, Pool, Tensor};
 
@@ -32,10 +33,11 @@ impl<'m> CachedDecoder<'m> {
     /// `ids`: `[source_tokens]`; `cu_source`: [sentences + 1].
     #[must_use]
     pub fn new(model: &'m Transformer, pool: &Pool, ids: &[u32], cu_source: &[u32]) -> Self {
-        let mut g = Graph::infer(&model.params, pool);
-        let memory = model.encode(&mut g, ids, cu_source);
-        let source_key_values =
-            model.decoder.iter().map(|layer| layer.cross_attention.key_value.forward(&mut g, &memory)).collect();
+        let source_key_values = within(|| {
+            let mut g = Graph::infer(&model.params, pool);
+            let memory = model.encode(&mut g, ids, cu_source);
+            model.decoder.iter().map(|layer| layer.cross_attention.key_value.forward(&mut g, &memory)).collect()
+        });
         let sources: Vec<_> =
             cu_source.windows(2).map(|pair| (pair[0] as usize, (pair[1] - pair[0]) as usize)).collect();
         Self {
@@ -47,14 +49,9 @@ impl<'m> CachedDecoder<'m> {
             sources,
         }
     }
-}
 
-impl StepDecoder for CachedDecoder<'_> {
-    fn vocab_size(&self) -> usize {
-        self.model.config.vocab_size
-    }
-
-    fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
+    /// Appends a token to every row and writes the logits of what follows it.
+    fn feed(&mut self, tokens: &[u32], logits: &mut [f32]) {
         assert_eq!(tokens.len(), self.row_sentence.len(), "CachedDecoder::step: one token per row");
         self.cache.reserve(1);
         let rows = tokens.len();
@@ -98,6 +95,16 @@ impl StepDecoder for CachedDecoder<'_> {
         }
         logits.copy_from_slice(self.model.project(&mut g, &x).values());
         self.cache.advance(&counts);
+    }
+}
+
+impl StepDecoder for CachedDecoder<'_> {
+    fn vocab_size(&self) -> usize {
+        self.model.config.vocab_size
+    }
+
+    fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
+        within(|| self.feed(tokens, logits));
     }
 
     fn reorder(&mut self, parents: &[usize]) {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use atento_kernels::threads::within;
 use atento_tensor::ops::{Memory, TimeSteps};
 use atento_tensor::{Graph, Pool, Tensor};
 
@@ -34,7 +35,7 @@ impl<'m> RecurrentDecoder<'m> {
     #[must_use]
     pub fn new(model: &'m Recurrent, pool: &Pool, ids: &[u32], cu_source: &[u32]) -> Self {
         let row_sentence: Vec<u32> = (0..cu_source.len() as u32 - 1).collect();
-        let rows = model.encode(&mut Graph::infer(&model.params, pool), ids, cu_source, &row_sentence);
+        let rows = within(|| model.encode(&mut Graph::infer(&model.params, pool), ids, cu_source, &row_sentence));
         Self { model, pool: pool.clone(), sentences: rows.memory.clone(), row_sentence, rows }
     }
 
@@ -57,11 +58,13 @@ impl StepDecoder for RecurrentDecoder<'_> {
 
     fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
         assert_eq!(tokens.len(), self.row_sentence.len(), "RecurrentDecoder::step: one token per row");
-        let mut g = Graph::infer(&self.model.params, &self.pool);
-        let one_step = Arc::new(TimeSteps::new(&[tokens.len() as u32]));
-        let decoded = self.model.decode(&mut g, &self.rows, tokens, &one_step);
-        logits.copy_from_slice(self.model.project(&mut g, &decoded.hidden).values());
-        self.rows.states = decoded.states;
+        within(|| {
+            let mut g = Graph::infer(&self.model.params, &self.pool);
+            let one_step = Arc::new(TimeSteps::new(&[tokens.len() as u32]));
+            let decoded = self.model.decode(&mut g, &self.rows, tokens, &one_step);
+            logits.copy_from_slice(self.model.project(&mut g, &decoded.hidden).values());
+            self.rows.states = decoded.states;
+        });
     }
 
     fn reorder(&mut self, parents: &[usize]) {

@@ -2,6 +2,7 @@
 //!
 //! Token t is predicted from the tokens before it, so the first has no probability. Numerics as in [`super`].
 
+use atento_kernels::threads::within;
 use atento_tensor::{Graph, Pool};
 use rayon::prelude::*;
 
@@ -106,16 +107,18 @@ fn score_batch(model: &Gpt2, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> 
 /// `ids`, `targets` and the result: `[tokens]`; `cu_seqlens`: [sequences + 1].
 pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targets: &[u32]) -> Vec<f32> {
     let (vocab_size, d_model) = (model.config.vocab_size, model.config.d_model);
-    let mut g = Graph::infer(&model.params, pool);
-    let hidden = model.hidden(&mut g, ids, cu_seqlens);
-    let rows = (CHUNK_LOGITS / vocab_size).max(1);
-    let chunks = hidden.values().chunks(rows * d_model).zip(targets.chunks(rows));
-    let project = |(hidden, targets): (&[f32], &[u32])| {
-        let hidden = g.constant(hidden, &[targets.len(), d_model]);
-        let logits = model.project(&mut g, &hidden);
-        target_logprobs(logits.values(), targets, vocab_size)
-    };
-    chunks.flat_map(project).collect()
+    within(|| {
+        let mut g = Graph::infer(&model.params, pool);
+        let hidden = model.hidden(&mut g, ids, cu_seqlens);
+        let rows = (CHUNK_LOGITS / vocab_size).max(1);
+        let chunks = hidden.values().chunks(rows * d_model).zip(targets.chunks(rows));
+        let project = |(hidden, targets): (&[f32], &[u32])| {
+            let hidden = g.constant(hidden, &[targets.len(), d_model]);
+            let logits = model.project(&mut g, &hidden);
+            target_logprobs(logits.values(), targets, vocab_size)
+        };
+        chunks.flat_map(project).collect()
+    })
 }
 
 #[cfg(test)]

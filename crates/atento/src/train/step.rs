@@ -4,6 +4,7 @@
 //! memory and speed, never the update (beyond the rounding of sums).
 
 use atento_kernels::philox;
+use atento_kernels::threads::within;
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Params, Pool};
 
@@ -13,9 +14,9 @@ use crate::data::tokens::CausalBatch;
 use crate::models::{Gpt2, Translator};
 
 /// A model that learns from batches of its kind.
-pub trait Trainable {
+pub trait Trainable: Send + Sync {
     /// What it learns from at once.
-    type Batch: TrainBatch;
+    type Batch: TrainBatch + Send + Sync;
 
     /// All parameters.
     fn params(&self) -> &Params;
@@ -188,16 +189,18 @@ pub fn train_step<M: Trainable>(
     lr: f64,
     options: &StepOptions,
 ) -> Result<StepStats, NonFiniteStep> {
-    let (loss, nll) = gradients(model, grads, pool, batches, step, options);
-    let grad_norm = optimizer.gradient_norm(grads);
-    if !loss.is_finite() || !grad_norm.is_finite() {
-        return Err(locate(model, grads, pool, batches, step, options));
-    }
-    let clip = options.clip_norm > 0.0 && grad_norm > options.clip_norm;
-    let scale = if clip { (options.clip_norm / grad_norm) as f32 } else { 1.0 };
-    optimizer.step(model.params_mut(), grads, lr, step, scale);
-    let tokens = batches.iter().map(TrainBatch::tokens).sum();
-    Ok(StepStats { loss, nll, grad_norm, tokens })
+    within(|| {
+        let (loss, nll) = gradients(model, grads, pool, batches, step, options);
+        let grad_norm = optimizer.gradient_norm(grads);
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            return Err(locate(model, grads, pool, batches, step, options));
+        }
+        let clip = options.clip_norm > 0.0 && grad_norm > options.clip_norm;
+        let scale = if clip { (options.clip_norm / grad_norm) as f32 } else { 1.0 };
+        optimizer.step(model.params_mut(), grads, lr, step, scale);
+        let tokens = batches.iter().map(TrainBatch::tokens).sum();
+        Ok(StepStats { loss, nll, grad_norm, tokens })
+    })
 }
 
 /// Runs the step again, micro-batch by micro-batch, watching every op.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use atento_kernels::threads::within;
 use atento_tensor::{Graph, Pool, Tensor};
 
 use super::Gpt2;
@@ -46,7 +47,7 @@ impl<'m> CachedGpt2<'m> {
         let pool = pool.clone();
         let mut decoder = Self { model, pool, cache, slide: None, prefill: None, prefill_rows, last: None };
         if before_last.iter().any(|tokens| !tokens.is_empty()) {
-            decoder.prefill = Some(decoder.feed(&before_last));
+            decoder.prefill = Some(within(|| decoder.feed(&before_last)));
         }
         decoder
     }
@@ -102,10 +103,12 @@ impl<'m> CachedGpt2<'m> {
 
     /// Feeds tokens and writes the logits of what follows each.
     fn feed_and_project(&mut self, rows: &[&[u32]], logits: &mut [f32]) {
-        let hidden = self.feed(rows);
-        let g = &mut Graph::infer(&self.model.params, &self.pool);
-        logits.copy_from_slice(self.model.project(g, &hidden).values());
-        self.last = Some(hidden);
+        within(|| {
+            let hidden = self.feed(rows);
+            let g = &mut Graph::infer(&self.model.params, &self.pool);
+            logits.copy_from_slice(self.model.project(g, &hidden).values());
+            self.last = Some(hidden);
+        });
     }
 
     /// Makes room in the rows that are full.
@@ -121,7 +124,7 @@ impl<'m> CachedGpt2<'m> {
             let kept: Vec<&[u32]> =
                 rows.iter().zip(&full).map(|(tokens, full)| if *full { &tokens[..] } else { &[] }).collect();
             if kept.iter().any(|tokens| !tokens.is_empty()) {
-                self.feed(&kept);
+                within(|| self.feed(&kept));
             }
         }
         self.slide = Some(rows);
