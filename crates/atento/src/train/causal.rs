@@ -135,6 +135,9 @@ pub(super) fn samples(
     mut options: SampleOptions,
     new_tokens: usize,
 ) -> Result<Vec<Sample>, Error> {
+    if stretches.is_empty() {
+        return Ok(Vec::new());
+    }
     options.processors.suppress_tokens = language.unused_ids();
     let options = ContinueOptions {
         method: Method::Sample(options),

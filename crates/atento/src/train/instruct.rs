@@ -38,7 +38,7 @@ pub(super) struct Instruct {
 impl Instruct {
     /// The loss of the completions of a set: the sum in nats and the tokens.
     fn loss(&self, set: &InstructSet, options: PackOptions, limit: usize, pool: &Pool) -> Result<(f64, usize), Error> {
-        // A batch holds the longest example, whatever the recipe's are asked to hold.
+        // An example that is held out may be longer than any batch of the training.
         let max_tokens = options.max_tokens.max(set.report().longest as usize);
         let batches = set.batches(PackOptions { max_tokens, epochs: Some(1), ..options })?;
         causal::loss(&self.language.model, pool, batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit)))
