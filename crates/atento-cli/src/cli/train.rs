@@ -1,8 +1,9 @@
-//! `atento train RECIPE.toml`: a training run, from text to a model that translates.
+//! `atento train RECIPE.toml`: a training run, from text to a model that translates, goes on with text or answers.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use atento::data::tokens::instruct::MaskedPiece;
 use atento::train::recipe::Loaded;
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
@@ -13,6 +14,9 @@ use crate::ui::progress::Progress;
 use crate::ui::signals::{SAVING, stop_on_interrupt};
 use crate::ui::stderr::tell;
 use crate::ui::table::{self, Align, thousands};
+
+/// Examples that `--show-masks` prints.
+const SHOWN: usize = 5;
 
 /// Train a model as a recipe says
 ///
@@ -46,6 +50,10 @@ pub struct TrainArgs {
     /// Check everything, print what the run would take, and write nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Print a few prompts with their completions, what is learned between ⟦ and ⟧, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    show_masks: bool,
 }
 
 /// Runs the verb.
@@ -56,6 +64,9 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     let Loaded { recipe, written, .. } = load_recipe(args, options)?;
     options.start_threads(recipe.threads)?;
     let how = TrainOptions { resume: args.resume, from: args.from.clone(), written };
+    if args.show_masks {
+        return show_masks(&recipe, &how, options);
+    }
     if args.dry_run {
         return show_plan(&recipe, &how, options);
     }
@@ -84,6 +95,25 @@ fn show_plan(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(
         plan.to_string().lines().try_for_each(|line| out.line(line))?;
     }
     out.finish()
+}
+
+fn show_masks(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(), Failure> {
+    let examples = train::show_masks(recipe, how, SHOWN).map_err(failure)?;
+    let mut out = Output::open();
+    for shown in &examples {
+        if options.json {
+            out.json(shown)?;
+        } else {
+            out.line(format_args!("example {}, {} tokens", shown.example, shown.tokens))?;
+            out.line(format_args!("{}\n", marked(&shown.pieces)))?;
+        }
+    }
+    out.finish()
+}
+
+/// The text of an example with marks around what is learned.
+fn marked(pieces: &[MaskedPiece]) -> String {
+    pieces.iter().map(|piece| if piece.learned { format!("⟦{}⟧", piece.text) } else { piece.text.clone() }).collect()
 }
 
 /// Whose fault it was, for the exit code.

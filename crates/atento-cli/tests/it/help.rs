@@ -61,6 +61,7 @@ fn train_explains_itself() {
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's
           --dry-run          Check everything, print what the run would take, and write nothing
+          --show-masks       Print a few prompts with their completions, what is learned between ⟦ and ⟧, and write nothing
       -h, --help             Print help (see more with '--help')
     ");
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod demo;
 mod generate;
 mod help;
+mod instruct;
 mod language;
 mod resume;
 mod scoring;

@@ -118,14 +118,20 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
     let data = &recipe.data;
     PairOptions {
         max_length: data.max_length,
-        on_truncate: match data.on_truncate {
-            recipe::OnTruncate::Error => OnTruncate::Error,
-            recipe::OnTruncate::Warn => OnTruncate::Warn,
-            recipe::OnTruncate::Split => OnTruncate::Split,
-        },
+        on_truncate: on_truncate(recipe),
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,
+    }
+}
+
+/// What the recipe does with an example that is too long.
+pub(super) fn on_truncate(recipe: &Recipe) -> OnTruncate {
+    match recipe.data.on_truncate {
+        recipe::OnTruncate::Error => OnTruncate::Error,
+        recipe::OnTruncate::Warn => OnTruncate::Warn,
+        recipe::OnTruncate::Drop => OnTruncate::Drop,
+        recipe::OnTruncate::Split => OnTruncate::Split,
     }
 }
 

@@ -5,29 +5,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use atento_tensor::{Graph, Pool};
+use atento_tensor::Pool;
 
-use super::adopt::{adopt, saved_tokenizer};
-use super::build::gpt2_config;
-use super::checkpoint::{Checkpoint, Identity, ModelConfig};
-use super::recipe::{Documents, Recipe, Sampling, ScheduleKind, TokenizerKind};
+use super::Error;
+use super::causal::{self, BATCH_TOKENS, Beginning};
+use super::checkpoint::{Checkpoint, ModelConfig};
+use super::recipe::{Documents, Recipe, Sampling, ScheduleKind};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
-use super::{Error, resume};
-use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, TextSource, TokenDirectory, WindowOptions, Windows,
 };
-use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
-use crate::hub::generation::GenerationConfig;
+use crate::generate::{SampleOptions, WarperOptions};
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
-use crate::text::train::Kind;
-use crate::text::{Tokenizer, TrainOptions as LearnOptions};
-
-/// Tokens of one validation batch; only speed and memory depend on it.
-const BATCH_TOKENS: usize = 4096;
+use crate::text::Tokenizer;
 
 /// Continuations shown in the report, and the tokens of each and of its beginning.
 const SAMPLES: usize = 5;
@@ -53,15 +46,9 @@ impl LanguageModelling {
         pool: &Pool,
     ) -> Result<(f64, usize), Error> {
         let model = &self.language.model;
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let (mut sum, mut tokens) = (0.0, 0);
-        for item in Windows::new(Arc::clone(shard), model.config.vocab_size, options)?.take(limit) {
-            let (batch, _) = item?;
-            let g = &mut Graph::infer(&model.params, pool);
-            let found = model.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
-            (sum, tokens) = (sum + found.nll_sum, tokens + found.n_targets);
-        }
-        Ok((sum, tokens))
+        let windows = Windows::new(Arc::clone(shard), model.config.vocab_size, options)?;
+        let batches = windows.map(|item| item.map(|(batch, _)| batch).map_err(Error::from));
+        causal::loss(model, pool, batches.take(causal::limit(limit)))
     }
 
     fn options(&self, sampling: tokens::Sampling, batch_tokens: usize, epochs: Option<u64>) -> WindowOptions {
@@ -77,23 +64,11 @@ impl LanguageModelling {
             return Ok(Vec::new());
         }
         let starts = (0..SAMPLES).map(|i| i * (tokens - 2 * length) / SAMPLES);
-        let (prompts, references): (Vec<_>, Vec<_>) =
-            starts.map(|at| (shard.read(at..at + length), shard.read(at + length..at + 2 * length))).unzip();
+        let stretches: Vec<_> =
+            starts.map(|at| (shard.read(at..at + length), shard.read(at + length..at + 2 * length))).collect();
         let warpers = WarperOptions { temperature: 0.8, top_k: 200, ..WarperOptions::default() };
-        let options = ContinueOptions {
-            method: Method::Sample(SampleOptions { seed: self.seed, warpers, ..SampleOptions::default() }),
-            stops: Vec::new(),
-            max_new_tokens: Some(length),
-            usual: Usual { new_tokens: length, whole: None },
-            slide: false,
-        };
-        let (found, _) = continue_prompts(language, &prompts, 0, &options, |_: &TextEvent<'_>| Flow::Continue)?;
-        let text = |ids: &[u32]| language.tokenizer.decode(ids, true);
-        let sample = |((prompt, reference), found): ((&Vec<u32>, &Vec<u32>), Vec<_>)| {
-            let hypothesis = found.into_iter().next().map_or_else(String::new, |one: Continuation| one.text);
-            Ok(Sample { source: text(prompt)?, reference: text(reference)?, hypothesis })
-        };
-        prompts.iter().zip(&references).zip(found).map(sample).collect()
+        let options = SampleOptions { seed: self.seed, warpers, ..SampleOptions::default() };
+        causal::samples(language, &stretches, options, length)
     }
 }
 
@@ -110,43 +85,13 @@ impl Workload for LanguageModelling {
         resumed: Option<&Checkpoint>,
         run: &Path,
     ) -> Result<Begun<Self>, Error> {
-        let mut notes = Vec::new();
-        let (mut recipe, mut from) = (recipe.clone(), None);
-        let (tokenizer, model) = match (resumed, &options.from) {
-            (Some(checkpoint), _) => {
-                let tokenizer = saved_tokenizer(run)?;
-                let identity = checkpoint.state.identity.as_ref();
-                let config = match identity {
-                    Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
-                    _ => None,
-                };
-                if let (Some(Identity { model, from: Some(_), .. }), true) = (identity, config.is_some()) {
-                    recipe = adopt(&recipe, &options.written, model)?;
-                }
-                notes.extend(resume::check(checkpoint, &recipe, run)?);
-                from = identity.and_then(|identity| identity.from.clone());
-                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
-            }
-            (None, Some(path)) => {
-                let LanguageModel { model, tokenizer, .. } = LanguageModel::load(path)?;
-                recipe = adopt(&recipe, &options.written, &ModelConfig::LanguageModel(model.config.clone()))?;
-                from = Some(path.clone());
-                (tokenizer, Some(model))
-            }
-            (None, None) => (tokenizer(&recipe)?, None),
-        };
-        let mut model = match model {
-            Some(model) => model,
-            None => Gpt2::init(gpt2_config(&recipe, &tokenizer)?, recipe.seed),
-        };
-        model.checkpoint_activations = recipe.train.checkpoint_activations;
-        let data = token_files(&recipe, &tokenizer, &run.join("data"), resumed.is_some())?;
+        let Beginning { recipe, language, from, notes } = Beginning::find(recipe, options, resumed, run, tokenizer)?;
+        let LanguageModel { model, tokenizer, .. } = &language;
+        let data = token_files(&recipe, tokenizer, &run.join("data"), resumed.is_some())?;
         data.check_vocabulary(model.config.vocab_size)?;
         let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
         check_lengths(&recipe, &data, block_size)?;
-        let document_end = if recipe.data.document_attention { Some(end_token(&data, &tokenizer)?) } else { None };
-        let generation = GenerationConfig::of_language_model(&model.config);
-        let language = LanguageModel { model, tokenizer, generation };
+        let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
         Ok(Begun { recipe, work, from, notes })
     }
@@ -240,12 +185,7 @@ impl Workload for LanguageModelling {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        let config = &self.language.model.config;
-        vec![
-            ("Vocabulary".into(), config.vocab_size.to_string()),
-            ("Blocks, width, heads".into(), format!("{}, {}, {}", config.layers, config.d_model, config.heads)),
-            ("Tokens at a stretch".into(), self.block_size.to_string()),
-        ]
+        causal::describe(&self.language.model, self.block_size)
     }
 }
 
@@ -261,33 +201,17 @@ fn source(recipe: &Recipe, path: &Path) -> TextSource {
 
 /// The tokenizer of the recipe, loaded or learned from its text.
 fn tokenizer(recipe: &Recipe) -> Result<Tokenizer, Error> {
-    let settings = &recipe.tokenizer;
-    let text = match (&settings.file, &recipe.data.text) {
-        (Some(path), _) => return Ok(Tokenizer::load(path)?),
-        (None, Some(text)) => text,
+    match (&recipe.tokenizer.file, &recipe.data.text) {
+        (Some(path), _) => Ok(Tokenizer::load(path)?),
+        (None, Some(text)) => {
+            let lessons = source(recipe, text).lessons()?.map(|piece| piece.map_err(Error::from));
+            causal::learn_tokenizer(&recipe.tokenizer, lessons)
+        }
         (None, None) => {
             let problem = "there is no text to learn a tokenizer from: name one".into();
-            return Err(Error::Setting { key: "tokenizer.file", problem });
+            Err(Error::Setting { key: "tokenizer.file", problem })
         }
-    };
-    let options = match settings.kind {
-        TokenizerKind::Char => LearnOptions { lowercase: settings.lowercase, ..LearnOptions::characters() },
-        TokenizerKind::ByteBpe => LearnOptions {
-            kind: Kind::ByteLevelBpe,
-            vocab_size: settings.vocab_size,
-            min_frequency: settings.min_frequency,
-            lowercase: settings.lowercase,
-            byte_fallback: false,
-            ..LearnOptions::characters()
-        },
-        other => {
-            let problem = format!("\"{other}\" loses line ends; a language model learns \"byte_bpe\" or \"char\"");
-            return Err(Error::Setting { key: "tokenizer.kind", problem });
-        }
-    };
-    let learned: Tokenizer =
-        Tokenizer::train::<Error>(source(recipe, text).lessons()?.map(|piece| piece.map_err(Error::from)), &options)?;
-    Ok(learned)
+    }
 }
 
 /// Checks before the run starts that there is enough to train on and, where something waits for it, to validate on.

@@ -2,6 +2,7 @@
 
 mod adopt;
 pub mod build;
+mod causal;
 pub mod checkpoint;
 pub mod data;
 pub mod early_stopping;
@@ -10,7 +11,9 @@ pub mod evaluate;
 pub mod events;
 mod exact;
 mod finish;
+mod instruct;
 mod language;
+mod masks;
 pub mod metrics;
 pub mod optimizer;
 pub mod plan;
@@ -30,6 +33,7 @@ pub use checkpoint::{Checkpoints, TrainState};
 pub use early_stopping::EarlyStopping;
 pub use error::Error;
 pub use events::{Event, Reporter};
+pub use masks::{ShownExample, show_masks};
 pub use metrics::{Metrics, Record};
 pub use optimizer::Optimizer;
 pub use plan::{Plan, plan};

@@ -8,6 +8,7 @@ use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
 use super::events::{format_duration, group_thousands};
+use super::instruct::Instruct;
 use super::language::LanguageModelling;
 use super::recipe::{OptimizerKind, Recipe, Task};
 use super::step::{StepOptions, Trainable, gradients};
@@ -63,6 +64,7 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
     let plan = match recipe.task {
         Task::Translation => outlook::<Translation>(recipe, options, &scratch),
         Task::CausalLm => outlook::<LanguageModelling>(recipe, options, &scratch),
+        Task::Instruct => outlook::<Instruct>(recipe, options, &scratch),
     };
     if scratch.exists() {
         // What was found out is worth more than an error about tidying up.
@@ -108,8 +110,7 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path)
         trainable: model.params().trainable_count(),
         state_bytes: state_bytes(&recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
         activation_bytes: pool.stats().peak_bytes,
-        // Half the weights read each side of a pair: 6 a weight for every token that is predicted.
-        flops_per_step: 6.0 * parameters as f64 * work.targets_per_epoch() as f64 / steps_per_epoch.max(1) as f64,
+        flops_per_step: 6.0 * parameters as f64 * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64,
         examples: work.examples() as u64,
         what: W::EXAMPLES,
         tokens_per_epoch,

@@ -16,6 +16,7 @@ mod files;
 mod preset;
 pub(crate) mod section;
 mod settings;
+mod task;
 mod tree;
 mod validate;
 
@@ -143,10 +144,10 @@ fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tre
     let mut table = defaults.clone();
     tree::lay_over(&mut table, &tree);
     let place = |key: &str| tree::place(&tree, key);
+    let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
     let unfit = |error: toml::de::Error| Error::Syntax { place: place("task"), message: error.message().to_string() };
     let recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
-    check::conflicts(&recipe, &place)?;
-    let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
+    check::conflicts(&recipe, &written, &place)?;
     let notes = check::without_effect(&recipe, &written);
     let written = tree::leaves(&tree);
     Ok((Loaded { recipe, notes, written }, tree))
@@ -159,17 +160,22 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
-    if word("task").as_deref() == Some(Task::CausalLm.word()) {
-        recipe.task = Task::CausalLm;
+    let decoder_only = [Task::CausalLm, Task::Instruct];
+    if let Some(task) = word("task").and_then(|word| decoder_only.into_iter().find(|task| task.word() == word)) {
+        recipe.task = task;
         recipe.train.label_smoothing = 0.0;
         recipe.tokenizer.kind = TokenizerKind::ByteBpe;
+    }
+    if recipe.task == Task::Instruct {
+        // A completion that is cut has no end: nothing would tell the model where to stop.
+        recipe.data.on_truncate = OnTruncate::Error;
     }
     let whole = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,
     };
     let families = [Arch::Transformer, Arch::Rnn, Arch::Gpt2];
-    let usual = if recipe.task == Task::CausalLm { Arch::Gpt2 } else { Arch::Transformer };
+    let usual = if recipe.task == Task::Translation { Arch::Transformer } else { Arch::Gpt2 };
     let stated = word("model.arch").and_then(|word| families.into_iter().find(|arch| arch.word() == word));
     let arch = stated.unwrap_or(usual);
     let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];

@@ -18,6 +18,7 @@ use super::checkpoint::{Checkpoints, Identity};
 use super::early_stopping::{EarlyStopping, Verdict};
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
+use super::instruct::Instruct;
 use super::language::LanguageModelling;
 use super::metrics::{Metrics, Record};
 use super::recipe::{OnNonFinite, Recipe, Task, Written};
@@ -81,6 +82,7 @@ pub fn train(
     match recipe.task {
         Task::Translation => run::<Translation>(recipe, options, stop, reporter),
         Task::CausalLm => run::<LanguageModelling>(recipe, options, stop, reporter),
+        Task::Instruct => run::<Instruct>(recipe, options, stop, reporter),
     }
 }
 

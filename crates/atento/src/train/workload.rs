@@ -1,4 +1,4 @@
-//! What a run trains: the part of it that differs between translation and language modelling.
+//! What a run trains: the part of it that differs between translation, language modelling, and answering prompts.
 //!
 //! The loop, its checkpoints and its log are the trainer's; a workload brings model and data, deals out batches, and
 //! judges the model.
@@ -93,6 +93,12 @@ pub(super) trait Workload: Sized {
 
     /// Tokens of a pass over the training data, of pairs those of both sides.
     fn tokens_per_epoch(&self) -> u64;
+
+    /// Tokens of a pass that go through all weights. Half the weights of a translator read each side of a pair: as many
+    /// as are predicted.
+    fn weighed_tokens(&self) -> u64 {
+        self.targets_per_epoch()
+    }
 
     /// What is in the data and what was left out.
     fn data_json(&self) -> serde_json::Value;

@@ -67,8 +67,17 @@ impl CsvReader {
         self.header.iter().position(|column| column == name).ok_or_else(|| Error::Column {
             path: self.text.path().into(),
             column: name.into(),
+            hint: self.nearest(name).map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?")),
             found: self.header.join(", "),
         })
+    }
+
+    /// The column that is most like a name, if any is like it.
+    fn nearest(&self, name: &str) -> Option<&str> {
+        let name = name.to_lowercase();
+        let likeness = |column: &String| strsim::normalized_damerau_levenshtein(&name, &column.to_lowercase());
+        let alike = self.header.iter().map(|column| (likeness(column), column)).filter(|(likeness, _)| *likeness > 0.6);
+        alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, column)| column.as_str())
     }
 
     fn malformed(&self, line: u64, problem: impl Into<String>) -> Error {
@@ -223,6 +232,8 @@ mod tests {
         assert_eq!(reader.column("ref").unwrap(), 1);
         let message = reader.column("text").unwrap_err().to_string();
         assert!(message.ends_with("no column \"text\" in the header; its columns are mr, ref"), "{message}");
+        let message = reader.column("Refs").unwrap_err().to_string();
+        assert!(message.contains("in the header; did you mean \"ref\"?; its columns"), "{message}");
     }
 
     proptest! {

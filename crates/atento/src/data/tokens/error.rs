@@ -145,12 +145,14 @@ pub enum Error {
         problem: String,
     },
     /// A CSV file lacks a column.
-    #[error("{path}, line 1: no column {column:?} in the header; its columns are {found}")]
+    #[error("{path}, line 1: no column {column:?} in the header{hint}; its columns are {found}")]
     Column {
         /// The file.
         path: PathBuf,
         /// The column asked for.
         column: String,
+        /// The column most like it, if any is.
+        hint: String,
         /// The header.
         found: String,
     },

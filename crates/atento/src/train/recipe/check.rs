@@ -3,14 +3,13 @@
 use super::choices::*;
 use super::error::{Error, Place};
 use super::settings::*;
+use super::task;
 
-/// Refuses settings that cannot go together. `place` finds where a dotted key was written.
-pub fn conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    match recipe.task {
-        Task::Translation => data_conflicts(&recipe.data, place)?,
-        Task::CausalLm => language_conflicts(recipe, place)?,
-    }
-    if (recipe.task == Task::CausalLm) != (recipe.model.arch == Arch::Gpt2) {
+/// Refuses settings that cannot go together. `written` knows the dotted keys that say something else than the default,
+/// `place` where they stand.
+pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    task::conflicts(recipe, written, place)?;
+    if (recipe.task == Task::Translation) == (recipe.model.arch == Arch::Gpt2) {
         let (task, arch) = (recipe.task, recipe.model.arch);
         let message = format!("`task` \"{task}\" does not go with `model.arch` \"{arch}\"");
         return conflict(place("model.arch"), message);
@@ -19,78 +18,8 @@ pub fn conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), E
     train_conflicts(recipe, place)
 }
 
-fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
+pub(super) fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
     Err(Error::Conflict { place, message: message.into() })
-}
-
-fn data_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    if data.corpus.is_none() && data.train.is_none() {
-        let forms = "`data.train` is missing: give it `source` and `target` files, or `tsv`, or `jsonl`; or set `data.corpus` to \"demo\"";
-        return conflict(place("data"), forms);
-    }
-    for (name, files) in [("train", &data.train), ("valid", &data.valid), ("test", &data.test)] {
-        let Some(files) = files else { continue };
-        let key = format!("data.{name}");
-        if data.corpus.is_some() {
-            return conflict(
-                place(&key),
-                format!("`{key}` and `data.corpus` exclude each other: the corpus has its own parts; remove one"),
-            );
-        }
-        file_conflicts(&key, files, place)?;
-    }
-    Ok(())
-}
-
-fn language_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    let Recipe { data, train, model, .. } = recipe;
-    match (&data.text, &data.tokens) {
-        (None, None) => {
-            let forms = "`data.text` is missing: a file or a directory of text; or give `data.tokens` a directory with train.bin";
-            return conflict(place("data"), forms);
-        }
-        (Some(_), Some(_)) => {
-            return conflict(place("data.tokens"), "`data.text` and `data.tokens` exclude each other: remove one");
-        }
-        (None, Some(_)) if recipe.tokenizer.file.is_none() => {
-            let message = "`data.tokens` needs `tokenizer.file`: the tokenizer.json that the tokens were made with";
-            return conflict(place("data.tokens"), message);
-        }
-        _ => {}
-    }
-    let block = data.block_size.unwrap_or(model.max_positions);
-    if block > model.max_positions {
-        let message = format!(
-            "`data.block_size` is {block}, but the model has {} positions (`model.max_positions`); lower one or raise the other",
-            model.max_positions
-        );
-        return conflict(place("data.block_size"), message);
-    }
-    if train.batch_tokens < block {
-        let message =
-            format!("`train.batch_tokens` is {}, and a stretch of {block} tokens does not fit", train.batch_tokens);
-        return conflict(place("train.batch_tokens"), message);
-    }
-    Ok(())
-}
-
-fn file_conflicts(key: &str, files: &FileSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    let given: Vec<_> =
-        [("source", &files.source), ("target", &files.target), ("tsv", &files.tsv), ("jsonl", &files.jsonl)]
-            .into_iter()
-            .filter_map(|(name, path)| path.as_ref().map(|_| name))
-            .collect();
-    if !matches!(given[..], ["source", "target"] | ["tsv"] | ["jsonl"]) {
-        let found = if given.is_empty() { "none of them".to_string() } else { format!("`{}`", given.join("` and `")) };
-        return conflict(
-            place(key),
-            format!("`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}"),
-        );
-    }
-    if files.jsonl.is_none() && (files.source_key.is_some() || files.target_key.is_some()) {
-        return conflict(place(key), format!("`{key}.source_key` and `{key}.target_key` go with `{key}.jsonl` only"));
-    }
-    Ok(())
 }
 
 fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
@@ -111,7 +40,7 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
         return conflict(place("model.heads"), message);
     }
-    if recipe.task == Task::CausalLm {
+    if recipe.task != Task::Translation {
         return Ok(());
     }
     for (key, length) in [("data.max_length", recipe.data.max_length), ("search.max_length", recipe.search.max_length)]
@@ -169,7 +98,7 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
         );
     }
-    if train.early_stopping.metric == Metric::Bleu && recipe.task == Task::CausalLm {
+    if train.early_stopping.metric == Metric::Bleu && recipe.task != Task::Translation {
         return conflict(
             place("train.early_stopping.metric"),
             "`train.early_stopping.metric` is \"bleu\", which a language model does not have: watch \"loss\"",
@@ -190,18 +119,20 @@ fn is_watched(recipe: &Recipe) -> bool {
     match recipe.task {
         Task::Translation => data.corpus.is_some() || data.valid.is_some(),
         Task::CausalLm => data.tokens.is_some() || data.valid_text.is_some() || data.valid_fraction > 0.0,
+        Task::Instruct => data.valid.is_some(),
     }
 }
 
 /// A sentence for each setting that was `written` and does nothing in this recipe.
 pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let rules = task_rules(recipe).into_iter().chain(model_rules(recipe)).chain(training_rules(recipe));
-    let mut notes: Vec<_> = rules
-        .filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty())
-        .flat_map(|(reason, keys, _)| {
+    let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
+    let of_rules =
+        rules.filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty()).flat_map(|(reason, keys, _)| {
             keys.iter().filter(|key| written(key)).map(move |key| format!("`{key}` has no effect {reason}"))
-        })
-        .collect();
+        });
+    let of_task = task::foreign_settings(recipe.task).filter(|key| written(key));
+    let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));
+    let mut notes: Vec<_> = of_task.chain(of_rules).collect();
     if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
         notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
     }
@@ -210,51 +141,7 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
 
 type Rule = (&'static str, &'static [&'static str], bool);
 
-fn task_rules(recipe: &Recipe) -> [Rule; 3] {
-    let translates = recipe.task == Task::Translation;
-    [
-        (
-            "on a language model",
-            &[
-                "data.corpus",
-                "data.train",
-                "data.valid",
-                "data.test",
-                "data.max_length",
-                "data.on_truncate",
-                "data.drop_identical",
-                "data.max_ratio",
-                "data.window",
-                "train.max_sentences",
-                "train.bucket",
-                "train.eval_beam",
-                "train.eval_max_sentences",
-                "search",
-            ],
-            translates,
-        ),
-        (
-            "on a translation model",
-            &[
-                "data.text",
-                "data.valid_text",
-                "data.tokens",
-                "data.text_key",
-                "data.documents",
-                "data.valid_fraction",
-                "data.end_token",
-                "data.document_attention",
-                "data.block_size",
-                "data.sampling",
-                "train.eval_batches",
-            ],
-            !translates,
-        ),
-        ("except with `model.arch` \"gpt2\"", &["model.bias"], recipe.model.arch == Arch::Gpt2),
-    ]
-}
-
-fn model_rules(recipe: &Recipe) -> [Rule; 5] {
+fn model_rules(recipe: &Recipe) -> [Rule; 6] {
     let transformer = recipe.model.arch != Arch::Rnn;
     let has_files = recipe.tokenizer.file.is_none();
     [
@@ -275,6 +162,7 @@ fn model_rules(recipe: &Recipe) -> [Rule; 5] {
             ],
             transformer,
         ),
+        ("except with `model.arch` \"gpt2\"", &["model.bias"], recipe.model.arch == Arch::Gpt2),
         ("on a transformer", &["model.hidden", "model.embedding"], !transformer),
         ("on an encoder–decoder transformer", &["model.layers"], recipe.model.arch != Arch::Transformer),
         (

@@ -9,6 +9,8 @@ choice! {
         Translation = "translation",
         /// A decoder-only model that continues text.
         CausalLm = "causal-lm",
+        /// A decoder-only model that answers prompts with completions.
+        Instruct = "instruct",
     }
 }
 
@@ -21,12 +23,15 @@ choice! {
 }
 
 choice! {
-    /// What happens to a sentence longer than `data.max_length`.
+    /// What happens to a sentence longer than `data.max_length`, or to a prompt with its completion longer than
+    /// `data.block_size`.
     OnTruncate {
         /// The run stops and names the sentence.
         Error = "error",
         /// The pair is cut to the length and counted in the report.
         Warn = "warn",
+        /// The pair is left out and counted in the report.
+        Drop = "drop",
         /// The pair is cut into several.
         Split = "split",
     }

@@ -43,8 +43,9 @@ impl FileSettings {
         }
     }
 
-    fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 4] {
-        [("source", &mut self.source), ("target", &mut self.target), ("tsv", &mut self.tsv), ("jsonl", &mut self.jsonl)]
+    fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 5] {
+        let Self { source, target, tsv, jsonl, csv, .. } = self;
+        [("source", source), ("target", target), ("tsv", tsv), ("jsonl", jsonl), ("csv", csv)]
     }
 }
 

@@ -14,14 +14,14 @@ fn fraction() -> Range {
 }
 
 section! {
-    /// `[data.train]`, `[data.valid]`, `[data.test]`: where pairs of sentences lie. One of three forms:
-    /// `source` with `target`; `tsv`; `jsonl`. Files ending in `.gz` are read as they are.
+    /// `[data.train]`, `[data.valid]`, `[data.test]`: where pairs of sentences lie, or prompts with their completions. One
+    /// of three forms: `source` with `target` (of prompts: `csv`); `tsv`; `jsonl`. Files ending in `.gz` are read as they are.
     FileSettings {
         /// Source sentences, one on each line.
         source: Option<PathBuf> = None;
         /// Target sentences, one on each line; as many lines as `source`.
         target: Option<PathBuf> = None;
-        /// Lines of source, a tab, target.
+        /// Lines of source, a tab, target; of prompt, a tab, completion.
         tsv: Option<PathBuf> = None;
         /// Lines that are JSON objects.
         jsonl: Option<PathBuf> = None;
@@ -29,6 +29,12 @@ section! {
         source_key: Option<String> = None;
         /// The key of the target sentence in a JSON object; "target" if left out.
         target_key: Option<String> = None;
+        /// Prompts: a CSV file, its columns named in its first line.
+        csv: Option<PathBuf> = None;
+        /// The key of the prompt in a JSON object, its column in a CSV file; "prompt" if left out.
+        prompt_key: Option<String> = None;
+        /// The key of the completion in a JSON object, its column in a CSV file; "completion" if left out.
+        completion_key: Option<String> = None;
     }
 }
 
@@ -53,10 +59,16 @@ section! {
         end_token: bool = true;
         /// Language models: let tokens see those of their own document only.
         document_attention: bool = false;
-        /// Language models: the tokens that are learned at a stretch; the model's positions if left out.
+        /// Language models: the tokens that are learned at a stretch, of prompts the most of an example; the model's positions if left out.
         block_size: Option<usize> = None, in at_least(1.0);
         /// Language models: which stretches.
         sampling: Sampling = Sampling::Random;
+        /// Prompts: what the model reads; `{prompt}` is the prompt.
+        prompt_template: String = "{prompt}\n".into();
+        /// Prompts: what it learns to write behind that; `{completion}` is the completion, a final `<end>` the end token.
+        completion_template: String = "{completion}<end>".into();
+        /// Prompts: learn to write them too.
+        train_on_prompt: bool = false;
         /// The pairs to train on.
         train: Option<FileSettings> = None;
         /// The pairs on which loss and BLEU are watched during training.
@@ -65,7 +77,7 @@ section! {
         test: Option<FileSettings> = None;
         /// The longest sentence in tokens, its end token counted, on either side.
         max_length: usize = 128, in at_least(2.0);
-        /// What happens to a longer one.
+        /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
         /// Keep only the first of equal pairs.
         drop_duplicates: bool = true;

@@ -134,7 +134,7 @@ impl fmt::Display for InstructReport {
 }
 
 /// A stretch of an example's text, and whether the model learns it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MaskedPiece {
     /// The text as the tokens give it back, special tokens spelled out.
     pub text: String,
@@ -194,6 +194,12 @@ impl InstructSet {
     /// All examples that are used, in the order of the source.
     pub fn examples(&self) -> &[Example] {
         &self.examples
+    }
+
+    /// Positions of at most `count` examples from all over the set, for looking at them.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (all, count) = (self.examples.len(), count.min(self.examples.len()));
+        (0..count).map(move |i| i * all / count)
     }
 
     /// Packed batches from the beginning; [`InstructBatches::seek`] goes elsewhere.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::InstructOptions;
+use super::template::Template;
 use crate::data::parallel::{ParallelReader, ParallelSource};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
@@ -73,6 +75,23 @@ impl InstructSource {
             ParallelSource::Tsv { path, columns } => InstructSource::Tsv { path, columns },
             ParallelSource::Files { source, target } => InstructSource::Files { prompt: source, completion: target },
         }
+    }
+
+    /// Prompts and completions in turn, as the templates of the options write them: what a tokenizer is trained on.
+    ///
+    /// # Errors
+    /// A template that cannot be meant, a file that cannot be opened; the items, those of reading.
+    pub fn lessons(
+        &self,
+        options: &InstructOptions,
+    ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
+        let prompt = Template::prompt(&options.prompt_template)?;
+        let completion = Template::completion(&options.completion_template)?;
+        let of_example = move |raw: Result<RawExample, Error>| match raw {
+            Ok(raw) => [Some(Ok(prompt.fill(&raw.prompt))), Some(Ok(completion.fill(&raw.completion)))],
+            Err(error) => [Some(Err(error)), None],
+        };
+        Ok(self.open()?.flat_map(of_example).flatten())
     }
 
     pub(super) fn open(&self) -> Result<InstructReader, Error> {

@@ -1,0 +1,167 @@
+//! What `language` and `instruct` do alike, both of them training a decoder-only model: find or make it, learn its
+//! tokenizer, measure its loss, and show what it writes.
+
+use std::path::{Path, PathBuf};
+
+use atento_tensor::{Graph, Pool};
+
+use super::adopt::{adopt, saved_tokenizer};
+use super::build::gpt2_config;
+use super::checkpoint::{Checkpoint, Identity, ModelConfig};
+use super::recipe::{Recipe, TokenizerKind, TokenizerSettings};
+use super::report::Sample;
+use super::trainer::TrainOptions;
+use super::{Error, resume};
+use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
+use crate::data::tokens::CausalBatch;
+use crate::generate::{Flow, SampleOptions, TextEvent};
+use crate::hub::generation::GenerationConfig;
+use crate::language_model::LanguageModel;
+use crate::models::Gpt2;
+use crate::text::train::Kind;
+use crate::text::{Tokenizer, TrainOptions as LearnOptions};
+
+/// Tokens of one validation batch; only speed and memory depend on it.
+pub(super) const BATCH_TOKENS: usize = 4096;
+
+/// What a run begins with.
+pub(super) struct Beginning {
+    /// The recipe; where there is a model already, it describes that one.
+    pub recipe: Recipe,
+    /// The model, its weights not yet those of a checkpoint, and its tokenizer.
+    pub language: LanguageModel,
+    /// Where the model came from, if the run did not make it.
+    pub from: Option<PathBuf>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+}
+
+impl Beginning {
+    /// The model of the run that goes on, the one to start from, or a new one for the tokenizer of `new_tokenizer`.
+    pub fn find(
+        recipe: &Recipe,
+        options: &TrainOptions,
+        resumed: Option<&Checkpoint>,
+        run: &Path,
+        new_tokenizer: impl FnOnce(&Recipe) -> Result<Tokenizer, Error>,
+    ) -> Result<Self, Error> {
+        let mut notes = Vec::new();
+        let (mut recipe, mut from) = (recipe.clone(), None);
+        let (tokenizer, model) = match (resumed, &options.from) {
+            (Some(checkpoint), _) => {
+                let tokenizer = saved_tokenizer(run)?;
+                let identity = checkpoint.state.identity.as_ref();
+                let config = match identity {
+                    Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
+                    _ => None,
+                };
+                if let (Some(Identity { model, from: Some(_), .. }), true) = (identity, config.is_some()) {
+                    recipe = adopt(&recipe, &options.written, model)?;
+                }
+                notes.extend(resume::check(checkpoint, &recipe, run)?);
+                from = identity.and_then(|identity| identity.from.clone());
+                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
+            }
+            (None, Some(path)) => {
+                let LanguageModel { model, tokenizer, .. } = LanguageModel::load(path)?;
+                recipe = adopt(&recipe, &options.written, &ModelConfig::LanguageModel(model.config.clone()))?;
+                if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
+                    let model = path.display();
+                    notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
+                }
+                from = Some(path.clone());
+                (tokenizer, Some(model))
+            }
+            (None, None) => (new_tokenizer(&recipe)?, None),
+        };
+        let mut model = match model {
+            Some(model) => model,
+            None => Gpt2::init(gpt2_config(&recipe, &tokenizer)?, recipe.seed),
+        };
+        model.checkpoint_activations = recipe.train.checkpoint_activations;
+        let generation = GenerationConfig::of_language_model(&model.config);
+        Ok(Self { recipe, language: LanguageModel { model, tokenizer, generation }, from, notes })
+    }
+}
+
+/// Learns the tokenizer of a recipe from pieces of text.
+pub(super) fn learn_tokenizer(
+    settings: &TokenizerSettings,
+    lessons: impl Iterator<Item = Result<String, Error>>,
+) -> Result<Tokenizer, Error> {
+    let options = match settings.kind {
+        TokenizerKind::Char => LearnOptions { lowercase: settings.lowercase, ..LearnOptions::characters() },
+        TokenizerKind::ByteBpe => LearnOptions {
+            kind: Kind::ByteLevelBpe,
+            vocab_size: settings.vocab_size,
+            min_frequency: settings.min_frequency,
+            lowercase: settings.lowercase,
+            byte_fallback: false,
+            ..LearnOptions::characters()
+        },
+        other => {
+            let problem = format!("\"{other}\" loses line ends; a language model learns \"byte_bpe\" or \"char\"");
+            return Err(Error::Setting { key: "tokenizer.kind", problem });
+        }
+    };
+    Tokenizer::train(lessons, &options)
+}
+
+/// The loss over batches: the sum in nats and the tokens that were predicted.
+pub(super) fn loss(
+    model: &Gpt2,
+    pool: &Pool,
+    batches: impl Iterator<Item = Result<CausalBatch, Error>>,
+) -> Result<(f64, usize), Error> {
+    let (mut sum, mut tokens) = (0.0, 0);
+    for batch in batches {
+        let batch = batch?;
+        let g = &mut Graph::infer(&model.params, pool);
+        let found = model.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
+        (sum, tokens) = (sum + found.nll_sum, tokens + found.n_targets);
+    }
+    Ok((sum, tokens))
+}
+
+/// How many batches `train.eval_batches` stands for.
+pub(super) fn limit(eval_batches: usize) -> usize {
+    if eval_batches == 0 { usize::MAX } else { eval_batches }
+}
+
+/// What the model writes, in at most `new_tokens` tokens, behind each beginning, beside what stands there in the data.
+pub(super) fn samples(
+    language: &LanguageModel,
+    stretches: &[(Vec<u32>, Vec<u32>)],
+    mut options: SampleOptions,
+    new_tokens: usize,
+) -> Result<Vec<Sample>, Error> {
+    if stretches.is_empty() {
+        return Ok(Vec::new());
+    }
+    options.processors.suppress_tokens = language.unused_ids();
+    let options = ContinueOptions {
+        method: Method::Sample(options),
+        stops: Vec::new(),
+        max_new_tokens: None,
+        usual: Usual { new_tokens, whole: None },
+        slide: false,
+    };
+    let prompts: Vec<Vec<u32>> = stretches.iter().map(|(prompt, _)| prompt.clone()).collect();
+    let (found, _) = continue_prompts(language, &prompts, 0, &options, |_: &TextEvent<'_>| Flow::Continue)?;
+    let text = |ids: &[u32]| language.tokenizer.decode(ids, true);
+    let sample = |((prompt, reference), found): (&(Vec<u32>, Vec<u32>), Vec<Continuation>)| {
+        let hypothesis = found.into_iter().next().map_or_else(String::new, |one| one.text);
+        Ok(Sample { source: text(prompt)?, reference: text(reference)?, hypothesis })
+    };
+    stretches.iter().zip(found).map(sample).collect()
+}
+
+/// Rows of the report's table on a decoder-only model.
+pub(super) fn describe(model: &Gpt2, block_size: usize) -> Vec<(String, String)> {
+    let config = &model.config;
+    vec![
+        ("Vocabulary".into(), config.vocab_size.to_string()),
+        ("Blocks, width, heads".into(), format!("{}, {}, {}", config.layers, config.d_model, config.heads)),
+        ("Tokens at a stretch".into(), block_size.to_string()),
+    ]
+}

@@ -1,0 +1,314 @@
+//! Learning to answer: prompts with their completions, a decoder-only model that reads both and learns to write the
+//! completion.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atento_tensor::Pool;
+
+use super::Error;
+use super::causal::{self, BATCH_TOKENS, Beginning};
+use super::checkpoint::{Checkpoint, ModelConfig};
+use super::data::on_truncate;
+use super::recipe::{FileSettings, Recipe};
+use super::report::Sample;
+use super::trainer::TrainOptions;
+use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use crate::data;
+use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions};
+use crate::data::tokens::{self, Cursor};
+use crate::generate::{ProcessorOptions, SampleOptions, WarperOptions};
+use crate::language_model::LanguageModel;
+use crate::models::Gpt2;
+use crate::text::Tokenizer;
+
+/// Completions shown in the report, and the most tokens of each.
+const SAMPLES: usize = 10;
+const SAMPLE_TOKENS: usize = 128;
+
+/// A language model and its prompts with completions.
+pub(super) struct Instruct {
+    language: LanguageModel,
+    pub(super) train: InstructSet,
+    valid: Option<InstructSet>,
+    test: Option<InstructSet>,
+    block_size: usize,
+}
+
+impl Instruct {
+    /// The loss of the completions of a set: the sum in nats and the tokens.
+    fn loss(&self, set: &InstructSet, options: PackOptions, limit: usize, pool: &Pool) -> Result<(f64, usize), Error> {
+        // An example that is held out may be longer than any batch of the training.
+        let max_tokens = options.max_tokens.max(set.report().longest as usize);
+        let batches = set.batches(PackOptions { max_tokens, epochs: Some(1), ..options })?;
+        causal::loss(&self.language.model, pool, batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit)))
+    }
+
+    /// The loss of all completions of a set.
+    fn whole_loss(&self, set: &InstructSet, pool: &Pool) -> Result<f64, Error> {
+        let options = PackOptions { max_tokens: BATCH_TOKENS, shuffle: false, ..PackOptions::default() };
+        let (sum, tokens) = self.loss(set, options, 0, pool)?;
+        Ok(sum / tokens as f64)
+    }
+
+    /// The likeliest answers to prompts from all over a set.
+    fn samples(&self, set: &InstructSet) -> Result<Vec<Sample>, Error> {
+        let spread = set.spread(SAMPLES).map(|at| &set.examples()[at]).filter(|example| example.prompt_tokens > 0);
+        let stretches: Vec<_> = spread
+            .map(|example| example.ids.split_at(example.prompt_tokens))
+            .map(|(prompt, completion)| (prompt.to_vec(), completion.to_vec()))
+            .collect();
+        let eos_ids = self.language.tokenizer.special().eos.into_iter().collect();
+        let options = SampleOptions {
+            processors: ProcessorOptions { eos_ids, ..ProcessorOptions::default() },
+            warpers: WarperOptions { temperature: 0.0, ..WarperOptions::default() },
+            ..SampleOptions::default()
+        };
+        causal::samples(&self.language, &stretches, options, SAMPLE_TOKENS)
+    }
+
+    /// The parts of the data that there are, each with its name.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &InstructSet)> {
+        let held_out = [("valid", &self.valid), ("test", &self.test)];
+        let held_out = held_out.into_iter().filter_map(|(name, set)| Some((name, set.as_ref()?)));
+        std::iter::once(("train", &self.train)).chain(held_out)
+    }
+}
+
+impl Workload for Instruct {
+    type Model = Gpt2;
+    type Cursor = Cursor;
+
+    const TOKENS: &'static str = "Tokens";
+    const EXAMPLES: &'static str = "prompts with completions";
+
+    fn begin(
+        recipe: &Recipe,
+        options: &TrainOptions,
+        resumed: Option<&Checkpoint>,
+        run: &Path,
+    ) -> Result<Begun<Self>, Error> {
+        let new_tokenizer = |recipe: &Recipe| {
+            check_described(options)?;
+            tokenizer(recipe)
+        };
+        let Beginning { recipe, language, from, notes } =
+            Beginning::find(recipe, options, resumed, run, new_tokenizer)?;
+        let LanguageModel { model, tokenizer, .. } = &language;
+        check_vocabulary(tokenizer, model)?;
+        let block_size = block_size(&recipe, model.config.max_positions)?;
+        let shared = Arc::new(tokenizer.clone());
+        let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
+        // What is watched is how the model answers, whatever else it learns, and of every example.
+        let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
+        let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
+            files.as_ref().map(|files| open(key, files, &shared, options.clone())).transpose()
+        };
+        let train = part("data.train", &recipe.data.train, &learned)?.ok_or_else(no_data)?;
+        check_batch(&recipe, &train)?;
+        let valid = part("data.valid", &recipe.data.valid, &held_out)?;
+        let test = part("data.test", &recipe.data.test, &held_out)?;
+        let work = Self { language, train, valid, test, block_size };
+        Ok(Begun { recipe, work, from, notes })
+    }
+
+    fn model(&self) -> &Gpt2 {
+        &self.language.model
+    }
+
+    fn model_mut(&mut self) -> &mut Gpt2 {
+        &mut self.language.model
+    }
+
+    fn config(&self) -> ModelConfig {
+        ModelConfig::LanguageModel(self.language.model.config.clone())
+    }
+
+    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.language.tokenizer.to_json_bytes()?)
+    }
+
+    fn examples(&self) -> usize {
+        self.train.examples().len()
+    }
+
+    fn targets_per_epoch(&self) -> u64 {
+        self.train.report().learned_tokens
+    }
+
+    fn tokens_per_epoch(&self) -> u64 {
+        // The last token of an example is only ever a target.
+        self.train.report().tokens - self.train.report().kept
+    }
+
+    fn weighed_tokens(&self) -> u64 {
+        self.tokens_per_epoch()
+    }
+
+    fn data_json(&self) -> serde_json::Value {
+        self.parts().map(|(name, set)| (name.to_owned(), serde_json::json!(set.report()))).collect()
+    }
+
+    fn data_report(&self) -> String {
+        self.parts().map(|(name, set)| format!("data.{name}:\n{}\n", set.report())).collect()
+    }
+
+    fn epoch(cursor: Cursor) -> u64 {
+        cursor.epoch
+    }
+
+    fn batches(&self, recipe: &Recipe, from: Cursor) -> Result<Batches<Self>, Error> {
+        let train = &recipe.train;
+        let mut batches = self.train.batches(PackOptions {
+            max_tokens: train.batch_tokens,
+            max_sequences: (train.max_sentences > 0).then_some(train.max_sentences),
+            shuffle: true,
+            seed: recipe.seed,
+            epochs: train.max_epochs.map(|n| n as u64),
+        })?;
+        batches.seek(from)?;
+        Ok(Box::new(batches.map(Ok)))
+    }
+
+    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error> {
+        let Some(valid) = &self.valid else { return Ok(None) };
+        let loss = match recipe.train.eval_batches {
+            0 => self.whole_loss(valid, pool)?,
+            limit => {
+                let max_tokens = recipe.train.batch_tokens;
+                let options = PackOptions { max_tokens, seed: recipe.seed, ..PackOptions::default() };
+                let (sum, tokens) = self.loss(valid, options, limit, pool)?;
+                sum / tokens as f64
+            }
+        };
+        Ok(Some(Measured { loss, bleu: None }))
+    }
+
+    fn judge(&mut self, _: &Recipe, pool: &Pool) -> Result<Judgement, Error> {
+        let mut judgement = Judgement::default();
+        for (name, set) in self.parts().skip(1) {
+            let loss = self.whole_loss(set, pool)?;
+            judgement.metrics.insert(format!("{name}_loss"), loss);
+            judgement.metrics.insert(format!("{name}_perplexity"), loss.exp());
+            judgement.samples = self.samples(set)?;
+        }
+        Ok(judgement)
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), Error> {
+        Ok(self.language.save(dir)?)
+    }
+
+    fn describe(&self) -> Vec<(String, String)> {
+        causal::describe(&self.language.model, self.block_size)
+    }
+}
+
+/// What the recipe says of examples, but for their length.
+fn instruct_options(recipe: &Recipe) -> InstructOptions {
+    let data = &recipe.data;
+    InstructOptions {
+        prompt_template: data.prompt_template.clone(),
+        completion_template: data.completion_template.clone(),
+        on_truncate: on_truncate(recipe),
+        train_on_prompt: data.train_on_prompt,
+        drop_duplicates: data.drop_duplicates,
+        ..InstructOptions::default()
+    }
+}
+
+/// Where the files of a part of the data are; `None` if they are of no single kind, which loading a recipe refuses.
+fn source(files: &FileSettings) -> Option<InstructSource> {
+    let named = |key: &Option<String>, usual: &str| key.clone().unwrap_or_else(|| usual.to_owned());
+    let (prompt, completion) = (named(&files.prompt_key, "prompt"), named(&files.completion_key, "completion"));
+    match (files.csv.clone(), files.jsonl.clone(), files.tsv.clone()) {
+        (Some(path), None, None) => {
+            Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
+        }
+        (None, Some(path), None) => {
+            Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
+        }
+        (None, None, Some(path)) => Some(InstructSource::Tsv { path, columns: None }),
+        _ => None,
+    }
+}
+
+/// Reads a part of the data; a column that is missing is told with the settings that name it.
+fn open(
+    key: &'static str,
+    files: &FileSettings,
+    tokenizer: &Arc<Tokenizer>,
+    options: InstructOptions,
+) -> Result<InstructSet, Error> {
+    let source = source(files).ok_or_else(no_data)?;
+    InstructSet::open(&source, Arc::clone(tokenizer), options).map_err(|error| with_key(key, error))
+}
+
+fn with_key(key: &'static str, error: tokens::Error) -> Error {
+    match error {
+        tokens::Error::Column { .. } | tokens::Error::Data(data::Error::Key { .. }) => {
+            let problem = format!("{error}: name the two with `prompt_key` and `completion_key`");
+            Error::Setting { key, problem }
+        }
+        other => other.into(),
+    }
+}
+
+fn no_data() -> Error {
+    let problem = "no training data: name a csv, jsonl or tsv file of prompts and completions".into();
+    Error::Setting { key: "data.train", problem }
+}
+
+/// The tokenizer of the recipe for a new model, loaded or learned from the training data.
+fn tokenizer(recipe: &Recipe) -> Result<Tokenizer, Error> {
+    if let Some(path) = &recipe.tokenizer.file {
+        return Ok(Tokenizer::load(path)?);
+    }
+    let source = recipe.data.train.as_ref().and_then(source).ok_or_else(no_data)?;
+    let named = |error| with_key("data.train", error);
+    let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
+    causal::learn_tokenizer(&recipe.tokenizer, lessons)
+}
+
+/// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.
+fn check_described(options: &TrainOptions) -> Result<(), Error> {
+    if options.written.keys().any(|key| key.starts_with("model.")) {
+        return Ok(());
+    }
+    let problem = "there is no model: start from one with --from, or describe a new one in [model]".into();
+    Err(Error::Setting { key: "model", problem })
+}
+
+/// The ids of all examples are the tokenizer's.
+fn check_vocabulary(tokenizer: &Tokenizer, model: &Gpt2) -> Result<(), Error> {
+    let (found, rows) = (tokenizer.vocab_size(), model.config.vocab_size);
+    if found <= rows {
+        return Ok(());
+    }
+    let problem =
+        format!("it has ids below {found}, but the model's table has {rows} rows: it belongs to another model");
+    Err(Error::Setting { key: "tokenizer", problem })
+}
+
+fn block_size(recipe: &Recipe, positions: usize) -> Result<usize, Error> {
+    match recipe.data.block_size {
+        Some(block) if block > positions => {
+            let problem = format!("it is {block}, but the model has {positions} positions: lower it, or leave it out");
+            Err(Error::Setting { key: "data.block_size", problem })
+        }
+        stated => Ok(stated.unwrap_or(positions)),
+    }
+}
+
+/// Checks before the run starts that every batch has room for the longest example.
+fn check_batch(recipe: &Recipe, train: &InstructSet) -> Result<(), Error> {
+    let (room, longest) = (recipe.train.batch_tokens, train.report().longest - 1);
+    if room as u64 >= longest {
+        return Ok(());
+    }
+    let problem = format!("it is {room}, and the longest example has {longest} tokens: raise it to that at least");
+    Err(Error::Setting { key: "train.batch_tokens", problem })
+}
+
+#[cfg(test)]
+mod tests;

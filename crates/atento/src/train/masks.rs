@@ -1,0 +1,42 @@
+//! What of each example is learned, to look at before training.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Error;
+use super::instruct::Instruct;
+use super::recipe::{Recipe, Task};
+use super::trainer::TrainOptions;
+use super::workload::{Begun, Workload};
+use crate::data::tokens::instruct::MaskedPiece;
+
+/// An example as the model gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ShownExample {
+    /// Its number in the training data, from 1.
+    pub example: u64,
+    /// Its tokens, the end token counted.
+    pub tokens: usize,
+    /// Its text, cut where learning begins or ends.
+    pub pieces: Vec<MaskedPiece>,
+}
+
+/// Examples from all over the training data, as [`train`](super::train()) would learn from them; at most `count`.
+///
+/// # Errors
+/// Whatever would keep the run from starting; a task that learns all of its text.
+pub fn show_masks(recipe: &Recipe, options: &TrainOptions, count: usize) -> Result<Vec<ShownExample>, Error> {
+    if recipe.task != Task::Instruct {
+        let problem =
+            format!("\"{}\" has no masks to show: only \"instruct\" leaves prompts out of the loss", recipe.task);
+        return Err(Error::Setting { key: "task", problem });
+    }
+    let Begun { work, .. } = Instruct::begin(recipe, options, None, Path::new(""))?;
+    let show = |at: usize| {
+        let example = &work.train.examples()[at];
+        let pieces = work.train.show_masks(at)?;
+        Ok(ShownExample { example: example.id + 1, tokens: example.ids.len(), pieces })
+    };
+    work.train.spread(count).map(show).collect()
+}
