@@ -5,6 +5,7 @@
 //! A pair's numbers do not depend on the pairs beside it but for the rounding of matrix products.
 
 pub mod causal;
+pub mod perplexity;
 
 use atento_kernels::cross_entropy;
 use atento_tensor::{Graph, Pool};

@@ -30,7 +30,7 @@ fn the_program_lists_its_verbs() {
       train      Train a model as a recipe says
       translate  Translate sentences
       generate   Continue texts with a language model
-      eval       Measure loss, perplexity, BLEU and chrF on pairs of sentences
+      eval       Measure a translator on pairs of sentences, or a language model on text
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
       score      Score given translations or texts: the log-probability of every token
       tokenizer  Learn a tokenizer, use it, look into it
@@ -134,7 +134,7 @@ fn generate_explains_itself() {
 #[test]
 fn eval_explains_itself() {
     assert_snapshot!(help("eval"), @r"
-    Measure loss, perplexity, BLEU and chrF on pairs of sentences
+    Measure a translator on pairs of sentences, or a language model on text
 
     Usage: atento eval [OPTIONS] <MODEL>
 
@@ -142,7 +142,10 @@ fn eval_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
-          --data <FILE>             One file of pairs: lines of `source TAB target`, or JSON objects if it ends in .jsonl; gzip is read as it is
+          --data <PATH>  One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+      -h, --help         Print help (see more with '--help')
+
+    Options for translators:
           --source <FILE>           Source sentences, one a line
           --target <FILE>           Target sentences, as many lines
           --source-key <KEY>        The key of the source sentence in JSON objects; a dot descends [default: source]
@@ -155,7 +158,13 @@ fn eval_explains_itself() {
           --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
           --batch-tokens <N>        Source tokens searched together; speed and memory depend on it
           --save-hypotheses <FILE>  Write the translations to this file, one a line
-      -h, --help                    Print help
+
+    Options for language models:
+          --stride <N>      Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
+          --block-size <N>  Tokens of a window [default: the model's positions]
+          --start-token     Begin with the model's start token, so that the first token of the text is scored too
+          --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
+          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: f32] [possible values: f32, bf16, int8]
     ");
 }
 

@@ -5,6 +5,7 @@ mod demo;
 mod generate;
 mod help;
 mod language;
+mod perplexity;
 mod resume;
 mod scoring;
 mod support;
