@@ -39,7 +39,7 @@ pub enum Error {
     /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] text::Error),
-    /// A text that the model cannot represent.
+    /// The first text that the model cannot represent.
     #[error("text {number} {fault}")]
     Unfit {
         /// Which text, counted from 1.
@@ -65,7 +65,9 @@ pub fn score_texts<S: AsRef<str> + Sync>(
             .map_err(|fault| Error::Unfit { number: index + 1, fault })?;
         Ok::<_, Error>(ids)
     };
-    let ids: Vec<Vec<u32>> = texts.par_iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+    let ids: Vec<Result<Vec<u32>, Error>> = texts.par_iter().enumerate().map(encode).collect();
+    // In order, so that the first that is wrong is named.
+    let ids: Vec<Vec<u32>> = ids.into_iter().collect::<Result<_, _>>()?;
     Ok(score_ids(model, &ids))
 }
 
