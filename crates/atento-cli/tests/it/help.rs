@@ -108,7 +108,7 @@ fn generate_explains_itself() {
           --beam <N>                Beam search with this many hypotheses
           --length-penalty <A>      Beam search: divide log-probabilities by length^A
           --temperature <T>         Divide logits by this before drawing; 0 is greedy
-          --top-k <K>               Draw from the K likeliest tokens only; 0 draws from all [contrastive search: candidates, default 4]
+          --top-k <K>               Draw from the K likeliest tokens only; 0 draws from all [contrastive search: candidates]
           --top-p <P>               Draw from the fewest tokens that together have this probability
           --min-p <P>               Draw from tokens at least this times as likely as the likeliest
           --typical-p <P>           Draw from tokens whose surprise is nearest to the expected, until they together have this probability
@@ -122,7 +122,7 @@ fn generate_explains_itself() {
           --draft-tokens <N>        Tokens drafted at a time [default: 4]
           --n <N>                   Continuations of each prompt [default: 1]
           --max-new-tokens <N>      The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
-          --min-new-tokens <N>      The fewest tokens before an end token [default: 0]
+          --min-new-tokens <N>      The fewest tokens before an end token [default: the model's]
           --ignore-end              Do not end at the model's end token
           --stop <TEXT>             End before this text; repeatable
           --slide                   Beyond the model's positions go on with the later half of the text
