@@ -14,6 +14,7 @@ mod cli {
     pub mod translate;
 }
 mod ui {
+    pub mod bar;
     pub mod failure;
     pub mod input;
     pub mod options;

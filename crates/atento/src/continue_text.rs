@@ -3,8 +3,9 @@
 use atento_tensor::Pool;
 
 use crate::generate::{
-    self, ContrastiveOptions, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt, SearchOptions,
-    SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative, search,
+    self, ContrastiveOptions, FinishReason, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt,
+    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative,
+    search_until,
 };
 use crate::language_model::LanguageModel;
 use crate::models::CachedGpt2;
@@ -184,7 +185,8 @@ pub fn check_prompt(
 }
 
 /// Continues tokenised prompts together; per prompt, its continuations. `on_text` is told of text as it becomes certain
-/// (not by beam search) and may end or interrupt. Also returns how well a draft model served.
+/// and may end or interrupt; of beam search, whose texts are certain only in the end, it is told each step, without text,
+/// and may interrupt. Also returns how well a draft model served.
 ///
 /// `first` is the number of the first prompt in the whole of the work: a prompt's random numbers follow from its number,
 /// so that it is continued alike in any batch.
@@ -199,7 +201,7 @@ pub fn continue_prompts(
     prompts: &[Vec<u32>],
     first: u64,
     options: &ContinueOptions<'_>,
-    on_text: impl FnMut(&TextEvent<'_>) -> Flow,
+    mut on_text: impl FnMut(&TextEvent<'_>) -> Flow,
 ) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
     let positions = model.model.config.max_positions;
     let mut new_tokens = Vec::with_capacity(prompts.len());
@@ -223,9 +225,21 @@ pub fn continue_prompts(
         let prompts: Vec<Prompt> = (prompts.iter().zip(&new_tokens))
             .map(|(prefix, &max_new_tokens)| Prompt { prefix: prefix.clone(), max_new_tokens })
             .collect();
-        let found = search(&mut decoder, &prompts, search_options)?;
-        let of_prompt = |list: Vec<Hypothesis>| list.into_iter().map(|one| of_hypothesis(model, one)).collect();
-        let found = found.into_iter().map(of_prompt).collect::<Result<_, Error>>()?;
+        let step = TextEvent { prompt: 0, sample: 0, text: "", token: None, finish: None };
+        let mut interrupted = false;
+        let found = search_until(&mut decoder, &prompts, search_options, &mut || {
+            interrupted |= on_text(&step) == Flow::Interrupt;
+            interrupted
+        })?;
+        let of_prompt = |(list, prompt): (Vec<Hypothesis>, &Prompt)| {
+            let reason = |one: &Hypothesis| match interrupted && one.ids.len() < prompt.max_new_tokens {
+                _ if one.finished => FinishReason::Stop,
+                true => FinishReason::Interrupted,
+                false => FinishReason::Length,
+            };
+            list.into_iter().map(|one| of_hypothesis(model, reason(&one), one)).collect()
+        };
+        let found = found.into_iter().zip(&prompts).map(of_prompt).collect::<Result<_, Error>>()?;
         return Ok((found, SpeculativeReport::default()));
     }
     let sample_prompts: Vec<SamplePrompt> = (first..)
@@ -273,8 +287,7 @@ fn of_sample(sample: Sample, text: String) -> Continuation {
     Continuation { text, ids: sample.ids, logprobs: sample.token_logprobs, finish_reason }
 }
 
-fn of_hypothesis(model: &LanguageModel, found: Hypothesis) -> Result<Continuation, Error> {
+fn of_hypothesis(model: &LanguageModel, reason: FinishReason, found: Hypothesis) -> Result<Continuation, Error> {
     let text = model.tokenizer.decode(&found.ids, true)?;
-    let finish_reason = if found.finished { "stop" } else { "length" };
-    Ok(Continuation { text, ids: found.ids, logprobs: found.token_logprobs, finish_reason })
+    Ok(Continuation { text, ids: found.ids, logprobs: found.token_logprobs, finish_reason: reason.name() })
 }

@@ -164,8 +164,10 @@ pub fn search_options(generation: &GenerationConfig) -> SearchOptions {
             generation::EarlyStopping::AtEnoughCandidates => EarlyStopping::True,
             generation::EarlyStopping::Exhaustive => EarlyStopping::Never,
         },
-        min_new_tokens: generation.min_length.saturating_sub(1),
-        repetition_penalty: 1.0,
+        // The start token counts in `min_length`.
+        min_new_tokens: generation.min_new_tokens.unwrap_or(generation.min_length.saturating_sub(1)),
+        min_length: 0,
+        repetition_penalty: generation.repetition_penalty,
         no_repeat_ngram: generation.no_repeat_ngram_size,
         eos_ids: generation.eos_ids.clone(),
         bad_words: generation.bad_words_ids.clone(),

@@ -5,6 +5,7 @@
 //! A pair's numbers do not depend on the pairs beside it but for the rounding of matrix products.
 
 pub mod causal;
+pub mod perplexity;
 
 use atento_kernels::cross_entropy;
 use atento_tensor::{Graph, Pool};
@@ -50,7 +51,7 @@ pub enum Error {
     /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] text::Error),
-    /// A pair that the model cannot represent.
+    /// The first pair that the model cannot represent.
     #[error("pair {line}: the {side} {fault}")]
     Pair {
         /// Which pair, counted from 1.
@@ -125,7 +126,9 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
         };
         Ok(Pair { id: id as u64, source: side("source", source)?, target: side("target", target)? })
     };
-    let pairs: Vec<Pair> = pairs.par_iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+    let pairs: Vec<Result<Pair, Error>> = pairs.par_iter().enumerate().map(encode).collect();
+    // In order, so that the first that is wrong is named.
+    let pairs: Vec<Pair> = pairs.into_iter().collect::<Result<_, _>>()?;
     Ok(score_ids(model, &pairs, start_id))
 }
 

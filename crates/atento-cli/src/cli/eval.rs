@@ -1,181 +1,62 @@
-//! `atento eval MODEL`: how well a model translates a data set.
+//! `atento eval MODEL`: how well a translator does on pairs of sentences, or a language model on text.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+mod language;
+mod translation;
 
-use anyhow::{Context, bail};
-use atento::data::{ParallelSource, load_pairs};
-use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
-use atento::pretrained::Pretrained;
-use atento::score::{Score, score_pairs};
-use atento::translate::Translation;
-use serde_json::json;
+use std::path::PathBuf;
 
-use super::model;
-use super::score;
-use super::translate::{SearchArgs, one_line, translate_lines};
+use anyhow::anyhow;
+use atento::hub::ModelDir;
+
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
-use crate::ui::output::Output;
 
-/// Measure loss, perplexity, BLEU and chrF on pairs of sentences
+/// Measure a translator on pairs of sentences, or a language model on text
+///
+/// For a translator: loss, perplexity, BLEU and chrF. With --json {"loss", "perplexity", "bleu", "chrf", "signature",
+/// "chrf_signature", "sentences", "tokens"}.
+///
+/// For a language model: the perplexity of the text as one stream of tokens, by windows as long as the model's positions
+/// that begin every --stride tokens. In each window only the tokens count that no earlier one has scored, so every token
+/// counts once and is predicted from at least a window less a stride of tokens, where there are so many before it. The
+/// first token has nothing before it and is not scored, unless --start-token puts something there. A plain file is read
+/// byte for byte; the texts of several files, or of JSON objects, follow one another with the model's end token between
+/// them. With --json {"loss", "perplexity", "bits_per_byte", "tokens", "bytes"}: "loss" is the mean in nats of the
+/// "tokens" that were scored, "bits_per_byte" their sum in bits over all "bytes" of text, both null where only tokens are
+/// known.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// A model directory or a run directory
     model: PathBuf,
 
-    #[command(flatten)]
-    data: DataArgs,
-
-    #[command(flatten)]
-    search: SearchArgs,
-
-    /// Write the translations to this file, one a line
-    #[arg(long, value_name = "FILE")]
-    save_hypotheses: Option<PathBuf>,
-}
-
-/// Where pairs of sentences are.
-#[derive(Debug, clap::Args)]
-struct DataArgs {
-    /// One file of pairs: lines of `source TAB target`, or JSON objects if it ends in .jsonl; gzip is read as it is
-    #[arg(long, value_name = "FILE", required_unless_present = "source", conflicts_with_all = ["source", "target"])]
+    /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+    #[arg(long, value_name = "PATH", required_unless_present = "source", conflicts_with_all = ["source", "target"])]
     data: Option<PathBuf>,
 
-    /// Source sentences, one a line
-    #[arg(long, value_name = "FILE", requires = "target")]
-    source: Option<PathBuf>,
+    #[command(flatten)]
+    translation: translation::TranslationArgs,
 
-    /// Target sentences, as many lines
-    #[arg(long, value_name = "FILE", requires = "source")]
-    target: Option<PathBuf>,
-
-    /// The key of the source sentence in JSON objects; a dot descends
-    #[arg(long, value_name = "KEY", default_value = "source", requires = "data")]
-    source_key: String,
-
-    /// The key of the target sentence in JSON objects; a dot descends
-    #[arg(long, value_name = "KEY", default_value = "target", requires = "data")]
-    target_key: String,
-}
-
-impl DataArgs {
-    fn source(&self) -> anyhow::Result<ParallelSource> {
-        match (&self.data, &self.source, &self.target) {
-            (Some(path), ..) => Ok(match ParallelSource::from_path(path) {
-                ParallelSource::Jsonl { path, .. } => ParallelSource::Jsonl {
-                    path,
-                    source_key: self.source_key.clone(),
-                    target_key: self.target_key.clone(),
-                },
-                tsv => tsv,
-            }),
-            (None, Some(source), Some(target)) => {
-                Ok(ParallelSource::Files { source: source.clone(), target: target.clone() })
-            }
-            _ => bail!("name the pairs with --data, or with --source and --target"),
-        }
-    }
-}
-
-/// What was measured.
-struct Measured {
-    sentences: usize,
-    tokens: usize,
-    /// Mean negative log-likelihood of a target token, in nats.
-    loss: f64,
-    bleu: BleuScore,
-    chrf: ChrfScore,
+    #[command(flatten)]
+    language: language::LanguageArgs,
 }
 
 /// Runs the verb.
 ///
 /// # Errors
-/// The model, the data or a setting is wrong; the search fails; a file cannot be written.
+/// The model, the data or a setting is wrong; the work fails; a file cannot be written.
 pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
-    let source = args.data.source()?;
-    let pairs = load_pairs(&source)?;
-    let pretrained = model::load(&args.model, options)?;
-    // Opened before the work, so that a wrong path costs none.
-    let save_to = args.save_hypotheses.as_deref().map(|path| create_beside(path, &args.data)).transpose()?;
-    let place = |index: usize| format!("{source}, pair {}", index + 1);
-    let start_id = model::start_id(&pretrained);
-    let scores = score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id)
-        .map_err(|error| score::failure(error, place))?;
-    let hypotheses = hypotheses(&pretrained, args, &pairs, place)?;
-    if let Some(file) = save_to {
-        save(file, &hypotheses).context("cannot write the hypotheses").map_err(Failure::Run)?;
+    let translates = ModelDir::open(&args.model)?.kind().is_translator();
+    let misplaced = if translates { args.language.given() } else { args.translation.given() };
+    if let Some(option) = misplaced {
+        let (wanted, found) = match translates {
+            true => ("a language model", "this model translates"),
+            false => ("a model that translates", "this is a language model"),
+        };
+        return Err(anyhow!("{option} is for {wanted}, and {found}: {}", args.model.display()).into());
     }
-    let measured = measure(&pairs, &scores, &hypotheses)?;
-    let mut out = Output::open();
-    write(&mut out, &measured, options.json)?;
-    out.finish()
-}
-
-fn hypotheses(
-    pretrained: &Pretrained,
-    args: &EvalArgs,
-    pairs: &[(String, String)],
-    place: impl Fn(usize) -> String,
-) -> Result<Vec<String>, Failure> {
-    let sources: Vec<&str> = pairs.iter().map(|(source, _)| source.as_str()).collect();
-    let lists = translate_lines(pretrained, &sources, &args.search.options(pretrained)?, place)?;
-    let best = |list: Vec<Translation>| list.into_iter().next().map_or_else(String::new, |one| one.text);
-    Ok(lists.into_iter().map(best).collect())
-}
-
-/// Opens the file for the translations, which must not be one that is read.
-fn create_beside(path: &Path, data: &DataArgs) -> anyhow::Result<File> {
-    let place = |path: &Path| path.canonicalize().ok();
-    let inputs = [&data.data, &data.source, &data.target];
-    if let Some(input) =
-        inputs.into_iter().flatten().find(|input| place(input).is_some() && place(input) == place(path))
-    {
-        anyhow::bail!("--save-hypotheses would overwrite {}, which is read: name another file", input.display());
+    match (translates, &args.data) {
+        (true, data) => translation::run(&args.model, data.as_deref(), &args.translation, options),
+        (false, Some(data)) => language::run(&args.model, data, &args.language, options),
+        (false, None) => Err(anyhow!("name the text with --data").into()),
     }
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn save(file: File, hypotheses: &[String]) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    hypotheses.iter().try_for_each(|text| writeln!(file, "{}", one_line(text)))?;
-    file.flush()
-}
-
-fn measure(pairs: &[(String, String)], scores: &[Score], hypotheses: &[String]) -> Result<Measured, Failure> {
-    let references: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
-    let tokens: usize = scores.iter().map(|score| score.ids.len()).sum();
-    let log_probability: f64 = scores.iter().map(Score::sum_logprob).sum();
-    Ok(Measured {
-        sentences: pairs.len(),
-        tokens,
-        loss: -log_probability / tokens as f64,
-        bleu: Bleu::default().corpus(hypotheses, &[references.as_slice()])?,
-        chrf: Chrf::default().corpus(hypotheses, &[references.as_slice()])?,
-    })
-}
-
-fn write(out: &mut Output, measured: &Measured, json: bool) -> Result<(), Failure> {
-    let Measured { sentences, tokens, loss, bleu, chrf } = measured;
-    let perplexity = loss.exp();
-    if json {
-        return out.json(&json!({
-            "loss": loss,
-            "perplexity": perplexity,
-            "bleu": bleu.score,
-            "chrf": chrf.score,
-            "signature": bleu.signature,
-            "chrf_signature": chrf.signature,
-            "sentences": sentences,
-            "tokens": tokens,
-        }));
-    }
-    out.line(format_args!("sentences   {sentences} ({tokens} target tokens)"))?;
-    out.line(format_args!("loss        {loss:.4}"))?;
-    out.line(format_args!("perplexity  {perplexity:.4}"))?;
-    out.line(format_args!("BLEU        {:.2} {}", bleu.score, bleu.verbose()))?;
-    out.line(format_args!("            {}", bleu.signature))?;
-    out.line(format_args!("chrF        {:.2}", chrf.score))?;
-    out.line(format_args!("            {}", chrf.signature))
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use atento::hub::model_dir::RNN_MODEL_TYPE;
 use atento::hub::{ModelDir, ModelKind, Weights, gpt2, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
 use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
@@ -184,18 +183,12 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
     })?;
     let object: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
-    match object.get("model_type").and_then(Value::as_str) {
-        Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?.into()),
-        Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?.into()),
-        Some(RNN_MODEL_TYPE) => Ok(recurrent::read_config(&path, &object)?.into()),
-        Some(gpt2::MODEL_TYPE) => Ok(gpt2::read_config(&path, &object)?.into()),
-        found => {
-            let found = found.map_or("missing".to_owned(), |found| format!("{found:?}"));
-            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE, RNN_MODEL_TYPE, gpt2::MODEL_TYPE]
-                .map(|name| format!("{name:?}"));
-            Err(anyhow!("{}: key `model_type` is {found}, expected one of {}", path.display(), known.join(", ")).into())
-        }
-    }
+    Ok(match ModelKind::of(&path, &object)? {
+        ModelKind::Marian => marian::read_config(&path, &object)?.into(),
+        ModelKind::M2m100 => m2m100::read_config(&path, &object)?.into(),
+        ModelKind::AtentoRnn => recurrent::read_config(&path, &object)?.into(),
+        ModelKind::Gpt2 => gpt2::read_config(&path, &object)?.into(),
+    })
 }
 
 /// Runs of parameters of one module, in order.

@@ -20,10 +20,15 @@ pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
         return Err(anyhow::anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
     let pretrained = Pretrained::load(path)?;
-    for key in &pretrained.generation.not_honoured {
-        options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
+    for key in pretrained.generation.beyond_search() {
+        options.note(without_effect(path, key));
     }
     Ok(pretrained)
+}
+
+/// That a model's own setting is not followed.
+pub fn without_effect(path: &Path, key: &str) -> String {
+    format!("{}: the search setting `{key}` has no effect here", path.display())
 }
 
 /// A model of either kind.
@@ -42,14 +47,15 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
     if ModelDir::open(path)?.kind().is_translator() {
         return Ok(Model::Translator(Box::new(load(path, options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, "f32", options)?)))
+    Ok(Model::Language(Box::new(load_language(path, "f32")?)))
 }
 
-/// Loads a language model with its matrices held as one of f32, bf16 and int8.
+/// Loads a language model with its matrices held as one of f32, bf16 and int8. Which of its search settings are followed
+/// is for the verb to tell: only one searches.
 ///
 /// # Errors
 /// A file of it is missing or wrong, or it is another kind of model.
-pub fn load_language(path: &Path, weights: &str, options: &Options) -> Result<LanguageModel, Failure> {
+pub fn load_language(path: &Path, weights: &str) -> Result<LanguageModel, Failure> {
     let dir = ModelDir::open(path)?;
     if dir.kind().is_translator() {
         return Err(anyhow::anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
@@ -59,11 +65,7 @@ pub fn load_language(path: &Path, weights: &str, options: &Options) -> Result<La
         "int8" => Precision::Int8,
         _ => Precision::F32,
     };
-    let language = LanguageModel::from_dir(&dir, precision)?;
-    for key in &language.generation.not_honoured {
-        options.note(format_args!("{}: the search setting `{key}` has no effect here", path.display()));
-    }
-    Ok(language)
+    Ok(LanguageModel::from_dir(&dir, precision)?)
 }
 
 /// The decoder's first token, by the model's own settings.

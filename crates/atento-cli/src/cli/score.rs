@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use atento::score::causal::{self, TextScore, score_texts};
 use atento::score::{self, Score, score_pairs};
 use serde_json::{Value, json};
@@ -37,12 +37,35 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let mut out = Output::open();
     while let Some(chunk) = texts.next_chunk()? {
-        for score in scores(&model, &chunk)? {
-            write(&mut out, &score, options.json)?;
+        let mut unfit = None;
+        let lines = scores(&model, &chunk, &chunk.texts).or_else(|found| {
+            // A wrong argument costs no work; what comes before a wrong line is not lost.
+            let before = if chunk.is_everything() { 0 } else { found.before };
+            unfit = Some(found.failure);
+            scores(&model, &chunk, &chunk.texts[..before]).map_err(|unfit| unfit.failure)
+        })?;
+        for line in lines {
+            write(&mut out, &line, options.json)?;
         }
         out.flush()?;
+        if let Some(failure) = unfit {
+            return Err(failure);
+        }
     }
     Ok(())
+}
+
+/// A text that cannot be scored.
+struct Unfit {
+    /// Texts before it that can be.
+    before: usize,
+    failure: Failure,
+}
+
+impl Unfit {
+    fn new(before: usize, failure: impl Into<Failure>) -> Self {
+        Unfit { before, failure: failure.into() }
+    }
 }
 
 /// One line's numbers.
@@ -68,34 +91,40 @@ impl From<TextScore> for Line {
     }
 }
 
-fn scores(model: &Model, chunk: &Chunk) -> Result<Vec<Line>, Failure> {
+/// Scores texts of a chunk, its first ones.
+fn scores(model: &Model, chunk: &Chunk, texts: &[String]) -> Result<Vec<Line>, Unfit> {
     match model {
         Model::Translator(pretrained) => {
             let start_id = model::start_id(pretrained);
-            let scores = score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs(chunk)?, start_id)
-                .map_err(|error| failure(error, |index| chunk.place(index)))?;
-            Ok(scores.into_iter().map(Line::from).collect())
+            let pairs = pairs(chunk, texts)?;
+            match score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id) {
+                Ok(scores) => Ok(scores.into_iter().map(Line::from).collect()),
+                Err(error) => {
+                    let before = if let score::Error::Pair { line, .. } = error { line - 1 } else { 0 };
+                    Err(Unfit::new(before, failure(error, |index| chunk.place(index))))
+                }
+            }
         }
-        Model::Language(language) => match score_texts(&language.model, &language.tokenizer, &chunk.texts) {
+        Model::Language(language) => match score_texts(&language.model, &language.tokenizer, texts) {
             Ok(scores) => Ok(scores.into_iter().map(Line::from).collect()),
             Err(causal::Error::Unfit { number, fault }) => {
-                Err(anyhow::anyhow!("{}: the text {fault}", chunk.place(number - 1)).into())
+                Err(Unfit::new(number - 1, anyhow!("{}: the text {fault}", chunk.place(number - 1))))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Unfit::new(0, error)),
         },
     }
 }
 
-fn pairs(chunk: &Chunk) -> anyhow::Result<Vec<(&str, &str)>> {
-    let split = |(index, text): (usize, &String)| -> anyhow::Result<(usize, usize)> {
-        match text.match_indices('\t').map(|(at, _)| at).collect::<Vec<_>>()[..] {
-            [tab] => Ok((index, tab)),
-            [] => bail!("{}: there is no tab; expected source TAB target", chunk.place(index)),
-            ref tabs => bail!("{}: there are {} tabs; expected one, source TAB target", chunk.place(index), tabs.len()),
+fn pairs<'t>(chunk: &Chunk, texts: &'t [String]) -> Result<Vec<(&'t str, &'t str)>, Unfit> {
+    let split = |(index, text): (usize, &'t String)| match text.split('\t').collect::<Vec<_>>()[..] {
+        [source, target] => Ok((source, target)),
+        [_] => Err(Unfit::new(index, anyhow!("{}: there is no tab; expected source TAB target", chunk.place(index)))),
+        ref parts => {
+            let (place, tabs) = (chunk.place(index), parts.len() - 1);
+            Err(Unfit::new(index, anyhow!("{place}: there are {tabs} tabs; expected one, source TAB target")))
         }
     };
-    let sides = |(index, tab): (usize, usize)| (&chunk.texts[index][..tab], &chunk.texts[index][tab + 1..]);
-    chunk.texts.iter().enumerate().map(|line| split(line).map(sides)).collect()
+    texts.iter().enumerate().map(split).collect()
 }
 
 fn write(out: &mut Output, line: &Line, json: bool) -> Result<(), Failure> {
@@ -115,7 +144,7 @@ fn write(out: &mut Output, line: &Line, json: bool) -> Result<(), Failure> {
 /// Names the line as its reader knows it.
 pub fn failure(error: score::Error, place: impl Fn(usize) -> String) -> Failure {
     match error {
-        score::Error::Pair { line, side, fault } => anyhow::anyhow!("{}: the {side} {fault}", place(line - 1)).into(),
+        score::Error::Pair { line, side, fault } => anyhow!("{}: the {side} {fault}", place(line - 1)).into(),
         error => error.into(),
     }
 }

@@ -74,6 +74,21 @@ fn positive() -> RangedU64ValueParser<usize> {
 }
 
 impl SearchArgs {
+    /// One of these options that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let Self { beam, length_penalty, gnmt_penalty, max_len, min_len, no_repeat_ngram, batch_tokens } = self;
+        let options = [
+            ("--beam", beam.is_some()),
+            ("--length-penalty", length_penalty.is_some()),
+            ("--gnmt-penalty", gnmt_penalty.is_some()),
+            ("--max-len", max_len.is_some()),
+            ("--min-len", min_len.is_some()),
+            ("--no-repeat-ngram", no_repeat_ngram.is_some()),
+            ("--batch-tokens", batch_tokens.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
     /// The model's own settings with these in their place.
     ///
     /// # Errors

@@ -29,11 +29,11 @@ impl TextArgs {
     /// # Errors
     /// A file that cannot be opened or is empty.
     pub fn open(&self, options: &Options) -> Result<Texts, Failure> {
-        let from_file = |lines| Texts { source: Source::Lines(lines), chunk: CHUNK_LINES, taken: 0 };
+        let from_file = |lines| Texts { source: Source::Lines(lines), chunk: CHUNK_LINES, taken: 0, fault: None };
         match &self.input {
             _ if !self.texts.is_empty() => {
                 let source = Source::Arguments(self.texts.clone().into_iter());
-                Ok(Texts { source, chunk: CHUNK_LINES, taken: 0 })
+                Ok(Texts { source, chunk: CHUNK_LINES, taken: 0, fault: None })
             }
             Some(path) if path != Path::new("-") => Ok(from_file(LineReader::open(path)?)),
             _ => {
@@ -55,6 +55,8 @@ pub struct Texts {
     chunk: usize,
     /// Texts handed out before the present chunk.
     taken: usize,
+    /// What is wrong with the line after the present chunk.
+    fault: Option<LineError>,
 }
 
 enum Source {
@@ -73,6 +75,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// Whether these are all texts there are, known from the beginning: arguments.
+    pub fn is_everything(&self) -> bool {
+        self.origin.is_none()
+    }
+
     /// The place of the text at `index` of this chunk: file and line, or the argument's number.
     pub fn place(&self, index: usize) -> String {
         let number = self.before + index + 1;
@@ -87,17 +94,24 @@ impl Texts {
     /// The next texts; none at the end.
     ///
     /// # Errors
-    /// A line that is no text; lines before it in the same chunk are not returned.
+    /// A line that is no text, after the lines before it were returned.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, LineError> {
-        let (texts, origin) = match &mut self.source {
-            Source::Arguments(texts) => (texts.by_ref().take(self.chunk).collect(), None),
+        let (texts, origin): (Vec<String>, _) = match &mut self.source {
+            Source::Arguments(texts) => (texts.collect(), None),
             Source::Lines(lines) => {
-                let texts: Vec<String> = lines.by_ref().take(self.chunk).collect::<Result<_, _>>()?;
-                (texts, Some(lines.path().to_path_buf()))
+                let good =
+                    lines.by_ref().take(self.chunk).map_while(|line| line.map_err(|e| self.fault = Some(e)).ok());
+                (good.collect(), Some(lines.path().to_path_buf()))
             }
         };
         let chunk = Chunk { before: self.taken, origin, texts };
         self.taken += chunk.texts.len();
-        Ok((!chunk.texts.is_empty()).then_some(chunk))
+        match self.fault.take() {
+            Some(fault) if chunk.texts.is_empty() => Err(fault),
+            fault => {
+                self.fault = fault;
+                Ok((!chunk.texts.is_empty()).then_some(chunk))
+            }
+        }
     }
 }

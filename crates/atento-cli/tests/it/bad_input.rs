@@ -4,6 +4,14 @@ use insta::assert_snapshot;
 
 use crate::support::{Folder, Ran};
 
+/// The message of a command that did what comes before a wrong line, `lines` lines, and no more.
+#[track_caller]
+fn refusal_after(lines: usize, folder: &Folder, arguments: &[&str], stdin: &str) -> String {
+    let ran = folder.run(arguments, stdin);
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(2), lines), "{ran:?}");
+    ran.stderr
+}
+
 /// The message of a refused command, with the folder's path and the system's own words taken out.
 #[track_caller]
 fn refusal(folder: &Folder, arguments: &[&str], stdin: &str) -> String {
@@ -45,13 +53,13 @@ fn texts_that_cannot_be_read_are_named() {
     folder.write("empty", "");
     folder.write("binary", b"ab\n\x7fELF\0\x01");
     folder.write("latin1", b"fine\nf\xfcr\n");
-    for (file, expected) in [
-        ("none", "error: none: cannot open: "),
-        ("empty", "error: empty: the file is empty"),
-        ("binary", "error: binary, line 2: contains a NUL byte"),
-        ("latin1", "error: latin1, line 2: not valid UTF-8 at byte 1"),
+    for (file, good, expected) in [
+        ("none", 0, "error: none: cannot open: "),
+        ("empty", 0, "error: empty: the file is empty"),
+        ("binary", 1, "error: binary, line 2: contains a NUL byte"),
+        ("latin1", 1, "error: latin1, line 2: not valid UTF-8 at byte 1"),
     ] {
-        let message = refusal(&folder, &["translate", "m", "--input", file], "");
+        let message = refusal_after(good, &folder, &["translate", "m", "--input", file], "");
         assert!(message.starts_with(expected) && message.lines().count() == 1, "{message}");
         let message = refusal(&folder, &["tokenizer", "train", file], "");
         assert!(message.starts_with(expected), "{message}");
@@ -135,7 +143,7 @@ fn settings_that_cannot_be_are_refused() {
 fn lines_to_score_need_one_tab() {
     let folder = Folder::new();
     folder.model();
-    assert_snapshot!(refusal(&folder, &["score", "m"], "a\tb\na b\n"), @"error: standard input, line 2: there is no tab; expected source TAB target");
+    assert_snapshot!(refusal_after(1, &folder, &["score", "m"], "a\tb\na b\n"), @"error: standard input, line 2: there is no tab; expected source TAB target");
     assert_snapshot!(refusal(&folder, &["score", "m", "a\tb\tc"], ""), @"error: text 1: there are 2 tabs; expected one, source TAB target");
 }
 
@@ -159,8 +167,12 @@ fn a_config_of_another_kind_is_refused() {
     let folder = Folder::new();
     folder.write("config.json", "{\"model_type\": \"bert\"}");
     folder.write("broken.json", "{");
+    folder.write("number.json", "{\"model_type\": 5}");
+    folder.write("typo.json", "{\"modeltype\": \"gpt2\"}");
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "bert", expected one of "marian", "m2m_100", "atento_rnn", "gpt2""#);
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "number.json"], ""), @r#"error: number.json: key `model_type` is 5, expected one of "marian", "m2m_100", "atento_rnn", "gpt2""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "typo.json"], ""), @r#"error: typo.json: key `model_type` is missing; the nearest there is `modeltype`; expected one of "marian", "m2m_100", "atento_rnn", "gpt2""#);
     refusal(&folder, &["inspect"], "");
 }
 

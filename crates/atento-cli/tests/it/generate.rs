@@ -142,6 +142,114 @@ fn wrong_prompts_and_settings_are_named() {
     assert!(message.contains("this model translates; use `atento translate`"), "{message}");
 }
 
+/// A copy of a model, named `name`, with these search settings.
+fn with_settings(folder: &Folder, model: &Path, name: &str, settings: &Value) -> PathBuf {
+    let copy = folder.path(name);
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(model.join(file), copy.join(file)).unwrap();
+    }
+    std::fs::write(copy.join("generation_config.json"), settings.to_string()).unwrap();
+    copy
+}
+
+#[test]
+fn what_the_command_does_not_say_is_as_the_models_settings_have_it() {
+    let folder = Folder::new();
+    let Some(model) = models().pop() else { return };
+    let limit = ["--max-new-tokens", "12"];
+    for (number, (settings, options)) in [
+        (json!({"num_beams": 4, "length_penalty": 0.5}), "--beam 4 --length-penalty 0.5 --ignore-end"),
+        (json!({"do_sample": false}), "--greedy --ignore-end"),
+        (json!({"penalty_alpha": 0.6, "top_k": 4}), "--penalty-alpha 0.6 --top-k 4 --ignore-end"),
+        (json!({"do_sample": true, "temperature": 0.7, "top_k": 9}), "--temperature 0.7 --top-k 9 --ignore-end"),
+        (json!({"do_sample": false, "repetition_penalty": 3.0}), "--greedy --repetition-penalty 3 --ignore-end"),
+        (json!({"do_sample": false, "no_repeat_ngram_size": 1}), "--greedy --no-repeat-ngram 1 --ignore-end"),
+        (json!({"do_sample": false, "eos_token_id": 0, "min_new_tokens": 12}), "--greedy --min-new-tokens 12"),
+        (json!({"do_sample": false, "eos_token_id": 0, "min_length": 64}), "--greedy --min-new-tokens 12"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let copy = with_settings(&folder, &model, &number.to_string(), settings);
+        let command = ["generate", copy.to_str().unwrap(), "--json", "--prompt", "a cat"];
+        let followed = folder.run(&[&command[..], &limit].concat(), "");
+        assert_eq!(followed.stderr, "", "{settings}");
+        let options: Vec<&str> = options.split_whitespace().chain(limit).collect();
+        let asked = generate(&model, &options, &["a cat"]);
+        assert_eq!(followed.objects()[0]["ids"], asked[0]["ids"], "{settings}");
+    }
+}
+
+#[test]
+fn settings_of_the_model_that_are_not_followed_are_told_and_wrong_ones_named() {
+    let folder = Folder::new();
+    let Some(model) = models().pop() else { return };
+    let settings = json!({"do_sample": true, "num_beams": 3, "stop_strings": ["x"], "forced_eos_token_id": 0});
+    let copy = with_settings(&folder, &model, "told", &settings);
+    let arguments = ["generate", copy.to_str().unwrap(), "--prompt", "a cat", "--max-new-tokens", "3"];
+    let notes = folder.run(&arguments, "").stderr;
+    let told: Vec<&str> = notes.lines().filter_map(|note| note.split('`').nth(1)).collect();
+    assert_eq!(told, ["stop_strings", "num_beams", "forced_eos_token_id"], "{notes}");
+    assert_eq!(folder.run(&[&arguments[..], &["--quiet"]].concat(), "").stderr, "");
+    for (number, (settings, expected)) in [
+        (json!({"eos_token_id": 99999}), "key `eos_token_id` is 99999, expected ids below "),
+        (json!({"suppress_tokens": [3, 99999]}), "key `suppress_tokens` is [3,99999], expected ids below "),
+        (json!({"num_beams": 5000}), "key `num_beams` is 5000, expected 1 to 1024"),
+        (json!({"temperature": -1}), "key `temperature` is -1, expected 0 or more"),
+        (json!({"min_length": "4"}), "key `min_length` is \"4\", expected a whole number"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let copy = with_settings(&folder, &model, &number.to_string(), settings);
+        let message = folder.run(&["generate", copy.to_str().unwrap(), "--prompt", "x"], "").refusal();
+        assert!(message.contains(&format!("{number}/generation_config.json: {expected}")), "{message}");
+    }
+}
+
+#[test]
+fn what_comes_before_a_wrong_line_is_not_lost() {
+    let folder = Folder::new();
+    let Some(model) = models().pop() else { return };
+    let path = model.to_str().unwrap();
+    let generate = ["generate", path, "--greedy", "--max-new-tokens", "3"];
+    let all = folder.run(&generate, "a cat\nx\n").output();
+    for (command, fault) in [(&generate[..], "the prompt is empty"), (&["score", path], "the text has no tokens")] {
+        let found = folder.run(command, "a cat\nx\n\nx\n");
+        assert_eq!((found.code, found.stdout.lines().count()), (Some(2), 2), "{found:?}");
+        assert!(found.stderr.contains(&format!("standard input, line 3: {fault}")), "{found:?}");
+    }
+    assert_eq!(folder.run(&generate, "a cat\nx\n\nx\n").stdout, all);
+    folder.write("latin1", b"a cat\nx\nf\xfcr\n");
+    let found = folder.run(&[&generate[..], &["--input", "latin1"]].concat(), "");
+    assert_eq!((found.code, found.stdout), (Some(2), all));
+    assert!(found.stderr.contains("latin1, line 3: not valid UTF-8"), "{}", found.stderr);
+    // Arguments are there from the beginning, so a wrong one costs no work.
+    folder.run(&[&generate[..], &["a cat", ""]].concat(), "").refusal();
+    folder.run(&["score", path, "a cat", ""], "").refusal();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_beam_search_prints_what_it_has() {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
+    let Some(model) = models().pop() else { return };
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["generate", model.to_str().unwrap(), "--json", "--prompt", "a cat", "--beam", "3", "--ignore-end"]);
+    command.args(["--slide", "--max-new-tokens", "100000000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let search = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(Command::new("kill").args(["-INT", &search.id().to_string()]).status().unwrap().success());
+    let ran = crate::support::Ran::from(search.wait_with_output().unwrap());
+    assert!(ran.stderr.contains("stopping: what there is is printed"), "{}", ran.stderr);
+    let found = ran.objects().remove(0);
+    assert_eq!(found["finish_reason"], "interrupted");
+    assert_eq!(found["logprobs"].as_array().unwrap().len(), found["ids"].as_array().unwrap().len());
+}
+
 #[test]
 fn scores_leave_the_first_token_out() {
     let folder = Folder::new();

@@ -30,7 +30,7 @@ fn the_program_lists_its_verbs() {
       train      Train a model as a recipe says
       translate  Translate sentences
       generate   Continue texts with a language model
-      eval       Measure loss, perplexity, BLEU and chrF on pairs of sentences
+      eval       Measure a translator on pairs of sentences, or a language model on text
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
       score      Score given translations or texts: the log-probability of every token
       tokenizer  Learn a tokenizer, use it, look into it
@@ -109,7 +109,7 @@ fn generate_explains_itself() {
           --beam <N>                Beam search with this many hypotheses
           --length-penalty <A>      Beam search: divide log-probabilities by length^A
           --temperature <T>         Divide logits by this before drawing; 0 is greedy
-          --top-k <K>               Draw from the K likeliest tokens only; 0 draws from all [contrastive search: candidates, default 4]
+          --top-k <K>               Draw from the K likeliest tokens only; 0 draws from all [contrastive search: candidates]
           --top-p <P>               Draw from the fewest tokens that together have this probability
           --min-p <P>               Draw from tokens at least this times as likely as the likeliest
           --typical-p <P>           Draw from tokens whose surprise is nearest to the expected, until they together have this probability
@@ -123,7 +123,7 @@ fn generate_explains_itself() {
           --draft-tokens <N>        Tokens drafted at a time [default: 4]
           --n <N>                   Continuations of each prompt [default: 1]
           --max-new-tokens <N>      The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
-          --min-new-tokens <N>      The fewest tokens before an end token [default: 0]
+          --min-new-tokens <N>      The fewest tokens before an end token [default: the model's]
           --ignore-end              Do not end at the model's end token
           --stop <TEXT>             End before this text; repeatable
           --slide                   Beyond the model's positions go on with the later half of the text
@@ -135,7 +135,7 @@ fn generate_explains_itself() {
 #[test]
 fn eval_explains_itself() {
     assert_snapshot!(help("eval"), @r"
-    Measure loss, perplexity, BLEU and chrF on pairs of sentences
+    Measure a translator on pairs of sentences, or a language model on text
 
     Usage: atento eval [OPTIONS] <MODEL>
 
@@ -143,7 +143,10 @@ fn eval_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
-          --data <FILE>             One file of pairs: lines of `source TAB target`, or JSON objects if it ends in .jsonl; gzip is read as it is
+          --data <PATH>  One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+      -h, --help         Print help (see more with '--help')
+
+    Options for translators:
           --source <FILE>           Source sentences, one a line
           --target <FILE>           Target sentences, as many lines
           --source-key <KEY>        The key of the source sentence in JSON objects; a dot descends [default: source]
@@ -156,7 +159,13 @@ fn eval_explains_itself() {
           --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
           --batch-tokens <N>        Source tokens searched together; speed and memory depend on it
           --save-hypotheses <FILE>  Write the translations to this file, one a line
-      -h, --help                    Print help
+
+    Options for language models:
+          --stride <N>      Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
+          --block-size <N>  Tokens of a window [default: the model's positions]
+          --start-token     Begin with the model's start token, so that the first token of the text is scored too
+          --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
+          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: f32] [possible values: f32, bf16, int8]
     ");
 }
 

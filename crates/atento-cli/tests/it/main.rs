@@ -6,6 +6,7 @@ mod generate;
 mod help;
 mod instruct;
 mod language;
+mod perplexity;
 mod resume;
 mod scoring;
 mod support;

@@ -114,6 +114,10 @@ impl SentenceSearch for Beam<'_> {
         parents
     }
 
+    fn cut_off(&mut self) {
+        std::mem::take(&mut self.live).into_iter().for_each(|partial| self.finish(partial));
+    }
+
     fn into_hypotheses(mut self) -> Vec<Hypothesis> {
         self.finished.truncate(self.options.n_best);
         self.finished

@@ -43,6 +43,10 @@ impl SentenceSearch for Greedy<'_> {
         vec![0]
     }
 
+    fn cut_off(&mut self) {
+        self.done = self.live.pop().or(self.done.take());
+    }
+
     fn into_hypotheses(self) -> Vec<Hypothesis> {
         self.done.into_iter().map(|partial| partial.into_hypothesis(self.options)).collect()
     }

@@ -55,7 +55,7 @@ use rayon::prelude::*;
 
 pub use contrastive::{ContrastiveOptions, HiddenDecoder, contrastive_search};
 pub use error::Error;
-pub use options::{EarlyStopping, LengthPenalty, SearchOptions};
+pub use options::{EarlyStopping, LARGEST_BEAM, LengthPenalty, SearchOptions};
 pub use outcome::{FinishReason, Flow, Sample, Sink, TokenEvent};
 pub use sample::{SamplePrompt, sample};
 pub use sample_options::{ProcessorOptions, SampleOptions, WarperOptions};
@@ -126,14 +126,30 @@ pub fn search(
     prompts: &[Prompt],
     options: &SearchOptions,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
+    search_until(decoder, prompts, options, &mut || false)
+}
+
+/// As [`search`], asking after each step whether it is interrupted. If so, all live hypotheses are cut off where they
+/// are, as if the length limit was there.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_until(
+    decoder: &mut dyn StepDecoder,
+    prompts: &[Prompt],
+    options: &SearchOptions,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Vec<Vec<Hypothesis>>, Error> {
     options.check(decoder.vocab_size())?;
     for (sentence, prompt) in prompts.iter().enumerate() {
         prompt.check(sentence)?;
     }
     if options.beam == 1 {
-        run(decoder, prompts, prompts.iter().map(|prompt| greedy::Greedy::new(prompt, options)).collect(), options)
+        let searches = prompts.iter().map(|prompt| greedy::Greedy::new(prompt, options)).collect();
+        run(decoder, prompts, searches, options, interrupted)
     } else {
-        run(decoder, prompts, prompts.iter().map(|prompt| beam::Beam::new(prompt, options)).collect(), options)
+        let searches = prompts.iter().map(|prompt| beam::Beam::new(prompt, options)).collect();
+        run(decoder, prompts, searches, options, interrupted)
     }
 }
 
@@ -157,6 +173,8 @@ trait SentenceSearch {
     fn n_candidates(&self) -> usize;
     /// Chooses among the continuations (one list per live hypothesis). Returns each new live hypothesis's parent.
     fn advance(&mut self, continuations: &[Vec<Candidate>]) -> Vec<usize>;
+    /// Ends the search with what there is; every live hypothesis has a new token.
+    fn cut_off(&mut self);
     /// The results, best first.
     fn into_hypotheses(self) -> Vec<Hypothesis>;
 }
@@ -204,6 +222,7 @@ fn run<S: SentenceSearch + Sync>(
     prompts: &[Prompt],
     mut searches: Vec<S>,
     options: &SearchOptions,
+    interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
     let mut logits = Vec::new();
     while searches.iter().any(|search| !search.live().is_empty()) {
@@ -218,6 +237,9 @@ fn run<S: SentenceSearch + Sync>(
         let rows_stay = parents.len() == row && parents.iter().enumerate().all(|(new, &old)| new == old);
         if !rows_stay && !parents.is_empty() {
             decoder.reorder(&parents);
+        }
+        if interrupted() {
+            searches.iter_mut().for_each(SentenceSearch::cut_off);
         }
     }
     Ok(searches.into_iter().map(SentenceSearch::into_hypotheses).collect())

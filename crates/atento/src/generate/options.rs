@@ -56,8 +56,10 @@ pub struct SearchOptions {
     pub length_penalty: LengthPenalty,
     /// When a sentence's beam search ends; greedy search ends with its first end token.
     pub early_stopping: EarlyStopping,
-    /// End tokens are banned before this many new tokens. Hugging Face's `min_length` is this plus the prefix.
+    /// End tokens are banned before this many new tokens.
     pub min_new_tokens: usize,
+    /// End tokens are banned before prefix and hypothesis together have this many tokens.
+    pub min_length: usize,
     /// Makes tokens of prefix and hypothesis less likely; 1 changes nothing. As in Hugging Face, greedy search applies
     /// it to logits (and reports log-probabilities without it), beam search multiplies the log-probability, which then
     /// is what counts and what is reported. Keskar et al. 2019, "CTRL", section 4.1.
@@ -86,6 +88,7 @@ impl Default for SearchOptions {
             length_penalty: LengthPenalty::HuggingFace(1.0),
             early_stopping: EarlyStopping::False,
             min_new_tokens: 0,
+            min_length: 0,
             repetition_penalty: 1.0,
             no_repeat_ngram: 0,
             eos_ids: Vec::new(),

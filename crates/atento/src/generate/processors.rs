@@ -29,7 +29,7 @@ pub(super) fn process(scores: &mut [f32], history: &History, options: &Processor
     banned.extend(&options.suppress_tokens);
     ban_repeated_ngrams(history.ids(), options.no_repeat_ngram, banned);
     ban_bad_words(history.ids(), &options.bad_words, &options.eos_ids, banned);
-    if history.n_new() < options.min_new_tokens {
+    if history.n_new() < options.min_new_tokens || history.ids().len() < options.min_length {
         banned.extend(&options.eos_ids);
     }
     for &token in &*banned {
@@ -60,7 +60,7 @@ impl Restriction {
         if forced.is_none() {
             ban_repeated_ngrams(&partial.ids, options.no_repeat_ngram, &mut banned);
             ban_bad_words(&partial.ids, &options.bad_words, &options.eos_ids, &mut banned);
-            if partial.n_new() < options.min_new_tokens {
+            if partial.n_new() < options.min_new_tokens || partial.ids.len() < options.min_length {
                 banned.extend(&options.eos_ids);
             }
             if options.repetition_penalty != 1.0 {
@@ -185,6 +185,15 @@ mod tests {
         let options = SearchOptions { eos_ids: vec![1], min_new_tokens: 2, ..Default::default() };
         assert_eq!(banned(&[0, 5], &options), [1]);
         assert_eq!(banned(&[0, 5, 5], &options), [0; 0]);
+        // The prefix counts in the length of the whole.
+        let options = SearchOptions { eos_ids: vec![1], min_length: 2, ..Default::default() };
+        assert_eq!((banned(&[0], &options), banned(&[0, 5], &options)), (vec![1], vec![]));
+        let options = ProcessorOptions { eos_ids: vec![1], min_length: 3, ..Default::default() };
+        for (prompt, allowed) in [(&[0, 5][..], false), (&[0, 5, 5], true)] {
+            let mut scores = [1.0; 6];
+            process(&mut scores, &History::new(prompt, 9), &options, &mut Vec::new());
+            assert_eq!(scores[1] == 1.0, allowed);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct ProcessorOptions {
     pub bad_words: Vec<Vec<u32>>,
     /// End tokens are banned before this many new tokens.
     pub min_new_tokens: usize,
+    /// End tokens are banned before prompt and continuation together have this many tokens.
+    pub min_length: usize,
     /// Tokens that must not be produced.
     pub suppress_tokens: Vec<u32>,
     /// Tokens that end a sample. Empty: only the length does.
@@ -38,6 +40,7 @@ impl Default for ProcessorOptions {
             no_repeat_ngram: 0,
             bad_words: Vec::new(),
             min_new_tokens: 0,
+            min_length: 0,
             suppress_tokens: Vec::new(),
             eos_ids: Vec::new(),
         }

@@ -71,6 +71,7 @@ impl GenerateOptions {
             suppress_tokens: self.suppress_tokens.clone(),
             forced_bos: self.forced_bos_token_id,
             forced_eos: self.forced_eos_token_id,
+            ..Default::default()
         }
     }
 }
@@ -274,4 +275,20 @@ fn options_that_make_no_sense_are_refused() {
 #[test]
 fn no_sentence_gives_no_result() {
     assert!(search_toy(&[], 0.0, 5, &SearchOptions::default()).is_empty());
+}
+
+#[test]
+fn an_interrupted_search_gives_the_best_it_has() {
+    for beam in [1, 3] {
+        let options = SearchOptions { beam, eos_ids: vec![1], min_new_tokens: 3, ..Default::default() };
+        let mut steps = 0;
+        let mut interrupted = || {
+            steps += 1;
+            steps == 2
+        };
+        let found = search_until(&mut Toy::new(&[5, 6], 0.0), &prompts(2, 9), &options, &mut interrupted).unwrap();
+        let limited = search(&mut Toy::new(&[5, 6], 0.0), &prompts(2, 2), &options).unwrap();
+        assert_eq!(found, limited);
+        assert!(found.iter().all(|list| list[0].ids.len() == 2 && !list[0].finished));
+    }
 }

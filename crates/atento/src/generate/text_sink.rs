@@ -12,7 +12,7 @@ pub struct TextEvent<'a> {
     pub sample: usize,
     /// What the sample's text goes on with: whole characters, often none, nothing that may begin a stop string.
     pub text: &'a str,
-    /// The token that brought it; none for text held back that an interruption let go.
+    /// The token that brought it; none for text held back that an interruption let go, and for a step of beam search.
     pub token: Option<&'a TokenEvent<'a>>,
     /// Why the sample ends here, if it does.
     pub finish: Option<FinishReason>,

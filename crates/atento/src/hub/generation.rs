@@ -4,8 +4,10 @@
 //! silence: [`GenerationConfig::not_honoured`] lists them.
 
 use super::Error;
-use super::json::{Keys, read_object};
+use super::json::Keys;
+use super::sampling::Sampling;
 use super::seq2seq::{decimal, one_of};
+use crate::generate::LARGEST_BEAM;
 use crate::models::config::TransformerConfig;
 use crate::models::{Gpt2Config, RecurrentConfig};
 use serde_json::{Map, Value, json};
@@ -32,12 +34,16 @@ pub struct GenerationConfig {
     pub max_length: Option<usize>,
     /// The most tokens after the start token; stronger than `max_length`.
     pub max_new_tokens: Option<usize>,
-    /// The fewest tokens of an output, its start token counted.
+    /// The fewest tokens of an output, its start token or prompt counted.
     pub min_length: usize,
+    /// The fewest tokens after the start token or the prompt; stronger than `min_length`.
+    pub min_new_tokens: Option<usize>,
     /// The exponent of the length that a hypothesis' log-probability is divided by.
     pub length_penalty: f32,
     /// When beam search stops.
     pub early_stopping: EarlyStopping,
+    /// Makes tokens that occurred less likely; 1 changes nothing.
+    pub repetition_penalty: f64,
     /// No sequence of this many tokens occurs twice; 0 for no such rule.
     pub no_repeat_ngram_size: usize,
     /// Sequences of tokens that are never generated.
@@ -56,7 +62,9 @@ pub struct GenerationConfig {
     pub eos_ids: Vec<u32>,
     /// The padding token.
     pub pad_id: Option<u32>,
-    /// Keys of the file with an effect that the search here does not have.
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Keys of the file with an effect that nothing here has.
     pub not_honoured: Vec<String>,
 }
 
@@ -67,8 +75,10 @@ impl Default for GenerationConfig {
             max_length: None,
             max_new_tokens: None,
             min_length: 0,
+            min_new_tokens: None,
             length_penalty: 1.0,
             early_stopping: EarlyStopping::default(),
+            repetition_penalty: 1.0,
             no_repeat_ngram_size: 0,
             bad_words_ids: Vec::new(),
             suppressed_ids: Vec::new(),
@@ -78,27 +88,34 @@ impl Default for GenerationConfig {
             bos_id: None,
             eos_ids: Vec::new(),
             pad_id: None,
+            sampling: Sampling::default(),
             not_honoured: Vec::new(),
         }
     }
 }
 
-/// Keys the search does not know, each with the value at which it has no effect.
-fn neutral_values() -> [(&'static str, Value); 14] {
+/// Keys that nothing here knows, each with the value at which it has no effect, as `null` always has.
+fn neutral_values() -> [(&'static str, Value); 20] {
     [
-        ("do_sample", json!(false)),
-        ("repetition_penalty", json!(1.0)),
+        ("num_return_sequences", json!(1)),
         ("encoder_repetition_penalty", json!(1.0)),
         ("encoder_no_repeat_ngram_size", json!(0)),
-        ("min_new_tokens", json!(0)),
         ("num_beam_groups", json!(1)),
         ("diversity_penalty", json!(0.0)),
-        ("penalty_alpha", json!(0.0)),
+        ("epsilon_cutoff", json!(0.0)),
+        ("eta_cutoff", json!(0.0)),
+        ("top_h", Value::Null),
+        ("dola_layers", Value::Null),
         ("guidance_scale", json!(1.0)),
         ("begin_suppress_tokens", json!([])),
+        ("forced_decoder_ids", json!([])),
+        ("force_words_ids", json!([])),
+        ("constraints", json!([])),
         ("sequence_bias", json!([])),
         ("exponential_decay_length_penalty", json!([])),
         ("renormalize_logits", json!(false)),
+        ("watermarking_config", Value::Null),
+        ("max_time", Value::Null),
         ("stop_strings", json!([])),
     ]
 }
@@ -139,32 +156,36 @@ impl GenerationConfig {
         }
     }
 
-    /// Reads generation_config.json.
-    ///
-    /// # Errors
-    /// The file cannot be read, is not a JSON object, or a key has a value of the wrong type.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::from_json(path, &read_object(path)?)
-    }
-
     /// Reads the settings from the object that `path` holds: generation_config.json, or the config.json of a
     /// directory from before that file existed.
     ///
     /// # Errors
-    /// A key has a value of the wrong type.
+    /// A key has a value of the wrong type, or one that no search can have.
     pub fn from_json(path: &Path, object: &Map<String, Value>) -> Result<Self, Error> {
         let keys = Keys::new(path, object);
-        let num_beams = keys.or("num_beams", 1)?;
-        if num_beams == 0 {
-            return Err(keys.wrong("num_beams", "1 or more"));
+        let config = Self::read(keys, object)?;
+        let faults = [
+            ("num_beams", !(1..=LARGEST_BEAM).contains(&config.num_beams), format!("1 to {LARGEST_BEAM}")),
+            ("length_penalty", !config.length_penalty.is_finite(), "a number that f32 can hold".into()),
+            ("repetition_penalty", !is_penalty(config.repetition_penalty), "a number above 0".into()),
+            ("bad_words_ids", config.bad_words_ids.iter().any(Vec::is_empty), "lists of one token id or more".into()),
+        ];
+        match faults.into_iter().find(|(_, wrong, _)| *wrong) {
+            Some((key, _, expected)) => Err(keys.wrong(key, expected)),
+            None => Ok(config),
         }
+    }
+
+    fn read(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Self, Error> {
         Ok(Self {
-            num_beams,
+            num_beams: keys.or("num_beams", 1)?,
             max_length: keys.optional("max_length")?,
             max_new_tokens: keys.optional("max_new_tokens")?,
             min_length: keys.or("min_length", 0)?,
+            min_new_tokens: keys.optional("min_new_tokens")?,
             length_penalty: keys.or("length_penalty", 1.0)?,
             early_stopping: read_early_stopping(keys, object)?,
+            repetition_penalty: keys.or("repetition_penalty", 1.0)?,
             no_repeat_ngram_size: keys.or("no_repeat_ngram_size", 0)?,
             bad_words_ids: keys.or("bad_words_ids", Vec::new())?,
             suppressed_ids: keys.or("suppress_tokens", Vec::new())?,
@@ -174,8 +195,35 @@ impl GenerationConfig {
             bos_id: keys.optional("bos_token_id")?,
             eos_ids: keys.or("eos_token_id", Vec::new())?,
             pad_id: keys.optional("pad_token_id")?,
+            sampling: Sampling::read(keys)?,
             not_honoured: not_honoured(object),
         })
+    }
+
+    /// Checks that a model of this vocabulary has the tokens that a search is to produce or to leave out.
+    ///
+    /// # Errors
+    /// The first key that names another.
+    pub(super) fn check_tokens(&self, keys: Keys<'_>, vocab_size: usize) -> Result<(), Error> {
+        let named = [
+            ("eos_token_id", self.eos_ids.clone()),
+            ("bad_words_ids", self.bad_words_ids.concat()),
+            ("suppress_tokens", self.suppressed_ids.clone()),
+            ("forced_bos_token_id", self.forced_bos_id.into_iter().collect()),
+            ("forced_eos_token_id", self.forced_eos_id.into_iter().collect()),
+        ];
+        match named.iter().find(|(_, ids)| ids.iter().any(|&id| id as usize >= vocab_size)) {
+            Some((key, _)) => Err(keys.wrong(key, format!("ids below {vocab_size}, the model's vocab_size"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Keys of the file with an effect that a search without chance does not have.
+    #[must_use]
+    pub fn beyond_search(&self) -> Vec<&str> {
+        let draws = (self.sampling.do_sample == Some(true)).then_some("do_sample");
+        let contrasts = self.sampling.contrast().map(|_| "penalty_alpha");
+        self.not_honoured.iter().map(String::as_str).chain(draws).chain(contrasts).collect()
     }
 
     /// The tokens never generated: bad words of one token, except those that end an output (a rule of
@@ -210,8 +258,10 @@ impl GenerationConfig {
             ("max_length", json!(self.max_length)),
             ("max_new_tokens", json!(self.max_new_tokens)),
             ("min_length", unless(self.min_length == 0, json!(self.min_length))),
+            ("min_new_tokens", json!(self.min_new_tokens)),
             ("length_penalty", unless(penalty == 1.0, json!(penalty))),
             ("early_stopping", early_stopping),
+            ("repetition_penalty", unless(self.repetition_penalty == 1.0, json!(self.repetition_penalty))),
             ("no_repeat_ngram_size", unless(self.no_repeat_ngram_size == 0, json!(self.no_repeat_ngram_size))),
             ("bad_words_ids", unless(self.bad_words_ids.is_empty(), json!(self.bad_words_ids))),
             ("suppress_tokens", unless(self.suppressed_ids.is_empty(), json!(self.suppressed_ids))),
@@ -223,6 +273,7 @@ impl GenerationConfig {
             ("pad_token_id", some(self.pad_id)),
         ]
         .into_iter()
+        .chain(self.sampling.entries())
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (key.to_string(), value))
         .collect()
@@ -236,6 +287,11 @@ fn read_early_stopping(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Ea
         Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::Exhaustive),
         Some(_) => Err(keys.wrong("early_stopping", "true, false or \"never\"")),
     }
+}
+
+fn is_penalty(value: f64) -> bool {
+    // As f32 too, in which it is used.
+    value as f32 > 0.0 && (value as f32).is_finite()
 }
 
 fn not_honoured(object: &Map<String, Value>) -> Vec<String> {
@@ -264,6 +320,9 @@ mod tests {
             no_repeat_ngram_size: 3,
             eos_ids: vec![1, 5],
             forced_eos_id: Some(1),
+            min_new_tokens: Some(2),
+            repetition_penalty: 1.3,
+            sampling: Sampling { do_sample: Some(false), top_p: Some(0.9), ..Sampling::default() },
             ..GenerationConfig::of_model(&TransformerConfig::tiny(90))
         };
         assert_eq!(parse(Value::Object(config.to_json())).unwrap(), config);
@@ -278,8 +337,13 @@ mod tests {
 
     #[test]
     fn settings_without_an_effect_here_are_listed() {
-        let config = parse(json!({"do_sample": true, "repetition_penalty": 1, "num_beam_groups": 1, "top_k": 50}));
-        assert_eq!(config.unwrap().not_honoured, ["do_sample"]);
+        let config = parse(json!({"do_sample": true, "stop_strings": ["."], "num_beam_groups": 1, "max_time": null}));
+        let config = config.unwrap();
+        assert_eq!(config.not_honoured, ["stop_strings"]);
+        assert_eq!(config.beyond_search(), ["stop_strings", "do_sample"]);
+        // Contrastive search takes two candidates at least.
+        let config = parse(json!({"penalty_alpha": 0.6, "top_k": 1})).unwrap();
+        assert_eq!((config.sampling.contrast(), config.beyond_search().len()), (None, 0));
     }
 
     #[test]
@@ -290,8 +354,17 @@ mod tests {
             (json!({"bad_words_ids": [0]}), "bad_words_ids"),
             (json!({"early_stopping": 3}), "early_stopping"),
             (json!({"eos_token_id": -1}), "eos_token_id"),
+            (json!({"num_beams": 5000}), "num_beams"),
+            (json!({"bad_words_ids": [[]]}), "bad_words_ids"),
+            (json!({"repetition_penalty": 0}), "repetition_penalty"),
+            (json!({"length_penalty": 1e300}), "length_penalty"),
+            (json!({"temperature": -0.5}), "temperature"),
+            (json!({"top_p": 0}), "top_p"),
+            (json!({"min_p": 2}), "min_p"),
+            (json!({"do_sample": 1}), "do_sample"),
         ] {
-            assert!(parse(object).unwrap_err().to_string().contains(key));
+            let message = parse(object).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("generation_config.json: key `{key}` is ")), "{message}");
         }
     }
 }

@@ -97,6 +97,13 @@ impl FromJson for f32 {
     }
 }
 
+impl FromJson for f64 {
+    const EXPECTED: &'static str = "a number";
+    fn from_json(value: &Value) -> Option<Self> {
+        value.as_f64()
+    }
+}
+
 impl FromJson for bool {
     const EXPECTED: &'static str = "true or false";
     fn from_json(value: &Value) -> Option<Self> {

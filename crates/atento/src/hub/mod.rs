@@ -5,7 +5,8 @@
 //! marian        config.json of post-norm models          m2m100   of pre-norm models
 //! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
 //! names         parameter names here and there           load     filling a model's parameters
-//! generation    generation_config.json                   tokenizer_config   tokenizer_config.json
+//! generation    generation_config.json                   sampling   what it says of drawing tokens
+//! tokenizer_config   tokenizer_config.json
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
@@ -29,6 +30,7 @@ mod nearest;
 pub mod pickle;
 pub mod recurrent;
 pub mod safetensors;
+pub mod sampling;
 mod seq2seq;
 mod shard_index;
 pub mod tokenizer_config;

@@ -8,7 +8,7 @@
 use super::generation::GenerationConfig;
 use super::json::{Keys, pretty, read_object};
 use super::names::{NameMap, hf_tensors};
-use super::nearest::nearest;
+use super::nearest::{hint, nearest};
 use super::safetensors::{NamedTensor, write};
 use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
@@ -53,6 +53,22 @@ impl ModelKind {
         (gpt2::MODEL_TYPE, ModelKind::Gpt2),
     ];
 
+    /// The kind that a config.json names.
+    ///
+    /// # Errors
+    /// It names none, or one that is not known; the message lists those that are.
+    pub fn of(path: &Path, config: &Map<String, Value>) -> Result<Self, Error> {
+        let known = Self::ALL.map(|(name, _)| format!("\"{name}\"")).join(", ");
+        let key = "model_type";
+        let Some(value) = config.get(key).filter(|value| !value.is_null()) else {
+            let hint = format!("{}; expected one of {known}", hint(key, config.keys().map(String::as_str)));
+            return Err(Error::MissingKey { path: path.into(), key: key.into(), hint });
+        };
+        let found = Self::ALL.into_iter().find(|(name, _)| value.as_str() == Some(name));
+        let wrong = || Keys::new(path, config).wrong(key, format!("one of {known}"));
+        found.map(|(_, kind)| kind).ok_or_else(wrong)
+    }
+
     /// Whether it turns sentences into sentences, by an encoder and a decoder.
     #[must_use]
     pub fn is_translator(self) -> bool {
@@ -77,12 +93,7 @@ impl ModelDir {
         let root = find_root(path)?;
         let config_path = root.join(CONFIG);
         let config = read_object(&config_path)?;
-        let keys = Keys::new(&config_path, &config);
-        let model_type: String = keys.required("model_type")?;
-        let Some((_, kind)) = ModelKind::ALL.into_iter().find(|(name, _)| *name == model_type) else {
-            let supported = ModelKind::ALL.map(|(name, _)| format!("\"{name}\"")).join(", ");
-            return Err(keys.wrong("model_type", format!("one of {supported}")));
-        };
+        let kind = ModelKind::of(&config_path, &config)?;
         Ok(Self { root, kind, config })
     }
 
@@ -134,14 +145,16 @@ impl ModelDir {
     /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
     ///
     /// # Errors
-    /// The file is not a JSON object or a key has a value of the wrong type.
+    /// The file is not a JSON object, a key has a value that cannot be, or names a token that the model does not have.
     pub fn generation_config(&self) -> Result<GenerationConfig, Error> {
         let path = self.root.join(GENERATION);
-        if path.exists() {
-            GenerationConfig::read(&path)
-        } else {
-            GenerationConfig::from_json(&self.root.join(CONFIG), &self.config)
-        }
+        let (path, object) = match path.exists() {
+            true => (path.clone(), read_object(&path)?),
+            false => (self.root.join(CONFIG), self.config.clone()),
+        };
+        let generation = GenerationConfig::from_json(&path, &object)?;
+        generation.check_tokens(Keys::new(&path, &object), self.vocab_size()?)?;
+        Ok(generation)
     }
 
     /// Opens the weights, one file or shards: safetensors where there are such, else PyTorch's own format.
@@ -222,14 +235,18 @@ impl ModelDir {
     /// # Errors
     /// [`Error::Vocabulary`] where a token has no row; `vocab_size` is missing.
     pub fn check_vocabulary(&self, tokens: usize) -> Result<usize, Error> {
-        let config_path = self.root.join(CONFIG);
-        let keys = Keys::new(&config_path, &self.config);
-        let rows: usize = match self.kind {
-            ModelKind::Gpt2 => keys.or("vocab_size", VOCAB_SIZE)?,
-            _ => keys.required("vocab_size")?,
-        };
-        let path = self.root.join(TOKENIZER);
+        let (path, rows) = (self.root.join(TOKENIZER), self.vocab_size()?);
         rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
+    }
+
+    /// Rows of the model's table.
+    fn vocab_size(&self) -> Result<usize, Error> {
+        let path = self.root.join(CONFIG);
+        let keys = Keys::new(&path, &self.config);
+        match self.kind {
+            ModelKind::Gpt2 => keys.or("vocab_size", VOCAB_SIZE),
+            _ => keys.required("vocab_size"),
+        }
     }
 
     /// The error that a file is missing, with what is there in its place.

@@ -6,7 +6,7 @@ use atento_kernels::threads::within;
 use atento_tensor::{Graph, Pool};
 use rayon::prelude::*;
 
-use super::{BATCH_TOKENS, CHUNK_LOGITS, Fault, target_logprobs};
+use super::{BATCH_LOGITS, BATCH_TOKENS, Fault, target_logprobs};
 use crate::models::Gpt2;
 use crate::text::{self, Tokenizer};
 
@@ -40,7 +40,7 @@ pub enum Error {
     /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] text::Error),
-    /// A text that the model cannot represent.
+    /// The first text that the model cannot represent.
     #[error("text {number} {fault}")]
     Unfit {
         /// Which text, counted from 1.
@@ -66,7 +66,9 @@ pub fn score_texts<S: AsRef<str> + Sync>(
             .map_err(|fault| Error::Unfit { number: index + 1, fault })?;
         Ok::<_, Error>(ids)
     };
-    let ids: Vec<Vec<u32>> = texts.par_iter().enumerate().map(encode).collect::<Result<_, _>>()?;
+    let ids: Vec<Result<Vec<u32>, Error>> = texts.par_iter().enumerate().map(encode).collect();
+    // In order, so that the first that is wrong is named.
+    let ids: Vec<Vec<u32>> = ids.into_iter().collect::<Result<_, _>>()?;
     Ok(score_ids(model, &ids))
 }
 
@@ -94,30 +96,39 @@ pub fn score_ids(model: &Gpt2, texts: &[Vec<u32>]) -> Vec<TextScore> {
 fn score_batch(model: &Gpt2, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> {
     let mut cu_seqlens = vec![0];
     batch.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
-    // The last token of a text predicts nothing: it is asked about itself and not listened to.
-    let targets: Vec<u32> = batch.iter().flat_map(|ids| ids[1..].iter().chain(ids.last())).copied().collect();
-    let logprobs = logprobs(model, pool, &batch.concat(), &cu_seqlens, &targets);
-    let bounds = cu_seqlens.windows(2).map(|pair| pair[0] as usize..pair[1] as usize - 1);
-    batch.iter().zip(bounds).map(|(ids, of)| TextScore { ids: ids.clone(), logprobs: logprobs[of].to_vec() }).collect()
+    // The last token of a text predicts nothing.
+    let targets: Vec<Option<u32>> =
+        batch.iter().flat_map(|ids| ids[1..].iter().copied().map(Some).chain([None])).collect();
+    let mut logprobs = logprobs(model, pool, &batch.concat(), &cu_seqlens, &targets).into_iter();
+    let score =
+        |ids: &Vec<u32>| TextScore { ids: ids.clone(), logprobs: logprobs.by_ref().take(ids.len() - 1).collect() };
+    batch.iter().map(score).collect()
 }
 
-/// The log-probability of a target at every position, with few logits in memory at a time.
+/// The log-probability of every target there is, in order, with few logits in memory at a time.
 ///
 /// # Shapes
-/// `ids`, `targets` and the result: `[tokens]`; `cu_seqlens`: [sequences + 1].
-pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targets: &[u32]) -> Vec<f32> {
+/// `ids`, `targets`: `[tokens]`; `cu_seqlens`: [sequences + 1]; result: one for each target that is not `None`.
+///
+/// # Panics
+/// As [`Gpt2::hidden`].
+#[must_use]
+pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targets: &[Option<u32>]) -> Vec<f32> {
     let (vocab_size, d_model) = (model.config.vocab_size, model.config.d_model);
     within(|| {
         let mut g = Graph::infer(&model.params, pool);
         let hidden = model.hidden(&mut g, ids, cu_seqlens);
-        let rows = (CHUNK_LOGITS / vocab_size).max(1);
-        let chunks = hidden.values().chunks(rows * d_model).zip(targets.chunks(rows));
-        let project = |(hidden, targets): (&[f32], &[u32])| {
-            let hidden = g.constant(hidden, &[targets.len(), d_model]);
-            let logits = model.project(&mut g, &hidden);
+        let (asked, targets): (Vec<usize>, Vec<u32>) =
+            targets.iter().enumerate().filter_map(|(at, target)| Some((at, (*target)?))).unzip();
+        let rows = (BATCH_LOGITS / vocab_size).max(1);
+        let project = |(asked, targets): (&[usize], &[u32])| {
+            let states: Vec<f32> =
+                asked.iter().flat_map(|at| &hidden.values()[at * d_model..][..d_model]).copied().collect();
+            let states = g.constant(&states, &[asked.len(), d_model]);
+            let logits = model.project(&mut g, &states);
             target_logprobs(logits.values(), targets, vocab_size)
         };
-        chunks.flat_map(project).collect()
+        asked.chunks(rows).zip(targets.chunks(rows)).flat_map(project).collect()
     })
 }
 

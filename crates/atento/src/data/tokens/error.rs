@@ -61,6 +61,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A text that is to be scored is one token.
+    #[error("{path}: a single token leaves nothing to predict; a text needs two at least")]
+    SingleToken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The size of a token file is no multiple of a token's.
     #[error(
         "{path}: {bytes} bytes are no whole number of {dtype} tokens of {} bytes each: the file is cut short, or of another dtype",

@@ -6,7 +6,8 @@
 //! report      what was read, kept and left out                directory   a directory of token files
 //! shard       one token file, mapped into memory              batch       packed sequences with targets
 //! windows     training and validation windows                 strided     windows that score a text
-//! csv         records of CSV files                            instruct    prompts with completions
+//! whole       a text as one sequence                          csv         records of CSV files
+//! instruct    prompts with completions
 //! ```
 //!
 //! A token file is nanoGPT's: ids as little-endian 16-bit (or 32-bit) numbers and nothing else, so
@@ -31,6 +32,7 @@ pub mod source;
 pub mod strided;
 #[cfg(test)]
 mod tests;
+pub mod whole;
 pub mod windows;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,7 @@ pub use report::{PrepareReport, SplitCounts};
 pub use shard::{Dtype, Shard};
 pub use source::{Boundary, TextSource};
 pub use strided::Strided;
+pub use whole::Whole;
 pub use windows::{Sampling, WindowOptions, Windows};
 
 /// A position between two batches. Ordered by time.

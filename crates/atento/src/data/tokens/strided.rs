@@ -29,8 +29,8 @@ impl Strided {
     /// strides give better predictions and take longer.
     ///
     /// # Errors
-    /// [`Error::Option`] unless `1 ≤ stride ≤ block_size` and `block_size ≥ 2`; [`Error::TooShort`] for a single
-    /// token. The items: [`Error::IdOutOfRange`].
+    /// [`Error::Option`] unless `1 ≤ stride ≤ block_size` and `block_size ≥ 2`; [`Error::SingleToken`]. The items:
+    /// [`Error::IdOutOfRange`].
     pub fn new(shard: Arc<Shard>, vocab_size: usize, block_size: usize, stride: usize) -> Result<Self, Error> {
         if block_size < 2 {
             return Err(Error::option("block_size", block_size, "a window that scores needs at least two tokens"));
@@ -39,8 +39,17 @@ impl Strided {
             let problem = format!("must be at least 1 and at most block_size, which is {block_size}");
             return Err(Error::option("stride", stride, problem));
         }
-        shard.require(1)?;
+        if shard.len() == 1 {
+            return Err(Error::SingleToken { path: shard.path().into() });
+        }
         Ok(Strided { shard, vocab_size, block_size, stride, begin: 0, next: 1 })
+    }
+}
+
+impl Strided {
+    /// Tokens that are scored in all.
+    pub fn scored(&self) -> usize {
+        self.shard.len() - 1
     }
 }
 
@@ -104,7 +113,8 @@ mod tests {
         let error = Strided::new(shard, 3, 2, 1).unwrap().find_map(Result::err).unwrap();
         assert!(error.to_string().contains("token 2 has id 3"));
         let one = Arc::new(Shard::from_ids("memory", vec![1]).unwrap());
-        assert!(matches!(Strided::new(one, 9, 4, 2), Err(Error::TooShort { .. })));
+        let message = Strided::new(one, 9, 4, 2).unwrap_err().to_string();
+        assert!(message.starts_with("memory: a single token leaves nothing to predict"), "{message}");
     }
 
     proptest! {

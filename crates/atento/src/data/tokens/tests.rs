@@ -2,6 +2,7 @@
 
 mod files;
 mod splits;
+mod whole;
 
 use std::collections::HashSet;
 use std::fs;

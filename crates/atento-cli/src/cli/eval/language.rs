@@ -1,0 +1,153 @@
+//! How well a language model predicts a text.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{anyhow, bail};
+use atento::data::tokens::{Strided, Whole};
+use atento::language_model::LanguageModel;
+use atento::score::perplexity::{TextLoss, text_loss};
+use serde_json::json;
+
+use crate::cli::model;
+use crate::ui::bar::Bar;
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+
+/// Tokens computed together; only speed and memory depend on it.
+const BATCH_TOKENS: usize = 4096;
+
+/// What only a language model can be asked.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options for language models")]
+pub struct LanguageArgs {
+    /// Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
+    #[arg(long, value_name = "N")]
+    stride: Option<usize>,
+
+    /// Tokens of a window [default: the model's positions]
+    #[arg(long, value_name = "N")]
+    block_size: Option<usize>,
+
+    /// Begin with the model's start token, so that the first token of the text is scored too
+    #[arg(long)]
+    start_token: bool,
+
+    /// The key of the text in JSON objects; a dot descends [default: text]
+    #[arg(long, value_name = "KEY")]
+    text_key: Option<String>,
+
+    /// How the model's matrices are held: f32, bf16 or int8 [default: f32]
+    #[arg(long, value_name = "KIND", value_parser = ["f32", "bf16", "int8"])]
+    weights: Option<String>,
+}
+
+impl LanguageArgs {
+    /// One of these options that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let Self { stride, block_size, start_token, text_key, weights } = self;
+        let options = [
+            ("--stride", stride.is_some()),
+            ("--block-size", block_size.is_some()),
+            ("--start-token", *start_token),
+            ("--text-key", text_key.is_some()),
+            ("--weights", weights.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Window and stride.
+    fn lengths(&self, positions: usize) -> anyhow::Result<(usize, usize)> {
+        let block_size = self.block_size.unwrap_or(positions);
+        if block_size > positions {
+            bail!("--block-size is {block_size}, but the model has positions for {positions} tokens");
+        }
+        if block_size < 2 {
+            bail!("--block-size is {block_size}: a window that scores needs 2 tokens or more");
+        }
+        let stride = self.stride.unwrap_or(block_size / 2);
+        if !(1..=block_size).contains(&stride) {
+            bail!(
+                "--stride is {stride}, expected 1 to {block_size}, the tokens of a window: no token is to be left out"
+            );
+        }
+        Ok((block_size, stride))
+    }
+}
+
+/// Measures a language model.
+///
+/// # Errors
+/// The model, the text or a setting is wrong; standard output cannot be written.
+pub fn run(path: &Path, data: &Path, args: &LanguageArgs, options: &Options) -> Result<(), Failure> {
+    let language = model::load_language(path, args.weights.as_deref().unwrap_or("f32"))?;
+    let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
+    let text = text(&language, data, args, options)?;
+    // All of them first, so that a wrong one costs no work.
+    let vocab_size = language.model.config.vocab_size;
+    text.tokens.check_ids(vocab_size)?;
+    let windows = Strided::new(Arc::clone(&text.tokens), vocab_size, block_size, stride)?;
+    let bar = Bar::start(options, windows.scored(), "tokens");
+    let found = text_loss(&language.model, windows, BATCH_TOKENS, |so_far| {
+        bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
+    })?;
+    drop(bar);
+    let mut out = Output::open();
+    write(&mut out, &found, text.bytes, (block_size, stride), options.json)?;
+    out.finish()
+}
+
+/// The text in tokens. Tells what of it the model does not see as it is.
+fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Options) -> Result<Whole, Failure> {
+    let no_val = data.join("train.bin").is_file() && !data.join("val.bin").is_file();
+    if no_val {
+        let train: PathBuf = data.join("train.bin");
+        return Err(anyhow!("{}: no val.bin in it; name the file, such as {}", data.display(), train.display()).into());
+    }
+    let text = Whole::open(data, args.text_key.as_deref().unwrap_or("text"), &language.tokenizer)?;
+    if text.unknown_tokens > 0 {
+        options.note(format_args!(
+            "{} of {} tokens are the unknown token: the vocabulary lacks their characters",
+            text.unknown_tokens,
+            text.tokens.len()
+        ));
+    }
+    if text.hidden > 0 {
+        options.note(format_args!("{}: {} hidden files were passed over", data.display(), text.hidden));
+    }
+    if !args.start_token {
+        return Ok(text);
+    }
+    let config = &language.model.config;
+    let start = config.bos_id.or(config.eos_id);
+    let start = start.ok_or_else(|| anyhow!("--start-token: the model's config.json names no bos_token_id"))?;
+    Ok(text.begun_by(start))
+}
+
+fn write(
+    out: &mut Output,
+    found: &TextLoss,
+    bytes: Option<u64>,
+    (block_size, stride): (usize, usize),
+    json: bool,
+) -> Result<(), Failure> {
+    let (tokens, loss, perplexity) = (found.tokens, found.loss(), found.perplexity());
+    let bits_per_byte = bytes.map(|bytes| found.bits_per_byte(bytes));
+    if json {
+        return out.json(&json!({
+            "loss": loss,
+            "perplexity": perplexity,
+            "bits_per_byte": bits_per_byte,
+            "tokens": tokens,
+            "bytes": bytes,
+        }));
+    }
+    out.line(format_args!("tokens         {tokens} (windows of {block_size}, stride {stride})"))?;
+    out.line(format_args!("loss           {loss:.4}"))?;
+    out.line(format_args!("perplexity     {perplexity:.4}"))?;
+    match bits_per_byte {
+        Some(bits) => out.line(format_args!("bits per byte  {bits:.4}")),
+        None => out.line("bits per byte  - (the bytes of the text are not known)"),
+    }
+}
