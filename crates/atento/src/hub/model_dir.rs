@@ -1,7 +1,7 @@
 //! A model's directory: finding its files, telling its kind, reading and writing it whole.
 //!
 //! ```text
-//! config.json   generation_config.json   tokenizer.json   tokenizer_config.json
+//! config.json   generation_config.json   tokenizer.json | vocab.json + merges.txt   tokenizer_config.json
 //! model.safetensors | model.safetensors.index.json + shards | pytorch_model.bin | pytorch_model.bin.index.json + shards
 //! ```
 
@@ -16,6 +16,7 @@ use super::{Error, atomic, gpt2, load, m2m100, marian, recurrent, seq2seq};
 use crate::models::config::{Norm, TransformerConfig};
 use crate::models::gpt2::config::VOCAB_SIZE;
 use crate::models::{Gpt2Config, RecurrentConfig};
+use crate::text::byte_pairs;
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -203,17 +204,24 @@ impl ModelDir {
         Ok((config, weights))
     }
 
-    /// Where tokenizer.json is.
+    /// Where tokenizer.json is, or the vocab.json of a GPT-2 that has none.
     ///
     /// # Errors
-    /// There is none.
+    /// There is neither.
     pub fn tokenizer_path(&self) -> Result<PathBuf, Error> {
         let path = self.root.join(TOKENIZER);
         let others = [
             ("source.spm", "a SentencePiece model has to be converted to tokenizer.json first"),
             ("vocab.json", "the tokenizer has to be saved as one tokenizer.json first"),
         ];
-        if path.exists() { Ok(path) } else { Err(self.missing(TOKENIZER, &others)) }
+        let pairs = self.root.join(byte_pairs::VOCAB);
+        if path.exists() {
+            Ok(path)
+        } else if !self.kind.is_translator() && pairs.exists() {
+            Ok(pairs)
+        } else {
+            Err(self.missing(TOKENIZER, &others))
+        }
     }
 
     /// Checks that a tokenizer of `tokens` token ids fits the model's table, and returns how many of the table's
@@ -228,7 +236,7 @@ impl ModelDir {
             ModelKind::Gpt2 => keys.or("vocab_size", VOCAB_SIZE)?,
             _ => keys.required("vocab_size")?,
         };
-        let path = self.root.join(TOKENIZER);
+        let path = self.tokenizer_path().unwrap_or_else(|_| self.root.join(TOKENIZER));
         rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
     }
 

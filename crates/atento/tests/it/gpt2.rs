@@ -11,6 +11,7 @@ use atento::language_model::LanguageModel;
 use atento::models::{CachedGpt2, Gpt2};
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Pool};
+use serde_json::Value;
 
 use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
 
@@ -165,5 +166,36 @@ fn a_saved_model_loads_to_the_same_numbers() {
             names
         };
         assert_eq!(names(&first), names(&second), "{}: transformers wants these tensors", dir.display());
+    }
+}
+
+#[test]
+fn a_directory_with_vocab_and_merges_is_loaded_and_saved_with_one_tokenizer_file() {
+    for dir in fixtures() {
+        let old = tempfile::tempdir().unwrap();
+        for name in ["config.json", "generation_config.json", "model.safetensors"] {
+            std::fs::copy(dir.join(name), old.path().join(name)).unwrap();
+        }
+        let whole = json(&dir.join("tokenizer.json"));
+        let pair = |merge: &Value| match merge {
+            Value::Array(pair) => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+            pair => pair.as_str().unwrap().to_owned(),
+        };
+        let merges: Vec<String> = whole["model"]["merges"].as_array().unwrap().iter().map(pair).collect();
+        std::fs::write(old.path().join("vocab.json"), whole["model"]["vocab"].to_string()).unwrap();
+        std::fs::write(old.path().join("merges.txt"), format!("#version: 0.2\n{}\n", merges.join("\n"))).unwrap();
+        let loaded = LanguageModel::load(old.path()).unwrap();
+        let new = tempfile::tempdir().unwrap();
+        loaded.save(new.path()).unwrap();
+        let again = LanguageModel::load(new.path()).unwrap();
+        let Cases { texts, prompts, .. } = cases(&dir);
+        for (text, ids) in texts.iter().zip(&prompts) {
+            for tokenizer in [&loaded.tokenizer, &again.tokenizer] {
+                assert_eq!(&tokenizer.encode_ids(text, true).unwrap(), ids);
+                let ended = tokenizer.encode_ids(&format!("{text}<|endoftext|>"), true).unwrap();
+                assert_eq!(ended, [&ids[..], &[0]].concat());
+            }
+        }
+        assert!(new.path().join("tokenizer.json").exists());
     }
 }
