@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use atento::hub::model_dir::RNN_MODEL_TYPE;
-use atento::hub::{ModelDir, ModelKind, Weights, gpt2, m2m100, marian, recurrent};
+use atento::hub::{ModelDir, ModelKind, Weights, gpt2, gpt2_classifier, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
+use atento::models::gpt2::ClassifierConfig;
 use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
 use atento::models::parameters::NamedShape;
 use atento::models::{Gpt2Config, RecurrentConfig, TransformerConfig};
@@ -115,6 +115,12 @@ impl From<Gpt2Config> for Described {
     }
 }
 
+impl From<ClassifierConfig> for Described {
+    fn from(config: ClassifierConfig) -> Self {
+        Described { table: config.parameters(), tying: TieEmbeddings::None, spellings: gpt2::sources }
+    }
+}
+
 impl Described {
     fn parameters(self, weights: Option<&Weights>) -> Vec<Parameter> {
         let parameter = |(name, shape): NamedShape| Parameter {
@@ -141,6 +147,10 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
         }
         ModelKind::Gpt2 => {
             let (config, weights) = dir.gpt2_weights()?;
+            (Described::from(config), weights)
+        }
+        ModelKind::Gpt2Classifier => {
+            let (config, weights) = dir.gpt2_classifier_weights()?;
             (Described::from(config), weights)
         }
     };
@@ -184,18 +194,13 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
     })?;
     let object: Map<String, Value> =
         serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
-    match object.get("model_type").and_then(Value::as_str) {
-        Some(marian::MODEL_TYPE) => Ok(marian::read_config(&path, &object)?.into()),
-        Some(m2m100::MODEL_TYPE) => Ok(m2m100::read_config(&path, &object)?.into()),
-        Some(RNN_MODEL_TYPE) => Ok(recurrent::read_config(&path, &object)?.into()),
-        Some(gpt2::MODEL_TYPE) => Ok(gpt2::read_config(&path, &object)?.into()),
-        found => {
-            let found = found.map_or("missing".to_owned(), |found| format!("{found:?}"));
-            let known = [marian::MODEL_TYPE, m2m100::MODEL_TYPE, RNN_MODEL_TYPE, gpt2::MODEL_TYPE]
-                .map(|name| format!("{name:?}"));
-            Err(anyhow!("{}: key `model_type` is {found}, expected one of {}", path.display(), known.join(", ")).into())
-        }
-    }
+    Ok(match ModelKind::of(&path, &object)? {
+        ModelKind::Marian => marian::read_config(&path, &object)?.into(),
+        ModelKind::M2m100 => m2m100::read_config(&path, &object)?.into(),
+        ModelKind::AtentoRnn => recurrent::read_config(&path, &object)?.into(),
+        ModelKind::Gpt2 => gpt2::read_config(&path, &object)?.into(),
+        ModelKind::Gpt2Classifier => gpt2_classifier::read_config(&path, &object)?.into(),
+    })
 }
 
 /// Runs of parameters of one module, in order.
