@@ -5,6 +5,9 @@ states of every layer, greedy and beam search, the gradient of every parameter, 
 are moved off 0 and 1, so that a dropped bias or a swapped norm shows. Searches are repeated in float64 and have to give
 the same tokens, so that no result hangs on the rounding of a tie.
 
+Beside them are two small classifiers, one of three labels with padding at the end of texts and one of a single value, with
+their logits, loss and gradients.
+
 Made with transformers 5.23.0, tokenizers 0.23.3, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
     python scripts/golden_gpt2.py
 """
@@ -17,7 +20,7 @@ import pathlib
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "crates/atento/tests/fixtures/conformance"
 
@@ -42,6 +45,12 @@ MODELS = [
             "n_head": 2,
         },
     ),
+]
+
+# Name, seed, labels, and what each text is to give.
+CLASSIFIERS = [
+    ("gpt2-classifier", 13, ["red", "green", "blue"], [2, 0, 0, 1]),
+    ("gpt2-regression", 14, ["stars"], [0.5, -1.0, 4.0, 2.25]),
 ]
 
 
@@ -154,9 +163,49 @@ def write(name, seed, options):
         (directory / file).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
+def write_classifier(name, seed, labels, targets):
+    generator = torch.Generator().manual_seed(seed)
+    directory = FIXTURES / name
+    tokenizer = train_tokenizer()
+    pad = tokenizer.token_to_id("!")
+    config = GPT2Config(
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        n_positions=48,
+        vocab_size=VOCAB_SIZE,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=pad,
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    model = GPT2ForSequenceClassification(config).eval()
+    randomise(model, generator)
+    model.save_pretrained(directory)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END).save_pretrained(directory)
+    ids = [tokenizer.encode(text).ids for text in TEXTS]
+    longest = max(len(row) for row in ids)
+    padded = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])
+    out = model(padded, attention_mask=(padded != pad).long(), labels=torch.tensor(targets))
+    out.loss.backward()
+    listed = [
+        {"text": text, "input_ids": row, "target": target, "logits": logits}
+        for text, row, target, logits in zip(TEXTS, ids, targets, out.logits.tolist())
+    ]
+    save_file({name: parameter.grad for name, parameter in model.named_parameters()}, directory / "grads.safetensors")
+    content = {"loss": out.loss.item(), "cases": listed}
+    (directory / "expected.json").write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
 if __name__ == "__main__":
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for model in MODELS:
         write(*model)
+    for classifier in CLASSIFIERS:
+        write_classifier(*classifier)

@@ -2,6 +2,7 @@
 
 mod cli {
     pub mod bleu;
+    pub mod convert;
     pub mod demo;
     pub mod doctor;
     pub mod eval;
@@ -60,6 +61,7 @@ enum Verb {
     Score(cli::score::ScoreArgs),
     Tokenizer(cli::tokenizer::TokenizerArgs),
     Inspect(cli::inspect::InspectArgs),
+    Convert(cli::convert::ConvertArgs),
     Doctor(cli::doctor::DoctorArgs),
 }
 
@@ -83,6 +85,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Score(args) => cli::score::run(&args, &options),
         Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
+        Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
     }
 }

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use atento_kernels::compact::Compact;
 use atento_kernels::memory;
-use atento_tensor::Params;
+use atento_tensor::{Held, Params};
 
 use crate::hub::generation::GenerationConfig;
-use crate::hub::load::{self, NamedTensors};
-use crate::hub::model_dir::save_gpt2;
-use crate::hub::names::NameMap;
-use crate::hub::{self, ModelDir};
+use crate::hub::int8::{self, Int8Matrix};
+use crate::hub::load::{self, NamedTensors, Source};
+use crate::hub::model_dir::{DirFiles, save_dir};
+use crate::hub::safetensors::{FloatType, NamedTensor};
+use crate::hub::{self, ModelDir, gpt2};
 use crate::models::Gpt2;
-use crate::models::gpt2::Precision;
+use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
 use crate::pretrained::{Error, tokenizer_config};
 use crate::text::Tokenizer;
@@ -38,35 +40,42 @@ impl NamedTensors for Rounding<'_> {
         self.params.expected()
     }
 
-    fn fill(
-        &mut self,
-        name: &str,
-        read: &mut dyn FnMut(&mut [f32]) -> Result<(), hub::Error>,
-    ) -> Result<(), hub::Error> {
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
         let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).clone();
         if !self.precision.rounds(&entry) {
-            return self.params.fill(name, read);
+            return self.params.fill(name, source);
+        }
+        if self.precision == Precision::Int8
+            && let Some(Int8Matrix { values, scales, layout }) = source.read_int8()?
+            && Some(layout) == precision::layout(&entry)
+        {
+            self.params.hold(entry.weight, Held::Int8 { values, scales });
+            return Ok(());
         }
         self.exact.resize(entry.weight.len(), 0.0);
-        read(&mut self.exact)?;
+        source.read(&mut self.exact)?;
         self.params.hold(entry.weight, self.precision.hold(&entry, &self.exact));
         Ok(())
     }
 }
 
 impl LanguageModel {
-    /// Loads a Hugging Face model directory or a run directory.
+    /// Loads a Hugging Face model directory or a run directory whose weights are exact.
+    ///
+    /// # Errors
+    /// Matrices in int8, which [`LanguageModel::from_dir`] loads;
+    /// files that are missing, broken, or do not belong together; each message names the file and the fault.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let dir = ModelDir::open(path)?;
+        dir.require_exact()?;
+        Self::from_dir(&dir, Precision::F32)
+    }
+
+    /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read. Matrices in int8 are held
+    /// as they are in [`Precision::Int8`], and otherwise are the numbers that they stand for.
     ///
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        Self::from_dir(&ModelDir::open(path)?, Precision::F32)
-    }
-
-    /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read.
-    ///
-    /// # Errors
-    /// As [`LanguageModel::load`].
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
         let (config, weights) = dir.gpt2_weights()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
@@ -77,7 +86,7 @@ impl LanguageModel {
             memory::leave_gaps(model.params.values_mut());
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
-        load::load(&weights, NameMap::Gpt2(&config), &mut target)?;
+        load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
         Ok(Self { model, tokenizer, generation })
     }
 
@@ -87,15 +96,47 @@ impl LanguageModel {
         (self.tokenizer.vocab_size() as u32..self.model.config.vocab_size as u32).collect()
     }
 
-    /// Writes a complete model directory; each file is replaced atomically.
+    /// Writes a complete model directory; each file is replaced atomically. Matrices that are held in int8 are written so,
+    /// and are loaded so by [`LanguageModel::from_dir`].
     ///
     /// # Errors
     /// The directory cannot be written; what was there before is then still whole.
+    ///
+    /// # Panics
+    /// If matrices are held in bf16; [`LanguageModel::save_as`] writes exact ones so.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.save_as(dir, FloatType::F32)
+    }
+
+    /// [`LanguageModel::save`] with real numbers rounded to a type.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::save`], or a weight is too large for the type.
+    ///
+    /// # Panics
+    /// As [`LanguageModel::save`].
+    pub fn save_as(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
         let (config, params) = (&self.model.config, &self.model.params);
         let tokens = tokenizer_config(&self.tokenizer, config.max_positions, (config.pad_id, config.eos_id));
-        let values = |name: &str| params.entry(name).map_or(&[][..], |entry| params.get(entry.weight));
-        save_gpt2(dir, config, &self.generation, &self.tokenizer.to_json_bytes()?, &tokens, values)?;
-        Ok(())
+        let tokenizer_json = self.tokenizer.to_json_bytes()?;
+        let files = DirFiles {
+            generation: Some(&self.generation),
+            floats,
+            tokenizer_json: &tokenizer_json,
+            tokenizer_config: &tokens,
+        };
+        let mut written = gpt2::write_config(config);
+        let mut tensors = Vec::new();
+        for entry in params.entries() {
+            let name = gpt2::hf_name(&entry.name);
+            match (params.held(entry.weight), precision::layout(entry)) {
+                (Some(Compact::Int8 { values, scales }), Some(layout)) => {
+                    written.entry(int8::KEY).or_insert_with(int8::config);
+                    tensors.extend(int8::tensors(&name, &entry.dims, layout, values, scales));
+                }
+                _ => tensors.push(NamedTensor::new(name, entry.dims.clone(), params.get(entry.weight))),
+            }
+        }
+        Ok(save_dir(dir, written, &files, tensors)?)
     }
 }

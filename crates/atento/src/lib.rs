@@ -12,5 +12,6 @@ pub mod models;
 pub mod pretrained;
 pub mod score;
 pub mod text;
+pub mod text_classifier;
 pub mod train;
 pub mod translate;

@@ -6,9 +6,10 @@ use atento_tensor::Params;
 
 use crate::generate::{EarlyStopping, LengthPenalty, SearchOptions};
 use crate::hub::generation::{self, GenerationConfig};
-use crate::hub::load::{self, NamedTensors};
-use crate::hub::model_dir::{save_recurrent, save_transformer};
+use crate::hub::load::{self, NamedTensors, Source};
+use crate::hub::model_dir::{DirFiles, save_recurrent, save_transformer};
 use crate::hub::names::NameMap;
+use crate::hub::safetensors::FloatType;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, ModelDir, ModelKind};
 use crate::models::parameters::NamedShape;
@@ -48,13 +49,9 @@ impl NamedTensors for Params {
         self.entries().iter().map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
     }
 
-    fn fill(
-        &mut self,
-        name: &str,
-        read: &mut dyn FnMut(&mut [f32]) -> Result<(), hub::Error>,
-    ) -> Result<(), hub::Error> {
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
         let weight = self.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).weight;
-        read(self.get_mut(weight))
+        source.read(self.get_mut(weight))
     }
 }
 
@@ -77,21 +74,35 @@ impl Pretrained {
     /// # Errors
     /// The directory cannot be written; what was there before is then still whole.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.save_as(dir, FloatType::F32)
+    }
+
+    /// [`Pretrained::save`] with the weights rounded to a type.
+    ///
+    /// # Errors
+    /// As [`Pretrained::save`], or a weight is too large for the type.
+    pub fn save_as(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
         let params = self.model.params();
         let values = |name: &str| params.entry(name).map_or(&[][..], |entry| params.get(entry.weight));
+        let files = |tokenizer_config| DirFiles {
+            generation: Some(&self.generation),
+            floats,
+            tokenizer_json: &tokenizer_json,
+            tokenizer_config,
+        };
         match &self.model {
             Translator::Transformer(model) => {
                 let config = &model.config;
                 let ids = (Some(config.pad_id), Some(config.eos_id));
                 let tokens = tokenizer_config(&self.tokenizer, config.max_positions, ids);
-                save_transformer(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
+                save_transformer(dir, config, &files(&tokens), values)?;
             }
             Translator::Recurrent(model) => {
                 let config = &model.config;
                 let ids = (Some(config.pad_id), Some(config.eos_id));
                 let tokens = tokenizer_config(&self.tokenizer, NO_LONGEST, ids);
-                save_recurrent(dir, config, &self.generation, &tokenizer_json, &tokens, values)?;
+                save_recurrent(dir, config, &files(&tokens), values)?;
             }
         }
         Ok(())
@@ -143,7 +154,7 @@ fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
             load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
             Ok(Translator::Transformer(Box::new(model)))
         }
-        ModelKind::AtentoRnn | ModelKind::Gpt2 => {
+        ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {
             let (config, weights) = dir.recurrent_weights()?;
             let mut model = Recurrent::init(config, 0);
             load::load(&weights, NameMap::Same, &mut model.params)?;

@@ -53,9 +53,9 @@ pub struct GenerateArgs {
     #[command(flatten)]
     limits: LimitArgs,
 
-    /// How the model's matrices are held: f32, bf16 or int8
-    #[arg(long, value_name = "KIND", default_value = "f32", value_parser = ["f32", "bf16", "int8"])]
-    weights: String,
+    /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
+    weights: Option<String>,
 }
 
 /// Where a continuation ends.
@@ -91,8 +91,9 @@ fn positive() -> RangedU64ValueParser<usize> {
 /// # Errors
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(&args.model, &args.weights)?;
-    let draft = args.method.draft.as_ref().map(|path| model::load_language(path, &args.weights)).transpose()?;
+    let language = model::load_language(&args.model, args.weights.as_deref())?;
+    let draft = args.method.draft.as_ref();
+    let draft = draft.map(|path| model::load_language(path, args.weights.as_deref())).transpose()?;
     let stop = StopFlag::new();
     stop_on_interrupt(&stop, "stopping: what there is is printed")
         .context("cannot listen for Ctrl-C")

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use atento::hub::{ModelDir, ModelKind, Weights, gpt2, m2m100, marian, recurrent};
+use atento::hub::{ModelDir, ModelKind, Weights, gpt2, gpt2_classifier, m2m100, marian, recurrent};
 use atento::models::config::TieEmbeddings;
+use atento::models::gpt2::ClassifierConfig;
 use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
 use atento::models::parameters::NamedShape;
 use atento::models::{Gpt2Config, RecurrentConfig, TransformerConfig};
@@ -114,6 +115,12 @@ impl From<Gpt2Config> for Described {
     }
 }
 
+impl From<ClassifierConfig> for Described {
+    fn from(config: ClassifierConfig) -> Self {
+        Described { table: config.parameters(), tying: TieEmbeddings::None, spellings: gpt2::sources }
+    }
+}
+
 impl Described {
     fn parameters(self, weights: Option<&Weights>) -> Vec<Parameter> {
         let parameter = |(name, shape): NamedShape| Parameter {
@@ -140,6 +147,10 @@ fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
         }
         ModelKind::Gpt2 => {
             let (config, weights) = dir.gpt2_weights()?;
+            (Described::from(config), weights)
+        }
+        ModelKind::Gpt2Classifier => {
+            let (config, weights) = dir.gpt2_classifier_weights()?;
             (Described::from(config), weights)
         }
     };
@@ -188,6 +199,7 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
         ModelKind::M2m100 => m2m100::read_config(&path, &object)?.into(),
         ModelKind::AtentoRnn => recurrent::read_config(&path, &object)?.into(),
         ModelKind::Gpt2 => gpt2::read_config(&path, &object)?.into(),
+        ModelKind::Gpt2Classifier => gpt2_classifier::read_config(&path, &object)?.into(),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use atento::hub::ModelDir;
+use anyhow::anyhow;
+use atento::hub::{ModelDir, ModelKind};
 use atento::language_model::LanguageModel;
 use atento::models::gpt2::Precision;
 use atento::pretrained::Pretrained;
@@ -10,14 +11,24 @@ use atento::pretrained::Pretrained;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
+/// Opens a model directory, unless no verb here uses what it holds.
+fn open(path: &Path) -> Result<ModelDir, Failure> {
+    let dir = ModelDir::open(path)?;
+    if dir.kind() == ModelKind::Gpt2Classifier {
+        let is = "this model gives whole texts labels or values (GPT2ForSequenceClassification)";
+        return Err(anyhow!("{}: {is}; `atento inspect` shows it, no other verb uses it", path.display()).into());
+    }
+    Ok(dir)
+}
+
 /// Loads a model directory and tells which of its search settings are not followed.
 ///
 /// # Errors
 /// A file of it is missing or wrong.
 pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
-    if !ModelDir::open(path)?.kind().is_translator() {
+    if !open(path)?.kind().is_translator() {
         let verbs = "`atento generate` continues texts with it, `atento score` measures them";
-        return Err(anyhow::anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
+        return Err(anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
     let pretrained = Pretrained::load(path)?;
     for key in pretrained.generation.beyond_search() {
@@ -44,25 +55,26 @@ pub enum Model {
 /// # Errors
 /// As [`load`].
 pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
-    if ModelDir::open(path)?.kind().is_translator() {
+    if open(path)?.kind().is_translator() {
         return Ok(Model::Translator(Box::new(load(path, options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, "f32")?)))
+    Ok(Model::Language(Box::new(load_language(path, None)?)))
 }
 
-/// Loads a language model with its matrices held as one of f32, bf16 and int8. Which of its search settings are followed
-/// is for the verb to tell: only one searches.
+/// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored.
+/// Which of its search settings are followed is for the verb to tell: only one searches.
 ///
 /// # Errors
 /// A file of it is missing or wrong, or it is another kind of model.
-pub fn load_language(path: &Path, weights: &str) -> Result<LanguageModel, Failure> {
-    let dir = ModelDir::open(path)?;
+pub fn load_language(path: &Path, weights: Option<&str>) -> Result<LanguageModel, Failure> {
+    let dir = open(path)?;
     if dir.kind().is_translator() {
-        return Err(anyhow::anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
+        return Err(anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
     }
     let precision = match weights {
-        "bf16" => Precision::Bf16,
-        "int8" => Precision::Int8,
+        Some("bf16") => Precision::Bf16,
+        Some("int8") => Precision::Int8,
+        None if dir.is_int8()? => Precision::Int8,
         _ => Precision::F32,
     };
     Ok(LanguageModel::from_dir(&dir, precision)?)

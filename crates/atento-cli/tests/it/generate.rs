@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Folder, reference_models};
 
 fn models() -> Vec<PathBuf> {
-    reference_models(&["gpt2"])
+    reference_models(&["GPT2LMHeadModel"])
 }
 
 fn expected(model: &Path) -> Vec<Value> {
@@ -282,4 +282,32 @@ fn the_parameters_of_a_language_model_are_listed_and_published_shapes_planned() 
     assert_eq!(plan["total"], 174_604_259_328_u64);
     let message = folder.run(&["inspect", "plan", "gpt5"], "").refusal();
     assert!(message.contains("no published shape has that name; there are gpt2, gpt2-medium"), "{message}");
+}
+
+#[test]
+fn a_model_that_gives_labels_is_inspected_and_refused_by_the_other_verbs() {
+    let folder = Folder::new();
+    folder.write("pairs.tsv", "a\tb\n");
+    folder.write("r.toml", "task = \"causal-lm\"\n[data]\ntext = \"pairs.tsv\"\n");
+    for model in reference_models(&["GPT2ForSequenceClassification"]) {
+        let path = model.to_str().unwrap();
+        let object = folder.run(&["inspect", path, "--json"], "").objects().remove(0);
+        let last = object["modules"].as_array().unwrap().last().unwrap();
+        assert_eq!((&last["name"], &last["tensors"][0]["dtype"]), (&json!("score"), &json!("F32")));
+        assert_eq!(folder.run(&["inspect", "plan", path, "--json"], "").objects()[0]["total"], object["total"]);
+        for verb in [
+            &["generate", path, "--prompt", "x"][..],
+            &["score", path, "x"],
+            &["translate", path, "x"],
+            &["eval", path, "--data", "pairs.tsv"],
+        ] {
+            let message = folder.run(verb, "").refusal();
+            assert!(
+                message.contains("gives whole texts labels or values (GPT2ForSequenceClassification)"),
+                "{message}"
+            );
+        }
+        let message = folder.run(&["train", "r.toml", "--from", path, "--out", "run"], "").refusal();
+        assert!(message.contains("this model gives whole texts labels or values and continues none"), "{message}");
+    }
 }

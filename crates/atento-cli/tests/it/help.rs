@@ -35,6 +35,7 @@ fn the_program_lists_its_verbs() {
       score      Score given translations or texts: the log-probability of every token
       tokenizer  Learn a tokenizer, use it, look into it
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
+      convert    Write a model anew, its weights in another type
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
       help       Print this message or the help of the given subcommand(s)
 
@@ -127,7 +128,7 @@ fn generate_explains_itself() {
           --ignore-end              Do not end at the model's end token
           --stop <TEXT>             End before this text; repeatable
           --slide                   Beyond the model's positions go on with the later half of the text
-          --weights <KIND>          How the model's matrices are held: f32, bf16 or int8 [default: f32] [possible values: f32, bf16, int8]
+          --weights <KIND>          How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
       -h, --help                    Print help (see more with '--help')
     ");
 }
@@ -332,6 +333,23 @@ fn inspect_plan_explains_itself() {
 
     Options:
       -h, --help  Print help
+    ");
+}
+
+#[test]
+fn convert_explains_itself() {
+    assert_snapshot!(help("convert"), @r"
+    Write a model anew, its weights in another type
+
+    Usage: atento convert [OPTIONS] --out <DIR> <MODEL>
+
+    Arguments:
+      <MODEL>  A model directory or a run directory
+
+    Options:
+          --out <DIR>       The directory to write
+          --weights <KIND>  The type of the weights: f32, f16, bf16, or int8 for a language model's matrices [default: f32]
+      -h, --help            Print help (see more with '--help')
     ");
 }
 

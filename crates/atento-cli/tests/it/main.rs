@@ -1,6 +1,7 @@
 //! The program as a person meets it: commands, exit codes, messages.
 
 mod bad_input;
+mod convert;
 mod demo;
 mod generate;
 mod help;

@@ -104,7 +104,7 @@ impl Ran {
     }
 }
 
-/// The reference models of these types that the library's tests use, where the repository has them.
+/// The reference models of these types or classes that the library's tests use, where the repository has them.
 pub fn reference_models(model_types: &[&str]) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance");
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

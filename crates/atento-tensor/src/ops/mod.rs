@@ -21,6 +21,7 @@ mod residual_norm;
 mod rms_norm;
 mod rope;
 mod scale;
+mod squared_error;
 mod swiglu;
 #[cfg(test)]
 mod testing;

@@ -87,6 +87,31 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A weight does not fit the type it was to be written as.
+    #[error(
+        "{path}: tensor `{name}` holds {value} at element {index}, which is beyond {written}; bfloat16 has float32's range"
+    )]
+    TooLarge {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The tensor, by its name in the file.
+        name: String,
+        /// The first such element, counted row by row from 0.
+        index: usize,
+        /// Its value.
+        value: f32,
+        /// The type.
+        written: &'static str,
+    },
+    /// Weights are in int8, and what was asked for needs them exact.
+    #[error(
+        "{path}: the weights are in int8 (`quantization_config`), which is for inference; \
+         `atento convert --weights f32` writes what they stand for as a model that can be trained"
+    )]
+    Int8 {
+        /// The configuration that says so.
+        path: PathBuf,
+    },
     /// Tensors the model needs are not in the file.
     #[error("{path}: {}", List { what: "missing tensor", items: tensors })]
     MissingTensors {

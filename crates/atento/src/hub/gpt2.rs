@@ -5,16 +5,19 @@
 
 use super::Error;
 use super::json::Keys;
-use super::safetensors::NamedTensor;
 use super::seq2seq::decimal;
 use super::weights::Weights;
 use crate::models::gpt2::Gpt2Config;
+use crate::models::gpt2::classifier::SCORE;
 use crate::models::gpt2::config::{ACTIVATIONS, VOCAB_SIZE};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// `model_type` of GPT-2 checkpoints.
 pub const MODEL_TYPE: &str = "gpt2";
+
+/// The class of those that continue texts.
+pub const ARCHITECTURE: &str = "GPT2LMHeadModel";
 
 /// The output projection, which is never under the prefix.
 pub(super) const OUTPUT: &str = "lm_head.weight";
@@ -71,7 +74,7 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
 pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
     let entries = [
         ("model_type", json!(MODEL_TYPE)),
-        ("architectures", json!(["GPT2LMHeadModel"])),
+        ("architectures", json!([ARCHITECTURE])),
         ("vocab_size", json!(config.vocab_size)),
         ("n_positions", json!(config.max_positions)),
         ("n_embd", json!(config.d_model)),
@@ -116,7 +119,7 @@ pub(super) fn tied_in_file(weights: &Weights) -> Result<bool, Error> {
 #[must_use]
 pub fn sources(internal: &str) -> Vec<String> {
     match internal {
-        OUTPUT => vec![internal.to_string()],
+        OUTPUT | SCORE => vec![internal.to_string()],
         _ => vec![format!("{PREFIX}{internal}"), internal.to_string()],
     }
 }
@@ -125,13 +128,6 @@ pub fn sources(internal: &str) -> Vec<String> {
 pub(super) fn is_mask(stored: &str) -> bool {
     let parts: Vec<&str> = stored.strip_prefix(PREFIX).unwrap_or(stored).split('.').collect();
     matches!(parts[..], ["h", layer, "attn", "bias" | "masked_bias"] if layer.parse::<usize>().is_ok())
-}
-
-/// The tensors to write for a model of this configuration. `values` gives each parameter's elements by our name.
-#[must_use]
-pub fn hf_tensors<'a>(config: &Gpt2Config, values: impl Fn(&str) -> &'a [f32]) -> Vec<NamedTensor<'a>> {
-    let stored = |(name, shape): (String, Vec<usize>)| NamedTensor::new(hf_name(&name), shape, values(&name));
-    config.parameters().into_iter().map(stored).collect()
 }
 
 /// The name in the file of a parameter of ours.

@@ -3,11 +3,12 @@
 //! Names and shapes are compared for the whole model first, from the headers alone; only then is data read. So
 //! [`check`] can run before a model's parameters are allocated, and a configuration of absurd size fails there.
 
-use super::Error;
+use super::int8::Int8Matrix;
 use super::names::{Extra, NameMap};
 use super::nearest::{nearest, quoted};
 use super::safetensors::Dtype;
 use super::weights::Weights;
+use super::{Error, int8};
 use crate::models::parameters::NamedShape;
 use std::collections::HashSet;
 
@@ -16,12 +17,45 @@ pub trait NamedTensors {
     /// Every parameter's name and shape.
     fn expected(&self) -> Vec<NamedShape>;
 
-    /// Takes the elements of one of the [`NamedTensors::expected`] parameters, row by row: `read` writes them into a
-    /// slice of its size, or says why it cannot.
+    /// Takes the elements of one of the [`NamedTensors::expected`] parameters.
     ///
     /// # Errors
-    /// Those of `read`.
-    fn fill(&mut self, name: &str, read: &mut dyn FnMut(&mut [f32]) -> Result<(), Error>) -> Result<(), Error>;
+    /// Those of [`Source::read`].
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), Error>;
+}
+
+/// The elements of one parameter in a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'w> {
+    weights: &'w Weights,
+    /// Nothing where the parameter is zero for lack of a tensor.
+    stored: Option<&'w str>,
+}
+
+impl Source<'_> {
+    /// Writes the elements into a slice of the parameter's size, row by row.
+    ///
+    /// # Errors
+    /// They are no finite real numbers.
+    pub fn read(&self, values: &mut [f32]) -> Result<(), Error> {
+        match self.stored {
+            None => values.fill(0.0),
+            Some(stored) if int8::is_matrix(self.weights, stored) => {
+                int8::read_f32_into(self.weights, stored, values)?;
+            }
+            Some(stored) => self.weights.read_f32_into(stored, self.weights.get(stored)?.shape, values)?,
+        }
+        Ok(())
+    }
+
+    /// The matrix as it is, where the checkpoint has it in int8.
+    ///
+    /// # Errors
+    /// A factor is no finite real number.
+    pub fn read_int8(&self) -> Result<Option<Int8Matrix>, Error> {
+        let stored = self.stored.filter(|stored| int8::is_matrix(self.weights, stored));
+        stored.map(|stored| int8::read(self.weights, stored)).transpose()
+    }
 }
 
 /// Fills every parameter of `target`, and accounts for every tensor of the file.
@@ -32,13 +66,7 @@ pub trait NamedTensors {
 pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
-        target.fill(&step.internal, &mut |values| match &step.stored {
-            Some(stored) => weights.read_f32_into(stored, weights.get(stored)?.shape, values),
-            None => {
-                values.fill(0.0);
-                Ok(())
-            }
-        })?;
+        target.fill(&step.internal, &Source { weights, stored: step.stored.as_deref() })?;
     }
     for (stored, original) in &plan.copies {
         let source = plan.steps.iter().find(|step| step.internal == *original).and_then(|step| step.stored.as_deref());
@@ -79,10 +107,15 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
         }
         steps.push(Step { internal: internal.clone(), stored });
     }
-    let used: HashSet<&str> = steps.iter().filter_map(|step| step.stored.as_deref()).collect();
+    let mut used: HashSet<String> = steps.iter().filter_map(|step| step.stored.clone()).collect();
+    if matches!(names, NameMap::Gpt2Int8(_)) {
+        let scales = check_scales(weights, &steps)?;
+        missing.extend(scales.iter().filter(|scale| !weights.contains(scale)).cloned());
+        used.extend(scales);
+    }
     let mut plan = Plan { steps: Vec::new(), copies: Vec::new(), positions: Vec::new() };
     let mut unexpected = Vec::new();
-    for stored in weights.names().filter(|name| !used.contains(name)) {
+    for stored in weights.names().filter(|name| !used.contains(*name)) {
         match names.extra(stored) {
             Extra::CopyOf(original) => plan.copies.push((stored.to_string(), original)),
             Extra::Positions => plan.positions.push(stored.to_string()),
@@ -94,6 +127,20 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
     report_unexpected(weights, names, &unexpected, expected)?;
     plan.steps = steps;
     Ok(plan)
+}
+
+/// Names of the factors of all matrices in int8. Those that there are fit their matrices.
+fn check_scales(weights: &Weights, steps: &[Step]) -> Result<Vec<String>, Error> {
+    let mut scales = Vec::new();
+    for stored in steps.iter().filter_map(|step| step.stored.as_deref()) {
+        if weights.get(stored)?.dtype == Dtype::I8 {
+            scales.push(int8::scale_name(stored));
+        }
+        if int8::is_matrix(weights, stored) {
+            int8::layout(weights, stored)?;
+        }
+    }
+    Ok(scales)
 }
 
 /// The shape must be the stored one; the parameter's own is as good where it differs only in ones.

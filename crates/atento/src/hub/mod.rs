@@ -7,6 +7,8 @@
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
 //! tokenizer_config   tokenizer_config.json
+//! gpt2_classifier   config.json of GPT-2 with labels
+//! int8          matrices in int8, in config.json and in a file
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
@@ -19,6 +21,8 @@ mod elements;
 mod error;
 pub mod generation;
 pub mod gpt2;
+pub mod gpt2_classifier;
+pub mod int8;
 mod json;
 pub mod load;
 pub mod m2m100;

@@ -1,7 +1,7 @@
 //! A model's directory: finding its files, telling its kind, reading and writing it whole.
 //!
 //! ```text
-//! config.json   generation_config.json   tokenizer.json   tokenizer_config.json
+//! config.json   generation_config.json   tokenizer.json | vocab.json + merges.txt   tokenizer_config.json
 //! model.safetensors | model.safetensors.index.json + shards | pytorch_model.bin | pytorch_model.bin.index.json + shards
 //! ```
 
@@ -9,14 +9,16 @@ use super::generation::GenerationConfig;
 use super::json::{Keys, pretty, read_object};
 use super::names::{NameMap, hf_tensors};
 use super::nearest::{hint, nearest};
-use super::safetensors::{NamedTensor, write};
+use super::safetensors::{FloatType, NamedTensor, write};
 use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
-use super::{Error, atomic, gpt2, load, m2m100, marian, recurrent, seq2seq};
+use super::{Error, atomic, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent, seq2seq};
 use crate::models::config::{Norm, TransformerConfig};
+use crate::models::gpt2::ClassifierConfig;
 use crate::models::gpt2::config::VOCAB_SIZE;
 use crate::models::{Gpt2Config, RecurrentConfig};
-use serde_json::{Map, Value};
+use crate::text::byte_pairs;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -43,9 +45,12 @@ pub enum ModelKind {
     AtentoRnn,
     /// A decoder-only language model.
     Gpt2,
+    /// A decoder-only model that gives whole texts labels or values.
+    Gpt2Classifier,
 }
 
 impl ModelKind {
+    /// By `model_type`; what is told apart by `architectures` is listed as the commoner.
     const ALL: [(&'static str, ModelKind); 4] = [
         (marian::MODEL_TYPE, ModelKind::Marian),
         (m2m100::MODEL_TYPE, ModelKind::M2m100),
@@ -66,13 +71,16 @@ impl ModelKind {
         };
         let found = Self::ALL.into_iter().find(|(name, _)| value.as_str() == Some(name));
         let wrong = || Keys::new(path, config).wrong(key, format!("one of {known}"));
-        found.map(|(_, kind)| kind).ok_or_else(wrong)
+        match found {
+            Some((_, ModelKind::Gpt2)) if gpt2_classifier::is_classifier(config) => Ok(ModelKind::Gpt2Classifier),
+            found => found.map(|(_, kind)| kind).ok_or_else(wrong),
+        }
     }
 
     /// Whether it turns sentences into sentences, by an encoder and a decoder.
     #[must_use]
     pub fn is_translator(self) -> bool {
-        self != ModelKind::Gpt2
+        matches!(self, ModelKind::Marian | ModelKind::M2m100 | ModelKind::AtentoRnn)
     }
 }
 
@@ -136,7 +144,7 @@ impl ModelDir {
         match self.kind {
             ModelKind::Marian => marian::read_config(&path, &self.config),
             ModelKind::M2m100 => m2m100::read_config(&path, &self.config),
-            ModelKind::AtentoRnn | ModelKind::Gpt2 => {
+            ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {
                 Err(Keys::new(&path, &self.config).wrong("model_type", "an encoder–decoder Transformer's"))
             }
         }
@@ -198,35 +206,92 @@ impl ModelDir {
     }
 
     /// As [`ModelDir::transformer_weights`], for a decoder-only model. Where config.json does not say whether the output
-    /// projection is the embedding table, the weights do.
+    /// projection is the embedding table, the weights do; [`ModelDir::gpt2_names`] says how they are called.
     ///
     /// # Errors
     /// As [`ModelDir::recurrent_weights`].
     pub fn gpt2_weights(&self) -> Result<(Gpt2Config, Weights), Error> {
-        let path = self.root.join(CONFIG);
-        if self.kind != ModelKind::Gpt2 {
-            return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{}\"", gpt2::MODEL_TYPE)));
-        }
+        let path = self.require_gpt2(ModelKind::Gpt2, gpt2::ARCHITECTURE)?;
         let mut config = gpt2::read_config(&path, &self.config)?;
         let weights = self.weights()?;
         if self.config.get("tie_word_embeddings").is_none_or(Value::is_null) {
             config.tie_embeddings = gpt2::tied_in_file(&weights)?;
         }
-        load::check(&weights, NameMap::Gpt2(&config), &config.parameters())?;
+        load::check(&weights, self.gpt2_names(&config)?, &config.parameters())?;
         Ok((config, weights))
     }
 
-    /// Where tokenizer.json is.
+    /// Whether config.json says that matrices are in int8.
     ///
     /// # Errors
-    /// There is none.
+    /// It says that they are held in few bits in another way.
+    pub fn is_int8(&self) -> Result<bool, Error> {
+        int8::is_declared(&self.root.join(CONFIG), &self.config)
+    }
+
+    /// Refuses a model whose matrices are in int8.
+    ///
+    /// # Errors
+    /// [`Error::Int8`]; as [`ModelDir::is_int8`].
+    pub fn require_exact(&self) -> Result<(), Error> {
+        if self.is_int8()? { Err(Error::Int8 { path: self.root.join(CONFIG) }) } else { Ok(()) }
+    }
+
+    /// The names of a decoder-only model of this configuration.
+    ///
+    /// # Errors
+    /// As [`ModelDir::is_int8`].
+    pub fn gpt2_names<'c>(&self, config: &'c Gpt2Config) -> Result<NameMap<'c>, Error> {
+        Ok(if self.is_int8()? { NameMap::Gpt2Int8(config) } else { NameMap::Gpt2(config) })
+    }
+
+    /// As [`ModelDir::gpt2_weights`], for a decoder-only model with labels.
+    ///
+    /// # Errors
+    /// As [`ModelDir::recurrent_weights`].
+    pub fn gpt2_classifier_weights(&self) -> Result<(ClassifierConfig, Weights), Error> {
+        let path = self.require_gpt2(ModelKind::Gpt2Classifier, gpt2_classifier::ARCHITECTURE)?;
+        let config = gpt2_classifier::read_config(&path, &self.config)?;
+        let weights = self.weights()?;
+        load::check(&weights, NameMap::Gpt2(&config.trunk), &config.parameters())?;
+        Ok((config, weights))
+    }
+
+    /// Where config.json is, if the model is the GPT-2 of this kind.
+    fn require_gpt2(&self, kind: ModelKind, architecture: &str) -> Result<PathBuf, Error> {
+        let path = self.root.join(CONFIG);
+        let keys = Keys::new(&path, &self.config);
+        if self.kind.is_translator() {
+            return Err(keys.wrong("model_type", format!("\"{}\"", gpt2::MODEL_TYPE)));
+        }
+        if self.kind != kind {
+            let is = match self.kind {
+                ModelKind::Gpt2Classifier => "gives whole texts labels or values and continues none",
+                _ => "continues texts and gives them no labels",
+            };
+            return Err(keys.wrong("architectures", format!("[\"{architecture}\"]: this model {is}")));
+        }
+        Ok(path)
+    }
+
+    /// Where tokenizer.json is, or the vocab.json of a GPT-2 that has none.
+    ///
+    /// # Errors
+    /// There is neither.
     pub fn tokenizer_path(&self) -> Result<PathBuf, Error> {
         let path = self.root.join(TOKENIZER);
         let others = [
             ("source.spm", "a SentencePiece model has to be converted to tokenizer.json first"),
             ("vocab.json", "the tokenizer has to be saved as one tokenizer.json first"),
         ];
-        if path.exists() { Ok(path) } else { Err(self.missing(TOKENIZER, &others)) }
+        let pairs = self.root.join(byte_pairs::VOCAB);
+        if path.exists() {
+            Ok(path)
+        } else if !self.kind.is_translator() && pairs.exists() {
+            Ok(pairs)
+        } else {
+            Err(self.missing(TOKENIZER, &others))
+        }
     }
 
     /// Checks that a tokenizer of `tokens` token ids fits the model's table, and returns how many of the table's
@@ -235,7 +300,8 @@ impl ModelDir {
     /// # Errors
     /// [`Error::Vocabulary`] where a token has no row; `vocab_size` is missing.
     pub fn check_vocabulary(&self, tokens: usize) -> Result<usize, Error> {
-        let (path, rows) = (self.root.join(TOKENIZER), self.vocab_size()?);
+        let path = self.tokenizer_path().unwrap_or_else(|_| self.root.join(TOKENIZER));
+        let rows = self.vocab_size()?;
         rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
     }
 
@@ -244,7 +310,7 @@ impl ModelDir {
         let path = self.root.join(CONFIG);
         let keys = Keys::new(&path, &self.config);
         match self.kind {
-            ModelKind::Gpt2 => keys.or("vocab_size", VOCAB_SIZE),
+            ModelKind::Gpt2 | ModelKind::Gpt2Classifier => keys.or("vocab_size", VOCAB_SIZE),
             _ => keys.required("vocab_size"),
         }
     }
@@ -261,13 +327,13 @@ impl ModelDir {
     }
 }
 
-/// Everything a saved directory holds beside its weights.
+/// What a saved directory holds beside the model.
 #[derive(Debug, Clone)]
 pub struct DirFiles<'a> {
-    /// What config.json is to hold.
-    pub config: Map<String, Value>,
-    /// How outputs are searched for.
-    pub generation: &'a GenerationConfig,
+    /// How outputs are searched for, where they are.
+    pub generation: Option<&'a GenerationConfig>,
+    /// What real numbers are written as.
+    pub floats: FloatType,
     /// The bytes of tokenizer.json.
     pub tokenizer_json: &'a [u8],
     /// The tokenizer's special tokens.
@@ -277,15 +343,24 @@ pub struct DirFiles<'a> {
 /// Writes a complete directory, each file atomically, config.json last: a new directory with one is complete.
 ///
 /// # Errors
-/// [`Error::Io`]; every file that was there before is then still whole.
-pub fn save_dir(dir: &Path, files: &DirFiles<'_>, tensors: &[NamedTensor<'_>]) -> Result<(), Error> {
+/// [`Error::Io`], or [`Error::TooLarge`]; every file that was there before is then still whole.
+pub fn save_dir(
+    dir: &Path,
+    mut config: Map<String, Value>,
+    files: &DirFiles<'_>,
+    tensors: Vec<NamedTensor<'_>>,
+) -> Result<(), Error> {
+    let tensors: Vec<_> = tensors.into_iter().map(|tensor| tensor.rounded_to(files.floats)).collect();
+    config.insert("dtype".into(), json!(files.floats.config_name()));
     fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
-    write(&dir.join(WEIGHTS), tensors, &[("format", "pt")])?;
+    write(&dir.join(WEIGHTS), &tensors, &[("format", "pt")])?;
     let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
     atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
     json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
-    json_file(GENERATION, &files.generation.to_json())?;
-    json_file(CONFIG, &files.config)
+    if let Some(generation) = files.generation {
+        json_file(GENERATION, &generation.to_json())?;
+    }
+    json_file(CONFIG, &config)
 }
 
 /// Writes an encoder–decoder as a directory that `transformers` loads: post-norm as `MarianMTModel`, pre-norm as
@@ -296,18 +371,15 @@ pub fn save_dir(dir: &Path, files: &DirFiles<'_>, tensors: &[NamedTensor<'_>]) -
 pub fn save_transformer<'a>(
     dir: &Path,
     config: &TransformerConfig,
-    generation: &GenerationConfig,
-    tokenizer_json: &[u8],
-    tokenizer_config: &TokenizerConfig,
+    files: &DirFiles<'_>,
     values: impl Fn(&str) -> &'a [f32],
 ) -> Result<(), Error> {
     let written = match config.norm {
         Norm::Post => marian::write_config(config),
         Norm::Pre => m2m100::write_config(config),
     };
-    let config_json = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
-    let files = DirFiles { config: config_json, generation, tokenizer_json, tokenizer_config };
-    save_dir(dir, &files, &hf_tensors(config, values))
+    let written = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
+    save_dir(dir, written, files, hf_tensors(config, values))
 }
 
 /// Writes the recurrent baseline as a directory of this project's own format. `values` gives each parameter's elements
@@ -318,9 +390,7 @@ pub fn save_transformer<'a>(
 pub fn save_recurrent<'a>(
     dir: &Path,
     config: &RecurrentConfig,
-    generation: &GenerationConfig,
-    tokenizer_json: &[u8],
-    tokenizer_config: &TokenizerConfig,
+    files: &DirFiles<'_>,
     values: impl Fn(&str) -> &'a [f32],
 ) -> Result<(), Error> {
     let tensors: Vec<_> = config
@@ -328,25 +398,7 @@ pub fn save_recurrent<'a>(
         .into_iter()
         .map(|(name, shape)| NamedTensor::new(name.clone(), shape, values(&name)))
         .collect();
-    let files = DirFiles { config: recurrent::write_config(config), generation, tokenizer_json, tokenizer_config };
-    save_dir(dir, &files, &tensors)
-}
-
-/// Writes a decoder-only model as a directory that `transformers` loads as `GPT2LMHeadModel`. `values` gives each
-/// parameter's elements by our name.
-///
-/// # Errors
-/// As [`save_dir`].
-pub fn save_gpt2<'a>(
-    dir: &Path,
-    config: &Gpt2Config,
-    generation: &GenerationConfig,
-    tokenizer_json: &[u8],
-    tokenizer_config: &TokenizerConfig,
-    values: impl Fn(&str) -> &'a [f32],
-) -> Result<(), Error> {
-    let files = DirFiles { config: gpt2::write_config(config), generation, tokenizer_json, tokenizer_config };
-    save_dir(dir, &files, &gpt2::hf_tensors(config, values))
+    save_dir(dir, recurrent::write_config(config), files, tensors)
 }
 
 /// The directory itself or the `model/` in it, whichever has the config.json.

@@ -37,6 +37,8 @@ pub enum NameMap<'a> {
     Seq2Seq(&'a TransformerConfig),
     /// A GPT-2 checkpoint of a model of this configuration.
     Gpt2(&'a Gpt2Config),
+    /// The same, its matrices in int8.
+    Gpt2Int8(&'a Gpt2Config),
 }
 
 /// What a tensor that fills no parameter is.
@@ -57,7 +59,7 @@ impl NameMap<'_> {
     pub(super) fn sources(&self, internal: &str) -> Vec<String> {
         let config = match self {
             NameMap::Same => return vec![internal.to_string()],
-            NameMap::Gpt2(_) => return gpt2::sources(internal),
+            NameMap::Gpt2(_) | NameMap::Gpt2Int8(_) => return gpt2::sources(internal),
             NameMap::Seq2Seq(config) => config,
         };
         let names: &[&str] = match (config.tie_embeddings, internal) {
@@ -87,7 +89,7 @@ impl NameMap<'_> {
     pub(super) fn extra(&self, stored: &str) -> Extra {
         let config = match self {
             NameMap::Same => return Extra::Unexpected,
-            NameMap::Gpt2(config) => return gpt2_extra(config, stored),
+            NameMap::Gpt2(config) | NameMap::Gpt2Int8(config) => return gpt2_extra(config, stored),
             NameMap::Seq2Seq(config) => config,
         };
         let internal = internal_name(stored);

@@ -1,10 +1,10 @@
 //! Whole directories: written, read back, and broken in every way a directory can be.
 
 use super::generation::GenerationConfig;
-use super::load::{NamedTensors, load};
+use super::load::{NamedTensors, Source, load};
 use super::model_dir::{DirFiles, ModelDir, ModelKind, save_dir, save_transformer};
 use super::names::{NameMap, hf_tensors};
-use super::safetensors::{NamedTensor, SafeTensors, write};
+use super::safetensors::{FloatType, NamedTensor, SafeTensors, write};
 use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
 use super::{Error, marian};
@@ -54,8 +54,8 @@ impl NamedTensors for Parameters {
         self.shapes.clone()
     }
 
-    fn fill(&mut self, name: &str, read: &mut dyn FnMut(&mut [f32]) -> Result<(), Error>) -> Result<(), Error> {
-        read(self.slot(name))
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), Error> {
+        source.read(self.slot(name))
     }
 }
 
@@ -77,8 +77,14 @@ fn tokenizer_config() -> TokenizerConfig {
 }
 
 fn save(dir: &Path, config: &TransformerConfig, parameters: &Parameters) {
-    let generation = GenerationConfig::of_model(config);
-    save_transformer(dir, config, &generation, b"{}", &tokenizer_config(), |name| &parameters.values[name]).unwrap();
+    let (generation, tokenizer_config) = (GenerationConfig::of_model(config), tokenizer_config());
+    let files = DirFiles {
+        generation: Some(&generation),
+        floats: FloatType::F32,
+        tokenizer_json: b"{}",
+        tokenizer_config: &tokenizer_config,
+    };
+    save_transformer(dir, config, &files, |name| &parameters.values[name]).unwrap();
 }
 
 /// A saved directory of distinct parameters.
@@ -315,10 +321,10 @@ fn a_model_with_names_of_its_own_is_saved_and_loaded_as_it_is() {
     let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
     let tensors = [NamedTensor::new("gru.weight", [2, 3], &values), NamedTensor::new("gru.bias", [2], &values[..2])];
     let Value::Object(config) = json!({"model_type": "atento_rnn", "vocab_size": 9}) else { unreachable!() };
-    let generation = GenerationConfig::default();
     let tokenizer = tokenizer_config();
-    let files = DirFiles { config, generation: &generation, tokenizer_json: b"{}", tokenizer_config: &tokenizer };
-    save_dir(directory.path(), &files, &tensors).unwrap();
+    let files =
+        DirFiles { generation: None, floats: FloatType::F32, tokenizer_json: b"{}", tokenizer_config: &tokenizer };
+    save_dir(directory.path(), config, &files, tensors.to_vec()).unwrap();
     let dir = ModelDir::open(directory.path()).unwrap();
     assert_eq!(dir.kind(), ModelKind::AtentoRnn);
     assert!(dir.transformer_config().is_err());

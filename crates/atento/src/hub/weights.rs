@@ -85,7 +85,7 @@ impl Weights {
     }
 
     /// The elements as they lie in the file, row by row.
-    fn elements(&self, name: &str) -> Result<Cow<'_, [u8]>, Error> {
+    pub(super) fn elements(&self, name: &str) -> Result<Cow<'_, [u8]>, Error> {
         match self {
             Weights::SafeTensors(tensors) => tensors.get(name).map(|view| Cow::Borrowed(view.bytes)),
             Weights::Torch(tensors) => tensors.elements(name),

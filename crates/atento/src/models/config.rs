@@ -34,7 +34,7 @@ pub const ACTIVATIONS: [&str; 5] = ["relu", "gelu", "gelu_new", "silu", "swish"]
 pub const PRESETS: [&str; 4] = ["base", "big", "small", "tiny"];
 
 /// The largest vocabulary, width or number of positions accepted, so that products of sizes cannot overflow.
-pub(super) const LARGEST_SIZE: usize = 1 << 24;
+pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 /// The most layers accepted on one side.
 pub(super) const MOST_LAYERS: usize = 1024;
 

@@ -14,7 +14,7 @@ mod transformer_layer;
 pub mod translator;
 
 pub use config::TransformerConfig;
-pub use gpt2::{CachedGpt2, Gpt2, Gpt2Config};
+pub use gpt2::{CachedGpt2, Gpt2, Gpt2Classifier, Gpt2Config};
 pub use recurrent::Recurrent;
 pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;

@@ -1,6 +1,8 @@
 //! Text to token ids and back: [`Tokenizer`] wraps the `tokenizers` crate, [`TrainOptions`] makes a
-//! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out.
+//! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out, and older GPT-2 tokenizers' `vocab.json`
+//! and `merges.txt`, in.
 
+pub mod byte_pairs;
 mod count;
 mod models;
 mod pipeline;
@@ -47,6 +49,14 @@ pub enum Error {
         origin: String,
         /// What the parser found.
         detail: String,
+    },
+    /// A file of a GPT-2 tokenizer that has no `tokenizer.json` is not what it should be.
+    #[error("{path}: {fault}")]
+    BytePairs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
     },
     /// The vocabulary cannot hold what every text of this kind needs.
     #[error(

@@ -6,8 +6,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::Error;
 use super::stream::after_common_prefix;
+use super::{Error, byte_pairs};
 
 /// One tokenised text. The three lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,16 +63,20 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`, or a GPT-2 tokenizer's `vocab.json` with the files beside it.
     ///
     /// Truncation and padding stored in the file are ignored: lengths are decided, and what is cut is
     /// counted, where batches are made.
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read, [`Error::NotATokenizer`] if its content is
-    /// anything else; both name the file.
+    /// anything else; both name the file. [`Error::BytePairs`] for the files beside a `vocab.json`.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
+        if path.ends_with(byte_pairs::VOCAB) {
+            let inner = byte_pairs::load(path)?;
+            return Ok(Tokenizer { special: SpecialIds::find(&inner), inner });
+        }
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
     }

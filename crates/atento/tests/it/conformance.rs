@@ -8,7 +8,7 @@ use atento::train::recipe::OptimizerSettings;
 use atento_tensor::{Grads, Params};
 use serde_json::Value;
 
-/// Every directory of fixtures of these model types: those committed, and a larger set beside the repository where there
+/// Every directory of fixtures of these model types or classes: those committed, and a larger set beside the repository where there
 /// is one. `file` tells a model's own recordings from an adapter's.
 pub fn fixtures(model_types: &[&str], file: &str) -> Vec<PathBuf> {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));

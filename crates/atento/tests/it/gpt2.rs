@@ -5,17 +5,20 @@
 use std::path::{Path, PathBuf};
 
 use atento::generate::{Prompt, SearchOptions, search};
+use atento::hub::ModelDir;
 use atento::hub::gpt2::hf_name;
-use atento::hub::safetensors::SafeTensors;
+use atento::hub::safetensors::{FloatType, SafeTensors};
 use atento::language_model::LanguageModel;
+use atento::models::gpt2::Precision;
 use atento::models::{CachedGpt2, Gpt2};
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Pool};
+use serde_json::Value;
 
 use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
 
 fn fixtures() -> Vec<PathBuf> {
-    conformance::fixtures(&["gpt2"], "grads.safetensors")
+    conformance::fixtures(&["GPT2LMHeadModel"], "grads.safetensors")
 }
 
 /// Texts with their ids, packed.
@@ -165,5 +168,135 @@ fn a_saved_model_loads_to_the_same_numbers() {
             names
         };
         assert_eq!(names(&first), names(&second), "{}: transformers wants these tensors", dir.display());
+    }
+}
+
+#[test]
+fn a_directory_with_vocab_and_merges_is_loaded_and_saved_with_one_tokenizer_file() {
+    for dir in fixtures() {
+        let old = tempfile::tempdir().unwrap();
+        for name in ["config.json", "generation_config.json", "model.safetensors"] {
+            std::fs::copy(dir.join(name), old.path().join(name)).unwrap();
+        }
+        let whole = json(&dir.join("tokenizer.json"));
+        let pair = |merge: &Value| match merge {
+            Value::Array(pair) => format!("{} {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+            pair => pair.as_str().unwrap().to_owned(),
+        };
+        let merges: Vec<String> = whole["model"]["merges"].as_array().unwrap().iter().map(pair).collect();
+        std::fs::write(old.path().join("vocab.json"), whole["model"]["vocab"].to_string()).unwrap();
+        std::fs::write(old.path().join("merges.txt"), format!("#version: 0.2\n{}\n", merges.join("\n"))).unwrap();
+        let loaded = LanguageModel::load(old.path()).unwrap();
+        let new = tempfile::tempdir().unwrap();
+        loaded.save(new.path()).unwrap();
+        let again = LanguageModel::load(new.path()).unwrap();
+        let Cases { texts, prompts, .. } = cases(&dir);
+        for (text, ids) in texts.iter().zip(&prompts) {
+            for tokenizer in [&loaded.tokenizer, &again.tokenizer] {
+                assert_eq!(&tokenizer.encode_ids(text, true).unwrap(), ids);
+                let ended = tokenizer.encode_ids(&format!("{text}<|endoftext|>"), true).unwrap();
+                assert_eq!(ended, [&ids[..], &[0]].concat());
+            }
+        }
+        assert!(new.path().join("tokenizer.json").exists());
+    }
+}
+
+/// A model whose matrices are held as `precision`, and its logits of the first prompt.
+fn held(dir: &Path, precision: Precision, prompts: &[Vec<u32>]) -> (LanguageModel, Vec<f32>) {
+    let language = LanguageModel::from_dir(&ModelDir::open(dir).unwrap(), precision).unwrap();
+    let cu_seqlens = [0, prompts[0].len() as u32];
+    let g = &mut Graph::infer(&language.model.params, &Pool::new());
+    let logits = language.model.logits(g, &prompts[0], &cu_seqlens).values().to_vec();
+    (language, logits)
+}
+
+#[test]
+fn a_model_saved_in_int8_is_the_one_that_is_rounded_when_it_is_loaded() {
+    for dir in fixtures() {
+        let Cases { prompts, .. } = cases(&dir);
+        let (rounded, expected) = held(&dir, Precision::Int8, &prompts);
+        let small = tempfile::tempdir().unwrap();
+        rounded.save(small.path()).unwrap();
+        let (again, found) = held(small.path(), Precision::Int8, &prompts);
+        assert_eq!(found, expected, "{}", dir.display());
+        let size = |dir: &Path| std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
+        assert!(2 * size(small.path()) < size(&dir));
+        // What the numbers stand for, knowingly; the file says so by itself.
+        let (exact, logits) = held(small.path(), Precision::F32, &prompts);
+        assert!(largest_difference(&logits, &expected) < 1e-4);
+        let file = SafeTensors::open(&small.path().join("model.safetensors")).unwrap();
+        for entry in exact.model.params.entries().iter().filter(|entry| again.model.params.held(entry.weight).is_some())
+        {
+            let name = hf_name(&entry.name);
+            let [rows, cols] = entry.dims[..] else { unreachable!() };
+            let whole = file.read_i64(&name, &[rows, cols]).unwrap();
+            let scale = file.get(&format!("{name}_scale")).unwrap().shape.to_vec();
+            let factors = file.read_f32(&format!("{name}_scale"), &scale).unwrap();
+            for (i, value) in exact.model.params.get(entry.weight).iter().enumerate() {
+                let factor = factors[if scale[0] == 1 { i % cols } else { i / cols }];
+                assert_eq!(*value, whole[i] as f32 * factor, "{name}");
+            }
+        }
+        let message = LanguageModel::load(small.path()).err().unwrap().to_string();
+        assert!(message.contains("config.json: the weights are in int8") && message.contains("convert"), "{message}");
+    }
+}
+
+#[test]
+fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused() {
+    for dir in fixtures() {
+        let small = tempfile::tempdir().unwrap();
+        let (language, _) = held(&dir, Precision::Int8, &cases(&dir).prompts);
+        language.save(small.path()).unwrap();
+        let config = std::fs::read_to_string(small.path().join("config.json")).unwrap();
+        let refuse = |text: String, expected: &str| {
+            std::fs::write(small.path().join("config.json"), text).unwrap();
+            let dir = ModelDir::open(small.path()).unwrap();
+            let message = LanguageModel::from_dir(&dir, Precision::Int8).err().unwrap().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        refuse(config.replace("quantization_config", "other"), "unexpected tensors: `transformer.wte.weight_scale`");
+        refuse(config.replace("atento-int8", "gptq"), "expected none, or one whose `quant_method` is \"atento-int8\"");
+        let path = small.path().join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        let rename = |from: &str, to: &str| {
+            let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+            let mut changed = bytes.clone();
+            changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+            std::fs::write(&path, changed).unwrap();
+        };
+        rename("transformer.wte.weight_scale", "transformer.wte.weight_scald");
+        refuse(
+            config.clone(),
+            "missing tensor `transformer.wte.weight_scale` (the file has `transformer.wte.weight_scald`)",
+        );
+        let rows = language.model.config.vocab_size;
+        rename(&format!("[{rows},1]"), &format!("[1,{rows}]"));
+        refuse(config, &format!("`transformer.wte.weight_scale` has shape [1, {rows}], expected [{rows}, 1]"));
+    }
+}
+
+#[test]
+fn weights_rounded_as_they_are_written_are_read_back_rounded() {
+    for dir in fixtures() {
+        let mut loaded = LanguageModel::load(&dir).unwrap();
+        for (floats, digits) in [(FloatType::Bf16, 8), (FloatType::F16, 11)] {
+            let copy = tempfile::tempdir().unwrap();
+            loaded.save_as(copy.path(), floats).unwrap();
+            let again = LanguageModel::load(copy.path()).unwrap();
+            for (found, exact) in again.model.params.values().iter().zip(loaded.model.params.values()) {
+                assert!((found - exact).abs() <= exact.abs() / f32::from(1_u16 << digits) + 1e-7, "{found} {exact}");
+            }
+            assert_eq!(json(&copy.path().join("config.json"))["dtype"], floats.config_name());
+        }
+        loaded.model.params.values_mut()[3] = 1e5;
+        let copy = tempfile::tempdir().unwrap();
+        let message = loaded.save_as(copy.path(), FloatType::F16).unwrap_err().to_string();
+        assert!(
+            message.contains("`transformer.wte.weight` holds 100000 at element 3, which is beyond float16"),
+            "{message}"
+        );
+        loaded.save_as(copy.path(), FloatType::Bf16).unwrap();
     }
 }

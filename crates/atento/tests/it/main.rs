@@ -2,5 +2,6 @@
 
 mod conformance;
 mod gpt2;
+mod gpt2_classifier;
 mod invariants;
 mod marian;

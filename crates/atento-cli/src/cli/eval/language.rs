@@ -38,8 +38,8 @@ pub struct LanguageArgs {
     #[arg(long, value_name = "KEY")]
     text_key: Option<String>,
 
-    /// How the model's matrices are held: f32, bf16 or int8 [default: f32]
-    #[arg(long, value_name = "KIND", value_parser = ["f32", "bf16", "int8"])]
+    /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
     weights: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl LanguageArgs {
 /// # Errors
 /// The model, the text or a setting is wrong; standard output cannot be written.
 pub fn run(path: &Path, data: &Path, args: &LanguageArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(path, args.weights.as_deref().unwrap_or("f32"))?;
+    let language = model::load_language(path, args.weights.as_deref())?;
     let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
     let text = text(&language, data, args, options)?;
     // All of them first, so that a wrong one costs no work.

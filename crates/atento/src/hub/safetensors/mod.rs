@@ -13,4 +13,4 @@ mod tests;
 
 pub use ::safetensors::Dtype;
 pub use read::{SafeTensors, TensorView};
-pub use write::{NamedTensor, write};
+pub use write::{FloatType, NamedTensor, Values, write};

@@ -2,6 +2,7 @@
 
 use crate::hub::Error;
 use crate::hub::atomic::atomic_write_with;
+use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,38 +15,112 @@ pub struct NamedTensor<'a> {
     /// Its sizes, outermost first.
     pub shape: Vec<usize>,
     /// Its elements, row by row.
-    pub values: &'a [f32],
+    pub values: Values<'a>,
+}
+
+/// The elements of a tensor to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values<'a> {
+    /// Real numbers, rounded to this type as they are written.
+    Real(&'a [f32], FloatType),
+    /// Whole numbers.
+    Int8(Vec<i8>),
+}
+
+/// A type of real numbers in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FloatType {
+    /// As computed with.
+    #[default]
+    F32,
+    /// Half precision: up to 65504, 11 bits of precision.
+    F16,
+    /// Brain floats: f32's range, 8 bits of precision.
+    Bf16,
+}
+
+impl FloatType {
+    /// The name that config.json has for it.
+    #[must_use]
+    pub fn config_name(self) -> &'static str {
+        match self {
+            FloatType::F32 => "float32",
+            FloatType::F16 => "float16",
+            FloatType::Bf16 => "bfloat16",
+        }
+    }
+}
+
+impl Values<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Values::Real(values, _) => values.len(),
+            Values::Int8(values) => values.len(),
+        }
+    }
+
+    /// The type's name in a header, and its size in bytes.
+    fn dtype(&self) -> (&'static str, usize) {
+        match self {
+            Values::Real(_, FloatType::F32) => ("F32", 4),
+            Values::Real(_, FloatType::F16) => ("F16", 2),
+            Values::Real(_, FloatType::Bf16) => ("BF16", 2),
+            Values::Int8(_) => ("I8", 1),
+        }
+    }
 }
 
 impl<'a> NamedTensor<'a> {
-    /// A tensor of that name and shape.
+    /// A tensor of real numbers, to be written as F32.
     ///
     /// # Panics
     /// If `shape` asks for another number of elements than `values` has.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &'a [f32]) -> Self {
-        let (name, shape) = (name.into(), shape.into());
+        Self::of(name.into(), shape.into(), Values::Real(values, FloatType::F32))
+    }
+
+    /// A tensor of whole numbers.
+    ///
+    /// # Panics
+    /// As [`NamedTensor::new`].
+    pub fn int8(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: Vec<i8>) -> Self {
+        Self::of(name.into(), shape.into(), Values::Int8(values))
+    }
+
+    fn of(name: String, shape: Vec<usize>, values: Values<'a>) -> Self {
         let elements: usize = shape.iter().product();
-        assert_eq!(elements, values.len(), "NamedTensor::new: `{name}` of shape {shape:?}");
+        assert_eq!(elements, values.len(), "NamedTensor: `{name}` of shape {shape:?}");
         Self { name, shape, values }
+    }
+
+    /// The same, real numbers to be written as `floats`.
+    #[must_use]
+    pub fn rounded_to(mut self, floats: FloatType) -> Self {
+        if let Values::Real(_, written) = &mut self.values {
+            *written = floats;
+        }
+        self
     }
 }
 
-/// Writes the tensors as F32, in the order given, replacing the file at `path` atomically.
+/// Writes the tensors in the order given, replacing the file at `path` atomically.
 ///
 /// Nothing is copied but a buffer of 64 KiB. `metadata` becomes the header's `__metadata__`; `transformers`
 /// wants `("format", "pt")` there.
 ///
 /// # Errors
-/// [`Error::Io`]; the previous file, if there was one, is then untouched.
+/// [`Error::Io`], or [`Error::TooLarge`] for the type to be written; the previous file, if there was one, is then
+/// untouched.
 ///
 /// # Panics
 /// If two tensors have one name.
 pub fn write(path: &Path, tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Result<(), Error> {
+    tensors.iter().try_for_each(|tensor| check_range(path, tensor))?;
     let header = header(tensors, metadata);
     atomic_write_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors.iter().try_for_each(|tensor| write_values(file, tensor.values))
+        tensors.iter().try_for_each(|tensor| write_values(file, &tensor.values))
     })
 }
 
@@ -58,8 +133,9 @@ fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
     }
     let mut begin = 0;
     for tensor in tensors {
-        let end = begin + size_of_val(tensor.values);
-        let entry = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [begin, end]});
+        let (dtype, size) = tensor.values.dtype();
+        let end = begin + size * tensor.values.len();
+        let entry = json!({"dtype": dtype, "shape": tensor.shape, "data_offsets": [begin, end]});
         let previous = entries.insert(tensor.name.clone(), entry);
         assert!(previous.is_none(), "safetensors::write: `{}` is given twice", tensor.name);
         begin = end;
@@ -69,11 +145,41 @@ fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
     header
 }
 
-fn write_values(file: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+/// Checks that no number becomes infinite in the type it is written as.
+fn check_range(path: &Path, tensor: &NamedTensor<'_>) -> Result<(), Error> {
+    let Values::Real(values, floats) = tensor.values else { return Ok(()) };
+    let overflows = |value: f32| match floats {
+        FloatType::F32 => false,
+        FloatType::F16 => value.is_finite() && !f16::from_f32(value).is_finite(),
+        FloatType::Bf16 => value.is_finite() && !bf16::from_f32(value).is_finite(),
+    };
+    match values.iter().position(|&value| overflows(value)) {
+        Some(index) => {
+            let (path, name) = (path.to_path_buf(), tensor.name.clone());
+            Err(Error::TooLarge { path, name, index, value: values[index], written: floats.config_name() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn write_values(file: &mut dyn Write, values: &Values<'_>) -> io::Result<()> {
+    match values {
+        Values::Real(values, FloatType::F32) => write_each(file, values, f32::to_le_bytes),
+        Values::Real(values, FloatType::F16) => write_each(file, values, |value| f16::from_f32(value).to_le_bytes()),
+        Values::Real(values, FloatType::Bf16) => write_each(file, values, |value| bf16::from_f32(value).to_le_bytes()),
+        Values::Int8(values) => write_each(file, values, i8::to_le_bytes),
+    }
+}
+
+fn write_each<T: Copy, const N: usize>(
+    file: &mut dyn Write,
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(1 << 16);
-    for chunk in values.chunks(buffer.capacity() / size_of::<f32>()) {
+    for chunk in values.chunks(buffer.capacity() / N) {
         buffer.clear();
-        buffer.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+        buffer.extend(chunk.iter().flat_map(|&value| bytes(value)));
         file.write_all(&buffer)?;
     }
     Ok(())

@@ -8,9 +8,10 @@
 //! ("scaled by 1/√N where N is the number of residual layers", §2.3).
 
 mod block;
+pub mod classifier;
 pub mod config;
 mod decoder;
-mod precision;
+pub mod precision;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::layers::attention::self_segments;
 use crate::layers::{Embedding, LayerNorm};
 use block::Block;
 
+pub use classifier::{ClassifierConfig, Gpt2Classifier};
 pub use config::Gpt2Config;
 pub use decoder::CachedGpt2;
 pub use precision::Precision;
@@ -51,18 +53,19 @@ impl Gpt2 {
     /// A model with random weights decided by `seed`.
     #[must_use]
     pub fn init(config: Gpt2Config, seed: u64) -> Self {
-        Self::build(config, &mut Rng::new(seed, INIT_STREAM), Init::Normal)
+        let params = Params::with_room(config.parameter_count());
+        Self::build(config, params, &mut Rng::new(seed, INIT_STREAM), Init::Normal)
     }
 
     /// A model whose weights are still to be loaded. Its memory is not touched before they are.
     #[must_use]
     pub fn unloaded(config: Gpt2Config) -> Self {
-        Self::build(config, &mut Rng::new(0, INIT_STREAM), |_| Init::Zeros)
+        let params = Params::with_room(config.parameter_count());
+        Self::build(config, params, &mut Rng::new(0, INIT_STREAM), |_| Init::Zeros)
     }
 
-    /// `normal` says how a weight of that standard deviation starts.
-    fn build(config: Gpt2Config, rng: &mut Rng, normal: impl Fn(f32) -> Init) -> Self {
-        let mut params = Params::with_room(config.parameter_count());
+    /// A model in an empty arena; `normal` says how a weight of that standard deviation starts.
+    fn build(config: Gpt2Config, mut params: Params, rng: &mut Rng, normal: impl Fn(f32) -> Init) -> Self {
         let p = &mut params;
         let table = |p: &mut Params, name: &str, rows: usize, rng: &mut Rng| {
             p.add(&format!("{name}.weight"), &[rows, config.d_model], normal(INIT_STD), rng)

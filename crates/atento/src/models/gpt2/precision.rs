@@ -52,7 +52,8 @@ impl Precision {
 }
 
 /// How a matrix that tokens are multiplied by is stored; `None` for every other parameter.
-fn layout(entry: &ParamEntry) -> Option<WeightLayout> {
+#[must_use]
+pub fn layout(entry: &ParamEntry) -> Option<WeightLayout> {
     match entry.name.as_str() {
         "wte.weight" | "lm_head.weight" => Some(WeightLayout::OutIn),
         name if name.starts_with("h.") && entry.dims.len() == 2 => Some(WeightLayout::InOut),

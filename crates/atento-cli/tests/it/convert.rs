@@ -1,0 +1,85 @@
+//! `convert`: models written anew.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Folder, reference_models};
+
+fn continued(folder: &Folder, model: &str, options: &[&str]) -> Value {
+    let prompt = ["generate", model, "--json", "--greedy", "--max-new-tokens", "12", "--prompt", "a cat"];
+    folder.run(&[&prompt[..], options].concat(), "").objects().remove(0)
+}
+
+#[test]
+fn a_language_model_in_int8_goes_on_as_the_one_rounded_when_it_is_loaded() {
+    let folder = Folder::new();
+    for (number, model) in reference_models(&["GPT2LMHeadModel"]).iter().enumerate() {
+        let (path, small, wide) = (model.to_str().unwrap(), format!("small{number}"), format!("wide{number}"));
+        let object = folder.run(&["convert", path, "--weights", "int8", "--out", &small, "--json"], "").objects();
+        assert_eq!((&object[0]["path"], &object[0]["weights"]), (&json!(small), &json!("int8")));
+        let expected = continued(&folder, path, &["--weights", "int8"]);
+        assert_eq!(continued(&folder, &small, &[]), expected);
+        assert_eq!(continued(&folder, &small, &["--weights", "int8"]), expected);
+        let inspected = folder.run(&["inspect", &small, "--json"], "").objects().remove(0);
+        let dtypes = |module: &Value| module["tensors"][0]["dtype"].as_str().unwrap().to_owned();
+        let dtypes: Vec<String> = inspected["modules"].as_array().unwrap().iter().map(dtypes).collect();
+        assert_eq!((dtypes[0].as_str(), dtypes[1].as_str()), ("I8", "F32"));
+        let scored = folder.run(&["score", &small, "--json", "a red cat"], "").objects().remove(0);
+        assert!(scored["perplexity"].as_f64().unwrap() > 1.0);
+
+        // It is trained only after it was made f32 knowingly.
+        folder.write("text.txt", "the cat sees the dog.\n".repeat(40));
+        folder.write(
+            "r.toml",
+            "task = \"causal-lm\"\n[data]\ntext = \"text.txt\"\nblock_size = 16\n[train]\nmax_steps = 2\nbatch_tokens = 64\n",
+        );
+        let message = folder.run(&["train", "r.toml", "--from", &small, "--out", "run"], "").refusal();
+        assert!(message.contains("the weights are in int8"), "{message}");
+        folder.run(&["convert", &small, "--out", &wide], "").output();
+        let (found, exact) = (continued(&folder, &wide, &[]), continued(&folder, &small, &["--weights", "f32"]));
+        assert_eq!(found, exact);
+        let run = format!("run{number}");
+        folder.run(&["train", "r.toml", "--from", &wide, "--out", &run, "--quiet"], "").output();
+    }
+}
+
+#[test]
+fn half_the_bytes_are_read_back_and_pytorchs_file_becomes_safetensors() {
+    let folder = Folder::new();
+    folder.model();
+    let translate = |model: &str| folder.run(&["translate", model, "--json", "a dog runs"], "").objects().remove(0);
+    for kind in ["f32", "bf16", "f16"] {
+        folder.run(&["convert", "m", "--weights", kind, "--out", kind], "").output();
+        assert!(translate(kind)["translations"].is_array());
+    }
+    assert_eq!(translate("f32"), translate("m"));
+    let size = |model: &str| std::fs::metadata(folder.path(model).join("model.safetensors")).unwrap().len();
+    // The header stays as it is.
+    assert!(5 * size("bf16") < 4 * size("m") && 5 * size("f16") < 4 * size("m"));
+
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures");
+    std::fs::create_dir(folder.path("torch")).unwrap();
+    for (from, to) in [
+        ("conformance/marian-tiny/config.json", "config.json"),
+        ("conformance/marian-tiny/tokenizer.json", "tokenizer.json"),
+        ("torch_bin/marian-tiny.bin", "pytorch_model.bin"),
+    ] {
+        std::fs::copy(fixtures.join(from), folder.path("torch").join(to)).unwrap();
+    }
+    let line = folder.run(&["convert", "torch", "--out", "safe"], "").output();
+    assert!(line.starts_with("safe: ") && line.contains(" parameters, f32, "), "{line}");
+    assert!(folder.path("safe/model.safetensors").exists() && !folder.path("safe/pytorch_model.bin").exists());
+    assert_eq!(translate("safe"), translate("torch"));
+}
+
+#[test]
+fn nothing_is_written_over_and_no_translator_in_int8() {
+    let folder = Folder::new();
+    folder.model();
+    let message = folder.run(&["convert", "m", "--out", "m"], "").refusal();
+    assert!(message.contains("m is not empty: name a new directory"), "{message}");
+    let message = folder.run(&["convert", "m", "--out", "n", "--weights", "int8"], "").refusal();
+    assert!(message.contains("m: int8 is for language models, this model translates"), "{message}");
+    assert!(!folder.path("n").exists());
+}
