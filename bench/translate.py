@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import MarianMTModel
+from transformers import AutoModelForSeq2SeqLM
 
 import common
 
@@ -22,7 +22,7 @@ class Translator:
     """A model, its tokenizer, and the search."""
 
     def __init__(self, directory, beam, attention):
-        self.model = MarianMTModel.from_pretrained(directory, attn_implementation=attention).eval()
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(directory, attn_implementation=attention).eval()
         self.tokenizer = Tokenizer.from_file(f"{directory}/tokenizer.json")
         self.tokenizer.enable_padding(pad_id=self.model.config.pad_token_id)
         self.beam = beam
@@ -55,7 +55,7 @@ def cut(sentences, size):
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="Hugging Face directory of a MarianMTModel with tokenizer.json")
+    parser.add_argument("--model", required=True, help="Hugging Face directory of an encoder–decoder with tokenizer.json")
     parser.add_argument("--source", required=True, help="one sentence on each line, plain or .gz")
     parser.add_argument("--beam", type=int, default=4)
     parser.add_argument("--batch-sizes", default="1,16,64,128")

@@ -1,4 +1,4 @@
-"""Training steps of a `MarianMTModel` on parallel text: the peer of crates/atento/benches/translation_step.rs.
+"""Training steps of an encoder–decoder of transformers on parallel text: the peer of crates/atento/benches/translation_step.rs.
 
     python bench/translation_step.py --model DIR --source FILE --target FILE --max-tokens 4096
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch.nn.utils.rnn import pad_sequence
-from transformers import MarianConfig, MarianMTModel
+from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 import common
 
@@ -86,7 +86,7 @@ def step(model, optimizer, batch, args):
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="Hugging Face directory of a MarianMTModel with tokenizer.json")
+    parser.add_argument("--model", required=True, help="Hugging Face directory of an encoder–decoder with tokenizer.json")
     parser.add_argument("--source", required=True, help="source sentences, one on each line, plain or .gz")
     parser.add_argument("--target", required=True, help="target sentences")
     parser.add_argument("--max-tokens", type=int, default=4096, help="tokens of a batch on each side, on average")
@@ -104,10 +104,10 @@ def main():
     args = parse_args()
     threads = common.use_threads(args.threads)
     torch.manual_seed(1)
-    config = MarianConfig.from_pretrained(args.model)
+    config = AutoConfig.from_pretrained(args.model)
     # On a CPU, PyTorch's fused attention has no dropout: with it, it falls back to a slower copy of the eager one.
     attention = args.attention or ("eager" if config.attention_dropout > 0 else "sdpa")
-    model = MarianMTModel.from_pretrained(args.model, attn_implementation=attention).train()
+    model = AutoModelForSeq2SeqLM.from_pretrained(args.model, attn_implementation=attention).train()
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.01, fused=True
     )

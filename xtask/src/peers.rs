@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Training the encoder–decoder of the recipe beside `MarianMTModel`.
+/// Training the encoder–decoder of the recipe beside that of transformers.
 fn train<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
     let bench = build::bench("translation_step")?;
     let recipe = options.recipe.clone().unwrap_or_else(|| crate::root().join("recipes/multi30k-en-de.toml"));

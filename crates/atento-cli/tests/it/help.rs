@@ -166,7 +166,7 @@ fn eval_explains_itself() {
           --block-size <N>  Tokens of a window [default: the model's positions]
           --start-token     Begin with the model's start token, so that the first token of the text is scored too
           --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
-          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: f32] [possible values: f32, bf16, int8]
+          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
     ");
 }
 

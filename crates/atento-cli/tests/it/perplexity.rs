@@ -1,7 +1,7 @@
 //! `eval` on a language model.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
@@ -11,16 +11,16 @@ use crate::support::{Folder, reference_models};
 const TEXT: &str = "a red cat runs.\ntwo dogs run, and a cat sees them.\n\nthe dog sleeps.\n";
 
 fn models() -> Vec<PathBuf> {
-    reference_models(&["gpt2"])
+    reference_models(&["GPT2LMHeadModel"])
 }
 
-fn eval(folder: &Folder, model: &PathBuf, data: &str, options: &[&str]) -> Value {
+fn eval(folder: &Folder, model: &Path, data: &str, options: &[&str]) -> Value {
     let command = ["eval", model.to_str().unwrap(), "--json", "--data", data];
     folder.run(&[&command[..], options].concat(), "").objects().remove(0)
 }
 
 /// The tokens that `score` gives a text, and its log-probability.
-fn score(folder: &Folder, model: &PathBuf, text: &str) -> (Vec<u64>, f64) {
+fn score(folder: &Folder, model: &Path, text: &str) -> (Vec<u64>, f64) {
     let found = folder.run(&["score", model.to_str().unwrap(), "--json", text], "").objects().remove(0);
     let ids = found["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
     (ids, found["sum_logprob"].as_f64().unwrap())

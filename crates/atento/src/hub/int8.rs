@@ -46,7 +46,15 @@ pub fn config() -> Value {
 pub(super) fn is_declared(path: &Path, config: &Map<String, Value>) -> Result<bool, Error> {
     match config.get(KEY) {
         None | Some(Value::Null) => Ok(false),
-        Some(stated) if stated.get("quant_method").is_some_and(|method| method == METHOD) => Ok(true),
+        Some(Value::Object(stated)) if stated.get("quant_method").is_some_and(|method| method == METHOD) => {
+            let expected = self::config();
+            for (key, expected) in expected.as_object().into_iter().flatten() {
+                if stated.get(key).is_some_and(|value| value != expected) {
+                    return Err(Keys::new(path, stated).wrong(key, format!("{expected}, as {METHOD} is here")));
+                }
+            }
+            Ok(true)
+        }
         Some(_) => {
             Err(Keys::new(path, config).wrong(KEY, format!("none, or one whose `quant_method` is \"{METHOD}\"")))
         }

@@ -50,6 +50,9 @@ const MORE_SPECIAL: [&str; 2] = ["extra_special_tokens", "additional_special_tok
 pub(super) fn load(path: &Path) -> Result<tokenizers::Tokenizer, Error> {
     let vocab: Vocab = read_json::<HashMap<String, u32>>(path)?.into_iter().collect();
     let ids: HashSet<u32> = vocab.values().copied().collect();
+    if ids.len() < vocab.len() {
+        return Err(Error::BytePairs { path: path.into(), fault: shared_id(&vocab) });
+    }
     let merges = read_merges(&path.with_file_name(MERGES), &vocab)?;
     let model = BPE::builder().vocab_and_merges(vocab, merges).build().map_err(Error::engine("build its model"))?;
     let settings = Settings::read(path)?;
@@ -79,6 +82,14 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 /// The object in a file that may be missing.
 fn read_optional(path: &Path) -> Result<Map<String, Value>, Error> {
     if path.exists() { read_json(path) } else { Ok(Map::new()) }
+}
+
+/// What is wrong with a vocabulary in which tokens share an id.
+fn shared_id(vocab: &Vocab) -> String {
+    let mut tokens: Vec<(u32, &String)> = vocab.iter().map(|(token, id)| (*id, token)).collect();
+    tokens.sort();
+    let pair = tokens.windows(2).find(|pair| pair[0].0 == pair[1].0);
+    pair.map_or_else(String::new, |pair| format!("{:?} and {:?} have the same id {}", pair[0].1, pair[1].1, pair[0].0))
 }
 
 fn read_merges(path: &Path, vocab: &Vocab) -> Result<Merges, Error> {
@@ -367,6 +378,7 @@ mod tests {
         refuse(MERGES, "t q\n", "line 1: \"t q\" needs the token \"tq\", which vocab.json does not have");
         refuse(VOCAB, "[]", "not what it should hold");
         refuse(VOCAB, "{\"a\": -1}", "not what it should hold");
+        refuse(VOCAB, "{\"b\": 0, \"a\": 1, \"c\": 1}", "\"a\" and \"c\" have the same id 1");
         refuse(ADDED, "{\"<|x|>\": 9999}", "\"<|x|>\" is to have id 9999, but it gets id");
         refuse(CONFIG, "{\"add_prefix_space\": 1}", "key `add_prefix_space`");
         refuse(CONFIG, "{\"add_bos_token\": true}", "there is no `bos_token`");

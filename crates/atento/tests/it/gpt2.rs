@@ -257,6 +257,7 @@ fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused(
             assert!(message.contains(expected), "{message}");
         };
         refuse(config.replace("quantization_config", "other"), "unexpected tensors: `transformer.wte.weight_scale`");
+        refuse(config.replace("\"bits\": 8", "\"bits\": 4"), "key `bits` is 4, expected 8");
         refuse(config.replace("atento-int8", "gptq"), "expected none, or one whose `quant_method` is \"atento-int8\"");
         let path = small.path().join("model.safetensors");
         let bytes = std::fs::read(&path).unwrap();

@@ -106,7 +106,7 @@ pub struct TokenDirectory {
 
 impl TokenDirectory {
     /// Opens the files of a directory. Without `tokens.json` (nanoGPT's have none), they are read as `dtype`, or
-    /// [`Dtype::Uint16`] if that is not given.
+    /// as [`Dtype::of_file`] finds them if that is not given.
     ///
     /// # Errors
     /// Those of [`Shard::open`] and [`Sidecar::read`]; [`Error::Contradiction`] if `tokens.json` says something
@@ -115,7 +115,10 @@ impl TokenDirectory {
         let path = path.as_ref();
         let sidecar = Sidecar::read(path)?;
         let recorded = sidecar.as_ref().map(|sidecar| sidecar.dtype);
-        let used = recorded.or(dtype).unwrap_or_default();
+        let used = match recorded.or(dtype) {
+            Some(dtype) => dtype,
+            None => Dtype::of_file(&path.join(NAMES[0]))?,
+        };
         let train = Arc::new(Shard::open(path.join(NAMES[0]), used)?);
         let val = path.join(NAMES[1]);
         let val = if val.exists() { Some(Arc::new(Shard::open(val, used)?)) } else { None };

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,10 @@ pub enum Dtype {
     Uint32,
 }
 
+/// Bytes of a file that are looked at to find the width of its tokens, and the fewest tokens that tell it.
+const BEGINNING: u64 = 1 << 16;
+const LEAST_PAIRS: usize = 8;
+
 impl Dtype {
     /// Bytes of a token.
     pub fn bytes(self) -> usize {
@@ -38,6 +43,22 @@ impl Dtype {
     /// The smallest that holds all ids of a vocabulary.
     pub fn for_vocabulary(vocab_size: usize) -> Self {
         if vocab_size <= 1 << 16 { Dtype::Uint16 } else { Dtype::Uint32 }
+    }
+
+    /// What a token file that says nothing of itself holds: [`Dtype::Uint32`] where every second `uint16` of its beginning
+    /// is 0 and not all are, as the upper halves of small ids would be; else [`Dtype::Uint16`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of_file(path: &Path) -> Result<Self, Error> {
+        let mut beginning = Vec::new();
+        let file = File::open(path).map_err(Error::io(path, "open"))?;
+        let length = file.metadata().map_err(Error::io(path, "look at"))?.len();
+        file.take(BEGINNING).read_to_end(&mut beginning).map_err(Error::io(path, "read"))?;
+        let (pairs, _) = beginning.as_chunks::<4>();
+        let halves = pairs.len() >= LEAST_PAIRS && pairs.iter().all(|pair| pair[2..] == [0, 0]);
+        let wide = halves && pairs.iter().any(|pair| pair[..2] != [0, 0]) && length.is_multiple_of(4);
+        Ok(if wide { Dtype::Uint32 } else { Dtype::Uint16 })
     }
 }
 
@@ -194,6 +215,20 @@ mod tests {
         let path = dir.path().join("train.bin");
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    #[test]
+    fn a_file_of_small_ids_in_four_bytes_is_told_from_one_in_two() {
+        let dir = TempDir::new().unwrap();
+        let found = |bytes: &[u8]| Dtype::of_file(&file(&dir, bytes)).unwrap();
+        let ids: Vec<u32> = (0..20).map(|i| 7 * i % 50).collect();
+        let wide: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let narrow: Vec<u8> = ids.iter().flat_map(|&id| (id as u16).to_le_bytes()).collect();
+        assert_eq!((found(&wide), found(&narrow)), (Dtype::Uint32, Dtype::Uint16));
+        assert_eq!(
+            (found(&wide[..78]), found(&[0; 80]), found(&wide[..8])),
+            (Dtype::Uint16, Dtype::Uint16, Dtype::Uint16)
+        );
     }
 
     #[test]

@@ -78,13 +78,16 @@ impl Whole {
     }
 
     /// The tokens of one file, with what the `tokens.json` beside it says of them. Without one they are as wide as the
-    /// tokenizer's ids need.
+    /// tokenizer's ids need, or as [`Dtype::of_file`] finds them.
     fn of_token_file(path: &Path, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let of = |tokens, bytes| Self { tokens, bytes, unknown_tokens: 0, hidden: 0 };
         let directory = path.parent().unwrap_or(Path::new(""));
         let split = NAMES.iter().position(|name| path.file_name().is_some_and(|found| found == *name));
         let Some(split) = split.filter(|_| directory.join(SIDECAR_NAME).exists()) else {
-            let dtype = Dtype::for_vocabulary(tokenizer.vocab_size());
+            let dtype = match Dtype::for_vocabulary(tokenizer.vocab_size()) {
+                Dtype::Uint16 => Dtype::of_file(path)?,
+                wide => wide,
+            };
             return Ok(of(Arc::new(Shard::open(path, dtype)?), None));
         };
         let files = TokenDirectory::open(directory, None)?;

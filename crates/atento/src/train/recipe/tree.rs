@@ -56,7 +56,8 @@ fn tree(table: DeTable<'_>, place_of: &dyn Fn(usize) -> Place) -> Result<Tree, t
     table.into_iter().map(entry).collect()
 }
 
-/// Puts `dotted.key=value` into the tree, in place of what is there. The value is TOML, or else plain text.
+/// Puts `dotted.key=value` into the tree, in place of what is there. The value is TOML, or else plain text, to the letter
+/// where no space stands before the sign.
 pub fn set(tree: &mut Tree, text: &str) -> Result<(), Error> {
     let malformed = || Error::Override { text: text.to_string() };
     let (key, value) = text.split_once('=').ok_or_else(malformed)?;
@@ -65,14 +66,15 @@ pub fn set(tree: &mut Tree, text: &str) -> Result<(), Error> {
         return Err(malformed());
     }
     let place = Place::Override(text.to_string());
-    let mut node = override_value(value.trim(), &place);
+    let value = if key.ends_with(char::is_whitespace) { value.trim() } else { value };
+    let mut node = override_value(value, &place);
     let (first, inner) = keys.split_first().ok_or_else(malformed)?;
     merge(tree, first, inner, &place, &mut node);
     Ok(())
 }
 
 fn override_value(text: &str, place: &Place) -> Node {
-    let parsed = DeValue::parse(text).ok().map(|value| {
+    let parsed = DeValue::parse(text.trim()).ok().map(|value| {
         let everywhere = |_: usize| place.clone();
         let table = DeTable::from_iter([(Spanned::new(0..0, "value".into()), value)]);
         tree(table, &everywhere)
@@ -183,6 +185,8 @@ mod tests {
             "model.heads=4",
             "out=runs/a b",
             "search.length_penalty = 0.6",
+            "data.prompt_template= Q: {prompt} ",
+            "tokenizer.kind = char",
             "data.valid={tsv=\"x\"}",
             "optimizer.betas=[0.9, 0.99]",
         ] {
@@ -191,6 +195,8 @@ mod tests {
         assert_eq!(leaf(&tree, "model.heads"), toml::Value::Integer(4));
         assert_eq!(leaf(&tree, "out"), toml::Value::String("runs/a b".into()));
         assert_eq!(leaf(&tree, "search.length_penalty"), toml::Value::Float(0.6));
+        assert_eq!(leaf(&tree, "data.prompt_template"), toml::Value::String(" Q: {prompt} ".into()));
+        assert_eq!(leaf(&tree, "tokenizer.kind"), toml::Value::String("char".into()));
         assert_eq!(leaf(&tree, "data.valid.tsv"), toml::Value::String("x".into()));
         assert_eq!(place(&tree, "model.heads"), Place::Override("model.heads=4".into()));
     }
