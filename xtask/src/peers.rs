@@ -153,7 +153,15 @@ fn decode<'a>(python: &'a Path, name: &'static str, batch: usize, weights: &'sta
         title: format!(
             "greedy decoding, GPT-2 124M, batch {batch}, prompt 32, 64 new tokens, {weights} here, f32 there"
         ),
-        measures: &["tokens_per_second", "ms", "gigabytes_per_second", "triad", "share_of_triad"],
+        measures: &[
+            "tokens_per_second",
+            "ms",
+            "gigabytes_per_second",
+            "triad",
+            "share_of_triad",
+            "reading",
+            "share_of_reading",
+        ],
         ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", &batch, "32", "64", weights]))),
         peer: Box::new(move |_| result_of(script(python, "gpt2_decode.py").args(["--batch", &python_batch]))),
     })

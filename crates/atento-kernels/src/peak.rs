@@ -45,6 +45,26 @@ pub fn triad_gigabytes_per_second() -> f64 {
     best_rate((3 * LEN * size_of::<f32>()) as f64, run)
 }
 
+/// Memory bandwidth of reading alone over all threads, in GB/s: what a triad cannot say, whose writes come on top.
+#[must_use]
+pub fn read_gigabytes_per_second() -> f64 {
+    const LEN: usize = 1 << 25;
+    #[inline(always)]
+    fn total<const FMA: bool>(data: &[f32]) -> f32 {
+        let mut sums = [0.0; 64];
+        for block in data.as_chunks::<64>().0 {
+            sums.iter_mut().zip(block).for_each(|(sum, x)| *sum += x);
+        }
+        sums.iter().sum()
+    }
+    let data = vec![1.0_f32; LEN];
+    let run = || {
+        let sum: f32 = data.par_chunks(1 << 18).map(|data| crate::dispatch!(total(data: &[f32]) -> f32)).sum();
+        black_box(sum);
+    };
+    best_rate((LEN * size_of::<f32>()) as f64, run)
+}
+
 fn best_rate(work: f64, mut run: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     for _ in 0..8 {
@@ -89,7 +109,7 @@ mod tests {
 
     #[test]
     fn rates_are_positive_and_finite() {
-        for rate in [fma_gflops(), triad_gigabytes_per_second()] {
+        for rate in [fma_gflops(), triad_gigabytes_per_second(), read_gigabytes_per_second()] {
             assert!(rate.is_finite() && rate > 0.0, "{rate}");
         }
     }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `weights` is f32, bf16 or int8. Weights are random; reading the prompt is not counted. Prints one line of JSON;
-//! bytes are those of the weights, each read once a step, `triad` is measured in the same run.
+//! bytes are those of the weights, each read once a step; the bandwidths of a triad and of reading alone are measured in the
+//! same run.
 //! `bench/gpt2_decode.py` is the same in PyTorch.
 
 use std::time::Instant;
@@ -14,7 +15,7 @@ use atento::generate::{Prompt, SearchOptions, search};
 use atento::models::gpt2::{Precision, config};
 use atento::models::{CachedGpt2, Gpt2, Gpt2Config};
 use atento_kernels::memory::LargePages;
-use atento_kernels::peak::triad_gigabytes_per_second;
+use atento_kernels::peak::{read_gigabytes_per_second, triad_gigabytes_per_second};
 use atento_kernels::philox::Rng;
 use atento_tensor::Pool;
 
@@ -53,12 +54,14 @@ fn main() {
     };
     run(4);
     let seconds = (0..3).map(|_| run(new_tokens)).fold(f64::INFINITY, f64::min);
-    let (bandwidth, triad) = (read as f64 / seconds / 1e9, triad_gigabytes_per_second());
+    let bandwidth = read as f64 / seconds / 1e9;
+    let (reading, triad) = (read_gigabytes_per_second(), triad_gigabytes_per_second());
     println!(
         "{{\"ms\": {:.3}, \"tokens_per_second\": {:.1}, \"gigabytes_per_second\": {bandwidth:.2}, \"triad\": {triad:.2}, \
-         \"share_of_triad\": {:.3}}}",
+         \"share_of_triad\": {:.3}, \"reading\": {reading:.2}, \"share_of_reading\": {:.3}}}",
         seconds * 1e3,
         batch as f64 / seconds,
         bandwidth / triad,
+        bandwidth / reading,
     );
 }
