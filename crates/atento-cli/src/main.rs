@@ -28,6 +28,7 @@ mod ui {
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use atento_kernels::memory::LargePages;
 use clap::{Parser, Subcommand};
 
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
 }
 
 fn run(Command { options, verb }: Command) -> Result<(), Failure> {
+    ui::signals::survive_file_limits().context("cannot take over signals").map_err(Failure::Run)?;
     // A recipe may say how many threads to start.
     if !matches!(verb, Verb::Train(_) | Verb::Demo(_)) {
         options.start_threads(None)?;

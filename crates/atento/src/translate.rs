@@ -138,12 +138,27 @@ pub fn translate<S: AsRef<str> + Sync>(
     sentences: &[S],
     options: &TranslateOptions,
 ) -> Result<Vec<Vec<Translation>>, Error> {
+    let translated = translate_unless(model, tokenizer, sentences, options, &|| false)?;
+    Ok(translated.expect("nothing stopped it"))
+}
+
+/// [`translate`], which gives up, with `None`, once `stopped` says so; asked between batches.
+///
+/// # Errors
+/// As above.
+pub fn translate_unless<S: AsRef<str> + Sync>(
+    model: &Translator,
+    tokenizer: &Tokenizer,
+    sentences: &[S],
+    options: &TranslateOptions,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Vec<Vec<Translation>>>, Error> {
     let sources = encode_sources(model, tokenizer, sentences)?;
-    let hypotheses = translate_ids(model, &sources, options)?;
+    let Some(hypotheses) = search_unless(model, &sources, options, stopped)? else { return Ok(None) };
     let decode = |hypothesis: Hypothesis| -> Result<Translation, Error> {
         Ok(Translation { text: tokenizer.decode(&hypothesis.ids, true)?, hypothesis })
     };
-    hypotheses.into_par_iter().map(|list| list.into_iter().map(decode).collect()).collect()
+    hypotheses.into_par_iter().map(|list| list.into_iter().map(decode).collect()).collect::<Result<_, _>>().map(Some)
 }
 
 /// Searches translations of tokenised sentences, each ending with the end token.
@@ -155,6 +170,15 @@ pub fn translate_ids(
     sources: &[Vec<u32>],
     options: &TranslateOptions,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
+    Ok(search_unless(model, sources, options, &|| false)?.expect("nothing stopped it"))
+}
+
+fn search_unless(
+    model: &Translator,
+    sources: &[Vec<u32>],
+    options: &TranslateOptions,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Vec<Vec<Hypothesis>>>, Error> {
     let vocab_size = model.vocab_size();
     if options.start_id as usize >= vocab_size {
         return Err(Error::StartId { id: options.start_id, vocab_size });
@@ -165,13 +189,15 @@ pub fn translate_ids(
     let most = most_sentences(model, longest, options);
     let batches = cut(&order, sources, options.batch_tokens.max(1), most);
     // One pool a batch: batches on different threads do not wait for each other's buffers.
-    let searched: Vec<Vec<Vec<Hypothesis>>> =
-        batches.into_par_iter().map(|batch| search_batch(model, sources, batch, options)).collect::<Result<_, _>>()?;
+    let search = |batch| if stopped() { Ok(None) } else { search_batch(model, sources, batch, options).map(Some) };
+    let searched: Vec<Option<Vec<Vec<Hypothesis>>>> =
+        batches.into_par_iter().map(search).collect::<Result<_, Error>>()?;
+    let Some(searched) = searched.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let mut results = vec![Vec::new(); sources.len()];
     for (&i, hypotheses) in order.iter().zip(searched.into_iter().flatten()) {
         results[i] = hypotheses;
     }
-    Ok(results)
+    Ok(Some(results))
 }
 
 /// The sentences of up to `longest` tokens that one thread may search together within its share of [`SEARCH_BYTES`].

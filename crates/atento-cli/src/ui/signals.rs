@@ -2,10 +2,11 @@
 
 use std::io;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 
 use atento::train::StopFlag;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::stderr::tell;
@@ -15,6 +16,15 @@ pub const SAVING: &str = "stopping: this step is finished and a checkpoint writt
 
 /// The exit code of a program ended by signal N is 128 + N, by the shell's convention.
 const SIGNAL_BASE: i32 = 128;
+
+/// A file that grows beyond `ulimit -f` is a failed write with a message, not the end of the program.
+///
+/// # Errors
+/// The system refuses to hand over its signals.
+pub fn survive_file_limits() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+    Ok(())
+}
 
 /// Raises the flag at the first interrupt or request to terminate and says what happens; exits at the second.
 ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::batches::{BatchOptions, Pair};
 use super::encode::{PairEncoder, PairOptions, Seen};
+use super::hash::add_ids;
 use super::parallel::{ParallelReader, ParallelSource, RawPair};
 use super::{Batches, DataReport, Error};
 use crate::text::Tokenizer;
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     /// Pairs used in each window.
     pub(super) windows: Vec<usize>,
     report: DataReport,
+    hash: u64,
 }
 
 #[derive(Debug)]
@@ -61,10 +63,11 @@ impl Dataset {
             return Err(Error::Option { key: "window_pairs", value: "0".into(), problem });
         }
         let encoder = PairEncoder::new(source_tokenizer, target_tokenizer, options)?;
-        let (mut windows, mut report, mut kept) = (Vec::new(), DataReport::default(), Vec::new());
+        let (mut windows, mut report, mut kept, mut hash) = (Vec::new(), DataReport::default(), Vec::new(), 0);
         let mut reading = Reading::start(&source)?;
         while let Some(pairs) = reading.window(&source, &encoder, window_pairs, &mut report)? {
             windows.push(pairs.len());
+            hash = add_pairs(hash, &pairs);
             kept = pairs;
         }
         refuse_nothing(&source.to_string(), &report)?;
@@ -72,7 +75,7 @@ impl Dataset {
             1 => Origin::Memory(kept),
             _ => Origin::Files { source, encoder, window_pairs },
         };
-        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report }) })
+        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash }) })
     }
 
     /// A data set of pairs that are already in memory; `name` stands for the file in messages.
@@ -97,13 +100,18 @@ impl Dataset {
         let raw: Vec<RawPair> = pairs.iter().enumerate().map(raw).collect();
         encoder.encode(&raw, &mut seen, &mut report, &place, &mut kept)?;
         refuse_nothing(name, &report)?;
-        let windows = vec![kept.len()];
-        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report }) })
+        let (windows, hash) = (vec![kept.len()], add_pairs(0, &kept));
+        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report, hash }) })
     }
 
     /// What was read, used and left out.
     pub fn report(&self) -> &DataReport {
         &self.shared.report
+    }
+
+    /// A hash of all pairs that are used, in their order.
+    pub fn hash(&self) -> u64 {
+        self.shared.hash
     }
 
     /// The pairs, where they are all in memory.
@@ -123,6 +131,10 @@ impl Dataset {
         options.check(longest as usize)?;
         Ok(Batches::new(self.shared.clone(), options))
     }
+}
+
+fn add_pairs(hash: u64, pairs: &[Pair]) -> u64 {
+    pairs.iter().fold(hash, |hash, pair| add_ids(add_ids(hash, &pair.source), &pair.target))
 }
 
 fn refuse_nothing(place: &str, report: &DataReport) -> Result<(), Error> {

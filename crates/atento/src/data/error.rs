@@ -97,7 +97,7 @@ pub enum Error {
         side: &'static str,
     },
     /// Every pair was left out.
-    #[error("{place}: no pair is left to train on:\n{report}")]
+    #[error("{place}: every pair was left out:\n{report}")]
     NothingLeft {
         /// The data set.
         place: String,

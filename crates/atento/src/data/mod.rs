@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod demo;
 pub mod encode;
 mod error;
+pub(crate) mod hash;
 mod jsonl;
 pub mod lines;
 pub mod parallel;

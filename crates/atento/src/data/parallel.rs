@@ -179,7 +179,7 @@ fn next_of_tsv(lines: &mut LineReader, columns: Option<(usize, usize)>) -> Resul
         }
         _ => {
             let expected = match columns {
-                None => "exactly 2 (source TAB target); to use two of several, name the columns".into(),
+                None => "exactly 2 (source TAB target)".into(),
                 Some((a, b)) => {
                     format!("at least {} for columns {a} and {b} (from 0)", a.max(b) + 1)
                 }

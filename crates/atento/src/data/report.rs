@@ -51,6 +51,28 @@ impl DataReport {
         let empty = self.empty_source + self.empty_target;
         empty + self.duplicates_dropped + self.identical_dropped + self.ratio_dropped + self.too_long_dropped
     }
+
+    /// What was left out, cut or not known, in one line; `None` where nothing was.
+    pub fn losses(&self) -> Option<String> {
+        let truncated = format!("{} cut to the longest length, {} tokens lost", self.truncated, self.truncated_tokens);
+        let lines = [
+            (self.empty_source, format!("{} with an empty source left out", self.empty_source)),
+            (self.empty_target, format!("{} with an empty target left out", self.empty_target)),
+            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (self.identical_dropped, format!("{} identical on both sides left out", self.identical_dropped)),
+            (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
+            (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
+            (self.truncated, truncated),
+            (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+        ];
+        joined(self.pairs_read, "pairs", lines)
+    }
+}
+
+/// `of 7 pairs, 2 with an empty source left out; 1 too long left out`, of what occurred.
+pub(crate) fn joined<const N: usize>(all: u64, what: &str, lines: [(u64, String); N]) -> Option<String> {
+    let found: Vec<String> = lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, line)| line).collect();
+    (!found.is_empty()).then(|| format!("of {all} {what}, {}", found.join("; ")))
 }
 
 impl fmt::Display for DataReport {

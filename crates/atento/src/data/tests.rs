@@ -134,7 +134,7 @@ fn options_that_cannot_work_are_refused_with_what_would() {
     let error = dataset.batches(BatchOptions { max_tokens: 7, ..BatchOptions::default() }).unwrap_err();
     assert!(error.to_string().contains("longest sentence has 8 tokens"));
     let nothing = from_text(&[("", "b"), ("a", "")], PairOptions::default()).unwrap_err().to_string();
-    assert!(nothing.contains("memory: no pair is left to train on:\npairs: 2 read, 0 used"), "{nothing}");
+    assert!(nothing.contains("memory: every pair was left out:\npairs: 2 read, 0 used"), "{nothing}");
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub struct GenerationConfig {
     pub sampling: Sampling,
     /// Keys of the file with an effect that nothing here has.
     pub not_honoured: Vec<String>,
+    /// What else the file says; it is written again as it was.
+    pub other: Map<String, Value>,
 }
 
 impl Default for GenerationConfig {
@@ -90,13 +92,15 @@ impl Default for GenerationConfig {
             pad_id: None,
             sampling: Sampling::default(),
             not_honoured: Vec::new(),
+            other: Map::new(),
         }
     }
 }
 
 /// Keys that nothing here knows, each with the value at which it has no effect, as `null` always has.
-fn neutral_values() -> [(&'static str, Value); 20] {
+fn neutral_values() -> [(&'static str, Value); 21] {
     [
+        ("token_healing", json!(false)),
         ("num_return_sequences", json!(1)),
         ("encoder_repetition_penalty", json!(1.0)),
         ("encoder_no_repeat_ngram_size", json!(0)),
@@ -166,6 +170,8 @@ impl GenerationConfig {
         let config = Self::read(keys, object)?;
         let faults = [
             ("num_beams", !(1..=LARGEST_BEAM).contains(&config.num_beams), format!("1 to {LARGEST_BEAM}")),
+            ("max_new_tokens", config.max_new_tokens == Some(0), "1 or more".into()),
+            ("max_length", config.max_length == Some(0), "1 or more".into()),
             ("length_penalty", !config.length_penalty.is_finite(), "a number that f32 can hold".into()),
             ("repetition_penalty", !is_penalty(config.repetition_penalty), "a number above 0".into()),
             ("bad_words_ids", config.bad_words_ids.iter().any(Vec::is_empty), "lists of one token id or more".into()),
@@ -174,6 +180,19 @@ impl GenerationConfig {
             Some((key, _, expected)) => Err(keys.wrong(key, expected)),
             None => Ok(config),
         }
+    }
+
+    /// [`GenerationConfig::from_json`] of a generation_config.json, all of which is kept: also what nothing here reads.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_file(path: &Path, object: &Map<String, Value>) -> Result<Self, Error> {
+        let mut config = Self::from_json(path, object)?;
+        let known = Self::default().entries();
+        let is_other = |key: &str| known.iter().all(|(name, _)| *name != key);
+        let other = object.iter().filter(|(key, _)| is_other(key));
+        config.other = other.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(config)
     }
 
     fn read(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Self, Error> {
@@ -197,6 +216,7 @@ impl GenerationConfig {
             pad_id: keys.optional("pad_token_id")?,
             sampling: Sampling::read(keys)?,
             not_honoured: not_honoured(object),
+            other: Map::new(),
         })
     }
 
@@ -241,6 +261,14 @@ impl GenerationConfig {
 
     /// The object that generation_config.json is to hold; neutral values are left out.
     pub fn to_json(&self) -> Map<String, Value> {
+        let mut object = self.other.clone();
+        let entries = self.entries().into_iter().filter(|(_, value)| !value.is_null());
+        object.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+        object
+    }
+
+    /// Every key that is known here, with its value in the file; `null` where it is neutral.
+    fn entries(&self) -> Vec<(&'static str, Value)> {
         let some = |token: Option<u32>| token.map_or(Value::Null, |token| json!(token));
         let eos = match self.eos_ids[..] {
             [token] => json!(token),
@@ -274,8 +302,6 @@ impl GenerationConfig {
         ]
         .into_iter()
         .chain(self.sampling.entries())
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.to_string(), value))
         .collect()
     }
 }
@@ -347,10 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_here_reads_is_written_again() {
+        let object = json!({"num_beams": 4, "length_penalty": 0.5, "stop_strings": ["."], "of_next_year": {"a": 1}});
+        let Value::Object(object) = object else { unreachable!() };
+        let mut config = GenerationConfig::from_file(Path::new("generation_config.json"), &object).unwrap();
+        assert_eq!(config.to_json(), object);
+        config.length_penalty = 1.0;
+        assert!(!config.to_json().contains_key("length_penalty"));
+    }
+
+    #[test]
     fn wrong_types_are_named() {
         for (object, key) in [
             (json!({"num_beams": "4"}), "num_beams"),
             (json!({"num_beams": 0}), "num_beams"),
+            (json!({"max_new_tokens": 0}), "max_new_tokens"),
             (json!({"bad_words_ids": [0]}), "bad_words_ids"),
             (json!({"early_stopping": 3}), "early_stopping"),
             (json!({"eos_token_id": -1}), "eos_token_id"),

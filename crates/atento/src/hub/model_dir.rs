@@ -160,7 +160,8 @@ impl ModelDir {
             true => (path.clone(), read_object(&path)?),
             false => (self.root.join(CONFIG), self.config.clone()),
         };
-        let generation = GenerationConfig::from_json(&path, &object)?;
+        let read = if path.ends_with(CONFIG) { GenerationConfig::from_json } else { GenerationConfig::from_file };
+        let generation = read(&path, &object)?;
         generation.check_tokens(Keys::new(&path, &object), self.vocab_size()?)?;
         Ok(generation)
     }

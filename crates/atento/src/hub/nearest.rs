@@ -22,7 +22,8 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// "; the nearest there is `x`", or nothing.
 pub(crate) fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    match nearest(name, candidates) {
+    // A key that is there without a value is no other spelling of itself.
+    match nearest(name, candidates.into_iter().filter(|candidate| *candidate != name)) {
         Some(candidate) => format!("; the nearest there is `{candidate}`"),
         None => String::new(),
     }

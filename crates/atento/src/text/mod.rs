@@ -61,7 +61,7 @@ pub enum Error {
     /// The vocabulary cannot hold what every text of this kind needs.
     #[error(
         "vocab_size = {vocab_size} is too small: {special} special tokens, {bytes} bytes and an alphabet of {alphabet} characters need \
-         at least {needed}; raise vocab_size, or set limit_alphabet so that rare characters are left out"
+         at least {needed}; raise vocab_size, or min_frequency so that rare characters are left out"
     )]
     VocabularyTooSmall {
         /// The size asked for.

@@ -11,7 +11,7 @@ use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::recipe::{Recipe, TokenizerKind, TokenizerSettings};
 use super::report::Sample;
 use super::trainer::TrainOptions;
-use super::{Error, resume};
+use super::{Error, StopFlag, resume};
 use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::CausalBatch;
 use crate::generate::{Flow, SampleOptions, TextEvent};
@@ -112,9 +112,13 @@ pub(super) fn loss(
     model: &Gpt2,
     pool: &Pool,
     batches: impl Iterator<Item = Result<CausalBatch, Error>>,
+    stop: &StopFlag,
 ) -> Result<(f64, usize), Error> {
     let (mut sum, mut tokens) = (0.0, 0);
     for batch in batches {
+        if stop.is_stopped() {
+            return Err(Error::Stopped);
+        }
         let batch = batch?;
         let g = &mut Graph::infer(&model.params, pool);
         let found = model.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use super::recipe::{self, Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
 use crate::data::demo::{DemoCorpus, DemoOptions};
-use crate::data::{Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
+use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Tokenizer};
 
@@ -14,8 +14,12 @@ use crate::text::{self, Tokenizer};
 pub struct HeldOut {
     /// Source and target text.
     pub text: Vec<(String, String)>,
+    /// Where it comes from.
+    pub place: String,
     /// The pairs that have ids: those with an empty side are only in `text`.
     pub pairs: Vec<Pair>,
+    /// What has no part in the loss.
+    pub report: DataReport,
 }
 
 /// Everything a run reads.
@@ -59,27 +63,29 @@ impl RunData {
                 Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?
             }
         };
+        let named = |source: ParallelSource| -> Result<_, Error> { Ok((source.to_string(), load_pairs(&source)?)) };
         let (valid, test) = match origin {
-            Origin::Files { valid, test, .. } => {
-                (valid.map(|s| load_pairs(&s)).transpose()?, test.map(|s| load_pairs(&s)).transpose()?)
+            Origin::Files { valid, test, .. } => (valid.map(named).transpose()?, test.map(named).transpose()?),
+            Origin::Demo(corpus) => {
+                let named = |text| Some(("the demo corpus".to_owned(), text));
+                (named(corpus.valid), named(corpus.test))
             }
-            Origin::Demo(corpus) => (Some(corpus.valid), Some(corpus.test)),
         };
-        let held_out = |name: &str, text: Vec<(String, String)>| -> Result<HeldOut, Error> {
-            // Held-out pairs are all kept: only what cannot be scored at all is left out of the loss.
+        let held_out = |(place, text): (String, Vec<(String, String)>)| -> Result<HeldOut, Error> {
+            // Held-out pairs are all kept, and whole: only what cannot be scored at all is left out of the loss.
             let options = PairOptions {
-                on_truncate: OnTruncate::Warn,
+                max_length: usize::MAX,
+                on_truncate: OnTruncate::Error,
                 drop_duplicates: false,
                 drop_identical: false,
                 max_ratio: None,
-                ..options.clone()
             };
-            let dataset = Dataset::from_text(name, &text, both().0, both().1, options)?;
-            let pairs = dataset.pairs().unwrap_or_default().to_vec();
-            Ok(HeldOut { text, pairs })
+            let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
+            let (pairs, report) = (dataset.pairs().unwrap_or_default().to_vec(), dataset.report().clone());
+            Ok(HeldOut { text, place, pairs, report })
         };
-        let valid = valid.map(|text| held_out("the validation data", text)).transpose()?;
-        let test = test.map(|text| held_out("the test data", text)).transpose()?;
+        let valid = valid.map(held_out).transpose()?;
+        let test = test.map(held_out).transpose()?;
         Ok(Self { tokenizer, train, valid, test })
     }
 }

@@ -58,7 +58,12 @@ impl EarlyStopping {
             return Verdict::Best;
         }
         self.waited += 1;
-        if self.patience > 0 && self.waited >= self.patience { Verdict::Stop } else { Verdict::Continue }
+        if self.is_over() { Verdict::Stop } else { Verdict::Continue }
+    }
+
+    /// Whether the run has waited long enough for a new best.
+    pub fn is_over(&self) -> bool {
+        self.patience > 0 && self.waited >= self.patience
     }
 
     /// Takes over what another has seen, keeping this one's patience. A state that watched another measure
@@ -110,6 +115,10 @@ mod tests {
         for (step, value) in [(3, 0.5), (4, 0.6)] {
             assert_eq!(resumed.observe(step, value), whole.observe(step, value));
         }
+        assert!(whole.is_over());
+        let mut again = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Loss, patience: 3 });
+        again.restore(&whole);
+        assert!(again.is_over(), "a run that was over is not trained on");
         assert_eq!(resumed, whole);
         let mut other = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Bleu, patience: 3 });
         other.restore(&saved);

@@ -80,6 +80,21 @@ pub enum Error {
         /// Its value in the recipe.
         expected: String,
     },
+    /// The training data is not what it was.
+    #[error(
+        "the training data is not what it was when {path} was saved, which would make it another run: put it back, or begin \
+         a new run with --out, from this one's model with --from"
+    )]
+    OtherData {
+        /// The checkpoint.
+        path: String,
+    },
+    /// Someone asked the run to stop while it measured something.
+    #[error("stopped")]
+    Stopped,
+    /// What went wrong after the first step.
+    #[error(transparent)]
+    Midway(Box<Error>),
     /// A setting that does not fit what was found.
     #[error("`{key}`: {problem}")]
     Setting {
@@ -96,7 +111,8 @@ impl Error {
     pub fn is_input(&self) -> bool {
         !matches!(
             self,
-            Self::NonFinite { .. }
+            Self::Midway(_)
+                | Self::NonFinite { .. }
                 | Self::Checkpoint(checkpoint::Error::Write { .. })
                 | Self::Metrics(metrics::Error::Io { .. })
                 | Self::TensorBoard(_)

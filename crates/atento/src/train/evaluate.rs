@@ -2,12 +2,12 @@
 
 use atento_tensor::{Graph, Pool};
 
-use super::Error;
+use super::{Error, StopFlag};
 use crate::data::batches::{PackedBatch, Pair};
 use crate::eval::{Bleu, BleuScore};
 use crate::models::Translator;
 use crate::text::Tokenizer;
-use crate::translate::{TranslateOptions, translate};
+use crate::translate::{TranslateOptions, translate_unless};
 
 /// Tokens of one validation batch; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
@@ -31,20 +31,25 @@ impl Loss {
 
 /// Measures the loss over all pairs.
 ///
+/// # Errors
+/// [`Error::Stopped`] where `stop` is raised before the end.
+///
 /// # Panics
 /// If there are no pairs: data sets are never empty.
-#[must_use]
-pub fn loss(model: &Translator, pool: &Pool, pairs: &[Pair], start_id: u32) -> Loss {
+pub fn loss(model: &Translator, pool: &Pool, pairs: &[Pair], start_id: u32, stop: &StopFlag) -> Result<Loss, Error> {
     assert!(!pairs.is_empty(), "evaluate::loss: no pairs");
     let (mut sum, mut tokens) = (0.0, 0);
     for batch in in_batches(pairs) {
+        if stop.is_stopped() {
+            return Err(Error::Stopped);
+        }
         let batch = PackedBatch::new(batch, start_id);
         let mut g = Graph::infer(model.params(), pool);
         let measured = model.loss(&mut g, &batch, 0.0, 1.0);
         sum += measured.nll_sum;
         tokens += measured.n_targets;
     }
-    Loss { nll: sum / tokens as f64, tokens }
+    Ok(Loss { nll: sum / tokens as f64, tokens })
 }
 
 /// Runs of pairs of about [`BATCH_TOKENS`] tokens.
@@ -65,16 +70,18 @@ fn in_batches(pairs: &[Pair]) -> Vec<&[Pair]> {
 /// Translates the sources and scores the best hypotheses against the targets; returns the score and the hypotheses.
 ///
 /// # Errors
-/// The translation's and the scorer's.
+/// The translation's and the scorer's; [`Error::Stopped`] as above.
 pub fn bleu(
     model: &Translator,
     tokenizer: &Tokenizer,
     pairs: &[(String, String)],
     options: &TranslateOptions,
+    stop: &StopFlag,
 ) -> Result<(BleuScore, Vec<String>), Error> {
     let sources: Vec<&str> = pairs.iter().map(|(source, _)| source.as_str()).collect();
     let references: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
-    let translated = translate(model, tokenizer, &sources, options)?;
+    let translated = translate_unless(model, tokenizer, &sources, options, &|| stop.is_stopped())?;
+    let translated = translated.ok_or(Error::Stopped)?;
     let hypotheses: Vec<String> =
         translated.into_iter().map(|list| list.into_iter().next().map_or_else(String::new, |t| t.text)).collect();
     let score = Bleu::default().corpus(&hypotheses, &[references])?;

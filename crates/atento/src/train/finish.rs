@@ -1,18 +1,31 @@
 //! The end of a run: choose the weights, score them, write `model/` and `report.html`.
 
-use std::collections::BTreeMap;
-
-use super::Error;
 use super::events::Ending;
 use super::metrics;
 use super::report::{Report, Sample, Table};
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
-use super::workload::Workload;
+use super::workload::{Judgement, Workload};
+use super::{Error, StopFlag};
 
 /// Finishes a run; the session's model holds the exported weights afterwards.
-pub(super) fn finish<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<Summary, Error> {
-    let mut summary = Summary {
+pub(super) fn finish<W: Workload>(
+    session: &mut Session<'_, W>,
+    mut ending: Ending,
+    stop: &StopFlag,
+) -> Result<(Summary, Ending), Error> {
+    choose_weights(session, ending)?;
+    let model_dir = session.run.model();
+    session.work.save(&model_dir)?;
+    let mut judgement = Judgement::default();
+    if ending != Ending::Stopped {
+        match session.work.judge(&session.recipe, &session.pool, stop) {
+            // The run is saved whole: resumed, it only judges its model.
+            Err(Error::Stopped) => ending = Ending::Stopped,
+            judged => judgement = judged?,
+        }
+    }
+    let summary = Summary {
         run: session.run.path().to_path_buf(),
         steps: session.step,
         epochs: session.epochs(),
@@ -24,26 +37,17 @@ pub(super) fn finish<W: Workload>(session: &mut Session<'_, W>, ending: Ending) 
             Ending::EarlyStopping => "early stopping",
             Ending::Stopped => "stopped",
         },
-        metrics: BTreeMap::new(),
-        signature: None,
+        metrics: judgement.metrics,
+        signature: judgement.signature,
+        data: session.work.data_json(),
     };
-    choose_weights(session, ending)?;
-    let model_dir = session.run.model();
-    session.work.save(&model_dir)?;
-    let mut samples = Vec::new();
-    if ending != Ending::Stopped {
-        let judgement = session.work.judge(&session.recipe, &session.pool)?;
-        (summary.metrics, summary.signature) = (judgement.metrics, judgement.signature);
-        samples = judgement.samples;
-    }
-    summary.seconds = session.seconds();
-    let report = report(session, &summary, samples)?;
+    let report = report(session, &summary, judgement.samples)?;
     let html = report.to_html(&metrics::read(&session.run.metrics())?)?;
     session.run.write(&session.run.report(), &html)?;
     for (name, value) in &summary.metrics {
         session.run.append_log(&format!("{name} {value:.4}"))?;
     }
-    Ok(summary)
+    Ok((summary, ending))
 }
 
 /// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use super::Error;
 use super::causal::{self, BATCH_TOKENS, Beginning};
 use super::checkpoint::{Checkpoint, ModelConfig};
 use super::data::on_truncate;
@@ -14,6 +13,7 @@ use super::recipe::{FileSettings, Recipe};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use super::{Error, StopFlag};
 use crate::data;
 use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions};
 use crate::data::tokens::{self, Cursor};
@@ -37,17 +37,25 @@ pub(super) struct Instruct {
 
 impl Instruct {
     /// The loss of the completions of a set: the sum in nats and the tokens.
-    fn loss(&self, set: &InstructSet, options: PackOptions, limit: usize, pool: &Pool) -> Result<(f64, usize), Error> {
+    fn loss(
+        &self,
+        set: &InstructSet,
+        options: PackOptions,
+        limit: usize,
+        pool: &Pool,
+        stop: &StopFlag,
+    ) -> Result<(f64, usize), Error> {
         // An example that is held out may be longer than any batch of the training.
         let max_tokens = options.max_tokens.max(set.report().longest as usize);
         let batches = set.batches(PackOptions { max_tokens, epochs: Some(1), ..options })?;
-        causal::loss(&self.language.model, pool, batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit)))
+        let batches = batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit));
+        causal::loss(&self.language.model, pool, batches, stop)
     }
 
     /// The loss of all completions of a set.
-    fn whole_loss(&self, set: &InstructSet, pool: &Pool) -> Result<f64, Error> {
+    fn whole_loss(&self, set: &InstructSet, pool: &Pool, stop: &StopFlag) -> Result<f64, Error> {
         let options = PackOptions { max_tokens: BATCH_TOKENS, shuffle: false, ..PackOptions::default() };
-        let (sum, tokens) = self.loss(set, options, 0, pool)?;
+        let (sum, tokens) = self.loss(set, options, 0, pool, stop)?;
         Ok(sum / tokens as f64)
     }
 
@@ -153,6 +161,15 @@ impl Workload for Instruct {
         self.parts().map(|(name, set)| format!("data.{name}:\n{}\n", set.report())).collect()
     }
 
+    fn losses(&self) -> Vec<String> {
+        let told = |(name, set): (&str, &InstructSet)| Some(format!("data.{name}: {}", set.report().losses()?));
+        self.parts().filter_map(told).collect()
+    }
+
+    fn data_hash(&self) -> u64 {
+        self.train.hash()
+    }
+
     fn epoch(cursor: Cursor) -> u64 {
         cursor.epoch
     }
@@ -170,24 +187,24 @@ impl Workload for Instruct {
         Ok(Box::new(batches.map(Ok)))
     }
 
-    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error> {
+    fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.valid else { return Ok(None) };
         let loss = match recipe.train.eval_batches {
-            0 => self.whole_loss(valid, pool)?,
+            0 => self.whole_loss(valid, pool, stop)?,
             limit => {
                 let max_tokens = recipe.train.batch_tokens;
                 let options = PackOptions { max_tokens, seed: recipe.seed, ..PackOptions::default() };
-                let (sum, tokens) = self.loss(valid, options, limit, pool)?;
+                let (sum, tokens) = self.loss(valid, options, limit, pool, stop)?;
                 sum / tokens as f64
             }
         };
         Ok(Some(Measured { loss, bleu: None }))
     }
 
-    fn judge(&mut self, _: &Recipe, pool: &Pool) -> Result<Judgement, Error> {
+    fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {
         let mut judgement = Judgement::default();
         for (name, set) in self.parts().skip(1) {
-            let loss = self.whole_loss(set, pool)?;
+            let loss = self.whole_loss(set, pool, stop)?;
             judgement.metrics.insert(format!("{name}_loss"), loss);
             judgement.metrics.insert(format!("{name}_perplexity"), loss.exp());
             judgement.samples = self.samples(set)?;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use super::Error;
 use super::causal::{self, BATCH_TOKENS, Beginning};
 use super::checkpoint::{Checkpoint, ModelConfig};
 use super::recipe::{Documents, Recipe, Sampling, ScheduleKind};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use super::{Error, StopFlag};
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, TextSource, TokenDirectory, WindowOptions, Windows,
 };
@@ -44,11 +44,12 @@ impl LanguageModelling {
         options: WindowOptions,
         limit: usize,
         pool: &Pool,
+        stop: &StopFlag,
     ) -> Result<(f64, usize), Error> {
         let model = &self.language.model;
         let windows = Windows::new(Arc::clone(shard), model.config.vocab_size, options)?;
         let batches = windows.map(|item| item.map(|(batch, _)| batch).map_err(Error::from));
-        causal::loss(model, pool, batches.take(causal::limit(limit)))
+        causal::loss(model, pool, batches.take(causal::limit(limit)), stop)
     }
 
     fn options(&self, sampling: tokens::Sampling, batch_tokens: usize, epochs: Option<u64>) -> WindowOptions {
@@ -138,6 +139,18 @@ impl Workload for LanguageModelling {
         }
     }
 
+    fn losses(&self) -> Vec<String> {
+        self.data
+            .sidecar
+            .iter()
+            .filter_map(|sidecar| Some(format!("data.text: {}", sidecar.report.losses()?)))
+            .collect()
+    }
+
+    fn data_hash(&self) -> u64 {
+        self.data.train.hash()
+    }
+
     fn epoch(cursor: Cursor) -> u64 {
         cursor.epoch
     }
@@ -154,21 +167,21 @@ impl Workload for LanguageModelling {
         Ok(Box::new(windows.map(|item| item.map_err(Error::from))))
     }
 
-    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error> {
+    fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(val) = &self.data.val else { return Ok(None) };
         let options = match recipe.train.eval_batches {
             0 => self.options(tokens::Sampling::InOrder, BATCH_TOKENS, Some(1)),
             _ => self.options(tokens::Sampling::Random, recipe.train.batch_tokens, None),
         };
-        let (sum, tokens) = self.loss(val, options, recipe.train.eval_batches, pool)?;
+        let (sum, tokens) = self.loss(val, options, recipe.train.eval_batches, pool, stop)?;
         Ok(Some(Measured { loss: sum / tokens as f64, bleu: None }))
     }
 
-    fn judge(&mut self, _: &Recipe, pool: &Pool) -> Result<Judgement, Error> {
+    fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {
         let mut judgement = Judgement::default();
         let Some(val) = self.data.val.clone() else { return Ok(judgement) };
         let options = self.options(tokens::Sampling::InOrder, BATCH_TOKENS, Some(1));
-        let (sum, tokens) = self.loss(&val, options, 0, pool)?;
+        let (sum, tokens) = self.loss(&val, options, 0, pool, stop)?;
         let loss = sum / tokens as f64;
         judgement.metrics.insert("valid_loss".into(), loss);
         judgement.metrics.insert("valid_perplexity".into(), loss.exp());

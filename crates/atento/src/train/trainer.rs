@@ -15,7 +15,7 @@ use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
 use super::checkpoint::{Checkpoints, Identity};
-use super::early_stopping::{EarlyStopping, Verdict};
+use super::early_stopping::EarlyStopping;
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
 use super::instruct::Instruct;
@@ -64,6 +64,8 @@ pub struct Summary {
     pub metrics: std::collections::BTreeMap<String, f64>,
     /// The signature of the BLEU scores.
     pub signature: Option<String>,
+    /// What is in the data and what was left out or cut.
+    pub data: serde_json::Value,
 }
 
 /// Trains as the recipe says; see the module's text.
@@ -102,26 +104,11 @@ fn run<W: Workload>(
         }
     };
     let mut batches = session.work.batches(&session.recipe, session.cursor)?;
-    let ending = loop {
-        if session.limit_reached() {
-            break Ending::Limit;
-        }
-        if stop.is_stopped() {
-            session.save()?;
-            break Ending::Stopped;
-        }
-        let Some(micro_batches) = session.next_batches(&mut batches)? else { break Ending::Limit };
-        session.update(&micro_batches)?;
-        session.log()?;
-        if session.evaluation_due() && session.evaluate()? == Verdict::Stop {
-            session.save()?;
-            break Ending::EarlyStopping;
-        }
-        if session.save_due() {
-            session.save()?;
-        }
+    let mut go_on = || {
+        let ending = session.steps(&mut batches, stop)?;
+        session.finish(ending, stop)
     };
-    session.finish(ending)
+    go_on().map_err(|error| Error::Midway(Box::new(error)))
 }
 
 /// The state of a run in progress.
@@ -168,10 +155,43 @@ struct Window {
 }
 
 impl<W: Workload> Session<'_, W> {
+    /// Trains until there is a reason to end.
+    fn steps(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Ending, Error> {
+        loop {
+            // First what a run that goes on may have left open.
+            if self.evaluation_due() {
+                self.evaluate(stop)?;
+            }
+            if self.early_stopping.is_over() {
+                return Ok(Ending::EarlyStopping);
+            }
+            if self.limit_reached() {
+                return Ok(Ending::Limit);
+            }
+            let cursor = self.cursor;
+            let micro_batches = self.next_batches(batches, stop)?;
+            if stop.is_stopped() {
+                self.cursor = cursor;
+                return Ok(Ending::Stopped);
+            }
+            let Some(micro_batches) = micro_batches else { return Ok(Ending::Limit) };
+            if let Err(error) = self.update(&micro_batches) {
+                // Nothing was learned from them; what was before is kept, to be looked at and to go on from.
+                self.cursor = cursor;
+                self.keep_on_failure();
+                return Err(error);
+            }
+            self.log()?;
+            if self.save_due() && !self.evaluation_due() {
+                self.save()?;
+            }
+        }
+    }
+
     /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer.
-    fn next_batches(&mut self, batches: &mut Batches<W>) -> Result<Option<MicroBatches<W>>, Error> {
-        let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate);
-        while micro_batches.len() < self.recipe.train.accumulate {
+    fn next_batches(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Option<MicroBatches<W>>, Error> {
+        let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate.min(1 << 10));
+        while micro_batches.len() < self.recipe.train.accumulate && !stop.is_stopped() {
             match batches.next().transpose()? {
                 Some((batch, cursor)) => {
                     micro_batches.push(batch);
@@ -279,7 +299,7 @@ impl<W: Workload> Session<'_, W> {
 
     fn evaluation_due(&self) -> bool {
         let every = self.recipe.train.eval_every as u64;
-        self.last_evaluation != Some(self.step) && every > 0 && self.step.is_multiple_of(every)
+        self.step > 0 && self.last_evaluation != Some(self.step) && every > 0 && self.step.is_multiple_of(every)
     }
 
     fn save_due(&self) -> bool {
@@ -287,13 +307,16 @@ impl<W: Workload> Session<'_, W> {
         every > 0 && self.step.is_multiple_of(every)
     }
 
-    fn finish(mut self, ending: Ending) -> Result<Summary, Error> {
+    fn finish(&mut self, mut ending: Ending, stop: &StopFlag) -> Result<Summary, Error> {
         if ending == Ending::Limit && self.last_evaluation != Some(self.step) && self.step > 0 {
-            self.evaluate()?;
+            self.evaluate(stop)?;
+        }
+        if stop.is_stopped() {
+            ending = Ending::Stopped;
         }
         self.save()?;
         let elapsed = Duration::from_secs_f64(self.seconds());
-        let summary = finish::finish(&mut self, ending)?;
+        let (summary, ending) = finish::finish(self, ending, stop)?;
         self.tensorboard.flush()?;
         self.reporter.event(&Event::Finished { step: self.step, elapsed, reason: ending });
         Ok(summary)

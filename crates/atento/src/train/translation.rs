@@ -12,7 +12,7 @@ use super::recipe::Recipe;
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
-use super::{Error, evaluate, resume};
+use super::{Error, StopFlag, evaluate, resume};
 use crate::data::{BatchOptions, Cursor, Order};
 use crate::models::Translator;
 use crate::pretrained::Pretrained;
@@ -106,6 +106,7 @@ impl Workload for Translation {
         let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
         model.checkpoint_activations(recipe.train.checkpoint_activations);
         check_positions(&model, &recipe)?;
+        check_held_out(&model, &data)?;
         // As it will be read again.
         let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
         let generation = generation_config(&recipe, &model);
@@ -150,6 +151,17 @@ impl Workload for Translation {
         self.data.train.report().to_string()
     }
 
+    fn losses(&self) -> Vec<String> {
+        let held_out = [("valid", &self.data.valid), ("test", &self.data.test)];
+        let held_out = held_out.into_iter().filter_map(|(name, part)| Some((name, &part.as_ref()?.report)));
+        let parts = std::iter::once(("train", self.data.train.report())).chain(held_out);
+        parts.filter_map(|(name, report)| Some(format!("data.{name}: {}", report.losses()?))).collect()
+    }
+
+    fn data_hash(&self) -> u64 {
+        self.data.train.hash()
+    }
+
     fn epoch(cursor: Cursor) -> u64 {
         cursor.epoch
     }
@@ -168,10 +180,10 @@ impl Workload for Translation {
         Ok(Box::new(batches.map(|item| item.map_err(Error::from))))
     }
 
-    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error> {
+    fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.data.valid else { return Ok(None) };
         let (train, model) = (&recipe.train, &self.pretrained.model);
-        let loss = evaluate::loss(model, pool, &valid.pairs, model.start_id()).nll;
+        let loss = evaluate::loss(model, pool, &valid.pairs, model.start_id(), stop)?.nll;
         if train.eval_beam == 0 {
             return Ok(Some(Measured { loss, bleu: None }));
         }
@@ -179,15 +191,15 @@ impl Workload for Translation {
         let pairs = &valid.text[..valid.text.len().min(limit)];
         let mut options = self.pretrained.translate_options();
         options.search.beam = train.eval_beam;
-        let (score, _) = evaluate::bleu(model, &self.pretrained.tokenizer, pairs, &options)?;
+        let (score, _) = evaluate::bleu(model, &self.pretrained.tokenizer, pairs, &options, stop)?;
         Ok(Some(Measured { loss, bleu: Some(score.score) }))
     }
 
-    fn judge(&mut self, recipe: &Recipe, pool: &Pool) -> Result<Judgement, Error> {
+    fn judge(&mut self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {
         let mut judgement = Judgement::default();
-        for (name, held_out) in [("valid", self.data.valid.take()), ("test", self.data.test.take())] {
+        for (name, held_out) in [("valid", &self.data.valid), ("test", &self.data.test)] {
             if let Some(held_out) = held_out {
-                self.score(recipe, pool, name, &held_out, &mut judgement)?;
+                self.score(recipe, pool, name, held_out, &mut judgement, stop)?;
             }
         }
         Ok(judgement)
@@ -211,13 +223,14 @@ impl Translation {
         name: &str,
         held_out: &HeldOut,
         judgement: &mut Judgement,
+        stop: &StopFlag,
     ) -> Result<(), Error> {
         let model = &self.pretrained.model;
-        let loss = evaluate::loss(model, pool, &held_out.pairs, model.start_id());
+        let loss = evaluate::loss(model, pool, &held_out.pairs, model.start_id(), stop)?;
         let mut options = self.pretrained.translate_options();
         let ratio = recipe.search.max_length_ratio;
         options.max_length_ratio = (ratio > 0.0).then_some(ratio);
-        let (bleu, hypotheses) = evaluate::bleu(model, &self.pretrained.tokenizer, &held_out.text, &options)?;
+        let (bleu, hypotheses) = evaluate::bleu(model, &self.pretrained.tokenizer, &held_out.text, &options, stop)?;
         judgement.metrics.insert(format!("{name}_loss"), loss.nll);
         judgement.metrics.insert(format!("{name}_perplexity"), loss.perplexity());
         judgement.metrics.insert(format!("{name}_bleu"), bleu.score);
@@ -245,6 +258,33 @@ fn check_positions(model: &Translator, recipe: &Recipe) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Held-out sentences are measured whole: each must have a place in the model.
+fn check_held_out(model: &Translator, data: &RunData) -> Result<(), Error> {
+    let Some(positions) = model.max_positions() else { return Ok(()) };
+    for (key, held_out) in [("data.valid", &data.valid), ("data.test", &data.test)] {
+        let Some(HeldOut { text, place, pairs, .. }) = held_out else { continue };
+        let refuse = |pair: usize, side: &str, tokens: usize| {
+            let problem = format!(
+                "{place}, pair {}: the {side} has {tokens} tokens, but the model has positions for {positions}: leave \
+                 the pair out, or raise model.max_positions",
+                pair + 1
+            );
+            Err(Error::Setting { key, problem })
+        };
+        // Sources are translated even where there is no target.
+        for (at, (source, _)) in text.iter().enumerate() {
+            let tokens = data.tokenizer.encode_ids(source, true)?.len();
+            if tokens > positions {
+                return refuse(at, "source", tokens);
+            }
+        }
+        if let Some(pair) = pairs.iter().find(|pair| pair.target.len() > positions) {
+            return refuse(pair.id as usize, "target", pair.target.len());
+        }
+    }
+    Ok(())
 }
 
 fn path_text(path: &Path) -> String {

@@ -10,12 +10,12 @@ use atento_tensor::Pool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Error;
 use super::checkpoint::{Checkpoint, ModelConfig};
 use super::recipe::Recipe;
 use super::report::Sample;
 use super::step::Trainable;
 use super::trainer::TrainOptions;
+use super::{Error, StopFlag};
 
 /// Batches, each with the place in the data behind it.
 pub(super) type Batches<W> =
@@ -106,17 +106,24 @@ pub(super) trait Workload: Sized {
     /// What is in the data and what was left out, one `name: value` a line.
     fn data_report(&self) -> String;
 
+    /// What of the data is not learned or not measured as it stands there: a line for each thing the user should know.
+    fn losses(&self) -> Vec<String>;
+
+    /// Equal for the same training data and, but for one chance in 2^64, different for other data.
+    fn data_hash(&self) -> u64;
+
     /// The passes that were finished at a place in the data.
     fn epoch(cursor: Self::Cursor) -> u64;
 
     /// The batches of the recipe from a place in the data on.
     fn batches(&self, recipe: &Recipe, from: Self::Cursor) -> Result<Batches<Self>, Error>;
 
-    /// Judges the model during training; `None` without validation data.
-    fn measure(&self, recipe: &Recipe, pool: &Pool) -> Result<Option<Measured>, Error>;
+    /// Judges the model during training; `None` without validation data. [`Error::Stopped`] where `stop` was raised
+    /// before the end.
+    fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error>;
 
-    /// Judges the finished model.
-    fn judge(&mut self, recipe: &Recipe, pool: &Pool) -> Result<Judgement, Error>;
+    /// Judges the finished model; [`Error::Stopped`] as above.
+    fn judge(&mut self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error>;
 
     /// Writes the model as a directory that can be loaded.
     fn save(&self, dir: &Path) -> Result<(), Error>;

@@ -1,8 +1,8 @@
 //! Pieces of text to ids.
 
 use super::Dtype;
-use super::hash::hash;
 use super::report::SplitCounts;
+use crate::data::hash::hash;
 use crate::text::{self, Tokenizer};
 
 /// Tokenises pieces; shared by all cores.

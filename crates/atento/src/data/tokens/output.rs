@@ -7,9 +7,9 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::encode::{Encoded, Encoder};
-use super::hash::{combine, hash};
 use super::report::{PrepareReport, SplitCounts};
 use super::{Dtype, Error};
+use crate::data::hash::{combine, hash};
 use crate::hub::atomic;
 
 /// Names of the token files, by [`Part`].

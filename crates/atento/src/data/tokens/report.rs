@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::report::joined;
+
 /// Counts of one split: `train.bin` or `val.bin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitCounts {
@@ -93,6 +95,20 @@ pub struct PrepareReport {
     pub train: SplitCounts,
     /// What is in `val.bin`; without tokens there is no such file.
     pub val: SplitCounts,
+}
+
+impl PrepareReport {
+    /// What was left out, or not known, in one line; `None` where nothing was.
+    pub fn losses(&self) -> Option<String> {
+        let unknown = self.train.unknown_tokens + self.val.unknown_tokens;
+        let lines = [
+            (self.hidden, format!("{} hidden files or directories passed over", self.hidden)),
+            (self.empty, format!("{} empty ones left out", self.empty)),
+            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (unknown, format!("{unknown} unknown tokens")),
+        ];
+        joined(self.documents, "documents", lines)
+    }
 }
 
 impl fmt::Display for PrepareReport {

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::data::hash::{add_ids, combine};
 use crate::hub::mmap::Mmap;
 use crate::text::Tokenizer;
 
@@ -190,6 +191,16 @@ impl Shard {
         };
         let first = (0..self.len().div_ceil(CHECK_CHUNK)).into_par_iter().find_map_first(check);
         first.map_or(Ok(()), Err)
+    }
+
+    /// A hash of all ids, in their order; on all cores.
+    pub fn hash(&self) -> u64 {
+        let part = |chunk: usize| {
+            let start = chunk * CHECK_CHUNK;
+            add_ids(0, &self.read(start..self.len().min(start + CHECK_CHUNK)))
+        };
+        let parts: Vec<u64> = (0..self.len().div_ceil(CHECK_CHUNK)).into_par_iter().map(part).collect();
+        parts.into_iter().fold(0, combine)
     }
 
     /// Checks that there is a window of `block_size` tokens with a target for each.

@@ -33,6 +33,8 @@ pub struct TrainState {
     pub early_stopping: EarlyStopping,
     /// Where the data loader stands, in its own words.
     pub cursor: serde_json::Value,
+    /// The step of the last evaluation.
+    pub evaluated: Option<u64>,
     /// What the run is; older checkpoints do not say.
     pub identity: Option<Identity>,
 }
@@ -46,6 +48,8 @@ pub struct Identity {
     pub model: ModelConfig,
     /// The model directory whose weights and tokenizer it started with.
     pub from: Option<PathBuf>,
+    /// What tells its training data from other data; older checkpoints do not say.
+    pub data: Option<String>,
 }
 
 /// All that determines a model but its weights.

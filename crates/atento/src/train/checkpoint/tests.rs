@@ -27,10 +27,12 @@ fn state(step: u64) -> TrainState {
         schedule: PlateauState { best: Some(1e-300 / 3.0), waited: 1, reductions: 2 },
         early_stopping,
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
+        evaluated: Some(4),
         identity: Some(Identity {
             recipe: "seed = 1\n".into(),
             model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
             from: Some("m".into()),
+            data: Some("2a".into()),
         }),
     }
 }

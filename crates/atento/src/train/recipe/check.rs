@@ -58,6 +58,10 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
 
 fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
     let Recipe { train, data, search, schedule, .. } = recipe;
+    if data.max_ratio > 0.0 && data.max_ratio < 1.0 {
+        let message = format!("`data.max_ratio` is {}, expected at least 1, or 0 for any lengths", data.max_ratio);
+        return conflict(place("data.max_ratio"), message);
+    }
     if train.max_steps.is_none() && train.max_epochs.is_none() && train.max_minutes.is_none() {
         return conflict(
             place("train"),

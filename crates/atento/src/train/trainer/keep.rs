@@ -1,13 +1,13 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
 use super::Session;
-use crate::train::Error;
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::Event;
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
+use crate::train::{Error, StopFlag};
 
 impl<W: Workload> Session<'_, W> {
     /// Runs `body` with the weights that are evaluated and exported: the moving average where there is one.
@@ -20,20 +20,47 @@ impl<W: Workload> Session<'_, W> {
         result
     }
 
-    /// Measures validation loss and BLEU; a new best is also exported to `model/`.
-    pub(super) fn evaluate(&mut self) -> Result<Verdict, Error> {
-        self.last_evaluation = Some(self.step);
-        let measured = self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool))?;
+    /// Measures validation loss and BLEU; a new best is also exported to `model/`. Where someone asks the run to stop
+    /// meanwhile, this evaluation is left for when it goes on.
+    pub(super) fn evaluate(&mut self, stop: &StopFlag) -> Result<(), Error> {
+        match self.measure_and_export(stop) {
+            Err(Error::Stopped) => Ok(()),
+            Err(error) => {
+                self.keep_on_failure();
+                Err(error)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Saves the present step before a failure ends the run. Only that failure is reported as one.
+    pub(super) fn keep_on_failure(&mut self) {
+        if let Err(error) = self.save() {
+            self.reporter.event(&Event::Warning(format!("step {} is lost too: {error}", self.step)));
+        }
+    }
+
+    fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {
+        let measured =
+            self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool, stop))?;
         let Some(Measured { loss, bleu }) = measured else {
-            return Ok(Verdict::Continue);
+            self.last_evaluation = Some(self.step);
+            return Ok(());
         };
-        self.schedule.observe(loss);
         let watched = match (self.early_stopping.metric, bleu) {
             (Metric::Bleu, Some(bleu)) => bleu,
             _ => loss,
         };
-        let verdict = self.early_stopping.observe(self.step, watched);
-        let best = verdict == Verdict::Best;
+        let mut early_stopping = self.early_stopping.clone();
+        let best = early_stopping.observe(self.step, watched) == Verdict::Best;
+        if best {
+            let model_dir = self.run.model();
+            self.with_export_weights(|session| session.work.save(&model_dir))?;
+        }
+        // From here on this evaluation counts.
+        self.early_stopping = early_stopping;
+        self.schedule.observe(loss);
+        self.last_evaluation = Some(self.step);
         let mut record = self.empty_record();
         record.eval.insert("eval_loss".into(), loss);
         record.eval.extend(bleu.map(|bleu| ("eval_bleu".into(), bleu)));
@@ -42,13 +69,9 @@ impl<W: Workload> Session<'_, W> {
         let mark = if best { " | best" } else { "" };
         self.run.append_log(&format!("step {} | valid loss {loss:.4}{scored}{mark}", self.step))?;
         self.reporter.event(&Event::Evaluated { step: self.step, loss, bleu, best });
-        if best {
-            let model_dir = self.run.model();
-            self.with_export_weights(|session| session.work.save(&model_dir))?;
-        }
         // An evaluated state is also a saved one: the best must be found again.
-        self.save()?;
-        Ok(verdict)
+        self.last_save = None;
+        self.save()
     }
 
     /// Writes a checkpoint of the present step, unless there is one.
@@ -68,6 +91,7 @@ impl<W: Workload> Session<'_, W> {
             schedule: self.schedule.state(),
             early_stopping: self.early_stopping.clone(),
             cursor: serde_json::to_value(self.cursor).expect("a cursor is a few numbers"),
+            evaluated: self.last_evaluation,
             identity: Some(self.identity.clone()),
         };
         let mut blobs = vec![

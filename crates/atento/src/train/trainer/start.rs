@@ -41,6 +41,13 @@ impl<'r, W: Workload> Session<'r, W> {
             schedule.restore(checkpoint.state.schedule);
             early_stopping.restore(&checkpoint.state.early_stopping);
         }
+        let data = format!("{:016x}", work.data_hash());
+        let before = state.and_then(|state| state.identity.as_ref()?.data.as_ref());
+        if let (Some(checkpoint), Some(before)) = (resumed, before)
+            && *before != data
+        {
+            return Err(Error::OtherData { path: checkpoint.path.display().to_string() });
+        }
         let step = state.map_or(0, |state| state.step);
         if let Some(found) = &found {
             notes.extend(found.warnings.iter().cloned());
@@ -54,6 +61,7 @@ impl<'r, W: Workload> Session<'r, W> {
             // Those of a start that was cut short.
             checkpoints.retain(0, None)?;
         }
+        notes.extend(work.losses());
         for note in notes {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
@@ -78,7 +86,7 @@ impl<'r, W: Workload> Session<'r, W> {
             run,
             reporter,
             grads: Grads::zeros(work.model().params()),
-            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from },
+            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, data: Some(data) },
             work,
             recipe,
             pool: Pool::new(),
@@ -98,7 +106,7 @@ impl<'r, W: Workload> Session<'r, W> {
             window: Window::default(),
             trained_tokens: 0,
             trained_seconds: 0.0,
-            last_evaluation: None,
+            last_evaluation: state.and_then(|s| s.evaluated),
             last_save: None,
         };
         if session.identity.from.is_some() && resumed.is_none() {

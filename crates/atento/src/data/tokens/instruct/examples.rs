@@ -11,7 +11,8 @@ use super::source::{InstructSource, RawExample};
 use super::template::Template;
 use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
-use crate::data::tokens::hash::{combine, hash};
+use crate::data::hash::{add_ids, combine, hash};
+use crate::data::report::joined;
 use crate::data::tokens::{Error, Window};
 use crate::text::{self, Tokenizer};
 
@@ -113,6 +114,26 @@ pub struct InstructReport {
     pub longest: u64,
 }
 
+impl InstructReport {
+    /// What was left out, cut or not known, in one line; `None` where nothing was.
+    pub fn losses(&self) -> Option<String> {
+        let truncated =
+            format!("{} without the end of their completion, {} tokens lost", self.truncated, self.truncated_tokens);
+        let no_room =
+            format!("{} with a prompt that leaves no room for the completion left out", self.nothing_learned_dropped);
+        let lines = [
+            (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
+            (self.empty_completion, format!("{} with an empty completion left out", self.empty_completion)),
+            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
+            (self.nothing_learned_dropped, no_room),
+            (self.truncated, truncated),
+            (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+        ];
+        joined(self.examples, "examples", lines)
+    }
+}
+
 impl fmt::Display for InstructReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "examples: {} read, {} used, {} left out", self.examples, self.kept, self.examples - self.kept)?;
@@ -189,6 +210,12 @@ impl InstructSet {
     /// What was read, used and left out.
     pub fn report(&self) -> &InstructReport {
         &self.report
+    }
+
+    /// A hash of all examples that are used, in their order.
+    pub fn hash(&self) -> u64 {
+        let add = |hash, example: &Example| add_ids(combine(hash, example.prompt_tokens as u64), &example.ids);
+        self.examples.iter().fold(0, add)
     }
 
     /// All examples that are used, in the order of the source.
