@@ -6,7 +6,7 @@
 use atento_tensor::Pool;
 use rayon::prelude::*;
 
-use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search};
+use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search_until};
 use crate::models::Translator;
 use crate::text::{self, Tokenizer};
 
@@ -142,7 +142,7 @@ pub fn translate<S: AsRef<str> + Sync>(
     Ok(translated.expect("nothing stopped it"))
 }
 
-/// [`translate`], which gives up, with `None`, once `stopped` says so; asked between batches.
+/// [`translate`], which gives up, with `None`, once `stopped` says so; asked between tokens.
 ///
 /// # Errors
 /// As above.
@@ -189,7 +189,11 @@ fn search_unless(
     let most = most_sentences(model, longest, options);
     let batches = cut(&order, sources, options.batch_tokens.max(1), most);
     // One pool a batch: batches on different threads do not wait for each other's buffers.
-    let search = |batch| if stopped() { Ok(None) } else { search_batch(model, sources, batch, options).map(Some) };
+    let search = |batch| {
+        let found = if stopped() { Vec::new() } else { search_batch(model, sources, batch, options, stopped)? };
+        // A search that was interrupted has found what it had not looked for to the end.
+        Ok((!stopped()).then_some(found))
+    };
     let searched: Vec<Option<Vec<Vec<Hypothesis>>>> =
         batches.into_par_iter().map(search).collect::<Result<_, Error>>()?;
     let Some(searched) = searched.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
@@ -226,6 +230,7 @@ fn search_batch(
     sources: &[Vec<u32>],
     batch: &[usize],
     options: &TranslateOptions,
+    stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
     let ids: Vec<u32> = batch.iter().flat_map(|&i| sources[i].iter().copied()).collect();
     let mut cu_source = vec![0];
@@ -241,7 +246,7 @@ fn search_batch(
         })
         .collect();
     let mut decoder = model.decoder(&Pool::new(), &ids, &cu_source);
-    Ok(search(decoder.as_mut(), &prompts, &options.search)?)
+    Ok(search_until(decoder.as_mut(), &prompts, &options.search, &mut || stopped())?)
 }
 
 #[cfg(test)]
