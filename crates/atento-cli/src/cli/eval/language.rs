@@ -108,7 +108,7 @@ fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Op
     let text = Whole::open(data, args.text_key.as_deref().unwrap_or("text"), &language.tokenizer)?;
     if text.unknown_tokens > 0 {
         options.note(format_args!(
-            "{} of {} tokens are the unknown token: the vocabulary lacks their characters",
+            "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",
             text.unknown_tokens,
             text.tokens.len()
         ));
