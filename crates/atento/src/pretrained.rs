@@ -96,7 +96,7 @@ impl Pretrained {
                 let config = &model.config;
                 let ids = (Some(config.pad_id), Some(config.eos_id));
                 let tokens = tokenizer_config(&self.tokenizer, config.max_positions, ids);
-                save_transformer(dir, config, &files(&tokens), values)?;
+                save_transformer(dir, config, &files(&tokens), model.own_positions(), values)?;
             }
             Translator::Recurrent(model) => {
                 let config = &model.config;
@@ -152,6 +152,9 @@ fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
             let (config, weights) = dir.transformer_weights()?;
             let mut model = Transformer::init(config.clone(), 0);
             load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
+            if let Some([source, target]) = load::stored_positions(&weights, &config)? {
+                model.set_positions(source, target);
+            }
             Ok(Translator::Transformer(Box::new(model)))
         }
         ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {

@@ -51,6 +51,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             language.model.params.count()
         }
     };
+    copy_described(&args.model, &args.out)?;
     let file = args.out.join("model.safetensors");
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display())).map_err(Failure::Run)?.len();
     let mut out = Output::open();
@@ -74,6 +75,19 @@ fn load(args: &ConvertArgs, options: &Options) -> Result<Model, Failure> {
         "int8" => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("int8"))?))),
         _ => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("f32"))?))),
     }
+}
+
+/// What others say of the tokenizer stays as they say it.
+fn copy_described(model: &Path, out: &Path) -> Result<(), Failure> {
+    let root = ModelDir::open(model)?.path().to_owned();
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"] {
+        let file = root.join(name);
+        if file.is_file() {
+            let copied = std::fs::copy(&file, out.join(name));
+            copied.with_context(|| format!("cannot copy {}", file.display())).map_err(Failure::Run)?;
+        }
+    }
+    Ok(())
 }
 
 fn floats(weights: &str) -> FloatType {

@@ -216,6 +216,16 @@ impl Verb<'_> {
     fn continue_options(&self) -> Result<ContinueOptions<'_>, Failure> {
         let (limits, generation) = (&self.args.limits, &self.language.generation);
         let seed = self.options.seed.unwrap_or(0);
+        let least = limits.min_new_tokens.or(generation.min_new_tokens);
+        let most = limits.max_new_tokens.or(generation.max_new_tokens);
+        if let (Some(least), Some(most)) = (least, most)
+            && least > most
+        {
+            return Err(anyhow!(
+                "at least {least} new tokens and at most {most}: see --min-new-tokens and --max-new-tokens"
+            )
+            .into());
+        }
         Ok(ContinueOptions {
             method: self.args.method.method(limits, self.language, self.draft, seed)?,
             stops: limits.stop.clone(),

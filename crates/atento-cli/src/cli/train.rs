@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use atento::data::tokens::instruct::MaskedPiece;
 use atento::train::recipe::Loaded;
+use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
 use crate::ui::failure::Failure;
@@ -88,6 +89,10 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
 
 fn show_plan(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(), Failure> {
     let plan = train::plan(recipe, how).map_err(failure)?;
+    let mode = if how.resume { Mode::Resume } else { Mode::New };
+    if let Some(Err(refusal)) = recipe.out.as_deref().map(|out| RunDir::check(out, mode)) {
+        options.note(format_args!("as it is, this would not start: {refusal}"));
+    }
     let mut out = Output::open();
     if options.json {
         out.json(&plan)?;

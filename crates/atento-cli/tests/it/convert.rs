@@ -48,12 +48,16 @@ fn a_language_model_in_int8_goes_on_as_the_one_rounded_when_it_is_loaded() {
 fn half_the_bytes_are_read_back_and_pytorchs_file_becomes_safetensors() {
     let folder = Folder::new();
     folder.model();
+    let described = std::fs::read_to_string(folder.path("m/tokenizer_config.json")).unwrap();
+    let described = described.replacen('{', "{\n  \"chat_template\": \"{{ messages }}\",", 1);
+    folder.write("m/tokenizer_config.json", &described);
     let translate = |model: &str| folder.run(&["translate", model, "--json", "a dog runs"], "").objects().remove(0);
     for kind in ["f32", "bf16", "f16"] {
         folder.run(&["convert", "m", "--weights", kind, "--out", kind], "").output();
         assert!(translate(kind)["translations"].is_array());
     }
     assert_eq!(translate("f32"), translate("m"));
+    assert_eq!(std::fs::read_to_string(folder.path("f32/tokenizer_config.json")).unwrap(), described);
     let size = |model: &str| std::fs::metadata(folder.path(model).join("model.safetensors")).unwrap().len();
     // The header stays as it is.
     assert!(5 * size("bf16") < 4 * size("m") && 5 * size("f16") < 4 * size("m"));

@@ -130,6 +130,10 @@ fn wrong_prompts_and_settings_are_named() {
         (&["--prompt", "x", "--n", "100000000"], "100000000 is not in 1..=1024"),
         (&["--prompt", "x", "--beam", "2", "--top-k", "3"], "cannot be used with"),
         (&["--prompt", "x", "--max-new-tokens", "18446744073709551615"], "ask for at most 64"),
+        (
+            &["--prompt", "x", "--min-new-tokens", "9", "--max-new-tokens", "5"],
+            "at least 9 new tokens and at most 5: see --min-new-tokens",
+        ),
         (&["--prompt", "x", "--penalty-alpha", "0.5", "--max-new-tokens", "64"], "ask for at most 63"),
     ] {
         let message = folder.run(&[&["generate", path], arguments].concat(), "").refusal();

@@ -65,8 +65,7 @@ fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
         record.as_object_mut().unwrap().remove("tokens_per_second");
         record.to_string()
     });
-    // Where a line of the log falls between two resumed parts its window is shorter; evaluations are the same.
-    files.push(("evaluations".to_owned(), untimed.filter(|l| l.contains("eval_")).collect::<String>().into_bytes()));
+    files.push(("metrics".to_owned(), untimed.collect::<String>().into_bytes()));
     files
 }
 

@@ -51,6 +51,8 @@ fn a_recipe_becomes_a_run_that_translates() {
     folder.run(&["translate", "run", "a dog runs"], "").output();
     let again = folder.run(&["train", "r.toml", "--out", "run"], "").refusal();
     assert!(again.contains("already holds a run: add --resume"), "{again}");
+    let plan = folder.run(&["train", "r.toml", "--out", "run", "--dry-run"], "");
+    assert!(plan.stderr.contains("would not start: run already holds a run"), "{}", plan.stderr);
     let more = folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "8"], "");
     assert!(more.stderr.contains("resumed at step 6 from "), "{}", more.stderr);
     assert!(more.output().contains("8 ("));

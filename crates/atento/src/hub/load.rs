@@ -9,6 +9,7 @@ use super::nearest::{nearest, quoted};
 use super::safetensors::Dtype;
 use super::weights::Weights;
 use super::{Error, int8};
+use crate::models::config::{Norm, TransformerConfig};
 use crate::models::parameters::NamedShape;
 use std::collections::HashSet;
 
@@ -62,7 +63,7 @@ impl Source<'_> {
 ///
 /// # Errors
 /// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
-/// they are tied to, positions that are not the sinusoids.
+/// they are tied to, positions of an M2M100 that are not the sinusoids.
 pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
@@ -72,7 +73,43 @@ pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors
         let source = plan.steps.iter().find(|step| step.internal == *original).and_then(|step| step.stored.as_deref());
         check_copy(weights, stored, original, source.unwrap_or(stored))?;
     }
-    plan.positions.iter().try_for_each(|stored| check_positions(weights, names, stored))
+    let NameMap::Seq2Seq(config) = names else { return Ok(()) };
+    // Marian's are taken as they are (`stored_positions`); M2M100's are never read from a file.
+    let is_computed = |stored: &&String| config.norm == Norm::Pre || stored.ends_with(".weights");
+    plan.positions.iter().filter(is_computed).try_for_each(|stored| {
+        match first_other_row(weights, config, stored, &read_positions(weights, config, stored)?)? {
+            None => Ok(()),
+            Some(row) => Err(Error::Positions { path: weights.path().to_path_buf(), name: stored.clone(), row }),
+        }
+    })
+}
+
+/// The position tables of encoder and decoder, `[max_positions, d_model]` each, where a Marian checkpoint stores others
+/// than the sinusoids; `transformers` reads them too, though it never writes any.
+///
+/// # Errors
+/// A table of another size, or with an element that is no finite number.
+pub fn stored_positions(weights: &Weights, config: &TransformerConfig) -> Result<Option<[Vec<f32>; 2]>, Error> {
+    if config.norm == Norm::Pre {
+        return Ok(None);
+    }
+    let mut is_own = false;
+    let mut table = |side: &str| {
+        let stored = format!("model.{side}.embed_positions.weight");
+        if !weights.contains(&stored) {
+            return Ok(config.sinusoid().table(config.max_positions, config.d_model, config.pad_id));
+        }
+        let mut table = read_positions(weights, config, &stored)?;
+        is_own |= first_other_row(weights, config, &stored, &table)?.is_some();
+        let rows = table.len() / config.d_model;
+        if rows < config.max_positions {
+            check_shape(weights, &stored, &[], &[config.max_positions, config.d_model])?;
+        }
+        table.truncate(config.max_positions * config.d_model);
+        Ok(table)
+    };
+    let tables = [table("encoder")?, table("decoder")?];
+    Ok(is_own.then_some(tables))
 }
 
 /// Which tensor fills which parameter, and what the rest of the file is.
@@ -203,26 +240,28 @@ fn check_copy(weights: &Weights, stored: &str, original: &str, source: &str) -> 
     Err(Error::Tied { path: weights.path().to_path_buf(), stored: stored.to_string(), tied_to: original.to_string() })
 }
 
-/// Stored positions are recomputed here, so they must be what would be computed.
-fn check_positions(weights: &Weights, names: NameMap<'_>, stored: &str) -> Result<(), Error> {
-    let NameMap::Seq2Seq(config) = names else {
-        return Ok(());
-    };
-    let view = weights.get(stored)?;
-    let [n_rows, d_model] = *view.shape else {
-        return check_shape(weights, stored, &[], &[config.max_positions, config.d_model]);
-    };
-    if d_model != config.d_model {
-        return check_shape(weights, stored, &[], &[n_rows, config.d_model]);
-    }
-    let tolerance = match view.dtype {
+/// A stored table of positions, of as many rows as there are.
+fn read_positions(weights: &Weights, config: &TransformerConfig, stored: &str) -> Result<Vec<f32>, Error> {
+    let shape = weights.get(stored)?.shape;
+    let rows = if let [rows, _] = *shape { rows } else { config.max_positions };
+    check_shape(weights, stored, &[], &[rows, config.d_model])?;
+    weights.read_f32(stored, shape)
+}
+
+/// The first row of a stored table that is not what would be computed, within the error of its type.
+fn first_other_row(
+    weights: &Weights,
+    config: &TransformerConfig,
+    stored: &str,
+    table: &[f32],
+) -> Result<Option<usize>, Error> {
+    let tolerance = match weights.get(stored)?.dtype {
         Dtype::F16 => 1e-3,
         Dtype::BF16 => 8e-3,
         _ => 5e-4,
     };
-    let table = weights.read_f32(stored, view.shape)?;
-    let mut row = vec![0.0; d_model];
-    for (index, found) in table.chunks_exact(d_model).enumerate() {
+    let mut row = vec![0.0; config.d_model];
+    for (index, found) in table.chunks_exact(config.d_model).enumerate() {
         config.sinusoid().write_row(index, &mut row);
         // M2M100's table has zeros where padding would read, one row before the first token's.
         let is_padding = config.sinusoid().row_of_token(0, config.pad_id) == index + 1;
@@ -230,9 +269,8 @@ fn check_positions(weights: &Weights, names: NameMap<'_>, stored: &str) -> Resul
             continue;
         }
         if found.iter().zip(&row).any(|(found, expected)| (found - expected).abs() > tolerance) {
-            let name = stored.to_string();
-            return Err(Error::Positions { path: weights.path().to_path_buf(), name, row: index });
+            return Ok(Some(index));
         }
     }
-    Ok(())
+    Ok(None)
 }

@@ -373,6 +373,7 @@ pub fn save_transformer<'a>(
     dir: &Path,
     config: &TransformerConfig,
     files: &DirFiles<'_>,
+    positions: Option<[&'a [f32]; 2]>,
     values: impl Fn(&str) -> &'a [f32],
 ) -> Result<(), Error> {
     let written = match config.norm {
@@ -380,7 +381,12 @@ pub fn save_transformer<'a>(
         Norm::Pre => m2m100::write_config(config),
     };
     let written = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
-    save_dir(dir, written, files, hf_tensors(config, values))
+    let mut tensors = hf_tensors(config, values);
+    for (side, table) in ["encoder", "decoder"].into_iter().zip(positions.into_iter().flatten()) {
+        let name = format!("model.{side}.embed_positions.weight");
+        tensors.push(NamedTensor::new(name, [config.max_positions, config.d_model], table));
+    }
+    save_dir(dir, written, files, tensors)
 }
 
 /// Writes the recurrent baseline as a directory of this project's own format. `values` gives each parameter's elements

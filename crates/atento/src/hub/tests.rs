@@ -1,7 +1,7 @@
 //! Whole directories: written, read back, and broken in every way a directory can be.
 
 use super::generation::GenerationConfig;
-use super::load::{NamedTensors, Source, load};
+use super::load::{NamedTensors, Source, load, stored_positions};
 use super::model_dir::{DirFiles, ModelDir, ModelKind, save_dir, save_transformer};
 use super::names::{NameMap, hf_tensors};
 use super::safetensors::{FloatType, NamedTensor, SafeTensors, write};
@@ -84,7 +84,7 @@ fn save(dir: &Path, config: &TransformerConfig, parameters: &Parameters) {
         tokenizer_json: b"{}",
         tokenizer_config: &tokenizer_config,
     };
-    save_transformer(dir, config, &files, |name| &parameters.values[name]).unwrap();
+    save_transformer(dir, config, &files, None, |name| &parameters.values[name]).unwrap();
 }
 
 /// A saved directory of distinct parameters.
@@ -180,12 +180,11 @@ fn tensors_at_odds_with_the_configuration_are_named() {
     let config = small(Norm::Post, TieEmbeddings::All);
     let parameters = Parameters::distinct(&config);
     let whole = hf_tensors(&config, |name| &parameters.values[name]);
-    let (short, bias, table, rows) = ([1.0], [0.5; 12], [0.0; 11 * 8], [0.25; 16 * 8]);
+    let (short, bias, table) = ([1.0], [0.5; 12], [0.0; 11 * 8]);
     let nan = [f32::NAN; 8];
     let tensor = |name: &str, shape: &[usize], values| Some(NamedTensor::new(name, shape, values));
     let fc1 = "model.encoder.layers.0.fc1.bias";
     let norm = "model.encoder.layers.0.final_layer_norm.bias";
-    let positions = "model.decoder.embed_positions.weight";
     // What is taken out, what is put in, what is said.
     let cases = [
         (
@@ -208,14 +207,43 @@ fn tensors_at_odds_with_the_configuration_are_named() {
             tensor("lm_head.weight", &[11, 8], &table),
             "`lm_head.weight` differs from `shared.weight`, which the configuration ties it to",
         ),
-        ("-", tensor(positions, &[16, 8], &rows), "row 0 is not the sinusoid of its position"),
-        ("-", tensor(positions, &[8, 16], &rows), "has shape [8, 16], expected [8, 8]"),
     ];
     for (without, with, expected) in cases {
         let mut tensors = whole.clone();
         tensors.retain(|tensor| !tensor.name.contains(without));
         tensors.extend(with);
         let message = load_tensors(&tensors, &config).err().expect(expected);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn marian_positions_are_taken_as_they_are_stored_and_m2m100s_are_not() {
+    let positions = |norm: Norm, name: &str, shape: &[usize], values: &[f32]| {
+        let config = small(norm, TieEmbeddings::All);
+        let parameters = Parameters::distinct(&config);
+        let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+        tensors.push(NamedTensor::new(name, shape, values));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        write(&path, &tensors, &[]).unwrap();
+        let weights = Weights::open(&path).unwrap();
+        let loaded = load(&weights, NameMap::Seq2Seq(&config), &mut Parameters::zeros(config.parameters()));
+        loaded.and_then(|()| stored_positions(&weights, &config)).map_err(|error| error.to_string())
+    };
+    let (decoder, longer) = ("model.decoder.embed_positions.weight", [0.25; 18 * 8]);
+    let config = small(Norm::Post, TieEmbeddings::All);
+    let sinusoids = config.sinusoid().table(16, 8, config.pad_id);
+    let [source, target] = positions(Norm::Post, decoder, &[18, 8], &longer).unwrap().expect("its own");
+    assert_eq!((&source, &target[..]), (&sinusoids, &longer[..16 * 8]));
+    assert_eq!(positions(Norm::Post, decoder, &[16, 8], &sinusoids).unwrap(), None);
+    for (norm, name, shape, expected) in [
+        (Norm::Post, decoder, [9, 16], "has shape [9, 16], expected [9, 8]"),
+        (Norm::Post, decoder, [15, 8], "has shape [15, 8], expected [16, 8]"),
+        (Norm::Post, "model.decoder.embed_positions.weights", [16, 8], "row 0 is not the sinusoid of its position"),
+        (Norm::Pre, decoder, [16, 8], "row 0 is not the sinusoid of its position"),
+    ] {
+        let message = positions(norm, name, &shape, &longer[..shape[0] * shape[1]]).expect_err(expected);
         assert!(message.contains(expected), "{message}");
     }
 }

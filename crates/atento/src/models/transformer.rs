@@ -39,6 +39,7 @@ pub struct Transformer {
     /// Added to the embeddings of each side: sinusoids, unless a checkpoint stores its own tables.
     pub(super) source_positions: Positions,
     pub(super) target_positions: Positions,
+    has_own_positions: bool,
 }
 
 impl Transformer {
@@ -88,6 +89,7 @@ impl Transformer {
             decoder_norm,
             source_positions,
             target_positions,
+            has_own_positions: false,
         }
     }
 
@@ -103,6 +105,16 @@ impl Transformer {
         assert_eq!((source.len(), target.len()), (len, len), "set_positions: sizes of the tables");
         self.source_positions = Positions::Fixed(source.into());
         self.target_positions = Positions::Fixed(target.into());
+        self.has_own_positions = true;
+    }
+
+    /// The position tables that [`Transformer::set_positions`] has set.
+    #[must_use]
+    pub fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        match (&self.source_positions, &self.target_positions) {
+            (Positions::Fixed(source), Positions::Fixed(target)) if self.has_own_positions => Some([source, target]),
+            _ => None,
+        }
     }
 
     /// Encodes packed source sentences.

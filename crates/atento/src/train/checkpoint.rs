@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::atomic::sync as sync_dir;
 pub use read::{Checkpoint, Found};
-pub use state::{Identity, ModelConfig, TrainState};
+pub use state::{Identity, LogWindow, ModelConfig, TrainState};
 pub use write::Blob;
 
 /// The checkpoints of one run.

@@ -97,21 +97,33 @@ impl RunDir {
         let made: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_path_buf).collect();
         let contents = look(path)?;
         let was_empty = contents == Contents::Nothing;
-        match (mode, contents) {
-            (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
-                return Err(Error::NothingToResume { path: path.to_path_buf() });
-            }
-            (Mode::New, Contents::Foreign(found)) => {
-                return Err(Error::Foreign { path: path.to_path_buf(), found });
-            }
-            _ => fs::create_dir_all(path).map_err(io_error(path))?,
+        // Whether a run is there is looked at below.
+        if contents != Contents::Run || mode == Mode::Resume {
+            Self::check(path, mode)?;
         }
+        fs::create_dir_all(path).map_err(io_error(path))?;
         // A process that trains there is named before the run it has begun.
         let lock = lock(path)?;
         if mode == Mode::New && look(path)? == Contents::Run {
             return Err(Error::Exists { path: path.to_path_buf() });
         }
         Ok(Self { path: path.to_path_buf(), was_empty, made, _lock: lock })
+    }
+
+    /// Whether what is at `path` lets a run begin or go on there; looks and changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`RunDir::open`], but that another process holds it.
+    pub fn check(path: &Path, mode: Mode) -> Result<(), Error> {
+        let path_buf = || path.to_path_buf();
+        match (mode, look(path)?) {
+            (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
+                Err(Error::NothingToResume { path: path_buf() })
+            }
+            (Mode::New, Contents::Foreign(found)) => Err(Error::Foreign { path: path_buf(), found }),
+            (Mode::New, Contents::Run) => Err(Error::Exists { path: path_buf() }),
+            _ => Ok(()),
+        }
     }
 
     /// Leaves nothing of a run that could not start: what was written for it goes, and the directories that were made.

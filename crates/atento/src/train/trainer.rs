@@ -14,7 +14,7 @@ use atento_kernels::optim;
 use atento_tensor::{Grads, Pool};
 use serde::Serialize;
 
-use super::checkpoint::{Checkpoints, Identity};
+use super::checkpoint::{Checkpoints, Identity, LogWindow};
 use super::early_stopping::EarlyStopping;
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
@@ -135,23 +135,12 @@ pub(super) struct Session<'r, W: Workload> {
     /// Seconds of earlier parts of the run, and the beginning of this one.
     earlier_seconds: f64,
     started: Instant,
-    window: Window,
+    window: LogWindow,
     /// Tokens and seconds of training steps in this part of the run.
     pub(super) trained_tokens: u64,
     pub(super) trained_seconds: f64,
     last_evaluation: Option<u64>,
     last_save: Option<u64>,
-}
-
-/// What happened since the last line of the log.
-#[derive(Default)]
-struct Window {
-    steps: u32,
-    loss: f64,
-    tokens: usize,
-    seconds: f64,
-    grad_norm: f64,
-    lr: f64,
 }
 
 impl<W: Workload> Session<'_, W> {

@@ -48,6 +48,18 @@ impl Beginning {
             return Ok(Self { recipe: recipe.clone(), tokenizer: None, model: None, from: None, notes: Vec::new() });
         };
         let Pretrained { model, tokenizer, .. } = Pretrained::load(from)?;
+        if let Translator::Transformer(transformer) = &model
+            && transformer.own_positions().is_some()
+        {
+            // A checkpoint of a run does not hold them.
+            return Err(Error::Setting {
+                key: "from",
+                problem: format!(
+                    "{} stores position tables that are not the sinusoids: it can translate, but not be trained",
+                    path_text(from)
+                ),
+            });
+        }
         let recipe = adopt(recipe, &options.written, &ModelConfig::Translator(model.config()))?;
         let mut notes = Vec::new();
         if options.written.keys().any(|key| key.starts_with("tokenizer.")) {

@@ -133,3 +133,27 @@ fn greedy_and_beam_search_equal_the_reference() {
         }
     }
 }
+
+#[test]
+fn position_tables_of_its_own_stay_with_a_model() {
+    for dir in conformance::fixtures(&["marian"], "grads.safetensors") {
+        let mut loaded = Pretrained::load(&dir).unwrap();
+        let usual = translate(&loaded.model, &loaded.tokenizer, &["a red cat"], &loaded.translate_options()).unwrap();
+        let Translator::Transformer(model) = &mut loaded.model else { unreachable!() };
+        let config = &model.config;
+        let mut table = config.sinusoid().table(config.max_positions, config.d_model, config.pad_id);
+        table.iter_mut().for_each(|x| *x *= 3.0);
+        model.set_positions(table.clone(), table.clone());
+        let saved = tempfile::tempdir().unwrap();
+        loaded.save(saved.path()).unwrap();
+        let again = Pretrained::load(saved.path()).unwrap();
+        let Translator::Transformer(model) = &again.model else { unreachable!() };
+        assert_eq!(model.own_positions(), Some([&table[..], &table[..]]));
+        let log_probability = |of: &Pretrained| {
+            let found = translate(&of.model, &of.tokenizer, &["a red cat"], &of.translate_options()).unwrap();
+            found[0][0].hypothesis.score
+        };
+        assert_eq!(log_probability(&again), log_probability(&loaded));
+        assert_ne!(log_probability(&again), usual[0][0].hypothesis.score);
+    }
+}

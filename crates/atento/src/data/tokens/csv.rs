@@ -48,7 +48,15 @@ impl CsvReader {
         let (block, header) = (String::new(), Vec::new());
         let mut reader = CsvReader { text, block, at: 0, line: 1, header, failed: false };
         match reader.record()? {
-            Some(record) => reader.header = record.fields,
+            Some(record) => {
+                let mut sorted: Vec<&str> = record.fields.iter().map(String::as_str).collect();
+                sorted.sort_unstable();
+                if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1] && !pair[0].is_empty()) {
+                    let message = format!("the header has two columns named {:?}", twice[0]);
+                    return Err(reader.malformed(1, &message));
+                }
+                reader.header = record.fields;
+            }
             None => return Err(reader.malformed(1, "the file is empty, expected a header with names of columns")),
         }
         Ok(reader)
@@ -211,6 +219,7 @@ mod tests {
     fn malformed_records_are_named_by_their_line() {
         for (text, problem) in [
             ("", "line 1: the file is empty"),
+            ("a,b,a\n1,2,3\n", "line 1: the header has two columns named \"a\""),
             ("a,b\n1,2\n3\n", "line 3: 1 fields, the header has 2"),
             ("a,b\n1,\"2\n3,4\n", "line 2: a quote in the record that begins here is never closed"),
             ("a,b\n1,2\n\"1\"x,2\n", "line 3: 'x' after a closing quote"),

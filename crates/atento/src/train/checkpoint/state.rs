@@ -35,8 +35,32 @@ pub struct TrainState {
     pub cursor: serde_json::Value,
     /// The step of the last evaluation.
     pub evaluated: Option<u64>,
+    /// What happened since the last line of the log.
+    #[serde(default)]
+    pub window: LogWindow,
     /// What the run is; older checkpoints do not say.
     pub identity: Option<Identity>,
+}
+
+/// The steps that the next line of the log is about.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LogWindow {
+    /// Updates.
+    pub steps: u32,
+    /// The sum of their losses.
+    #[serde(with = "exact")]
+    pub loss: f64,
+    /// Their tokens.
+    pub tokens: usize,
+    /// The seconds they took.
+    #[serde(with = "exact")]
+    pub seconds: f64,
+    /// The norm of the last one's gradient.
+    #[serde(with = "exact")]
+    pub grad_norm: f64,
+    /// The learning rate of the last one.
+    #[serde(with = "exact")]
+    pub lr: f64,
 }
 
 /// What a run is, whatever becomes of its recipe's file and of the model it started from.

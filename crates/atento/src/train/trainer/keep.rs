@@ -92,6 +92,7 @@ impl<W: Workload> Session<'_, W> {
             early_stopping: self.early_stopping.clone(),
             cursor: serde_json::to_value(self.cursor).expect("a cursor is a few numbers"),
             evaluated: self.last_evaluation,
+            window: self.window,
             identity: Some(self.identity.clone()),
         };
         let mut blobs = vec![

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use atento_tensor::{Grads, Pool};
 
-use super::{Session, TrainOptions, Window};
+use super::{Session, TrainOptions};
 use crate::train::adopt::TOKENIZER_FILE;
 use crate::train::checkpoint::Identity;
 use crate::train::step::Trainable;
@@ -103,7 +103,7 @@ impl<'r, W: Workload> Session<'r, W> {
             cursor: state.and_then(|s| serde_json::from_value(s.cursor.clone()).ok()).unwrap_or_default(),
             earlier_seconds: state.map_or(0.0, |s| s.seconds),
             started: Instant::now(),
-            window: Window::default(),
+            window: state.map_or_else(Default::default, |s| s.window),
             trained_tokens: 0,
             trained_seconds: 0.0,
             last_evaluation: state.and_then(|s| s.evaluated),
