@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::hub::model_dir::{DirFiles, save_dir};
 use crate::hub::names::NameMap;
 use crate::hub::safetensors::{FloatType, NamedTensor};
+use crate::hub::save::{DirFiles, save_dir};
 use crate::hub::{ModelDir, gpt2, gpt2_classifier, load};
 use crate::models::Gpt2Classifier;
 use crate::pretrained::{Error, tokenizer_config};

@@ -130,7 +130,10 @@ fn what_is_left_out_or_cut_is_told_and_counted() {
         assert!(log.contains(expected.strip_prefix("warning: ").unwrap()), "{log}");
     }
     let summary: Value = ran.objects().remove(0);
-    assert_eq!((&summary["data"]["empty_source"], &summary["data"]["truncated"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&summary["data"]["train"]["empty_source"], &summary["data"]["valid"]["empty_target"]),
+        (&1.into(), &1.into())
+    );
 }
 
 #[test]
@@ -141,7 +144,11 @@ fn other_training_data_under_the_same_name_is_noticed() {
     let (first, rest) = text.split_once('\n').unwrap();
     folder.write("pairs.tsv", format!("{rest}{first}\n"));
     let message = train(&folder, &["--resume"]).refusal();
-    assert!(message.contains("the training data is not what it was when "), "{message}");
-    folder.write("pairs.tsv", text);
-    train(&folder, &["--resume"]).output();
+    assert!(message.contains("the training or validation data is not what it was when "), "{message}");
+    // The same data may lie elsewhere.
+    folder.write("moved.tsv", text);
+    train(&folder, &["--resume", "--set", "data.train.tsv=moved.tsv"]).output();
+    folder.write("valid.tsv", "a cat\teine Katze\n");
+    let message = train(&folder, &["--resume", "--set", "data.train.tsv=moved.tsv", "--max-steps", "8"]).refusal();
+    assert!(message.contains("data is not what it was when "), "{message}");
 }

@@ -100,12 +100,12 @@ pub fn stored_positions(weights: &Weights, config: &TransformerConfig) -> Result
             return Ok(config.sinusoid().table(config.max_positions, config.d_model, config.pad_id));
         }
         let mut table = read_positions(weights, config, &stored)?;
-        is_own |= first_other_row(weights, config, &stored, &table)?.is_some();
         let rows = table.len() / config.d_model;
         if rows < config.max_positions {
             check_shape(weights, &stored, &[], &[config.max_positions, config.d_model])?;
         }
         table.truncate(config.max_positions * config.d_model);
+        is_own |= first_other_row(weights, config, &stored, &table)?.is_some();
         Ok(table)
     };
     let tables = [table("encoder")?, table("decoder")?];
@@ -243,7 +243,10 @@ fn check_copy(weights: &Weights, stored: &str, original: &str, source: &str) -> 
 /// A stored table of positions, of as many rows as there are.
 fn read_positions(weights: &Weights, config: &TransformerConfig, stored: &str) -> Result<Vec<f32>, Error> {
     let shape = weights.get(stored)?.shape;
-    let rows = if let [rows, _] = *shape { rows } else { config.max_positions };
+    let rows = match *shape {
+        [rows, d_model] if d_model == config.d_model => rows,
+        _ => config.max_positions,
+    };
     check_shape(weights, stored, &[], &[rows, config.d_model])?;
     weights.read_f32(stored, shape)
 }

@@ -1,7 +1,7 @@
 //! Checkpoints: Hugging Face directories in and out.
 //!
 //! ```text
-//! model_dir     a directory: its files, its kind, reading and writing it whole
+//! model_dir     a directory: its files, its kind         save     writing it whole
 //! marian        config.json of post-norm models          m2m100   of pre-norm models
 //! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
 //! names         parameter names here and there           load     filling a model's parameters
@@ -35,6 +35,7 @@ pub mod pickle;
 pub mod recurrent;
 pub mod safetensors;
 pub mod sampling;
+pub mod save;
 mod seq2seq;
 mod shard_index;
 pub mod tokenizer_config;

@@ -1,4 +1,4 @@
-//! A model's directory: finding its files, telling its kind, reading and writing it whole.
+//! A model's directory: finding its files, telling its kind, reading it.
 //!
 //! ```text
 //! config.json   generation_config.json   tokenizer.json | vocab.json + merges.txt   tokenizer_config.json
@@ -6,33 +6,31 @@
 //! ```
 
 use super::generation::GenerationConfig;
-use super::json::{Keys, pretty, read_object};
-use super::names::{NameMap, hf_tensors};
+use super::json::{Keys, read_object};
+use super::names::NameMap;
 use super::nearest::{hint, nearest};
-use super::safetensors::{FloatType, NamedTensor, write};
-use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
-use super::{Error, atomic, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent, seq2seq};
-use crate::models::config::{Norm, TransformerConfig};
+use super::{Error, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent};
+use crate::models::config::TransformerConfig;
 use crate::models::gpt2::ClassifierConfig;
 use crate::models::gpt2::config::VOCAB_SIZE;
 use crate::models::{Gpt2Config, RecurrentConfig};
 use crate::text::byte_pairs;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `model_type` of the recurrent baseline, which is this project's own.
 pub const RNN_MODEL_TYPE: &str = "atento_rnn";
 
-const CONFIG: &str = "config.json";
-const GENERATION: &str = "generation_config.json";
-const WEIGHTS: &str = "model.safetensors";
+pub(super) const CONFIG: &str = "config.json";
+pub(super) const GENERATION: &str = "generation_config.json";
+pub(super) const WEIGHTS: &str = "model.safetensors";
 /// Where weights are looked for, in this order.
 const WEIGHTS_READ: [&str; 4] =
     [WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What kind of model a directory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -326,86 +324,6 @@ impl ModelDir {
         };
         Error::NotFound { path: self.root.join(name), hint }
     }
-}
-
-/// What a saved directory holds beside the model.
-#[derive(Debug, Clone)]
-pub struct DirFiles<'a> {
-    /// How outputs are searched for, where they are.
-    pub generation: Option<&'a GenerationConfig>,
-    /// What real numbers are written as.
-    pub floats: FloatType,
-    /// The bytes of tokenizer.json.
-    pub tokenizer_json: &'a [u8],
-    /// The tokenizer's special tokens.
-    pub tokenizer_config: &'a TokenizerConfig,
-}
-
-/// Writes a complete directory, each file atomically, config.json last: a new directory with one is complete.
-///
-/// # Errors
-/// [`Error::Io`], or [`Error::TooLarge`]; every file that was there before is then still whole.
-pub fn save_dir(
-    dir: &Path,
-    mut config: Map<String, Value>,
-    files: &DirFiles<'_>,
-    tensors: Vec<NamedTensor<'_>>,
-) -> Result<(), Error> {
-    let tensors: Vec<_> = tensors.into_iter().map(|tensor| tensor.rounded_to(files.floats)).collect();
-    config.insert("dtype".into(), json!(files.floats.config_name()));
-    fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
-    write(&dir.join(WEIGHTS), &tensors, &[("format", "pt")])?;
-    let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
-    atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
-    json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
-    if let Some(generation) = files.generation {
-        json_file(GENERATION, &generation.to_json())?;
-    }
-    json_file(CONFIG, &config)
-}
-
-/// Writes an encoder–decoder as a directory that `transformers` loads: post-norm as `MarianMTModel`, pre-norm as
-/// `M2M100ForConditionalGeneration`. `values` gives each parameter's elements by our name.
-///
-/// # Errors
-/// As [`save_dir`], or the configuration has a value that the format cannot express.
-pub fn save_transformer<'a>(
-    dir: &Path,
-    config: &TransformerConfig,
-    files: &DirFiles<'_>,
-    positions: Option<[&'a [f32]; 2]>,
-    values: impl Fn(&str) -> &'a [f32],
-) -> Result<(), Error> {
-    let written = match config.norm {
-        Norm::Post => marian::write_config(config),
-        Norm::Pre => m2m100::write_config(config),
-    };
-    let written = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
-    let mut tensors = hf_tensors(config, values);
-    for (side, table) in ["encoder", "decoder"].into_iter().zip(positions.into_iter().flatten()) {
-        let name = format!("model.{side}.embed_positions.weight");
-        tensors.push(NamedTensor::new(name, [config.max_positions, config.d_model], table));
-    }
-    save_dir(dir, written, files, tensors)
-}
-
-/// Writes the recurrent baseline as a directory of this project's own format. `values` gives each parameter's elements
-/// by name.
-///
-/// # Errors
-/// As [`save_dir`].
-pub fn save_recurrent<'a>(
-    dir: &Path,
-    config: &RecurrentConfig,
-    files: &DirFiles<'_>,
-    values: impl Fn(&str) -> &'a [f32],
-) -> Result<(), Error> {
-    let tensors: Vec<_> = config
-        .parameters()
-        .into_iter()
-        .map(|(name, shape)| NamedTensor::new(name.clone(), shape, values(&name)))
-        .collect();
-    save_dir(dir, recurrent::write_config(config), files, tensors)
 }
 
 /// The directory itself or the `model/` in it, whichever has the config.json.

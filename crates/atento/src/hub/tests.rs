@@ -2,9 +2,10 @@
 
 use super::generation::GenerationConfig;
 use super::load::{NamedTensors, Source, load, stored_positions};
-use super::model_dir::{DirFiles, ModelDir, ModelKind, save_dir, save_transformer};
+use super::model_dir::{ModelDir, ModelKind};
 use super::names::{NameMap, hf_tensors};
 use super::safetensors::{FloatType, NamedTensor, SafeTensors, write};
+use super::save::{DirFiles, save_dir, save_transformer};
 use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
 use super::{Error, marian};
@@ -238,7 +239,7 @@ fn marian_positions_are_taken_as_they_are_stored_and_m2m100s_are_not() {
     assert_eq!((&source, &target[..]), (&sinusoids, &longer[..16 * 8]));
     assert_eq!(positions(Norm::Post, decoder, &[16, 8], &sinusoids).unwrap(), None);
     for (norm, name, shape, expected) in [
-        (Norm::Post, decoder, [9, 16], "has shape [9, 16], expected [9, 8]"),
+        (Norm::Post, decoder, [9, 16], "has shape [9, 16], expected [16, 8]"),
         (Norm::Post, decoder, [15, 8], "has shape [15, 8], expected [16, 8]"),
         (Norm::Post, "model.decoder.embed_positions.weights", [16, 8], "row 0 is not the sinusoid of its position"),
         (Norm::Pre, decoder, [16, 8], "row 0 is not the sinusoid of its position"),

@@ -169,7 +169,11 @@ impl Checkpoints {
         Ok(removed)
     }
 
-    fn remove(&self, step: u64) -> Result<(), Error> {
+    /// Removes the checkpoint after update `step`.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, step: u64) -> Result<(), Error> {
         let path = self.path(step);
         // Under its own name a half-removed checkpoint would look like a damaged one.
         let doomed = self.dir.join(format!(".tmp-step-{step}-removed"));

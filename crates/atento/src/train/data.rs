@@ -20,6 +20,8 @@ pub struct HeldOut {
     pub pairs: Vec<Pair>,
     /// What has no part in the loss.
     pub report: DataReport,
+    /// Of the pairs.
+    pub hash: u64,
 }
 
 /// Everything a run reads.
@@ -82,7 +84,7 @@ impl RunData {
             };
             let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
             let (pairs, report) = (dataset.pairs().unwrap_or_default().to_vec(), dataset.report().clone());
-            Ok(HeldOut { text, place, pairs, report })
+            Ok(HeldOut { text, place, pairs, report, hash: dataset.hash() })
         };
         let valid = valid.map(held_out).transpose()?;
         let test = test.map(held_out).transpose()?;

@@ -80,9 +80,9 @@ pub enum Error {
         /// Its value in the recipe.
         expected: String,
     },
-    /// The training data is not what it was.
+    /// The training or validation data is not what it was.
     #[error(
-        "the training data is not what it was when {path} was saved, which would make it another run: put it back, or begin \
+        "the training or validation data is not what it was when {path} was saved, which would make it another run: put it back, or begin \
          a new run with --out, from this one's model with --from"
     )]
     OtherData {

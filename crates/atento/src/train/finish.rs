@@ -50,7 +50,8 @@ pub(super) fn finish<W: Workload>(
     Ok((summary, ending))
 }
 
-/// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights.
+/// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights; of the
+/// moving average where there is one.
 fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<(), Error> {
     let blob = if session.average.is_some() { "average" } else { "values" };
     let wanted = session.recipe.train.average_last;
@@ -62,9 +63,12 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
         let best = session.early_stopping.best.map(|best| best.step);
         best.filter(|best| steps.contains(best)).into_iter().collect()
     };
-    session.average = None;
+    let average = session.average.take();
     let count = session.work.model().params().count();
     if chosen.is_empty() {
+        if let Some(average) = average {
+            session.work.model_mut().params_mut().values_mut().copy_from_slice(&average);
+        }
         return Ok(());
     }
     let mut sum = vec![0.0_f64; count];

@@ -15,6 +15,7 @@ use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data;
+use crate::data::hash::combine;
 use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions};
 use crate::data::tokens::{self, Cursor};
 use crate::generate::{ProcessorOptions, SampleOptions, WarperOptions};
@@ -167,7 +168,7 @@ impl Workload for Instruct {
     }
 
     fn data_hash(&self) -> u64 {
-        self.train.hash()
+        combine(self.train.hash(), self.valid.as_ref().map_or(0, InstructSet::hash))
     }
 
     fn epoch(cursor: Cursor) -> u64 {

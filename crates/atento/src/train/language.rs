@@ -14,6 +14,7 @@ use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag};
+use crate::data::hash::combine;
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, TextSource, TokenDirectory, WindowOptions, Windows,
 };
@@ -148,7 +149,7 @@ impl Workload for LanguageModelling {
     }
 
     fn data_hash(&self) -> u64 {
-        self.data.train.hash()
+        combine(self.data.train.hash(), self.data.val.as_ref().map_or(0, |val| val.hash()))
     }
 
     fn epoch(cursor: Cursor) -> u64 {

@@ -72,20 +72,21 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 impl Metrics {
-    /// Opens the file of a run that goes on after update `step`, 0 for a new one. Lines of later updates, and
-    /// a last line cut short by a crash, are removed first; the file is replaced as a whole or not at all.
+    /// Opens the file of a run that goes on after update `step`, 0 for a new one. Lines of later updates, an evaluation
+    /// at that step that is yet to be made (`evaluated` is false), and a last line cut short by a crash, are removed
+    /// first; the file is replaced as a whole or not at all.
     /// Returns how many lines were removed.
     ///
     /// # Errors
     /// The file cannot be read or written, or holds a line that is no record.
-    pub fn open(path: &Path, step: u64) -> Result<(Self, usize), Error> {
+    pub fn open(path: &Path, step: u64, evaluated: bool) -> Result<(Self, usize), Error> {
         let text = read_text(path)?;
         let lines: Vec<_> = lines(&text).collect();
         let records = parse(path, &text)?;
         let kept: String = records
             .iter()
             .zip(&lines)
-            .filter(|(record, _)| record.step <= step)
+            .filter(|(record, _)| record.step < step || record.step == step && (evaluated || record.eval.is_empty()))
             .map(|(_, line)| format!("{line}\n"))
             .collect();
         let removed = lines.len() - kept.lines().count();
@@ -172,7 +173,7 @@ mod tests {
     fn written(steps: std::ops::RangeInclusive<u64>) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let (mut metrics, _) = Metrics::open(&path, 0).unwrap();
+        let (mut metrics, _) = Metrics::open(&path, 0, true).unwrap();
         for step in steps {
             metrics.write(&record(step)).unwrap();
         }
@@ -201,11 +202,11 @@ mod tests {
     #[test]
     fn resuming_removes_what_came_after_the_checkpoint() {
         let (_dir, path) = written(1..=6);
-        let (mut metrics, removed) = Metrics::open(&path, 4).unwrap();
+        let (mut metrics, removed) = Metrics::open(&path, 4, true).unwrap();
         assert_eq!(removed, 2);
         metrics.write(&record(5)).unwrap();
         assert_eq!(read(&path).unwrap(), (1..=5).map(record).collect::<Vec<_>>());
-        assert_eq!(Metrics::open(&path, 5).unwrap().1, 0);
+        assert_eq!(Metrics::open(&path, 5, true).unwrap().1, 0);
     }
 
     #[test]
@@ -213,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
         let eval = BTreeMap::from([("eval_loss".to_string(), f64::INFINITY)]);
-        Metrics::open(&path, 0)
+        Metrics::open(&path, 0, true)
             .unwrap()
             .0
             .write(&Record { step: 1, loss: Some(f64::NAN), eval, ..Record::default() })
@@ -243,7 +244,7 @@ mod tests {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             // A line that lacks nothing but its newline is whole.
             let whole = (0..bytes.len()).filter(|&at| bytes[at] == b'\n' && at <= cut).count() as u64;
-            let (mut metrics, _) = Metrics::open(&path, 4).unwrap();
+            let (mut metrics, _) = Metrics::open(&path, 4, true).unwrap();
             metrics.write(&record(9)).unwrap();
             let expected: Vec<_> = (1..=whole).chain([9]).map(record).collect();
             prop_assert_eq!(read(&path).unwrap(), expected);

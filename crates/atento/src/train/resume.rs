@@ -29,6 +29,20 @@ const MAY_CHANGE: [&str; 15] = [
     "train.on_non_finite",
     "train.save_every",
 ];
+/// Files whose contents the checkpoint knows: they may lie elsewhere.
+const FILES: [&str; 11] = [
+    "data.tokens",
+    "data.train.csv",
+    "data.train.jsonl",
+    "data.train.source",
+    "data.train.target",
+    "data.train.tsv",
+    "data.valid.csv",
+    "data.valid.jsonl",
+    "data.valid.source",
+    "data.valid.target",
+    "data.valid.tsv",
+];
 /// They may differ too, and a learning rate may depend on them.
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
 
@@ -40,13 +54,15 @@ pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec
     let saved = checkpoint.state.identity.as_ref().map(|identity| identity.recipe.clone());
     // Older checkpoints do not hold it.
     let Some(text) = saved.or_else(|| std::fs::read_to_string(run.join(CONFIG)).ok()) else { return Ok(Vec::new()) };
+    let knows_data = checkpoint.state.identity.as_ref().is_some_and(|identity| identity.data.is_some());
     let (before, now) = (Recipe::parse(&text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
     let mut notes = Vec::new();
     let added = now.keys().filter(|key| !before.contains_key(*key));
     for key in before.keys().chain(added).filter(|key| !is_same(before.get(*key), now.get(*key))) {
         let text = |value: Option<&toml::Value>| value.map_or("not set".to_string(), ToString::to_string);
         let (found, expected) = (text(before.get(key)), text(now.get(key)));
-        if !may_change(key, recipe.schedule.kind) {
+        let lies_elsewhere = knows_data && FILES.contains(&key.as_str());
+        if !lies_elsewhere && !may_change(key, recipe.schedule.kind) {
             let path = checkpoint.path.display().to_string();
             return Err(Error::OtherRun { path, key: key.clone(), found, expected });
         }

@@ -141,6 +141,8 @@ pub(super) struct Session<'r, W: Workload> {
     pub(super) trained_seconds: f64,
     last_evaluation: Option<u64>,
     last_save: Option<u64>,
+    /// The step of a checkpoint that only a stop has made.
+    irregular: Option<u64>,
 }
 
 impl<W: Workload> Session<'_, W> {

@@ -13,7 +13,8 @@ use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag, evaluate, resume};
-use crate::data::{BatchOptions, Cursor, Order};
+use crate::data::hash::combine;
+use crate::data::{BatchOptions, Cursor, DataReport, Order};
 use crate::models::Translator;
 use crate::pretrained::Pretrained;
 use crate::text::Tokenizer;
@@ -156,22 +157,22 @@ impl Workload for Translation {
     }
 
     fn data_json(&self) -> serde_json::Value {
-        serde_json::json!(self.data.train.report())
+        self.reports().map(|(name, report)| (name.to_owned(), serde_json::json!(report))).collect()
     }
 
     fn data_report(&self) -> String {
-        self.data.train.report().to_string()
+        let held_out = self.reports().skip(1);
+        let losses = held_out.filter_map(|(name, report)| Some(format!("\ndata.{name}: {}", report.losses()?)));
+        std::iter::once(self.data.train.report().to_string()).chain(losses).collect()
     }
 
     fn losses(&self) -> Vec<String> {
-        let held_out = [("valid", &self.data.valid), ("test", &self.data.test)];
-        let held_out = held_out.into_iter().filter_map(|(name, part)| Some((name, &part.as_ref()?.report)));
-        let parts = std::iter::once(("train", self.data.train.report())).chain(held_out);
-        parts.filter_map(|(name, report)| Some(format!("data.{name}: {}", report.losses()?))).collect()
+        self.reports().filter_map(|(name, report)| Some(format!("data.{name}: {}", report.losses()?))).collect()
     }
 
     fn data_hash(&self) -> u64 {
-        self.data.train.hash()
+        let valid = self.data.valid.as_ref().map_or(0, |valid| valid.hash);
+        combine(self.data.train.hash(), valid)
     }
 
     fn epoch(cursor: Cursor) -> u64 {
@@ -227,6 +228,13 @@ impl Workload for Translation {
 }
 
 impl Translation {
+    /// What happened to each part of the data.
+    fn reports(&self) -> impl Iterator<Item = (&'static str, &DataReport)> {
+        let held_out = [("valid", &self.data.valid), ("test", &self.data.test)];
+        let held_out = held_out.into_iter().filter_map(|(name, part)| Some((name, &part.as_ref()?.report)));
+        std::iter::once(("train", self.data.train.report())).chain(held_out)
+    }
+
     /// Loss and BLEU with the recipe's search, and the samples of the last data set that is scored.
     fn score(
         &self,

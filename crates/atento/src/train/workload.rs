@@ -109,7 +109,7 @@ pub(super) trait Workload: Sized {
     /// What of the data is not learned or not measured as it stands there: a line for each thing the user should know.
     fn losses(&self) -> Vec<String>;
 
-    /// Equal for the same training data and, but for one chance in 2^64, different for other data.
+    /// Equal for the same training and validation data and, but for one chance in 2^64, different for other data.
     fn data_hash(&self) -> u64;
 
     /// The passes that were finished at a place in the data.

@@ -1,6 +1,7 @@
 //! Integration tests of the library, one binary.
 
 mod conformance;
+mod endings;
 mod gpt2;
 mod gpt2_classifier;
 mod invariants;

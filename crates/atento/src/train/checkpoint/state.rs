@@ -35,11 +35,19 @@ pub struct TrainState {
     pub cursor: serde_json::Value,
     /// The step of the last evaluation.
     pub evaluated: Option<u64>,
+    /// Whether the recipe asked for this checkpoint, rather than someone who stopped the run here.
+    #[serde(default = "yes")]
+    pub regular: bool,
     /// What happened since the last line of the log.
     #[serde(default)]
     pub window: LogWindow,
     /// What the run is; older checkpoints do not say.
     pub identity: Option<Identity>,
+}
+
+/// Older checkpoints do not tell.
+fn yes() -> bool {
+    true
 }
 
 /// The steps that the next line of the log is about.

@@ -28,6 +28,7 @@ fn state(step: u64) -> TrainState {
         early_stopping,
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
         evaluated: Some(4),
+        regular: false,
         window: LogWindow { steps: 3, loss: 0.1 + 0.2, ..LogWindow::default() },
         identity: Some(Identity {
             recipe: "seed = 1\n".into(),

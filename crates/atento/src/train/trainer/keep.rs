@@ -80,6 +80,7 @@ impl<W: Workload> Session<'_, W> {
             return Ok(());
         }
         self.metrics.sync()?;
+        let regular = self.step == 0 || self.last_evaluation == Some(self.step) || self.save_due();
         let state = TrainState {
             seed: self.recipe.seed,
             step: self.step,
@@ -92,6 +93,7 @@ impl<W: Workload> Session<'_, W> {
             early_stopping: self.early_stopping.clone(),
             cursor: serde_json::to_value(self.cursor).expect("a cursor is a few numbers"),
             evaluated: self.last_evaluation,
+            regular,
             window: self.window,
             identity: Some(self.identity.clone()),
         };
@@ -102,6 +104,11 @@ impl<W: Workload> Session<'_, W> {
         ];
         blobs.extend(self.average.as_deref().map(|values| Blob { name: "average", values }));
         let path = self.checkpoints.save(&state, &blobs)?;
+        // It has served its end, and the last checkpoints are to be those of a run that nobody stopped.
+        if let Some(step) = self.irregular.take().filter(|&step| step != self.step) {
+            self.checkpoints.remove(step)?;
+        }
+        self.irregular = (!regular).then_some(self.step);
         let best = self.early_stopping.best.map(|best| best.step);
         self.checkpoints.retain(self.recipe.train.keep_last, best)?;
         self.last_save = Some(self.step);

@@ -9,10 +9,12 @@ use atento_tensor::{Grads, Pool};
 
 use super::{Session, TrainOptions};
 use crate::train::adopt::TOKENIZER_FILE;
-use crate::train::checkpoint::Identity;
+use crate::train::checkpoint::{Identity, TrainState};
 use crate::train::step::Trainable;
 use crate::train::workload::{Begun, Workload};
-use crate::train::{EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard};
+use crate::train::{
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics,
+};
 
 impl<'r, W: Workload> Session<'r, W> {
     pub(super) fn start(
@@ -66,7 +68,15 @@ impl<'r, W: Workload> Session<'r, W> {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
         }
-        let (metrics, _) = Metrics::open(&run.metrics(), step)?;
+        let evaluated = match state {
+            // Older checkpoints do not say: what they were saved after is in the metrics.
+            Some(TrainState { identity: Some(Identity { data: None, .. }) | None, .. }) => {
+                let records = metrics::read(&run.metrics())?;
+                records.iter().any(|record| record.step == step && !record.eval.is_empty()).then_some(step)
+            }
+            state => state.and_then(|state| state.evaluated),
+        };
+        let (metrics, _) = Metrics::open(&run.metrics(), step, evaluated == Some(step))?;
         let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
         crate::hub::atomic::atomic_write(&run.path().join(TOKENIZER_FILE), &work.tokenizer_json()?)?;
         reporter.event(&Event::Started {
@@ -106,8 +116,9 @@ impl<'r, W: Workload> Session<'r, W> {
             window: state.map_or_else(Default::default, |s| s.window),
             trained_tokens: 0,
             trained_seconds: 0.0,
-            last_evaluation: state.and_then(|s| s.evaluated),
+            last_evaluation: evaluated,
             last_save: None,
+            irregular: state.filter(|state| !state.regular).map(|state| state.step),
         };
         if session.identity.from.is_some() && resumed.is_none() {
             // So that the run can be resumed without the model that it started from.
