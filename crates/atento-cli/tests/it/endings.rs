@@ -2,48 +2,29 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, SENTENCES};
+use crate::support::{Folder, Ran, SENTENCES};
 
-/// A run of a few steps on `pairs.tsv`, with `valid.tsv`.
+/// The recipe with validation data of its own, evaluated every other step.
+const SETTINGS: [&str; 6] = [
+    "data.valid.tsv=valid.tsv",
+    "train.eval_every=2",
+    "schedule.kind=constant",
+    "schedule.warmup_steps=0",
+    "search.beam=1",
+    "search.max_length=6",
+];
+
 fn folder() -> Folder {
     let folder = Folder::new();
+    folder.recipe();
     let text: String = SENTENCES.iter().map(|(source, target)| format!("{source}\t{target}\n")).collect();
-    folder.write("valid.tsv", &text);
-    folder.write("pairs.tsv", text.repeat(3));
-    let recipe = r#"
-        seed = 3
-        [data]
-        train = { tsv = "pairs.tsv" }
-        valid = { tsv = "valid.tsv" }
-        drop_duplicates = false
-        max_length = 32
-        [tokenizer]
-        vocab_size = 320
-        min_frequency = 1
-        [model]
-        d_model = 16
-        heads = 2
-        d_ff = 32
-        encoder_layers = 1
-        decoder_layers = 1
-        max_positions = 32
-        [train]
-        max_steps = 6
-        log_every = 2
-        eval_every = 2
-        [schedule]
-        kind = "constant"
-        warmup_steps = 0
-        [search]
-        beam = 1
-        max_length = 6
-    "#;
-    folder.write("r.toml", recipe);
+    folder.write("valid.tsv", text);
     folder
 }
 
-fn train(folder: &Folder, more: &[&str]) -> crate::support::Ran {
-    folder.run(&[&["train", "r.toml", "--out", "run", "--json"], more].concat(), "")
+fn train(folder: &Folder, more: &[&str]) -> Ran {
+    let settings: Vec<&str> = SETTINGS.iter().flat_map(|setting| ["--set", setting]).collect();
+    folder.run(&[&["train", "r.toml", "--out", "run", "--json"], &settings[..], more].concat(), "")
 }
 
 fn weights(folder: &Folder) -> Vec<u8> {

@@ -58,6 +58,40 @@ impl Folder {
         path
     }
 
+    /// `r.toml`, a recipe of a few steps on `pairs.tsv`, which is [`SENTENCES`] three times.
+    pub fn recipe(&self) {
+        let text: String = SENTENCES.iter().map(|(source, target)| format!("{source}\t{target}\n")).collect();
+        self.write("pairs.tsv", text.repeat(3));
+        let recipe = r#"
+        seed = 3
+        [data]
+        train = { tsv = "pairs.tsv" }
+        valid = { tsv = "pairs.tsv" }
+        drop_duplicates = false
+        max_length = 32
+        [tokenizer]
+        vocab_size = 320
+        min_frequency = 1
+        [model]
+        d_model = 16
+        heads = 2
+        d_ff = 32
+        encoder_layers = 1
+        decoder_layers = 1
+        max_positions = 32
+        [train]
+        max_steps = 6
+        log_every = 2
+        eval_every = 3
+        [schedule]
+        warmup_steps = 2
+        [search]
+        beam = 2
+        max_length = 12
+    "#;
+        self.write("r.toml", recipe);
+    }
+
     /// Runs the program in the folder.
     pub fn run(&self, arguments: &[&str], stdin: &str) -> Ran {
         let mut command = Command::cargo_bin("atento").unwrap();

@@ -1,45 +1,11 @@
 //! `train`.
 
-use crate::support::{Folder, SENTENCES};
-
-/// A recipe of a few steps on [`SENTENCES`].
-fn recipe(folder: &Folder) {
-    let text: String = SENTENCES.iter().map(|(source, target)| format!("{source}\t{target}\n")).collect();
-    folder.write("pairs.tsv", text.repeat(3));
-    let recipe = r#"
-        seed = 3
-        [data]
-        train = { tsv = "pairs.tsv" }
-        valid = { tsv = "pairs.tsv" }
-        drop_duplicates = false
-        max_length = 32
-        [tokenizer]
-        vocab_size = 320
-        min_frequency = 1
-        [model]
-        d_model = 16
-        heads = 2
-        d_ff = 32
-        encoder_layers = 1
-        decoder_layers = 1
-        max_positions = 32
-        [train]
-        max_steps = 6
-        log_every = 2
-        eval_every = 3
-        [schedule]
-        warmup_steps = 2
-        [search]
-        beam = 2
-        max_length = 12
-    "#;
-    folder.write("r.toml", recipe);
-}
+use crate::support::Folder;
 
 #[test]
 fn a_recipe_becomes_a_run_that_translates() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     let ran = folder.run(&["train", "r.toml", "--out", "run", "--json"], "");
     assert!(ran.stderr.contains("\nstep 6/6 | loss "), "{}", ran.stderr);
     assert!(ran.stderr.contains("step 3 | valid loss "), "{}", ran.stderr);
@@ -61,7 +27,7 @@ fn a_recipe_becomes_a_run_that_translates() {
 #[test]
 fn a_recurrent_model_is_trained_inspected_and_used_alike() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     let recurrent = ["model.arch=\"rnn\"", "model.hidden=8", "model.embedding=8"];
     let recipe = std::fs::read_to_string(folder.path("r.toml")).unwrap();
     let of_transformer = |line: &&str| {
@@ -93,7 +59,7 @@ fn recipe_without_model(folder: &Folder) {
 #[test]
 fn a_run_that_starts_from_a_model_says_what_it_trains_and_resumes_without_that_model() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     recipe_without_model(&folder);
     let model = folder.model();
     folder.run(&["train", "bare.toml", "--from", "m", "--out", "run", "-q"], "").output();
@@ -115,7 +81,7 @@ fn a_run_that_starts_from_a_model_says_what_it_trains_and_resumes_without_that_m
 #[test]
 fn a_recipe_that_states_another_model_than_it_starts_from_is_refused_and_nothing_is_left() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     folder.model();
     let run = |arguments: &[&str]| {
         let message = folder.run(&[&["train", "r.toml", "--out", "new/run"], arguments].concat(), "").refusal();
@@ -134,7 +100,7 @@ fn a_recipe_that_states_another_model_than_it_starts_from_is_refused_and_nothing
 #[test]
 fn a_tokenizer_that_leaves_out_an_id_is_refused() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     let path = folder.model().join("tokenizer.json");
     let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
@@ -148,7 +114,7 @@ fn a_tokenizer_that_leaves_out_an_id_is_refused() {
 #[test]
 fn a_wrong_recipe_is_refused_before_anything_is_written() {
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     let message = folder.run(&["train", "r.toml", "--set", "model.droput=0.3"], "").refusal();
     assert!(message.contains("unknown key `model.droput`; did you mean `model.dropout`?"), "{message}");
     let message = folder.run(&["train", "r.toml", "--max-steps", "0"], "").refusal();
@@ -169,7 +135,7 @@ fn an_interrupt_saves_and_tells_how_to_go_on() {
     use std::process::{Command, Stdio};
 
     let folder = Folder::new();
-    recipe(&folder);
+    folder.recipe();
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
     command.args(["train", "r.toml", "--out", "run", "--max-steps", "1000000"]).current_dir(folder.path(""));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,8 +1,8 @@
 //! A 64-bit hash that is the same in every build and on every machine: FNV-1a (Fowler, Noll and Vo),
 //! finished with the mixer of MurmurHash3 so that every bit depends on all of the text.
 //!
-//! It tells equal documents, chooses their split and tells whether data has changed; among ten million documents the chance that any two
-//! different ones share a hash is 3 in a million. It does not resist an adversary.
+//! It tells equal documents, chooses their split, and tells whether the data of a run has changed; among ten million
+//! documents the chance that any two different ones share a hash is 3 in a million. It does not resist an adversary.
 
 /// The hash of some bytes.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {

@@ -3,7 +3,7 @@
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
 //! leaves out ([`report`]), [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
 //! epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
-//! token files, windows of them, and prompts with completions.
+//! token files, windows of them, and prompts with completions. `hash` tells whether a run goes on with its own data.
 
 pub mod batches;
 pub mod dataset;

@@ -82,8 +82,8 @@ pub enum Error {
     },
     /// The training or validation data is not what it was.
     #[error(
-        "the training or validation data is not what it was when {path} was saved, which would make it another run: put it back, or begin \
-         a new run with --out, from this one's model with --from"
+        "the training or validation data is not what it was when {path} was saved, which would make it another run: put it \
+         back, or begin a new run with --out, from this one's model with --from"
     )]
     OtherData {
         /// The checkpoint.

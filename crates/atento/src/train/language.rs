@@ -141,11 +141,7 @@ impl Workload for LanguageModelling {
     }
 
     fn losses(&self) -> Vec<String> {
-        self.data
-            .sidecar
-            .iter()
-            .filter_map(|sidecar| Some(format!("data.text: {}", sidecar.report.losses()?)))
-            .collect()
+        self.data.sidecar.iter().filter_map(|sidecar| Some(format!("data: {}", sidecar.report.losses()?))).collect()
     }
 
     fn data_hash(&self) -> u64 {

@@ -210,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn resuming_removes_an_evaluation_that_is_yet_to_be_made() {
+        let (_dir, path) = written(1..=3);
+        let evaluation = Record { eval: BTreeMap::from([("eval_loss".to_string(), 1.5)]), ..record(3) };
+        Metrics::open(&path, 3, true).unwrap().0.write(&evaluation).unwrap();
+        assert_eq!(Metrics::open(&path, 3, true).unwrap().1, 0);
+        assert_eq!(Metrics::open(&path, 3, false).unwrap().1, 1);
+        assert_eq!(read(&path).unwrap(), (1..=3).map(record).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn numbers_without_a_json_spelling_are_left_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");

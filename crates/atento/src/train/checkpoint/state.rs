@@ -80,7 +80,7 @@ pub struct Identity {
     pub model: ModelConfig,
     /// The model directory whose weights and tokenizer it started with.
     pub from: Option<PathBuf>,
-    /// What tells its training data from other data; older checkpoints do not say.
+    /// What tells its training and validation data from other data; older checkpoints do not say.
     pub data: Option<String>,
 }
 
