@@ -1,7 +1,7 @@
 //! An encoder–decoder against `transformers`: logits, the gradient of every parameter, ten AdamW losses, greedy and
 //! beam search. The committed fixture has three small models; a larger set beside the repository is used when present.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use atento::data::batches::{PackedBatch, Pair};
 use atento::hub::names::hf_name;
@@ -15,20 +15,6 @@ use crate::conformance::{self, assert_gradients, ids, json, largest_difference, 
 
 fn fixtures() -> Vec<PathBuf> {
     conformance::fixtures(&["marian", "m2m_100"], "grads.safetensors")
-}
-
-/// Loads a fixture as it was recorded. The set beside the repository was recorded with every matrix multiplied by 3,
-/// the position tables among them, and the format does not store those: `transformers` itself, loading that directory,
-/// computes other logits than the recorded ones and the same as we do. Here its tables are multiplied as they were.
-fn load(dir: &Path) -> Pretrained {
-    let mut loaded = Pretrained::load(dir).unwrap();
-    if let (true, Translator::Transformer(model)) = (dir.to_string_lossy().contains("shared"), &mut loaded.model) {
-        let config = &model.config;
-        let mut table = config.sinusoid().table(config.max_positions, config.d_model, config.pad_id);
-        table.iter_mut().for_each(|x| *x *= 3.0);
-        model.set_positions(table.clone(), table);
-    }
-    loaded
 }
 
 /// One training batch as the reference stored it: padded sources with a mask, labels padded with −100.
@@ -51,7 +37,7 @@ fn batch(file: &SafeTensors, step: usize, start_id: u32) -> PackedBatch {
 #[test]
 fn logits_equal_the_reference() {
     for dir in fixtures() {
-        let loaded = load(&dir);
+        let loaded = Pretrained::load(&dir).unwrap();
         let expected = json(&dir.join("expected.json"));
         let tensors = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
         for (i, case) in expected["cases"].as_array().unwrap().iter().enumerate() {
@@ -78,7 +64,7 @@ fn logits_equal_the_reference() {
 #[test]
 fn every_gradient_equals_the_reference() {
     for dir in fixtures() {
-        let loaded = load(&dir);
+        let loaded = Pretrained::load(&dir).unwrap();
         let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
         let batch = batch(&batches, 0, loaded.model.start_id());
         let params = loaded.model.params();
@@ -94,7 +80,7 @@ fn every_gradient_equals_the_reference() {
 #[test]
 fn ten_adamw_losses_equal_the_reference() {
     for dir in fixtures() {
-        let mut loaded = load(&dir);
+        let mut loaded = Pretrained::load(&dir).unwrap();
         let (mut optimizer, lr, losses) = recorded_run(&dir, loaded.model.params());
         let file = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
         let mut grads = Grads::zeros(loaded.model.params());
@@ -116,7 +102,7 @@ fn ten_adamw_losses_equal_the_reference() {
 #[test]
 fn greedy_and_beam_search_equal_the_reference() {
     for dir in fixtures() {
-        let loaded = load(&dir);
+        let loaded = Pretrained::load(&dir).unwrap();
         let expected = json(&dir.join("expected.json"));
         let cases = expected["cases"].as_array().unwrap();
         let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
