@@ -1,4 +1,4 @@
-//! The `atento` program: Transformers from raw text to a trained, served and explained model.
+//! The `atento` program: Transformers from raw text to a trained and evaluated model.
 
 mod cli {
     pub mod bleu;
@@ -38,7 +38,7 @@ use ui::options::Options;
 #[global_allocator]
 static ALLOCATOR: LargePages = LargePages;
 
-/// Transformers from raw text to a trained, evaluated and explained model
+/// Transformers from raw text to a trained and evaluated model
 ///
 /// Data goes to standard output, progress and messages to standard error.
 /// Exit codes: 0 done, 1 the run failed, 2 the command, a setting or a file was wrong.

@@ -1,4 +1,4 @@
-//! Transformers, whole: from raw text to a trained, adapted, served and explained model.
+//! Transformers from raw text to a trained and evaluated model.
 
 pub mod continue_text;
 pub mod data;

@@ -21,7 +21,7 @@ fn help(verb: &str) -> String {
 #[test]
 fn the_program_lists_its_verbs() {
     assert_snapshot!(help(""), @r"
-    Transformers from raw text to a trained, evaluated and explained model
+    Transformers from raw text to a trained and evaluated model
 
     Usage: atento [OPTIONS] <COMMAND>
 
