@@ -67,8 +67,10 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    catch_bugs(|| run(command))
+    match Command::try_parse() {
+        Ok(command) => catch_bugs(|| run(command)),
+        Err(error) => ui::failure::refuse_command(error),
+    }
 }
 
 fn run(Command { options, verb }: Command) -> Result<(), Failure> {

@@ -3,11 +3,14 @@
 pub mod continue_text;
 pub mod data;
 pub mod demo;
+pub mod encoding;
 pub mod eval;
 pub mod generate;
 pub mod hub;
+pub mod json;
 pub mod language_model;
 pub mod layers;
+pub mod messages;
 pub mod models;
 pub mod pretrained;
 pub mod score;

@@ -1,15 +1,14 @@
 //! `atento bleu HYP REF…`: BLEU and chrF as sacreBLEU computes them.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
+use atento::data::read_text;
 use atento::eval::{
     Bleu, BleuOptions, BleuScore, Bootstrap, Chrf, ChrfOptions, ChrfScore, CorpusMetric, Interval, PairedComparison,
     Reference, Smoothing, Tokenizer,
 };
-use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value, json};
 
 use crate::ui::failure::Failure;
@@ -19,7 +18,7 @@ use crate::ui::output::Output;
 /// Score translations with BLEU and chrF, identical to sacreBLEU
 #[derive(Debug, clap::Args)]
 pub struct BleuArgs {
-    /// The text to score, one segment a line (`-`: standard input; `.gz` files are read as they are)
+    /// The text to score, one segment a line (`-`: standard input; gzip is read as it is)
     #[arg(value_name = "HYP")]
     hypotheses: PathBuf,
 
@@ -297,29 +296,12 @@ fn read_parallel(path: &Path, hypotheses: &Path, expected: usize) -> Result<Vec<
 
 /// The lines of a file, ended by line feeds alone as in sacreBLEU.
 fn read_lines(path: &Path) -> Result<Vec<String>> {
-    let bytes = read_bytes(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.is_empty() {
+    let text = read_text(path)?;
+    if text.is_empty() {
         bail!("{} is empty", path.display());
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
-        anyhow!("{} line {line} is not valid UTF-8", path.display())
-    })?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.split('\n').map(str::to_owned).collect())
-}
-
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut bytes)?;
-    } else if path.extension().is_some_and(|extension| extension == "gz") {
-        MultiGzDecoder::new(File::open(path)?).read_to_end(&mut bytes)?;
-    } else {
-        File::open(path)?.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -394,8 +376,12 @@ mod tests {
 
     #[test]
     fn missing_empty_and_binary_files_are_refused_by_name() {
-        assert!(error(&[("hyp", b"a")]).starts_with("cannot read ref: "));
+        assert!(error(&[("hyp", b"a")]).starts_with("ref: cannot open: "));
         assert_eq!(error(&[("hyp", b""), ("ref", b"a")]), "hyp is empty");
-        assert_eq!(error(&[("hyp", b"a"), ("ref", b"a\nb\xff\n")]), "ref line 2 is not valid UTF-8");
+        assert_eq!(
+            error(&[("hyp", b"a"), ("ref", b"a\nb\xff\n")]),
+            "ref, line 2: not valid UTF-8 at byte 1 of the line (0xff); convert the file, for example with iconv -f latin1 -t utf8"
+        );
+        assert!(error(&[("hyp", b"a"), ("ref", b"\xff\xfea\0")]).starts_with("ref: this is UTF-16 text"));
     }
 }

@@ -192,8 +192,9 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
         let names = PRESETS.map(|(name, _)| name).join(", ");
         format!("cannot read {}, and no published shape has that name; there are {names}", path.display())
     })?;
-    let object: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
+    let object: Map<String, Value> = atento::json::parse(&bytes)
+        .and_then(serde_json::from_value)
+        .map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
     Ok(match ModelKind::of(&path, &object)? {
         ModelKind::Marian => marian::read_config(&path, &object)?.into(),
         ModelKind::M2m100 => m2m100::read_config(&path, &object)?.into(),

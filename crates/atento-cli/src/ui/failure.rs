@@ -4,6 +4,9 @@ use std::io;
 use std::panic;
 use std::process::ExitCode;
 
+use atento::messages;
+use clap::error::{ContextKind, ContextValue};
+
 use super::stderr::tell;
 
 /// Why a verb did not do what was asked.
@@ -50,8 +53,24 @@ impl Failure {
 }
 
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    tell(format_args!("error: {}", with_causes(error)));
+    tell(format_args!("error: {}", messages::printable(&with_causes(error))));
     ExitCode::from(code)
+}
+
+/// Tells what is wrong with the command, or the help that was asked for, and ends the program. What was given is not
+/// told whole where it is long.
+pub fn refuse_command(mut error: clap::Error) -> ! {
+    let given = |(kind, value): (ContextKind, &ContextValue)| match value {
+        ContextValue::String(text) if text.len() > messages::cut(text).len() => {
+            Some((kind, ContextValue::String(messages::cut(text).into_owned())))
+        }
+        _ => None,
+    };
+    let long: Vec<_> = error.context().filter_map(given).collect();
+    for (kind, value) in long {
+        error.insert(kind, value);
+    }
+    error.exit()
 }
 
 /// The message and its causes in one line; a cause that is part of what comes before it is not told again.

@@ -178,7 +178,7 @@ fn bleu_explains_itself() {
     Usage: atento bleu [OPTIONS] <HYP> <REF>...
 
     Arguments:
-      <HYP>     The text to score, one segment a line (`-`: standard input; `.gz` files are read as they are)
+      <HYP>     The text to score, one segment a line (`-`: standard input; gzip is read as it is)
       <REF>...  The references, line for line
 
     Options:

@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use super::batches::{BatchOptions, Pair};
-use super::encode::{PairEncoder, PairOptions, Seen};
-use super::hash::add_ids;
-use super::parallel::{ParallelReader, ParallelSource, RawPair};
+use super::encode::{PairEncoder, PairOptions, Seen, pair_hash};
+use super::hash::{add_ids, combine, hash};
+use super::parallel::{ParallelSource, RawPair};
 use super::{Batches, DataReport, Error};
 use crate::text::Tokenizer;
 
 /// Pairs of the files in a window, unless asked otherwise.
 pub const WINDOW_PAIRS: usize = 200_000;
 
-/// Pairs that are tokenised at once.
+/// Pairs that are tokenised at once, and about how many bytes of text.
 const CHUNK_PAIRS: usize = 8192;
+const CHUNK_BYTES: usize = 1 << 26;
 
 /// A tokenised set of pairs; clones share it.
 #[derive(Clone, Debug)]
@@ -28,10 +29,20 @@ pub struct Dataset {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) origin: Origin,
-    /// Pairs used in each window.
-    pub(super) windows: Vec<usize>,
+    pub(super) windows: Vec<Window>,
     report: DataReport,
     hash: u64,
+    /// Those of the held-out pairs named to [`Dataset::open_beside`] that are in the data, by their hashes.
+    in_both: Seen,
+}
+
+/// What is known of a window after the first reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Pairs that are used.
+    pub(super) pairs: usize,
+    /// A hash of its text, used or not.
+    pub(super) text: u64,
 }
 
 #[derive(Debug)]
@@ -58,24 +69,41 @@ impl Dataset {
         options: PairOptions,
         window_pairs: usize,
     ) -> Result<Self, Error> {
+        Self::open_beside(&[], source, source_tokenizer, target_tokenizer, options, window_pairs)
+    }
+
+    /// The same, with an eye on pairs that are held out: [`holds`](Self::holds) says which of them are in the data too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_beside(
+        held_out: &[(String, String)],
+        source: ParallelSource,
+        source_tokenizer: Arc<Tokenizer>,
+        target_tokenizer: Arc<Tokenizer>,
+        options: PairOptions,
+        window_pairs: usize,
+    ) -> Result<Self, Error> {
         if window_pairs == 0 {
             let problem = "a window needs at least one pair".into();
             return Err(Error::Option { key: "window_pairs", value: "0".into(), problem });
         }
         let encoder = PairEncoder::new(source_tokenizer, target_tokenizer, options)?;
         let (mut windows, mut report, mut kept, mut hash) = (Vec::new(), DataReport::default(), Vec::new(), 0);
-        let mut reading = Reading::start(&source)?;
-        while let Some(pairs) = reading.window(&source, &encoder, window_pairs, &mut report)? {
-            windows.push(pairs.len());
+        let mut reading = Reading::start(&source, &encoder)?;
+        while let Some((pairs, text)) = reading.window(&source, &encoder, window_pairs, &mut report)? {
+            windows.push(Window { pairs: pairs.len(), text });
             hash = add_pairs(hash, &pairs);
             kept = pairs;
         }
         refuse_nothing(&source.to_string(), &report)?;
+        let held_out = held_out.iter().map(|(source, target)| pair_hash(source, target));
+        let in_both = held_out.filter(|pair| reading.seen.contains(pair)).collect();
         let origin = match windows.len() {
             1 => Origin::Memory(kept),
             _ => Origin::Files { source, encoder, window_pairs },
         };
-        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash }) })
+        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash, in_both }) })
     }
 
     /// A data set of pairs that are already in memory; `name` stands for the file in messages.
@@ -96,12 +124,19 @@ impl Dataset {
             line: line as u64,
             source: source.clone(),
             target: target.clone(),
+            too_long: false,
         };
         let raw: Vec<RawPair> = pairs.iter().enumerate().map(raw).collect();
         encoder.encode(&raw, &mut seen, &mut report, &place, &mut kept)?;
         refuse_nothing(name, &report)?;
-        let (windows, hash) = (vec![kept.len()], add_pairs(0, &kept));
-        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report, hash }) })
+        let (windows, hash) = (vec![Window { pairs: kept.len(), text: 0 }], add_pairs(0, &kept));
+        let in_both = Seen::new();
+        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report, hash, in_both }) })
+    }
+
+    /// Whether a held-out pair, one of those named to [`open_beside`](Self::open_beside), is in the data too.
+    pub fn holds(&self, source: &str, target: &str) -> bool {
+        self.shared.in_both.contains(&pair_hash(source, target))
     }
 
     /// What was read, used and left out.
@@ -146,44 +181,59 @@ fn refuse_nothing(place: &str, report: &DataReport) -> Result<(), Error> {
 
 /// One pass over the files.
 pub(super) struct Reading {
-    pairs: ParallelReader,
+    pairs: Box<dyn Iterator<Item = Result<RawPair, Error>> + Send>,
     seen: Seen,
 }
 
 impl Reading {
-    pub(super) fn start(source: &ParallelSource) -> Result<Self, Error> {
-        Ok(Reading { pairs: source.open()?, seen: Seen::new() })
+    pub(super) fn start(source: &ParallelSource, encoder: &PairEncoder) -> Result<Self, Error> {
+        let pairs = source.open()?.counting_too_long(encoder.leaves_out());
+        Ok(Reading { pairs: Box::new(pairs), seen: Seen::new() })
     }
 
-    /// The used pairs of the next `window_pairs` pairs of the files; `None` at their end.
+    /// The used pairs of the next `window_pairs` pairs of the files, and the hash of their text; `None` at the end.
     pub(super) fn window(
         &mut self,
         source: &ParallelSource,
         encoder: &PairEncoder,
         window_pairs: usize,
         report: &mut DataReport,
-    ) -> Result<Option<Vec<Pair>>, Error> {
-        let (mut left, mut kept) = (window_pairs, Vec::new());
+    ) -> Result<Option<(Vec<Pair>, u64)>, Error> {
+        let (mut left, mut kept, mut text) = (window_pairs, Vec::new(), 0);
         let place = |line, target| source.place(line, target);
         while let Some(chunk) = self.chunk(&mut left)? {
             encoder.encode(&chunk, &mut self.seen, report, &place, &mut kept)?;
+            text = add_text(text, &chunk);
         }
-        Ok((left < window_pairs).then_some(kept))
+        Ok((left < window_pairs).then_some((kept, text)))
     }
 
-    /// Passes over a window without tokenising it; only what later windows depend on is noted.
-    pub(super) fn skip_window(&mut self, encoder: &PairEncoder, window_pairs: usize) -> Result<(), Error> {
-        let mut left = window_pairs;
+    /// Passes over a window without tokenising it; only what later windows depend on is noted. Returns the hash of its
+    /// text.
+    pub(super) fn skip_window(&mut self, encoder: &PairEncoder, window_pairs: usize) -> Result<u64, Error> {
+        let (mut left, mut text) = (window_pairs, 0);
         while let Some(chunk) = self.chunk(&mut left)? {
             encoder.pass_over(&chunk, &mut self.seen);
+            text = add_text(text, &chunk);
         }
-        Ok(())
+        Ok(text)
     }
 
     /// Some of the next pairs, at most `left`, which is lowered; `None` when none are left.
     fn chunk(&mut self, left: &mut usize) -> Result<Option<Vec<RawPair>>, Error> {
-        let chunk: Vec<RawPair> = self.pairs.by_ref().take(CHUNK_PAIRS.min(*left)).collect::<Result<_, _>>()?;
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < CHUNK_PAIRS.min(*left) && bytes < CHUNK_BYTES {
+            let Some(pair) = self.pairs.next().transpose()? else { break };
+            bytes += pair.source.len() + pair.target.len();
+            chunk.push(pair);
+        }
         *left -= chunk.len();
         Ok((!chunk.is_empty()).then_some(chunk))
     }
+}
+
+fn add_text(text: u64, pairs: &[RawPair]) -> u64 {
+    pairs.iter().fold(text, |text, pair| {
+        [&pair.source, &pair.target].into_iter().fold(text, |text, side| combine(text, hash(side.as_bytes())))
+    })
 }

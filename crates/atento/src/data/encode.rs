@@ -80,6 +80,13 @@ impl PairOptions {
 /// Among ten million pairs, the chance that any two different ones share a hash is 3 in a million.
 pub(super) type Seen = HashSet<u64>;
 
+/// What tells a pair from others: the hash of its sides without the white space around them.
+pub(super) fn pair_hash(source: &str, target: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (source.trim(), target.trim()).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Tokenises pairs and decides which are used.
 #[derive(Debug)]
 pub(super) struct PairEncoder {
@@ -133,6 +140,11 @@ impl PairEncoder {
         Ok(PairEncoder { source: Side::new("source", source)?, target: Side::new("target", target)?, options })
     }
 
+    /// Whether pairs that are too long are left out, those too long to be read among them.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.options.on_truncate != OnTruncate::Error
+    }
+
     /// Appends the pairs that are used to `kept`. Tokenising is parallel; deciding is in order, so
     /// counts, duplicates and the first error do not depend on the number of threads. `place` names a
     /// line (from 0) of the source or, if true, the target side.
@@ -166,15 +178,17 @@ impl PairEncoder {
     /// What the text alone decides.
     fn wanted(&self, pair: &RawPair, seen: &mut Seen, report: &mut DataReport) -> bool {
         report.pairs_read += 1;
+        if pair.too_long {
+            report.too_long_dropped += 1;
+            return false;
+        }
         let (source, target) = (pair.source.trim(), pair.target.trim());
         if source.is_empty() || target.is_empty() {
             report.empty_source += u64::from(source.is_empty());
             report.empty_target += u64::from(!source.is_empty());
             return false;
         }
-        let mut hasher = DefaultHasher::new();
-        (source, target).hash(&mut hasher);
-        if !seen.insert(hasher.finish()) {
+        if !seen.insert(pair_hash(source, target)) {
             report.duplicates += 1;
             report.duplicates_dropped += u64::from(self.options.drop_duplicates);
             if self.options.drop_duplicates {

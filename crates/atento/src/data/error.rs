@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::lines::LineError;
 use super::stream::Cursor;
-use crate::text;
+use crate::{messages, text};
 
 /// What can be wrong with a data set or with the options it is read with.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum Error {
     /// A file could not be read as lines of text.
     #[error(transparent)]
     Lines(#[from] LineError),
+    /// A record of training data is too long to be read.
+    #[error("{0}; set on_truncate = \"drop\" to leave it out")]
+    RecordTooLong(LineError),
     /// The tokenizer failed on a sentence.
     #[error(transparent)]
     Tokenizer(#[from] text::Error),
@@ -52,7 +55,7 @@ pub enum Error {
         detail: String,
     },
     /// A JSONL object lacks a key, or holds no text there.
-    #[error("{path}, line {line}: {problem} at key {key:?}{hint}")]
+    #[error("{path}, line {line}: {problem} at key {}{hint}", messages::text(key))]
     Key {
         /// The file.
         path: PathBuf,
@@ -137,4 +140,15 @@ pub enum Error {
         /// What happened to it.
         problem: String,
     },
+}
+
+impl Error {
+    /// Whether the fault is that of one line, after which other lines can be read.
+    pub fn is_of_one_line(&self) -> bool {
+        match self {
+            Self::Lines(fault) => fault.is_of_one_line(),
+            Self::Columns { .. } | Self::Json { .. } | Self::Key { .. } => true,
+            _ => false,
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Error;
 use super::lines::LineReader;
 use super::parallel::RawPair;
+use crate::{json, messages};
 
 /// The next pair of a file; blank lines are skipped.
 pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -> Result<Option<RawPair>, Error> {
@@ -16,12 +17,20 @@ pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -
     let (path, line) = (lines.path(), lines.line());
     let source = text_at(&value, source_key, path, line)?;
     let target = text_at(&value, target_key, path, line)?;
-    Ok(Some(RawPair { line: line - 1, source, target }))
+    Ok(Some(RawPair { line: line - 1, source, target, too_long: false }))
 }
 
 /// The text at a key of the next object of a file; blank lines are skipped.
 pub(super) fn next_text(lines: &mut LineReader, key: &str) -> Result<Option<String>, Error> {
     next_object(lines)?.map(|value| text_at(&value, key, lines.path(), lines.line())).transpose()
+}
+
+/// What is wrong with one line, whose number the message has already.
+fn in_line(error: &serde_json::Error) -> String {
+    let message = error.to_string().replace(" at line 1 column ", " at column ");
+    let half = ["hex escape", "surrogate"].iter().any(|words| message.contains(words));
+    let hint = " (a \\u escape that is half of a character, a lone surrogate, is no text)";
+    message + if half { hint } else { "" }
 }
 
 fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
@@ -32,11 +41,11 @@ fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
         if text.trim().is_empty() {
             continue;
         }
-        let json = |detail: String| Error::Json { path: lines.path().into(), line: lines.line(), detail };
-        let value: Value = serde_json::from_str(&text).map_err(|e| json(e.to_string()))?;
+        let fault = |detail: String| Error::Json { path: lines.path().into(), line: lines.line(), detail };
+        let value = json::parse(text.as_bytes()).map_err(|e| fault(in_line(&e)))?;
         return match value.is_object() {
             true => Ok(Some(value)),
-            false => Err(json(format!("found {}", type_name(&value)))),
+            false => Err(fault(format!("found {}", type_name(&value)))),
         };
     }
 }
@@ -57,8 +66,11 @@ fn text_at(object: &Value, key: &str, path: &Path, line: u64) -> Result<String, 
 fn nearest_key(object: &Value, key: &str) -> String {
     let mut keys = Vec::new();
     dotted_keys(object, "", &mut keys);
-    let nearest = keys.into_iter().min_by_key(|other| strsim::damerau_levenshtein(other, key));
-    nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"))
+    let keys = keys.iter().map(String::as_str);
+    match messages::did_you_mean(key, keys.clone()) {
+        hint if hint.is_empty() => format!("; its keys with text are {}", messages::list(keys)),
+        hint => hint,
+    }
 }
 
 fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {

@@ -1,20 +1,25 @@
 //! Lines of a text file, plain or gzip, one at a time.
 //!
-//! Gzip is recognised by its first two bytes, whatever the file is called, and may have several
-//! members (as made by `cat a.gz b.gz` or `pigz`). Memory is one buffer and one line.
+//! Gzip is recognised by its first two bytes, whatever the file is called, and may have several members. `-` is standard
+//! input. Memory is one buffer and one line.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use super::gzip::{self, Members};
+use crate::encoding;
 
 /// The longest line taken, in bytes. A longer one is a file without line ends, not a sentence.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
+/// The longest record of training data taken, in bytes: no model has as many positions, and memory has an end. A longer
+/// one counts as too long without being read.
+pub const MAX_RECORD_BYTES: usize = 1 << 26;
+
 const BUFFER_BYTES: usize = 1 << 16;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-const UTF8_MARK: &[u8] = "\u{feff}".as_bytes();
+pub(super) const UTF8_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Why a file cannot be read as lines of text. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +33,7 @@ pub enum LineError {
         source: io::Error,
     },
     /// Reading failed; for gzip, the file may be cut short or damaged.
-    #[error("{path}: reading failed after line {line}{gzip}: {source}", gzip = if *.gzip { " (the gzip file may be cut short or damaged)" } else { "" })]
+    #[error("{path}: reading failed after line {line}{}: {source}", of_gzip(*gzip, source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -45,6 +50,17 @@ pub enum LineError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is of another kind or encoding.
+    #[error("{path}: this is {found}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, what was expected, and what to do.
+        found: String,
+    },
+    /// Standard input is named twice.
+    #[error("standard input can be read once, and is named twice: write it to a file first")]
+    InputTwice,
     /// A line holds bytes that are not UTF-8.
     #[error(
         "{path}, line {line}: not valid UTF-8 at byte {byte} of the line (0x{value:02x}); convert the file, for example with iconv -f latin1 -t utf8"
@@ -68,7 +84,7 @@ pub enum LineError {
         line: u64,
     },
     /// A line is too long to be one.
-    #[error("{path}, line {line}: longer than {limit} bytes; expected one sentence or paragraph a line")]
+    #[error("{path}, line {line}: longer than {limit} bytes, the most that is read as one")]
     LineTooLong {
         /// The file.
         path: PathBuf,
@@ -79,13 +95,22 @@ pub enum LineError {
     },
 }
 
-/// An iterator over the lines of a file, without their ends (`\n` or `\r\n`). After an error it ends.
+impl LineError {
+    /// Whether the fault is that of one line, after which other lines can be read.
+    pub fn is_of_one_line(&self) -> bool {
+        matches!(self, Self::InvalidUtf8 { .. } | Self::Binary { .. } | Self::LineTooLong { .. })
+    }
+}
+
+/// An iterator over the lines of a file, without their ends (`\n` or `\r\n`). After an error it ends, unless it was
+/// told to go [past faults](LineReader::past_faults).
 pub struct LineReader {
     path: PathBuf,
     input: Box<dyn BufRead + Send>,
     gzip: bool,
     limit: usize,
     line: u64,
+    past_faults: bool,
     failed: bool,
 }
 
@@ -95,16 +120,55 @@ pub(super) fn unpack(
     input: impl Read + Send + 'static,
 ) -> Result<(Box<dyn BufRead + Send>, bool), LineError> {
     let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
+    let fault = |gzip| move |source| LineError::Read { path: path.into(), line: 0, gzip, source };
+    refuse_foreign(path, file.fill_buf().map_err(fault(false))?)?;
     let mut start = Vec::new();
-    let read = file.by_ref().take(2).read_to_end(&mut start);
-    read.map_err(|source| LineError::Read { path: path.into(), line: 0, gzip: false, source })?;
-    let gzip = start == GZIP_MAGIC;
+    // A second byte is waited for only after gzip's first: whoever writes an empty line may wait for an answer.
+    while start.len() < gzip::MAGIC.len() && gzip::MAGIC.starts_with(&start) {
+        let read = file.by_ref().take(1).read_to_end(&mut start);
+        if read.map_err(fault(false))? == 0 {
+            break;
+        }
+    }
+    let gzip = start == gzip::MAGIC;
     let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file));
-    let unpacked: Box<dyn BufRead + Send> = match gzip {
-        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
+    let mut unpacked: Box<dyn BufRead + Send> = match gzip {
+        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, Members::new(whole))),
         false => Box::new(whole),
     };
+    if gzip {
+        refuse_foreign(path, unpacked.fill_buf().map_err(fault(true))?)?;
+    }
     Ok((unpacked, gzip))
+}
+
+fn refuse_foreign(path: &Path, beginning: &[u8]) -> Result<(), LineError> {
+    match encoding::foreign(beginning) {
+        Some(found) => Err(LineError::Foreign { path: path.into(), found }),
+        None => Ok(()),
+    }
+}
+
+/// A file, or standard input for `-`, and the name that messages give it.
+pub(super) fn open(path: &Path) -> Result<(PathBuf, Box<dyn Read + Send>), LineError> {
+    static INPUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    if path != Path::new("-") {
+        let file = File::open(path).map_err(|source| LineError::Open { path: path.into(), source })?;
+        return Ok((path.into(), Box::new(file)));
+    }
+    match INPUT_IS_TAKEN.swap(true, Ordering::Relaxed) {
+        false => Ok(("standard input".into(), Box::new(io::stdin()))),
+        true => Err(LineError::InputTwice),
+    }
+}
+
+/// What an error says of a gzip file.
+fn of_gzip(gzip: bool, error: &io::Error) -> &'static str {
+    match (gzip, error.kind()) {
+        (false, _) => "",
+        (true, io::ErrorKind::UnexpectedEof) => " (the gzip file is cut short)",
+        (true, _) => " (the gzip file is damaged)",
+    }
 }
 
 impl std::fmt::Debug for LineReader {
@@ -117,13 +181,11 @@ impl LineReader {
     /// Opens a file and looks at its first bytes.
     ///
     /// # Errors
-    /// [`LineError::Open`], [`LineError::Empty`] (also a gzip of nothing), [`LineError::Read`].
+    /// [`LineError::Open`], [`LineError::Empty`] (also a gzip of nothing, or a byte-order mark alone),
+    /// [`LineError::Foreign`], [`LineError::Read`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LineError> {
-        let path = path.as_ref().to_path_buf();
-        match File::open(&path) {
-            Ok(file) => Self::from_reader(path, file),
-            Err(source) => Err(LineError::Open { path, source }),
-        }
+        let (name, file) = open(path.as_ref())?;
+        Self::from_reader(name, file)
     }
 
     /// Reads lines from what is not a file by name, such as standard input; `name` stands for it in messages.
@@ -133,16 +195,26 @@ impl LineReader {
     pub fn from_reader(name: impl Into<PathBuf>, input: impl Read + Send + 'static) -> Result<Self, LineError> {
         let path = name.into();
         let (mut input, gzip) = unpack(&path, input)?;
-        let start = input.fill_buf().map_err(|source| LineError::Read { path: path.clone(), line: 0, gzip, source })?;
-        if start.is_empty() {
+        let fault = |source| LineError::Read { path: path.clone(), line: 0, gzip, source };
+        if input.fill_buf().map_err(fault)?.starts_with(UTF8_MARK) {
+            input.consume(UTF8_MARK.len());
+        }
+        if input.fill_buf().map_err(fault)?.is_empty() {
             return Err(LineError::Empty { path });
         }
-        Ok(LineReader { path, input, gzip, limit: MAX_LINE_BYTES, line: 0, failed: false })
+        Ok(LineReader { path, input, gzip, limit: MAX_LINE_BYTES, line: 0, past_faults: false, failed: false })
     }
 
     /// The same with another longest line than [`MAX_LINE_BYTES`].
-    pub(super) fn with_limit(self, limit: usize) -> Self {
+    #[must_use]
+    pub(crate) fn with_limit(self, limit: usize) -> Self {
         LineReader { limit, ..self }
+    }
+
+    /// Goes on after a line that is no text: the fault costs that line alone.
+    #[must_use]
+    pub fn past_faults(self) -> Self {
+        LineReader { past_faults: true, ..self }
     }
 
     /// The file it reads.
@@ -165,11 +237,17 @@ impl LineReader {
         if bytes.is_empty() {
             return Ok(None);
         }
+        self.line = line;
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
             if bytes.last() == Some(&b'\r') {
                 bytes.pop();
             }
+        }
+        // What is left of a line that is too long is no line of its own.
+        let is_cut = bytes.len() as u64 == limit;
+        if self.past_faults && is_cut {
+            self.input.skip_until(b'\n').map_err(|source| LineError::Read { path: path(), line, gzip, source })?;
         }
         if bytes.contains(&0) {
             return Err(LineError::Binary { path: path(), line });
@@ -180,7 +258,6 @@ impl LineReader {
         if line == 1 && bytes.starts_with(UTF8_MARK) {
             bytes.drain(..UTF8_MARK.len());
         }
-        self.line = line;
         String::from_utf8(bytes).map(Some).map_err(|e| {
             let byte = e.utf8_error().valid_up_to();
             LineError::InvalidUtf8 { path: path(), line, byte, value: e.as_bytes()[byte] }
@@ -196,7 +273,7 @@ impl Iterator for LineReader {
             return None;
         }
         let line = self.read_line();
-        self.failed = line.is_err();
+        self.failed = line.as_ref().is_err_and(|fault| !(self.past_faults && fault.is_of_one_line()));
         line.transpose()
     }
 }
@@ -244,6 +321,7 @@ mod tests {
     fn gzip_is_known_by_its_content_and_may_have_several_members() {
         let both = [gzip(b"one\ntw"), gzip("o\nüber\n".as_bytes())].concat();
         assert_eq!(lines(&both).unwrap(), ["one", "two", "über"]);
+        assert_eq!(lines(&[&both[..], &[0; 600]].concat()).unwrap(), ["one", "two", "über"]);
     }
 
     #[test]
@@ -252,7 +330,11 @@ mod tests {
         assert!(message(&gzip(b"")).ends_with("the file is empty"));
         assert!(message(b"fine\nf\xfcr\n").contains("text, line 2: not valid UTF-8 at byte 1 of the line (0xfc)"));
         assert!(message(b"a\n\x7fELF\0\0").contains("line 2: contains a NUL byte"));
-        assert!(message(b"\xff\xfea\0\n\0").contains("UTF-16"));
+        assert!(message(b"\xff\xfea\0\n\0").ends_with(
+            "text: this is UTF-16 text, expected UTF-8; convert it, for example with iconv -f UTF-16 -t UTF-8"
+        ));
+        assert!(message(&gzip(b"a\0\n\0b\0\n\0")).contains("this is UTF-16LE text"));
+        assert!(message("\u{feff}".as_bytes()).ends_with("the file is empty"));
         let path = Path::new("no/such/file");
         assert!(LineReader::open(path).unwrap_err().to_string().starts_with("no/such/file: cannot open"));
         let dir = TempDir::new().unwrap();
@@ -263,8 +345,11 @@ mod tests {
     fn a_gzip_file_cut_short_is_an_error_not_a_shorter_text() {
         let text: String = (0..20_000).map(|i| format!("line {}\n", i * 7919 % 10_007)).collect();
         let whole = gzip(text.as_bytes());
-        assert!(message(&whole[..whole.len() - 9]).contains("cut short or damaged"));
-        assert!(message(&[0x1f, 0x8b, 8, 1, 2]).contains("damaged"));
+        assert!(message(&whole[..whole.len() - 9]).contains("(the gzip file is cut short)"));
+        assert!(message(&[0x1f, 0x8b, 8, 1, 2]).contains("(the gzip file is cut short)"));
+        let mut changed = whole;
+        changed[500] ^= 1;
+        assert!(message(&changed).contains("(the gzip file is damaged)"));
     }
 
     #[test]
@@ -283,6 +368,30 @@ mod tests {
         let mut reader = LineReader::open(file(&dir, b"\xff\nfine\n")).unwrap();
         assert!(reader.next().unwrap().is_err());
         assert!(reader.next().is_none());
+    }
+
+    #[test]
+    fn past_faults_every_line_keeps_its_number() {
+        let dir = TempDir::new().unwrap();
+        let long = vec![b'x'; MAX_LINE_BYTES + 9];
+        let text = [b"\xff\none\n", &long[..], b"\r\ntwo\na\0b\n", &long[..]].concat();
+        let mut reader = LineReader::open(file(&dir, &text)).unwrap().past_faults();
+        let mut found = Vec::new();
+        while let Some(line) = reader.next() {
+            found.push((reader.line(), line.ok()));
+        }
+        let text = |line: &str| Some(line.to_owned());
+        assert_eq!(found, [(1, None), (2, text("one")), (3, None), (4, text("two")), (5, None), (6, None)]);
+    }
+
+    #[test]
+    fn the_first_line_of_a_pipe_is_there_once_it_is_written() {
+        let (input, mut output) = io::pipe().unwrap();
+        output.write_all(b"\n").unwrap();
+        let mut reader = LineReader::from_reader("pipe", input).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), "");
+        output.write_all(b"x\n").unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), "x");
     }
 
     proptest! {

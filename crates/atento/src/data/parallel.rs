@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::LineReader;
+use super::lines::{LineError, LineReader, MAX_RECORD_BYTES};
 use super::{Error, jsonl};
 
 /// The most pairs that [`load_pairs`] holds.
@@ -50,6 +50,14 @@ pub struct RawPair {
     pub source: String,
     /// The target sentence.
     pub target: String,
+    /// Whether it is longer than [`MAX_RECORD_BYTES`](super::lines::MAX_RECORD_BYTES), so that its text was not kept.
+    pub too_long: bool,
+}
+
+impl RawPair {
+    fn new(line: u64, source: impl Into<String>, target: impl Into<String>) -> Self {
+        RawPair { line, source: source.into(), target: target.into(), too_long: false }
+    }
 }
 
 impl ParallelSource {
@@ -70,19 +78,19 @@ impl ParallelSource {
     /// # Errors
     /// A file that is missing, empty or damaged.
     pub fn open(&self) -> Result<ParallelReader, Error> {
+        let open = |path: &PathBuf| LineReader::open(path).map(|lines| lines.with_limit(MAX_RECORD_BYTES));
         let input = match self {
-            ParallelSource::Files { source, target } => {
-                Input::Files(LineReader::open(source)?, LineReader::open(target)?)
-            }
-            ParallelSource::Tsv { path, columns } => Input::Tsv(LineReader::open(path)?, *columns),
+            ParallelSource::Files { source, target } => Input::Files(open(source)?, open(target)?),
+            ParallelSource::Tsv { path, columns } => Input::Tsv(open(path)?, *columns),
             ParallelSource::Jsonl { path, source_key, target_key } => {
-                Input::Jsonl(LineReader::open(path)?, source_key.clone(), target_key.clone())
+                Input::Jsonl(open(path)?, source_key.clone(), target_key.clone())
             }
         };
-        Ok(ParallelReader { input, failed: false })
+        Ok(ParallelReader { input, past_faults: false, failed: false })
     }
 
-    /// All sentences, source and target in turn: what a joint tokenizer is trained on.
+    /// All sentences, source and target in turn: what a joint tokenizer is trained on. Records that are too long to be
+    /// read have no part in it.
     ///
     /// # Errors
     /// As [`open`](Self::open); the items, those of reading.
@@ -91,7 +99,8 @@ impl ParallelSource {
             Ok(pair) => [Some(Ok(pair.source)), Some(Ok(pair.target))],
             Err(error) => [Some(Err(error)), None],
         };
-        Ok(self.open()?.flat_map(of_pair).flatten())
+        let read = |pair: &Result<RawPair, Error>| !pair.as_ref().is_ok_and(|pair| pair.too_long);
+        Ok(self.open()?.counting_too_long(true).filter(read).flat_map(of_pair).flatten())
     }
 
     /// The place of a line (from 0) for a message: file and line number from 1.
@@ -123,11 +132,44 @@ enum Input {
     Jsonl(LineReader, String, String),
 }
 
-/// An iterator over the pairs of a [`ParallelSource`]. After an error it ends.
+/// An iterator over the pairs of a [`ParallelSource`]. After an error it ends, unless it was told to go
+/// [past faults](ParallelReader::past_faults).
 #[derive(Debug)]
 pub struct ParallelReader {
     input: Input,
+    past_faults: bool,
     failed: bool,
+}
+
+impl ParallelReader {
+    /// Goes on after a line that holds no pair: the fault costs that pair alone.
+    #[must_use]
+    pub fn past_faults(self) -> Self {
+        let input = match self.input {
+            Input::Files(source, target) => Input::Files(source.past_faults(), target.past_faults()),
+            Input::Tsv(lines, columns) => Input::Tsv(lines.past_faults(), columns),
+            Input::Jsonl(lines, source, target) => Input::Jsonl(lines.past_faults(), source, target),
+        };
+        ParallelReader { input, past_faults: true, failed: self.failed }
+    }
+}
+
+impl ParallelReader {
+    /// For training: a record that is too long to be read is, with `leave_out`, a pair without text that can be counted,
+    /// and else an error that says what to do. Any other fault ends the reading.
+    pub(super) fn counting_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
+        let mut over = false;
+        self.past_faults().map_while(move |pair| {
+            let pair = match pair {
+                Err(Error::Lines(LineError::LineTooLong { line, .. })) if leave_out => {
+                    Ok(RawPair { too_long: true, ..RawPair::new(line - 1, "", "") })
+                }
+                Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => Err(Error::RecordTooLong(fault)),
+                other => other,
+            };
+            (!std::mem::replace(&mut over, pair.is_err())).then_some(pair)
+        })
+    }
 }
 
 impl Iterator for ParallelReader {
@@ -142,18 +184,22 @@ impl Iterator for ParallelReader {
             Input::Tsv(lines, columns) => next_of_tsv(lines, *columns),
             Input::Jsonl(lines, source_key, target_key) => jsonl::next(lines, source_key, target_key),
         };
-        self.failed = pair.is_err();
+        self.failed = pair.as_ref().is_err_and(|fault| !(self.past_faults && fault.is_of_one_line()));
         pair.transpose()
     }
 }
 
 fn next_of_files(source: &mut LineReader, target: &mut LineReader) -> Result<Option<RawPair>, Error> {
-    let (a, b) = (source.next().transpose()?, target.next().transpose()?);
-    match (a, b) {
-        (Some(a), Some(b)) => Ok(Some(RawPair { line: source.line() - 1, source: a, target: b })),
+    // Both are read, also where one is wrong: line i stays beside line i.
+    match (source.next(), target.next()) {
+        (Some(a), Some(b)) => {
+            let (a, b) = (a?, b?);
+            Ok(Some(RawPair::new(source.line() - 1, a, b)))
+        }
         (None, None) => Ok(None),
         // One ended: the other is read to its end so that both counts can be named.
-        _ => {
+        (a, b) => {
+            a.into_iter().chain(b).try_for_each(|line| line.map(drop))?;
             for line in source.by_ref().chain(target.by_ref()) {
                 line?;
             }
@@ -175,7 +221,7 @@ fn next_of_tsv(lines: &mut LineReader, columns: Option<(usize, usize)>) -> Resul
     let (a, b) = columns.unwrap_or((0, 1));
     match (parts.get(a), parts.get(b)) {
         (Some(source), Some(target)) if columns.is_some() || parts.len() == 2 => {
-            Ok(Some(RawPair { line: lines.line() - 1, source: (*source).into(), target: (*target).into() }))
+            Ok(Some(RawPair::new(lines.line() - 1, *source, *target)))
         }
         _ => {
             let expected = match columns {
@@ -289,12 +335,72 @@ mod tests {
     }
 
     #[test]
+    fn past_faults_line_i_stays_beside_line_i() {
+        let dir = TempDir::new().unwrap();
+        let source = dir.path().join("a");
+        std::fs::write(&source, b"one\nf\xfcr\nthree\n").unwrap();
+        let target = write(&dir, "b", "eins\nzwei\ndrei\n");
+        let read = |source: &ParallelSource| -> Vec<Option<(u64, String)>> {
+            let pairs = source.open().unwrap().past_faults();
+            pairs.map(|pair| pair.ok().map(|pair| (pair.line, pair.target))).collect()
+        };
+        let files = ParallelSource::Files { source, target };
+        assert_eq!(read(&files), [Some((0, "eins".into())), None, Some((2, "drei".into()))]);
+        let text = "{oops\n{\"source\":\"a\"}\n\n{\"source\":\"a\",\"target\":\"b\"}\n[]\n";
+        let jsonl = ParallelSource::from_path(write(&dir, "c.jsonl", text));
+        assert_eq!(read(&jsonl), [None, None, Some((3, "b".into())), None]);
+        let tsv = ParallelSource::from_path(write(&dir, "d.tsv", "a\na\tb\na\tb\tc\n"));
+        assert_eq!(read(&tsv), [None, Some((1, "b".into())), None]);
+    }
+
+    #[test]
     fn a_line_that_is_no_json_object_is_named() {
         let dir = TempDir::new().unwrap();
         for (text, found) in [("{\"source\":\"a\",\"target\":\"b\"}\n{oops\n", "line 2"), ("[1]\n", "found an array")] {
             let message = pairs(&ParallelSource::from_path(write(&dir, "c.jsonl", text))).unwrap_err().to_string();
             assert!(message.contains(found), "{message}");
         }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_drops_no_value_in_silence() {
+        let dir = TempDir::new().unwrap();
+        let good = "{\"source\":\"a\",\"target\":\"b\"}\n";
+        let message = |line: &str| {
+            let source = ParallelSource::from_path(write(&dir, "d.jsonl", &format!("{good}{line}\n")));
+            pairs(&source).unwrap_err().to_string()
+        };
+        let twice = message("{\"source\":\"a\",\"target\":\"b\",\"source\":\"c\"}");
+        assert!(twice.contains("d.jsonl, line 2: not a JSON object: the key \"source\" stands twice"), "{twice}");
+        let inner = message("{\"source\":\"a\",\"target\":\"b\",\"meta\":{\"id\":1,\"id\":2}}");
+        assert!(inner.contains("the key \"id\" stands twice in one object at column"), "{inner}");
+        let half = message("{\"source\":\"\\ud800\",\"target\":\"b\"}");
+        assert!(half.contains("line 2: not a JSON object: ") && half.contains("surrogate"), "{half}");
+    }
+
+    #[test]
+    fn a_missing_key_is_told_with_the_keys_there_are() {
+        let dir = TempDir::new().unwrap();
+        let source = ParallelSource::from_path(write(&dir, "d.jsonl", "{\"prompt\":\"a\",\"answer\":\"b\"}\n"));
+        let message = pairs(&source).unwrap_err().to_string();
+        assert!(message.ends_with("no value at key \"source\"; its keys with text are prompt, answer"), "{message}");
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_to_be_read_is_left_out_or_told_with_what_to_do() {
+        let dir = TempDir::new().unwrap();
+        let long = "x".repeat(MAX_RECORD_BYTES);
+        let source = ParallelSource::from_path(write(&dir, "long.tsv", &format!("a\tb\n{long}\tc\nd\te\n")));
+        let left_out: Vec<RawPair> = source.open().unwrap().counting_too_long(true).collect::<Result<_, _>>().unwrap();
+        let found: Vec<_> = left_out.iter().map(|pair| (pair.line, pair.source.as_str(), pair.too_long)).collect();
+        assert_eq!(found, [(0, "a", false), (1, "", true), (2, "d", false)]);
+        assert_eq!(source.sentences().unwrap().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "b", "d", "e"]);
+        let mut strict = source.open().unwrap().counting_too_long(false);
+        assert!(strict.next().unwrap().is_ok());
+        let message = strict.next().unwrap().unwrap_err().to_string();
+        assert!(message.contains("long.tsv, line 2: longer than 67108864 bytes"), "{message}");
+        assert!(message.ends_with("set on_truncate = \"drop\" to leave it out"), "{message}");
+        assert!(strict.next().is_none());
     }
 
     #[test]

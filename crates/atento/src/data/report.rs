@@ -25,6 +25,8 @@ pub struct DataReport {
     pub identical_both_sides: u64,
     /// How many of those were left out: all with `drop_identical`, else none.
     pub identical_dropped: u64,
+    /// Held-out pairs that are in the training data too: the measures of this set are better than they should be.
+    pub in_training_too: u64,
     /// Pairs left out because one side is longer than `max_ratio` times the other, in tokens.
     pub ratio_dropped: u64,
     /// Pairs left out because a side is longer than `max_length` and `on_truncate` is "drop".
@@ -64,9 +66,15 @@ impl DataReport {
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.truncated, truncated),
             (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+            (self.in_training_too, in_training_too(self.in_training_too)),
         ];
         joined(self.pairs_read, "pairs", lines)
     }
+}
+
+/// What is told of held-out examples that are trained on.
+pub(crate) fn in_training_too(count: u64) -> String {
+    format!("{count} in the training data too (the results on this set are better than on new text)")
 }
 
 /// `of 7 pairs, 2 with an empty source left out; 1 too long left out`, of what occurred.
@@ -91,6 +99,7 @@ impl fmt::Display for DataReport {
             (self.ratio_dropped, "with lengths too different: left out"),
             (self.too_long_dropped, "too long: left out"),
             (self.truncated, &format!("cut to the longest length, {} tokens lost", self.truncated_tokens)),
+            (self.in_training_too, "in the training data too: kept"),
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;

@@ -218,10 +218,39 @@ fn a_file_that_changes_or_goes_away_is_noticed() {
     let mut batches = open(source.clone(), 10).batches(small(Order::Bucketed, 9)).unwrap();
     tsv(&dir, 15);
     let error = batches.find_map(Result::err).unwrap().to_string();
-    assert!(error.contains("pairs.tsv: window 1 has 4 usable pairs, at first it had 8"), "{error}");
+    assert!(error.contains("pairs.tsv: window 1 has other text than when the run began"), "{error}");
     std::fs::remove_file(dir.path().join("pairs.tsv")).unwrap();
     batches.seek(Cursor::default()).unwrap();
     assert!(batches.next().unwrap().unwrap_err().to_string().contains("pairs.tsv: cannot open"));
+}
+
+#[test]
+fn a_file_edited_without_a_change_in_its_counts_is_noticed_in_every_window() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pairs.tsv");
+    let text: String = (0..40).map(|line| format!("ab{line}\tcd{line}\n")).collect();
+    for (edited, from) in [(3, 0), (3, 2), (25, 0), (25, 2)] {
+        std::fs::write(&path, &text).unwrap();
+        let mut batches = open(ParallelSource::from_path(&path), 10).batches(small(Order::Bucketed, 9)).unwrap();
+        std::fs::write(&path, text.replace(&format!("ab{edited}\t"), &format!("ba{edited}\t"))).unwrap();
+        batches.seek(Cursor { epoch: 0, window: from, batch: 0 }).unwrap();
+        let error = batches.find_map(Result::err).unwrap().to_string();
+        assert!(error.contains(&format!("window {} has other text", edited / 10)), "{error}");
+    }
+}
+
+#[test]
+fn held_out_pairs_that_are_trained_on_are_known() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pairs.tsv");
+    std::fs::write(&path, "ab\tcd\nef\tgh\n").unwrap();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    let held_out = [pair("ef ", "gh"), pair("ab", "gh"), pair("x", "y")];
+    let source = ParallelSource::from_path(path);
+    let options = PairOptions::default();
+    let dataset = Dataset::open_beside(&held_out, source, TOKENIZER.clone(), TOKENIZER.clone(), options, 1).unwrap();
+    let held: Vec<bool> = held_out.iter().map(|(a, b)| dataset.holds(a, b)).collect();
+    assert_eq!(held, [true, false, false]);
 }
 
 #[test]

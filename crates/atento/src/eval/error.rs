@@ -1,5 +1,7 @@
 //! What can be wrong with the texts and names an evaluation is given.
 
+use crate::messages;
+
 /// An evaluation refused its input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -40,26 +42,27 @@ pub enum Error {
     #[error("the number of bootstrap resamples must be at least 1")]
     NoResamples,
     /// A name is not one of those known.
-    #[error("unknown {what} `{found}`, did you mean `{nearest}`? Known: {known}")]
+    #[error("unknown {what} {}{}; known: {known}", messages::quoted(found), meant(*nearest))]
     UnknownName {
         /// The kind of thing named, such as "tokenizer".
         what: &'static str,
         /// The name given.
         found: String,
-        /// The closest known name.
-        nearest: &'static str,
+        /// The known name that is nearly spelled so, if one is.
+        nearest: Option<&'static str>,
         /// All known names, separated by commas.
         known: String,
     },
 }
 
 impl Error {
-    /// Names the known spelling nearest to `found`.
+    /// Names the known spellings, and the one that is near `found`.
     pub(crate) fn unknown_name(what: &'static str, found: &str, known: &[&'static str]) -> Self {
-        let nearest = known
-            .iter()
-            .min_by_key(|name| strsim::damerau_levenshtein(name, found))
-            .expect("the list of known names is not empty");
+        let nearest = messages::nearest(found, known.iter().copied());
         Error::UnknownName { what, found: found.to_owned(), nearest, known: known.join(", ") }
     }
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_the_nearest_one() {
         let message = "int".parse::<Tokenizer>().unwrap_err().to_string();
-        assert_eq!(message, "unknown tokenizer `int`, did you mean `intl`? Known: 13a, none, intl, char");
+        assert_eq!(message, "unknown tokenizer `int`; did you mean `intl`?; known: 13a, none, intl, char");
     }
 
     #[test]

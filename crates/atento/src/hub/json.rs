@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::nearest::hint;
+use crate::{encoding, json};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::Path;
@@ -10,11 +11,19 @@ use std::path::Path;
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
     let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
     let invalid = |detail: String| Error::Json { path: path.to_path_buf(), detail };
-    match serde_json::from_slice(&bytes) {
+    if let Some(found) = encoding::foreign(&bytes) {
+        return Err(invalid(format!("the file is {found}")));
+    }
+    match json::parse(without_mark(&bytes)) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid("the file must hold one object, {…}".into())),
         Err(error) => Err(invalid(error.to_string())),
     }
+}
+
+/// The text after a byte-order mark, which editors of Windows put at the beginning.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// The bytes of a JSON file as people like to read it.
@@ -161,10 +170,15 @@ mod tests {
     fn a_file_that_is_not_an_object_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
-        for text in ["", "[]", "{\"a\": NaN}", "\u{0}"] {
+        for text in ["", "[]", "{\"a\": NaN}", "\u{0}", "{\"a\": 1, \"a\": 2}"] {
             fs::write(&path, text).unwrap();
             let message = read_object(&path).unwrap_err().to_string();
             assert!(message.contains("config.json: not valid JSON: "), "{message}");
         }
+        let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&path, utf16).unwrap();
+        assert!(read_object(&path).unwrap_err().to_string().contains("the file is UTF-16 text, expected UTF-8"));
+        fs::write(&path, "\u{feff}{\"a\": 1}").unwrap();
+        assert_eq!(read_object(&path).unwrap()["a"], 1);
     }
 }

@@ -30,7 +30,6 @@ pub mod marian;
 pub(crate) mod mmap;
 pub mod model_dir;
 pub mod names;
-mod nearest;
 pub mod pickle;
 pub mod recurrent;
 pub mod safetensors;
@@ -43,6 +42,8 @@ pub mod weights;
 
 #[cfg(test)]
 mod tests;
+
+use crate::messages as nearest;
 
 pub use error::{Error, Fault};
 pub use model_dir::{ModelDir, ModelKind};

@@ -6,6 +6,7 @@
 
 use super::Error;
 use super::nearest::quoted;
+use crate::json;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +31,8 @@ impl ShardIndex {
     /// It cannot be read, is not such JSON, or names a file outside its directory.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = fs::read(path).map_err(Error::io(path, "read"))?;
-        let Json { weight_map } = serde_json::from_slice(&text)
+        let Json { weight_map } = json::parse(&text)
+            .and_then(serde_json::from_value)
             .map_err(|error| Error::Json { path: path.to_path_buf(), detail: error.to_string() })?;
         let index = Self { path: path.to_path_buf(), weight_map };
         // An index that points outside its directory is not a checkpoint but an attempt at something.

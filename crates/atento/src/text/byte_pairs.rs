@@ -22,6 +22,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 
 use super::Error;
+use crate::json;
 
 /// The file that stands for the pair of them.
 pub const VOCAB: &str = "vocab.json";
@@ -76,7 +77,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    serde_json::from_slice(&read(path)?).map_err(|error| fault(path, format!("not what it should hold: {error}")))
+    let value = json::parse(&read(path)?).and_then(serde_json::from_value);
+    value.map_err(|error| fault(path, format!("not what it should hold: {error}")))
 }
 
 /// The object in a file that may be missing.

@@ -15,6 +15,7 @@ pub mod train;
 use std::path::PathBuf;
 
 use crate::data::lines::LineError;
+use crate::messages;
 
 pub use stream::TextStream;
 pub use tokenizer::{Encoding, SpecialIds, Tokenizer};
@@ -79,7 +80,10 @@ pub enum Error {
     #[error("no text to train a tokenizer on: every line is empty or white space")]
     EmptyCorpus,
     /// A special token is empty or given twice.
-    #[error("special_tokens: {token:?} is {problem}; each special token must be non-empty and named once")]
+    #[error(
+        "special_tokens: {} is {problem}; each special token must be non-empty and named once",
+        messages::text(token)
+    )]
     BadSpecialToken {
         /// The token as given.
         token: String,
@@ -87,12 +91,12 @@ pub enum Error {
         problem: &'static str,
     },
     /// A tokenizer kind that does not exist.
-    #[error("unknown tokenizer kind {given:?}; did you mean {nearest:?}? (one of: {valid})")]
+    #[error("unknown tokenizer kind {}{hint}; one of: {valid}", messages::text(given))]
     UnknownKind {
         /// The spelling found.
         given: String,
-        /// The nearest valid spelling.
-        nearest: &'static str,
+        /// The nearest valid spelling, if one is near.
+        hint: String,
         /// All valid spellings.
         valid: String,
     },

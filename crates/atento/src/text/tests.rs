@@ -201,8 +201,8 @@ fn what_cannot_be_trained_on_is_refused() {
         let error = train(&corpus(5), &options).unwrap_err();
         assert!(matches!(error, Error::BadSpecialToken { .. }));
     }
-    let message = "byte-bpe".parse::<Kind>().unwrap_err().to_string();
-    assert!(message.contains("did you mean"), "{message}");
+    let message = "byte_level_bpe".parse::<Kind>().unwrap_err().to_string();
+    assert!(message.contains("did you mean \"byte-level-bpe\"?; one of: bpe"), "{message}");
     assert_eq!("wordpiece".parse::<Kind>().unwrap(), Kind::WordPiece);
 }
 

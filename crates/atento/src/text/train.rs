@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokenizers::ModelWrapper;
 
 use super::{Error, Tokenizer, count, models, pipeline};
-use crate::data::lines::LineReader;
+use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
+use crate::messages;
 
 /// How text is cut into tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,9 +53,8 @@ impl std::str::FromStr for Kind {
             return Ok(*kind);
         }
         let names = Kind::SPELLINGS.map(|(name, _)| name);
-        let distance = |name: &&str| strsim::damerau_levenshtein(name, &given.to_lowercase());
-        let nearest = names.into_iter().min_by_key(distance).unwrap_or("bpe");
-        Err(Error::UnknownKind { given: given.into(), nearest, valid: names.join(", ") })
+        let hint = messages::did_you_mean(given, names);
+        Err(Error::UnknownKind { given: given.into(), hint, valid: names.join(", ") })
     }
 }
 
@@ -194,7 +194,7 @@ impl Tokenizer {
     pub fn train_from_files<P: AsRef<Path>>(paths: &[P], options: &TrainOptions) -> Result<Self, Error> {
         let mut readers = Vec::new();
         for path in paths {
-            readers.push(LineReader::open(path)?);
+            readers.push(LineReader::open(path)?.with_limit(MAX_RECORD_BYTES));
         }
         Self::train(readers.into_iter().flatten().map(|line| line.map_err(Error::from)), options)
     }

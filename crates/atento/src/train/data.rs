@@ -57,20 +57,20 @@ impl RunData {
         let tokenizer = Arc::new(tokenizer);
         let both = || (Arc::clone(&tokenizer), Arc::clone(&tokenizer));
         let options = pair_options(recipe);
-        let train = match &origin {
-            Origin::Files { train, .. } => {
-                Dataset::open(train.clone(), both().0, both().1, options.clone(), recipe.data.window)?
+        let named = |source: &ParallelSource| -> Result<_, Error> { Ok((source.to_string(), load_pairs(source)?)) };
+        let (valid, test, train) = match origin {
+            Origin::Files { train, valid, test } => {
+                let (valid, test) = (valid.as_ref().map(named).transpose()?, test.as_ref().map(named).transpose()?);
+                let watched: Vec<_> =
+                    [&valid, &test].into_iter().flatten().flat_map(|(_, text)| text.clone()).collect();
+                let window = recipe.data.window;
+                let train = Dataset::open_beside(&watched, train, both().0, both().1, options.clone(), window)?;
+                (valid, test, train)
             }
-            Origin::Demo(corpus) => {
-                Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?
-            }
-        };
-        let named = |source: ParallelSource| -> Result<_, Error> { Ok((source.to_string(), load_pairs(&source)?)) };
-        let (valid, test) = match origin {
-            Origin::Files { valid, test, .. } => (valid.map(named).transpose()?, test.map(named).transpose()?),
             Origin::Demo(corpus) => {
                 let named = |text| Some(("the demo corpus".to_owned(), text));
-                (named(corpus.valid), named(corpus.test))
+                let train = Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?;
+                (named(corpus.valid), named(corpus.test), train)
             }
         };
         let held_out = |(place, text): (String, Vec<(String, String)>)| -> Result<HeldOut, Error> {
@@ -83,7 +83,9 @@ impl RunData {
                 max_ratio: None,
             };
             let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
-            let (pairs, report) = (dataset.pairs().unwrap_or_default().to_vec(), dataset.report().clone());
+            let in_training_too = text.iter().filter(|(source, target)| train.holds(source, target)).count() as u64;
+            let report = DataReport { in_training_too, ..dataset.report().clone() };
+            let pairs = dataset.pairs().unwrap_or_default().to_vec();
             Ok(HeldOut { text, place, pairs, report, hash: dataset.hash() })
         };
         let valid = valid.map(held_out).transpose()?;

@@ -115,8 +115,8 @@ impl Workload for Instruct {
         };
         let train = part("data.train", &recipe.data.train, &learned)?.ok_or_else(no_data)?;
         check_batch(&recipe, &train)?;
-        let valid = part("data.valid", &recipe.data.valid, &held_out)?;
-        let test = part("data.test", &recipe.data.test, &held_out)?;
+        let valid = part("data.valid", &recipe.data.valid, &held_out)?.map(|set| set.compared_with(&train));
+        let test = part("data.test", &recipe.data.test, &held_out)?.map(|set| set.compared_with(&train));
         let work = Self { language, train, valid, test, block_size };
         Ok(Begun { recipe, work, from, notes })
     }

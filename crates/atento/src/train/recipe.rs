@@ -28,6 +28,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::encoding;
+
 pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
@@ -61,6 +63,9 @@ impl Recipe {
     /// other, or names files that are not there.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
         let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        if let Some(found) = encoding::foreign(&bytes) {
+            return Err(Error::Foreign { path: path.to_path_buf(), found });
+        }
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
             place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
         })?;

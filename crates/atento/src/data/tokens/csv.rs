@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use super::Error;
-use super::raw::RawText;
-
-/// Longest record taken, in bytes: a longer one has a quote that is never closed.
-const RECORD_BYTES: usize = 1 << 20;
+use crate::data::lines::{LineError, MAX_RECORD_BYTES};
+use crate::data::raw::RawText;
+use crate::messages;
 
 /// One record of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +17,8 @@ pub struct Record {
     pub fields: Vec<String>,
 }
 
-/// Reads the records of a CSV file, plain or gzip, after its header. After an error it ends.
+/// Reads the records of a CSV file, plain or gzip, after its header. After an error it ends, unless one record is longer
+/// than [`MAX_RECORD_BYTES`].
 pub struct CsvReader {
     text: RawText,
     block: String,
@@ -26,6 +26,8 @@ pub struct CsvReader {
     at: usize,
     line: u64,
     header: Vec<String>,
+    /// The longest record, in bytes.
+    limit: usize,
     failed: bool,
 }
 
@@ -45,8 +47,8 @@ impl CsvReader {
     /// A file that cannot be read or holds no header; [`Error::Csv`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let text = RawText::open(path.as_ref())?;
-        let (block, header) = (String::new(), Vec::new());
-        let mut reader = CsvReader { text, block, at: 0, line: 1, header, failed: false };
+        let (block, header, limit) = (String::new(), Vec::new(), MAX_RECORD_BYTES);
+        let mut reader = CsvReader { text, block, at: 0, line: 1, header, limit, failed: false };
         match reader.record()? {
             Some(record) => reader.header = record.fields,
             None => return Err(reader.malformed(1, "the file is empty, expected a header with names of columns")),
@@ -65,22 +67,16 @@ impl CsvReader {
     /// [`Error::Column`], with the columns there are; [`Error::Csv`] where two have the name.
     pub fn column(&self, name: &str) -> Result<usize, Error> {
         if self.header.iter().filter(|column| *column == name).count() > 1 {
-            return Err(self.malformed(1, format!("the header has more than one column named {name:?}")));
+            return Err(
+                self.malformed(1, format!("the header has more than one column named {}", messages::text(name)))
+            );
         }
         self.header.iter().position(|column| column == name).ok_or_else(|| Error::Column {
             path: self.text.path().into(),
             column: name.into(),
-            hint: self.nearest(name).map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?")),
-            found: self.header.join(", "),
+            hint: messages::did_you_mean(name, self.header.iter().map(String::as_str)),
+            found: messages::list(self.header.iter().map(String::as_str)),
         })
-    }
-
-    /// The column that is most like a name, if any is like it.
-    fn nearest(&self, name: &str) -> Option<&str> {
-        let name = name.to_lowercase();
-        let likeness = |column: &String| strsim::normalized_damerau_levenshtein(&name, &column.to_lowercase());
-        let alike = self.header.iter().map(|column| (likeness(column), column)).filter(|(likeness, _)| *likeness > 0.6);
-        alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, column)| column.as_str())
     }
 
     fn malformed(&self, line: u64, problem: impl Into<String>) -> Error {
@@ -112,9 +108,9 @@ impl CsvReader {
         loop {
             let next = self.next_char()?;
             bytes += next.map_or(0, char::len_utf8);
-            if bytes > RECORD_BYTES {
-                let problem = format!("a record of more than {RECORD_BYTES} bytes begins here: is a quote not closed?");
-                return Err(self.malformed(line, problem));
+            if bytes > self.limit {
+                // Its text is not kept, only its end is looked for.
+                (field, fields) = (String::new(), vec![String::new()]);
             }
             let return_of_line_end = next == Some('\r') && state != State::Quoted && self.peek()? == Some('\n');
             match (state, next) {
@@ -132,6 +128,10 @@ impl CsvReader {
                     None => return Ok(None),
                     Some(_) => (line, bytes) = (self.line, 0),
                 },
+                (_, None | Some('\n')) if bytes > self.limit => {
+                    let (path, limit) = (self.text.path().into(), self.limit);
+                    return Err(LineError::LineTooLong { path, line, limit }.into());
+                }
                 (_, None | Some('\n')) => {
                     fields.push(field);
                     return Ok(Some(Record { line, fields }));
@@ -182,7 +182,8 @@ impl Iterator for CsvReader {
             return None;
         }
         let record = self.checked_record();
-        self.failed = record.is_err();
+        // A record that is too long is passed over; others follow.
+        self.failed = matches!(&record, Err(error) if !matches!(error, Error::Lines(LineError::LineTooLong { .. })));
         record.transpose()
     }
 }
@@ -211,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_is_too_long_is_told_and_passed_over() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a.csv");
+        let long = "x, \n".repeat(50);
+        std::fs::write(&path, format!("a,b\n1,2\n\"{long}\",2\n{},3\n4,5\n", "y".repeat(101))).unwrap();
+        let mut reader = CsvReader::open(path).unwrap();
+        reader.limit = 100;
+        let found: Vec<_> = reader.map(|record| record.map_err(|error| error.to_string())).collect();
+        let fields = |at: usize| found[at].as_ref().unwrap().fields.join(" ");
+        assert_eq!((found.len(), fields(0).as_str(), fields(3).as_str()), (4, "1 2", "4 5"));
+        for (at, line) in [(1, 3), (2, 54)] {
+            let message = found[at].as_ref().unwrap_err();
+            assert!(message.contains(&format!("a.csv, line {line}: longer than 100 bytes")), "{message}");
+        }
+    }
+
+    #[test]
     fn malformed_records_are_named_by_their_line() {
         for (text, problem) in [
             ("", "line 1: the file is empty"),
@@ -222,8 +240,8 @@ mod tests {
             let message = records(text).unwrap_err().to_string();
             assert!(message.contains(problem), "{message}");
         }
-        let endless = format!("a,b\n1,\"{}", "x\n".repeat(RECORD_BYTES));
-        assert!(records(&endless).unwrap_err().to_string().contains("line 2: a record of more than"));
+        let endless = format!("a,b\n1,\"{}", "x\n".repeat(1000));
+        assert!(records(&endless).unwrap_err().to_string().contains("line 2: a quote in the record"));
     }
 
     #[test]

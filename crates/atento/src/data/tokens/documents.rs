@@ -7,16 +7,16 @@
 //! separates, so such pieces have the tokens of the whole document.
 
 use super::Error;
-use super::raw::RawText;
 use super::source::{Boundary, TextFile, TextSource};
 use crate::data::jsonl;
 use crate::data::lines::{LineError, LineReader};
+use crate::data::raw::RawText;
 
 /// Longest piece of a document that is tokenised as one, in bytes.
 pub(super) const PIECE_BYTES: usize = 1 << 18;
 
-/// Longest line of a JSONL file, in bytes: such a document has to be held in memory.
-const JSON_LINE_BYTES: usize = 1 << 28;
+/// Longest line of a file in which documents are lines, blocks of lines or JSON objects: it has to be held in memory.
+const LINE_BYTES: usize = 1 << 28;
 
 /// A document, or a part of a long one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,10 +148,10 @@ impl Documents {
         self.line = 1;
         let lines = |path| match LineReader::open(path) {
             Err(LineError::Empty { .. }) => Ok(None),
-            other => other.map(Some),
+            other => other.map(|lines| Some(lines.with_limit(LINE_BYTES))),
         };
         Ok(match (jsonl, self.boundary) {
-            (true, _) => lines(path)?.map(|lines| Input::Jsonl(lines.with_limit(JSON_LINE_BYTES))),
+            (true, _) => lines(path)?.map(Input::Jsonl),
             (false, Boundary::File) => Some(Input::Whole(Some(RawText::open(path)?))),
             (false, Boundary::BlankLine) => lines(path)?.map(|lines| Input::Paragraphs(lines, false)),
             (false, Boundary::Line) => lines(path)?.map(Input::Lines),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Cursor, Dtype};
 use crate::data;
 use crate::data::lines::LineError;
-use crate::text;
+use crate::{messages, text};
 
 /// What can be wrong with the data of a language model or with the options it is read with.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +151,7 @@ pub enum Error {
         problem: String,
     },
     /// A CSV file lacks a column.
-    #[error("{path}, line 1: no column {column:?} in the header{hint}; its columns are {found}")]
+    #[error("{path}, line 1: no column {} in the header{hint}; its columns are {found}", messages::text(column))]
     Column {
         /// The file.
         path: PathBuf,
@@ -215,6 +215,6 @@ impl Error {
 
     /// An option that cannot work.
     pub(super) fn option(key: &'static str, value: impl ToString, problem: impl Into<String>) -> Error {
-        Error::Option { key, value: value.to_string(), problem: problem.into() }
+        Error::Option { key, value: messages::cut(&value.to_string()).into_owned(), problem: problem.into() }
     }
 }

@@ -25,7 +25,6 @@ pub mod instruct;
 mod output;
 mod permutation;
 pub mod prepare;
-mod raw;
 pub mod report;
 pub mod shard;
 pub mod source;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::messages;
+
 /// Where a setting was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -18,7 +20,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Line(path, line) => write!(f, "{}:{line}", path.display()),
-            Place::Override(text) => write!(f, "--set {text}"),
+            Place::Override(text) => write!(f, "--set {}", messages::cut(text)),
             Place::Default => f.write_str("recipe"),
         }
     }
@@ -41,8 +43,16 @@ pub enum Error {
         /// The first line that is not text.
         place: Place,
     },
+    /// The file is of another kind or encoding.
+    #[error("{}: the recipe is {found}", path.display())]
+    Foreign {
+        /// The recipe.
+        path: PathBuf,
+        /// What it is, and what to do.
+        found: String,
+    },
     /// The text is not TOML.
-    #[error("{place}: not valid TOML: {message}")]
+    #[error("{place}: not valid TOML: {}", messages::cut(message))]
     Syntax {
         /// Where it stops being TOML.
         place: Place,
@@ -50,13 +60,13 @@ pub enum Error {
         message: String,
     },
     /// `--set` without a key or a value.
-    #[error("--set {text}: expected key=value with a dotted key, for example --set model.dropout=0.3")]
+    #[error("--set {text}: expected key=value with a dotted key, for example --set model.dropout=0.3", text = messages::cut(text))]
     Override {
         /// The override, as given.
         text: String,
     },
     /// A key that does not exist.
-    #[error("{place}: unknown key `{key}`{}; valid keys {}: {}", suggestion(nearest), table_of(key), valid.join(", "))]
+    #[error("{place}: unknown key `{}`{}; valid keys {}: {}", messages::cut(key), suggestion(nearest), table_of(key), valid.join(", "))]
     UnknownKey {
         /// Where the key stands.
         place: Place,
@@ -90,7 +100,7 @@ pub enum Error {
         message: String,
     },
     /// A file of the recipe that is not there.
-    #[error("{place}: `{key}` names {value}, and there is no such file; looked for {}", tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "))]
+    #[error("{place}: `{key}` names {}, and there is no such file; looked for {}", messages::cut(value), tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "))]
     MissingFile {
         /// Where the path stands.
         place: Place,
@@ -110,6 +120,6 @@ fn suggestion(nearest: &Option<String>) -> String {
 fn table_of(key: &str) -> String {
     match key.rsplit_once('.') {
         None => "at the top of the recipe".to_string(),
-        Some((table, _)) => format!("in [{table}]"),
+        Some((table, _)) => format!("in [{}]", messages::cut(table)),
     }
 }

@@ -3,6 +3,7 @@
 use super::error::{Error, Place};
 use super::section::{Field, Kind};
 use super::tree::{Node, Tree, Value};
+use crate::messages;
 
 /// Checks every key and value of `tree`, whose keys are those of `schema`.
 pub fn validate(tree: &Tree, schema: &[Field]) -> Result<(), Error> {
@@ -61,13 +62,11 @@ fn dotted_keys(fields: &[Field], prefix: &str, keys: &mut Vec<(String, &'static 
     }
 }
 
-/// The candidate whose last part is most like `name`, if any is at least `threshold` alike.
+/// The candidate whose last part is most like `name`, if any is more than `threshold` alike.
 fn nearest<'a>(name: &str, candidates: impl Iterator<Item = (String, &'a str)>, threshold: f64) -> Option<String> {
-    candidates
-        .map(|(key, last)| (strsim::normalized_damerau_levenshtein(name, last), key))
-        .filter(|(likeness, _)| *likeness >= threshold)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, key)| key)
+    let candidates: Vec<_> = candidates.collect();
+    let last = messages::nearest_above(threshold, name, candidates.iter().map(|(_, last)| *last))?;
+    candidates.into_iter().find(|(_, of)| *of == last).map(|(key, _)| key)
 }
 
 fn accepts(kind: &Kind, value: &toml::Value) -> bool {
@@ -98,9 +97,7 @@ fn in_range(field: &Field, value: &toml::Value) -> bool {
 
 fn wrong_value(place: &Place, key: &str, value: &toml::Value, field: &Field) -> Error {
     let nearest = match (&field.kind, value.as_str()) {
-        (Kind::Choice(words), Some(word)) => {
-            nearest(&word.to_lowercase(), words.iter().map(|word| (word.to_string(), *word)), 0.5)
-        }
+        (Kind::Choice(words), Some(word)) => nearest(word, words.iter().map(|word| (word.to_string(), *word)), 0.5),
         _ => None,
     };
     Error::Value {
@@ -114,12 +111,12 @@ fn wrong_value(place: &Place, key: &str, value: &toml::Value, field: &Field) -> 
 
 fn found(value: &toml::Value) -> String {
     match value {
-        toml::Value::String(text) => format!("the text \"{text}\""),
+        toml::Value::String(text) => format!("the text \"{}\"", messages::cut(text)),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(truth) => truth.to_string(),
         toml::Value::Datetime(date) => format!("the date {date}"),
-        toml::Value::Array(_) => format!("the list {value}"),
+        toml::Value::Array(_) => format!("the list {}", messages::cut(&value.to_string())),
         toml::Value::Table(_) => "a table".to_string(),
     }
 }

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::source::{InstructSource, RawExample};
+use super::source::{InstructReader, InstructSource, RawExample};
 use super::template::Template;
 use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
-use crate::data::report::joined;
+use crate::data::report::{in_training_too, joined};
 use crate::data::tokens::{Error, Window};
 use crate::text::{self, Tokenizer};
 
-/// Examples that are tokenised at once.
+/// Examples that are tokenised at once, and about how many bytes of text.
 const CHUNK_EXAMPLES: usize = 8192;
+const CHUNK_BYTES: usize = 1 << 26;
 
 /// How prompts and completions become examples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,9 @@ pub struct InstructReport {
     pub duplicates: u64,
     /// How many of the duplicates were left out: all with `drop_duplicates`, else none.
     pub duplicates_dropped: u64,
+    /// Held-out examples, each counted once, that are in the training data too: the measures of this set are better than
+    /// they should be.
+    pub in_training_too: u64,
     /// Examples left out because they are too long and `on_truncate` is "drop".
     pub too_long_dropped: u64,
     /// Examples left out because nothing of them would be learned: the prompt alone is too long.
@@ -129,6 +133,7 @@ impl InstructReport {
             (self.nothing_learned_dropped, no_room),
             (self.truncated, truncated),
             (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+            (self.in_training_too, in_training_too(self.in_training_too)),
         ];
         joined(self.examples, "examples", lines)
     }
@@ -145,6 +150,7 @@ impl fmt::Display for InstructReport {
             (self.too_long_dropped, "too long: left out".to_owned()),
             (self.nothing_learned_dropped, "with a prompt that leaves no room for the completion: left out".to_owned()),
             (self.truncated, format!("without the end of their completion, {} tokens lost", self.truncated_tokens)),
+            (self.in_training_too, "in the training data too: kept".to_owned()),
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;
@@ -167,6 +173,8 @@ pub struct MaskedPiece {
 #[derive(Clone, Debug)]
 pub struct InstructSet {
     examples: Arc<Vec<Example>>,
+    /// Hashes of their prompts and completions.
+    texts: Arc<HashSet<u64>>,
     tokenizer: Arc<Tokenizer>,
     options: InstructOptions,
     report: InstructReport,
@@ -182,9 +190,9 @@ impl InstructSet {
         let encoder = Encoder::new(&tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
-        let mut reader = source.open()?;
+        let mut reader = source.open(encoder.options.on_truncate != OnTruncate::Error)?;
         loop {
-            let chunk: Vec<RawExample> = reader.by_ref().take(CHUNK_EXAMPLES).collect::<Result<_, _>>()?;
+            let chunk = next_chunk(&mut reader)?;
             if chunk.is_empty() {
                 break;
             }
@@ -203,8 +211,15 @@ impl InstructSet {
         }
         match report.kept {
             0 => Err(Error::NothingLeft { place: source.to_string(), report: report.to_string() }),
-            _ => Ok(InstructSet { examples: Arc::new(examples), tokenizer, options, report }),
+            _ => Ok(InstructSet { examples: Arc::new(examples), texts: Arc::new(seen), tokenizer, options, report }),
         }
+    }
+
+    /// Counts the examples of this set, which is held out, that are in the training data too.
+    #[must_use]
+    pub fn compared_with(mut self, training: &InstructSet) -> Self {
+        self.report.in_training_too = self.texts.intersection(&training.texts).count() as u64;
+        self
     }
 
     /// What was read, used and left out.
@@ -259,6 +274,17 @@ impl InstructSet {
     }
 }
 
+/// The next examples; none at the end.
+fn next_chunk(reader: &mut InstructReader) -> Result<Vec<RawExample>, Error> {
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while chunk.len() < CHUNK_EXAMPLES && bytes < CHUNK_BYTES {
+        let Some(raw) = reader.next().transpose()? else { break };
+        bytes += raw.prompt.len() + raw.completion.len();
+        chunk.push(raw);
+    }
+    Ok(chunk)
+}
+
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     options: &'a InstructOptions,
@@ -296,6 +322,10 @@ impl<'a> Encoder<'a> {
 
     /// What the text alone decides.
     fn is_wanted(&self, raw: &RawExample, seen: &mut HashSet<u64>, report: &mut InstructReport) -> bool {
+        if raw.too_long {
+            report.too_long_dropped += 1;
+            return false;
+        }
         let (no_prompt, no_completion) = (raw.prompt.trim().is_empty(), raw.completion.trim().is_empty());
         if no_prompt || no_completion {
             report.empty_prompt += u64::from(no_prompt);

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::InstructOptions;
 use super::template::Template;
-use crate::data::parallel::{ParallelReader, ParallelSource};
+use crate::data;
+use crate::data::LineError;
+use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
 
@@ -56,6 +58,8 @@ pub(super) struct RawExample {
     pub(super) line: u64,
     pub(super) prompt: String,
     pub(super) completion: String,
+    /// Whether it is longer than is read, so that its text was not kept.
+    pub(super) too_long: bool,
 }
 
 impl InstructSource {
@@ -78,6 +82,7 @@ impl InstructSource {
     }
 
     /// Prompts and completions in turn, as the templates of the options write them: what a tokenizer is trained on.
+    /// Examples that are too long to be read have no part in it.
     ///
     /// # Errors
     /// A template that cannot be meant, a file that cannot be opened; the items, those of reading.
@@ -88,13 +93,16 @@ impl InstructSource {
         let prompt = Template::prompt(&options.prompt_template)?;
         let completion = Template::completion(&options.completion_template)?;
         let of_example = move |raw: Result<RawExample, Error>| match raw {
+            Ok(raw) if raw.too_long => [None, None],
             Ok(raw) => [Some(Ok(prompt.fill(&raw.prompt))), Some(Ok(completion.fill(&raw.completion)))],
             Err(error) => [Some(Err(error)), None],
         };
-        Ok(self.open()?.flat_map(of_example).flatten())
+        Ok(self.open(true)?.flat_map(of_example).flatten())
     }
 
-    pub(super) fn open(&self) -> Result<InstructReader, Error> {
+    /// Opens the files. With `leave_out`, an example that is too long to be read comes without its text; else it is an
+    /// error that says what to do.
+    pub(super) fn open(&self, leave_out: bool) -> Result<InstructReader, Error> {
         let pairs = match self.clone() {
             InstructSource::Files { prompt, completion } => {
                 ParallelSource::Files { source: prompt, target: completion }
@@ -106,10 +114,10 @@ impl InstructSource {
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
                 let columns = (reader.column(&prompt_column)?, reader.column(&completion_column)?);
-                return Ok(InstructReader::Csv(reader, columns));
+                return Ok(InstructReader::Csv { reader, columns, leave_out });
             }
         };
-        Ok(InstructReader::Pairs(pairs.open()?))
+        Ok(InstructReader::Pairs(Box::new(pairs.open()?.counting_too_long(leave_out))))
     }
 }
 
@@ -128,24 +136,30 @@ impl fmt::Display for InstructSource {
 
 /// Reads the pairs of a source. After an error it ends.
 pub(super) enum InstructReader {
-    Pairs(ParallelReader),
-    Csv(CsvReader, (usize, usize)),
+    Pairs(Box<dyn Iterator<Item = Result<RawPair, data::Error>>>),
+    Csv { reader: CsvReader, columns: (usize, usize), leave_out: bool },
 }
 
 impl Iterator for InstructReader {
     type Item = Result<RawExample, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let example = |line, prompt, completion| RawExample { line, prompt, completion, too_long: false };
         match self {
             InstructReader::Pairs(pairs) => {
-                let pair = pairs.next()?.map_err(Error::from);
-                Some(pair.map(|p| RawExample { line: p.line + 1, prompt: p.source, completion: p.target }))
+                let of_pair =
+                    |p: RawPair| RawExample { too_long: p.too_long, ..example(p.line + 1, p.source, p.target) };
+                Some(pairs.next()?.map(of_pair).map_err(Error::from))
             }
-            InstructReader::Csv(csv, (prompt, completion)) => Some(csv.next()?.map(|record| RawExample {
-                line: record.line,
-                prompt: record.fields[*prompt].clone(),
-                completion: record.fields[*completion].clone(),
-            })),
+            InstructReader::Csv { reader, columns: (prompt, completion), leave_out } => Some(match reader.next()? {
+                Err(Error::Lines(LineError::LineTooLong { line, .. })) if *leave_out => {
+                    Ok(RawExample { too_long: true, ..example(line, String::new(), String::new()) })
+                }
+                Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => {
+                    Err(data::Error::RecordTooLong(fault).into())
+                }
+                record => record.map(|r| example(r.line, r.fields[*prompt].clone(), r.fields[*completion].clone())),
+            }),
         }
     }
 }

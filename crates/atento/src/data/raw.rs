@@ -1,14 +1,25 @@
 //! The text of a file as it is, line ends included, in blocks.
 
-use std::fs::File;
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use crate::data::lines::{LineError, unpack};
+use super::lines::{self, LineError, UTF8_MARK, unpack};
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 1 << 16;
-const UTF8_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The whole text of a file, plain or gzip, line ends included; of standard input for `-`. A byte-order mark at its
+/// beginning is left out.
+///
+/// # Errors
+/// A file that cannot be read or is no UTF-8 text.
+pub fn read_text(path: &Path) -> Result<String, LineError> {
+    let (mut raw, mut text) = (RawText::open(path)?, String::new());
+    while let Some(block) = raw.next_block()? {
+        text.push_str(&block);
+    }
+    Ok(text)
+}
 
 /// Reads a file, plain or gzip, as blocks of UTF-8 text. A byte order mark at its beginning is left out.
 pub(super) struct RawText {
@@ -27,9 +38,8 @@ pub(super) struct RawText {
 impl RawText {
     /// Opens a file; it may be empty.
     pub(super) fn open(path: &Path) -> Result<Self, LineError> {
-        let file = File::open(path).map_err(|source| LineError::Open { path: path.into(), source })?;
-        let (input, gzip) = unpack(path, file)?;
-        let path = path.to_path_buf();
+        let (path, file) = lines::open(path)?;
+        let (input, gzip) = unpack(&path, file)?;
         Ok(RawText { path, input, gzip, unfinished: Vec::new(), lines: 0, column: 0, started: false })
     }
 
