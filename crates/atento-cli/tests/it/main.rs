@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod convert;
+mod data_files;
 mod demo;
 mod endings;
 mod generate;

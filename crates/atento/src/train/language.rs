@@ -16,7 +16,8 @@ use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data::hash::combine;
 use crate::data::tokens::{
-    self, Boundary, Cursor, Preparation, PrepareOptions, Shard, TextSource, TokenDirectory, WindowOptions, Windows,
+    self, Boundary, Cursor, Preparation, PrepareOptions, Shard, Sidecar, TextSource, TokenDirectory, WindowOptions,
+    Windows,
 };
 use crate::generate::{SampleOptions, WarperOptions};
 use crate::language_model::LanguageModel;
@@ -141,7 +142,8 @@ impl Workload for LanguageModelling {
     }
 
     fn losses(&self) -> Vec<String> {
-        self.data.sidecar.iter().filter_map(|sidecar| Some(format!("data: {}", sidecar.report.losses()?))).collect()
+        let Some(Sidecar { report, .. }) = &self.data.sidecar else { return Vec::new() };
+        report.losses().into_iter().chain(report.notes()).map(|note| format!("data: {note}")).collect()
     }
 
     fn data_hash(&self) -> u64 {

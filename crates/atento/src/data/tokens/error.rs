@@ -43,6 +43,14 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Something is no regular file.
+    #[error(
+        "{path}: not a regular file (a pipe, a socket or a device), which can be read once at best; write it to a file first"
+    )]
+    NotAFile {
+        /// What it is.
+        path: PathBuf,
+    },
     /// A directory contains itself through a link.
     #[error("{path}: a link that leads back to a directory it lies in")]
     Loop {

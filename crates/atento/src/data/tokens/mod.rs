@@ -7,7 +7,7 @@
 //! shard       one token file, mapped into memory              batch       packed sequences with targets
 //! windows     training and validation windows                 strided     windows that score a text
 //! whole       a text as one sequence                          csv         records of CSV files
-//! instruct    prompts with completions
+//! instruct    prompts with completions                    split       which documents are for validation
 //! ```
 //!
 //! A token file is nanoGPT's: ids as little-endian 16-bit (or 32-bit) numbers and nothing else, so
@@ -28,6 +28,7 @@ pub mod prepare;
 pub mod report;
 pub mod shard;
 pub mod source;
+mod split;
 pub mod strided;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,19 @@
 //! Token files while they grow: a directory that appears whole or not at all, and the documents that are
-//! put into it, left out, or moved once their end shows where they belong.
+//! put into it or left out.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::encode::{Encoded, Encoder};
 use super::report::{PrepareReport, SplitCounts};
 use super::{Dtype, Error};
-use crate::data::hash::{combine, hash};
+use crate::data::hash::combine;
 use crate::hub::atomic;
 
 /// Names of the token files, by [`Part`].
 pub(super) const NAMES: [&str; 2] = ["train.bin", "val.bin"];
-
-/// Tokens that are moved at once.
-const MOVED_TOKENS: u64 = 1 << 16;
 
 /// One side of the split; its number is its place in arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,36 +102,19 @@ impl TokenWriter {
         cut.map_err(Error::io(&self.path, "write"))
     }
 
-    /// Moves the last `count` tokens, which are followed by none, to the end of another file.
-    fn move_tail(&mut self, start: u64, count: u64, other: &mut TokenWriter) -> Result<(), Error> {
-        let size = self.dtype.bytes() as u64;
-        for done in (0..count).step_by(MOVED_TOKENS as usize) {
-            let mut bytes = vec![0; (MOVED_TOKENS.min(count - done) * size) as usize];
-            // Seeking writes what is buffered first.
-            let at = self.file.seek(SeekFrom::Start((start + done) * size));
-            at.and_then(|_| self.file.get_ref().read_exact(&mut bytes)).map_err(Error::io(&self.path, "read"))?;
-            other.file.write_all(&bytes).map_err(Error::io(&other.path, "write"))?;
-        }
-        self.truncate(start)
-    }
-
     fn finish(self) -> Result<(), Error> {
         let file = self.file.into_inner().map_err(|error| Error::io(&self.path, "write")(error.into_error()))?;
         file.sync_all().map_err(Error::io(&self.path, "flush"))
     }
 }
 
-/// Both token files and what is known of the documents in them. A document of one piece is placed when it
-/// comes; the pieces of a longer one are written to `train.bin` until its end shows where it belongs.
+/// Both token files and what is known of the documents in them.
 pub(super) struct Sink {
     writers: [TokenWriter; 2],
     /// Hashes of the documents in each: 8 bytes a document, up to about 20 with the tables' own room.
     seen: [HashSet<u64>; 2],
     open: Option<Open>,
     end: Option<u32>,
-    seed: u64,
-    /// A document whose hash is below this is for validation.
-    threshold: u64,
     drop_duplicates: bool,
     pub(super) report: PrepareReport,
 }
@@ -147,29 +127,22 @@ struct Open {
 }
 
 impl Sink {
-    /// Files in `directory`; `fraction` of the documents that are not placed otherwise are for validation.
-    pub(super) fn new(
-        directory: &Path,
-        encoder: &Encoder<'_>,
-        fraction: f64,
-        seed: u64,
-        drop_duplicates: bool,
-    ) -> Result<Self, Error> {
+    /// Files in `directory`.
+    pub(super) fn new(directory: &Path, encoder: &Encoder<'_>, drop_duplicates: bool) -> Result<Self, Error> {
         let create = |name| TokenWriter::create(directory.join(name), encoder.dtype);
         Ok(Sink {
             writers: [create(NAMES[0])?, create(NAMES[1])?],
             seen: Default::default(),
             open: None,
             end: encoder.end,
-            seed: hash(&seed.to_le_bytes()),
-            threshold: (fraction * 2f64.powi(64)) as u64,
             drop_duplicates,
             report: PrepareReport::default(),
         })
     }
 
-    /// Takes the next piece; `part` is where it goes, or `None` where the document's hash decides.
-    pub(super) fn add(&mut self, last: bool, part: Option<Part>, encoded: &Encoded) -> Result<(), Error> {
+    /// Takes the next piece and where it goes; `last` ends its document, `cut` what is on this side of a document that
+    /// goes on on the other.
+    pub(super) fn add(&mut self, last: bool, part: Part, cut: bool, encoded: &Encoded) -> Result<(), Error> {
         let open = match self.open.take() {
             None if last && encoded.blank => {
                 self.report.documents += 1;
@@ -181,24 +154,20 @@ impl Sink {
         };
         let hash = combine(open.hash, encoded.hash);
         if !last {
-            self.write(part.unwrap_or(Part::Train), encoded)?;
+            self.write(part, encoded)?;
+            if cut {
+                self.end(part)?;
+            }
             self.open = Some(Open { hash, ..open });
             return Ok(());
         }
         self.report.documents += 1;
-        let chosen = part.unwrap_or_else(|| self.choose(hash));
-        if self.is_duplicate(hash, chosen) && self.drop_duplicates {
+        if self.is_duplicate(hash, part) && self.drop_duplicates {
             self.report.duplicates_dropped += 1;
             return self.undo(&open.marks);
         }
-        if part.is_none() && chosen == Part::Val {
-            self.move_to_val(&open.marks[0])?;
-        }
-        self.write(chosen, encoded)?;
-        if let Some(end) = self.end {
-            self.writers[chosen as usize].append(&[end])?;
-            self.counts(chosen).tokens += 1;
-        }
+        self.write(part, encoded)?;
+        self.end(part)?;
         for (part, mark) in [Part::Train, Part::Val].into_iter().zip(&open.marks) {
             let counts = self.counts(part);
             counts.documents += u64::from(counts.bytes > mark.bytes);
@@ -225,13 +194,15 @@ impl Sink {
         }
     }
 
+    fn end(&mut self, part: Part) -> Result<(), Error> {
+        let Some(end) = self.end else { return Ok(()) };
+        self.counts(part).tokens += 1;
+        self.writers[part as usize].append(&[end])
+    }
+
     fn write(&mut self, part: Part, encoded: &Encoded) -> Result<(), Error> {
         self.counts(part).add(&encoded.counts);
         self.writers[part as usize].append(&encoded.ids)
-    }
-
-    fn choose(&self, hash: u64) -> Part {
-        if combine(self.seed, hash) < self.threshold { Part::Val } else { Part::Train }
     }
 
     /// Notes a document, and says whether an equal one came before.
@@ -253,17 +224,6 @@ impl Sink {
                 self.writers[part as usize].truncate(mark.tokens)?;
             }
         }
-        Ok(())
-    }
-
-    fn move_to_val(&mut self, mark: &SplitCounts) -> Result<(), Error> {
-        let moved = self.report.train.since(mark);
-        if moved.tokens > 0 {
-            let [train, val] = &mut self.writers;
-            train.move_tail(mark.tokens, moved.tokens, val)?;
-        }
-        self.report.train = *mark;
-        self.report.val.add(&moved);
         Ok(())
     }
 }

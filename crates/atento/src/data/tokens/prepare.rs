@@ -1,14 +1,15 @@
-//! Text to token files, in one pass over the files.
+//! Text to token files.
 //!
 //! Pieces of documents are read, tokenised on all cores and written in their order, so the files do not
 //! depend on the number of threads; while some are tokenised, the next are read. Memory holds two
-//! batches of pieces (and a 64-bit hash of each document), whatever the size of the files. Only a
-//! tail split has to count the characters first, which is a second reading of the text.
+//! batches of pieces (and a few numbers for each document), whatever the size of the files. Which text is for validation
+//! is decided before, in a first reading that tokenises nothing.
 //!
 //! The ids of a document are exactly those that its pieces have, each tokenised by itself without
 //! anything added around it, and the end token. Documents of up to 256 KiB are one piece; `documents` says
 //! where longer ones are cut. Without an end token, the line end or blank line that ended a document stays.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -19,7 +20,9 @@ use super::documents::{Documents, PIECE_BYTES, Piece};
 use super::encode::{Encoded, Encoder};
 use super::output::{Part, Sink, Staging};
 use super::report::SplitUsed;
+use super::split::{Choice, Document, Fate, cut_near};
 use super::{Error, PrepareReport, TextSource};
+use crate::data::hash::{combine, hash as hash_of};
 use crate::text::{self, Tokenizer};
 
 /// Text that is tokenised at once, in bytes, and the most pieces of it.
@@ -30,11 +33,12 @@ const BATCH_PIECES: usize = 1 << 15;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Split {
-    /// By document; the tail of the text if there is just one document.
+    /// By document, as `split` says, the last part of a long one where whole documents cannot give the share; the tail of
+    /// the text if there is just one document.
     #[default]
     Auto,
-    /// Each document by its hash and the seed: the same document is always on the same side, and equal
-    /// documents are never on both.
+    /// Whole documents, each by its hash and the seed: equal documents are never on both sides, and validation may get
+    /// less than its share, or nothing.
     Documents,
     /// The last part of the text, cut between two characters.
     Tail,
@@ -46,7 +50,7 @@ pub enum Split {
 pub struct PrepareOptions {
     /// How validation text is chosen where it has no files of its own.
     pub split: Split,
-    /// The share of documents or, for the tail, of characters that is for validation; 0 is none.
+    /// The share of the text that is for validation, in bytes or, for the tail, in characters; 0 is none.
     pub valid_fraction: f64,
     /// What the choice of documents depends on besides their text.
     pub seed: u64,
@@ -115,6 +119,8 @@ pub fn prepare(
     progress: &mut dyn FnMut(u64),
 ) -> Result<PrepareReport, Error> {
     job.check()?;
+    job.train.check_files()?;
+    job.valid.as_ref().map_or(Ok(()), TextSource::check_files)?;
     let options = &job.options;
     let mut encoder = Encoder::new(tokenizer, options.end_token);
     let separators = encoder.end.is_none();
@@ -123,35 +129,31 @@ pub fn prepare(
     if let SplitUsed::Tail { only_document: true, .. } = plan.split {
         encoder.end = None;
     }
-    let (fraction, seed) = (options.valid_fraction, options.seed);
-    let mut sink = Sink::new(&staging.path, &encoder, fraction, seed, options.drop_duplicates)?;
+    let mut sink = Sink::new(&staging.path, &encoder, options.drop_duplicates)?;
     if let Some(valid) = &job.valid {
         run(Reader::new(valid, separators, Dividing::Whole(Part::Val))?, &encoder, &mut sink, progress)?;
     }
-    run(Reader::new(&job.train, separators, plan.dividing)?, &encoder, &mut sink, progress)?;
-    let report = PrepareReport { split: plan.split, ..sink.finish()? };
-    if let Some(expected) = plan.characters {
-        let found = report.train.characters + report.val.characters;
-        if found != expected {
-            let problem = format!("{found} characters, {expected} when they were counted");
-            return Err(Error::Changed { place: job.name(), problem });
-        }
-    }
+    let read = run(Reader::new(&job.train, separators, plan.dividing)?, &encoder, &mut sink, progress)?;
+    plan.survey.as_ref().map_or(Ok(()), |survey| survey.check(&read, job))?;
+    let split = match read.cut {
+        Some((document, bytes)) => SplitUsed::Cut { document, bytes },
+        None => plan.split,
+    };
+    let report = PrepareReport { split, ..sink.finish()? };
     if report.train.tokens == 0 {
         return Err(Error::NothingLeft { place: job.name(), report: report.to_string() });
     }
-    Sidecar::new(job, tokenizer, &encoder, report)?.write(&staging.path)?;
+    Sidecar::new(job, tokenizer, &encoder, report.clone())?.write(&staging.path)?;
     staging.publish()?;
     Ok(report)
 }
 
 /// Where text goes.
-#[derive(Clone, Copy)]
 enum Dividing {
     /// All of it to one side.
     Whole(Part),
-    /// Each document where its hash says.
-    ByHash,
+    /// Each document where it was chosen to go.
+    Chosen(Choice),
     /// What comes before this character for training, the rest for validation.
     At(u64),
 }
@@ -160,57 +162,101 @@ enum Dividing {
 struct Plan {
     split: SplitUsed,
     dividing: Dividing,
-    /// Where they were counted.
-    characters: Option<u64>,
+    /// What it was decided by.
+    survey: Option<Survey>,
 }
 
 impl Plan {
     fn new(job: &Preparation, separators: bool) -> Result<Self, Error> {
-        let whole = |split| Plan { split, dividing: Dividing::Whole(Part::Train), characters: None };
-        let by_hash = Plan { split: SplitUsed::Documents, dividing: Dividing::ByHash, characters: None };
-        let fraction = job.options.valid_fraction;
+        let PrepareOptions { split, valid_fraction, seed, drop_duplicates, .. } = job.options;
+        let whole = |split| Ok(Plan { split, dividing: Dividing::Whole(Part::Train), survey: None });
         if job.valid.is_some() {
-            return Ok(whole(SplitUsed::Files));
+            return whole(SplitUsed::Files);
         }
-        if fraction == 0.0 {
-            return Ok(whole(SplitUsed::None));
+        if valid_fraction == 0.0 {
+            return whole(SplitUsed::None);
         }
-        let most_documents = match job.options.split {
-            Split::Documents => return Ok(by_hash),
-            Split::Auto => 1,
-            Split::Tail => u64::MAX,
-        };
-        let Some((documents, characters)) = survey(&job.train, separators, most_documents)? else {
-            return Ok(by_hash);
-        };
-        let first_character = (characters as f64 * (1.0 - fraction)) as u64;
-        let split = SplitUsed::Tail { first_character, only_document: documents == 1 };
-        Ok(Plan { split, dividing: Dividing::At(first_character), characters: Some(characters) })
+        let (survey, documents) = Survey::new(&job.train, separators, drop_duplicates)?;
+        let only_document = survey.documents == 1;
+        if split == Split::Tail || (split == Split::Auto && only_document) {
+            let first_character = (survey.characters as f64 * (1.0 - valid_fraction)) as u64;
+            let (split, dividing) = (SplitUsed::Tail { first_character, only_document }, Dividing::At(first_character));
+            return Ok(Plan { split, dividing, survey: Some(survey) });
+        }
+        let choice = Choice::new(&documents, valid_fraction, seed, split == Split::Auto);
+        Ok(Plan { split: SplitUsed::Documents, dividing: Dividing::Chosen(choice), survey: Some(survey) })
     }
 }
 
-/// Counts documents that are not empty, and their characters; `None` as soon as there are more than `most`.
-fn survey(source: &TextSource, separators: bool, most: u64) -> Result<Option<(u64, u64)>, Error> {
-    let mut documents = Documents::open(source, PIECE_BYTES, separators)?;
-    let (mut begun, mut count, mut characters) = (false, 0, 0);
-    while let Some(piece) = documents.next_piece()? {
-        if !begun && piece.last && piece.text.trim().is_empty() {
-            continue;
-        }
-        count += u64::from(!begun);
-        if count > most {
-            return Ok(None);
-        }
-        begun = !piece.last;
-        characters += piece.text.chars().count() as u64;
-    }
-    Ok(Some((count, characters)))
+/// What a first reading finds in the documents that are not blank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Survey {
+    documents: u64,
+    bytes: u64,
+    characters: u64,
 }
 
-/// A piece and where it goes, if that is known.
+impl Survey {
+    fn new(source: &TextSource, separators: bool, drop_duplicates: bool) -> Result<(Self, Vec<Document>), Error> {
+        let mut reader = Documents::open(source, PIECE_BYTES, separators)?;
+        let (mut found, mut all, mut seen) = (Self::default(), Vec::new(), HashSet::new());
+        let mut open: Option<Document> = None;
+        while let Some(piece) = reader.next_piece()? {
+            if open.is_none() && piece.last && piece.text.trim().is_empty() {
+                continue;
+            }
+            found.add(&piece);
+            let Document { hash, bytes } = open.take().unwrap_or(Document { hash: 0, bytes: 0 });
+            let (hash, bytes) = (combine(hash, hash_of(piece.text.as_bytes())), bytes + piece.text.len() as u64);
+            match piece.last {
+                false => open = Some(Document { hash, bytes }),
+                true if drop_duplicates && !seen.insert(hash) => all.push(Document { hash, bytes: 0 }),
+                true => all.push(Document { hash, bytes }),
+            }
+        }
+        Ok((found, all))
+    }
+
+    fn add(&mut self, piece: &Piece) {
+        self.documents += u64::from(piece.last);
+        self.bytes += piece.text.len() as u64;
+        self.characters += piece.text.chars().count() as u64;
+    }
+
+    /// Checks that the text is what it was.
+    fn check(&self, read: &Read, job: &Preparation) -> Result<(), Error> {
+        if *self == read.survey {
+            return Ok(());
+        }
+        let Survey { documents, bytes, characters } = self;
+        let problem = format!(
+            "{} documents of {} bytes and {} characters; there were {documents} of {bytes} and {characters}",
+            read.survey.documents, read.survey.bytes, read.survey.characters
+        );
+        Err(Error::Changed { place: job.name(), problem })
+    }
+}
+
+/// A piece and where it goes.
 struct Placed {
     piece: Piece,
-    part: Option<Part>,
+    part: Part,
+    /// Whether the document goes on on the other side.
+    cut: bool,
+}
+
+impl Placed {
+    fn new(piece: Piece, part: Part) -> Self {
+        Placed { piece, part, cut: false }
+    }
+}
+
+/// What was read, and where a document was cut.
+#[derive(Default)]
+struct Read {
+    survey: Survey,
+    /// The document, the first one if there are equal ones, and how many of its bytes are for validation.
+    cut: Option<(String, u64)>,
 }
 
 /// Reads pieces in batches.
@@ -221,11 +267,15 @@ struct Reader {
     rest: Option<Placed>,
     /// Whether the next piece continues a document.
     begun: bool,
+    /// Bytes of the present document that were passed.
+    passed: u64,
+    read: Read,
 }
 
 impl Reader {
     fn new(source: &TextSource, separators: bool, dividing: Dividing) -> Result<Self, Error> {
-        Ok(Reader { documents: Documents::open(source, PIECE_BYTES, separators)?, dividing, rest: None, begun: false })
+        let documents = Documents::open(source, PIECE_BYTES, separators)?;
+        Ok(Reader { documents, dividing, rest: None, begun: false, passed: 0, read: Read::default() })
     }
 
     /// The next pieces; none at the end of the source.
@@ -246,12 +296,56 @@ impl Reader {
         let Some(piece) = self.documents.next_piece()? else { return Ok(None) };
         let empty = !self.begun && piece.last && piece.text.trim().is_empty();
         self.begun = !piece.last;
-        Ok(Some(match self.dividing {
-            Dividing::Whole(part) => Placed { piece, part: Some(part) },
-            Dividing::ByHash => Placed { piece, part: None },
-            Dividing::At(_) if empty => Placed { piece, part: Some(Part::Train) },
-            Dividing::At(left) => self.divide(piece, left),
+        if empty {
+            return Ok(Some(Placed::new(piece, Part::Train)));
+        }
+        let (number, passed) = (self.read.survey.documents as usize, self.passed);
+        self.passed = if piece.last { 0 } else { passed + piece.text.len() as u64 };
+        self.read.survey.add(&piece);
+        let fate = match &self.dividing {
+            Dividing::At(left) => {
+                let left = *left;
+                return Ok(Some(self.divide(piece, left)));
+            }
+            Dividing::Whole(Part::Train) => Fate::Train,
+            Dividing::Whole(Part::Val) => Fate::Val,
+            Dividing::Chosen(choice) => choice.fate(number),
+        };
+        Ok(Some(match fate {
+            Fate::Train => Placed::new(piece, Part::Train),
+            Fate::Val => Placed::new(piece, Part::Val),
+            Fate::Cut { at, bytes } => self.cut(piece, at.saturating_sub(passed), (bytes - at) / 4),
         }))
+    }
+
+    /// Cuts a piece near byte `left`, by at most `slack` elsewhere.
+    fn cut(&mut self, mut piece: Piece, left: u64, slack: u64) -> Placed {
+        let length = piece.text.len() as u64;
+        if left == 0 || left >= length {
+            let part = if left == 0 { Part::Val } else { Part::Train };
+            self.note_cut(&piece, part);
+            return Placed::new(piece, part);
+        }
+        let slack = usize::try_from(slack).unwrap_or(usize::MAX);
+        let Some(at) = cut_near(&piece.text, left as usize, slack) else {
+            self.note_cut(&piece, Part::Val);
+            return Placed::new(piece, Part::Val);
+        };
+        let second = Piece { text: piece.text.split_off(at), ..piece };
+        self.note_cut(&second, Part::Val);
+        self.rest = Some(Placed::new(second, Part::Val));
+        piece.last = false;
+        Placed { piece, part: Part::Train, cut: true }
+    }
+
+    /// Counts what validation gets of the first document that is cut.
+    fn note_cut(&mut self, piece: &Piece, part: Part) {
+        if part == Part::Train {
+            return;
+        }
+        let document = self.documents.place(piece);
+        let (_, bytes) = self.read.cut.get_or_insert((document.clone(), 0));
+        *bytes += piece.text.len() as u64;
     }
 
     /// Divides a piece at character `left`, which is lowered to what the next piece has of it.
@@ -260,19 +354,24 @@ impl Reader {
         self.dividing = Dividing::At(left.saturating_sub(characters));
         if left == 0 || left >= characters {
             let part = if left == 0 { Part::Val } else { Part::Train };
-            return Placed { piece, part: Some(part) };
+            return Placed::new(piece, part);
         }
         let at = piece.text.char_indices().nth(left as usize).map_or(piece.text.len(), |(at, _)| at);
         let text = piece.text.split_off(at);
         let second = Piece { text, ..piece };
-        self.rest = Some(Placed { piece: second, part: Some(Part::Val) });
+        self.rest = Some(Placed::new(second, Part::Val));
         piece.last = false;
-        Placed { piece, part: Some(Part::Train) }
+        Placed::new(piece, Part::Train)
     }
 }
 
 /// Takes a whole source to the sink.
-fn run(mut reader: Reader, encoder: &Encoder<'_>, sink: &mut Sink, progress: &mut dyn FnMut(u64)) -> Result<(), Error> {
+fn run(
+    mut reader: Reader,
+    encoder: &Encoder<'_>,
+    sink: &mut Sink,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Read, Error> {
     sink.report.files += reader.documents.files() as u64;
     sink.report.hidden += reader.documents.hidden();
     let mut batch = reader.batch()?;
@@ -281,12 +380,12 @@ fn run(mut reader: Reader, encoder: &Encoder<'_>, sink: &mut Sink, progress: &mu
         for (placed, encoded) in batch.iter().zip(encoded) {
             let place = || reader.documents.place(&placed.piece);
             let encoded = encoded.map_err(|source| Error::Encode { place: place(), source })?;
-            sink.add(placed.piece.last, placed.part, &encoded)?;
+            sink.add(placed.piece.last, placed.part, placed.cut, &encoded)?;
         }
         progress(sink.report.train.bytes + sink.report.val.bytes);
         batch = next?;
     }
-    Ok(())
+    Ok(reader.read)
 }
 
 fn encode(encoder: &Encoder<'_>, batch: &[Placed]) -> Vec<Result<Encoded, text::Error>> {

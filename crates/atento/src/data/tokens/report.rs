@@ -9,7 +9,7 @@ use crate::data::report::joined;
 /// Counts of one split: `train.bin` or `val.bin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitCounts {
-    /// Documents. One that a tail split cuts is counted on both sides.
+    /// Documents. One that is cut is counted on both sides.
     pub documents: u64,
     /// Bytes of text, as UTF-8.
     pub bytes: u64,
@@ -37,22 +37,10 @@ impl SplitCounts {
         self.unknown_tokens += other.unknown_tokens;
         self.end_tokens_in_text += other.end_tokens_in_text;
     }
-
-    /// What was added since `mark`.
-    pub(super) fn since(&self, mark: &SplitCounts) -> SplitCounts {
-        SplitCounts {
-            documents: self.documents - mark.documents,
-            bytes: self.bytes - mark.bytes,
-            characters: self.characters - mark.characters,
-            tokens: self.tokens - mark.tokens,
-            unknown_tokens: self.unknown_tokens - mark.unknown_tokens,
-            end_tokens_in_text: self.end_tokens_in_text - mark.end_tokens_in_text,
-        }
-    }
 }
 
 /// How the text was divided into training and validation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SplitUsed {
     /// Not at all: everything is for training.
@@ -60,8 +48,16 @@ pub enum SplitUsed {
     None,
     /// The validation text came from files of its own.
     Files,
-    /// By the hash of each document.
+    /// By document: each by its hash and the seed.
     Documents,
+    /// By document, and the last part of one is for validation, since whole documents cannot give the share. (Of equal
+    /// documents, the last part of each.)
+    Cut {
+        /// File and line of the document.
+        document: String,
+        /// How many bytes of it are for validation.
+        bytes: u64,
+    },
     /// The text from this character on is for validation.
     Tail {
         /// Position of the character, from 0, among those of all documents that are not empty.
@@ -72,7 +68,7 @@ pub enum SplitUsed {
 }
 
 /// Counts over one preparation. Every document read is in a split, or counted as empty or as dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrepareReport {
     /// Files read.
     pub files: u64,
@@ -109,6 +105,30 @@ impl PrepareReport {
         ];
         joined(self.documents, "documents", lines)
     }
+
+    /// What the measures on the validation text depend on, a sentence each: where a document was cut, that there is no
+    /// such text, that it is trained on.
+    pub fn notes(&self) -> Vec<String> {
+        let cut = match &self.split {
+            SplitUsed::Cut { document, bytes } => Some(format!(
+                "validation: the last {bytes} bytes of {document}, since whole documents cannot give data.valid_fraction \
+                 of the text"
+            )),
+            SplitUsed::Tail { first_character, only_document: true } if self.val.tokens > 0 => {
+                Some(format!("validation: the text from character {first_character} on, since there is one document"))
+            }
+            _ => None,
+        };
+        let none = (self.val.tokens == 0 && self.split != SplitUsed::None).then(|| match self.split {
+            SplitUsed::Files => "no validation: the validation files hold no text".to_owned(),
+            _ => "no validation: the text is too short to be divided by data.valid_fraction".to_owned(),
+        });
+        let both = (self.in_both_splits > self.duplicates_dropped).then(|| {
+            let count = self.in_both_splits;
+            format!("{count} documents of the training text are in the validation text too: its loss is lower than on new text")
+        });
+        [cut, none, both].into_iter().flatten().collect()
+    }
 }
 
 impl fmt::Display for PrepareReport {
@@ -124,12 +144,13 @@ impl fmt::Display for PrepareReport {
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;
         }
-        let split = match self.split {
+        let split = match &self.split {
             SplitUsed::None => "none".to_owned(),
             SplitUsed::Files => "validation files".to_owned(),
             SplitUsed::Documents => "by document".to_owned(),
+            SplitUsed::Cut { document, bytes } => format!("by document, and the last {bytes} bytes of {document}"),
             SplitUsed::Tail { first_character, only_document } => {
-                let why = if only_document { " (there is only one document)" } else { "" };
+                let why = if *only_document { " (there is only one document)" } else { "" };
                 format!("tail, from character {first_character} on{why}")
             }
         };
@@ -138,7 +159,7 @@ impl fmt::Display for PrepareReport {
             if counts.tokens == 0 {
                 write!(f, "\n{name}: no text")?;
                 if name == "val" && self.split == SplitUsed::Documents {
-                    write!(f, " (no document fell into it: try another seed or a larger valid_fraction)")?;
+                    write!(f, " (the text is too short for valid_fraction)")?;
                 }
                 continue;
             }

@@ -27,7 +27,7 @@ pub enum Boundary {
 
 /// Where text comes from: files and directories, plain or gzip.
 ///
-/// A directory stands for all files in it and below, in the order of their paths; names that begin with a
+/// `-` is standard input. A directory stands for all files in it and below, in the order of their paths; names that begin with a
 /// dot are passed over and counted. A file named `.jsonl`, `.ndjson` or `.json` (a final `.gz` is looked
 /// through) holds a JSON object with a document on each line; any other is plain text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,18 @@ impl TextSource {
         }))
     }
 
+    /// Checks that all files can be read more than once.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`]; a path that cannot be read.
+    pub(super) fn check_files(&self) -> Result<(), Error> {
+        let (files, _) = self.files()?;
+        match files.into_iter().find(|file| !file.path.is_file()) {
+            Some(TextFile { path, .. }) => Err(Error::NotAFile { path }),
+            None => Ok(()),
+        }
+    }
+
     /// All files, and how many hidden ones were passed over.
     pub(super) fn files(&self) -> Result<(Vec<TextFile>, u64), Error> {
         if self.paths.is_empty() {
@@ -102,8 +114,13 @@ impl fmt::Display for TextSource {
 }
 
 fn walk(path: &Path, above: &mut Vec<PathBuf>, files: &mut Vec<TextFile>, hidden: &mut u64) -> Result<(), Error> {
-    let metadata = fs::metadata(path).map_err(Error::io(path, "open"))?;
-    if !metadata.is_dir() {
+    // Standard input, where the path itself is named.
+    let is_input = above.is_empty() && path == Path::new("-");
+    let found = if is_input { None } else { Some(fs::metadata(path).map_err(Error::io(path, "open"))?) };
+    if !above.is_empty() && found.as_ref().is_some_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(Error::NotAFile { path: path.into() });
+    }
+    if !found.is_some_and(|found| found.is_dir()) {
         files.push(TextFile { path: path.into(), jsonl: is_jsonl(path) });
         return Ok(());
     }
@@ -159,6 +176,18 @@ mod tests {
         assert!(message(TextSource::new([dir.path()])).contains("no files in this directory"));
         assert!(message(TextSource::new([dir.path().join("none")])).contains("none: cannot open"));
         assert!(message(TextSource::new(Vec::<PathBuf>::new())).starts_with("paths = []"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_in_a_directory_is_refused_and_not_waited_for() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("a.txt"), "a").unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        let message = TextSource::new([dir.path()]).files().unwrap_err().to_string();
+        assert!(message.contains("socket: not a regular file"), "{message}");
+        let message = TextSource::new([dir.path().join("socket")]).check_files().unwrap_err().to_string();
+        assert!(message.contains("socket: not a regular file"), "{message}");
     }
 
     #[cfg(unix)]

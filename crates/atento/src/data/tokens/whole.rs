@@ -92,7 +92,7 @@ impl Whole {
         };
         let files = TokenDirectory::open(directory, None)?;
         files.check_tokenizer(tokenizer)?;
-        let report = files.sidecar.as_ref().map(|sidecar| sidecar.report);
+        let report = files.sidecar.as_ref().map(|sidecar| &sidecar.report);
         Ok(match (split, files.val) {
             (0, _) => of(files.train, report.map(|report| report.train.bytes)),
             (_, Some(val)) => of(val, report.map(|report| report.val.bytes)),

@@ -99,6 +99,21 @@ pub enum Error {
         /// Which they are and what to do.
         message: String,
     },
+    /// A path of the recipe is not that of a file.
+    #[error(
+        "{place}: `{key}` names {}, which is {what}, expected a file: a run reads its data more than once, and again when it is resumed",
+        messages::cut(value)
+    )]
+    NotAFile {
+        /// Where the path stands.
+        place: Place,
+        /// The key with its table, dotted.
+        key: String,
+        /// The path as written.
+        value: String,
+        /// What is there.
+        what: &'static str,
+    },
     /// A file of the recipe that is not there.
     #[error("{place}: `{key}` names {}, and there is no such file; looked for {}", messages::cut(value), tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "))]
     MissingFile {

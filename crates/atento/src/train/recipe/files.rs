@@ -1,5 +1,6 @@
 //! The files of a recipe: which form they have, and where they are.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Place};
@@ -55,12 +56,22 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
     let directory = recipe_path.parent().unwrap_or(Path::new(""));
     let locate = |key: &str, path: &mut Option<PathBuf>| {
         let Some(written) = path else { return Ok(()) };
+        let refuse = |what: &'static str| {
+            let value = written.display().to_string();
+            Err(Error::NotAFile { place: place(key), key: key.to_string(), value, what })
+        };
+        if *written == Path::new("-") {
+            return refuse("standard input");
+        }
         let mut tried: Vec<PathBuf> = Vec::new();
         for candidate in [directory.join(&*written), written.clone()] {
             let candidate = std::path::absolute(&candidate).unwrap_or(candidate);
             if candidate.is_file() || (wants_directory(key) && candidate.is_dir()) {
                 *path = Some(candidate);
                 return Ok(());
+            }
+            if let Ok(found) = candidate.metadata() {
+                return refuse(kind(&found));
             }
             if !tried.contains(&candidate) {
                 tried.push(candidate);
@@ -79,6 +90,15 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
         }
     }
     Ok(())
+}
+
+/// What something is that is no regular file.
+fn kind(found: &Metadata) -> &'static str {
+    #[cfg(unix)]
+    if std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()) {
+        return "a pipe";
+    }
+    if found.is_dir() { "a directory" } else { "a device" }
 }
 
 /// Whether a directory will do.

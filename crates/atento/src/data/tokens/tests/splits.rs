@@ -15,7 +15,7 @@ fn a_single_text_is_split_at_a_character_as_nanogpt_does() {
     let [head, tail] = [&characters[..cut], &characters[cut..]].map(|half| half.iter().collect::<String>());
     assert_eq!(made.train, encode(&CHARACTERS, &head));
     assert_eq!(made.val, encode(&CHARACTERS, &tail));
-    let (report, unknown) = (made.report, made.report.train.unknown_tokens + made.report.val.unknown_tokens);
+    let (report, unknown) = (&made.report, made.report.train.unknown_tokens + made.report.val.unknown_tokens);
     assert_eq!(report.split, SplitUsed::Tail { first_character: cut as u64, only_document: true });
     assert_eq!((report.documents, report.train.documents, report.val.documents, unknown), (1, 1, 1, 0));
     assert_eq!((report.train.bytes as usize, report.val.bytes as usize), (head.len(), tail.len()));
@@ -68,7 +68,68 @@ fn documents_are_on_one_side_by_their_text_alone() {
         &job(&[&write(&dir, "lines", "a\nb")], Boundary::Line, PrepareOptions { valid_fraction: 0.0, ..options }),
         &BYTES,
     );
-    assert_eq!((made.as_ref().unwrap().report.split, made.unwrap().val.len()), (SplitUsed::None, 0));
+    assert_eq!((made.as_ref().unwrap().report.split.clone(), made.unwrap().val.len()), (SplitUsed::None, 0));
+}
+
+#[test]
+fn two_documents_are_cut_on_a_line_and_the_report_says_where() {
+    let dir = TempDir::new().unwrap();
+    let texts = [sentences(21, 300).join("\n"), sentences(22, 40).join("\n")];
+    let paths = texts.each_ref().map(|text| write(&dir, &format!("{}.txt", text.len()), text));
+    for (seed, drop_duplicates) in [(1, false), (2, false), (3, true)] {
+        let options = PrepareOptions { seed, drop_duplicates, ..PrepareOptions::default() };
+        // The second copy of the first is cut as the first is.
+        let job = job(&[&paths[0], &paths[1], &paths[0]], Boundary::File, options);
+        let made = make(&job, &CHARACTERS).unwrap();
+        let copies = if drop_duplicates { 1 } else { 2 };
+        let all = texts[0].len() * copies + texts[1].len();
+        let share = made.report.val.bytes as f64 / all as f64;
+        assert!((0.07..0.13).contains(&share), "{share}");
+        let val = documents(&CHARACTERS, &made.val);
+        assert_eq!(val.len(), copies);
+        assert!(val.iter().all(|end| texts[0].ends_with(&format!("\n{end}"))), "{val:?}");
+        let start = texts[0].strip_suffix(&val[0]).unwrap();
+        let expected: Vec<&str> = [start, &texts[1], start].into_iter().take(1 + copies).collect();
+        assert_eq!(documents(&CHARACTERS, &made.train), expected);
+        let place = format!("{}, document at line 1", paths[0].display());
+        let SplitUsed::Cut { document, bytes } = &made.report.split else { panic!("{:?}", made.report.split) };
+        assert_eq!((document, *bytes * copies as u64), (&place, made.report.val.bytes));
+        assert!(made.report.notes()[0].contains(&place), "{:?}", made.report.notes());
+    }
+}
+
+#[test]
+fn a_cut_document_of_many_pieces_is_whole_on_both_sides_together() {
+    let dir = TempDir::new().unwrap();
+    let texts = [long_text(31), "ha us".to_owned()];
+    assert!(texts[0].len() > 2 * PIECE_BYTES);
+    let paths = texts.each_ref().map(|text| write(&dir, &format!("{}.txt", text.len()), text));
+    for valid_fraction in [0.1, 0.5, 0.9] {
+        let options = PrepareOptions { valid_fraction, ..PrepareOptions::default() };
+        let made = make(&job(&[&paths[0], &paths[1]], Boundary::File, options), &BYTES).unwrap();
+        let share = made.report.val.bytes as f64 / texts.concat().len() as f64;
+        assert!((share - valid_fraction).abs() < 0.2 * valid_fraction, "{share}");
+        let (train, val) = (documents(&BYTES, &made.train), documents(&BYTES, &made.val));
+        let rest = val.last().unwrap();
+        assert_eq!(format!("{}{rest}", train[0]), texts[0]);
+    }
+}
+
+#[test]
+fn validation_that_cannot_be_or_is_trained_on_is_told() {
+    let dir = TempDir::new().unwrap();
+    let notes = |text: &str, options: PrepareOptions| {
+        make(&job(&[&write(&dir, "a", text)], Boundary::Line, options), &BYTES).unwrap().report.notes()
+    };
+    let tiny = PrepareOptions { valid_fraction: 0.01, ..PrepareOptions::default() };
+    assert!(notes("ha\nus\nen", tiny)[0].starts_with("no validation: the text is too short"));
+    assert!(notes("ha\nus", PrepareOptions { valid_fraction: 0.0, ..PrepareOptions::default() }).is_empty());
+    let many = sentences(23, 500).join("\n");
+    assert_eq!(notes(&many, PrepareOptions::default()), [""; 0]);
+    let mut job = job(&[&write(&dir, "a", "ha\nus\n")], Boundary::Line, PrepareOptions::default());
+    job.valid = Some(TextSource { boundary: Boundary::Line, ..TextSource::new([write(&dir, "b", "us\n")]) });
+    let told = make(&job, &BYTES).unwrap().report.notes();
+    assert!(told[0].starts_with("1 documents of the training text are in the validation text too"), "{told:?}");
 }
 
 #[test]
