@@ -12,12 +12,12 @@ pub enum TorchFault {
     /// A directory, a pipe or a device.
     #[error("it is not a regular file")]
     NotAFile,
-    /// A pickle without a container, as PyTorch wrote before version 1.6.
-    #[error(
-        "it has the format of PyTorch before 1.6, which is not read here; load the model with `transformers` \
-         and save it again with `save_pretrained`, which writes safetensors"
-    )]
-    Legacy,
+    /// A part of a file from before PyTorch 1.6 contradicts the format or lies outside the file.
+    #[error("it has the format of PyTorch before 1.6 and is damaged: {detail}")]
+    Stream {
+        /// What is wrong with which part.
+        detail: String,
+    },
     /// No end of a zip archive is found.
     #[error("it is not the zip archive that `torch.save` writes, or it is cut short")]
     NotAnArchive,
@@ -72,11 +72,11 @@ pub enum TorchFault {
         name: String,
     },
     /// The pickle is malformed or does what no state dict needs.
-    #[error("its pickle is not one of tensors: {detail} at byte {at} of data.pkl")]
+    #[error("its pickle is not one of tensors: {detail} at byte {at}")]
     Pickle {
         /// What is wrong.
         detail: String,
-        /// Where the instruction begins.
+        /// Where the instruction begins: in the record data.pkl, or before PyTorch 1.6 in the file.
         at: usize,
     },
     /// The pickle holds something else than a dictionary of tensors.

@@ -16,12 +16,18 @@ const MOST_INSTRUCTIONS: usize = 1 << 21;
 
 /// Runs the pickle in `input`, protocol 2 to 5.
 pub(super) fn run(input: &[u8]) -> Result<Pickled<'_>, TorchFault> {
-    let made = Pickled { root: Value::None, items: Vec::new(), dicts: Vec::new() };
-    let mut machine = Machine { input, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), made };
+    run_at(input, 0).map(|(pickled, _)| pickled)
+}
+
+/// Runs the pickle that begins at byte `begin` of `input`; also gives where it ends.
+pub(super) fn run_at(input: &[u8], begin: usize) -> Result<(Pickled<'_>, usize), TorchFault> {
+    let made =
+        Pickled { root: Value::None, items: Vec::new(), dicts: Vec::new(), lists: Vec::new(), storages: Vec::new() };
+    let mut machine = Machine { input, at: begin, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), made };
     for _ in 0..MOST_INSTRUCTIONS {
         let begin = machine.at;
         match machine.step() {
-            Ok(Some(root)) => return Ok(Pickled { root, ..machine.made }),
+            Ok(Some(root)) => return Ok((Pickled { root, ..machine.made }, machine.at)),
             Ok(None) => {}
             Err(Refusal::Detail(detail)) => return Err(TorchFault::Pickle { detail, at: begin }),
             Err(Refusal::Global(name)) => return Err(TorchFault::Global { name }),
@@ -67,7 +73,7 @@ impl<'a> Machine<'a> {
             op::MARK => self.marks.push(self.stack.len()),
 
             op::NONE => self.stack.push(Value::None),
-            op::NEWTRUE | op::NEWFALSE => self.stack.push(Value::Bool),
+            op::NEWTRUE | op::NEWFALSE => self.stack.push(Value::Bool(code == op::NEWTRUE)),
             op::BINFLOAT => {
                 self.array::<8>()?;
                 self.stack.push(Value::Float);
@@ -76,7 +82,7 @@ impl<'a> Machine<'a> {
                 let number = self.number(code)?;
                 self.stack.push(Value::Int(number));
             }
-            op::SHORT_BINUNICODE | op::BINUNICODE | op::BINUNICODE8 => {
+            op::SHORT_BINUNICODE | op::BINUNICODE | op::BINUNICODE8 | op::SHORT_BINSTRING | op::BINSTRING => {
                 let text = self.text(code)?;
                 self.stack.push(Value::Str(text));
             }
@@ -89,15 +95,17 @@ impl<'a> Machine<'a> {
                 let begin = self.take_mark()?;
                 self.tuple_from(begin);
             }
-            op::EMPTY_LIST => self.stack.push(Value::List),
+            op::EMPTY_LIST => {
+                self.stack.push(Value::List(self.made.lists.len()));
+                self.made.lists.push(Vec::new());
+            }
             op::APPEND => {
-                self.pop()?;
-                self.append()?;
+                let begin = self.below(1)?;
+                self.append(begin)?;
             }
             op::APPENDS => {
                 let begin = self.take_mark()?;
-                self.stack.truncate(begin);
-                self.append()?;
+                self.append(begin)?;
             }
             op::EMPTY_DICT => self.push_dict(),
             op::SETITEM => {
@@ -183,6 +191,7 @@ impl<'a> Machine<'a> {
         let Value::Tuple(items) = self.pop()? else {
             return Err("it refers to an object outside by something else than a tuple".into());
         };
+        self.made.storages.push(items);
         self.stack.push(Value::Storage(items));
         Ok(())
     }
@@ -211,12 +220,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// What was to be appended is gone; what it was to be appended to must be a list.
-    fn append(&mut self) -> Result<(), Refusal> {
+    /// Moves values from height `begin` of the stack on into the list below them.
+    fn append(&mut self, begin: usize) -> Result<(), Refusal> {
+        let values = self.stack.split_off(begin);
         match self.top()? {
-            Value::List => Ok(()),
-            other => Err(Refusal::Detail(format!("it appends to {}", other.kind()))),
+            Value::List(number) => self.made.lists[number].extend(values),
+            other => return Err(Refusal::Detail(format!("it appends to {}", other.kind()))),
         }
+        Ok(())
     }
 
     /// Moves keys and values from height `begin` of the stack on into the dictionary below them.
@@ -282,8 +293,8 @@ impl<'a> Machine<'a> {
 
     fn text(&mut self, code: u8) -> Result<&'a str, Refusal> {
         let count = match code {
-            op::SHORT_BINUNICODE => self.array().map(|[count]| count.into())?,
-            op::BINUNICODE => self.array().map(u32::from_le_bytes)?.into(),
+            op::SHORT_BINUNICODE | op::SHORT_BINSTRING => self.array().map(|[count]| count.into())?,
+            op::BINUNICODE | op::BINSTRING => self.array().map(u32::from_le_bytes)?.into(),
             _ => self.array().map(u64::from_le_bytes)?,
         };
         utf8(self.bytes(count)?)

@@ -5,6 +5,7 @@
 //! machine      the pickle in it, run as far as data goes: inert values      opcode   what it understands
 //! global       the names of Python that the pickle may mention
 //! state_dict   the dictionary of tensors among the values
+//! stream       the container before PyTorch 1.6: pickles, then storages
 //! tensor       where a tensor's elements lie, checked                       read     files and shards
 //! ```
 //!
@@ -26,6 +27,7 @@ mod machine;
 mod opcode;
 mod read;
 mod state_dict;
+mod stream;
 mod tensor;
 mod value;
 mod zip;

@@ -17,6 +17,9 @@ pub(super) const LONG1: u8 = 0x8a;
 pub(super) const BINFLOAT: u8 = b'G';
 pub(super) const SHORT_BINUNICODE: u8 = 0x8c;
 pub(super) const BINUNICODE: u8 = b'X';
+/// Strings of Python 2.
+pub(super) const SHORT_BINSTRING: u8 = b'U';
+pub(super) const BINSTRING: u8 = b'T';
 pub(super) const BINUNICODE8: u8 = 0x8d;
 
 pub(super) const EMPTY_TUPLE: u8 = b')';

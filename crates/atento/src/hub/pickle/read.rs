@@ -8,6 +8,7 @@ use crate::hub::elements::{Described, missing};
 use crate::hub::mmap::Mmap;
 use crate::hub::shard_index::ShardIndex;
 use crate::hub::weights::WeightInfo;
+use crate::lfs;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -32,7 +33,7 @@ struct Shard {
 }
 
 impl TorchTensors {
-    /// Opens a file that `torch.save` wrote (PyTorch 1.6 or later), or the shards that an index (a file ending in
+    /// Opens a file that `torch.save` wrote, or the shards that an index (a file ending in
     /// `.json`) lists. Nothing in the file is executed.
     ///
     /// # Errors
@@ -143,6 +144,7 @@ impl TorchTensors {
         }
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         let bytes = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
+        lfs::refuse_pointer(&bytes).map_err(Error::io(path, "read"))?;
         for entry in state_dict::parse(&bytes).map_err(unusable)? {
             self.by_name.insert(entry.name.clone(), self.entries.len());
             self.entries.push((self.shards.len(), entry));

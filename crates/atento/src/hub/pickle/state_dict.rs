@@ -1,8 +1,9 @@
-//! A file of PyTorch's as a list of tensors: the archive, the pickle in it, the dictionary of the pickle.
+//! A file of PyTorch's as a list of tensors: its container, the pickle in it, the dictionary of the pickle.
 
 use super::fault::TorchFault;
 use super::machine;
-use super::tensor::{Entry, entry};
+use super::stream;
+use super::tensor::{Entry, Find, Found, StorageKey, entry};
 use super::value::{Items, Pickled, Value};
 use super::zip::Zip;
 use crate::hub::nearest::quoted;
@@ -12,13 +13,11 @@ use std::collections::HashSet;
 const WRAPPERS: [&str; 2] = ["state_dict", "model"];
 const PICKLE: &str = "data.pkl";
 const BYTE_ORDER: &str = "byteorder";
-/// `LONG1` with PyTorch's magic number, behind the two bytes of the protocol.
-const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 /// The tensors of a file with these bytes, in the order of its dictionary.
 pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, TorchFault> {
-    if file.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
-        return Err(TorchFault::Legacy);
+    if let Some(begin) = stream::after_magic(file) {
+        return stream::parse(file, begin);
     }
     let zip = Zip::open(file)?;
     // Files from before PyTorch 2.1 do not say; nearly all are from little-endian machines.
@@ -27,8 +26,20 @@ pub(super) fn parse(file: &[u8]) -> Result<Vec<Entry>, TorchFault> {
     }
     let pickle = zip.read(PICKLE)?.ok_or_else(|| TorchFault::NoRecord { record: PICKLE.into() })?;
     let pickled = machine::run(pickle)?;
-    let tensors = named_tensors(&pickled)?;
-    tensors.into_iter().map(|(name, arguments)| entry(name, pickled.items(arguments), &pickled, &zip)).collect()
+    entries(&pickled, &|StorageKey(key)| {
+        let path = format!("data/{key}");
+        let record = quoted(&path);
+        match zip.find(&path)? {
+            Some(range) => Ok(Found { range, record }),
+            None => Err(TorchFault::NoRecord { record }),
+        }
+    })
+}
+
+/// The tensors of a pickled state dict; `find` says which bytes of the file a storage is.
+pub(super) fn entries(pickled: &Pickled<'_>, find: Find<'_>) -> Result<Vec<Entry>, TorchFault> {
+    let tensors = named_tensors(pickled)?;
+    tensors.into_iter().map(|(name, arguments)| entry(name, pickled.items(arguments), pickled, find)).collect()
 }
 
 /// Names and descriptions of the tensors of a state dict.

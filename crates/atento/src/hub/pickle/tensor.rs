@@ -6,7 +6,6 @@
 use super::fault::TorchFault;
 use super::global::Global;
 use super::value::{Pickled, Value};
-use super::zip::Zip;
 use crate::hub::nearest::quoted;
 use safetensors::Dtype;
 use std::borrow::Cow;
@@ -62,17 +61,33 @@ fn gather(bytes: &[u8], size: usize, shape: &[usize], strides: &[usize]) -> Vec<
     gathered
 }
 
-/// Reads the arguments of `_rebuild_tensor_v2(storage, offset, sizes, strides, requires_grad, hooks, metadata)`.
+/// The key of a storage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StorageKey<'a>(pub &'a str);
+
+/// Where a storage is in a file.
+pub(super) struct Found {
+    pub range: Range<usize>,
+    /// Its name, for a message.
+    pub record: String,
+}
+
+/// Finds a storage in a file.
+pub(super) type Find<'f> = &'f dyn Fn(StorageKey<'_>) -> Result<Found, TorchFault>;
+
+/// Reads the arguments of `_rebuild_tensor_v2(storage, offset, sizes, strides, requires_grad, hooks, metadata)`, or of
+/// `_rebuild_tensor`, which has the first four.
 pub(super) fn entry(
     name: &str,
     arguments: &[Value<'_>],
     pickled: &Pickled<'_>,
-    zip: &Zip<'_>,
+    find: Find<'_>,
 ) -> Result<Entry, TorchFault> {
     let fault = |detail: &str| TorchFault::Tensor { name: quoted(name), detail: detail.into() };
     let (storage, offset, shape, strides) = match *arguments {
         // Metadata says that elements are to be negated or conjugated once read.
-        [Value::Storage(storage), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), _, _]
+        [Value::Storage(storage), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides)]
+        | [Value::Storage(storage), Value::Int(offset), Value::Tuple(shape), Value::Tuple(strides), _, _]
         | [
             Value::Storage(storage),
             Value::Int(offset),
@@ -95,7 +110,7 @@ pub(super) fn entry(
     if shape.len() > MOST_DIMENSIONS {
         return Err(fault(&format!("it has {} dimensions, the most that are read are {MOST_DIMENSIONS}", shape.len())));
     }
-    let storage = storage_of(name, storage, zip)?;
+    let storage = storage_of(name, storage, find)?;
     let span = span(&shape, &strides).filter(|span| {
         // A view that repeats elements could ask for more memory than the file has bytes.
         span.count <= storage.elements && offset.checked_add(span.reach).is_some_and(|end| end <= storage.elements)
@@ -122,22 +137,34 @@ struct Storage {
     begin: usize,
 }
 
-/// Finds the storage `("storage", type, key, location, elements)` of the tensor `name`.
-fn storage_of(name: &str, description: &[Value<'_>], zip: &Zip<'_>) -> Result<Storage, TorchFault> {
-    let fault = |detail: &str| TorchFault::Tensor { name: quoted(name), detail: detail.into() };
+/// What a pickle says of a storage.
+pub(super) struct Described<'a> {
+    pub dtype: Dtype,
+    pub key: &'a str,
+    pub elements: i64,
+}
+
+/// Reads `("storage", type, key, location, elements)`, behind which nothing stands, or that it is a view of no other.
+pub(super) fn describe<'a>(description: &[Value<'a>]) -> Option<Described<'a>> {
+    let (whole, rest) = description.split_first_chunk()?;
     let &[Value::Str("storage"), Value::Global(Global::Storage(dtype)), Value::Str(key), _, Value::Int(elements)] =
-        description
+        whole
     else {
+        return None;
+    };
+    matches!(rest, [] | [Value::None]).then_some(Described { dtype, key, elements })
+}
+
+/// Finds the storage of the tensor `name`.
+fn storage_of(name: &str, description: &[Value<'_>], find: Find<'_>) -> Result<Storage, TorchFault> {
+    let fault = |detail: &str| TorchFault::Tensor { name: quoted(name), detail: detail.into() };
+    let Some(Described { dtype, key, elements }) = describe(description) else {
         return Err(fault("its storage has no type, key and number of elements"));
     };
     if key.len() > LONGEST_KEY {
         return Err(fault(&format!("its storage has the key {}", quoted(key))));
     }
-    let path = format!("data/{key}");
-    let record = quoted(&path);
-    let Some(range) = zip.find(&path)? else {
-        return Err(TorchFault::NoRecord { record });
-    };
+    let Found { range, record } = find(StorageKey(key))?;
     let elements = usize::try_from(elements).map_err(|_| fault("its storage has fewer than 0 elements"))?;
     if elements.checked_mul(element_bytes(dtype)).is_none_or(|bytes| bytes > range.len()) {
         return Err(TorchFault::Storage { name: quoted(name), elements, dtype, record, bytes: range.len() });
@@ -185,6 +212,6 @@ fn whole_numbers(values: &[Value<'_>]) -> Option<Vec<usize>> {
     values.iter().map(whole).collect()
 }
 
-fn element_bytes(dtype: Dtype) -> usize {
+pub(super) fn element_bytes(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }

@@ -7,19 +7,19 @@ use super::global::Global;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value<'a> {
     None,
-    Bool,
+    Bool(bool),
     Int(i64),
     Float,
     Str(&'a str),
     Global(Global),
     Tuple(Items),
-    /// No state dict needs what is in a list.
-    List,
+    /// The list of that number.
+    List(usize),
     /// The dictionary of that number.
     Dict(usize),
-    /// `("storage", type, key, location, number of elements)`.
+    /// `("storage", type, key, location, number of elements)`, before PyTorch 1.6 with what it is a view of behind that.
     Storage(Items),
-    /// The arguments of `_rebuild_tensor_v2`.
+    /// The arguments of `_rebuild_tensor_v2`, or of `_rebuild_tensor` before it.
     Tensor(Items),
 }
 
@@ -39,6 +39,10 @@ pub(super) struct Pickled<'a> {
     pub items: Vec<Value<'a>>,
     /// Keys and values of all dictionaries, in the order of writing.
     pub dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    /// Items of all lists.
+    pub lists: Vec<Vec<Value<'a>>>,
+    /// Descriptions of all storages.
+    pub storages: Vec<Items>,
 }
 
 impl<'a> Pickled<'a> {
@@ -52,13 +56,13 @@ impl Value<'_> {
     pub fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
-            Value::Bool => "a truth value",
+            Value::Bool(_) => "a truth value",
             Value::Int(_) => "a whole number",
             Value::Float => "a number",
             Value::Str(_) => "a string",
             Value::Global(_) => "a name of Python",
             Value::Tuple(_) => "a tuple",
-            Value::List => "a list",
+            Value::List(_) => "a list",
             Value::Dict(_) => "a dictionary",
             Value::Storage(_) => "a storage",
             Value::Tensor(_) => "a tensor",

@@ -56,6 +56,26 @@ fn central(path: &str, crc: u32, told: Told) -> Vec<u8> {
     entry
 }
 
+/// A file from before PyTorch 1.6 of that state dict, with these storages of floats behind it.
+pub fn stream(pickle: &[u8], storages: &[(&str, &[f32])]) -> Vec<u8> {
+    stream_with(pickle, 1001, true, storages)
+}
+
+/// The same, with another version of the format or another order of bytes.
+pub fn stream_with(pickle: &[u8], protocol: i64, is_little: bool, storages: &[(&str, &[f32])]) -> Vec<u8> {
+    let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    let order: &[u8] = if is_little { b"\x88" } else { b"\x89" };
+    let system = [b"\x80\x02}", text("little_endian").as_slice(), order, b"s."].concat();
+    let keys: Vec<u8> = storages.iter().flat_map(|(key, _)| text(key)).collect();
+    let mut file = [magic.as_slice(), b"\x80\x02", &int(protocol), b".", &system, pickle].concat();
+    file.extend([b"\x80\x02](", keys.as_slice(), b"e."].concat());
+    for (_, values) in storages {
+        file.extend((values.len() as i64).to_le_bytes());
+        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    file
+}
+
 /// `{"w": tensor}` of a float storage `0`.
 pub fn one_tensor(elements: i64, offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
     let arguments = [storage("0", elements), int(offset), tuple(shape), tuple(strides), b"\x89N".to_vec()].concat();

@@ -98,7 +98,7 @@ fn what_is_no_archive_of_tensors_is_said() {
     let pickle = one_tensor(2, 0, &[2], &[1]);
     for (case, file, expected) in [
         ("three bytes", vec![1, 2, 3], "not the zip archive that `torch.save` writes"),
-        ("text", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n".to_vec(), "not the zip archive"),
+        ("text", b"one word and another\n".to_vec(), "not the zip archive"),
         ("no records", archive(&[]), "it has no record data.pkl"),
         ("no pickle", archive(&[("data/0", &[0; 8])]), "it has no record data.pkl"),
         ("no storage", archive(&[("data.pkl", &pickle)]), "it has no record `data/0`"),
@@ -116,6 +116,41 @@ fn what_is_no_archive_of_tensors_is_said() {
     let at = damaged.windows(2).position(|pair| pair == b"X\x01").unwrap();
     damaged[at + 5] ^= 1;
     expect(read(&damaged), "damaged", "record `m/data.pkl` does not have the checksum");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_from_before_pytorch_1_6_is_said() {
+    let pickle = one_tensor(2, 0, &[2], &[1]);
+    let two: &[f32] = &[1.5, -2.0];
+    let elements = two.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    assert_eq!(read(&stream(&pickle, &[("0", two)])).unwrap(), std::slice::from_ref(&elements));
+    // `_rebuild_tensor`, of which nothing is known but where its elements are.
+    let arguments = [storage("0", 2), int(0), tuple(&[2]), tuple(&[1])].concat();
+    let begin = [b"\x80\x02}".to_vec(), text("w"), b"ctorch._utils\n_rebuild_tensor\n(".to_vec()].concat();
+    let first = [begin, arguments, b"tRs.".to_vec()].concat();
+    assert_eq!(read(&stream(&first, &[("0", two)])).unwrap(), [elements]);
+    let whole = stream(&pickle, &[("0", two)]);
+    let mut negative = whole.clone();
+    let count = whole.len() - 16;
+    negative[count..count + 8].copy_from_slice(&(-1_i64).to_le_bytes());
+    let mut endless = whole.clone();
+    endless[count..count + 8].copy_from_slice(&i64::MAX.to_le_bytes());
+    for (case, file, expected) in [
+        ("version", stream_with(&pickle, 1002, true, &[("0", two)]), "second pickle is not the number 1001"),
+        ("big-endian", stream_with(&pickle, 1001, false, &[("0", two)]), "its numbers are `big`-endian"),
+        ("no storage", stream(&pickle, &[]), "there is no storage `0`"),
+        ("unknown", stream(&pickle, &[("1", two), ("0", two)]), "nothing says what the elements of storage `1` are"),
+        ("twice", stream(&pickle, &[("0", two), ("0", two)]), "storage `0` is listed twice"),
+        ("short", stream(&pickle, &[("0", &two[..1])]), "needs a storage of 2 F32 elements, but its record `0` has 4"),
+        ("negative", negative, "it is cut short in storage `0`"),
+        ("endless", endless, "it is cut short in storage `0`"),
+        ("shell", stream(b"\x80\x02cos\nsystem\n(X\x02\0\0\0lstR.", &[]), "refers to the Python object `os.system`"),
+    ] {
+        expect(read(&file), case, expected);
+    }
+    for end in 0..whole.len() {
+        assert!(read(&whole[..end]).is_err(), "cut at byte {end}");
+    }
 }
 
 #[test]
@@ -249,10 +284,11 @@ proptest! {
 
     #[test]
     fn a_file_with_changed_bytes_never_panics(
-        which in 0usize..4,
+        which in 0usize..5,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut file = fs::read(fixture(["types.bin", "views.bin", "module.bin", "malicious.bin"][which])).unwrap();
+        let names = ["types.bin", "views.bin", "module.bin", "malicious.bin", "legacy.bin"];
+        let mut file = fs::read(fixture(names[which])).unwrap();
         for (position, byte) in changes {
             let at = position.index(file.len());
             file[at] = byte;

@@ -139,9 +139,16 @@ fn a_file_that_would_run_a_command_runs_nothing_and_is_named() {
 }
 
 #[test]
+fn files_from_before_pytorch_1_6_are_read() {
+    let legacy = open("legacy.bin");
+    assert_eq!(legacy.names().collect::<Vec<_>>(), ["weight", "bias"]);
+    assert_eq!(legacy.read_f32("weight", &[2, 3]).unwrap(), MATRIX);
+    assert_eq!(legacy.read_f32("bias", &[2]).unwrap(), [0.0, 1.0]);
+}
+
+#[test]
 fn what_torch_can_read_and_this_cannot_is_said_with_what_to_do() {
     for (name, expected) in [
-        ("legacy.bin", "the format of PyTorch before 1.6, which is not read here; load the model with `transformers`"),
         ("compressed.bin", "its record `protocol4/data.pkl` is compressed or encrypted"),
         ("nested.bin", "its entry `epoch` is a whole number, not a tensor; expected what `torch.save("),
         ("repeated.bin", "tensor `repeated` is malformed: offset 0, sizes [2, 3] and strides [1, 0] ask for more"),
