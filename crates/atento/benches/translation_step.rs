@@ -61,7 +61,7 @@ fn prepare(recipe: &Recipe, dir: &Path) -> Outcome<(RunData, Pretrained)> {
     let data = RunData::load(recipe, None)?;
     let model = build_model(recipe, &data.tokenizer)?;
     let generation = generation_config(recipe, &model);
-    let created = Pretrained { model, tokenizer: copy(&data.tokenizer)?, generation };
+    let created = Pretrained::new(model, copy(&data.tokenizer)?, generation);
     created.save(dir)?;
     Ok((data, created))
 }
@@ -134,7 +134,7 @@ fn main() -> Outcome<()> {
     let recipe: PathBuf = args.get("recipe")?.ok_or("--recipe FILE: a recipe that translates")?;
     let dir: PathBuf = args.get("model")?.ok_or("--model DIR: a Hugging Face directory, made if it is not there")?;
     let recipe = Recipe::load(&recipe, &args.all("set"))?.recipe;
-    let (data, Pretrained { mut model, tokenizer, generation }) = prepare(&recipe, &dir)?;
+    let (data, Pretrained { mut model, tokenizer, generation, .. }) = prepare(&recipe, &dir)?;
     let mut trainer = Trainer::new(&recipe, &data, &model)?;
 
     let first_loss = trainer.step(&mut model)?.loss;
@@ -163,7 +163,7 @@ fn main() -> Outcome<()> {
     });
     println!("{result}");
     if let Some(dir) = args.get::<PathBuf>("save")? {
-        Pretrained { model, tokenizer, generation }.save(&dir)?;
+        Pretrained::new(model, tokenizer, generation).save(&dir)?;
     }
     Ok(())
 }

@@ -6,12 +6,13 @@ use atento_kernels::compact::Compact;
 use atento_kernels::memory;
 use atento_tensor::{Held, Params};
 
+use crate::generate::ProcessorOptions;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::int8::{self, Int8Matrix};
 use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
-use crate::hub::{self, ModelDir, gpt2};
+use crate::hub::{self, Checked, Kept, ModelDir, gpt2};
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
@@ -26,6 +27,10 @@ pub struct LanguageModel {
     pub tokenizer: Tokenizer,
     /// How it wants its outputs searched for.
     pub generation: GenerationConfig,
+    /// What its directory says beyond that; it is saved with it.
+    pub kept: Kept,
+    /// What of its directory is not used, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
@@ -60,6 +65,12 @@ impl NamedTensors for Rounding<'_> {
 }
 
 impl LanguageModel {
+    /// A model that was made here.
+    #[must_use]
+    pub fn new(model: Gpt2, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
+        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new() }
+    }
+
     /// Loads a Hugging Face model directory or a run directory whose weights are exact.
     ///
     /// # Errors
@@ -77,17 +88,38 @@ impl LanguageModel {
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
-        let (config, weights) = dir.gpt2_weights()?;
+        let Checked { config, weights, mut notes } = dir.gpt2_weights()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
-        dir.check_vocabulary(tokenizer.vocab_size())?;
         let generation = dir.generation_config()?;
+        notes.extend(generation.notes.iter().cloned());
+        notes.extend(dir.note_on_vocabulary(&tokenizer)?);
+        let kept = dir.kept(gpt2::write_config(&config))?;
+        let tokenizer = tokenizer.for_table(config.vocab_size);
         let mut model = Gpt2::unloaded(config.clone());
         if precision != Precision::F32 {
             memory::leave_gaps(model.params.values_mut());
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
-        Ok(Self { model, tokenizer, generation })
+        Ok(Self { model, tokenizer, generation, kept, notes })
+    }
+
+    /// What its own settings do to the probabilities of tokens. Rows without a token are never generated.
+    #[must_use]
+    pub fn processors(&self) -> ProcessorOptions {
+        let own = &self.generation;
+        let suppressed = own.suppressed_ids.iter().copied();
+        ProcessorOptions {
+            repetition_penalty: own.repetition_penalty,
+            no_repeat_ngram: own.no_repeat_ngram_size,
+            bad_words: own.bad_words_ids.clone(),
+            // A count of new tokens is stronger than one of the whole.
+            min_new_tokens: own.min_new_tokens.unwrap_or(0),
+            min_length: if own.min_new_tokens.is_some() { 0 } else { own.min_length },
+            suppress_tokens: suppressed.chain(self.unused_ids()).collect(),
+            eos_ids: own.eos_ids.clone(),
+            ..ProcessorOptions::default()
+        }
     }
 
     /// Rows of the table that no token of the tokenizer has, where the table was rounded up: they must not be generated.
@@ -124,6 +156,7 @@ impl LanguageModel {
             floats,
             tokenizer_json: &tokenizer_json,
             tokenizer_config: &tokens,
+            kept: &self.kept,
         };
         let mut written = gpt2::write_config(config);
         let mut tensors = Vec::new();

@@ -10,6 +10,7 @@ pub mod hub;
 pub mod json;
 pub mod language_model;
 pub mod layers;
+pub mod lfs;
 pub mod messages;
 pub mod models;
 pub mod pretrained;

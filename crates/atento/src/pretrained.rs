@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use atento_tensor::Params;
+use serde_json::{Map, Value};
 
 use crate::generate::{EarlyStopping, LengthPenalty, SearchOptions};
 use crate::hub::generation::{self, GenerationConfig};
 use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::names::NameMap;
 use crate::hub::safetensors::FloatType;
-use crate::hub::save::{DirFiles, save_recurrent, save_transformer};
+use crate::hub::save::{DirFiles, save_recurrent, save_transformer, transformer_json};
 use crate::hub::tokenizer_config::TokenizerConfig;
-use crate::hub::{self, ModelDir, ModelKind};
+use crate::hub::{self, Checked, Kept, ModelDir, ModelKind, recurrent};
 use crate::models::parameters::NamedShape;
-use crate::models::{Recurrent, Transformer, Translator};
+use crate::models::{Recurrent, Transformer, Translator, TranslatorConfig};
 use crate::text::{self, Tokenizer};
 use crate::translate::TranslateOptions;
 
@@ -31,6 +32,10 @@ pub struct Pretrained {
     pub tokenizer: Tokenizer,
     /// How it wants its outputs searched for.
     pub generation: GenerationConfig,
+    /// What its directory says beyond that; it is saved with it.
+    pub kept: Kept,
+    /// What of its directory is not used, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// What can go wrong with a model directory.
@@ -56,6 +61,12 @@ impl NamedTensors for Params {
 }
 
 impl Pretrained {
+    /// A model that was made here.
+    #[must_use]
+    pub fn new(model: Translator, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
+        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new() }
+    }
+
     /// Loads a Hugging Face model directory or a run directory.
     ///
     /// # Errors
@@ -64,9 +75,13 @@ impl Pretrained {
         let dir = ModelDir::open(path)?;
         dir.require_translator()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
-        dir.check_vocabulary(tokenizer.vocab_size())?;
         let generation = dir.generation_config()?;
-        Ok(Self { model: load_model(&dir)?, tokenizer, generation })
+        let (model, mut notes) = load_model(&dir)?;
+        notes.extend(generation.notes.iter().cloned());
+        notes.extend(dir.note_on_vocabulary(&tokenizer)?);
+        let kept = dir.kept(described(&model.config())?)?;
+        let tokenizer = tokenizer.for_table(model.vocab_size());
+        Ok(Self { model, tokenizer, generation, kept, notes })
     }
 
     /// Writes a complete model directory; each file is replaced atomically.
@@ -90,6 +105,7 @@ impl Pretrained {
             floats,
             tokenizer_json: &tokenizer_json,
             tokenizer_config,
+            kept: &self.kept,
         };
         match &self.model {
             Translator::Transformer(model) => {
@@ -145,23 +161,31 @@ pub(crate) fn tokenizer_config(
     }
 }
 
-/// The model alone, its kind decided by `config.json`.
-fn load_model(dir: &ModelDir) -> Result<Translator, Error> {
+/// What config.json would say of a model by itself.
+pub(crate) fn described(config: &TranslatorConfig) -> Result<Map<String, Value>, hub::Error> {
+    match config {
+        TranslatorConfig::Transformer(config) => transformer_json(config),
+        TranslatorConfig::Recurrent(config) => Ok(recurrent::write_config(config)),
+    }
+}
+
+/// The model alone, its kind decided by `config.json`, and what of its files is not used.
+fn load_model(dir: &ModelDir) -> Result<(Translator, Vec<String>), Error> {
     match dir.kind() {
         ModelKind::Marian | ModelKind::M2m100 => {
-            let (config, weights) = dir.transformer_weights()?;
+            let Checked { config, weights, notes } = dir.transformer_weights()?;
             let mut model = Transformer::init(config.clone(), 0);
             load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
             if let Some([source, target]) = load::stored_positions(&weights, &config)? {
                 model.set_positions(source, target);
             }
-            Ok(Translator::Transformer(Box::new(model)))
+            Ok((Translator::Transformer(Box::new(model)), notes))
         }
         ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {
-            let (config, weights) = dir.recurrent_weights()?;
+            let Checked { config, weights, notes } = dir.recurrent_weights()?;
             let mut model = Recurrent::init(config, 0);
             load::load(&weights, NameMap::Same, &mut model.params)?;
-            Ok(Translator::Recurrent(Box::new(model)))
+            Ok((Translator::Recurrent(Box::new(model)), notes))
         }
     }
 }

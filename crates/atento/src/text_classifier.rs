@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::hub::names::NameMap;
 use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
-use crate::hub::{ModelDir, gpt2, gpt2_classifier, load};
+use crate::hub::{Checked, Kept, ModelDir, gpt2, gpt2_classifier, load};
 use crate::models::Gpt2Classifier;
 use crate::pretrained::{Error, tokenizer_config};
 use crate::text::Tokenizer;
@@ -25,9 +25,8 @@ impl TextClassifier {
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let dir = ModelDir::open(path)?;
-        let (config, weights) = dir.gpt2_classifier_weights()?;
+        let Checked { config, weights, .. } = dir.gpt2_classifier_weights()?;
         let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
-        dir.check_vocabulary(tokenizer.vocab_size())?;
         let mut model = Gpt2Classifier::unloaded(config);
         load::load(&weights, NameMap::Gpt2(&model.config.trunk), &mut model.trunk.params)?;
         Ok(Self { model, tokenizer })
@@ -47,6 +46,7 @@ impl TextClassifier {
             floats: FloatType::F32,
             tokenizer_json: &tokenizer_json,
             tokenizer_config: &tokens,
+            kept: &Kept::default(),
         };
         let tensors = params
             .entries()

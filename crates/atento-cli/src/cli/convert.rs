@@ -51,7 +51,6 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             language.model.params.count()
         }
     };
-    copy_described(&args.model, &args.out)?;
     let file = args.out.join("model.safetensors");
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display())).map_err(Failure::Run)?.len();
     let mut out = Output::open();
@@ -72,22 +71,9 @@ fn load(args: &ConvertArgs, options: &Options) -> Result<Model, Failure> {
             Err(anyhow::anyhow!("{}: int8 is for language models, this model translates", args.model.display()).into())
         }
         _ if is_translator => model::load_any(&args.model, options),
-        "int8" => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("int8"))?))),
-        _ => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("f32"))?))),
+        "int8" => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("int8"), options)?))),
+        _ => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("f32"), options)?))),
     }
-}
-
-/// What others say of the tokenizer stays as they say it.
-fn copy_described(model: &Path, out: &Path) -> Result<(), Failure> {
-    let root = ModelDir::open(model)?.path().to_owned();
-    for name in ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"] {
-        let file = root.join(name);
-        if file.is_file() {
-            let copied = std::fs::copy(&file, out.join(name));
-            copied.with_context(|| format!("cannot copy {}", file.display())).map_err(Failure::Run)?;
-        }
-    }
-    Ok(())
 }
 
 fn floats(weights: &str) -> FloatType {

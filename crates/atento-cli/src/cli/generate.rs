@@ -91,9 +91,9 @@ fn positive() -> RangedU64ValueParser<usize> {
 /// # Errors
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(&args.model, args.weights.as_deref())?;
+    let language = model::load_language(&args.model, args.weights.as_deref(), options)?;
     let draft = args.method.draft.as_ref();
-    let draft = draft.map(|path| model::load_language(path, args.weights.as_deref())).transpose()?;
+    let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
     let stop = StopFlag::new();
     stop_on_interrupt(&stop, "stopping: what there is is printed")
         .context("cannot listen for Ctrl-C")

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use atento::hub::{ModelDir, ModelKind, Weights, gpt2, gpt2_classifier, m2m100, marian, recurrent};
+use atento::hub::{Checked, ModelDir, ModelKind, Weights, gpt2, gpt2_classifier, m2m100, marian, recurrent};
+use atento::lfs;
 use atento::models::config::TieEmbeddings;
 use atento::models::gpt2::ClassifierConfig;
 use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
@@ -76,7 +77,7 @@ impl Parameter {
 pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     let parameters = match (&args.plan, &args.model) {
         (Some(InspectVerb::Plan { config }), None) => read_config(config)?.parameters(None),
-        (None, Some(model)) => of_directory(&ModelDir::open(model)?)?,
+        (None, Some(model)) => of_directory(&ModelDir::open(model)?, options)?,
         _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
     };
     let mut out = Output::open();
@@ -135,25 +136,26 @@ impl Described {
     }
 }
 
-fn of_directory(dir: &ModelDir) -> Result<Vec<Parameter>, Failure> {
-    let (described, weights) = match dir.kind() {
+fn of_directory(dir: &ModelDir, options: &Options) -> Result<Vec<Parameter>, Failure> {
+    let (described, weights, notes) = match dir.kind() {
         ModelKind::Marian | ModelKind::M2m100 => {
-            let (config, weights) = dir.transformer_weights()?;
-            (Described::from(config), weights)
+            let Checked { config, weights, notes } = dir.transformer_weights()?;
+            (Described::from(config), weights, notes)
         }
         ModelKind::AtentoRnn => {
-            let (config, weights) = dir.recurrent_weights()?;
-            (Described::from(config), weights)
+            let Checked { config, weights, notes } = dir.recurrent_weights()?;
+            (Described::from(config), weights, notes)
         }
         ModelKind::Gpt2 => {
-            let (config, weights) = dir.gpt2_weights()?;
-            (Described::from(config), weights)
+            let Checked { config, weights, notes } = dir.gpt2_weights()?;
+            (Described::from(config), weights, notes)
         }
         ModelKind::Gpt2Classifier => {
-            let (config, weights) = dir.gpt2_classifier_weights()?;
-            (Described::from(config), weights)
+            let Checked { config, weights, notes } = dir.gpt2_classifier_weights()?;
+            (Described::from(config), weights, notes)
         }
     };
+    notes.iter().for_each(|note| options.note(note));
     Ok(described.parameters(Some(&weights)))
 }
 
@@ -188,7 +190,7 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
         return Ok(Gpt2Config::preset(name, VOCAB_SIZE).map_err(anyhow::Error::from)?.into());
     }
     let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
-    let bytes = std::fs::read(&path).with_context(|| {
+    let bytes = lfs::read(&path).with_context(|| {
         let names = PRESETS.map(|(name, _)| name).join(", ");
         format!("cannot read {}, and no published shape has that name; there are {names}", path.display())
     })?;

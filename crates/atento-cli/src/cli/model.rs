@@ -31,6 +31,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
         return Err(anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
     let pretrained = Pretrained::load(path)?;
+    pretrained.notes.iter().for_each(|note| options.note(note));
     for key in pretrained.generation.beyond_search() {
         options.note(without_effect(path, key));
     }
@@ -58,7 +59,7 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
     if open(path)?.kind().is_translator() {
         return Ok(Model::Translator(Box::new(load(path, options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, None)?)))
+    Ok(Model::Language(Box::new(load_language(path, None, options)?)))
 }
 
 /// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored.
@@ -66,7 +67,7 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
 ///
 /// # Errors
 /// A file of it is missing or wrong, or it is another kind of model.
-pub fn load_language(path: &Path, weights: Option<&str>) -> Result<LanguageModel, Failure> {
+pub fn load_language(path: &Path, weights: Option<&str>, options: &Options) -> Result<LanguageModel, Failure> {
     let dir = open(path)?;
     if dir.kind().is_translator() {
         return Err(anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
@@ -77,7 +78,9 @@ pub fn load_language(path: &Path, weights: Option<&str>) -> Result<LanguageModel
         None if dir.is_int8()? => Precision::Int8,
         _ => Precision::F32,
     };
-    Ok(LanguageModel::from_dir(&dir, precision)?)
+    let language = LanguageModel::from_dir(&dir, precision)?;
+    language.notes.iter().for_each(|note| options.note(note));
+    Ok(language)
 }
 
 /// The decoder's first token, by the model's own settings.

@@ -131,7 +131,10 @@ fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
     let mut overrides = args.set.clone();
     overrides.extend(args.max_steps.map(|steps| format!("train.max_steps={steps}")));
     overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
-    let mut loaded = Recipe::load(&args.recipe, &overrides)?;
+    // A model that exists decides over what the recipe leaves out.
+    let has_model = args.from.is_some() || args.resume;
+    let load = if has_model { Recipe::load_unsettled } else { Recipe::load };
+    let mut loaded = load(&args.recipe, &overrides)?;
     loaded.notes.iter().for_each(|note| options.note(note));
     if let Some(out) = &args.out {
         loaded.recipe.out = Some(out.clone());

@@ -54,7 +54,7 @@ impl Folder {
         let generation = GenerationConfig { max_length: Some(13), ..GenerationConfig::of_model(&config) };
         let model = Translator::Transformer(Box::new(Transformer::init(config, 1)));
         let path = self.path("m");
-        Pretrained { model, tokenizer, generation }.save(&path).unwrap();
+        Pretrained::new(model, tokenizer, generation).save(&path).unwrap();
         path
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gzip::{self, Members};
-use crate::encoding;
+use crate::{encoding, lfs};
 
 /// The longest line taken, in bytes. A longer one is a file without line ends, not a sentence.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -121,6 +121,7 @@ pub(super) fn unpack(
 ) -> Result<(Box<dyn BufRead + Send>, bool), LineError> {
     let mut file = BufReader::with_capacity(BUFFER_BYTES, input);
     let fault = |gzip| move |source| LineError::Read { path: path.into(), line: 0, gzip, source };
+    file.fill_buf().and_then(lfs::refuse_pointer).map_err(fault(false))?;
     refuse_foreign(path, file.fill_buf().map_err(fault(false))?)?;
     let mut start = Vec::new();
     // A second byte is waited for only after gzip's first: whoever writes an empty line may wait for an answer.

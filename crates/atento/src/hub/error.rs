@@ -113,19 +113,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// Tensors the model needs are not in the file.
-    #[error("{path}: {}", List { what: "missing tensor", items: tensors })]
+    #[error("{path}: {}", List { what: "missing tensor", many: "missing tensors", items: tensors })]
     MissingTensors {
         /// The file.
         path: PathBuf,
         /// Each tensor with, where one is near, the name that the file has.
-        tensors: Vec<String>,
-    },
-    /// The file has tensors the model has no place for.
-    #[error("{path}: {}", List { what: "unexpected tensor", items: tensors })]
-    UnexpectedTensors {
-        /// The file.
-        path: PathBuf,
-        /// Each tensor with, where one is near, the name that was expected.
         tensors: Vec<String>,
     },
     /// The configuration says two tensors are one, the file has two different ones.
@@ -180,19 +172,6 @@ pub enum Error {
         found: String,
         /// What it may be.
         expected: String,
-    },
-    /// The tokenizer knows more tokens than the embedding table has rows.
-    #[error(
-        "{path}: the tokenizer has {tokens} tokens, but the model's table has {rows} rows (`vocab_size`); \
-         use the tokenizer the model was trained with"
-    )]
-    Vocabulary {
-        /// The tokenizer's file.
-        path: PathBuf,
-        /// How many token ids the tokenizer can produce.
-        tokens: usize,
-        /// How many the model has rows for.
-        rows: usize,
     },
 }
 
@@ -289,9 +268,10 @@ pub enum Fault {
 }
 
 /// "missing tensor `a`" or "3 missing tensors: `a`, `b`, …".
-struct List<'a> {
-    what: &'static str,
-    items: &'a [String],
+pub(super) struct List<'a> {
+    pub what: &'static str,
+    pub many: &'static str,
+    pub items: &'a [String],
 }
 
 impl fmt::Display for List<'_> {
@@ -302,7 +282,7 @@ impl fmt::Display for List<'_> {
             items => {
                 let shown = items.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
                 let more = if items.len() > SHOWN { ", …" } else { "" };
-                write!(f, "{} {}s: {shown}{more}", items.len(), self.what)
+                write!(f, "{} {}: {shown}{more}", items.len(), self.many)
             }
         }
     }

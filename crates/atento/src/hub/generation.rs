@@ -6,7 +6,7 @@
 use super::Error;
 use super::json::Keys;
 use super::sampling::Sampling;
-use super::seq2seq::{decimal, one_of};
+use super::seq2seq::decimal;
 use crate::generate::LARGEST_BEAM;
 use crate::models::config::TransformerConfig;
 use crate::models::{Gpt2Config, RecurrentConfig};
@@ -66,8 +66,17 @@ pub struct GenerationConfig {
     pub sampling: Sampling,
     /// Keys of the file with an effect that nothing here has.
     pub not_honoured: Vec<String>,
-    /// What else the file says; it is written again as it was.
-    pub other: Map<String, Value>,
+    /// Tokens it names that the model does not have, a sentence for each key.
+    pub notes: Vec<String>,
+    /// The file, where it is a generation_config.json.
+    pub stated: Option<Stated>,
+}
+
+/// A generation_config.json and what was read of it: only what has changed since is written anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stated {
+    object: Map<String, Value>,
+    entries: Vec<(&'static str, Value)>,
 }
 
 impl Default for GenerationConfig {
@@ -92,7 +101,8 @@ impl Default for GenerationConfig {
             pad_id: None,
             sampling: Sampling::default(),
             not_honoured: Vec::new(),
-            other: Map::new(),
+            notes: Vec::new(),
+            stated: None,
         }
     }
 }
@@ -182,17 +192,18 @@ impl GenerationConfig {
         }
     }
 
-    /// [`GenerationConfig::from_json`] of a generation_config.json, all of which is kept: also what nothing here reads.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn from_file(path: &Path, object: &Map<String, Value>) -> Result<Self, Error> {
-        let mut config = Self::from_json(path, object)?;
-        let known = Self::default().entries();
-        let is_other = |key: &str| known.iter().all(|(name, _)| *name != key);
-        let other = object.iter().filter(|(key, _)| is_other(key));
-        config.other = other.map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(config)
+    /// The settings with all of the generation_config.json that they were read from, also what nothing here reads: it is
+    /// written again as it was, except for what has changed since.
+    #[must_use]
+    pub fn with_file(mut self, object: &Map<String, Value>) -> Self {
+        self.stated = Some(Stated { object: object.clone(), entries: self.entries() });
+        self
+    }
+
+    /// The generation_config.json that the settings were read from, where it is one.
+    #[must_use]
+    pub fn stated(&self) -> Option<&Map<String, Value>> {
+        self.stated.as_ref().map(|stated| &stated.object)
     }
 
     fn read(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Self, Error> {
@@ -206,36 +217,30 @@ impl GenerationConfig {
             early_stopping: read_early_stopping(keys, object)?,
             repetition_penalty: keys.or("repetition_penalty", 1.0)?,
             no_repeat_ngram_size: keys.or("no_repeat_ngram_size", 0)?,
-            bad_words_ids: keys.or("bad_words_ids", Vec::new())?,
-            suppressed_ids: keys.or("suppress_tokens", Vec::new())?,
-            decoder_start_id: one_of(keys, "decoder_start_token_id")?,
-            forced_bos_id: keys.optional("forced_bos_token_id")?,
-            forced_eos_id: one_of(keys, "forced_eos_token_id")?,
-            bos_id: keys.optional("bos_token_id")?,
-            eos_ids: keys.or("eos_token_id", Vec::new())?,
-            pad_id: keys.optional("pad_token_id")?,
+            bad_words_ids: bad_words(keys)?,
+            suppressed_ids: keys.special("suppress_tokens")?.unwrap_or_default(),
+            decoder_start_id: keys.special_one("decoder_start_token_id")?,
+            forced_bos_id: keys.special_one("forced_bos_token_id")?,
+            forced_eos_id: keys.special_one("forced_eos_token_id")?,
+            bos_id: keys.special_one("bos_token_id")?,
+            eos_ids: keys.special("eos_token_id")?.unwrap_or_default(),
+            pad_id: keys.special_one("pad_token_id")?,
             sampling: Sampling::read(keys)?,
             not_honoured: not_honoured(object),
-            other: Map::new(),
+            notes: Vec::new(),
+            stated: None,
         })
     }
 
-    /// Checks that a model of this vocabulary has the tokens that a search is to produce or to leave out.
-    ///
-    /// # Errors
-    /// The first key that names another.
-    pub(super) fn check_tokens(&self, keys: Keys<'_>, vocab_size: usize) -> Result<(), Error> {
-        let named = [
-            ("eos_token_id", self.eos_ids.clone()),
-            ("bad_words_ids", self.bad_words_ids.concat()),
-            ("suppress_tokens", self.suppressed_ids.clone()),
-            ("forced_bos_token_id", self.forced_bos_id.into_iter().collect()),
-            ("forced_eos_token_id", self.forced_eos_id.into_iter().collect()),
-        ];
-        match named.iter().find(|(_, ids)| ids.iter().any(|&id| id as usize >= vocab_size)) {
-            Some((key, _)) => Err(keys.wrong(key, format!("ids below {vocab_size}, the model's vocab_size"))),
-            None => Ok(()),
-        }
+    /// Forgets tokens that a model of this vocabulary cannot produce and that only ever end or forbid something. Tokens
+    /// that a search has to produce stay: it is the search that refuses them.
+    pub(super) fn forget_absent_tokens(&mut self, vocab_size: usize) {
+        let is_there = |id: &u32| (*id as usize) < vocab_size;
+        self.eos_ids.retain(is_there);
+        self.suppressed_ids.retain(is_there);
+        self.bad_words_ids.retain(|word| word.iter().all(is_there));
+        self.bos_id = self.bos_id.filter(is_there);
+        self.pad_id = self.pad_id.filter(is_there);
     }
 
     /// Keys of the file with an effect that a search without chance does not have.
@@ -261,9 +266,16 @@ impl GenerationConfig {
 
     /// The object that generation_config.json is to hold; neutral values are left out.
     pub fn to_json(&self) -> Map<String, Value> {
-        let mut object = self.other.clone();
-        let entries = self.entries().into_iter().filter(|(_, value)| !value.is_null());
-        object.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+        let (mut object, read) = match &self.stated {
+            Some(stated) => (stated.object.clone(), stated.entries.as_slice()),
+            None => (Map::new(), &[][..]),
+        };
+        for (key, value) in self.entries().into_iter().filter(|entry| !read.contains(entry)) {
+            match value {
+                Value::Null => object.remove(key),
+                value => object.insert(key.to_owned(), value),
+            };
+        }
         object
     }
 
@@ -313,6 +325,13 @@ fn read_early_stopping(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Ea
         Some(Value::String(word)) if word == "never" => Ok(EarlyStopping::Exhaustive),
         Some(_) => Err(keys.wrong("early_stopping", "true, false or \"never\"")),
     }
+}
+
+/// Sequences that are never generated. One with a negative id, which no text has, forbids nothing.
+fn bad_words(keys: Keys<'_>) -> Result<Vec<Vec<u32>>, Error> {
+    let words: Vec<Vec<i64>> = keys.or("bad_words_ids", Vec::new())?;
+    let ids = |word: Vec<i64>| word.into_iter().map(|id| u32::try_from(id).ok()).collect();
+    Ok(words.into_iter().filter_map(ids).collect())
 }
 
 fn is_penalty(value: f64) -> bool {

@@ -25,6 +25,9 @@ pub(super) const OUTPUT: &str = "lm_head.weight";
 pub(super) const TABLE: &str = "wte.weight";
 const PREFIX: &str = "transformer.";
 
+/// A key of our own, which the class carries along unread: false where the model has no biases.
+pub(super) const BIAS_KEY: &str = "atento_bias";
+
 /// What `GPT2Config` takes for both special tokens when a file leaves them out.
 const END_OF_TEXT: u32 = 50_256;
 
@@ -40,10 +43,11 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
     }
     let vocab_size = keys.or("vocab_size", VOCAB_SIZE)?;
     let d_model = keys.or("n_embd", 768)?;
+    let is_there = |id: &u32| (*id as usize) < vocab_size;
     let special = |key: &str| match object.contains_key(key) {
         // Several may end a text; the model itself knows one.
-        true => Ok(keys.optional::<Vec<u32>>(key)?.and_then(|ids| ids.first().copied())),
-        false => Ok(Some(END_OF_TEXT).filter(|&id| (id as usize) < vocab_size)),
+        true => Ok(keys.special(key)?.and_then(|ids| ids.into_iter().find(is_there))),
+        false => Ok(Some(END_OF_TEXT).filter(is_there)),
     };
     let config = Gpt2Config {
         vocab_size,
@@ -58,18 +62,19 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
         attention_dropout: keys.or("attn_pdrop", 0.1)?,
         layer_norm_eps: keys.or("layer_norm_epsilon", 1e-5)?,
         tie_embeddings: keys.or("tie_word_embeddings", true)?,
-        bias: true,
+        bias: keys.or(BIAS_KEY, true)?,
         scale_attention: keys.or("scale_attn_weights", true)?,
         scale_by_layer: keys.or("scale_attn_by_inverse_layer_idx", false)?,
         bos_id: special("bos_token_id")?,
         eos_id: special("eos_token_id")?,
-        pad_id: keys.optional("pad_token_id")?,
+        pad_id: keys.special_one("pad_token_id")?.filter(is_there),
     };
     config.validate().map_err(|error| keys.wrong(json_key(error.key), error.expected))?;
     Ok(config)
 }
 
-/// The object that config.json is to hold. A model without biases is written with biases of 0, which is the same model.
+/// The object that config.json is to hold. A model without biases is written with biases of 0, which is the same
+/// function; [`BIAS_KEY`] says that they are not to be trained.
 #[must_use]
 pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
     let entries = [
@@ -97,7 +102,13 @@ pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
         ("dtype", json!("float32")),
         ("use_cache", json!(true)),
     ];
-    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    let bias = (!config.bias).then_some((BIAS_KEY, json!(false)));
+    entries.into_iter().chain(bias).map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// Whether the file has the biases of a model. One that has none at all is a model without biases.
+pub(super) fn has_biases(weights: &Weights) -> bool {
+    weights.names().any(|name| name.ends_with(".bias") && !is_mask(name))
 }
 
 /// Whether the output projection is the embedding table, where config.json does not say: unless the file has two that
@@ -172,6 +183,12 @@ mod tests {
     }
 
     #[test]
+    fn that_there_are_no_biases_is_read_back() {
+        let config = Gpt2Config { bias: false, ..config() };
+        assert_eq!(read_config(Path::new("config.json"), &write_config(&config)).unwrap(), config);
+    }
+
+    #[test]
     fn keys_left_out_have_the_values_of_the_class() {
         let config = read_config(Path::new("config.json"), &Map::new()).unwrap();
         assert_eq!(config.parameter_count(), 124_439_808);
@@ -187,13 +204,25 @@ mod tests {
             ("n_head", json!(5), "`n_head` is 5, expected a divisor of d_model = 48"),
             ("n_layer", json!("2"), "`n_layer` is \"2\", expected a whole number"),
             ("activation_function", json!("geluu"), "`activation_function` is \"geluu\", expected one of gelu_new"),
-            ("eos_token_id", json!(700), "`eos_token_id` is 700, expected a token id below vocab_size = 700"),
+            ("eos_token_id", json!("0"), "`eos_token_id` is \"0\", expected a token id"),
             ("add_cross_attention", json!(true), "`add_cross_attention` is true, expected false"),
         ] {
             let mut object = write_config(&config());
             object.insert(key.into(), value);
             let message = read_config(Path::new("m/config.json"), &object).unwrap_err().to_string();
             assert!(message.starts_with("m/config.json: ") && message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_the_table_does_not_have_are_none() {
+        for (ids, found) in [(json!(50256), None), (json!(-1), None), (json!([900, 5]), Some(5))] {
+            let mut object = write_config(&config());
+            for key in ["bos_token_id", "eos_token_id"] {
+                object.insert(key.into(), ids.clone());
+            }
+            let config = read_config(Path::new("config.json"), &object).unwrap();
+            assert_eq!((config.bos_id, config.eos_id), (found, found));
         }
     }
 

@@ -2,14 +2,13 @@
 
 use super::Error;
 use super::nearest::hint;
-use crate::{encoding, json};
+use crate::{encoding, json, lfs};
 use serde_json::{Map, Value};
-use std::fs;
 use std::path::Path;
 
 /// Reads a file that must hold one JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+    let bytes = lfs::read(path).map_err(Error::io(path, "read"))?;
     let invalid = |detail: String| Error::Json { path: path.to_path_buf(), detail };
     if let Some(found) = encoding::foreign(&bytes) {
         return Err(invalid(format!("the file is {found}")));
@@ -53,6 +52,21 @@ impl<'a> Keys<'a> {
                 Some(typed) => Ok(Some(typed)),
                 None => Err(self.wrong(key, T::EXPECTED)),
             },
+        }
+    }
+
+    /// Ids of special tokens, one or several. A negative one stands for none, as in `"pad_token_id": -1`.
+    pub(super) fn special(&self, key: &str) -> Result<Option<Vec<u32>>, Error> {
+        let ids: Option<Vec<i64>> = self.optional(key)?;
+        Ok(ids.map(|ids| ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
+    }
+
+    /// The id of a special token; nothing where it is negative.
+    pub(super) fn special_one(&self, key: &str) -> Result<Option<u32>, Error> {
+        match self.special(key)?.as_deref() {
+            None | Some([]) => Ok(None),
+            Some([token]) => Ok(Some(*token)),
+            Some(_) => Err(self.wrong(key, u32::EXPECTED)),
         }
     }
 
@@ -128,17 +142,18 @@ impl FromJson for String {
 }
 
 /// One token or several: `2` and `[2]` are the same.
-impl FromJson for Vec<u32> {
+impl FromJson for Vec<i64> {
     const EXPECTED: &'static str = "a token id or a list of token ids";
     fn from_json(value: &Value) -> Option<Self> {
+        let id = |value: &Value| value.as_i64().filter(|&id| id <= i64::from(u32::MAX));
         match value {
-            Value::Array(items) => items.iter().map(u32::from_json).collect(),
-            single => Some(vec![u32::from_json(single)?]),
+            Value::Array(items) => items.iter().map(id).collect(),
+            single => Some(vec![id(single)?]),
         }
     }
 }
 
-impl FromJson for Vec<Vec<u32>> {
+impl FromJson for Vec<Vec<i64>> {
     const EXPECTED: &'static str = "a list of lists of token ids";
     fn from_json(value: &Value) -> Option<Self> {
         let list = |item: &Value| item.is_array().then(|| Vec::from_json(item)).flatten();
@@ -150,6 +165,7 @@ impl FromJson for Vec<Vec<u32>> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::fs;
 
     #[test]
     fn a_wrong_or_missing_value_is_named_with_what_was_expected() {
@@ -161,9 +177,9 @@ mod tests {
         assert_eq!(missing, "config.json: key `d_model` is missing; the nearest there is `d_modle`");
         let wrong = keys.or("dropout", 0.0f32).unwrap_err().to_string();
         assert_eq!(wrong, "config.json: key `dropout` is \"0.1\", expected a number");
-        assert_eq!(keys.optional::<Vec<u32>>("eos").unwrap(), Some(vec![1, 2]));
+        assert_eq!(keys.optional::<Vec<i64>>("eos").unwrap(), Some(vec![1, 2]));
         assert_eq!(keys.optional::<u32>("bos").unwrap(), None);
-        assert!(keys.optional::<Vec<Vec<u32>>>("eos").is_err());
+        assert!(keys.optional::<Vec<Vec<i64>>>("eos").is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Filling a model's parameters from a checkpoint: every parameter is filled and every tensor accounted for.
+//! Filling a model's parameters from a checkpoint: every parameter is filled, and tensors that none asks for are told.
 //!
 //! Names and shapes are compared for the whole model first, from the headers alone; only then is data read. So
 //! [`check`] can run before a model's parameters are allocated, and a configuration of absurd size fails there.
 
+use super::error::List;
 use super::int8::Int8Matrix;
 use super::names::{Extra, NameMap};
 use super::nearest::{nearest, quoted};
@@ -59,10 +60,10 @@ impl Source<'_> {
     }
 }
 
-/// Fills every parameter of `target`, and accounts for every tensor of the file.
+/// Fills every parameter of `target`. Tensors of the file that no parameter asks for are not read.
 ///
 /// # Errors
-/// Missing or unexpected tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
+/// Missing tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
 /// they are tied to, positions of an M2M100 that are not the sinusoids.
 pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
@@ -118,6 +119,8 @@ pub struct Plan {
     steps: Vec<Step>,
     copies: Vec<(String, &'static str)>,
     positions: Vec<String>,
+    /// That the file has tensors which no parameter asks for, if it has.
+    pub note: Option<String>,
 }
 
 #[derive(Debug)]
@@ -130,7 +133,7 @@ struct Step {
 /// Compares names and shapes without reading data.
 ///
 /// # Errors
-/// Missing or unexpected tensors, with the nearest names; the first wrong shape.
+/// Missing tensors, with the nearest names; the first wrong shape; a matrix in int8 that nothing tells of.
 pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(expected.len());
     let mut missing = Vec::new();
@@ -138,7 +141,10 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
         let sources = names.sources(internal);
         let stored = sources.iter().find(|name| weights.contains(name)).cloned();
         match &stored {
-            Some(stored) => check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?,
+            Some(stored) => {
+                check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?;
+                check_type(weights, stored, names)?;
+            }
             None if names.zero_if_missing(internal) => {}
             None => missing.push(sources[0].clone()),
         }
@@ -150,7 +156,7 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
         missing.extend(scales.iter().filter(|scale| !weights.contains(scale)).cloned());
         used.extend(scales);
     }
-    let mut plan = Plan { steps: Vec::new(), copies: Vec::new(), positions: Vec::new() };
+    let mut plan = Plan { steps: Vec::new(), copies: Vec::new(), positions: Vec::new(), note: None };
     let mut unexpected = Vec::new();
     for stored in weights.names().filter(|name| !used.contains(*name)) {
         match names.extra(stored) {
@@ -161,7 +167,7 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
         }
     }
     report_missing(weights, &missing, &unexpected)?;
-    report_unexpected(weights, names, &unexpected, expected)?;
+    plan.note = note_unexpected(weights, names, &unexpected, expected);
     plan.steps = steps;
     Ok(plan)
 }
@@ -206,14 +212,14 @@ fn report_missing(weights: &Weights, missing: &[String], unused: &[&str]) -> Res
     Err(Error::MissingTensors { path: weights.path().to_path_buf(), tensors })
 }
 
-fn report_unexpected(
+fn note_unexpected(
     weights: &Weights,
     names: NameMap<'_>,
     unexpected: &[&str],
     expected: &[NamedShape],
-) -> Result<(), Error> {
+) -> Option<String> {
     if unexpected.is_empty() {
-        return Ok(());
+        return None;
     }
     let known: Vec<String> = expected.iter().map(|(name, _)| names.sources(name).swap_remove(0)).collect();
     let describe = |name: &&str| match nearest(name, known.iter().map(String::as_str)) {
@@ -221,7 +227,20 @@ fn report_unexpected(
         None => quoted(name),
     };
     let tensors = describe_some(unexpected, describe);
-    Err(Error::UnexpectedTensors { path: weights.path().to_path_buf(), tensors })
+    let list =
+        List { what: "tensor that no parameter asks for", many: "tensors that no parameter asks for", items: &tensors };
+    Some(format!("{}: not read: {list}", weights.path().display()))
+}
+
+/// Numbers in int8 mean nothing without their factors, of which config.json has to tell.
+fn check_type(weights: &Weights, stored: &str, names: NameMap<'_>) -> Result<(), Error> {
+    let dtype = weights.get(stored)?.dtype;
+    if dtype != Dtype::I8 || matches!(names, NameMap::Gpt2Int8(_)) {
+        return Ok(());
+    }
+    let (path, name) = (weights.path().to_path_buf(), stored.to_string());
+    let expected = "F32, F16, BF16 or F64, or a `quantization_config` in config.json that tells of int8";
+    Err(Error::WrongDtype { path, name, found: dtype, expected })
 }
 
 /// Looks for near names of the first few only: a message shows no more, and the search is quadratic.

@@ -9,6 +9,7 @@
 //! tokenizer_config   tokenizer_config.json
 //! gpt2_classifier   config.json of GPT-2 with labels
 //! int8          matrices in int8, in config.json and in a file
+//! kept          the rest of a directory's files  special_ids   tokens that no table has
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
@@ -24,6 +25,7 @@ pub mod gpt2;
 pub mod gpt2_classifier;
 pub mod int8;
 mod json;
+pub mod kept;
 pub mod load;
 pub mod m2m100;
 pub mod marian;
@@ -37,6 +39,7 @@ pub mod sampling;
 pub mod save;
 mod seq2seq;
 mod shard_index;
+mod special_ids;
 pub mod tokenizer_config;
 pub mod weights;
 
@@ -46,7 +49,8 @@ mod tests;
 use crate::messages as nearest;
 
 pub use error::{Error, Fault};
-pub use model_dir::{ModelDir, ModelKind};
+pub use kept::Kept;
+pub use model_dir::{Checked, ModelDir, ModelKind};
 pub use pickle::TorchFault;
 pub(crate) use seq2seq::decimal;
 pub use weights::Weights;

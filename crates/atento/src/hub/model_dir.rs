@@ -10,12 +10,12 @@ use super::json::{Keys, read_object};
 use super::names::NameMap;
 use super::nearest::{hint, nearest};
 use super::weights::Weights;
-use super::{Error, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent};
+use super::{Error, Kept, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent, special_ids};
 use crate::models::config::TransformerConfig;
 use crate::models::gpt2::ClassifierConfig;
 use crate::models::gpt2::config::VOCAB_SIZE;
 use crate::models::{Gpt2Config, RecurrentConfig};
-use crate::text::byte_pairs;
+use crate::text::{Tokenizer, byte_pairs};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,17 @@ impl ModelKind {
     pub fn is_translator(self) -> bool {
         matches!(self, ModelKind::Marian | ModelKind::M2m100 | ModelKind::AtentoRnn)
     }
+}
+
+/// A model's configuration with the weights that belong to it.
+#[derive(Debug)]
+pub struct Checked<C> {
+    /// The configuration.
+    pub config: C,
+    /// The weights: every parameter is there, in its shape.
+    pub weights: Weights,
+    /// What of the files is not used, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// A directory with a model in it.
@@ -151,17 +162,28 @@ impl ModelDir {
     /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
     ///
     /// # Errors
-    /// The file is not a JSON object, a key has a value that cannot be, or names a token that the model does not have.
+    /// The file is not a JSON object, or a key has a value that cannot be.
     pub fn generation_config(&self) -> Result<GenerationConfig, Error> {
-        let path = self.root.join(GENERATION);
-        let (path, object) = match path.exists() {
-            true => (path.clone(), read_object(&path)?),
-            false => (self.root.join(CONFIG), self.config.clone()),
-        };
-        let read = if path.ends_with(CONFIG) { GenerationConfig::from_json } else { GenerationConfig::from_file };
-        let generation = read(&path, &object)?;
-        generation.check_tokens(Keys::new(&path, &object), self.vocab_size()?)?;
-        Ok(generation)
+        let (path, rows) = (self.root.join(GENERATION), self.vocab_size()?);
+        if !path.exists() {
+            let mut generation = GenerationConfig::from_json(&self.root.join(CONFIG), &self.config)?;
+            generation.forget_absent_tokens(rows);
+            return Ok(generation);
+        }
+        let object = read_object(&path)?;
+        let mut generation = GenerationConfig::from_json(&path, &object)?;
+        generation.forget_absent_tokens(rows);
+        generation.notes = special_ids::notes(&path, &object, rows);
+        Ok(generation.with_file(&object))
+    }
+
+    /// What the directory says beyond what is read here. `described` is what would be written to config.json for its
+    /// model.
+    ///
+    /// # Errors
+    /// A file cannot be read, or tokenizer_config.json is no JSON object.
+    pub fn kept(&self, described: Map<String, Value>) -> Result<Kept, Error> {
+        Kept::read(&self.root, &self.config, described, self.kind.is_translator())
     }
 
     /// Opens the weights, one file or shards: safetensors where there are such, else PyTorch's own format.
@@ -181,11 +203,11 @@ impl ModelDir {
     ///
     /// # Errors
     /// As [`ModelDir::transformer_config`], [`ModelDir::weights`] and [`load::check`].
-    pub fn transformer_weights(&self) -> Result<(TransformerConfig, Weights), Error> {
+    pub fn transformer_weights(&self) -> Result<Checked<TransformerConfig>, Error> {
         let config = self.transformer_config()?;
         let weights = self.weights()?;
-        load::check(&weights, NameMap::Seq2Seq(&config), &config.parameters())?;
-        Ok((config, weights))
+        let plan = load::check(&weights, NameMap::Seq2Seq(&config), &config.parameters())?;
+        self.checked(config, weights, plan)
     }
 
     /// As [`ModelDir::transformer_weights`], for the recurrent baseline.
@@ -193,15 +215,15 @@ impl ModelDir {
     /// # Errors
     /// A key of config.json is missing or wrong, the model is of another kind; as [`ModelDir::weights`] and
     /// [`load::check`].
-    pub fn recurrent_weights(&self) -> Result<(RecurrentConfig, Weights), Error> {
+    pub fn recurrent_weights(&self) -> Result<Checked<RecurrentConfig>, Error> {
         let path = self.root.join(CONFIG);
         if self.kind != ModelKind::AtentoRnn {
             return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{RNN_MODEL_TYPE}\"")));
         }
         let config = recurrent::read_config(&path, &self.config)?;
         let weights = self.weights()?;
-        load::check(&weights, NameMap::Same, &config.parameters())?;
-        Ok((config, weights))
+        let plan = load::check(&weights, NameMap::Same, &config.parameters())?;
+        self.checked(config, weights, plan)
     }
 
     /// As [`ModelDir::transformer_weights`], for a decoder-only model. Where config.json does not say whether the output
@@ -209,15 +231,16 @@ impl ModelDir {
     ///
     /// # Errors
     /// As [`ModelDir::recurrent_weights`].
-    pub fn gpt2_weights(&self) -> Result<(Gpt2Config, Weights), Error> {
+    pub fn gpt2_weights(&self) -> Result<Checked<Gpt2Config>, Error> {
         let path = self.require_gpt2(ModelKind::Gpt2, gpt2::ARCHITECTURE)?;
         let mut config = gpt2::read_config(&path, &self.config)?;
         let weights = self.weights()?;
         if self.config.get("tie_word_embeddings").is_none_or(Value::is_null) {
             config.tie_embeddings = gpt2::tied_in_file(&weights)?;
         }
-        load::check(&weights, self.gpt2_names(&config)?, &config.parameters())?;
-        Ok((config, weights))
+        config.bias &= gpt2::has_biases(&weights);
+        let plan = load::check(&weights, self.gpt2_names(&config)?, &config.parameters())?;
+        self.checked(config, weights, plan)
     }
 
     /// Whether config.json says that matrices are in int8.
@@ -248,12 +271,19 @@ impl ModelDir {
     ///
     /// # Errors
     /// As [`ModelDir::recurrent_weights`].
-    pub fn gpt2_classifier_weights(&self) -> Result<(ClassifierConfig, Weights), Error> {
+    pub fn gpt2_classifier_weights(&self) -> Result<Checked<ClassifierConfig>, Error> {
         let path = self.require_gpt2(ModelKind::Gpt2Classifier, gpt2_classifier::ARCHITECTURE)?;
-        let config = gpt2_classifier::read_config(&path, &self.config)?;
+        let mut config = gpt2_classifier::read_config(&path, &self.config)?;
         let weights = self.weights()?;
-        load::check(&weights, NameMap::Gpt2(&config.trunk), &config.parameters())?;
-        Ok((config, weights))
+        config.trunk.bias &= gpt2::has_biases(&weights);
+        let plan = load::check(&weights, NameMap::Gpt2(&config.trunk), &config.parameters())?;
+        self.checked(config, weights, plan)
+    }
+
+    fn checked<C>(&self, config: C, weights: Weights, plan: load::Plan) -> Result<Checked<C>, Error> {
+        let mut notes = special_ids::notes(&self.root.join(CONFIG), &self.config, self.vocab_size()?);
+        notes.extend(plan.note);
+        Ok(Checked { config, weights, notes })
     }
 
     /// Where config.json is, if the model is the GPT-2 of this kind.
@@ -293,15 +323,25 @@ impl ModelDir {
         }
     }
 
-    /// Checks that a tokenizer of `tokens` token ids fits the model's table, and returns how many of the table's
-    /// rows have no token; such rows exist in tables that were rounded up, and must not be generated.
+    /// That the tokenizer has tokens without a row in the model's table, if it has: a text with such a token cannot be
+    /// read.
     ///
     /// # Errors
-    /// [`Error::Vocabulary`] where a token has no row; `vocab_size` is missing.
-    pub fn check_vocabulary(&self, tokens: usize) -> Result<usize, Error> {
-        let path = self.tokenizer_path().unwrap_or_else(|_| self.root.join(TOKENIZER));
-        let rows = self.vocab_size()?;
-        rows.checked_sub(tokens).ok_or(Error::Vocabulary { path, tokens, rows })
+    /// `vocab_size` is missing.
+    pub fn note_on_vocabulary(&self, tokenizer: &Tokenizer) -> Result<Option<String>, Error> {
+        let (tokens, rows) = (tokenizer.vocab_size(), self.vocab_size()?);
+        if tokens <= rows {
+            return Ok(None);
+        }
+        let path = self.tokenizer_path()?;
+        let name = |id: usize| tokenizer.id_to_token(id as u32).map(|token| format!("`{token}` ({id})"));
+        let mut named = (rows..tokens).filter_map(name);
+        let (shown, more) = (named.by_ref().take(3).collect::<Vec<_>>().join(", "), named.next().map_or("", |_| ", …"));
+        Ok(Some(format!(
+            "{}: the model's table has {rows} rows, and these tokens have none: {shown}{more}; a text with one of them is \
+             refused",
+            path.display()
+        )))
     }
 
     /// Rows of the model's table.

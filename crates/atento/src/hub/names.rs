@@ -80,9 +80,14 @@ impl NameMap<'_> {
         }
     }
 
-    /// Whether a parameter that the file lacks is zero: `transformers` does not ask for the bias.
+    /// Whether a parameter that the file lacks is zero: `transformers` does not ask for a translator's bias, and a model
+    /// without biases need not store them.
     pub(super) fn zero_if_missing(&self, internal: &str) -> bool {
-        matches!(self, NameMap::Seq2Seq(_)) && internal == BIAS
+        match self {
+            NameMap::Same => false,
+            NameMap::Seq2Seq(_) => internal == BIAS,
+            NameMap::Gpt2(config) | NameMap::Gpt2Int8(config) => !config.bias && internal.ends_with(".bias"),
+        }
     }
 
     /// What a tensor is that no parameter was filled from.

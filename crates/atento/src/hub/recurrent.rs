@@ -4,9 +4,9 @@
 use super::Error;
 use super::json::Keys;
 use super::model_dir::RNN_MODEL_TYPE;
-use super::seq2seq::{decimal, hf_key, one_of};
+use super::seq2seq::{decimal, hf_key, token_or};
 use crate::models::RecurrentConfig;
-use crate::models::config::TieEmbeddings;
+use crate::models::config::{NO_TOKEN, TieEmbeddings};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -23,19 +23,24 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Recurrent
     let Some((_, tie_embeddings)) = TIES.into_iter().find(|(word, _)| *word == tie) else {
         return Err(keys.wrong("tie_embeddings", "one of \"all\", \"decoder\", \"none\""));
     };
-    let eos_id = one_of(keys, "eos_token_id")?;
+    let vocab_size: usize = keys.required("vocab_size")?;
+    let is_there = |id: &u32| (*id as usize) < vocab_size;
+    let token = |key: &str| match keys.special(key)? {
+        None => keys.required(key),
+        Some(_) => token_or(keys, key, NO_TOKEN),
+    };
     let config = RecurrentConfig {
-        vocab_size: keys.required("vocab_size")?,
+        vocab_size,
         embedding: keys.required("embedding_size")?,
         hidden: keys.required("hidden_size")?,
         layers: keys.required("num_layers")?,
         dropout: keys.or("dropout", 0.0)?,
         tie_embeddings,
-        pad_id: keys.required("pad_token_id")?,
-        eos_id: eos_id.map_or_else(|| keys.required("eos_token_id"), Ok)?,
-        bos_id: keys.optional("bos_token_id")?,
-        unk_id: keys.optional("unk_token_id")?,
-        decoder_start_id: keys.required("decoder_start_token_id")?,
+        pad_id: token("pad_token_id")?,
+        eos_id: token("eos_token_id")?,
+        bos_id: keys.special_one("bos_token_id")?.filter(is_there),
+        unk_id: keys.special_one("unk_token_id")?.filter(is_there),
+        decoder_start_id: token("decoder_start_token_id")?,
     };
     config.validate().map_err(|error| keys.wrong(json_key(error.key), error.expected))?;
     Ok(config)
@@ -109,7 +114,7 @@ mod tests {
                 json!("al"),
                 "`tie_embeddings` is \"al\", expected one of \"all\", \"decoder\", \"none\"",
             ),
-            ("pad_token_id", json!(90), "`pad_token_id` is 90, expected a token id below vocab_size = 90"),
+            ("pad_token_id", json!("0"), "`pad_token_id` is \"0\", expected a token id"),
             ("eos_token_id", Value::Null, "key `eos_token_id` is missing"),
             ("embedding_size", json!("8"), "`embedding_size` is \"8\", expected a whole number"),
         ];

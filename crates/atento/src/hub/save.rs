@@ -6,7 +6,7 @@ use super::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS}
 use super::names::hf_tensors;
 use super::safetensors::{FloatType, NamedTensor, write};
 use super::tokenizer_config::TokenizerConfig;
-use super::{Error, atomic, m2m100, marian, recurrent, seq2seq};
+use super::{Error, Kept, atomic, m2m100, marian, recurrent, seq2seq};
 use crate::models::RecurrentConfig;
 use crate::models::config::{Norm, TransformerConfig};
 use serde_json::{Map, Value, json};
@@ -22,8 +22,10 @@ pub struct DirFiles<'a> {
     pub floats: FloatType,
     /// The bytes of tokenizer.json.
     pub tokenizer_json: &'a [u8],
-    /// The tokenizer's special tokens.
+    /// The tokenizer's special tokens, where `kept` does not say them.
     pub tokenizer_config: &'a TokenizerConfig,
+    /// What the directory that the model was loaded from says.
+    pub kept: &'a Kept,
 }
 
 /// Writes a complete directory, each file atomically, config.json last: a new directory with one is complete.
@@ -32,21 +34,38 @@ pub struct DirFiles<'a> {
 /// [`Error::Io`], or [`Error::TooLarge`]; every file that was there before is then still whole.
 pub fn save_dir(
     dir: &Path,
-    mut config: Map<String, Value>,
+    config: Map<String, Value>,
     files: &DirFiles<'_>,
     tensors: Vec<NamedTensor<'_>>,
 ) -> Result<(), Error> {
     let tensors: Vec<_> = tensors.into_iter().map(|tensor| tensor.rounded_to(files.floats)).collect();
+    let mut config = files.kept.config_for(config);
     config.insert("dtype".into(), json!(files.floats.config_name()));
     fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
     write(&dir.join(WEIGHTS), &tensors, &[("format", "pt")])?;
     let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
     atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
-    json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
+    match files.kept.tokenizer_config() {
+        Some(object) => json_file(TOKENIZER_CONFIG, object)?,
+        None => json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?,
+    }
+    files.kept.write_files(dir)?;
     if let Some(generation) = files.generation {
         json_file(GENERATION, &generation.to_json())?;
     }
     json_file(CONFIG, &config)
+}
+
+/// The object of config.json for an encoder–decoder.
+///
+/// # Errors
+/// The configuration has a value that the format cannot express.
+pub(crate) fn transformer_json(config: &TransformerConfig) -> Result<Map<String, Value>, Error> {
+    let written = match config.norm {
+        Norm::Post => marian::write_config(config),
+        Norm::Pre => m2m100::write_config(config),
+    };
+    written.map_err(|error| seq2seq::unwritable(Path::new(CONFIG), error))
 }
 
 /// Writes an encoder–decoder as a directory that `transformers` loads: post-norm as `MarianMTModel`, pre-norm as
@@ -61,11 +80,7 @@ pub fn save_transformer<'a>(
     positions: Option<[&'a [f32]; 2]>,
     values: impl Fn(&str) -> &'a [f32],
 ) -> Result<(), Error> {
-    let written = match config.norm {
-        Norm::Post => marian::write_config(config),
-        Norm::Pre => m2m100::write_config(config),
-    };
-    let written = written.map_err(|error| seq2seq::unwritable(&dir.join(CONFIG), error))?;
+    let written = transformer_json(config)?;
     let mut tensors = hf_tensors(config, values);
     for (side, table) in ["encoder", "decoder"].into_iter().zip(positions.into_iter().flatten()) {
         let name = format!("model.{side}.embed_positions.weight");

@@ -1,8 +1,8 @@
 //! What `MarianConfig` and `M2M100Config` have in common: nearly every key of config.json.
 
 use super::Error;
-use super::json::{FromJson, Keys};
-use crate::models::config::{ConfigError, Norm, TieEmbeddings, TransformerConfig};
+use super::json::Keys;
+use crate::models::config::{ConfigError, NO_TOKEN, Norm, TieEmbeddings, TransformerConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -26,8 +26,10 @@ pub(super) fn read(
     tie_embeddings: TieEmbeddings,
     defaults: &Defaults,
 ) -> Result<TransformerConfig, Error> {
+    let vocab_size: usize = keys.required("vocab_size")?;
+    let is_there = |id: &u32| (*id as usize) < vocab_size;
     let config = TransformerConfig {
-        vocab_size: keys.required("vocab_size")?,
+        vocab_size,
         d_model: keys.required("d_model")?,
         encoder_layers: keys.required("encoder_layers")?,
         decoder_layers: keys.required("decoder_layers")?,
@@ -44,11 +46,11 @@ pub(super) fn read(
         norm,
         layer_norm_eps: LAYER_NORM_EPS,
         tie_embeddings,
-        pad_id: keys.or("pad_token_id", defaults.pad_id)?,
-        eos_id: one_of(keys, "eos_token_id")?.unwrap_or(defaults.eos_id),
-        bos_id: keys.optional("bos_token_id")?,
-        unk_id: keys.optional("unk_token_id")?,
-        decoder_start_id: keys.or("decoder_start_token_id", defaults.decoder_start_id)?,
+        pad_id: token_or(keys, "pad_token_id", defaults.pad_id)?,
+        eos_id: token_or(keys, "eos_token_id", defaults.eos_id)?,
+        bos_id: keys.special_one("bos_token_id")?.filter(is_there),
+        unk_id: keys.special_one("unk_token_id")?.filter(is_there),
+        decoder_start_id: token_or(keys, "decoder_start_token_id", defaults.decoder_start_id)?,
     };
     config.validate().map_err(|error| keys.wrong(hf_key(error.key), error.expected))?;
     Ok(config)
@@ -100,13 +102,9 @@ pub(super) fn write(config: &TransformerConfig) -> Result<Map<String, Value>, Co
     }
 }
 
-/// The key's token, which the format also allows to be a list.
-pub(super) fn one_of(keys: Keys<'_>, key: &str) -> Result<Option<u32>, Error> {
-    match keys.optional::<Vec<u32>>(key)?.as_deref() {
-        None => Ok(None),
-        Some([token]) => Ok(Some(*token)),
-        Some(_) => Err(keys.wrong(key, u32::EXPECTED)),
-    }
+/// The key's token, the first where it is a list (generation_config.json has them all); `default` where it is absent.
+pub(super) fn token_or(keys: Keys<'_>, key: &str, default: u32) -> Result<u32, Error> {
+    Ok(keys.special(key)?.map_or(default, |ids| ids.first().copied().unwrap_or(NO_TOKEN)))
 }
 
 /// Adds the file to what is wrong with a configuration that was to be written.

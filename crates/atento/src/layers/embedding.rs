@@ -23,9 +23,13 @@ impl Embedding {
         Self { table, scale, padding_id: None }
     }
 
-    /// The same table with a token whose lookups are not trained, its vector zero to begin with.
+    /// The same table with a token whose lookups are not trained, its vector zero to begin with. An id beyond the table
+    /// changes nothing.
     #[must_use]
     pub fn with_padding(self, params: &mut Params, padding_id: u32) -> Self {
+        if padding_id as usize >= self.table.rows {
+            return self;
+        }
         let start = padding_id as usize * self.table.cols;
         params.get_mut(self.table)[start..start + self.table.cols].fill(0.0);
         Self { padding_id: Some(padding_id), ..self }

@@ -27,8 +27,8 @@ pub enum TieEmbeddings {
     None,
 }
 
-/// The names an activation may have; `swish` is another name of `silu`.
-pub const ACTIVATIONS: [&str; 5] = ["relu", "gelu", "gelu_new", "silu", "swish"];
+/// The names an activation may have; `gelu_pytorch_tanh` is another name of `gelu_new`, `swish` of `silu`.
+pub const ACTIVATIONS: [&str; 7] = ["relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish", "tanh"];
 
 /// The names [`TransformerConfig::preset`] knows.
 pub const PRESETS: [&str; 4] = ["base", "big", "small", "tiny"];
@@ -76,17 +76,20 @@ pub struct TransformerConfig {
     pub layer_norm_eps: f32,
     /// Which vocabulary tables are one.
     pub tie_embeddings: TieEmbeddings,
-    /// The padding token; never generated.
+    /// The padding token, never generated; [`NO_TOKEN`], or another id beyond the table, where there is none.
     pub pad_id: u32,
-    /// The token that ends a sentence.
+    /// The token that ends a sentence; an id beyond the table where there is none.
     pub eos_id: u32,
     /// The token that begins a sentence, where the vocabulary has one.
     pub bos_id: Option<u32>,
     /// The token of what the vocabulary lacks, where it has one.
     pub unk_id: Option<u32>,
-    /// The decoder's first input.
+    /// The decoder's first input; with an id beyond the table nothing can be decoded.
     pub decoder_start_id: u32,
 }
+
+/// An id that no table has.
+pub const NO_TOKEN: u32 = u32::MAX;
 
 /// A value of a configuration that cannot be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -246,19 +249,14 @@ impl TransformerConfig {
     }
 
     fn validate_ids(&self) -> Result<(), ConfigError> {
-        for (key, id) in [
-            ("pad_id", Some(self.pad_id)),
-            ("eos_id", Some(self.eos_id)),
-            ("bos_id", self.bos_id),
-            ("unk_id", self.unk_id),
-            ("decoder_start_id", Some(self.decoder_start_id)),
-        ] {
+        for (key, id) in [("bos_id", self.bos_id), ("unk_id", self.unk_id)] {
             if let Some(id) = id.filter(|&id| id as usize >= self.vocab_size) {
                 return Err(wrong(key, id, format!("a token id below vocab_size = {}", self.vocab_size)));
             }
         }
-        if self.eos_id == self.pad_id {
-            return Err(wrong("eos_id", self.eos_id, "another token than pad_id"));
+        if self.norm == Norm::Pre && self.pad_id as usize >= self.vocab_size {
+            let expected = format!("a token id below vocab_size = {}: positions are counted from it", self.vocab_size);
+            return Err(wrong("pad_id", self.pad_id, expected));
         }
         if self.norm == Norm::Pre && self.decoder_start_id == self.pad_id {
             let expected = "another token than pad_id in a pre-norm model, whose padding has no position";
@@ -308,7 +306,7 @@ mod tests {
             ("attention_dropout", |c| c.attention_dropout = f32::NAN),
             ("activation", |c| c.activation = "rleu".into()),
             ("layer_norm_eps", |c| c.layer_norm_eps = 0.0),
-            ("eos_id", |c| c.eos_id = 8000),
+            ("unk_id", |c| c.unk_id = Some(8000)),
             ("decoder_start_id", |c| c.norm = Norm::Pre),
         ];
         for (key, make_wrong) in cases {

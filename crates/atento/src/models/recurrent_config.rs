@@ -53,19 +53,10 @@ impl RecurrentConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(wrong("dropout", self.dropout, "a probability from 0 to below 1"));
         }
-        for (key, id) in [
-            ("pad_id", Some(self.pad_id)),
-            ("eos_id", Some(self.eos_id)),
-            ("bos_id", self.bos_id),
-            ("unk_id", self.unk_id),
-            ("decoder_start_id", Some(self.decoder_start_id)),
-        ] {
+        for (key, id) in [("bos_id", self.bos_id), ("unk_id", self.unk_id)] {
             if let Some(id) = id.filter(|&id| id as usize >= self.vocab_size) {
                 return Err(wrong(key, id, format!("a token id below vocab_size = {}", self.vocab_size)));
             }
-        }
-        if self.eos_id == self.pad_id {
-            return Err(wrong("eos_id", self.eos_id, "another token than pad_id"));
         }
         Ok(())
     }

@@ -100,6 +100,19 @@ pub enum Error {
         /// All valid spellings.
         valid: String,
     },
+    /// A token has no row in the table of the model that is to read it.
+    #[error(
+        "the text has the token `{token}` (id {id}), but the model's table has {rows} rows and none for it: take the token \
+         out of the text, or use the tokenizer that the model was trained with"
+    )]
+    NoRow {
+        /// The vocabulary's spelling of the token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// The `tokenizers` crate refused.
     #[error("the tokenizer failed to {action}: {detail}")]
     Engine {

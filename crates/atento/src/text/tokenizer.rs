@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::stream::after_common_prefix;
 use super::{Error, byte_pairs};
+use crate::lfs;
 
 /// One tokenised text. The three lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,8 @@ impl SpecialIds {
 pub struct Tokenizer {
     pub(super) inner: tokenizers::Tokenizer,
     special: SpecialIds,
+    /// Rows of the model's table, where the vocabulary has ids beyond them.
+    rows: Option<usize>,
 }
 
 impl Tokenizer {
@@ -75,9 +78,9 @@ impl Tokenizer {
         let path = path.as_ref();
         if path.ends_with(byte_pairs::VOCAB) {
             let inner = byte_pairs::load(path)?;
-            return Ok(Tokenizer { special: SpecialIds::find(&inner), inner });
+            return Ok(Tokenizer { special: SpecialIds::find(&inner), inner, rows: None });
         }
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
     }
 
@@ -98,7 +101,22 @@ impl Tokenizer {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
         let special = SpecialIds::find(&inner);
-        Ok(Tokenizer { inner, special })
+        Ok(Tokenizer { inner, special, rows: None })
+    }
+
+    /// The same tokenizer for a model whose table has so many rows: a text with a token that has none is refused.
+    #[must_use]
+    pub fn for_table(self, rows: usize) -> Self {
+        let rows = (self.vocab_size() > rows).then_some(rows);
+        Tokenizer { rows, ..self }
+    }
+
+    fn check_rows(&self, ids: &[u32]) -> Result<(), Error> {
+        let Some(rows) = self.rows else { return Ok(()) };
+        match ids.iter().find(|&&id| id as usize >= rows) {
+            Some(&id) => Err(Error::NoRow { token: self.id_to_token(id).unwrap_or_default(), id, rows }),
+            None => Ok(()),
+        }
     }
 
     /// The bytes of its `tokenizer.json`: the same tokenizer always gives the same bytes.
@@ -140,9 +158,10 @@ impl Tokenizer {
     /// Tokenises a text; `add_special` adds what the post-processor has, such as the final `</s>`.
     ///
     /// # Errors
-    /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token.
+    /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token; [`Error::NoRow`].
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding, Error> {
         let encoding = self.inner.encode(text, add_special).map_err(Error::engine("encode a text"))?;
+        self.check_rows(encoding.get_ids())?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
             tokens: encoding.get_tokens().to_vec(),
@@ -164,6 +183,7 @@ impl Tokenizer {
     /// As [`encode`](Self::encode).
     pub fn encode_ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, add_special).map_err(Error::engine("encode a text"))?;
+        self.check_rows(encoding.get_ids())?;
         Ok(encoding.get_ids().to_vec())
     }
 

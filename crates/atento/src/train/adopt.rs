@@ -6,9 +6,14 @@ use std::path::Path;
 
 use super::Error;
 use super::checkpoint::ModelConfig;
-use super::recipe::{self, Activation, Arch, ModelSettings, Norm, Recipe, TieEmbeddings, TokenizerSettings, Written};
-use crate::hub::decimal;
+use super::recipe::{
+    self, Activation, Arch, ModelSettings, Norm, Recipe, Task, TieEmbeddings, TokenizerSettings, Written,
+};
+use super::search;
+use crate::hub::generation::GenerationConfig;
+use crate::hub::{self, Kept, ModelDir, decimal, gpt2};
 use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
+use crate::pretrained::described;
 use crate::text::Tokenizer;
 
 /// The run's copy of its tokenizer, as its `config.toml` beside it names it.
@@ -28,24 +33,95 @@ pub fn saved_tokenizer(run: &Path) -> Result<Tokenizer, Error> {
     Ok(Tokenizer::load(&path)?)
 }
 
-/// The recipe for training on a model of this configuration.
+/// A model to be trained further, but for its weights.
+pub struct Adopted<'a> {
+    /// All that determines it.
+    pub config: &'a ModelConfig,
+    /// How it wants its outputs searched for.
+    pub generation: &'a GenerationConfig,
+    /// The ids of its tokenizer.
+    pub tokens: usize,
+}
+
+/// The recipe for training on a model.
 ///
 /// # Errors
 /// The recipe states something else of the model, or the model's sizes do not go with its other settings.
-pub fn adopt(recipe: &Recipe, written: &Written, config: &ModelConfig) -> Result<Recipe, Error> {
+pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<Recipe, Error> {
     let mut adopted = recipe.clone();
-    adopted.model = describe(&recipe.model, config);
+    let rows = model.config.vocab_size();
+    adopted.model =
+        ModelSettings { vocab_size: (rows != model.tokens).then_some(rows), ..describe(&recipe.model, model.config) };
     refuse_contradictions(recipe, &adopted, written)?;
     adopted.tokenizer = TokenizerSettings { file: Some(TOKENIZER_FILE.into()), ..TokenizerSettings::default() };
-    if adopted.model.arch == Arch::Transformer && !written.contains_key("search.max_length") {
-        adopted.search.max_length = adopted.search.max_length.min(adopted.model.max_positions);
+    if adopted.task == Task::Translation {
+        adopted.search = search::adopt(&recipe.search, written, model.generation, model.config.max_positions());
     }
-    adopted.validate()?;
+    adopted.settle_adopted(written)?;
     Ok(adopted)
 }
 
-/// The settings that describe a model; those without a meaning for it stay as they are. Where encoder and decoder
-/// differ, the encoder's are given.
+/// Whether two configurations describe one function with the same special tokens.
+pub fn is_same_function(one: &ModelConfig, other: &ModelConfig) -> bool {
+    let plain = |config: &ModelConfig| {
+        let mut config = config.clone();
+        let name = match &mut config {
+            ModelConfig::LanguageModel(Gpt2Config { activation, .. })
+            | ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig { activation, .. })) => {
+                activation
+            }
+            ModelConfig::Translator(TranslatorConfig::Recurrent(_)) => return config,
+        };
+        *name = activation(name).word().to_owned();
+        config
+    };
+    plain(one) == plain(other)
+}
+
+/// Where a run keeps what its model's directory said beside the weights.
+const BASE: &str = "base";
+
+/// What stays with a model that is trained further: its settings for generating, and what nothing here reads.
+#[derive(Clone, Default)]
+pub struct Base {
+    /// generation_config.json.
+    pub generation: GenerationConfig,
+    /// The other files.
+    pub kept: Kept,
+}
+
+impl Base {
+    /// Reads what [`Base::save`] wrote.
+    ///
+    /// # Errors
+    /// A file of it is missing or wrong.
+    pub fn saved(run: &Path, config: &ModelConfig) -> Result<Self, Error> {
+        let dir = ModelDir::open(&run.join(BASE))?;
+        let described = match config {
+            ModelConfig::LanguageModel(config) => gpt2::write_config(config),
+            ModelConfig::Translator(config) => described(config)?,
+        };
+        Ok(Self { generation: dir.generation_config()?, kept: dir.kept(described)? })
+    }
+
+    /// Writes the files into the run directory, if there are any.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn save(run: &Path, generation: &GenerationConfig, kept: &Kept) -> Result<(), Error> {
+        let dir = run.join(BASE);
+        if dir.exists() {
+            // Of a start that was cut short.
+            std::fs::remove_dir_all(&dir).map_err(hub::Error::io(&dir, "remove"))?;
+        }
+        match *kept == Kept::default() {
+            true => Ok(()),
+            false => Ok(kept.write(&dir, generation)?),
+        }
+    }
+}
+
+/// The settings that describe a model; those without a meaning for it stay as they are.
 fn describe(settings: &ModelSettings, config: &ModelConfig) -> ModelSettings {
     match config {
         ModelConfig::LanguageModel(config) => describe_gpt2(settings, config),
@@ -69,7 +145,10 @@ fn describe_transformer(settings: &ModelSettings, config: &TransformerConfig) ->
         encoder_layers: config.encoder_layers,
         decoder_layers: config.decoder_layers,
         heads: config.encoder_heads,
+        decoder_heads: (config.decoder_heads != config.encoder_heads).then_some(config.decoder_heads),
         d_ff: config.encoder_ffn,
+        decoder_d_ff: (config.decoder_ffn != config.encoder_ffn).then_some(config.decoder_ffn),
+        scale_embedding: config.scale_embedding,
         activation: activation(&config.activation),
         norm: match config.norm {
             config::Norm::Post => Norm::Post,
@@ -94,7 +173,11 @@ fn describe_gpt2(settings: &ModelSettings, config: &Gpt2Config) -> ModelSettings
         d_ff: config.d_ff,
         activation: activation(&config.activation),
         dropout: decimal(config.dropout),
+        embedding_dropout: (config.embedding_dropout != config.dropout).then_some(decimal(config.embedding_dropout)),
         attention_dropout: decimal(config.attention_dropout),
+        layer_norm_eps: decimal(config.layer_norm_eps),
+        scale_attention: config.scale_attention,
+        scale_by_layer: config.scale_by_layer,
         tie_embeddings: tie,
         max_positions: config.max_positions,
         bias: config.bias,
@@ -102,13 +185,15 @@ fn describe_gpt2(settings: &ModelSettings, config: &Gpt2Config) -> ModelSettings
     }
 }
 
-/// The recipe's word for a function, the nearest one where it has none.
+/// The recipe's word for one of the functions that a model may have.
 fn activation(name: &str) -> Activation {
     match name {
         "relu" => Activation::Relu,
         "gelu" => Activation::Gelu,
         // Also called swish.
         "silu" | "swish" => Activation::Silu,
+        "tanh" => Activation::Tanh,
+        // `gelu_new`, `gelu_fast` and `gelu_pytorch_tanh` are one function.
         _ => Activation::GeluNew,
     }
 }
@@ -139,6 +224,9 @@ fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use super::super::build::{gpt2_config, model_config};
     use super::*;
 
     fn model() -> ModelConfig {
@@ -148,8 +236,13 @@ mod tests {
 
     fn adopted(lines: &str) -> Result<Recipe, Error> {
         let text = format!("[data]\ncorpus = \"demo\"\n{lines}");
-        let loaded = Recipe::parse(&text, "r.toml", &[]).unwrap();
-        adopt(&loaded.recipe, &loaded.written, &model())
+        let loaded = Recipe::read_text(&text, "r.toml").unwrap();
+        adopt(&loaded.recipe, &loaded.written, &adopted_model(&model()))
+    }
+
+    fn adopted_model(config: &ModelConfig) -> Adopted<'_> {
+        static PLAIN: LazyLock<GenerationConfig> = LazyLock::new(GenerationConfig::default);
+        Adopted { config, generation: &PLAIN, tokens: config.vocab_size() }
     }
 
     #[test]
@@ -161,6 +254,79 @@ mod tests {
         assert_eq!(recipe.tokenizer.file.as_deref(), Some(TOKENIZER_FILE.as_ref()));
         assert_eq!(Recipe::parse(&recipe.to_toml().unwrap(), "again", &[]).unwrap().recipe, recipe);
     }
+
+    #[test]
+    fn a_recipe_is_held_against_the_model_and_not_against_a_preset() {
+        let recipe = adopted("max_length = 180\n[train]\nbatch_tokens = 190\n[search]\nmin_length = 150\n").unwrap();
+        assert_eq!((recipe.data.max_length, recipe.search.max_length), (180, 200));
+        let config = ModelConfig::LanguageModel(Gpt2Config::new(90, 2, 48, 4, 64));
+        let text = "task = \"causal-lm\"\n[data]\ntokens = \"t\"\n[train]\nbatch_tokens = 128\n";
+        let loaded = Recipe::read_text(text, "r.toml").unwrap();
+        let recipe = adopt(&loaded.recipe, &loaded.written, &adopted_model(&config)).unwrap();
+        assert_eq!((recipe.model.max_positions, recipe.data.block_size, recipe.train.batch_tokens), (64, None, 128));
+        let text = text.replace("tokens = \"t\"", "tokens = \"t\"\nblock_size = 65");
+        let loaded = Recipe::read_text(&text, "r.toml").unwrap();
+        let error = adopt(&loaded.recipe, &loaded.written, &adopted_model(&config)).unwrap_err().to_string();
+        assert!(error.starts_with("r.toml:4: `data.block_size` is 65, but the model has 64 positions"), "{error}");
+    }
+
+    #[test]
+    fn every_field_of_a_model_that_changes_its_function_is_in_the_recipe() {
+        let lines = SENTENCES.into_iter().map(|line| Ok::<_, crate::text::Error>(line.to_owned()));
+        let options = crate::text::TrainOptions { min_frequency: 1, vocab_size: 300, ..Default::default() };
+        let tokenizer = Tokenizer::train(lines, &options).unwrap();
+        let special = tokenizer.special();
+        let gpt2 = Gpt2Config {
+            d_ff: 50,
+            activation: "tanh".into(),
+            dropout: 0.2,
+            embedding_dropout: 0.05,
+            attention_dropout: 0.15,
+            layer_norm_eps: 1e-6,
+            tie_embeddings: false,
+            bias: false,
+            scale_attention: false,
+            scale_by_layer: true,
+            bos_id: special.bos,
+            eos_id: special.eos,
+            pad_id: special.pad,
+            ..Gpt2Config::new(tokenizer.vocab_size() + 20, 2, 48, 4, 64)
+        };
+        let transformer = TransformerConfig {
+            encoder_heads: 2,
+            decoder_heads: 8,
+            encoder_ffn: 32,
+            decoder_ffn: 64,
+            encoder_layers: 2,
+            decoder_layers: 3,
+            activation: "swish".into(),
+            activation_dropout: 0.1,
+            attention_dropout: 0.2,
+            max_positions: 70,
+            scale_embedding: false,
+            tie_embeddings: config::TieEmbeddings::None,
+            bos_id: special.bos,
+            ..TransformerConfig::tiny(tokenizer.vocab_size() + 7).with_norm(config::Norm::Pre)
+        };
+        let translation = "[data]\ncorpus = \"demo\"\n";
+        for (text, config) in [
+            ("task = \"causal-lm\"\n[data]\ntext = \"x\"\n", ModelConfig::LanguageModel(gpt2)),
+            (translation, ModelConfig::Translator(TranslatorConfig::Transformer(transformer))),
+        ] {
+            let loaded = Recipe::read_text(text, "r.toml").unwrap();
+            let model = Adopted { tokens: tokenizer.vocab_size(), ..adopted_model(&config) };
+            let recipe = adopt(&loaded.recipe, &loaded.written, &model).unwrap();
+            // A new run from config.toml.
+            let again = Recipe::parse(&recipe.to_toml().unwrap(), "config.toml", &[]).unwrap().recipe;
+            let made = match config {
+                ModelConfig::LanguageModel(_) => ModelConfig::LanguageModel(gpt2_config(&again, &tokenizer).unwrap()),
+                ModelConfig::Translator(_) => ModelConfig::Translator(model_config(&again, &tokenizer).unwrap()),
+            };
+            assert!(is_same_function(&made, &config), "{made:?}\n{config:?}");
+        }
+    }
+
+    const SENTENCES: [&str; 3] = ["a dog runs", "ein Hund rennt", "the cat sees the dog"];
 
     #[test]
     fn what_is_stated_otherwise_is_refused_by_its_key_and_both_values() {
@@ -177,7 +343,7 @@ mod tests {
                 "[model]\npreset = \"base\"\n",
                 "`model.preset` is \"base\", whose `model.d_ff` is 2048, but the model that is trained further has 256",
             ),
-            ("[search]\nmax_length = 201\n", "`search.max_length` is 201, but the model has 200 positions"),
+            ("[search]\nmax_length = 201\n", "r.toml:4: `search.max_length` is 201, but the model has 200 positions"),
         ] {
             let message = adopted(lines).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::recipe::{self, Arch, Recipe};
-use crate::hub::generation::GenerationConfig;
+pub use super::search::generation_config;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
 use crate::models::{Gpt2Config, RecurrentConfig, Translator, TranslatorConfig};
 use crate::text::Tokenizer;
@@ -35,6 +35,11 @@ fn tie_embeddings(tie: recipe::TieEmbeddings) -> TieEmbeddings {
     }
 }
 
+/// Rows of the embedding tables.
+fn rows(recipe: &Recipe, tokenizer: &Tokenizer) -> usize {
+    recipe.model.vocab_size.unwrap_or_else(|| tokenizer.vocab_size())
+}
+
 /// The Transformer that a recipe describes, for a tokenizer.
 ///
 /// # Errors
@@ -52,9 +57,10 @@ pub fn transformer_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Tran
         encoder_layers: model.encoder_layers,
         decoder_layers: model.decoder_layers,
         encoder_heads: model.heads,
-        decoder_heads: model.heads,
+        decoder_heads: model.decoder_heads.unwrap_or(model.heads),
         encoder_ffn: model.d_ff,
-        decoder_ffn: model.d_ff,
+        decoder_ffn: model.decoder_d_ff.unwrap_or(model.d_ff),
+        scale_embedding: model.scale_embedding,
         activation: model.activation.word().to_owned(),
         dropout: model.dropout as f32,
         attention_dropout: model.attention_dropout as f32,
@@ -66,7 +72,7 @@ pub fn transformer_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Tran
         bos_id: special.bos,
         unk_id: special.unk,
         decoder_start_id: pad_id,
-        ..TransformerConfig::base(tokenizer.vocab_size())
+        ..TransformerConfig::base(rows(recipe, tokenizer))
     };
     let config = config.with_norm(norm);
     config.validate()?;
@@ -83,7 +89,7 @@ pub fn recurrent_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Recurr
     let Required { pad_id, eos_id } = Required::of(tokenizer)?;
     let special = tokenizer.special();
     let config = RecurrentConfig {
-        vocab_size: tokenizer.vocab_size(),
+        vocab_size: rows(recipe, tokenizer),
         embedding: model.embedding,
         hidden: model.hidden,
         layers: model.layers,
@@ -107,7 +113,10 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Translator
     Ok(match recipe.model.arch {
         Arch::Transformer => TranslatorConfig::Transformer(transformer_config(recipe, tokenizer)?),
         Arch::Rnn => TranslatorConfig::Recurrent(recurrent_config(recipe, tokenizer)?),
-        Arch::Gpt2 => unreachable!("a recipe that translates has no decoder-only model"),
+        Arch::Gpt2 => {
+            let problem = "\"gpt2\" does not translate: use \"transformer\" or \"rnn\"".into();
+            return Err(Error::Setting { key: "model.arch", problem });
+        }
     })
 }
 
@@ -122,14 +131,17 @@ pub fn gpt2_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Gpt2Config,
         d_ff: model.d_ff,
         activation: model.activation.word().to_owned(),
         dropout: model.dropout as f32,
-        embedding_dropout: model.dropout as f32,
+        embedding_dropout: model.embedding_dropout.unwrap_or(model.dropout) as f32,
         attention_dropout: model.attention_dropout as f32,
         tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
         bias: model.bias,
+        layer_norm_eps: model.layer_norm_eps as f32,
+        scale_attention: model.scale_attention,
+        scale_by_layer: model.scale_by_layer,
         bos_id: special.bos,
         eos_id: special.eos,
         pad_id: special.pad,
-        ..Gpt2Config::new(tokenizer.vocab_size(), sizes.0, sizes.1, sizes.2, sizes.3)
+        ..Gpt2Config::new(rows(recipe, tokenizer), sizes.0, sizes.1, sizes.2, sizes.3)
     };
     config.validate()?;
     Ok(config)
@@ -141,20 +153,4 @@ pub fn gpt2_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Gpt2Config,
 /// As [`transformer_config`].
 pub fn build_model(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Translator, Error> {
     Ok(Translator::init(model_config(recipe, tokenizer)?, recipe.seed))
-}
-
-/// The search settings of a recipe, for the model's `generation_config.json`.
-#[must_use]
-pub fn generation_config(recipe: &Recipe, model: &Translator) -> GenerationConfig {
-    let search = &recipe.search;
-    let longest = model.max_positions().unwrap_or(usize::MAX);
-    GenerationConfig {
-        num_beams: search.beam,
-        // The start token counts.
-        max_length: Some((search.max_length + 1).min(longest)),
-        min_length: if search.min_length > 0 { search.min_length + 1 } else { 0 },
-        length_penalty: search.length_penalty as f32,
-        no_repeat_ngram_size: search.no_repeat_ngram,
-        ..model.generation_defaults()
-    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use atento_tensor::{Graph, Pool};
 
-use super::adopt::{adopt, saved_tokenizer};
+use super::adopt::{Adopted, Base, adopt, saved_tokenizer};
 use super::build::gpt2_config;
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::recipe::{Recipe, TokenizerKind, TokenizerSettings};
@@ -14,7 +14,7 @@ use super::trainer::TrainOptions;
 use super::{Error, StopFlag, resume};
 use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::CausalBatch;
-use crate::generate::{Flow, SampleOptions, TextEvent};
+use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
 use crate::hub::generation::GenerationConfig;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
@@ -46,7 +46,7 @@ impl Beginning {
         new_tokenizer: impl FnOnce(&Recipe) -> Result<Tokenizer, Error>,
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
-        let (mut recipe, mut from) = (recipe.clone(), None);
+        let (mut recipe, mut from, mut base) = (recipe.clone(), None, None);
         let (tokenizer, model) = match (resumed, &options.from) {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
@@ -55,16 +55,28 @@ impl Beginning {
                     Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
                     _ => None,
                 };
-                if let (Some(Identity { model, from: Some(_), .. }), true) = (identity, config.is_some()) {
-                    recipe = adopt(&recipe, &options.written, model)?;
+                recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
+                match identity {
+                    Some(Identity { model, from: Some(_), .. }) if config.is_some() => {
+                        let found = Base::saved(run, model)?;
+                        let tokens = tokenizer.vocab_size();
+                        let adopted = Adopted { config: model, generation: &found.generation, tokens };
+                        recipe = adopt(&recipe, &options.written, &adopted)?;
+                        base = Some(found);
+                    }
+                    _ => recipe.settle(&options.written)?,
                 }
                 notes.extend(resume::check(checkpoint, &recipe, run)?);
                 from = identity.and_then(|identity| identity.from.clone());
                 (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
             }
             (None, Some(path)) => {
-                let LanguageModel { model, tokenizer, .. } = LanguageModel::load(path)?;
-                recipe = adopt(&recipe, &options.written, &ModelConfig::LanguageModel(model.config.clone()))?;
+                let LanguageModel { model, tokenizer, generation, kept, notes: found } = LanguageModel::load(path)?;
+                notes.extend(found);
+                let config = ModelConfig::LanguageModel(model.config.clone());
+                let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
+                recipe = adopt(&recipe, &options.written, &adopted)?;
+                base = Some(Base { generation, kept });
                 if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
                     let model = path.display();
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
@@ -72,15 +84,25 @@ impl Beginning {
                 from = Some(path.clone());
                 (tokenizer, Some(model))
             }
-            (None, None) => (new_tokenizer(&recipe)?, None),
+            (None, None) => {
+                recipe.settle(&options.written)?;
+                (new_tokenizer(&recipe)?, None)
+            }
         };
         let mut model = match model {
             Some(model) => model,
             None => Gpt2::init(gpt2_config(&recipe, &tokenizer)?, recipe.seed),
         };
         model.checkpoint_activations = recipe.train.checkpoint_activations;
-        let generation = GenerationConfig::of_language_model(&model.config);
-        Ok(Self { recipe, language: LanguageModel { model, tokenizer, generation }, from, notes })
+        let tokenizer = tokenizer.for_table(model.config.vocab_size);
+        let language = match base {
+            Some(Base { generation, kept }) => LanguageModel { model, tokenizer, generation, kept, notes: Vec::new() },
+            None => {
+                let generation = GenerationConfig::of_language_model(&model.config);
+                LanguageModel::new(model, tokenizer, generation)
+            }
+        };
+        Ok(Self { recipe, language, from, notes })
     }
 }
 
@@ -136,15 +158,17 @@ pub(super) fn limit(eval_batches: usize) -> usize {
 pub(super) fn samples(
     language: &LanguageModel,
     stretches: &[(Vec<u32>, Vec<u32>)],
-    mut options: SampleOptions,
+    warpers: WarperOptions,
+    seed: u64,
     new_tokens: usize,
 ) -> Result<Vec<Sample>, Error> {
     if stretches.is_empty() {
         return Ok(Vec::new());
     }
-    options.processors.suppress_tokens = language.unused_ids();
+    // As the finished model generates.
+    let processors = language.processors();
     let options = ContinueOptions {
-        method: Method::Sample(options),
+        method: Method::Sample(SampleOptions { seed, warpers, processors, ..SampleOptions::default() }),
         stops: Vec::new(),
         max_new_tokens: None,
         usual: Usual { new_tokens, whole: None },
@@ -158,6 +182,22 @@ pub(super) fn samples(
         Ok(Sample { source: text(prompt)?, reference: text(reference)?, hypothesis })
     };
     stretches.iter().zip(found).map(sample).collect()
+}
+
+/// How a model draws tokens by its own settings, where they say that it does; else `usual`.
+pub(super) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperOptions {
+    let own = &language.generation.sampling;
+    if own.do_sample != Some(true) {
+        return usual;
+    }
+    let plain = WarperOptions::default();
+    WarperOptions {
+        temperature: own.temperature.unwrap_or(plain.temperature),
+        top_k: own.top_k.unwrap_or(plain.top_k),
+        top_p: own.top_p.unwrap_or(plain.top_p),
+        min_p: own.min_p.unwrap_or(plain.min_p),
+        typical_p: own.typical_p.unwrap_or(plain.typical_p),
+    }
 }
 
 /// Rows of the report's table on a decoder-only model.

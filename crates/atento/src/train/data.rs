@@ -48,6 +48,7 @@ impl RunData {
     /// # Errors
     /// Files that cannot be read or do not pair, sentences that are refused, a tokenizer that cannot be learned.
     pub fn load(recipe: &Recipe, tokenizer: Option<Tokenizer>) -> Result<Self, Error> {
+        recipe.validate()?;
         let origin = Origin::of(recipe)?;
         let tokenizer = match (tokenizer, &recipe.tokenizer.file) {
             (Some(tokenizer), _) => tokenizer,

@@ -18,7 +18,9 @@ use crate::data;
 use crate::data::hash::combine;
 use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions};
 use crate::data::tokens::{self, Cursor};
-use crate::generate::{ProcessorOptions, SampleOptions, WarperOptions};
+use crate::generate::WarperOptions;
+use crate::hub::Kept;
+use crate::hub::generation::GenerationConfig;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
 use crate::text::Tokenizer;
@@ -67,13 +69,8 @@ impl Instruct {
             .map(|example| example.ids.split_at(example.prompt_tokens))
             .map(|(prompt, completion)| (prompt.to_vec(), completion.to_vec()))
             .collect();
-        let eos_ids = self.language.tokenizer.special().eos.into_iter().collect();
-        let options = SampleOptions {
-            processors: ProcessorOptions { eos_ids, ..ProcessorOptions::default() },
-            warpers: WarperOptions { temperature: 0.0, ..WarperOptions::default() },
-            ..SampleOptions::default()
-        };
-        causal::samples(&self.language, &stretches, options, SAMPLE_TOKENS)
+        let greedy = WarperOptions { temperature: 0.0, ..WarperOptions::default() };
+        causal::samples(&self.language, &stretches, causal::warpers(&self.language, greedy), 0, SAMPLE_TOKENS)
     }
 
     /// The parts of the data that there are, each with its name.
@@ -104,7 +101,6 @@ impl Workload for Instruct {
         let Beginning { recipe, language, from, notes } =
             Beginning::find(recipe, options, resumed, run, new_tokenizer)?;
         let LanguageModel { model, tokenizer, .. } = &language;
-        check_vocabulary(tokenizer, model)?;
         let block_size = block_size(&recipe, model.config.max_positions)?;
         let shared = Arc::new(tokenizer.clone());
         let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
@@ -119,6 +115,10 @@ impl Workload for Instruct {
         let test = part("data.test", &recipe.data.test, &held_out)?.map(|set| set.compared_with(&train));
         let work = Self { language, train, valid, test, block_size };
         Ok(Begun { recipe, work, from, notes })
+    }
+
+    fn base(&self) -> (&GenerationConfig, &Kept) {
+        (&self.language.generation, &self.language.kept)
     }
 
     fn model(&self) -> &Gpt2 {
@@ -295,17 +295,6 @@ fn check_described(options: &TrainOptions) -> Result<(), Error> {
     }
     let problem = "there is no model: start from one with --from, or describe a new one in [model]".into();
     Err(Error::Setting { key: "model", problem })
-}
-
-/// The ids of all examples are the tokenizer's.
-fn check_vocabulary(tokenizer: &Tokenizer, model: &Gpt2) -> Result<(), Error> {
-    let (found, rows) = (tokenizer.vocab_size(), model.config.vocab_size);
-    if found <= rows {
-        return Ok(());
-    }
-    let problem =
-        format!("it has ids below {found}, but the model's table has {rows} rows: it belongs to another model");
-    Err(Error::Setting { key: "tokenizer", problem })
 }
 
 fn block_size(recipe: &Recipe, positions: usize) -> Result<usize, Error> {

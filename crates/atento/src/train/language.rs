@@ -19,7 +19,9 @@ use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, Sidecar, TextSource, TokenDirectory, WindowOptions,
     Windows,
 };
-use crate::generate::{SampleOptions, WarperOptions};
+use crate::generate::WarperOptions;
+use crate::hub::Kept;
+use crate::hub::generation::GenerationConfig;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
 use crate::text::Tokenizer;
@@ -70,8 +72,7 @@ impl LanguageModelling {
         let stretches: Vec<_> =
             starts.map(|at| (shard.read(at..at + length), shard.read(at + length..at + 2 * length))).collect();
         let warpers = WarperOptions { temperature: 0.8, top_k: 200, ..WarperOptions::default() };
-        let options = SampleOptions { seed: self.seed, warpers, ..SampleOptions::default() };
-        causal::samples(language, &stretches, options, length)
+        causal::samples(language, &stretches, causal::warpers(language, warpers), self.seed, length)
     }
 }
 
@@ -97,6 +98,10 @@ impl Workload for LanguageModelling {
         let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
         Ok(Begun { recipe, work, from, notes })
+    }
+
+    fn base(&self) -> (&GenerationConfig, &Kept) {
+        (&self.language.generation, &self.language.kept)
     }
 
     fn model(&self) -> &Gpt2 {

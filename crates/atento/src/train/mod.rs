@@ -22,6 +22,7 @@ pub mod report;
 mod resume;
 pub mod run_dir;
 pub mod schedule;
+mod search;
 pub mod step;
 pub mod stop;
 pub mod tensorboard;

@@ -13,6 +13,7 @@ mod choices;
 mod document;
 mod error;
 mod files;
+mod follow;
 mod preset;
 pub(crate) mod section;
 mod settings;
@@ -28,7 +29,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::encoding;
+use crate::{encoding, lfs};
 
 pub use choices::*;
 pub use error::{Error, Place};
@@ -49,7 +50,7 @@ pub struct Loaded {
     pub written: Written,
 }
 
-/// The dotted keys that a recipe states, each with its place; all others have their defaults.
+/// The dotted keys of settings and tables that a recipe states, each with its place; all others have their defaults.
 pub type Written = BTreeMap<String, Place>;
 
 impl Recipe {
@@ -62,14 +63,27 @@ impl Recipe {
     /// The file cannot be read, is not TOML, has an unknown key, a wrong value, settings that contradict each
     /// other, or names files that are not there.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+        Self::load_as(path, overrides, Settling::Now)
+    }
+
+    /// [`Recipe::load`] for a run that starts from a model or is resumed: the settings that depend on each other are
+    /// compared once the model is known, which [`train`](crate::train::train()) does.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`], except for settings that contradict each other.
+    pub fn load_unsettled(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
+        Self::load_as(path, overrides, Settling::Later)
+    }
+
+    fn load_as(path: &Path, overrides: &[String], settling: Settling) -> Result<Loaded, Error> {
+        let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         if let Some(found) = encoding::foreign(&bytes) {
             return Err(Error::Foreign { path: path.to_path_buf(), found });
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
             place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
         })?;
-        let (mut loaded, tree) = resolve(text, path, overrides)?;
+        let (mut loaded, tree) = resolve(text, path, overrides, settling)?;
         files::find(&mut loaded.recipe, path, &|key| tree::place(&tree, key))?;
         if loaded.recipe.out.is_none() {
             let name = path.file_stem().unwrap_or("run".as_ref());
@@ -84,7 +98,13 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::load`], except for files.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Loaded, Error> {
-        resolve(text, Path::new(name), overrides).map(|(loaded, _)| loaded)
+        resolve(text, Path::new(name), overrides, Settling::Now).map(|(loaded, _)| loaded)
+    }
+
+    /// [`Recipe::load_unsettled`] of a text.
+    #[cfg(test)]
+    pub(crate) fn read_text(text: &str, name: &str) -> Result<Loaded, Error> {
+        resolve(text, Path::new(name), &[], Settling::Later).map(|(loaded, _)| loaded)
     }
 
     /// The whole recipe as TOML; loading it gives an equal recipe.
@@ -103,13 +123,72 @@ impl Recipe {
         Self::parse(&self.to_toml()?, "recipe", &[]).map(|_| ())
     }
 
+    /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has; where
+    /// it has none, all are as they are meant.
+    ///
+    /// # Errors
+    /// As [`Recipe::validate`], with the places of `written`.
+    pub(crate) fn settle(&mut self, written: &Written) -> Result<(), Error> {
+        self.settle_where(written, &|key| written.is_empty() || written.contains_key(key))
+    }
+
+    /// [`Recipe::settle`] where `model` describes a model that exists.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn settle_adopted(&mut self, written: &Written) -> Result<(), Error> {
+        self.settle_where(written, &|key| key.starts_with("model.") || written.contains_key(key))
+    }
+
+    fn settle_where(&mut self, written: &Written, is_stated: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+        validate::validate(&tree::parse(&self.to_toml()?, Path::new("recipe"))?, &schema())?;
+        follow::follow(self, is_stated);
+        let (now, plain) = (self.to_table()?, defaults_of(self.task).to_table()?);
+        let differs = |key: &str| written.contains_key(key) && value(&now, key) != value(&plain, key);
+        check::conflicts(self, &differs, &|key| place_of(written, key))
+    }
+
     /// Every setting that has a value, by its dotted key.
     pub(crate) fn values(&self) -> Result<BTreeMap<String, toml::Value>, Error> {
         Ok(flatten(self.to_table()?, ""))
     }
 
+    /// The recipe with settings of another one in place of its own.
+    pub(crate) fn with_values_of<'k>(&self, other: &Self, keys: impl Iterator<Item = &'k str>) -> Result<Self, Error> {
+        let (mut table, other) = (self.to_table()?, other.to_table()?);
+        for key in keys {
+            let (section, name) = key.split_once('.').unwrap_or(("", key));
+            if let Some(toml::Value::Table(section)) = table.get_mut(section) {
+                match value(&other, key) {
+                    Some(value) => section.insert(name.to_string(), value.clone()),
+                    None => section.remove(name),
+                };
+            }
+        }
+        Recipe::deserialize(table)
+            .map_err(|error| Error::Syntax { place: Place::Default, message: error.message().to_string() })
+    }
+
     fn to_table(&self) -> Result<toml::Table, Error> {
         toml::Table::try_from(self).map_err(unwritable)
+    }
+}
+
+/// When settings that depend on each other are compared.
+#[derive(Clone, Copy, PartialEq)]
+enum Settling {
+    /// As the recipe is read.
+    Now,
+    /// Once the model is known.
+    Later,
+}
+
+/// The place of a dotted key, or of the nearest table around it that was written.
+fn place_of(written: &Written, key: &str) -> Place {
+    match (written.get(key), key.rsplit_once('.')) {
+        (Some(place), _) => place.clone(),
+        (None, Some((table, _))) => place_of(written, table),
+        (None, None) => Place::Default,
     }
 }
 
@@ -139,7 +218,7 @@ fn schema() -> Vec<Field> {
     }
 }
 
-fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tree), Error> {
+fn resolve(text: &str, path: &Path, overrides: &[String], settling: Settling) -> Result<(Loaded, Tree), Error> {
     let mut tree = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), path)?;
     for text in overrides {
         tree::set(&mut tree, text)?;
@@ -151,30 +230,39 @@ fn resolve(text: &str, path: &Path, overrides: &[String]) -> Result<(Loaded, Tre
     let place = |key: &str| tree::place(&tree, key);
     let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
     let unfit = |error: toml::de::Error| Error::Syntax { place: place("task"), message: error.message().to_string() };
-    let recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
-    check::conflicts(&recipe, &written, &place)?;
+    let mut recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
+    if settling == Settling::Now {
+        follow::follow(&mut recipe, &|key| tree::find(&tree, key).is_some());
+        check::conflicts(&recipe, &written, &place)?;
+    }
     let notes = check::without_effect(&recipe, &written);
-    let written = tree::leaves(&tree);
+    let written = tree::places(&tree);
     Ok((Loaded { recipe, notes, written }, tree))
+}
+
+/// The defaults of a task.
+fn defaults_of(task: Task) -> Recipe {
+    let mut recipe = Recipe { task, ..Recipe::default() };
+    if task != Task::Translation {
+        recipe.train.label_smoothing = 0.0;
+        recipe.tokenizer.kind = TokenizerKind::ByteBpe;
+    }
+    if task == Task::Instruct {
+        // A completion that is cut has no end: nothing would tell the model where to stop.
+        recipe.data.on_truncate = OnTruncate::Error;
+    }
+    recipe
 }
 
 /// The defaults that hold under the tree's architecture, preset and limits.
 fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
-    let mut recipe = Recipe::default();
     let word = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
     let decoder_only = [Task::CausalLm, Task::Instruct];
-    if let Some(task) = word("task").and_then(|word| decoder_only.into_iter().find(|task| task.word() == word)) {
-        recipe.task = task;
-        recipe.train.label_smoothing = 0.0;
-        recipe.tokenizer.kind = TokenizerKind::ByteBpe;
-    }
-    if recipe.task == Task::Instruct {
-        // A completion that is cut has no end: nothing would tell the model where to stop.
-        recipe.data.on_truncate = OnTruncate::Error;
-    }
+    let task = word("task").and_then(|word| decoder_only.into_iter().find(|task| task.word() == word));
+    let mut recipe = defaults_of(task.unwrap_or(Task::Translation));
     let whole = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,

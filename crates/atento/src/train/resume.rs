@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use super::Error;
-use super::checkpoint::Checkpoint;
-use super::recipe::{Recipe, ScheduleKind};
+use super::checkpoint::{Checkpoint, Identity};
+use super::recipe::{Recipe, ScheduleKind, Written};
 use super::run_dir::CONFIG;
 
 /// Keys, and tables with all of their keys, that may differ.
@@ -45,6 +45,34 @@ const FILES: [&str; 11] = [
 ];
 /// They may differ too, and a learning rate may depend on them.
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
+
+/// Settings that follow others where a recipe does not state them.
+const FOLLOWING: [&str; 12] = [
+    "data.block_size",
+    "data.max_length",
+    "model.d_ff",
+    "model.d_model",
+    "model.heads",
+    "model.max_positions",
+    "model.vocab_size",
+    "schedule.warmup_steps",
+    "search.max_length",
+    "train.batch_tokens",
+    "train.eval_every",
+    "train.keep_last",
+];
+
+/// The recipe with what it does not state as the run has it: another limit does not move what once followed the old one.
+///
+/// # Errors
+/// The recipe that the checkpoint holds cannot be read.
+pub fn as_before(recipe: &Recipe, written: &Written, checkpoint: &Checkpoint) -> Result<Recipe, Error> {
+    let saved = checkpoint.state.identity.as_ref().filter(|_| !written.is_empty());
+    let Some(Identity { recipe: text, .. }) = saved else { return Ok(recipe.clone()) };
+    let before = Recipe::parse(text, "config.toml", &[])?.recipe;
+    let unstated = FOLLOWING.into_iter().filter(|key| !written.contains_key(*key));
+    Ok(recipe.with_values_of(&before, unstated)?)
+}
 
 /// Checks a recipe against the one that the run was saved with; returns what the log should say.
 ///

@@ -72,9 +72,6 @@ pub struct Summary {
 ///
 /// # Errors
 /// [`Error::is_input`] tells what was wrong beforehand from what failed midway. Finished checkpoints stay valid.
-///
-/// # Panics
-/// If the recipe has no run directory ([`Recipe::load`] gives one).
 pub fn train(
     recipe: &Recipe,
     options: &TrainOptions,
@@ -94,7 +91,10 @@ fn run<W: Workload>(
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, Error> {
-    let out = recipe.out.as_deref().expect("a loaded recipe has a run directory");
+    let Some(out) = recipe.out.as_deref() else {
+        let problem = "there is no run directory: name one".into();
+        return Err(Error::Setting { key: "out", problem });
+    };
     let run = RunDir::open(out, if options.resume { Mode::Resume } else { Mode::New })?;
     let mut session = match Session::<W>::start(recipe, options, &run, reporter) {
         Ok(session) => session,

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use atento_tensor::Pool;
+use serde_json::Value;
 
-use super::adopt::{adopt, saved_tokenizer};
+use super::adopt::{Adopted, Base, adopt, is_same_function, saved_tokenizer};
 use super::build::{build_model, generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
@@ -12,12 +13,15 @@ use super::recipe::Recipe;
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
-use super::{Error, StopFlag, evaluate, resume};
+use super::{Error, StopFlag, evaluate, resume, search};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
+use crate::hub::Kept;
+use crate::hub::generation::GenerationConfig;
 use crate::models::Translator;
 use crate::pretrained::Pretrained;
 use crate::text::Tokenizer;
+use crate::translate::TranslateOptions;
 
 /// Translations shown in the report.
 const SAMPLES: usize = 20;
@@ -36,6 +40,8 @@ pub(super) struct Beginning {
     pub tokenizer: Option<Tokenizer>,
     /// The model; without one, the recipe says which.
     pub model: Option<Translator>,
+    /// What stays with a model that is trained further.
+    base: Option<Base>,
     /// Where the model came from, if the run did not make it.
     from: Option<PathBuf>,
     /// What the user should know.
@@ -46,9 +52,11 @@ impl Beginning {
     /// A new run.
     pub fn anew(recipe: &Recipe, options: &TrainOptions) -> Result<Self, Error> {
         let Some(from) = &options.from else {
-            return Ok(Self { recipe: recipe.clone(), tokenizer: None, model: None, from: None, notes: Vec::new() });
+            let mut recipe = recipe.clone();
+            recipe.settle(&options.written)?;
+            return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
         };
-        let Pretrained { model, tokenizer, .. } = Pretrained::load(from)?;
+        let Pretrained { model, tokenizer, generation, kept, mut notes } = Pretrained::load(from)?;
         if let Translator::Transformer(transformer) = &model
             && transformer.own_positions().is_some()
         {
@@ -61,30 +69,43 @@ impl Beginning {
                 ),
             });
         }
-        let recipe = adopt(recipe, &options.written, &ModelConfig::Translator(model.config()))?;
-        let mut notes = Vec::new();
+        let config = ModelConfig::Translator(model.config());
+        let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
+        let recipe = adopt(recipe, &options.written, &adopted)?;
+        let drops = |key: &&str| kept.config().get(*key).and_then(Value::as_f64).is_some_and(|share| share > 0.0);
+        for key in ["encoder_layerdrop", "decoder_layerdrop"].into_iter().filter(drops) {
+            notes.push(format!("{}: `{key}` has no effect here: no layer is left out in training", path_text(from)));
+        }
         if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
             notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
         }
-        if !model_config(&recipe, &tokenizer).is_ok_and(|described| described == model.config()) {
+        let described = model_config(&recipe, &tokenizer).map(ModelConfig::Translator);
+        if !described.is_ok_and(|described| is_same_function(&described, &config)) {
             notes.push(format!(
                 "no recipe can say all of {}: this run keeps it as it is, a new one begun with config.toml would not",
                 path_text(from)
             ));
         }
-        let (tokenizer, model) = (Some(tokenizer), Some(model));
-        Ok(Self { recipe, tokenizer, model, from: Some(from.clone()), notes })
+        let (tokenizer, model, base) = (Some(tokenizer), Some(model), Some(Base { generation, kept }));
+        Ok(Self { recipe, tokenizer, model, base, from: Some(from.clone()), notes })
     }
 
     /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
     /// learn one from now says.
     fn again(recipe: &Recipe, options: &TrainOptions, checkpoint: &Checkpoint, run: &Path) -> Result<Self, Error> {
-        let tokenizer = Some(saved_tokenizer(run)?);
+        let tokenizer = saved_tokenizer(run)?;
         let identity = checkpoint.state.identity.as_ref();
-        let recipe = match identity {
-            Some(Identity { model, from: Some(_), .. }) => adopt(recipe, &options.written, model)?,
-            _ => recipe.clone(),
-        };
+        let mut recipe = resume::as_before(recipe, &options.written, checkpoint)?;
+        let mut base = None;
+        match identity {
+            Some(Identity { model, from: Some(_), .. }) => {
+                let found = Base::saved(run, model)?;
+                let adopted = Adopted { config: model, generation: &found.generation, tokens: tokenizer.vocab_size() };
+                recipe = adopt(&recipe, &options.written, &adopted)?;
+                base = Some(found);
+            }
+            _ => recipe.settle(&options.written)?,
+        }
         let mut notes = resume::check(checkpoint, &recipe, run)?;
         if let Some(from) = &options.from {
             notes.push(format!("{} is not used: the run goes on from its checkpoint", path_text(from)));
@@ -94,7 +115,7 @@ impl Beginning {
             _ => None,
         };
         let from = identity.and_then(|identity| identity.from.clone());
-        Ok(Self { recipe, tokenizer, model, from, notes })
+        Ok(Self { recipe, tokenizer: Some(tokenizer), model, base, from, notes })
     }
 }
 
@@ -111,20 +132,36 @@ impl Workload for Translation {
         resumed: Option<&Checkpoint>,
         run: &Path,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, tokenizer, model, from, notes } = match resumed {
+        let Beginning { recipe, tokenizer, model, base, from, notes } = match resumed {
             Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run)?,
             None => Beginning::anew(recipe, options)?,
         };
+        let rows = model.as_ref().map(Translator::vocab_size).or(recipe.model.vocab_size);
+        let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_table(rows.unwrap_or(usize::MAX)));
         let data = RunData::load(&recipe, tokenizer)?;
         let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
         model.checkpoint_activations(recipe.train.checkpoint_activations);
         check_positions(&model, &recipe)?;
         check_held_out(&model, &data)?;
         // As it will be read again.
-        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
-        let generation = generation_config(&recipe, &model);
-        let work = Self { data, pretrained: Pretrained { model, tokenizer, generation } };
+        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?.for_table(model.vocab_size());
+        let pretrained = match base {
+            Some(Base { generation, kept }) => {
+                let generation = search::overlay(&generation, &recipe.search, model.max_positions());
+                Pretrained { model, tokenizer, generation, kept, notes: Vec::new() }
+            }
+            None => {
+                let generation = generation_config(&recipe, &model);
+                Pretrained::new(model, tokenizer, generation)
+            }
+        };
+        check_tokens(&pretrained)?;
+        let work = Self { data, pretrained };
         Ok(Begun { recipe, work, from, notes })
+    }
+
+    fn base(&self) -> (&GenerationConfig, &Kept) {
+        (&self.pretrained.generation, &self.pretrained.kept)
     }
 
     fn model(&self) -> &Translator {
@@ -202,7 +239,7 @@ impl Workload for Translation {
         }
         let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
         let pairs = &valid.text[..valid.text.len().min(limit)];
-        let mut options = self.pretrained.translate_options();
+        let mut options = self.translate_options(recipe);
         options.search.beam = train.eval_beam;
         let (score, _) = evaluate::bleu(model, &self.pretrained.tokenizer, pairs, &options, stop)?;
         Ok(Some(Measured { loss, bleu: Some(score.score) }))
@@ -235,6 +272,12 @@ impl Translation {
         std::iter::once(("train", self.data.train.report())).chain(held_out)
     }
 
+    /// How the finished model translates.
+    fn translate_options(&self, recipe: &Recipe) -> TranslateOptions {
+        let ratio = recipe.search.max_length_ratio;
+        TranslateOptions { max_length_ratio: (ratio > 0.0).then_some(ratio), ..self.pretrained.translate_options() }
+    }
+
     /// Loss and BLEU with the recipe's search, and the samples of the last data set that is scored.
     fn score(
         &self,
@@ -247,9 +290,7 @@ impl Translation {
     ) -> Result<(), Error> {
         let model = &self.pretrained.model;
         let loss = evaluate::loss(model, pool, &held_out.pairs, model.start_id(), stop)?;
-        let mut options = self.pretrained.translate_options();
-        let ratio = recipe.search.max_length_ratio;
-        options.max_length_ratio = (ratio > 0.0).then_some(ratio);
+        let options = self.translate_options(recipe);
         let (bleu, hypotheses) = evaluate::bleu(model, &self.pretrained.tokenizer, &held_out.text, &options, stop)?;
         judgement.metrics.insert(format!("{name}_loss"), loss.nll);
         judgement.metrics.insert(format!("{name}_perplexity"), loss.perplexity());
@@ -263,6 +304,26 @@ impl Translation {
         };
         judgement.samples = pairs.map(sample).collect();
         Ok(())
+    }
+}
+
+/// The model can be taught to end, and what its translations have to hold is there.
+fn check_tokens(pretrained: &Pretrained) -> Result<(), Error> {
+    let (generation, rows) = (&pretrained.generation, pretrained.model.vocab_size());
+    let needed = [
+        ("decoder_start_token_id", Some(pretrained.model.start_id())),
+        ("decoder_start_token_id", generation.decoder_start_id),
+        ("forced_bos_token_id", generation.forced_bos_id),
+        ("forced_eos_token_id", generation.forced_eos_id),
+    ];
+    match needed.into_iter().find(|(_, id)| id.is_some_and(|id| id as usize >= rows)) {
+        Some((key, id)) => {
+            let id = id.unwrap_or_default();
+            let problem =
+                format!("`{key}` of the model is {id}, but its table has {rows} rows: mend its configuration");
+            Err(Error::Setting { key: "from", problem })
+        }
+        None => Ok(()),
     }
 }
 

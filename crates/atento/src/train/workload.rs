@@ -16,6 +16,8 @@ use super::report::Sample;
 use super::step::Trainable;
 use super::trainer::TrainOptions;
 use super::{Error, StopFlag};
+use crate::hub::Kept;
+use crate::hub::generation::GenerationConfig;
 
 /// Batches, each with the place in the data behind it.
 pub(super) type Batches<W> =
@@ -72,6 +74,9 @@ pub(super) trait Workload: Sized {
         resumed: Option<&Checkpoint>,
         run: &Path,
     ) -> Result<Begun<Self>, Error>;
+
+    /// What stays with a model that is trained further.
+    fn base(&self) -> (&GenerationConfig, &Kept);
 
     /// The model.
     fn model(&self) -> &Self::Model;

@@ -256,7 +256,7 @@ fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused(
             let message = LanguageModel::from_dir(&dir, Precision::Int8).err().unwrap().to_string();
             assert!(message.contains(expected), "{message}");
         };
-        refuse(config.replace("quantization_config", "other"), "unexpected tensors: `transformer.wte.weight_scale`");
+        refuse(config.replace("quantization_config", "other"), "tensor `transformer.wte.weight` is I8, expected F32");
         refuse(config.replace("\"bits\": 8", "\"bits\": 4"), "key `bits` is 4, expected 8");
         refuse(config.replace("atento-int8", "gptq"), "expected none, or one whose `quant_method` is \"atento-int8\"");
         let path = small.path().join("model.safetensors");

@@ -81,7 +81,7 @@ impl LanguageArgs {
 /// # Errors
 /// The model, the text or a setting is wrong; standard output cannot be written.
 pub fn run(path: &Path, data: &Path, args: &LanguageArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(path, args.weights.as_deref())?;
+    let language = model::load_language(path, args.weights.as_deref(), options)?;
     let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
     let text = text(&language, data, args, options)?;
     // All of them first, so that a wrong one costs no work.

@@ -1,6 +1,5 @@
 //! A directory of token files: `train.bin`, `val.bin` and, if they were made here, `tokens.json`.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::encode::Encoder;
 use super::output::NAMES;
 use super::{Dtype, Error, Preparation, PrepareReport, Shard, tokenizer_hash};
 use crate::hub::atomic;
+use crate::lfs;
 use crate::text::Tokenizer;
 
 /// The file that describes token files.
@@ -62,7 +62,7 @@ impl Sidecar {
     /// [`Error::Io`], [`Error::NotASidecar`].
     pub fn read(directory: &Path) -> Result<Option<Self>, Error> {
         let path = directory.join(SIDECAR_NAME);
-        let bytes = match fs::read(&path) {
+        let bytes = match lfs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(&path, "open")(error)),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::data::hash::{add_ids, combine};
 use crate::hub::mmap::Mmap;
+use crate::lfs;
 use crate::text::Tokenizer;
 
 /// How a token lies in a file.
@@ -105,10 +106,11 @@ impl Shard {
         if bytes == 0 {
             return Err(Error::Empty { path: path.into() });
         }
+        let map = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
+        lfs::refuse_pointer(&map).map_err(Error::io(path, "read"))?;
         if !bytes.is_multiple_of(dtype.bytes() as u64) {
             return Err(Error::OddLength { path: path.into(), bytes, dtype });
         }
-        let map = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
         Ok(Shard { path: path.into(), storage: Storage::File(map, dtype) })
     }
 

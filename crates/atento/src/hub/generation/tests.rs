@@ -44,12 +44,19 @@ fn settings_without_an_effect_here_are_listed() {
 
 #[test]
 fn what_nothing_here_reads_is_written_again() {
-    let object = json!({"num_beams": 4, "length_penalty": 0.5, "stop_strings": ["."], "of_next_year": {"a": 1}});
+    let object = json!({
+        "num_beams": 4, "length_penalty": 0.5, "stop_strings": ["."], "of_next_year": {"a": [1, null]},
+        "eos_token_id": [1], "pad_token_id": -1, "early_stopping": false, "top_k": 50, "max_length": null
+    });
+    let config = parse(object.clone()).unwrap();
     let Value::Object(object) = object else { unreachable!() };
-    let mut config = GenerationConfig::from_file(Path::new("generation_config.json"), &object).unwrap();
+    let mut config = config.with_file(&object);
     assert_eq!(config.to_json(), object);
     config.length_penalty = 1.0;
-    assert!(!config.to_json().contains_key("length_penalty"));
+    config.num_beams = 2;
+    let written = config.to_json();
+    assert!(!written.contains_key("length_penalty"));
+    assert_eq!((&written["num_beams"], written.len()), (&json!(2), object.len() - 1));
 }
 
 #[test]
@@ -60,7 +67,9 @@ fn wrong_types_are_named() {
         (json!({"max_new_tokens": 0}), "max_new_tokens"),
         (json!({"bad_words_ids": [0]}), "bad_words_ids"),
         (json!({"early_stopping": 3}), "early_stopping"),
-        (json!({"eos_token_id": -1}), "eos_token_id"),
+        (json!({"eos_token_id": "1"}), "eos_token_id"),
+        (json!({"pad_token_id": 1_u64 << 32}), "pad_token_id"),
+        (json!({"bos_token_id": [1, 2]}), "bos_token_id"),
         (json!({"num_beams": 5000}), "num_beams"),
         (json!({"bad_words_ids": [[]]}), "bad_words_ids"),
         (json!({"repetition_penalty": 0}), "repetition_penalty"),

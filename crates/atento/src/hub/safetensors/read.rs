@@ -5,6 +5,7 @@ use crate::hub::elements::{Described, missing};
 use crate::hub::error::{Error, Fault};
 use crate::hub::mmap::Mmap;
 use crate::hub::shard_index::ShardIndex;
+use crate::lfs;
 use safetensors::Dtype;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -164,6 +165,7 @@ impl SafeTensors {
         }
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         let bytes = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
+        lfs::refuse_pointer(&bytes).map_err(Error::io(path, "read"))?;
         let header = header::parse(&bytes).map_err(corrupt)?;
         for entry in header.entries {
             self.by_name.insert(entry.name.clone(), self.entries.len());

@@ -82,7 +82,7 @@ impl Gpt2Config {
             d_model,
             layers,
             heads,
-            d_ff: 4 * d_model,
+            d_ff: d_model.saturating_mul(4),
             activation: "gelu_new".into(),
             max_positions,
             dropout: 0.1,

@@ -93,3 +93,25 @@ pub enum ModelConfig {
     /// Of a decoder-only model.
     LanguageModel(Gpt2Config),
 }
+
+impl ModelConfig {
+    /// Rows of the embedding tables.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Translator(TranslatorConfig::Transformer(config)) => config.vocab_size,
+            Self::Translator(TranslatorConfig::Recurrent(config)) => config.vocab_size,
+            Self::LanguageModel(config) => config.vocab_size,
+        }
+    }
+
+    /// The longest sequence in tokens, where there is a longest.
+    #[must_use]
+    pub fn max_positions(&self) -> Option<usize> {
+        match self {
+            Self::Translator(TranslatorConfig::Transformer(config)) => Some(config.max_positions),
+            Self::Translator(TranslatorConfig::Recurrent(_)) => None,
+            Self::LanguageModel(config) => Some(config.max_positions),
+        }
+    }
+}

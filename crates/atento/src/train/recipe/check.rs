@@ -43,6 +43,11 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
     if recipe.task != Task::Translation {
         return Ok(());
     }
+    if let Some(heads) = model.decoder_heads.filter(|&heads| !model.d_model.is_multiple_of(heads)) {
+        let message =
+            format!("`model.decoder_heads` is {heads}, which does not divide `model.d_model` {}", model.d_model);
+        return conflict(place("model.decoder_heads"), message);
+    }
     for (key, length) in [("data.max_length", recipe.data.max_length), ("search.max_length", recipe.search.max_length)]
     {
         if length > model.max_positions {
@@ -145,7 +150,7 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
 
 type Rule = (&'static str, &'static [&'static str], bool);
 
-fn model_rules(recipe: &Recipe) -> [Rule; 6] {
+fn model_rules(recipe: &Recipe) -> [Rule; 7] {
     let transformer = recipe.model.arch != Arch::Rnn;
     let has_files = recipe.tokenizer.file.is_none();
     [
@@ -162,11 +167,29 @@ fn model_rules(recipe: &Recipe) -> [Rule; 6] {
                 "model.attention_dropout",
                 "model.activation_dropout",
                 "model.max_positions",
+                "model.decoder_heads",
+                "model.decoder_d_ff",
+                "model.scale_embedding",
                 "train.checkpoint_activations",
             ],
             transformer,
         ),
-        ("except with `model.arch` \"gpt2\"", &["model.bias"], recipe.model.arch == Arch::Gpt2),
+        (
+            "except with `model.arch` \"gpt2\"",
+            &[
+                "model.bias",
+                "model.embedding_dropout",
+                "model.layer_norm_eps",
+                "model.scale_attention",
+                "model.scale_by_layer",
+            ],
+            recipe.model.arch == Arch::Gpt2,
+        ),
+        (
+            "with `model.arch` \"gpt2\"",
+            &["model.decoder_heads", "model.decoder_d_ff", "model.scale_embedding"],
+            recipe.model.arch != Arch::Gpt2,
+        ),
         ("on a transformer", &["model.hidden", "model.embedding"], !transformer),
         ("on an encoder–decoder transformer", &["model.layers"], recipe.model.arch != Arch::Transformer),
         (

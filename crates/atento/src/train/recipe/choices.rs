@@ -112,6 +112,8 @@ choice! {
         GeluNew = "gelu_new",
         /// x σ(x).
         Silu = "silu",
+        /// tanh(x).
+        Tanh = "tanh",
     }
 }
 

@@ -145,6 +145,22 @@ section! {
         layers: usize = 1, in at_least(1.0).up_to(1024.0);
         /// Decoder-only: whether there are biases; without them, all are 0.
         bias: bool = true;
+        /// Transformer: attention heads in the decoder; as many as in the encoder if left out.
+        decoder_heads: Option<usize> = None, in at_least(1.0).up_to(1024.0);
+        /// Transformer: the inner width of feed-forward blocks in the decoder; the encoder's if left out.
+        decoder_d_ff: Option<usize> = None, in at_least(1.0).up_to(1_048_576.0);
+        /// Transformer: multiply embeddings by the square root of their width.
+        scale_embedding: bool = true;
+        /// Decoder-only: the share of values set to zero in the embeddings; `dropout` if left out.
+        embedding_dropout: Option<f64> = None, in fraction();
+        /// Decoder-only: what layer norms add to the variance.
+        layer_norm_eps: f64 = 1e-5, in Range::above(0.0).below(1.0);
+        /// Decoder-only: divide attention scores by the square root of a head's width.
+        scale_attention: bool = true;
+        /// Decoder-only: divide the attention scores of block i by i too.
+        scale_by_layer: bool = false;
+        /// Rows of the embedding tables; as many as the tokenizer has ids if left out.
+        vocab_size: Option<usize> = None, in at_least(1.0).up_to(16_777_216.0);
     }
 }
 
@@ -230,7 +246,7 @@ section! {
     ScheduleSettings {
         /// The shape.
         kind: ScheduleKind = ScheduleKind::InverseSqrt;
-        /// Updates until the learning rate is at its highest.
+        /// Updates until the learning rate is at its highest; if left out, at most two fifths of the limit in updates.
         warmup_steps: usize = 4000, in at_least(0.0);
         /// Linear, cosine, wsd, plateau: the lowest learning rate, as a share of the highest.
         min_lr: f64 = 0.0, in Range::from(0.0).up_to(1.0);
@@ -252,7 +268,7 @@ section! {
         beam: usize = 4, in at_least(1.0).up_to(1024.0);
         /// The exponent of the length by which scores are divided; 0 divides by nothing.
         length_penalty: f64 = 1.0, in at_least(-10.0).up_to(10.0);
-        /// The longest translation in tokens.
+        /// The longest translation in tokens; if left out, at most the model's positions.
         max_length: usize = 256, in at_least(1.0);
         /// The longest translation as a multiple of the source's tokens, plus ten; 0 sets no such limit.
         max_length_ratio: f64 = 0.0, in at_least(0.0);

@@ -20,7 +20,8 @@ fn a_recipe_needs_only_data() {
     let loaded = parse(DEMO).unwrap();
     let mut expected = Recipe::default();
     expected.data.corpus = Some(Corpus::Demo);
-    let written = [("data.corpus".to_string(), Place::Line("r.toml".into(), 2))].into();
+    let written = [("data", 1), ("data.corpus", 2)];
+    let written = written.map(|(key, line)| (key.to_string(), Place::Line("r.toml".into(), line))).into();
     assert_eq!(loaded, Loaded { recipe: expected, notes: vec![], written });
     assert!(message("").starts_with("recipe: `data.train` is missing: give it `source`"), "{}", message(""));
 }
@@ -147,17 +148,23 @@ fn values_out_of_range_are_refused() {
 fn settings_that_contradict_are_refused() {
     for (text, expected) in [
         (
-            "model.heads = 3",
+            "model.heads = 3\nmodel.d_model = 256",
             "r.toml:1: `model.heads` is 3, which does not divide `model.d_model` 256; heads that do: 1, 2, 4, 8, 16, 32, 64",
         ),
         (
-            "train.batch_tokens = 100",
+            "train.batch_tokens = 100\ndata.max_length = 128",
             "r.toml:1: `train.batch_tokens` is 100, and a sentence of `data.max_length` 128 tokens does not fit",
         ),
-        ("data.max_length = 600", "r.toml:1: `data.max_length` is 600, but the model has 512 positions"),
-        ("train.average_last = 9", "r.toml:1: `train.average_last` is 9, but only `train.keep_last` 3"),
+        (
+            "data.max_length = 600\nmodel.max_positions = 512",
+            "r.toml:1: `data.max_length` is 600, but the model has 512 positions",
+        ),
+        (
+            "train.average_last = 9\ntrain.keep_last = 3",
+            "r.toml:1: `train.average_last` is 9, but only `train.keep_last` 3",
+        ),
         ("train.average_last = 2\ntrain.ema = 0.9", "r.toml:1: `train.average_last` and `train.ema` both"),
-        ("search.min_length = 300", "r.toml:1: `search.min_length` 300 is more than"),
+        ("search.min_length = 300\nsearch.max_length = 256", "r.toml:1: `search.min_length` 300 is more than"),
         (
             "train.early_stopping.patience = 2\ntrain.eval_every = 0",
             "r.toml:1: `train.early_stopping` needs evaluations",
@@ -182,6 +189,33 @@ fn settings_that_contradict_are_refused() {
     }
     let plateau = message("data.train = {tsv = \"x\"}\nschedule.kind = \"plateau\"");
     assert!(plateau.starts_with("r.toml:2: `schedule.kind` needs evaluations"), "{plateau}");
+}
+
+#[test]
+fn settings_that_are_left_out_follow_those_that_are_stated() {
+    let all = |text: &str| parse(&format!("data.corpus = \"demo\"\n{text}")).unwrap().recipe;
+    let recipe = all("model.max_positions = 64");
+    assert_eq!((recipe.data.max_length, recipe.search.max_length), (64, 64));
+    let recipe = all("data.max_length = 5000");
+    assert_eq!((recipe.model.max_positions, recipe.train.batch_tokens), (5000, 5000));
+    assert_eq!(all("train.batch_tokens = 100").data.max_length, 100);
+    assert_eq!(all("search.min_length = 300").search.max_length, 300);
+    assert_eq!(all("train.average_last = 9").train.keep_last, 9);
+    assert_eq!((all("model.d_model = 90").model.heads, all("model.heads = 3").model.d_model), (3, 258));
+    let warmup = |text: &str| all(text).schedule.warmup_steps;
+    assert_eq!((warmup(""), warmup("train.max_steps = 10"), warmup("train.max_epochs = 3")), (4000, 4, 4000));
+    assert_eq!(warmup("schedule.kind = \"cosine\"\nschedule.decay_steps = 100"), 40);
+    assert_eq!(all("train.max_steps = 50\ntrain.early_stopping.patience = 2").train.eval_every, 5);
+
+    let text = |text: &str| parse(&format!("task = \"causal-lm\"\ndata.text = \"x\"\n{text}")).unwrap().recipe;
+    let recipe = text("train.batch_tokens = 100");
+    assert_eq!((recipe.data.block_size, recipe.model.max_positions), (Some(100), 256));
+    let recipe = text("data.block_size = 9000");
+    assert_eq!((recipe.model.max_positions, recipe.train.batch_tokens), (9000, 9000));
+    // What has followed once is stated in config.toml, and stays.
+    for recipe in [all("model.max_positions = 64"), all("train.max_steps = 10"), text("train.batch_tokens = 100")] {
+        assert_eq!(parse(&recipe.to_toml().unwrap()).unwrap().recipe, recipe);
+    }
 }
 
 #[test]
@@ -218,7 +252,7 @@ fn settings_without_effect_are_noted() {
         notes("[optimizer]\nlr = 1\n[schedule]\nkind = \"noam\"\n"),
         ["`optimizer.lr` has no effect with `schedule.kind` \"noam\"; use `schedule.scale`"]
     );
-    assert_eq!(notes("[train]\nmax_steps = 10\n").len(), 1);
+    assert_eq!(notes("[train]\nmax_steps = 10\n[schedule]\nwarmup_steps = 11\n").len(), 1);
 }
 
 #[test]

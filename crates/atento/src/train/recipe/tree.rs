@@ -121,17 +121,13 @@ pub fn place(tree: &Tree, key: &str) -> Place {
     }
 }
 
-/// The dotted keys of the tree's leaves, each with its place.
-pub fn leaves(tree: &Tree) -> BTreeMap<String, Place> {
+/// All dotted keys of the tree, those of tables too, each with its place.
+pub fn places(tree: &Tree) -> BTreeMap<String, Place> {
     let mut all = BTreeMap::new();
     for (key, node) in tree {
-        match &node.value {
-            Value::Leaf(_) => {
-                all.insert(key.clone(), node.place.clone());
-            }
-            Value::Table(inner) => {
-                all.extend(leaves(inner).into_iter().map(|(inner_key, place)| (format!("{key}.{inner_key}"), place)));
-            }
+        all.insert(key.clone(), node.place.clone());
+        if let Value::Table(inner) = &node.value {
+            all.extend(places(inner).into_iter().map(|(inner_key, place)| (format!("{key}.{inner_key}"), place)));
         }
     }
     all

@@ -8,7 +8,7 @@ use std::time::Instant;
 use atento_tensor::{Grads, Pool};
 
 use super::{Session, TrainOptions};
-use crate::train::adopt::TOKENIZER_FILE;
+use crate::train::adopt::{Base, TOKENIZER_FILE};
 use crate::train::checkpoint::{Identity, TrainState};
 use crate::train::step::Trainable;
 use crate::train::workload::{Begun, Workload};
@@ -78,6 +78,10 @@ impl<'r, W: Workload> Session<'r, W> {
         };
         let (metrics, _) = Metrics::open(&run.metrics(), step, evaluated == Some(step))?;
         let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
+        if resumed.is_none() {
+            let (generation, kept) = work.base();
+            Base::save(run.path(), generation, kept)?;
+        }
         crate::hub::atomic::atomic_write(&run.path().join(TOKENIZER_FILE), &work.tokenizer_json()?)?;
         reporter.event(&Event::Started {
             run: run.path().to_path_buf(),

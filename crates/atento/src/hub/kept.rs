@@ -1,0 +1,142 @@
+//! What a model's directory says beyond what is read here. It stays with the model: a model that is trained further or
+//! converted is written with it.
+//!
+//! A key of config.json is written anew only where the model has come to differ from what the file said. So a list of
+//! end tokens, a key that nothing here knows, and a value in another spelling are written as they were read.
+
+use super::json::{pretty, read_object};
+use super::model_dir::{CONFIG, GENERATION, TOKENIZER_CONFIG};
+use super::{Error, atomic, int8};
+use crate::hub::generation::GenerationConfig;
+use crate::lfs;
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::Path;
+
+/// Files that belong to a tokenizer and that nothing here reads.
+const FILES: [&str; 3] = ["special_tokens_map.json", "chat_template.jinja", "added_tokens.json"];
+/// Files that `transformers` reads the tokenizers of translators from.
+const TRANSLATOR_FILES: [&str; 4] = ["source.spm", "target.spm", "sentencepiece.bpe.model", "vocab.json"];
+
+/// The files of a directory that describe the model, as they were read; nothing for a model that was made here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    config: Map<String, Value>,
+    /// What would be written to config.json for the model as it was read.
+    described: Map<String, Value>,
+    tokenizer_config: Option<Map<String, Value>>,
+    /// Names and bytes.
+    files: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Kept {
+    /// Reads the files in the directory `root`. `described` is what would be written to config.json for its model.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is no JSON object where it should be one.
+    pub(super) fn read(
+        root: &Path,
+        config: &Map<String, Value>,
+        described: Map<String, Value>,
+        is_translator: bool,
+    ) -> Result<Self, Error> {
+        let path = root.join(TOKENIZER_CONFIG);
+        let tokenizer_config = path.exists().then(|| read_object(&path)).transpose()?;
+        let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator));
+        let mut files = Vec::new();
+        for (name, path) in names.map(|name| (name, root.join(name))).filter(|(_, path)| path.is_file()) {
+            files.push((name, lfs::read(&path).map_err(Error::io(&path, "read"))?));
+        }
+        Ok(Self { config: config.clone(), described, tokenizer_config, files })
+    }
+
+    /// config.json as it was read; empty for a model that was made here.
+    #[must_use]
+    pub fn config(&self) -> &Map<String, Value> {
+        &self.config
+    }
+
+    /// tokenizer_config.json as it was read, where there was one.
+    #[must_use]
+    pub fn tokenizer_config(&self) -> Option<&Map<String, Value>> {
+        self.tokenizer_config.as_ref()
+    }
+
+    /// Changes what tokenizer_config.json says.
+    pub fn tokenizer_config_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        self.tokenizer_config.as_mut()
+    }
+
+    /// Writes the files into a directory of their own, from which a [`ModelDir`](super::ModelDir) without weights can
+    /// be opened.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, dir: &Path, generation: &GenerationConfig) -> Result<(), Error> {
+        fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
+        if let Some(stated) = generation.stated() {
+            atomic::atomic_write(&dir.join(GENERATION), &pretty(stated))?;
+        }
+        if let Some(object) = &self.tokenizer_config {
+            atomic::atomic_write(&dir.join(TOKENIZER_CONFIG), &pretty(object))?;
+        }
+        self.write_files(dir)?;
+        atomic::atomic_write(&dir.join(CONFIG), &pretty(&self.config))
+    }
+
+    /// Writes the files that nothing here reads.
+    pub(super) fn write_files(&self, dir: &Path) -> Result<(), Error> {
+        self.files.iter().try_for_each(|(name, bytes)| atomic::atomic_write(&dir.join(name), bytes))
+    }
+
+    /// The object that config.json is to hold for a model that would by itself be described as `now`.
+    pub(super) fn config_for(&self, now: Map<String, Value>) -> Map<String, Value> {
+        let mut config = self.config.clone();
+        if !now.contains_key(int8::KEY) {
+            config.remove(int8::KEY);
+        }
+        // An older name of `dtype`, which is always written.
+        config.remove("torch_dtype");
+        for (key, value) in now {
+            let is_ours = ["architectures", "model_type", "dtype"].contains(&key.as_str());
+            if is_ours || !config.contains_key(&key) || self.described.get(&key) != Some(&value) {
+                config.insert(key, value);
+            }
+        }
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(object) = value else { unreachable!() };
+        object
+    }
+
+    #[test]
+    fn config_json_changes_only_where_the_model_has_changed() {
+        let kept = Kept {
+            config: object(json!({
+                "dropout": 0, "eos_token_id": [1, 3], "torch_dtype": "float16", "of_next_year": {"a": [1, null]},
+                "quantization_config": {}, "vocab_size": 700
+            })),
+            described: object(json!({"dropout": 0.0, "eos_token_id": 1, "vocab_size": 700})),
+            ..Kept::default()
+        };
+        let now = object(json!({"dropout": 0.0, "eos_token_id": 1, "vocab_size": 701, "dtype": "float32"}));
+        let expected = json!({
+            "dropout": 0, "eos_token_id": [1, 3], "of_next_year": {"a": [1, null]}, "vocab_size": 701, "dtype": "float32"
+        });
+        assert_eq!(kept.config_for(now), object(expected));
+    }
+
+    #[test]
+    fn a_new_model_is_described_by_itself() {
+        let now = object(json!({"dropout": 0.1, "quantization_config": {"bits": 8}}));
+        assert_eq!(Kept::default().config_for(now.clone()), now);
+    }
+}

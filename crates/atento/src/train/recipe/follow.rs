@@ -1,0 +1,99 @@
+//! Settings that nobody stated follow those that somebody did, so that a default contradicts nothing.
+//!
+//! A setting moves only as far as it must, and only if it was not stated. Settings that were stated and contradict each
+//! other are left to [`conflicts`](super::check::conflicts).
+
+use super::choices::*;
+use super::settings::*;
+
+/// Whether a dotted key was stated.
+type Stated<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Moves the settings that are not stated.
+pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
+    follow_width(&mut recipe.model, is_stated);
+    if recipe.task == Task::Translation {
+        follow_sentences(recipe, is_stated);
+    } else {
+        follow_stretches(recipe, is_stated);
+    }
+    follow_limit(recipe, is_stated);
+}
+
+/// Heads divide the width.
+fn follow_width(model: &mut ModelSettings, is_stated: Stated<'_>) {
+    if model.arch == Arch::Rnn || model.d_model.is_multiple_of(model.heads) {
+        return;
+    }
+    if !is_stated("model.heads") {
+        let divisors = (1..=model.heads).rev().filter(|&heads| model.d_model.is_multiple_of(heads));
+        model.heads = divisors.max().unwrap_or(1);
+    } else if !is_stated("model.d_model") && !is_stated("model.preset") {
+        // Sinusoidal positions come in pairs.
+        let unit = if model.heads.is_multiple_of(2) { model.heads } else { 2 * model.heads };
+        model.d_model = model.d_model.next_multiple_of(unit);
+        if model.arch == Arch::Gpt2 && !is_stated("model.d_ff") {
+            model.d_ff = 4 * model.d_model;
+        }
+    }
+}
+
+/// Sentences fit into the model and into a batch.
+fn follow_sentences(recipe: &mut Recipe, is_stated: Stated<'_>) {
+    let Recipe { data, model, train, search, .. } = recipe;
+    let lengths = [("data.max_length", data.max_length), ("search.max_length", search.max_length)];
+    let longest = lengths.into_iter().filter(|(key, _)| is_stated(key)).map(|(_, length)| length).max();
+    if !is_stated("model.max_positions") {
+        model.max_positions = model.max_positions.max(longest.unwrap_or(0));
+    }
+    let positions = if model.arch == Arch::Rnn { usize::MAX } else { model.max_positions };
+    if !is_stated("data.max_length") {
+        let room = if is_stated("train.batch_tokens") { train.batch_tokens.max(2) } else { usize::MAX };
+        data.max_length = data.max_length.min(positions).min(room);
+    }
+    if !is_stated("train.batch_tokens") {
+        train.batch_tokens = train.batch_tokens.max(data.max_length);
+    }
+    if !is_stated("search.max_length") {
+        search.max_length = search.max_length.max(search.min_length).min(positions);
+    }
+}
+
+/// Stretches of text fit into the model and into a batch.
+fn follow_stretches(recipe: &mut Recipe, is_stated: Stated<'_>) {
+    let Recipe { task, data, model, train, .. } = recipe;
+    if let Some(block_size) = data.block_size
+        && !is_stated("model.max_positions")
+    {
+        model.max_positions = model.max_positions.max(block_size);
+    }
+    let block_size = data.block_size.unwrap_or(model.max_positions);
+    if !is_stated("train.batch_tokens") {
+        train.batch_tokens = train.batch_tokens.max(block_size);
+    } else if *task == Task::CausalLm && !is_stated("data.block_size") && train.batch_tokens < block_size {
+        data.block_size = Some(train.batch_tokens);
+    }
+}
+
+/// What happens in the course of a run happens before its end.
+fn follow_limit(recipe: &mut Recipe, is_stated: Stated<'_>) {
+    let Recipe { train, schedule, .. } = recipe;
+    if !is_stated("train.keep_last") {
+        train.keep_last = train.keep_last.max(train.average_last);
+    }
+    let falls = matches!(schedule.kind, ScheduleKind::Linear | ScheduleKind::Cosine) && schedule.decay_steps > 0;
+    let lowest = if falls { schedule.decay_steps } else { usize::MAX };
+    if !is_stated("schedule.warmup_steps") {
+        // Of the usual 10,000 updates these are the usual 4,000.
+        let most = train.max_steps.unwrap_or(usize::MAX).min(lowest);
+        schedule.warmup_steps = schedule.warmup_steps.min(most.saturating_mul(2) / 5);
+    }
+    let waits = train.early_stopping.patience > 0 || schedule.kind == ScheduleKind::Plateau;
+    if let Some(limit) = train.max_steps
+        && waits
+        && !is_stated("train.eval_every")
+        && train.eval_every > limit
+    {
+        train.eval_every = (limit / 10).max(1);
+    }
+}
