@@ -115,7 +115,6 @@ fn a_plan_writes_nothing_and_wrong_settings_are_named() {
     for (setting, expected) in [
         ("tokenizer.kind=\"bpe\"", "a language model learns \"byte_bpe\" or \"char\""),
         ("data.block_size=17", "`data.block_size` is 17, but the model has 16 positions"),
-        ("train.batch_tokens=15", "`train.batch_tokens` is 15, and a stretch of 16 tokens does not fit"),
         ("model.arch=\"rnn\"", "`task` \"causal-lm\" does not go with `model.arch` \"rnn\""),
         ("data.text=\"nowhere.txt\"", "nowhere.txt"),
         ("train.early_stopping.metric=\"bleu\"", "which a language model does not have"),

@@ -5,6 +5,7 @@ mod convert;
 mod data_files;
 mod demo;
 mod endings;
+mod further;
 mod generate;
 mod help;
 mod instruct;

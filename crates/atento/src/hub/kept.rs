@@ -24,9 +24,17 @@ pub struct Kept {
     config: Map<String, Value>,
     /// What would be written to config.json for the model as it was read.
     described: Map<String, Value>,
-    tokenizer_config: Option<Map<String, Value>>,
+    tokenizer_config: Option<TokenizerFile>,
     /// Names and bytes.
     files: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// tokenizer_config.json.
+#[derive(Debug, Clone, PartialEq)]
+struct TokenizerFile {
+    object: Map<String, Value>,
+    /// As it was read, until the object is changed.
+    bytes: Vec<u8>,
 }
 
 impl Kept {
@@ -41,7 +49,11 @@ impl Kept {
         is_translator: bool,
     ) -> Result<Self, Error> {
         let path = root.join(TOKENIZER_CONFIG);
-        let tokenizer_config = path.exists().then(|| read_object(&path)).transpose()?;
+        let read_file = || -> Result<TokenizerFile, Error> {
+            let bytes = lfs::read(&path).map_err(Error::io(&path, "read"))?;
+            Ok(TokenizerFile { object: read_object(&path)?, bytes })
+        };
+        let tokenizer_config = path.exists().then(read_file).transpose()?;
         let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator));
         let mut files = Vec::new();
         for (name, path) in names.map(|name| (name, root.join(name))).filter(|(_, path)| path.is_file()) {
@@ -59,12 +71,15 @@ impl Kept {
     /// tokenizer_config.json as it was read, where there was one.
     #[must_use]
     pub fn tokenizer_config(&self) -> Option<&Map<String, Value>> {
-        self.tokenizer_config.as_ref()
+        self.tokenizer_config.as_ref().map(|file| &file.object)
     }
 
-    /// Changes what tokenizer_config.json says.
-    pub fn tokenizer_config_mut(&mut self) -> Option<&mut Map<String, Value>> {
-        self.tokenizer_config.as_mut()
+    /// Changes what tokenizer_config.json says, where there is one.
+    pub fn change_tokenizer_config(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
+        if let Some(file) = &mut self.tokenizer_config {
+            change(&mut file.object);
+            file.bytes = pretty(&file.object);
+        }
     }
 
     /// Writes the files into a directory of their own, from which a [`ModelDir`](super::ModelDir) without weights can
@@ -77,15 +92,15 @@ impl Kept {
         if let Some(stated) = generation.stated() {
             atomic::atomic_write(&dir.join(GENERATION), &pretty(stated))?;
         }
-        if let Some(object) = &self.tokenizer_config {
-            atomic::atomic_write(&dir.join(TOKENIZER_CONFIG), &pretty(object))?;
-        }
         self.write_files(dir)?;
         atomic::atomic_write(&dir.join(CONFIG), &pretty(&self.config))
     }
 
-    /// Writes the files that nothing here reads.
+    /// Writes tokenizer_config.json, if there was one, and the files that nothing here reads.
     pub(super) fn write_files(&self, dir: &Path) -> Result<(), Error> {
+        if let Some(file) = &self.tokenizer_config {
+            atomic::atomic_write(&dir.join(TOKENIZER_CONFIG), &file.bytes)?;
+        }
         self.files.iter().try_for_each(|(name, bytes)| atomic::atomic_write(&dir.join(name), bytes))
     }
 

@@ -45,9 +45,8 @@ pub fn save_dir(
     write(&dir.join(WEIGHTS), &tensors, &[("format", "pt")])?;
     let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
     atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;
-    match files.kept.tokenizer_config() {
-        Some(object) => json_file(TOKENIZER_CONFIG, object)?,
-        None => json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?,
+    if files.kept.tokenizer_config().is_none() {
+        json_file(TOKENIZER_CONFIG, &files.tokenizer_config.to_json())?;
     }
     files.kept.write_files(dir)?;
     if let Some(generation) = files.generation {

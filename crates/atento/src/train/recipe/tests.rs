@@ -187,6 +187,9 @@ fn settings_that_contradict_are_refused() {
         let error = message(&format!("data.train = {text}"));
         assert!(error.starts_with("r.toml:1: ") && error.ends_with(expected), "{error}");
     }
+    let stretches = "task = \"causal-lm\"\ndata.text = \"x\"\ntrain.batch_tokens = 15\ndata.block_size = 16";
+    let expected = "r.toml:3: `train.batch_tokens` is 15, and a stretch of 16 tokens does not fit";
+    assert!(message(stretches).starts_with(expected), "{}", message(stretches));
     let plateau = message("data.train = {tsv = \"x\"}\nschedule.kind = \"plateau\"");
     assert!(plateau.starts_with("r.toml:2: `schedule.kind` needs evaluations"), "{plateau}");
 }
