@@ -18,7 +18,9 @@ mod ui {
     pub mod bar;
     pub mod failure;
     pub mod input;
+    pub mod lines;
     pub mod options;
+    pub mod out_file;
     pub mod output;
     pub mod progress;
     pub mod signals;

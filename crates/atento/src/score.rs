@@ -7,6 +7,8 @@
 pub mod causal;
 pub mod perplexity;
 
+use std::fmt;
+
 use atento_kernels::cross_entropy;
 use atento_tensor::{Graph, Pool};
 use rayon::prelude::*;
@@ -48,24 +50,42 @@ impl Score {
 /// What can be wrong with a pair.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The tokenizer failed.
-    #[error(transparent)]
-    Text(#[from] text::Error),
     /// The first pair that the model cannot represent.
     #[error("pair {line}: the {side} {fault}")]
     Pair {
         /// Which pair, counted from 1.
         line: usize,
-        /// "source" or "target".
-        side: &'static str,
+        /// The side that is wrong.
+        side: Side,
         /// What is wrong with that side.
         fault: Fault,
     },
 }
 
+/// A side of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What is translated.
+    Source,
+    /// Its translation.
+    Target,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Source => "source",
+            Side::Target => "target",
+        })
+    }
+}
+
 /// Why the model cannot represent a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Fault {
+    /// The tokenizer failed.
+    #[error("cannot be tokenized: {0}")]
+    Text(#[from] text::Error),
     /// There is nothing in it, and the tokenizer adds nothing.
     #[error("has no tokens, and the tokenizer adds none")]
     Empty,
@@ -90,9 +110,14 @@ pub enum Fault {
 impl Fault {
     /// Whether a model of this vocabulary and these positions can represent a sentence.
     fn check(ids: &[u32], vocab_size: usize, positions: Option<usize>) -> Result<(), Fault> {
-        if ids.is_empty() {
-            return Err(Fault::Empty);
+        match ids {
+            [] => Err(Fault::Empty),
+            _ => Fault::check_fit(ids, vocab_size, positions),
         }
+    }
+
+    /// The same for a sentence that may be empty.
+    pub(crate) fn check_fit(ids: &[u32], vocab_size: usize, positions: Option<usize>) -> Result<(), Fault> {
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
             return Err(Fault::UnknownId { id, vocab_size });
         }
@@ -101,6 +126,16 @@ impl Fault {
             _ => Ok(()),
         }
     }
+}
+
+/// The tokens of one side of a pair, checked against the model.
+///
+/// # Errors
+/// A side that is empty, too long, or tokenised for another model.
+pub fn encode_side(model: &Translator, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
+    let ids = tokenizer.encode_ids(text, true)?;
+    Fault::check(&ids, model.vocab_size(), model.max_positions())?;
+    Ok(ids)
 }
 
 /// Scores the targets of `(source, target)` pairs; `start_id` is the decoder's first token. The scores are in the
@@ -115,16 +150,11 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
     start_id: u32,
 ) -> Result<Vec<Score>, Error> {
     let encode = |(id, (source, target)): (usize, &(S, S))| -> Result<Pair, Error> {
-        let side = |side: &'static str, text: &S| {
-            let ids = tokenizer.encode_ids(text.as_ref(), true)?;
-            Fault::check(&ids, model.vocab_size(), model.max_positions()).map_err(|fault| Error::Pair {
-                line: id + 1,
-                side,
-                fault,
-            })?;
-            Ok::<_, Error>(ids)
+        let encode = |side, text: &S| {
+            let ids = encode_side(model, tokenizer, text.as_ref());
+            ids.map_err(|fault| Error::Pair { line: id + 1, side, fault })
         };
-        Ok(Pair { id: id as u64, source: side("source", source)?, target: side("target", target)? })
+        Ok(Pair { id: id as u64, source: encode(Side::Source, source)?, target: encode(Side::Target, target)? })
     };
     let pairs: Vec<Result<Pair, Error>> = pairs.par_iter().enumerate().map(encode).collect();
     // In order, so that the first that is wrong is named.

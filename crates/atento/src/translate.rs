@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search_until};
 use crate::models::Translator;
+use crate::score::Fault;
 use crate::text::{self, Tokenizer};
 
 /// Bytes that the caches, logits and candidates of all searches running side by side may take together. A sentence
@@ -23,18 +24,13 @@ pub enum Error {
     /// The search failed.
     #[error(transparent)]
     Search(#[from] generate::Error),
-    /// A sentence does not fit the model's position table.
-    #[error(
-        "sentence {line} has {tokens} tokens; the model has positions for {limit}: split the sentence, or train with a \
-         larger model.max_positions"
-    )]
-    TooLong {
+    /// A sentence that the model cannot represent.
+    #[error("sentence {line} {fault}")]
+    Sentence {
         /// Which sentence, counted from 1.
         line: usize,
-        /// Its tokens, the end token included.
-        tokens: usize,
-        /// The model's positions.
-        limit: usize,
+        /// What is wrong with it.
+        fault: Fault,
     },
     /// The decoder's first token has no row in the embedding table.
     #[error(
@@ -42,19 +38,6 @@ pub enum Error {
          generation_config.json or config.json"
     )]
     StartId {
-        /// The id.
-        id: u32,
-        /// Rows of the table.
-        vocab_size: usize,
-    },
-    /// A token id has no row in the embedding table.
-    #[error(
-        "sentence {line} has token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to \
-         another model"
-    )]
-    UnknownId {
-        /// Which sentence, counted from 1.
-        line: usize,
         /// The id.
         id: u32,
         /// Rows of the table.
@@ -86,6 +69,16 @@ pub struct Translation {
     pub hypothesis: Hypothesis,
 }
 
+impl Translation {
+    /// A hypothesis of a search with its text.
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn new(tokenizer: &Tokenizer, hypothesis: Hypothesis) -> Result<Self, Error> {
+        Ok(Translation { text: tokenizer.decode(&hypothesis.ids, true)?, hypothesis })
+    }
+}
+
 /// Source token ids of each sentence, checked against the model.
 ///
 /// # Errors
@@ -95,37 +88,19 @@ pub fn encode_sources<S: AsRef<str> + Sync>(
     tokenizer: &Tokenizer,
     sentences: &[S],
 ) -> Result<Vec<Vec<u32>>, Error> {
-    let ids: Vec<Vec<u32>> =
-        sentences.par_iter().map(|s| tokenizer.encode_ids(s.as_ref(), true)).collect::<Result<_, _>>()?;
-    for (line, ids) in ids.iter().enumerate() {
-        check(model, ids).map_err(|fault| fault.at(line + 1))?;
-    }
+    let ids: Vec<_> = sentences.par_iter().map(|s| encode_source(model, tokenizer, s.as_ref())).collect();
+    // In order, so that the first that is wrong is named.
+    (1..).zip(ids).map(|(line, ids)| ids.map_err(|fault| Error::Sentence { line, fault })).collect()
+}
+
+/// Source token ids of a sentence, checked against the model.
+///
+/// # Errors
+/// The sentence is too long, or has a token without a row in the model's table.
+pub fn encode_source(model: &Translator, tokenizer: &Tokenizer, sentence: &str) -> Result<Vec<u32>, Fault> {
+    let ids = tokenizer.encode_ids(sentence, true)?;
+    Fault::check_fit(&ids, model.vocab_size(), model.max_positions())?;
     Ok(ids)
-}
-
-enum Misfit {
-    Long { tokens: usize, limit: usize },
-    Unknown { id: u32, vocab_size: usize },
-}
-
-impl Misfit {
-    fn at(self, line: usize) -> Error {
-        match self {
-            Self::Long { tokens, limit } => Error::TooLong { line, tokens, limit },
-            Self::Unknown { id, vocab_size } => Error::UnknownId { line, id, vocab_size },
-        }
-    }
-}
-
-fn check(model: &Translator, ids: &[u32]) -> Result<(), Misfit> {
-    let vocab_size = model.vocab_size();
-    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
-        return Err(Misfit::Unknown { id, vocab_size });
-    }
-    match model.max_positions() {
-        Some(limit) if ids.len() > limit => Err(Misfit::Long { tokens: ids.len(), limit }),
-        _ => Ok(()),
-    }
 }
 
 /// Translates sentences; each gets `options.search.n_best` hypotheses, best first, in the order of the sentences.
@@ -155,9 +130,7 @@ pub fn translate_unless<S: AsRef<str> + Sync>(
 ) -> Result<Option<Vec<Vec<Translation>>>, Error> {
     let sources = encode_sources(model, tokenizer, sentences)?;
     let Some(hypotheses) = search_unless(model, &sources, options, stopped)? else { return Ok(None) };
-    let decode = |hypothesis: Hypothesis| -> Result<Translation, Error> {
-        Ok(Translation { text: tokenizer.decode(&hypothesis.ids, true)?, hypothesis })
-    };
+    let decode = |hypothesis| Translation::new(tokenizer, hypothesis);
     hypotheses.into_par_iter().map(|list| list.into_iter().map(decode).collect()).collect::<Result<_, _>>().map(Some)
 }
 

@@ -46,7 +46,7 @@ pub struct BleuArgs {
     #[arg(long)]
     sentence_level: bool,
 
-    /// Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap)
+    /// Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap, drawn by --seed) [default seed: 12345]
     #[arg(long, value_name = "OTHER_HYP", conflicts_with = "sentence_level")]
     paired: Option<PathBuf>,
 }
@@ -74,6 +74,8 @@ struct Texts {
     references: Vec<Vec<String>>,
     /// The second output of `--paired`.
     other: Option<Vec<String>>,
+    /// The files that begin with a byte-order mark, which is no text and was left out.
+    marked: Vec<PathBuf>,
 }
 
 /// Runs the verb.
@@ -82,11 +84,17 @@ struct Texts {
 /// A file that cannot be read, is empty or is not UTF-8; files with unequal numbers of lines.
 pub fn run(args: &BleuArgs, options: &Options) -> Result<(), Failure> {
     let texts = Texts::read(args)?;
+    for path in &texts.marked {
+        let path = path.display();
+        options.note(format_args!(
+            "{path}: the byte-order mark at its beginning is left out; sacreBLEU counts it as text"
+        ));
+    }
     let mut lines = Vec::new();
     if args.sentence_level {
         write_sentences(&mut lines, args, &texts, options)?;
     } else {
-        write_corpus(&mut lines, args, &texts, options.json)?;
+        write_corpus(&mut lines, args, &texts, options)?;
     }
     let mut out = Output::open();
     out.bytes(&lines)?;
@@ -112,7 +120,9 @@ fn write_sentences(out: &mut impl Write, args: &BleuArgs, texts: &Texts, options
     Ok(())
 }
 
-fn write_corpus(out: &mut impl Write, args: &BleuArgs, texts: &Texts, json: bool) -> Result<()> {
+fn write_corpus(out: &mut impl Write, args: &BleuArgs, texts: &Texts, options: &Options) -> Result<()> {
+    let json = options.json;
+    let bootstrap = Bootstrap { seed: options.seed.unwrap_or(Bootstrap::default().seed), ..Bootstrap::default() };
     let shown = score(args, &texts.hypotheses, &texts.references)?;
     if !json {
         for score in &shown {
@@ -123,7 +133,7 @@ fn write_corpus(out: &mut impl Write, args: &BleuArgs, texts: &Texts, json: bool
     if let (Some(path), Some(other)) = (&args.paired, &texts.other) {
         let mut paired = Map::new();
         for &metric in &args.metrics {
-            let (signature, result) = compare(args, metric, texts, other)?;
+            let (signature, result) = compare(args, metric, texts, other, bootstrap)?;
             if !json {
                 writeln!(out, "\n{}|{signature}", metric.name(args))?;
                 write_comparison(out, [&args.hypotheses, path], &result)?;
@@ -227,15 +237,25 @@ fn json_object(shown: Vec<Shown>) -> Map<String, Value> {
 }
 
 /// The paired bootstrap of HYP and the other output under one metric, after its signature.
-fn compare(args: &BleuArgs, metric: Metric, texts: &Texts, other: &[String]) -> Result<(String, PairedComparison)> {
+fn compare(
+    args: &BleuArgs,
+    metric: Metric,
+    texts: &Texts,
+    other: &[String],
+    bootstrap: Bootstrap,
+) -> Result<(String, PairedComparison)> {
     match metric {
-        Metric::Bleu => compare_under(&bleu(args), texts, other),
-        _ => compare_under(&chrf(args, metric), texts, other),
+        Metric::Bleu => compare_under(&bleu(args), texts, other, bootstrap),
+        _ => compare_under(&chrf(args, metric), texts, other, bootstrap),
     }
 }
 
-fn compare_under(metric: &impl CorpusMetric, texts: &Texts, other: &[String]) -> Result<(String, PairedComparison)> {
-    let bootstrap = Bootstrap::default();
+fn compare_under(
+    metric: &impl CorpusMetric,
+    texts: &Texts,
+    other: &[String],
+    bootstrap: Bootstrap,
+) -> Result<(String, PairedComparison)> {
     let baseline = metric.statistics(&texts.hypotheses, &texts.references)?;
     let system = metric.statistics(other, &texts.references)?;
     let result = bootstrap.paired(metric, &baseline, &system)?;
@@ -270,14 +290,27 @@ fn comparison_json(signature: &str, result: &PairedComparison) -> Value {
 
 impl Texts {
     fn read(args: &BleuArgs) -> Result<Self> {
-        let hypotheses = read_lines(&args.hypotheses)?;
-        let parallel = |path: &PathBuf| read_parallel(path, &args.hypotheses, hypotheses.len());
-        Ok(Texts {
-            references: args.references.iter().map(parallel).collect::<Result<_>>()?,
-            other: args.paired.as_ref().map(parallel).transpose()?,
-            hypotheses,
-        })
+        let mut marked = Vec::new();
+        let hypotheses = without_mark(read_lines(&args.hypotheses)?, &args.hypotheses, &mut marked);
+        let mut parallel = |path: &PathBuf| {
+            let lines = read_parallel(path, &args.hypotheses, hypotheses.len())?;
+            Ok(without_mark(lines, path, &mut marked))
+        };
+        let references = args.references.iter().map(&mut parallel).collect::<Result<_>>()?;
+        let other = args.paired.as_ref().map(parallel).transpose()?;
+        Ok(Texts { hypotheses, references, other, marked })
     }
+}
+
+/// The lines without a byte-order mark before the first, as every verb reads them.
+fn without_mark(mut lines: Vec<String>, path: &Path, marked: &mut Vec<PathBuf>) -> Vec<String> {
+    if let Some(first) = lines.first_mut()
+        && let Some(text) = first.strip_prefix('\u{feff}')
+    {
+        *first = text.to_owned();
+        marked.push(path.to_owned());
+    }
+    lines
 }
 
 /// The lines of a file that must have as many as HYP.
@@ -341,7 +374,8 @@ mod tests {
         let files: [(&str, &[u8]); 2] = [("hyp", lines), ("ref", lines)];
         let args = arguments(&folder, &files, "@hyp @ref --paired @ref");
         let mut out = Vec::new();
-        write_corpus(&mut out, &args, &Texts::read(&args).unwrap(), true).unwrap();
+        let options = Options { json: true, threads: None, seed: None, quiet: true };
+        write_corpus(&mut out, &args, &Texts::read(&args).unwrap(), &options).unwrap();
         let object: Value = serde_json::from_slice(&out).unwrap();
         assert!((object["bleu"].as_f64().unwrap() - 100.0).abs() < 1e-9);
         assert!((object["chrf"].as_f64().unwrap() - 100.0).abs() < 1e-9);

@@ -1,6 +1,7 @@
 //! `atento eval MODEL`: how well a translator does on pairs of sentences, or a language model on text.
 
 mod language;
+mod pairs;
 mod translation;
 
 use std::path::PathBuf;
@@ -9,12 +10,13 @@ use anyhow::anyhow;
 use atento::hub::ModelDir;
 
 use crate::ui::failure::Failure;
+use crate::ui::lines::{OnError, OnErrorArgs};
 use crate::ui::options::Options;
 
 /// Measure a translator on pairs of sentences, or a language model on text
 ///
 /// For a translator: loss, perplexity, BLEU and chrF. With --json {"loss", "perplexity", "bleu", "chrf", "signature",
-/// "chrf_signature", "sentences", "tokens"}.
+/// "chrf_signature", "sentences", "left_out", "tokens"}; "left_out" counts bad pairs.
 ///
 /// For a language model: the perplexity of the text as one stream of tokens, by windows as long as the model's positions
 /// that begin every --stride tokens. In each window only the tokens count that no earlier one has scored, so every token
@@ -38,6 +40,12 @@ pub struct EvalArgs {
 
     #[command(flatten)]
     language: language::LanguageArgs,
+
+    /// A line that cannot be used: skip it or stop there [default: skip]
+    ///
+    /// skip leaves it out of the scores, tells its number, goes on, and exits with 1 in the end. stop exits with 2.
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    on_error: Option<OnError>,
 }
 
 /// Runs the verb.
@@ -55,7 +63,10 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
         return Err(anyhow!("{option} is for {wanted}, and {found}: {}", args.model.display()).into());
     }
     match (translates, &args.data) {
-        (true, data) => translation::run(&args.model, data.as_deref(), &args.translation, options),
+        (true, data) => {
+            let on_error = OnErrorArgs { on_error: args.on_error };
+            translation::run(&args.model, data.as_deref(), &args.translation, on_error, options)
+        }
         (false, Some(data)) => language::run(&args.model, data, &args.language, options),
         (false, None) => Err(anyhow!("name the text with --data").into()),
     }

@@ -5,9 +5,10 @@ mod method;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use atento::continue_text::{self, Continuation, ContinueOptions, Usual, check_prompt, continue_prompts};
+use atento::continue_text::{self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts};
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
 use atento::language_model::LanguageModel;
+use atento::text::fit;
 use atento::train::StopFlag;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
@@ -16,7 +17,8 @@ use self::method::{Kind, MethodArgs};
 use super::model;
 use super::translate::one_line;
 use crate::ui::failure::Failure;
-use crate::ui::input::TextArgs;
+use crate::ui::input::{TextArgs, Texts};
+use crate::ui::lines::{Line, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::signals::stop_on_interrupt;
@@ -29,7 +31,7 @@ const NEW_TOKENS: usize = 128;
 
 /// Continue texts with a language model
 ///
-/// A single prompt's continuation is printed as it is made; several are printed one a line. What the command does not say
+/// The continuation of a single argument is printed as it is made, line ends and all; else each is one line. What the command does not say
 /// is as the model's generation_config.json has it; where that does not say how tokens are chosen either, they are drawn at
 /// random, reproducibly by --seed. With --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
 /// "text" is what follows the prompt, "ids" its tokens with the end token where there is one, "logprobs" the natural
@@ -52,6 +54,13 @@ pub struct GenerateArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    /// A prompt that the model has no room for: skip the line or cut the beginning off [default: skip]
+    #[arg(long, value_name = "WHAT", default_value = "skip", hide_possible_values = true, hide_default_value = true, value_parser = OnTooLong::without_split())]
+    on_too_long: OnTooLong,
+
+    #[command(flatten)]
+    on_error: OnErrorArgs,
 
     /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
     #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
@@ -100,25 +109,25 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         .map_err(Failure::Run)?;
     let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop };
     verb.tell_what_is_not_followed();
+    let how = verb.continue_options()?;
+    verb.check_room(&how)?;
+    let mut texts = match &args.prompt[..] {
+        [] => args.texts.open(options)?,
+        prompts => Texts::of_arguments("prompt", prompts),
+    };
+    let is_only = args.prompt.len() == 1 || args.texts.is_one_argument();
     let mut out = Output::open();
-    if !args.prompt.is_empty() {
-        let place = |i| format!("prompt {}", i + 1);
-        verb.check(&args.prompt, place)?;
-        return verb.batches(&mut out, &args.prompt, 0, place);
+    let prepare = |text: &str| verb.prepare(text, &how);
+    let mut drafted = SpeculativeReport::default();
+    let done = args.on_error.each_block(&mut texts, prepare, |lines| {
+        verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
+        Ok(!stop.is_stopped())
+    });
+    if draft.is_some() {
+        let rate = 100.0 * drafted.acceptance_rate();
+        options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
     }
-    let mut texts = args.texts.open(options)?;
-    let mut first = 0;
-    while let Some(chunk) = texts.next_chunk()? {
-        if chunk.is_everything() {
-            verb.check(&chunk.texts, |i| chunk.place(i))?;
-        }
-        verb.batches(&mut out, &chunk.texts, first, |i| chunk.place(i))?;
-        first += chunk.texts.len() as u64;
-        if stop.is_stopped() {
-            break;
-        }
-    }
-    Ok(())
+    done
 }
 
 struct Verb<'a> {
@@ -129,8 +138,12 @@ struct Verb<'a> {
     stop: &'a StopFlag,
 }
 
-/// Prompts in tokens, up to the first that the model cannot go on with, and what is wrong with that one.
-type Prompts = (Vec<Vec<u32>>, Option<anyhow::Error>);
+/// A prompt that the model can go on with.
+struct Prepared {
+    ids: Vec<u32>,
+    /// What its reader must be told.
+    note: Option<String>,
+}
 
 impl Verb<'_> {
     fn kind(&self) -> Kind {
@@ -143,74 +156,101 @@ impl Verb<'_> {
         }
     }
 
-    fn encode(&self, prompts: &[String], place: impl Fn(usize) -> String) -> Result<Prompts, Failure> {
-        let how = self.continue_options()?;
-        let mut ids = Vec::with_capacity(prompts.len());
-        for (i, prompt) in prompts.iter().enumerate() {
-            let prompt = self.language.tokenizer.encode_ids(prompt, true)?;
-            if let Err(fault) = check_prompt(self.language, &prompt, how.max_new_tokens.unwrap_or(1), &how) {
-                return Ok((ids, Some(anyhow!("{}: the prompt {fault}", place(i)))));
+    /// Whether there is a prompt that the model has room for: else the settings are wrong, not a line.
+    fn check_room(&self, how: &ContinueOptions<'_>) -> Result<(), Failure> {
+        match check_prompt(self.language, &[0], how.max_new_tokens.unwrap_or(1), how) {
+            Err(PromptFault::NoRoom { new, room, limit, .. }) => {
+                Err(anyhow!("{new} more are asked for, but the model has positions for {limit}: ask for at most {room}, or let the text slide").into())
             }
-            ids.push(prompt);
-        }
-        Ok((ids, None))
-    }
-
-    /// Looks at all prompts first, where they are all there: a wrong one costs no work then.
-    fn check(&self, prompts: &[String], place: impl Fn(usize) -> String) -> Result<(), Failure> {
-        match self.encode(prompts, place)? {
-            (_, Some(unfit)) => Err(unfit.into()),
-            (_, None) => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    /// Continues prompts, a batch at a time, and prints each batch when it is done. What comes before a prompt that the
-    /// model cannot go on with is not lost.
-    fn batches(
+    /// The tokens of a prompt, or of its end if it is too long and may be cut.
+    fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
+        let new = how.max_new_tokens.unwrap_or(1);
+        let encode = |prompt: &str| self.language.tokenizer.encode_ids(prompt, true);
+        let ids = encode(prompt)?;
+        let Err(fault) = check_prompt(self.language, &ids, new, how) else { return Ok(Prepared { ids, note: None }) };
+        let limit = match fault {
+            PromptFault::TooLong { limit, .. } | PromptFault::NoRoom { limit, .. } => limit,
+            _ => bail!("the prompt {fault}"),
+        };
+        if self.args.on_too_long != OnTooLong::Cut {
+            bail!("the prompt {fault}; see also --on-too-long");
+        }
+        // Without a number of new tokens, half of the positions are left to them.
+        let new = how.max_new_tokens.unwrap_or(how.usual.new_tokens.min(limit / 2)).max(1);
+        let fits = |end: &str| encode(end).is_ok_and(|ids| check_prompt(self.language, &ids, new, how).is_ok());
+        let end = fit::longest_end(prompt, fits);
+        let end = end.ok_or_else(|| anyhow!("the prompt {fault}, and not even a part of it fits"))?;
+        let before = ids.len();
+        let ids = encode(end)?;
+        let note = format!("the prompt has {before} tokens; its last {} are read", ids.len());
+        Ok(Prepared { ids, note: Some(note) })
+    }
+
+    /// Goes on with lines, a batch at a time, and prints each batch when it is done.
+    fn go_on(
         &self,
         out: &mut Output,
-        prompts: &[String],
-        first: u64,
-        place: impl Fn(usize) -> String,
+        lines: &[Line<Prepared>],
+        is_only: bool,
+        how: &ContinueOptions<'_>,
+        drafted: &mut SpeculativeReport,
     ) -> Result<(), Failure> {
-        let how = self.continue_options()?;
-        let (ids, unfit) = self.encode(prompts, &place)?;
-        let batch = if self.draft.is_some() { 1 } else { BATCH };
-        let streams = first == 0 && prompts.len() == 1 && self.args.method.n == 1 && !self.options.json;
-        let (mut at, mut drafted) = (0, SpeculativeReport::default());
-        for (ids, texts) in ids.chunks(batch).zip(prompts.chunks(batch)) {
-            let mut broken = None;
-            let tell = |event: &TextEvent<'_>| {
-                if streams && let Err(failure) = out.piece(event.text) {
-                    broken = Some(failure);
-                    return Flow::Interrupt;
-                }
-                if self.stop.is_stopped() { Flow::Interrupt } else { Flow::Continue }
-            };
-            let found = continue_prompts(self.language, ids, first + at as u64, &how, tell);
-            if let Some(failure) = broken {
-                return Err(failure);
+        let most = if self.draft.is_some() { 1 } else { BATCH };
+        // A bad line stands by itself, so that the lines of a batch follow one another.
+        for lines in lines.chunk_by(|a, b| a.ready.is_ok() && b.ready.is_ok()).flat_map(|run| run.chunks(most)) {
+            if let [Line { ready: Err(fault), text, .. }] = lines {
+                self.print_fault(out, text.as_deref(), fault)?;
+                continue;
             }
-            let (found, report) = found.map_err(|error| failure(error, |i| place(at + i)))?;
+            let report = self.batch(out, lines, is_only, how)?;
             drafted.proposed += report.proposed;
             drafted.accepted += report.accepted;
-            for (prompt, found) in texts.iter().zip(&found) {
-                self.print(out, prompt, found, streams)?;
-            }
             out.flush()?;
-            at += ids.len();
             if self.stop.is_stopped() {
                 break;
             }
         }
-        if self.draft.is_some() {
-            let rate = 100.0 * drafted.acceptance_rate();
-            self.options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
+        out.flush()
+    }
+
+    /// Continues good lines together and prints what comes of them.
+    fn batch(
+        &self,
+        out: &mut Output,
+        lines: &[Line<Prepared>],
+        is_only: bool,
+        how: &ContinueOptions<'_>,
+    ) -> Result<SpeculativeReport, Failure> {
+        let prepared: Vec<&Prepared> = lines.iter().filter_map(|line| line.ready.as_ref().ok()).collect();
+        for (line, prepared) in lines.iter().zip(&prepared) {
+            if let Some(note) = &prepared.note {
+                self.options.note(format_args!("{}: {note}", line.place));
+            }
         }
-        match unfit {
-            Some(unfit) if !self.stop.is_stopped() => Err(unfit.into()),
-            _ => Ok(()),
+        let ids: Vec<Vec<u32>> = prepared.iter().map(|prepared| prepared.ids.clone()).collect();
+        let streams = lines.len() == 1 && self.args.method.n == 1 && !self.options.json;
+        let mut broken = None;
+        let tell = |event: &TextEvent<'_>| {
+            let piece = if is_only { event.text.to_owned() } else { one_line(event.text) };
+            if streams && let Err(failure) = out.piece(&piece) {
+                broken = Some(failure);
+                return Flow::Interrupt;
+            }
+            if self.stop.is_stopped() { Flow::Interrupt } else { Flow::Continue }
+        };
+        let found = continue_prompts(self.language, &ids, lines[0].number as u64, how, tell);
+        if let Some(failure) = broken {
+            return Err(failure);
         }
+        let (found, report) = found.map_err(failure)?;
+        for (line, found) in lines.iter().zip(&found) {
+            self.print(out, line.text.as_deref().unwrap_or_default(), found, (streams, is_only))?;
+        }
+        Ok(report)
     }
 
     fn continue_options(&self) -> Result<ContinueOptions<'_>, Failure> {
@@ -238,18 +278,33 @@ impl Verb<'_> {
         })
     }
 
-    fn print(&self, out: &mut Output, prompt: &str, found: &[Continuation], streamed: bool) -> Result<(), Failure> {
+    /// Prints what a prompt has led to; without --json always as many lines as were asked for, so that they can be counted,
+    /// unless the prompt `is_only`.
+    fn print(
+        &self,
+        out: &mut Output,
+        prompt: &str,
+        found: &[Continuation],
+        (streamed, is_only): (bool, bool),
+    ) -> Result<(), Failure> {
         if self.options.json {
             return out.json(&object(prompt, found)?);
         }
         if streamed && !matches!(self.kind(), Kind::Beam(_)) {
             return out.line("");
         }
-        let whole = streamed || (found.len() == 1 && self.args.prompt.len() == 1);
-        found.iter().try_for_each(|one| match whole {
-            true => out.line(&one.text),
-            false => out.line(one_line(&one.text)),
+        (0..self.args.method.n).try_for_each(|sample| match found.get(sample) {
+            Some(one) if is_only && found.len() == 1 => out.line(&one.text),
+            Some(one) => out.line(one_line(&one.text)),
+            None => out.line(""),
         })
+    }
+
+    fn print_fault(&self, out: &mut Output, prompt: Option<&str>, fault: &str) -> Result<(), Failure> {
+        if self.options.json {
+            return out.json(&json!({ "prompt": prompt, "error": fault }));
+        }
+        (0..self.args.method.n).try_for_each(|_| out.line(""))
     }
 }
 
@@ -271,10 +326,9 @@ fn object(prompt: &str, found: &[Continuation]) -> anyhow::Result<Value> {
     Ok(object)
 }
 
-/// Names the prompt as its reader knows it, and tells whose fault it was.
-fn failure(error: continue_text::Error, place: impl Fn(usize) -> String) -> Failure {
+/// Tells whose fault it was.
+fn failure(error: continue_text::Error) -> Failure {
     match error {
-        continue_text::Error::Prompt { number, fault } => anyhow!("{}: the prompt {fault}", place(number - 1)).into(),
         continue_text::Error::Generate(error @ generate::Error::NonFiniteLogits { .. }) => Failure::run(error),
         error => error.into(),
     }

@@ -1,15 +1,19 @@
 //! `atento score MODEL`: the log-probability of every token of given translations or texts.
 
+pub mod scored;
+
 use std::path::PathBuf;
 
-use anyhow::anyhow;
-use atento::score::causal::{self, TextScore, score_texts};
-use atento::score::{self, Score, score_pairs};
+use anyhow::bail;
+use atento::score::causal::{self, TextScore};
+use atento::score::{self, Score};
 use serde_json::{Value, json};
 
+use self::scored::Scored;
 use super::model::{self, Model};
 use crate::ui::failure::Failure;
-use crate::ui::input::{Chunk, TextArgs};
+use crate::ui::input::TextArgs;
+use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -18,7 +22,8 @@ use crate::ui::output::Output;
 /// For a translator, texts are `source TAB target`. Prints log-probability, perplexity and number of tokens, separated
 /// by tabs. With --json every line gives {"ids", "logprobs", "sum_logprob", "perplexity"}: "ids" are the tokens of the
 /// text, or of the target with its end token, "logprobs" one natural log-probability for each; a language model cannot
-/// tell the first token's, which is null, and a single token has no perplexity.
+/// tell the first token's, which is null, and a single token has no perplexity. A line that cannot be used gives
+/// {"text", "error"}.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
     /// A model directory or a run directory
@@ -26,6 +31,13 @@ pub struct ScoreArgs {
 
     #[command(flatten)]
     texts: TextArgs,
+
+    /// A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
+    #[arg(long, value_name = "WHAT", default_value = "skip", hide_possible_values = true, hide_default_value = true, value_parser = OnTooLong::without_split())]
+    on_too_long: OnTooLong,
+
+    #[command(flatten)]
+    on_error: OnErrorArgs,
 }
 
 /// Runs the verb.
@@ -33,102 +45,84 @@ pub struct ScoreArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
-    let model = model::load_any(&args.model, options)?;
+    match model::load_any(&args.model, options)? {
+        Model::Translator(pretrained) => {
+            let prepare = |text: &str| {
+                let (source, target) = sides(text)?;
+                Scored::pair(&pretrained, (source, target), args.on_too_long)
+            };
+            let start_id = model::start_id(&pretrained);
+            score_lines(args, options, prepare, |pairs| score::score_ids(&pretrained.model, pairs, start_id))
+        }
+        Model::Language(language) => {
+            let prepare = |text: &str| Scored::text(&language, text, args.on_too_long);
+            score_lines(args, options, prepare, |texts| causal::score_ids(&language.model, texts))
+        }
+    }
+}
+
+/// Scores lines, block by block.
+fn score_lines<T: Clone + Send, S: Into<Numbers>>(
+    args: &ScoreArgs,
+    options: &Options,
+    prepare: impl Fn(&str) -> anyhow::Result<Scored<T>> + Sync,
+    score: impl Fn(&[T]) -> Vec<S>,
+) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let mut out = Output::open();
-    while let Some(chunk) = texts.next_chunk()? {
-        let mut unfit = None;
-        let lines = scores(&model, &chunk, &chunk.texts).or_else(|found| {
-            // A wrong argument costs no work; what comes before a wrong line is not lost.
-            let before = if chunk.is_everything() { 0 } else { found.before };
-            unfit = Some(found.failure);
-            scores(&model, &chunk, &chunk.texts[..before]).map_err(|unfit| unfit.failure)
-        })?;
+    args.on_error.each_block(&mut texts, prepare, |lines| {
+        let good = lines.iter().filter_map(|line| line.ready.as_ref().ok());
+        let mut found = score(&good.map(|one| one.tokens.clone()).collect::<Vec<_>>()).into_iter();
         for line in lines {
-            write(&mut out, &line, options.json)?;
+            match &line.ready {
+                Ok(scored) => {
+                    scored.notes.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
+                    let numbers = found.next().expect("a score for every good line");
+                    write(&mut out, &numbers.into(), options.json)?;
+                }
+                Err(fault) if options.json => out.json(&json!({ "text": line.text, "error": fault }))?,
+                Err(_) => out.line("")?,
+            }
         }
         out.flush()?;
-        if let Some(failure) = unfit {
-            return Err(failure);
-        }
-    }
-    Ok(())
-}
-
-/// A text that cannot be scored.
-struct Unfit {
-    /// Texts before it that can be.
-    before: usize,
-    failure: Failure,
-}
-
-impl Unfit {
-    fn new(before: usize, failure: impl Into<Failure>) -> Self {
-        Unfit { before, failure: failure.into() }
-    }
+        Ok(true)
+    })
 }
 
 /// One line's numbers.
-struct Line {
+struct Numbers {
     ids: Vec<u32>,
     logprobs: Vec<Option<f32>>,
     sum_logprob: f64,
     perplexity: Option<f64>,
 }
 
-impl From<Score> for Line {
+impl From<Score> for Numbers {
     fn from(score: Score) -> Self {
         let (sum_logprob, perplexity) = (score.sum_logprob(), Some(score.perplexity()));
-        Line { ids: score.ids, logprobs: score.logprobs.into_iter().map(Some).collect(), sum_logprob, perplexity }
+        Numbers { ids: score.ids, logprobs: score.logprobs.into_iter().map(Some).collect(), sum_logprob, perplexity }
     }
 }
 
-impl From<TextScore> for Line {
+impl From<TextScore> for Numbers {
     fn from(score: TextScore) -> Self {
         let (sum_logprob, perplexity) = (score.sum_logprob(), score.perplexity());
         let logprobs = std::iter::once(None).chain(score.logprobs.into_iter().map(Some)).collect();
-        Line { ids: score.ids, logprobs, sum_logprob, perplexity }
+        Numbers { ids: score.ids, logprobs, sum_logprob, perplexity }
     }
 }
 
-/// Scores texts of a chunk, its first ones.
-fn scores(model: &Model, chunk: &Chunk, texts: &[String]) -> Result<Vec<Line>, Unfit> {
-    match model {
-        Model::Translator(pretrained) => {
-            let start_id = model::start_id(pretrained);
-            let pairs = pairs(chunk, texts)?;
-            match score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id) {
-                Ok(scores) => Ok(scores.into_iter().map(Line::from).collect()),
-                Err(error) => {
-                    let before = if let score::Error::Pair { line, .. } = error { line - 1 } else { 0 };
-                    Err(Unfit::new(before, failure(error, |index| chunk.place(index))))
-                }
-            }
-        }
-        Model::Language(language) => match score_texts(&language.model, &language.tokenizer, texts) {
-            Ok(scores) => Ok(scores.into_iter().map(Line::from).collect()),
-            Err(causal::Error::Unfit { number, fault }) => {
-                Err(Unfit::new(number - 1, anyhow!("{}: the text {fault}", chunk.place(number - 1))))
-            }
-            Err(error) => Err(Unfit::new(0, error)),
-        },
-    }
-}
-
-fn pairs<'t>(chunk: &Chunk, texts: &'t [String]) -> Result<Vec<(&'t str, &'t str)>, Unfit> {
-    let split = |(index, text): (usize, &'t String)| match text.split('\t').collect::<Vec<_>>()[..] {
+/// Source and target of a line.
+fn sides(text: &str) -> anyhow::Result<(&str, &str)> {
+    match text.split('\t').collect::<Vec<_>>()[..] {
         [source, target] => Ok((source, target)),
-        [_] => Err(Unfit::new(index, anyhow!("{}: there is no tab; expected source TAB target", chunk.place(index)))),
-        ref parts => {
-            let (place, tabs) = (chunk.place(index), parts.len() - 1);
-            Err(Unfit::new(index, anyhow!("{place}: there are {tabs} tabs; expected one, source TAB target")))
-        }
-    };
-    texts.iter().enumerate().map(split).collect()
+        [_] => bail!("there is no tab; expected source TAB target"),
+        ref parts => bail!("there are {} tabs; expected one, source TAB target", parts.len() - 1),
+    }
 }
 
-fn write(out: &mut Output, line: &Line, json: bool) -> Result<(), Failure> {
-    let Line { ids, logprobs, sum_logprob, perplexity } = line;
+fn write(out: &mut Output, line: &Numbers, json: bool) -> Result<(), Failure> {
+    let Numbers { ids, logprobs, sum_logprob, perplexity } = line;
     if json {
         return out.json(&json!({
             "ids": ids,
@@ -139,12 +133,4 @@ fn write(out: &mut Output, line: &Line, json: bool) -> Result<(), Failure> {
     }
     let perplexity = perplexity.map_or("-".to_owned(), |perplexity| format!("{perplexity:.4}"));
     out.line(format_args!("{sum_logprob:.4}\t{perplexity}\t{}", ids.len()))
-}
-
-/// Names the line as its reader knows it.
-pub fn failure(error: score::Error, place: impl Fn(usize) -> String) -> Failure {
-    match error {
-        score::Error::Pair { line, side, fault } => anyhow!("{}: the {side} {fault}", place(line - 1)).into(),
-        error => error.into(),
-    }
 }

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use atento::hub::ModelDir;
-use atento::text::{Kind, Purpose, Tokenizer, TrainOptions};
+use atento::text::{Encoding, Kind, Purpose, Tokenizer, TrainOptions};
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
 
+use super::translate::one_line;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
+use crate::ui::lines::OnErrorArgs;
 use crate::ui::options::Options;
+use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
 use crate::ui::table::{self, Align, thousands};
 
@@ -73,6 +76,9 @@ struct EncodeArgs {
     #[command(flatten)]
     texts: TextArgs,
 
+    #[command(flatten)]
+    on_error: OnErrorArgs,
+
     /// Print the pieces instead of their ids
     #[arg(long)]
     tokens: bool,
@@ -92,6 +98,9 @@ struct DecodeArgs {
 
     #[command(flatten)]
     texts: TextArgs,
+
+    #[command(flatten)]
+    on_error: OnErrorArgs,
 
     /// Show special tokens, such as </s>
     #[arg(long)]
@@ -175,6 +184,7 @@ fn train(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
         lowercase: args.lowercase,
         ..TrainOptions::default()
     };
+    OutFile::check("--out", &args.out, args.files.iter().map(PathBuf::as_path))?;
     let tokenizer = Tokenizer::train_from_files(&args.files, &how)?;
     tokenizer.save(&args.out).map_err(Failure::run)?;
     let (size, path) = (tokenizer.vocab_size(), args.out.display());
@@ -192,44 +202,54 @@ fn train(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
 
 fn encode(args: &EncodeArgs, options: &Options) -> Result<(), Failure> {
     let tokenizer = load(&args.tokenizer)?;
-    let mut texts = args.texts.open(options)?;
-    let mut out = Output::open();
-    while let Some(chunk) = texts.next_chunk()? {
-        for encoding in tokenizer.encode_batch(&chunk.texts, !args.no_special)? {
-            if options.json {
-                let (ids, tokens, offsets) = (encoding.ids, encoding.tokens, encoding.offsets);
-                out.json(&json!({ "ids": ids, "tokens": tokens, "offsets": offsets }))?;
-            } else if args.tokens {
-                out.line(encoding.tokens.join(" "))?;
-            } else {
-                let ids: Vec<String> = encoding.ids.iter().map(u32::to_string).collect();
-                out.line(ids.join(" "))?;
-            }
+    let prepare = |text: &str| Ok(tokenizer.encode(text, !args.no_special)?);
+    each_line(&args.texts, args.on_error, options, ("text", prepare), |out, encoding| {
+        let Encoding { ids, tokens, offsets } = encoding;
+        if options.json {
+            return out.json(&json!({ "ids": ids, "tokens": tokens, "offsets": offsets }));
         }
-        out.flush()?;
-    }
-    Ok(())
+        match args.tokens {
+            true => out.line(tokens.join(" ")),
+            false => out.line(ids.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+        }
+    })
 }
 
 fn decode(args: &DecodeArgs, options: &Options) -> Result<(), Failure> {
     let tokenizer = load(&args.tokenizer)?;
-    let mut texts = args.texts.open(options)?;
+    let prepare = |text: &str| {
+        let ids = ids(text, &tokenizer)?;
+        let text = tokenizer.decode(&ids, !args.keep_special)?;
+        Ok((ids, text))
+    };
+    each_line(&args.texts, args.on_error, options, ("ids", prepare), |out, (ids, text)| match options.json {
+        true => out.json(&json!({ "ids": ids, "text": text })),
+        false if args.texts.is_one_argument() => out.line(text),
+        false => out.line(one_line(text)),
+    })
+}
+
+/// Prints a line for every line. The text of a bad one is called by the name that stands beside `prepare`.
+fn each_line<T: Send>(
+    texts: &TextArgs,
+    on_error: OnErrorArgs,
+    options: &Options,
+    (name, prepare): (&str, impl Fn(&str) -> anyhow::Result<T> + Sync),
+    write: impl Fn(&mut Output, &T) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut texts = texts.open(options)?;
     let mut out = Output::open();
-    while let Some(chunk) = texts.next_chunk()? {
-        let parse =
-            |(index, text): (usize, &String)| ids(text, &tokenizer).map_err(|error| error.context(chunk.place(index)));
-        let sequences: Vec<Vec<u32>> = chunk.texts.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-        for ids in sequences {
-            let text = tokenizer.decode(&ids, !args.keep_special)?;
-            if options.json {
-                out.json(&json!({ "ids": ids, "text": text }))?;
-            } else {
-                out.line(text)?;
+    on_error.each_block(&mut texts, prepare, |lines| {
+        for line in lines {
+            match &line.ready {
+                Ok(ready) => write(&mut out, ready)?,
+                Err(fault) if options.json => out.json(&json!({ name: line.text, "error": fault }))?,
+                Err(_) => out.line("")?,
             }
         }
         out.flush()?;
-    }
-    Ok(())
+        Ok(true)
+    })
 }
 
 fn ids(text: &str, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {

@@ -1,17 +1,21 @@
 //! `atento translate MODEL`: sentences in, translations out, line for line.
 
+pub mod sentences;
+
 use std::path::PathBuf;
 
-use anyhow::{anyhow, bail};
-use atento::generate::{self, LengthPenalty};
+use anyhow::bail;
+use atento::generate::LengthPenalty;
 use atento::pretrained::Pretrained;
-use atento::translate::{self, TranslateOptions, Translation, translate};
+use atento::translate::{TranslateOptions, Translation};
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
 
+use self::sentences::{Sentence, translate_sentences};
 use super::model;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
+use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -20,7 +24,7 @@ use crate::ui::output::Output;
 /// An empty line gives an empty line, so that line n always translates line n. With --json every line gives
 /// {"source", "translations": [{"text", "ids", "score"}]}, best first; "ids" are the tokens without the decoder's
 /// start token, with the end token where the translation was not cut off; "score" is the log-probability divided by
-/// the length penalty.
+/// the length penalty. A sentence that is split has its parts' translations behind one another and the mean of their scores.
 #[derive(Debug, clap::Args)]
 pub struct TranslateArgs {
     /// A model directory or a run directory
@@ -32,9 +36,18 @@ pub struct TranslateArgs {
     #[command(flatten)]
     search: SearchArgs,
 
-    /// Hypotheses to print for each sentence; without --json one a line, `score TAB text`
+    /// Hypotheses to print for each sentence; without --json always N lines, `score TAB text`, empty ones where there are fewer
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive())]
     n_best: usize,
+
+    /// A sentence beyond the model's positions: skip it, cut its end off, or split it [default: skip]
+    ///
+    /// skip treats it as a line that cannot be used. split translates it in parts, cut after sentences, else after words.
+    #[arg(long, value_name = "WHAT", default_value = "skip", hide_possible_values = true, hide_default_value = true)]
+    on_too_long: OnTooLong,
+
+    #[command(flatten)]
+    on_error: OnErrorArgs,
 }
 
 /// How to search; what is left out is as the model's generation_config.json says.
@@ -140,32 +153,52 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let mut out = Output::open();
     let mut empty = 0;
-    while let Some(chunk) = texts.next_chunk()? {
-        let place = |index| chunk.place(index);
-        let translations = translate_lines(&pretrained, &chunk.texts, &how, place)?;
-        empty += chunk.texts.iter().filter(|text| is_empty(text)).count();
-        for (source, list) in chunk.texts.iter().zip(&translations) {
-            write(&mut out, source, list, args.n_best, options.json)?;
+    let prepare = |text: &str| Sentence::prepare(&pretrained, text, args.on_too_long);
+    args.on_error.each_block(&mut texts, prepare, |lines| {
+        let sentences: Vec<&Sentence> = lines.iter().filter_map(|line| line.ready.as_ref().ok()).collect();
+        let mut found = translate_sentences(&pretrained, &sentences, &how)?.into_iter();
+        empty += sentences.iter().filter(|sentence| sentence.parts.is_empty()).count();
+        for line in lines {
+            if let Ok(Sentence { note: Some(note), .. }) = &line.ready {
+                options.note(format_args!("{}: {note}", line.place));
+            }
+            let list = line.ready.as_ref().map(|_| found.next().unwrap_or_default());
+            write(&mut out, line.text.as_deref(), list, args.n_best, options.json)?;
         }
         out.flush()?;
-    }
+        Ok(true)
+    })?;
     if empty > 0 {
         options.note(format_args!("{empty} empty lines have empty translations"));
     }
     Ok(())
 }
 
-fn write(out: &mut Output, source: &str, list: &[Translation], n_best: usize, json: bool) -> Result<(), Failure> {
+/// Writes a line's translations, or its fault. Without `json` there are always `n_best` lines, so that they can be counted.
+fn write(
+    out: &mut Output,
+    source: Option<&str>,
+    list: Result<Vec<Translation>, &String>,
+    n_best: usize,
+    json: bool,
+) -> Result<(), Failure> {
     if json {
-        return out.json(&json!({ "source": source, "translations": list.iter().map(object).collect::<Vec<_>>() }));
+        return out.json(&match list {
+            Ok(list) => json!({ "source": source, "translations": list.iter().map(object).collect::<Vec<_>>() }),
+            Err(fault) => json!({ "source": source, "error": fault }),
+        });
     }
-    match list {
-        _ if n_best > 1 => list
-            .iter()
-            .try_for_each(|one| out.line(format_args!("{:.4}\t{}", one.hypothesis.score, one_line(&one.text)))),
-        [best, ..] => out.line(one_line(&best.text)),
-        [] => out.line(""),
+    let list = list.unwrap_or_default();
+    for rank in 0..n_best {
+        match list.get(rank) {
+            Some(one) if n_best > 1 => {
+                out.line(format_args!("{:.4}\t{}", one.hypothesis.score, one_line(&one.text)))?;
+            }
+            Some(one) => out.line(one_line(&one.text))?,
+            None => out.line("")?,
+        }
     }
+    Ok(())
 }
 
 fn object(translation: &Translation) -> Value {
@@ -176,61 +209,4 @@ fn object(translation: &Translation) -> Value {
 /// A translation on one line: a byte-level vocabulary can produce line ends.
 pub fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
-}
-
-fn is_empty(text: &str) -> bool {
-    text.trim().is_empty()
-}
-
-/// Translates lines; an empty one has one empty translation, of score 0. `place` names a line in a message.
-///
-/// # Errors
-/// A line does not fit the model; the search fails.
-pub fn translate_lines<S: AsRef<str>>(
-    pretrained: &Pretrained,
-    lines: &[S],
-    options: &TranslateOptions,
-    place: impl Fn(usize) -> String,
-) -> Result<Vec<Vec<Translation>>, Failure> {
-    let (numbers, full): (Vec<usize>, Vec<&str>) =
-        lines.iter().map(AsRef::as_ref).enumerate().filter(|(_, line)| !is_empty(line)).unzip();
-    let found = translate(&pretrained.model, &pretrained.tokenizer, &full, options)
-        .map_err(|error| failure(error, |index| place(numbers[index])))?;
-    let mut translations: Vec<Vec<Translation>> = vec![vec![nothing()]; lines.len()];
-    for (number, list) in numbers.into_iter().zip(found) {
-        translations[number] = list;
-    }
-    Ok(translations)
-}
-
-fn nothing() -> Translation {
-    let hypothesis = generate::Hypothesis {
-        ids: Vec::new(),
-        score: 0.0,
-        sum_logprob: 0.0,
-        token_logprobs: Vec::new(),
-        finished: true,
-    };
-    Translation { text: String::new(), hypothesis }
-}
-
-/// Names the line as its reader knows it, and tells whose fault it is.
-fn failure(error: translate::Error, place: impl Fn(usize) -> String) -> Failure {
-    use translate::Error::{Search, StartId, Text, TooLong, UnknownId};
-    match error {
-        TooLong { line, tokens, limit } => anyhow!(
-            "{}: the sentence has {tokens} tokens; the model has positions for {limit}: split it",
-            place(line - 1)
-        )
-        .into(),
-        UnknownId { line, id, vocab_size } => anyhow!(
-            "{}: token id {id}, but the model's table has {vocab_size} rows: the tokenizer belongs to another model",
-            place(line - 1)
-        )
-        .into(),
-        Search(error @ generate::Error::NonFiniteLogits { .. }) => Failure::run(error),
-        Search(error) => error.into(),
-        Text(error) => error.into(),
-        error @ StartId { .. } => error.into(),
-    }
 }

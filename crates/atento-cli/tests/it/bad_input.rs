@@ -4,11 +4,11 @@ use insta::assert_snapshot;
 
 use crate::support::{Folder, Ran};
 
-/// The message of a command that did what comes before a wrong line, `lines` lines, and no more.
+/// What a command told that went past bad lines; its output has `lines` lines.
 #[track_caller]
-fn refusal_after(lines: usize, folder: &Folder, arguments: &[&str], stdin: &str) -> String {
+fn told(lines: usize, folder: &Folder, arguments: &[&str], stdin: &str) -> String {
     let ran = folder.run(arguments, stdin);
-    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(2), lines), "{ran:?}");
+    assert_eq!((ran.code, ran.stdout.lines().count()), (Some(1), lines), "{ran:?}");
     ran.stderr
 }
 
@@ -53,14 +53,15 @@ fn texts_that_cannot_be_read_are_named() {
     folder.write("empty", "");
     folder.write("binary", b"ab\n\x7fELF\0\x01");
     folder.write("latin1", b"fine\nf\xfcr\n");
-    for (file, good, expected) in [
-        ("none", 0, "error: none: cannot open: "),
-        ("empty", 0, "error: empty: the file is empty"),
-        ("binary", 1, "error: binary, line 2: contains a NUL byte"),
-        ("latin1", 1, "error: latin1, line 2: not valid UTF-8 at byte 1"),
+    for (file, is_read, expected) in [
+        ("none", false, "error: none: cannot open: "),
+        ("empty", false, "error: empty: the file is empty"),
+        ("binary", true, "error: binary, line 2: contains a NUL byte"),
+        ("latin1", true, "error: latin1, line 2: not valid UTF-8 at byte 1"),
     ] {
-        let message = refusal_after(good, &folder, &["translate", "m", "--input", file], "");
-        assert!(message.starts_with(expected) && message.lines().count() == 1, "{message}");
+        let translate = ["translate", "m", "--input", file];
+        let message = if is_read { told(2, &folder, &translate, "") } else { refusal(&folder, &translate, "") };
+        assert!(message.starts_with(expected), "{message}");
         let message = refusal(&folder, &["tokenizer", "train", file], "");
         assert!(message.starts_with(expected), "{message}");
     }
@@ -118,7 +119,7 @@ fn a_sentence_beyond_the_models_positions_is_named_by_its_line() {
     let folder = Folder::new();
     folder.model();
     let text = format!("a dog\n\n{}\n", "dog ".repeat(40));
-    let message = refusal(&folder, &["translate", "m"], &text);
+    let message = told(3, &folder, &["translate", "m"], &text);
     assert!(message.starts_with("error: standard input, line 3: the sentence has "), "{message}");
     let message = refusal(&folder, &["score", "m", "a\tb", &format!("a\t{}", "dog ".repeat(40))], "");
     assert!(message.starts_with("error: text 2: the target has "), "{message}");
@@ -143,7 +144,10 @@ fn settings_that_cannot_be_are_refused() {
 fn lines_to_score_need_one_tab() {
     let folder = Folder::new();
     folder.model();
-    assert_snapshot!(refusal_after(1, &folder, &["score", "m"], "a\tb\na b\n"), @"error: standard input, line 2: there is no tab; expected source TAB target");
+    assert_snapshot!(told(2, &folder, &["score", "m"], "a\tb\na b\n"), @r"
+    error: standard input, line 2: there is no tab; expected source TAB target
+    error: 1 of 2 lines could not be used; each is named above
+    ");
     assert_snapshot!(refusal(&folder, &["score", "m", "a\tb\tc"], ""), @"error: text 1: there are 2 tabs; expected one, source TAB target");
 }
 
@@ -156,7 +160,8 @@ fn pairs_that_do_not_match_are_refused() {
     folder.write("pairs.tsv", "a\tb\nc\n");
     let eval = ["eval", "m", "--source", "en"];
     assert_snapshot!(refusal(&folder, &[&eval[..], &["--target", "de"]].concat(), ""), @"error: en has 2 lines and de has 1: parallel files need one line for each line of the other");
-    assert_snapshot!(refusal(&folder, &["eval", "m", "--data", "pairs.tsv"], ""), @"error: pairs.tsv, line 2: 1 tab-separated columns, expected exactly 2 (source TAB target)");
+    let stop = ["eval", "m", "--data", "pairs.tsv", "--on-error", "stop"];
+    assert_snapshot!(refusal(&folder, &stop, ""), @"error: pairs.tsv, line 2: 1 tab-separated columns, expected exactly 2 (source TAB target)");
     assert_snapshot!(refusal(&folder, &["bleu", "en", "de"], ""), @"error: de has 1 lines but en has 2: line n of every file must be the same sentence");
     refusal(&folder, &eval, "");
     refusal(&folder, &["eval", "m"], "");

@@ -212,25 +212,44 @@ fn settings_of_the_model_that_are_not_followed_are_told_and_wrong_ones_named() {
 }
 
 #[test]
-fn what_comes_before_a_wrong_line_is_not_lost() {
+fn one_wrong_line_costs_one_line() {
     let folder = Folder::new();
     let Some(model) = models().pop() else { return };
     let path = model.to_str().unwrap();
-    let generate = ["generate", path, "--greedy", "--max-new-tokens", "3"];
-    let all = folder.run(&generate, "a cat\nx\n").output();
+    let generate = ["generate", path, "--max-new-tokens", "3", "--seed", "4"];
+    let good = folder.run(&generate, "a cat\nx\ny\n").output();
     for (command, fault) in [(&generate[..], "the prompt is empty"), (&["score", path], "the text has no tokens")] {
         let found = folder.run(command, "a cat\nx\n\nx\n");
-        assert_eq!((found.code, found.stdout.lines().count()), (Some(2), 2), "{found:?}");
+        assert_eq!((found.code, found.stdout.lines().nth(2), found.stdout.lines().count()), (Some(1), Some(""), 4));
         assert!(found.stderr.contains(&format!("standard input, line 3: {fault}")), "{found:?}");
+        let stopped = folder.run(&[command, &["--on-error", "stop"]].concat(), "a cat\nx\n\nx\n");
+        let before: String = found.stdout.split_inclusive('\n').take(2).collect();
+        assert_eq!((stopped.code, stopped.stdout), (Some(2), before));
     }
-    assert_eq!(folder.run(&generate, "a cat\nx\n\nx\n").stdout, all);
-    folder.write("latin1", b"a cat\nx\nf\xfcr\n");
+    // A bad line changes nothing in the draws of others.
+    folder.write("latin1", b"a cat\nf\xfcr\ny\n");
     let found = folder.run(&[&generate[..], &["--input", "latin1"]].concat(), "");
-    assert_eq!((found.code, found.stdout), (Some(2), all));
-    assert!(found.stderr.contains("latin1, line 3: not valid UTF-8"), "{}", found.stderr);
+    let lines: Vec<&str> = good.lines().collect();
+    assert_eq!((found.code, found.stdout), (Some(1), format!("{}\n\n{}\n", lines[0], lines[2])));
+    assert!(found.stderr.contains("latin1, line 2: not valid UTF-8"), "{}", found.stderr);
     // Arguments are there from the beginning, so a wrong one costs no work.
     folder.run(&[&generate[..], &["a cat", ""]].concat(), "").refusal();
     folder.run(&["score", path, "a cat", ""], "").refusal();
+}
+
+#[test]
+fn a_prompt_without_room_is_cut_at_its_beginning_where_that_is_asked_for() {
+    let folder = Folder::new();
+    let Some(model) = models().pop() else { return };
+    let path = model.to_str().unwrap();
+    let long = format!("{}a cat", "x".repeat(80));
+    let generate = ["generate", path, "--greedy", "--json", "--on-too-long", "cut", "--max-new-tokens"];
+    let ran = folder.run(&[&generate[..], &["8"]].concat(), &format!("{long}\n"));
+    assert!(ran.stderr.contains("line 1: the prompt has 8") && ran.stderr.contains("its last 57 are read"), "{ran:?}");
+    let found = ran.objects().remove(0);
+    let kept = &long[long.len() - 57..];
+    let expected = folder.run(&[&generate[..], &["8", "--prompt", kept]].concat(), "").objects().remove(0);
+    assert_eq!((&found["ids"], &found["prompt"]), (&expected["ids"], &json!(long)));
 }
 
 #[cfg(unix)]

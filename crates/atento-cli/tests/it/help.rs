@@ -87,7 +87,9 @@ fn translate_explains_itself() {
           --min-len <N>          The fewest tokens of a translation before its end token
           --no-repeat-ngram <N>  No sequence of this many tokens occurs twice; 0 allows all
           --batch-tokens <N>     Source tokens searched together; speed and memory depend on it
-          --n-best <N>           Hypotheses to print for each sentence; without --json one a line, `score TAB text` [default: 1]
+          --n-best <N>           Hypotheses to print for each sentence; without --json always N lines, `score TAB text`, empty ones where there are fewer [default: 1]
+          --on-too-long <WHAT>   A sentence beyond the model's positions: skip it, cut its end off, or split it [default: skip]
+          --on-error <WHAT>      A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
       -h, --help                 Print help (see more with '--help')
     ");
 }
@@ -128,6 +130,8 @@ fn generate_explains_itself() {
           --ignore-end              Do not end at the model's end token
           --stop <TEXT>             End before this text; repeatable
           --slide                   Beyond the model's positions go on with the later half of the text
+          --on-too-long <WHAT>      A prompt that the model has no room for: skip the line or cut the beginning off [default: skip]
+          --on-error <WHAT>         A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --weights <KIND>          How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
       -h, --help                    Print help (see more with '--help')
     ");
@@ -159,14 +163,16 @@ fn eval_explains_itself() {
           --min-len <N>             The fewest tokens of a translation before its end token
           --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
           --batch-tokens <N>        Source tokens searched together; speed and memory depend on it
-          --save-hypotheses <FILE>  Write the translations to this file, one a line
+          --save-hypotheses <FILE>  Write the translations to this file, a line for every pair
+          --on-too-long <WHAT>      A pair beyond the model's positions: skip it, cut the ends off, or split the source [default: skip]
 
     Options for language models:
-          --stride <N>      Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
-          --block-size <N>  Tokens of a window [default: the model's positions]
-          --start-token     Begin with the model's start token, so that the first token of the text is scored too
-          --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
-          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+          --stride <N>       Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
+          --block-size <N>   Tokens of a window [default: the model's positions]
+          --start-token      Begin with the model's start token, so that the first token of the text is scored too
+          --text-key <KEY>   The key of the text in JSON objects; a dot descends [default: text]
+          --weights <KIND>   How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+          --on-error <WHAT>  A line that cannot be used: skip it or stop there [default: skip]
     ");
 }
 
@@ -187,7 +193,7 @@ fn bleu_explains_itself() {
           --lowercase             Ignore case, in all metrics
           --metrics <METRICS>     The metrics, separated by commas [default: bleu chrf] [possible values: bleu, chrf, chrf++]
           --sentence-level        Score every line by itself (BLEU over the n-gram orders the line is long enough for)
-          --paired <OTHER_HYP>    Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap)
+          --paired <OTHER_HYP>    Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap, drawn by --seed) [default seed: 12345]
       -h, --help                  Print help
     ");
 }
@@ -204,8 +210,10 @@ fn score_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
-      -h, --help          Print help (see more with '--help')
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+      -h, --help                Print help (see more with '--help')
     ");
 }
 
@@ -261,10 +269,11 @@ fn tokenizer_encode_explains_itself() {
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
-      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
-          --tokens        Print the pieces instead of their ids
-          --no-special    Add no special tokens, such as the final </s>
-      -h, --help          Print help (see more with '--help')
+      -i, --input <FILE>     Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>  A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --tokens           Print the pieces instead of their ids
+          --no-special       Add no special tokens, such as the final </s>
+      -h, --help             Print help (see more with '--help')
     ");
 }
 
@@ -280,9 +289,10 @@ fn tokenizer_decode_explains_itself() {
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
-      -i, --input <FILE>  Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
-          --keep-special  Show special tokens, such as </s>
-      -h, --help          Print help (see more with '--help')
+      -i, --input <FILE>     Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>  A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --keep-special     Show special tokens, such as </s>
+      -h, --help             Print help (see more with '--help')
     ");
 }
 

@@ -10,6 +10,7 @@ mod generate;
 mod help;
 mod instruct;
 mod language;
+mod lines;
 mod perplexity;
 mod resume;
 mod scoring;

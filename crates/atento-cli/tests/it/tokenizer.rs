@@ -58,7 +58,7 @@ fn inspect_tells_what_a_tokenizer_is_made_of() {
 fn ids_that_are_none_are_refused() {
     let folder = Folder::new();
     folder.model();
-    assert_snapshot!(folder.run(&["tokenizer", "decode", "m"], "5 6\n5 x\n").refusal(), @r#"error: standard input, line 2: "x" is not a token id; expected whole numbers separated by spaces"#);
+    assert_snapshot!(folder.run(&["tokenizer", "decode", "m", "--on-error", "stop"], "5 x\n").refusal(), @r#"error: standard input, line 1: "x" is not a token id; expected whole numbers separated by spaces"#);
     assert_snapshot!(folder.run(&["tokenizer", "decode", "m", "99999"], "").refusal(), @"error: text 1: id 99999, but the tokenizer has ids 0 to 319");
 }
 
@@ -71,4 +71,37 @@ fn bleu_reads_references_and_prints_signatures() {
     BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0 = 53.73 83.3/60.0/50.0/33.3 (BP = 1.000 ratio = 1.000 hyp_len = 6 ref_len = 6)
     chrF2|nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0 = 72.08
     ");
+}
+
+#[test]
+fn bleu_draws_its_resamples_by_the_seed() {
+    let folder = Folder::new();
+    let lines = |step: usize| -> String { (0..60).map(|i| format!("a{} b c{} d e f\n", i % step, i % 7)).collect() };
+    for (name, step) in [("ref", 5), ("one", 4), ("two", 3)] {
+        folder.write(name, lines(step));
+    }
+    let draw = |seed: &[&str]| folder.run(&[&["bleu", "one", "ref", "--paired", "two"], seed].concat(), "").output();
+    assert_ne!(draw(&["--seed", "1"]), draw(&["--seed", "2"]));
+    assert_eq!(draw(&["--seed", "12345"]), draw(&[]));
+    assert!(draw(&["--seed", "7"]).contains("|seed:7|"));
+}
+
+#[test]
+fn bleu_and_eval_leave_a_byte_order_mark_out_and_bleu_says_so() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("en", "a dog runs\ntwo dogs\n");
+    folder.write("de", "ein Hund\nzwei Hunde\n");
+    folder.write("marked", "\u{feff}ein Hund\nzwei Hunde\n");
+    let eval = |target: &str| {
+        folder.run(&["eval", "m", "--json", "--source", "en", "--target", target, "--save-hypotheses", "hyp"], "")
+    };
+    assert_eq!(eval("de").output(), eval("marked").output());
+    let bleu = |files: [&str; 2]| folder.run(&[&["bleu", "--json"], &files[..]].concat(), "");
+    let ran = bleu(["de", "marked"]);
+    assert!(ran.stderr.contains("note: marked: the byte-order mark") && !ran.stderr.contains("de:"), "{ran:?}");
+    assert_eq!(ran.objects(), bleu(["marked", "de"]).objects());
+    assert_eq!(bleu(["de", "marked"]).output(), bleu(["de", "de"]).output());
+    let scores = |ran: crate::support::Ran| ran.objects()[0]["bleu"].clone();
+    assert_eq!(scores(bleu(["hyp", "marked"])), scores(eval("marked")));
 }

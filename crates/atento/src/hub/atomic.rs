@@ -40,6 +40,23 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Res
     written
 }
 
+/// Replaces a file that a user named: through symbolic links, with the permissions of the file that is replaced. What is
+/// no file, such as a pipe or a terminal, is written to as it is.
+///
+/// # Errors
+/// As [`atomic_write_with`].
+pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    let written = || {
+        let Ok(there) = fs::metadata(path) else { return replace(path, write) };
+        if !there.is_file() {
+            return write(&mut OpenOptions::new().write(true).open(path)?);
+        }
+        replace(&fs::canonicalize(path)?, write)?;
+        fs::set_permissions(path, there.permissions())
+    };
+    written().map_err(Error::io(path, "write"))
+}
+
 /// Removes the temporary files that a killed process left in `directory`, and says how many there were.
 ///
 /// Call it only while no other process writes there.
@@ -135,6 +152,23 @@ mod tests {
         assert!(error.to_string().starts_with(&format!("{}: cannot write", path.display())), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"previous");
         assert_eq!(names_in(directory.path()), ["model.safetensors"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_file_keeps_its_links_and_permissions() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("out.txt"), directory.path().join("link.txt"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&path, &link).unwrap();
+        write_named(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        write_named(Path::new("/dev/null"), |file| file.write_all(b"new")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{BATCH_LOGITS, BATCH_TOKENS, Fault, target_logprobs};
 use crate::models::Gpt2;
-use crate::text::{self, Tokenizer};
+use crate::text::Tokenizer;
 
 /// The log-probabilities of one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,20 +34,24 @@ impl TextScore {
     }
 }
 
-/// What can be wrong with a text.
+/// The first text that the model cannot represent.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The tokenizer failed.
-    #[error(transparent)]
-    Text(#[from] text::Error),
-    /// The first text that the model cannot represent.
-    #[error("text {number} {fault}")]
-    Unfit {
-        /// Which text, counted from 1.
-        number: usize,
-        /// What is wrong with it.
-        fault: Fault,
-    },
+#[error("text {number} {fault}")]
+pub struct Error {
+    /// Which text, counted from 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// The tokens of a text, checked against the model.
+///
+/// # Errors
+/// A text that is empty, too long, or tokenised for another model.
+pub fn encode_text(model: &Gpt2, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
+    let ids = tokenizer.encode_ids(text, true)?;
+    Fault::check(&ids, model.config.vocab_size, Some(model.config.max_positions))?;
+    Ok(ids)
 }
 
 /// Scores texts, in their order.
@@ -59,16 +63,10 @@ pub fn score_texts<S: AsRef<str> + Sync>(
     tokenizer: &Tokenizer,
     texts: &[S],
 ) -> Result<Vec<TextScore>, Error> {
-    let encode = |(index, text): (usize, &S)| {
-        let ids = tokenizer.encode_ids(text.as_ref(), true)?;
-        let limit = Some(model.config.max_positions);
-        Fault::check(&ids, model.config.vocab_size, limit)
-            .map_err(|fault| Error::Unfit { number: index + 1, fault })?;
-        Ok::<_, Error>(ids)
-    };
-    let ids: Vec<Result<Vec<u32>, Error>> = texts.par_iter().enumerate().map(encode).collect();
+    let ids: Vec<_> = texts.par_iter().map(|text| encode_text(model, tokenizer, text.as_ref())).collect();
     // In order, so that the first that is wrong is named.
-    let ids: Vec<Vec<u32>> = ids.into_iter().collect::<Result<_, _>>()?;
+    let ids: Vec<Vec<u32>> =
+        (1..).zip(ids).map(|(number, ids)| ids.map_err(|fault| Error { number, fault })).collect::<Result<_, _>>()?;
     Ok(score_ids(model, &ids))
 }
 

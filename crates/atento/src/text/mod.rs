@@ -4,6 +4,7 @@
 
 pub mod byte_pairs;
 mod count;
+pub mod fit;
 mod models;
 mod pipeline;
 pub mod stream;
@@ -36,12 +37,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The tokenizer's file could not be written.
-    #[error("{path}: cannot write the tokenizer: {source}")]
+    #[error("cannot write the tokenizer: {source}")]
     Write {
-        /// The file asked for.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// Which file, and the system's reason.
+        source: Box<crate::hub::Error>,
     },
     /// The bytes are no `tokenizer.json`.
     #[error("{origin}: not a tokenizer.json: {detail}")]

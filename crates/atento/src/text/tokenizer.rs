@@ -6,6 +6,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::json;
 
+use crate::hub::atomic;
+
 use super::stream::after_common_prefix;
 use super::{Error, byte_pairs};
 use crate::lfs;
@@ -127,13 +129,14 @@ impl Tokenizer {
         self.inner.to_string(true).map(String::into_bytes).map_err(Error::engine("serialise itself"))
     }
 
-    /// Writes its `tokenizer.json`.
+    /// Writes its `tokenizer.json`, whole or not at all.
     ///
     /// # Errors
     /// [`Error::Write`], naming the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        std::fs::write(path, self.to_json_bytes()?).map_err(|source| Error::Write { path: path.into(), source })
+        let (path, bytes) = (path.as_ref(), self.to_json_bytes()?);
+        let written = atomic::write_named(path, |file| file.write_all(&bytes));
+        written.map_err(|source| Error::Write { source: Box::new(source) })
     }
 
     /// The content of the `tokenizer_config.json` with which `transformers.AutoTokenizer` opens the

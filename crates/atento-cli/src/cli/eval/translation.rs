@@ -1,22 +1,23 @@
 //! How well a model translates a data set.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use atento::data::{ParallelSource, load_pairs};
+use anyhow::{anyhow, bail};
+use atento::data::{Pair, ParallelSource};
 use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
 use atento::pretrained::Pretrained;
-use atento::score::{Score, score_pairs};
+use atento::score::{Score, score_ids};
 use atento::translate::Translation;
 use serde_json::json;
 
+use super::pairs::{self, Measurable};
 use crate::cli::model;
-use crate::cli::score;
-use crate::cli::translate::{SearchArgs, one_line, translate_lines};
+use crate::cli::translate::sentences::{Sentence, translate_sentences};
+use crate::cli::translate::{SearchArgs, one_line};
 use crate::ui::failure::Failure;
+use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
+use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
 
 /// What only a translator can be asked.
@@ -42,21 +43,28 @@ pub struct TranslationArgs {
     #[command(flatten)]
     search: SearchArgs,
 
-    /// Write the translations to this file, one a line
+    /// Write the translations to this file, a line for every pair
     #[arg(long, value_name = "FILE")]
     save_hypotheses: Option<PathBuf>,
+
+    /// A pair beyond the model's positions: skip it, cut the ends off, or split the source [default: skip]
+    ///
+    /// skip treats it as a line that cannot be used. split translates the source in parts and leaves the pair out of the loss.
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    on_too_long: Option<OnTooLong>,
 }
 
 impl TranslationArgs {
     /// One of these options that was given.
     pub fn given(&self) -> Option<&'static str> {
-        let Self { source, target, source_key, target_key, search, save_hypotheses } = self;
+        let Self { source, target, source_key, target_key, search, save_hypotheses, on_too_long } = self;
         let options = [
             ("--source", source.is_some()),
             ("--target", target.is_some()),
             ("--source-key", source_key.is_some()),
             ("--target-key", target_key.is_some()),
             ("--save-hypotheses", save_hypotheses.is_some()),
+            ("--on-too-long", on_too_long.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(search.given())
     }
@@ -83,9 +91,10 @@ impl TranslationArgs {
 /// What was measured.
 struct Measured {
     sentences: usize,
+    left_out: usize,
     tokens: usize,
-    /// Mean negative log-likelihood of a target token, in nats.
-    loss: f64,
+    /// Mean negative log-likelihood of a target token, in nats; none without a target.
+    loss: Option<f64>,
     bleu: BleuScore,
     chrf: ChrfScore,
 }
@@ -93,74 +102,73 @@ struct Measured {
 /// Measures a translator.
 ///
 /// # Errors
-/// The model, the data or a setting is wrong; the search fails; a file cannot be written.
-pub fn run(model: &Path, data: Option<&Path>, args: &TranslationArgs, options: &Options) -> Result<(), Failure> {
+/// The model, the data or a setting is wrong; the search fails; a file cannot be written; in the end, that there were bad
+/// pairs.
+pub fn run(
+    model: &Path,
+    data: Option<&Path>,
+    args: &TranslationArgs,
+    on_error: OnErrorArgs,
+    options: &Options,
+) -> Result<(), Failure> {
     let source = args.pairs(data)?;
-    let pairs = load_pairs(&source)?;
-    let pretrained = model::load(model, options)?;
-    // Opened before the work, so that a wrong path costs none.
+    source.open()?;
+    let inputs = [data, args.source.as_deref(), args.target.as_deref()];
     let save_to = (args.save_hypotheses.as_deref())
-        .map(|path| create_beside(path, [data, args.source.as_deref(), args.target.as_deref()]))
+        .map(|path| OutFile::check("--save-hypotheses", path, inputs.into_iter().flatten()))
         .transpose()?;
-    let place = |index: usize| format!("{source}, pair {}", index + 1);
-    let start_id = model::start_id(&pretrained);
-    let scores = score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id)
-        .map_err(|error| score::failure(error, place))?;
-    let hypotheses = hypotheses(&pretrained, args, &pairs, place)?;
-    if let Some(file) = save_to {
-        save(file, &hypotheses).context("cannot write the hypotheses").map_err(Failure::Run)?;
+    let pretrained = model::load(model, options)?;
+    let how = args.search.options(&pretrained)?;
+    let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
+    let (pairs, tally) = pairs::load(&source, &pretrained, on_too_long, on_error, options)?;
+    if tally.bad == tally.all {
+        return Err(Failure::Run(anyhow!("{source}: none of {} pairs can be used; each is named above", tally.all)));
     }
-    let measured = measure(&pairs, &scores, &hypotheses)?;
+    let good: Vec<&Measurable> = pairs.iter().flatten().collect();
+    let sentences: Vec<&Sentence> = good.iter().map(|pair| &pair.source).collect();
+    let best = |list: Vec<Translation>| list.into_iter().next().map_or_else(String::new, |one| one.text);
+    let found = translate_sentences(&pretrained, &sentences, &how)?;
+    let hypotheses: Vec<String> = found.into_iter().map(best).collect();
+    // A disk that is full does not cost the scores.
+    let saved = save_to.map_or(Ok(()), |file| save(&file, &pairs, &hypotheses));
+    let measured = Measured { left_out: tally.bad, ..measure(&pretrained, &good, &hypotheses)? };
     let mut out = Output::open();
     write(&mut out, &measured, options.json)?;
-    out.finish()
+    out.finish()?;
+    saved?;
+    tally.finish("pairs")
 }
 
-fn hypotheses(
-    pretrained: &Pretrained,
-    args: &TranslationArgs,
-    pairs: &[(String, String)],
-    place: impl Fn(usize) -> String,
-) -> Result<Vec<String>, Failure> {
-    let sources: Vec<&str> = pairs.iter().map(|(source, _)| source.as_str()).collect();
-    let lists = translate_lines(pretrained, &sources, &args.search.options(pretrained)?, place)?;
-    let best = |list: Vec<Translation>| list.into_iter().next().map_or_else(String::new, |one| one.text);
-    Ok(lists.into_iter().map(best).collect())
+/// Writes a line for every pair, an empty one for a bad pair.
+fn save(file: &OutFile, pairs: &[Option<Measurable>], hypotheses: &[String]) -> Result<(), Failure> {
+    let mut hypotheses = hypotheses.iter();
+    file.write(|out| {
+        pairs.iter().try_for_each(|pair| {
+            let text = pair.as_ref().and_then(|_| hypotheses.next()).map(|text| one_line(text));
+            writeln!(out, "{}", text.unwrap_or_default())
+        })
+    })
 }
 
-/// Opens the file for the translations, which must not be one that is read.
-fn create_beside(path: &Path, inputs: [Option<&Path>; 3]) -> anyhow::Result<File> {
-    let place = |path: &Path| path.canonicalize().ok();
-    if let Some(input) =
-        inputs.into_iter().flatten().find(|input| place(input).is_some() && place(input) == place(path))
-    {
-        anyhow::bail!("--save-hypotheses would overwrite {}, which is read: name another file", input.display());
-    }
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn save(file: File, hypotheses: &[String]) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    hypotheses.iter().try_for_each(|text| writeln!(file, "{}", one_line(text)))?;
-    file.flush()
-}
-
-fn measure(pairs: &[(String, String)], scores: &[Score], hypotheses: &[String]) -> Result<Measured, Failure> {
-    let references: Vec<&str> = pairs.iter().map(|(_, target)| target.as_str()).collect();
+fn measure(pretrained: &Pretrained, pairs: &[&Measurable], hypotheses: &[String]) -> Result<Measured, Failure> {
+    let scored: Vec<Pair> = pairs.iter().filter_map(|pair| pair.scored.clone()).collect();
+    let scores = score_ids(&pretrained.model, &scored, model::start_id(pretrained));
+    let references: Vec<&str> = pairs.iter().map(|pair| pair.target.as_str()).collect();
     let tokens: usize = scores.iter().map(|score| score.ids.len()).sum();
     let log_probability: f64 = scores.iter().map(Score::sum_logprob).sum();
     Ok(Measured {
         sentences: pairs.len(),
+        left_out: 0,
         tokens,
-        loss: -log_probability / tokens as f64,
+        loss: (tokens > 0).then(|| -log_probability / tokens as f64),
         bleu: Bleu::default().corpus(hypotheses, &[references.as_slice()])?,
         chrf: Chrf::default().corpus(hypotheses, &[references.as_slice()])?,
     })
 }
 
 fn write(out: &mut Output, measured: &Measured, json: bool) -> Result<(), Failure> {
-    let Measured { sentences, tokens, loss, bleu, chrf } = measured;
-    let perplexity = loss.exp();
+    let Measured { sentences, left_out, tokens, loss, bleu, chrf } = measured;
+    let perplexity = loss.map(f64::exp);
     if json {
         return out.json(&json!({
             "loss": loss,
@@ -170,12 +178,15 @@ fn write(out: &mut Output, measured: &Measured, json: bool) -> Result<(), Failur
             "signature": bleu.signature,
             "chrf_signature": chrf.signature,
             "sentences": sentences,
+            "left_out": left_out,
             "tokens": tokens,
         }));
     }
-    out.line(format_args!("sentences   {sentences} ({tokens} target tokens)"))?;
-    out.line(format_args!("loss        {loss:.4}"))?;
-    out.line(format_args!("perplexity  {perplexity:.4}"))?;
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    let bad = if *left_out > 0 { format!(", {left_out} bad pairs left out") } else { String::new() };
+    out.line(format_args!("sentences   {sentences} ({tokens} target tokens){bad}"))?;
+    out.line(format_args!("loss        {}", number(*loss)))?;
+    out.line(format_args!("perplexity  {}", number(perplexity)))?;
     out.line(format_args!("BLEU        {:.2} {}", bleu.score, bleu.verbose()))?;
     out.line(format_args!("            {}", bleu.signature))?;
     out.line(format_args!("chrF        {:.2}", chrf.score))?;
