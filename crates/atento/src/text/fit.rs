@@ -13,12 +13,12 @@ pub struct Part<'t> {
 }
 
 /// The longest beginning of a text that fits; `None` where not even its first character does.
-pub fn longest_start<'t>(text: &'t str, fits: impl Fn(&str) -> bool) -> Option<&'t str> {
+pub fn longest_start(text: &str, fits: impl Fn(&str) -> bool) -> Option<&str> {
     longest(text, &char_ends(text), &fits)
 }
 
 /// The longest end of a text that fits; `None` where not even its last character does.
-pub fn longest_end<'t>(text: &'t str, fits: impl Fn(&str) -> bool) -> Option<&'t str> {
+pub fn longest_end(text: &str, fits: impl Fn(&str) -> bool) -> Option<&str> {
     let begins: Vec<usize> = text.char_indices().rev().map(|(at, _)| at).collect();
     let count = most(begins.len(), |count| fits(&text[begins[count - 1]..]));
     (count > 0).then(|| &text[begins[count - 1]..])
