@@ -93,7 +93,7 @@ impl OnErrorArgs {
             if stops && let Some(at) = lines.iter().position(|line| line.ready.is_err()) {
                 stop = lines.drain(at..).next().and_then(|line| line.ready.err());
             }
-            if !(stop.is_some() && costs_no_work) && !lines.is_empty() {
+            if (stop.is_none() || !costs_no_work) && !lines.is_empty() {
                 tally.all += lines.len();
                 for fault in lines.iter().filter_map(|line| line.ready.as_ref().err()) {
                     tally.bad += 1;
