@@ -171,7 +171,7 @@ fn what_nobody_needs_is_noted_and_what_is_needed_is_refused() {
     for arguments in [
         &["score", "run", "the cat"][..],
         &["generate", "run", "--prompt", "the", "--max-new-tokens", "2"],
-        &["eval", "run", "text.txt"],
+        &["eval", "run", "--data", "text.txt"],
         &["convert", "run", "--out", "converted"],
         &["train", "further.toml", "--from", "run", "--out", "on"],
     ] {

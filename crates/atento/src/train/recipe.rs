@@ -231,11 +231,14 @@ fn resolve(text: &str, path: &Path, overrides: &[String], settling: Settling) ->
     let written = |key: &str| tree::find(&tree, key).is_some() && value(&table, key) != value(&defaults, key);
     let unfit = |error: toml::de::Error| Error::Syntax { place: place("task"), message: error.message().to_string() };
     let mut recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
+    let is_stated = |key: &str| tree::find(&tree, key).is_some();
     if settling == Settling::Now {
-        follow::follow(&mut recipe, &|key| tree::find(&tree, key).is_some());
+        follow::follow(&mut recipe, &is_stated);
         check::conflicts(&recipe, &written, &place)?;
     }
-    let notes = check::without_effect(&recipe, &written);
+    let mut settled = recipe.clone();
+    follow::follow(&mut settled, &is_stated);
+    let notes = check::without_effect(&settled, &written);
     let written = tree::places(&tree);
     Ok((Loaded { recipe, notes, written }, tree))
 }
