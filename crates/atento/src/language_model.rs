@@ -6,12 +6,14 @@ use atento_kernels::compact::Compact;
 use atento_kernels::memory;
 use atento_tensor::{Held, Params};
 
+use crate::data::tokens::instruct::PromptTemplate;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::int8::{self, Int8Matrix};
 use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
-use crate::hub::{self, ModelDir, gpt2};
+use crate::hub::special_tokens::declare;
+use crate::hub::{self, ModelDir, gpt2, prompt_template};
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
@@ -26,6 +28,8 @@ pub struct LanguageModel {
     pub tokenizer: Tokenizer,
     /// How it wants its outputs searched for.
     pub generation: GenerationConfig,
+    /// How its prompts are written, where it was taught to answer.
+    pub template: Option<PromptTemplate>,
 }
 
 /// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
@@ -78,16 +82,16 @@ impl LanguageModel {
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
         let (config, weights) = dir.gpt2_weights()?;
-        let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
+        let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         dir.check_vocabulary(tokenizer.vocab_size())?;
-        let generation = dir.generation_config()?;
+        let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         let mut model = Gpt2::unloaded(config.clone());
         if precision != Precision::F32 {
             memory::leave_gaps(model.params.values_mut());
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
-        Ok(Self { model, tokenizer, generation })
+        Ok(Self { model, tokenizer, generation, template: prompt_template::read(dir.path())? })
     }
 
     /// Rows of the table that no token of the tokenizer has, where the table was rounded up: they must not be generated.
@@ -119,6 +123,9 @@ impl LanguageModel {
         let (config, params) = (&self.model.config, &self.model.params);
         let tokens = tokenizer_config(&self.tokenizer, config.max_positions, (config.pad_id, config.eos_id));
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
+        if let Some(template) = &self.template {
+            prompt_template::write(dir, template)?;
+        }
         let files = DirFiles {
             generation: Some(&self.generation),
             floats,

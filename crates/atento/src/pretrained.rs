@@ -10,6 +10,7 @@ use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::names::NameMap;
 use crate::hub::safetensors::FloatType;
 use crate::hub::save::{DirFiles, save_recurrent, save_transformer};
+use crate::hub::special_tokens::declare;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, ModelDir, ModelKind};
 use crate::models::parameters::NamedShape;
@@ -63,9 +64,9 @@ impl Pretrained {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let dir = ModelDir::open(path)?;
         dir.require_translator()?;
-        let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
+        let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         dir.check_vocabulary(tokenizer.vocab_size())?;
-        let generation = dir.generation_config()?;
+        let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         Ok(Self { model: load_model(&dir)?, tokenizer, generation })
     }
 

@@ -116,7 +116,10 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
 ) -> Result<Vec<Score>, Error> {
     let encode = |(id, (source, target)): (usize, &(S, S))| -> Result<Pair, Error> {
         let side = |side: &'static str, text: &S| {
-            let ids = tokenizer.encode_ids(text.as_ref(), true)?;
+            let ids = match side {
+                "target" => tokenizer.encode_target(text.as_ref())?,
+                _ => tokenizer.encode_source(text.as_ref())?,
+            };
             Fault::check(&ids, model.vocab_size(), model.max_positions()).map_err(|fault| Error::Pair {
                 line: id + 1,
                 side,

@@ -96,7 +96,7 @@ pub fn encode_sources<S: AsRef<str> + Sync>(
     sentences: &[S],
 ) -> Result<Vec<Vec<u32>>, Error> {
     let ids: Vec<Vec<u32>> =
-        sentences.par_iter().map(|s| tokenizer.encode_ids(s.as_ref(), true)).collect::<Result<_, _>>()?;
+        sentences.par_iter().map(|s| tokenizer.encode_source(s.as_ref())).collect::<Result<_, _>>()?;
     for (line, ids) in ids.iter().enumerate() {
         check(model, ids).map_err(|fault| fault.at(line + 1))?;
     }

@@ -1,11 +1,14 @@
 //! `atento generate MODEL`: a language model goes on with texts.
 
 mod method;
+mod template;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use atento::continue_text::{self, Continuation, ContinueOptions, Usual, check_prompt, continue_prompts};
+use atento::data::tokens::instruct::PromptTemplate;
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
 use atento::language_model::LanguageModel;
 use atento::train::StopFlag;
@@ -20,6 +23,7 @@ use crate::ui::input::TextArgs;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::signals::stop_on_interrupt;
+use crate::ui::unknown::Unknowns;
 
 /// Prompts continued together.
 const BATCH: usize = 8;
@@ -31,7 +35,9 @@ const NEW_TOKENS: usize = 128;
 ///
 /// A single prompt's continuation is printed as it is made; several are printed one a line. What the command does not say
 /// is as the model's generation_config.json has it; where that does not say how tokens are chosen either, they are drawn at
-/// random, reproducibly by --seed. With --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
+/// random, reproducibly by --seed. A model that was taught to answer gets every prompt in the template that it was taught
+/// with (prompt_template.json); a template with several fields takes JSON objects with a text for each, one a line. With
+/// --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
 /// "text" is what follows the prompt, "ids" its tokens with the end token where there is one, "logprobs" the natural
 /// log-probability of each in the model's own distribution, "finish_reason" "stop", "length" or "interrupted". With --n
 /// above 1, "samples" holds all of them, and the other fields are the first's.
@@ -46,6 +52,10 @@ pub struct GenerateArgs {
 
     #[command(flatten)]
     texts: TextArgs,
+
+    /// Give the model each prompt as it is, without the template that it was taught with
+    #[arg(long)]
+    raw: bool,
 
     #[command(flatten)]
     method: MethodArgs,
@@ -73,7 +83,7 @@ pub struct LimitArgs {
     #[arg(long)]
     ignore_end: bool,
 
-    /// End before this text; repeatable
+    /// End before this text; repeatable [default: the model's stop_strings]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
@@ -98,13 +108,16 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     stop_on_interrupt(&stop, "stopping: what there is is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
-    let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop };
+    let unknown = RefCell::default();
+    let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop, unknown };
     verb.tell_what_is_not_followed();
     let mut out = Output::open();
     if !args.prompt.is_empty() {
         let place = |i| format!("prompt {}", i + 1);
         verb.check(&args.prompt, place)?;
-        return verb.batches(&mut out, &args.prompt, 0, place);
+        verb.batches(&mut out, &args.prompt, 0, place)?;
+        verb.unknown.borrow().tell(options);
+        return Ok(());
     }
     let mut texts = args.texts.open(options)?;
     let mut first = 0;
@@ -118,6 +131,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
             break;
         }
     }
+    verb.unknown.borrow().tell(options);
     Ok(())
 }
 
@@ -127,6 +141,7 @@ struct Verb<'a> {
     language: &'a LanguageModel,
     draft: Option<&'a LanguageModel>,
     stop: &'a StopFlag,
+    unknown: RefCell<Unknowns>,
 }
 
 /// Prompts in tokens, up to the first that the model cannot go on with, and what is wrong with that one.
@@ -135,6 +150,11 @@ type Prompts = (Vec<Vec<u32>>, Option<anyhow::Error>);
 impl Verb<'_> {
     fn kind(&self) -> Kind {
         self.args.method.kind(&self.args.limits, &self.language.generation)
+    }
+
+    /// How prompts are written for the model.
+    fn template(&self) -> Option<&PromptTemplate> {
+        self.language.template.as_ref().filter(|_| !self.args.raw)
     }
 
     fn tell_what_is_not_followed(&self) {
@@ -147,7 +167,11 @@ impl Verb<'_> {
         let how = self.continue_options()?;
         let mut ids = Vec::with_capacity(prompts.len());
         for (i, prompt) in prompts.iter().enumerate() {
-            let prompt = self.language.tokenizer.encode_ids(prompt, true)?;
+            let text = match template::fill(self.template(), prompt) {
+                Ok(text) => text,
+                Err(fault) => return Ok((ids, Some(anyhow!("{}: {fault:#}", place(i))))),
+            };
+            let prompt = self.language.tokenizer.encode_prompt(&text)?;
             if let Err(fault) = check_prompt(self.language, &prompt, how.max_new_tokens.unwrap_or(1), &how) {
                 return Ok((ids, Some(anyhow!("{}: the prompt {fault}", place(i)))));
             }
@@ -194,7 +218,8 @@ impl Verb<'_> {
             let (found, report) = found.map_err(|error| failure(error, |i| place(at + i)))?;
             drafted.proposed += report.proposed;
             drafted.accepted += report.accepted;
-            for (prompt, found) in texts.iter().zip(&found) {
+            for (i, (prompt, found)) in texts.iter().zip(&found).enumerate() {
+                self.unknown.borrow_mut().look(&self.language.tokenizer, prompt, || place(at + i))?;
                 self.print(out, prompt, found, streams)?;
             }
             out.flush()?;
@@ -228,7 +253,12 @@ impl Verb<'_> {
         }
         Ok(ContinueOptions {
             method: self.args.method.method(limits, self.language, self.draft, seed)?,
-            stops: limits.stop.clone(),
+            stops: match self.kind() {
+                // `not_followed` tells that.
+                Kind::Beam(_) => Vec::new(),
+                _ if limits.stop.is_empty() => generation.stop_strings.clone(),
+                _ => limits.stop.clone(),
+            },
             max_new_tokens: limits.max_new_tokens,
             usual: match (generation.max_new_tokens, generation.max_length) {
                 (None, Some(whole)) => Usual { new_tokens: usize::MAX, whole: Some(whole) },

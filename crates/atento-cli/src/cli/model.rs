@@ -7,6 +7,7 @@ use atento::hub::{ModelDir, ModelKind};
 use atento::language_model::LanguageModel;
 use atento::models::gpt2::Precision;
 use atento::pretrained::Pretrained;
+use atento::text::Tokenizer;
 
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
@@ -48,6 +49,16 @@ pub enum Model {
     Translator(Box<Pretrained>),
     /// Continues texts.
     Language(Box<LanguageModel>),
+}
+
+impl Model {
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Model::Translator(pretrained) => &pretrained.tokenizer,
+            Model::Language(language) => &language.tokenizer,
+        }
+    }
 }
 
 /// Loads a model directory, whatever kind of model it holds.

@@ -12,6 +12,7 @@ use crate::ui::failure::Failure;
 use crate::ui::input::{Chunk, TextArgs};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// Score given translations or texts: the log-probability of every token
 ///
@@ -35,7 +36,7 @@ pub struct ScoreArgs {
 pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
     let model = model::load_any(&args.model, options)?;
     let mut texts = args.texts.open(options)?;
-    let mut out = Output::open();
+    let (mut out, mut unknown) = (Output::open(), Unknowns::default());
     while let Some(chunk) = texts.next_chunk()? {
         let mut unfit = None;
         let lines = scores(&model, &chunk, &chunk.texts).or_else(|found| {
@@ -44,6 +45,13 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
             unfit = Some(found.failure);
             scores(&model, &chunk, &chunk.texts[..before]).map_err(|unfit| unfit.failure)
         })?;
+        for (i, text) in chunk.texts.iter().enumerate().take(lines.len()) {
+            let mut look = |text| unknown.look(model.tokenizer(), text, || chunk.place(i));
+            match &model {
+                Model::Translator(_) => text.split('\t').try_for_each(look)?,
+                Model::Language(_) => look(text)?,
+            }
+        }
         for line in lines {
             write(&mut out, &line, options.json)?;
         }
@@ -52,6 +60,7 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
             return Err(failure);
         }
     }
+    unknown.tell(options);
     Ok(())
 }
 

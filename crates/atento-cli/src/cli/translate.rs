@@ -14,6 +14,7 @@ use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// Translate sentences
 ///
@@ -138,17 +139,19 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let mut how = args.search.options(&pretrained)?;
     how.search.n_best = args.n_best;
     let mut texts = args.texts.open(options)?;
-    let mut out = Output::open();
+    let (mut out, mut unknown) = (Output::open(), Unknowns::default());
     let mut empty = 0;
     while let Some(chunk) = texts.next_chunk()? {
         let place = |index| chunk.place(index);
         let translations = translate_lines(&pretrained, &chunk.texts, &how, place)?;
         empty += chunk.texts.iter().filter(|text| is_empty(text)).count();
-        for (source, list) in chunk.texts.iter().zip(&translations) {
+        for (i, (source, list)) in chunk.texts.iter().zip(&translations).enumerate() {
+            unknown.look(&pretrained.tokenizer, source, || chunk.place(i))?;
             write(&mut out, source, list, args.n_best, options.json)?;
         }
         out.flush()?;
     }
+    unknown.tell(options);
     if empty > 0 {
         options.note(format_args!("{empty} empty lines have empty translations"));
     }

@@ -24,6 +24,12 @@ pub(super) fn next_text(lines: &mut LineReader, key: &str) -> Result<Option<Stri
     next_object(lines)?.map(|value| text_at(&value, key, lines.path(), lines.line())).transpose()
 }
 
+/// The texts at all keys of the next object of a file; blank lines are skipped.
+pub(super) fn next_texts(lines: &mut LineReader, keys: &[String]) -> Result<Option<Vec<String>>, Error> {
+    let Some(value) = next_object(lines)? else { return Ok(None) };
+    keys.iter().map(|key| text_at(&value, key, lines.path(), lines.line())).collect::<Result<_, _>>().map(Some)
+}
+
 fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
     loop {
         let Some(text) = lines.next().transpose()? else {

@@ -26,7 +26,7 @@ pub(super) const TABLE: &str = "wte.weight";
 const PREFIX: &str = "transformer.";
 
 /// What `GPT2Config` takes for both special tokens when a file leaves them out.
-const END_OF_TEXT: u32 = 50_256;
+pub(super) const END_OF_TEXT: u32 = 50_256;
 
 /// Reads the configuration from the object that `path` holds. Whether the output is tied is as the object says, or else
 /// as the class has it: the weights may say otherwise.

@@ -6,7 +6,8 @@
 //! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
-//! tokenizer_config   tokenizer_config.json
+//! tokenizer_config   tokenizer_config.json           special_tokens   which token has which role
+//! prompt_template   prompt_template.json, our own
 //! gpt2_classifier   config.json of GPT-2 with labels
 //! int8          matrices in int8, in config.json and in a file
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
@@ -32,12 +33,14 @@ pub mod model_dir;
 pub mod names;
 mod nearest;
 pub mod pickle;
+pub mod prompt_template;
 pub mod recurrent;
 pub mod safetensors;
 pub mod sampling;
 pub mod save;
 mod seq2seq;
 mod shard_index;
+pub mod special_tokens;
 pub mod tokenizer_config;
 pub mod weights;
 

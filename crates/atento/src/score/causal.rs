@@ -60,7 +60,7 @@ pub fn score_texts<S: AsRef<str> + Sync>(
     texts: &[S],
 ) -> Result<Vec<TextScore>, Error> {
     let encode = |(index, text): (usize, &S)| {
-        let ids = tokenizer.encode_ids(text.as_ref(), true)?;
+        let ids = tokenizer.encode_text(text.as_ref())?;
         let limit = Some(model.config.max_positions);
         Fault::check(&ids, model.config.vocab_size, limit)
             .map_err(|fault| Error::Unfit { number: index + 1, fault })?;

@@ -2,22 +2,28 @@
 //! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out, and older GPT-2 tokenizers' `vocab.json`
 //! and `merges.txt`, in.
 
+mod affixes;
 pub mod byte_pairs;
 mod count;
 mod models;
 mod pipeline;
+pub mod roles;
+mod sentence;
 pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tokenizer;
 pub mod train;
+pub mod unknown;
+mod vocabulary;
 
 use std::path::PathBuf;
 
 use crate::data::lines::LineError;
 
+pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
-pub use tokenizer::{Encoding, SpecialIds, Tokenizer};
+pub use tokenizer::{Encoding, Tokenizer};
 pub use train::{Kind, Purpose, TrainOptions};
 
 /// What can go wrong between text and token ids.
@@ -95,6 +101,15 @@ pub enum Error {
         nearest: &'static str,
         /// All valid spellings.
         valid: String,
+    },
+    /// A target would be marked as a text of the source's language.
+    #[error(
+        "the target's language is not declared: the tokenizer would mark the target with {token}, the token of the \
+         source's language; set forced_bos_token_id in generation_config.json, or tgt_lang in tokenizer_config.json"
+    )]
+    TargetLanguage {
+        /// The token of the source's language.
+        token: String,
     },
     /// The `tokenizers` crate refused.
     #[error("the tokenizer failed to {action}: {detail}")]

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use atento_tensor::Pool;
 
-use super::adopt::{adopt, saved_tokenizer};
+use super::added_tokens::add_to_translator;
+use super::adopt::{adopt, is_described, saved_tokenizer};
 use super::build::{build_model, generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
@@ -48,7 +49,7 @@ impl Beginning {
         let Some(from) = &options.from else {
             return Ok(Self { recipe: recipe.clone(), tokenizer: None, model: None, from: None, notes: Vec::new() });
         };
-        let Pretrained { model, tokenizer, .. } = Pretrained::load(from)?;
+        let Pretrained { mut model, mut tokenizer, .. } = Pretrained::load(from)?;
         if let Translator::Transformer(transformer) = &model
             && transformer.own_positions().is_some()
         {
@@ -61,9 +62,10 @@ impl Beginning {
                 ),
             });
         }
+        let added = add_to_translator(&mut model, &mut tokenizer, &recipe.tokenizer.add_tokens)?;
         let recipe = adopt(recipe, &options.written, &ModelConfig::Translator(model.config()))?;
-        let mut notes = Vec::new();
-        if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
+        let mut notes = Vec::from_iter(added);
+        if is_described(&options.written) {
             notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
         }
         if !model_config(&recipe, &tokenizer).is_ok_and(|described| described == model.config()) {
@@ -111,17 +113,19 @@ impl Workload for Translation {
         resumed: Option<&Checkpoint>,
         run: &Path,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, tokenizer, model, from, notes } = match resumed {
+        let Beginning { recipe, tokenizer, model, from, mut notes } = match resumed {
             Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run)?,
             None => Beginning::anew(recipe, options)?,
         };
         let data = RunData::load(&recipe, tokenizer)?;
+        notes.extend(data.notes.iter().cloned());
         let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
         model.checkpoint_activations(recipe.train.checkpoint_activations);
         check_positions(&model, &recipe)?;
         check_held_out(&model, &data)?;
         // As it will be read again.
-        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
+        let tokenizer =
+            Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?.with_roles(data.tokenizer.roles());
         let generation = generation_config(&recipe, &model);
         let work = Self { data, pretrained: Pretrained { model, tokenizer, generation } };
         Ok(Begun { recipe, work, from, notes })
@@ -139,8 +143,8 @@ impl Workload for Translation {
         ModelConfig::Translator(self.pretrained.model.config())
     }
 
-    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.pretrained.tokenizer.to_json_bytes()?)
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.pretrained.tokenizer
     }
 
     fn examples(&self) -> usize {
@@ -295,7 +299,7 @@ fn check_held_out(model: &Translator, data: &RunData) -> Result<(), Error> {
         };
         // Sources are translated even where there is no target.
         for (at, (source, _)) in text.iter().enumerate() {
-            let tokens = data.tokenizer.encode_ids(source, true)?.len();
+            let tokens = data.tokenizer.encode_source(source)?.len();
             if tokens > positions {
                 return refuse(at, "source", tokens);
             }

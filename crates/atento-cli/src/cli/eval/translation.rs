@@ -18,6 +18,7 @@ use crate::cli::translate::{SearchArgs, one_line, translate_lines};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// What only a translator can be asked.
 #[derive(Debug, clap::Args)]
@@ -107,6 +108,11 @@ pub fn run(model: &Path, data: Option<&Path>, args: &TranslationArgs, options: &
     let scores = score_pairs(&pretrained.model, &pretrained.tokenizer, &pairs, start_id)
         .map_err(|error| score::failure(error, place))?;
     let hypotheses = hypotheses(&pretrained, args, &pairs, place)?;
+    let mut unknown = Unknowns::default();
+    for (i, (source, target)) in pairs.iter().enumerate() {
+        [source, target].into_iter().try_for_each(|text| unknown.look(&pretrained.tokenizer, text, || place(i)))?;
+    }
+    unknown.tell(options);
     if let Some(file) = save_to {
         save(file, &hypotheses).context("cannot write the hypotheses").map_err(Failure::Run)?;
     }

@@ -169,7 +169,14 @@ impl Sink {
     }
 
     /// Takes the next piece; `part` is where it goes, or `None` where the document's hash decides.
-    pub(super) fn add(&mut self, last: bool, part: Option<Part>, encoded: &Encoded) -> Result<(), Error> {
+    pub(super) fn add(
+        &mut self,
+        encoder: &Encoder<'_>,
+        last: bool,
+        part: Option<Part>,
+        encoded: &Encoded,
+    ) -> Result<(), Error> {
+        let begins = self.open.is_none();
         let open = match self.open.take() {
             None if last && encoded.blank => {
                 self.report.documents += 1;
@@ -181,7 +188,7 @@ impl Sink {
         };
         let hash = combine(open.hash, encoded.hash);
         if !last {
-            self.write(part.unwrap_or(Part::Train), encoded)?;
+            self.write(encoder, part.unwrap_or(Part::Train), encoded, begins)?;
             self.open = Some(Open { hash, ..open });
             return Ok(());
         }
@@ -194,7 +201,7 @@ impl Sink {
         if part.is_none() && chosen == Part::Val {
             self.move_to_val(&open.marks[0])?;
         }
-        self.write(chosen, encoded)?;
+        self.write(encoder, chosen, encoded, begins)?;
         if let Some(end) = self.end {
             self.writers[chosen as usize].append(&[end])?;
             self.counts(chosen).tokens += 1;
@@ -225,7 +232,15 @@ impl Sink {
         }
     }
 
-    fn write(&mut self, part: Part, encoded: &Encoded) -> Result<(), Error> {
+    /// Writes a piece; before the first of a document comes what begins a text.
+    fn write(&mut self, encoder: &Encoder<'_>, part: Part, encoded: &Encoded, begins: bool) -> Result<(), Error> {
+        if begins {
+            // What another document ended with.
+            let before = self.end.filter(|_| self.counts(part).tokens > 0);
+            let start = encoder.start(&encoded.ids, before);
+            self.counts(part).tokens += start.len() as u64;
+            self.writers[part as usize].append(start)?;
+        }
         self.counts(part).add(&encoded.counts);
         self.writers[part as usize].append(&encoded.ids)
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::source::{InstructSource, RawExample};
-use super::template::Template;
+use super::template::{CompletionTemplate, PromptTemplate};
 use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
@@ -23,7 +23,7 @@ const CHUNK_EXAMPLES: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstructOptions {
-    /// What the model reads first; `{prompt}` is the prompt.
+    /// What the model reads first; `{prompt}` is the prompt, another name in braces a column or key of the source.
     pub prompt_template: String,
     /// What it learns to write; `{completion}` is the completion, and a final `<end>` the end token.
     pub completion_template: String,
@@ -56,7 +56,7 @@ impl Default for InstructOptions {
 pub struct Example {
     /// Its number among those of the source, from 0.
     pub id: u64,
-    /// Prompt and completion, each tokenised by itself, and the end token.
+    /// The prompt with what the tokenizer puts before a text, the completion, each tokenised by itself, and the end token.
     pub ids: Vec<u32>,
     /// How many of them are the prompt.
     pub prompt_tokens: usize,
@@ -182,7 +182,7 @@ impl InstructSet {
         let encoder = Encoder::new(&tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
-        let mut reader = source.open()?;
+        let mut reader = source.open(encoder.prompt.fields())?;
         loop {
             let chunk: Vec<RawExample> = reader.by_ref().take(CHUNK_EXAMPLES).collect::<Result<_, _>>()?;
             if chunk.is_empty() {
@@ -262,15 +262,15 @@ impl InstructSet {
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     options: &'a InstructOptions,
-    prompt: Template,
-    completion: Template,
+    prompt: PromptTemplate,
+    completion: CompletionTemplate,
     end: Option<u32>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(tokenizer: &'a Tokenizer, options: &'a InstructOptions) -> Result<Self, Error> {
-        let prompt = Template::prompt(&options.prompt_template)?;
-        let completion = Template::completion(&options.completion_template)?;
+        let prompt = PromptTemplate::parse(&options.prompt_template)?;
+        let completion = CompletionTemplate::parse(&options.completion_template)?;
         if options.block_size == 0 {
             return Err(Error::option("block_size", 0, "a sequence needs at least one token"));
         }
@@ -287,7 +287,7 @@ impl<'a> Encoder<'a> {
 
     /// All tokens of an example, and how many are the prompt.
     fn encode(&self, raw: &RawExample) -> Result<(Vec<u32>, usize), text::Error> {
-        let mut ids = self.tokenizer.encode_ids(&self.prompt.fill(&raw.prompt), false)?;
+        let mut ids = self.tokenizer.encode_prompt(&self.prompt.fill(&raw.fields))?;
         let prompt_tokens = ids.len();
         ids.extend(self.tokenizer.encode_ids(&self.completion.fill(&raw.completion), false)?);
         ids.extend(self.end);
@@ -296,13 +296,15 @@ impl<'a> Encoder<'a> {
 
     /// What the text alone decides.
     fn is_wanted(&self, raw: &RawExample, seen: &mut HashSet<u64>, report: &mut InstructReport) -> bool {
-        let (no_prompt, no_completion) = (raw.prompt.trim().is_empty(), raw.completion.trim().is_empty());
+        let no_prompt = raw.fields.iter().all(|field| field.trim().is_empty());
+        let no_completion = raw.completion.trim().is_empty();
         if no_prompt || no_completion {
             report.empty_prompt += u64::from(no_prompt);
             report.empty_completion += u64::from(!no_prompt);
             return false;
         }
-        let is_new = seen.insert(combine(hash(raw.prompt.as_bytes()), hash(raw.completion.as_bytes())));
+        let texts = raw.fields.iter().chain([&raw.completion]);
+        let is_new = seen.insert(texts.map(|text| hash(text.as_bytes())).fold(0, combine));
         report.duplicates += u64::from(!is_new);
         let dropped = !is_new && self.options.drop_duplicates;
         report.duplicates_dropped += u64::from(dropped);
@@ -333,7 +335,7 @@ impl<'a> Encoder<'a> {
             report.nothing_learned_dropped += 1;
             return Ok(None);
         }
-        let unknown = self.tokenizer.special().unk;
+        let unknown = self.tokenizer.unknown_id();
         report.kept += 1;
         report.truncated += u64::from(lost > 0);
         report.truncated_tokens += lost as u64;

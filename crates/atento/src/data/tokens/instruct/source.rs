@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::InstructOptions;
-use super::template::Template;
+use super::template::{CompletionTemplate, PROMPT, PromptTemplate};
+use crate::data::jsonl;
+use crate::data::lines::LineReader;
 use crate::data::parallel::{ParallelReader, ParallelSource};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
@@ -54,8 +56,17 @@ pub enum InstructSource {
 pub(super) struct RawExample {
     /// The line it begins at, from 1.
     pub(super) line: u64,
-    pub(super) prompt: String,
+    /// What fills the places of the prompt's template, in their order.
+    pub(super) fields: Vec<String>,
     pub(super) completion: String,
+}
+
+impl RawExample {
+    /// The texts of the fields and, last, of the completion.
+    fn new(line: u64, mut texts: Vec<String>) -> Self {
+        let completion = texts.pop().unwrap_or_default();
+        RawExample { line, fields: texts, completion }
+    }
 }
 
 impl InstructSource {
@@ -85,30 +96,43 @@ impl InstructSource {
         &self,
         options: &InstructOptions,
     ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
-        let prompt = Template::prompt(&options.prompt_template)?;
-        let completion = Template::completion(&options.completion_template)?;
+        let prompt = PromptTemplate::parse(&options.prompt_template)?;
+        let completion = CompletionTemplate::parse(&options.completion_template)?;
+        let reader = self.open(prompt.fields())?;
         let of_example = move |raw: Result<RawExample, Error>| match raw {
-            Ok(raw) => [Some(Ok(prompt.fill(&raw.prompt))), Some(Ok(completion.fill(&raw.completion)))],
+            Ok(raw) => [Some(Ok(prompt.fill(&raw.fields))), Some(Ok(completion.fill(&raw.completion)))],
             Err(error) => [Some(Err(error)), None],
         };
-        Ok(self.open()?.flat_map(of_example).flatten())
+        Ok(reader.flat_map(of_example).flatten())
     }
 
-    pub(super) fn open(&self) -> Result<InstructReader, Error> {
+    /// Opens the files for a template with these fields. The field `prompt` is the prompt, whatever its column is called.
+    pub(super) fn open(&self, fields: &[String]) -> Result<InstructReader, Error> {
+        let named = |prompt: &str| -> Vec<String> {
+            let name = |field: &String| if field == PROMPT { prompt.to_owned() } else { field.clone() };
+            fields.iter().map(name).collect()
+        };
         let pairs = match self.clone() {
             InstructSource::Files { prompt, completion } => {
                 ParallelSource::Files { source: prompt, target: completion }
             }
             InstructSource::Tsv { path, columns } => ParallelSource::Tsv { path, columns },
             InstructSource::Jsonl { path, prompt_key, completion_key } => {
-                ParallelSource::Jsonl { path, source_key: prompt_key, target_key: completion_key }
+                let keys = named(&prompt_key).into_iter().chain([completion_key]).collect();
+                return Ok(InstructReader::Jsonl { lines: LineReader::open(path)?, keys, failed: false });
             }
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
-                let columns = (reader.column(&prompt_column)?, reader.column(&completion_column)?);
+                let names = named(&prompt_column).into_iter().chain([completion_column]);
+                let columns = names.map(|name| reader.column(&name)).collect::<Result<_, _>>()?;
                 return Ok(InstructReader::Csv(reader, columns));
             }
         };
+        if fields != [PROMPT] {
+            let names: Vec<String> = fields.iter().map(|field| format!("{{{field}}}")).collect();
+            let problem = "these prompts have no named columns, so {prompt} is the only name: use csv or jsonl";
+            return Err(Error::option("prompt_template", names.join(", "), problem));
+        }
         Ok(InstructReader::Pairs(pairs.open()?))
     }
 }
@@ -129,7 +153,14 @@ impl fmt::Display for InstructSource {
 /// Reads the pairs of a source. After an error it ends.
 pub(super) enum InstructReader {
     Pairs(ParallelReader),
-    Csv(CsvReader, (usize, usize)),
+    /// With the columns of the template's fields, and that of the completion.
+    Csv(CsvReader, Vec<usize>),
+    /// With the keys of the template's fields, and that of the completion.
+    Jsonl {
+        lines: LineReader,
+        keys: Vec<String>,
+        failed: bool,
+    },
 }
 
 impl Iterator for InstructReader {
@@ -139,13 +170,17 @@ impl Iterator for InstructReader {
         match self {
             InstructReader::Pairs(pairs) => {
                 let pair = pairs.next()?.map_err(Error::from);
-                Some(pair.map(|p| RawExample { line: p.line + 1, prompt: p.source, completion: p.target }))
+                Some(pair.map(|p| RawExample { line: p.line + 1, fields: vec![p.source], completion: p.target }))
             }
-            InstructReader::Csv(csv, (prompt, completion)) => Some(csv.next()?.map(|record| RawExample {
-                line: record.line,
-                prompt: record.fields[*prompt].clone(),
-                completion: record.fields[*completion].clone(),
+            InstructReader::Csv(csv, columns) => Some(csv.next()?.map(|record| {
+                RawExample::new(record.line, columns.iter().map(|column| record.fields[*column].clone()).collect())
             })),
+            InstructReader::Jsonl { failed: true, .. } => None,
+            InstructReader::Jsonl { lines, keys, failed } => {
+                let texts = jsonl::next_texts(lines, keys).map_err(Error::from);
+                *failed = texts.is_err();
+                Some(texts.transpose()?.map(|texts| RawExample::new(lines.line(), texts)))
+            }
         }
     }
 }
