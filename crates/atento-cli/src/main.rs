@@ -26,6 +26,7 @@ mod ui {
     pub mod signals;
     pub mod stderr;
     pub mod table;
+    pub mod unknown;
 }
 
 use std::process::ExitCode;

@@ -6,13 +6,15 @@ use atento_kernels::compact::Compact;
 use atento_kernels::memory;
 use atento_tensor::{Held, Params};
 
+use crate::data::tokens::instruct::PromptTemplate;
 use crate::generate::ProcessorOptions;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::int8::{self, Int8Matrix};
 use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
-use crate::hub::{self, Checked, Kept, ModelDir, gpt2};
+use crate::hub::special_tokens::declare;
+use crate::hub::{self, Checked, Kept, ModelDir, gpt2, prompt_template};
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
@@ -27,6 +29,8 @@ pub struct LanguageModel {
     pub tokenizer: Tokenizer,
     /// How it wants its outputs searched for.
     pub generation: GenerationConfig,
+    /// How its prompts are written, where it was taught to answer.
+    pub template: Option<PromptTemplate>,
     /// What its directory says beyond that; it is saved with it.
     pub kept: Kept,
     /// What of its directory is not used, one sentence each.
@@ -68,7 +72,7 @@ impl LanguageModel {
     /// A model that was made here.
     #[must_use]
     pub fn new(model: Gpt2, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
-        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new() }
+        Self { model, tokenizer, generation, template: None, kept: Kept::default(), notes: Vec::new() }
     }
 
     /// Loads a Hugging Face model directory or a run directory whose weights are exact.
@@ -89,8 +93,8 @@ impl LanguageModel {
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
         let Checked { config, weights, mut notes } = dir.gpt2_weights()?;
-        let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
-        let generation = dir.generation_config()?;
+        let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
+        let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         notes.extend(generation.notes.iter().cloned());
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         let kept = dir.kept(gpt2::write_config(&config))?;
@@ -101,7 +105,8 @@ impl LanguageModel {
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
-        Ok(Self { model, tokenizer, generation, kept, notes })
+        let template = prompt_template::read(dir.path())?;
+        Ok(Self { model, tokenizer, generation, template, kept, notes })
     }
 
     /// What its own settings do to the probabilities of tokens. Rows without a token are never generated.
@@ -151,6 +156,9 @@ impl LanguageModel {
         let (config, params) = (&self.model.config, &self.model.params);
         let tokens = tokenizer_config(&self.tokenizer, config.max_positions, (config.pad_id, config.eos_id));
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
+        if let Some(template) = &self.template {
+            prompt_template::write(dir, template)?;
+        }
         let files = DirFiles {
             generation: Some(&self.generation),
             floats,

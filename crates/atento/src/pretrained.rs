@@ -11,6 +11,7 @@ use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::names::NameMap;
 use crate::hub::safetensors::FloatType;
 use crate::hub::save::{DirFiles, save_recurrent, save_transformer, transformer_json};
+use crate::hub::special_tokens::declare;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, Checked, Kept, ModelDir, ModelKind, recurrent};
 use crate::models::parameters::NamedShape;
@@ -74,8 +75,8 @@ impl Pretrained {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let dir = ModelDir::open(path)?;
         dir.require_translator()?;
-        let tokenizer = Tokenizer::load(dir.tokenizer_path()?)?;
-        let generation = dir.generation_config()?;
+        let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
+        let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         let (model, mut notes) = load_model(&dir)?;
         notes.extend(generation.notes.iter().cloned());
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);

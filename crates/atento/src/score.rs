@@ -132,8 +132,11 @@ impl Fault {
 ///
 /// # Errors
 /// A side that is empty, too long, or tokenised for another model.
-pub fn encode_side(model: &Translator, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
-    let ids = tokenizer.encode_ids(text, true)?;
+pub fn encode_side(model: &Translator, tokenizer: &Tokenizer, side: Side, text: &str) -> Result<Vec<u32>, Fault> {
+    let ids = match side {
+        Side::Source => tokenizer.encode_source(text)?,
+        Side::Target => tokenizer.encode_target(text)?,
+    };
     Fault::check(&ids, model.vocab_size(), model.max_positions())?;
     Ok(ids)
 }
@@ -151,7 +154,7 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
 ) -> Result<Vec<Score>, Error> {
     let encode = |(id, (source, target)): (usize, &(S, S))| -> Result<Pair, Error> {
         let encode = |side, text: &S| {
-            let ids = encode_side(model, tokenizer, text.as_ref());
+            let ids = encode_side(model, tokenizer, side, text.as_ref());
             ids.map_err(|fault| Error::Pair { line: id + 1, side, fault })
         };
         Ok(Pair { id: id as u64, source: encode(Side::Source, source)?, target: encode(Side::Target, target)? })

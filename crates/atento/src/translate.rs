@@ -98,7 +98,7 @@ pub fn encode_sources<S: AsRef<str> + Sync>(
 /// # Errors
 /// The sentence is too long, or has a token without a row in the model's table.
 pub fn encode_source(model: &Translator, tokenizer: &Tokenizer, sentence: &str) -> Result<Vec<u32>, Fault> {
-    let ids = tokenizer.encode_ids(sentence, true)?;
+    let ids = tokenizer.encode_source(sentence)?;
     Fault::check_fit(&ids, model.vocab_size(), model.max_positions())?;
     Ok(ids)
 }

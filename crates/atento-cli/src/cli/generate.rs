@@ -1,11 +1,13 @@
 //! `atento generate MODEL`: a language model goes on with texts.
 
 mod method;
+mod template;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use atento::continue_text::{self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts};
+use atento::data::tokens::instruct::PromptTemplate;
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
 use atento::language_model::LanguageModel;
 use atento::text::fit;
@@ -22,6 +24,7 @@ use crate::ui::lines::{Line, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::signals::stop_on_interrupt;
+use crate::ui::unknown::Unknowns;
 
 /// Prompts continued together.
 const BATCH: usize = 8;
@@ -33,7 +36,9 @@ const NEW_TOKENS: usize = 128;
 ///
 /// The continuation of a single argument is printed as it is made, line ends and all; else each is one line. What the command does not say
 /// is as the model's generation_config.json has it; where that does not say how tokens are chosen either, they are drawn at
-/// random, reproducibly by --seed. With --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
+/// random, reproducibly by --seed. A model that was taught to answer gets every prompt in the template that it was taught
+/// with (prompt_template.json); a template with several fields takes JSON objects with a text for each, one a line. With
+/// --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
 /// "text" is what follows the prompt, "ids" its tokens with the end token where there is one, "logprobs" the natural
 /// log-probability of each in the model's own distribution, "finish_reason" "stop", "length" or "interrupted". With --n
 /// above 1, "samples" holds all of them, and the other fields are the first's.
@@ -48,6 +53,10 @@ pub struct GenerateArgs {
 
     #[command(flatten)]
     texts: TextArgs,
+
+    /// Give the model each prompt as it is, without the template that it was taught with
+    #[arg(long)]
+    raw: bool,
 
     #[command(flatten)]
     method: MethodArgs,
@@ -82,7 +91,7 @@ pub struct LimitArgs {
     #[arg(long)]
     ignore_end: bool,
 
-    /// End before this text; repeatable
+    /// End before this text; repeatable [default: the model's stop_strings]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stop: Vec<String>,
 
@@ -118,8 +127,12 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let is_only = args.prompt.len() == 1 || args.texts.is_one_argument();
     let mut out = Output::open();
     let prepare = |text: &str| verb.prepare(text, &how);
-    let mut drafted = SpeculativeReport::default();
+    let (mut drafted, mut unknown) = (SpeculativeReport::default(), Unknowns::default());
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
+        for line in lines.iter().filter(|line| line.ready.is_ok()) {
+            let text = line.text.as_deref().unwrap_or_default();
+            unknown.look(&language.tokenizer, text, || line.place.clone())?;
+        }
         verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
         Ok(!stop.is_stopped())
     });
@@ -127,6 +140,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         let rate = 100.0 * drafted.acceptance_rate();
         options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
     }
+    unknown.tell(options);
     done
 }
 
@@ -150,6 +164,11 @@ impl Verb<'_> {
         self.args.method.kind(&self.args.limits, &self.language.generation)
     }
 
+    /// How prompts are written for the model.
+    fn template(&self) -> Option<&PromptTemplate> {
+        self.language.template.as_ref().filter(|_| !self.args.raw)
+    }
+
     fn tell_what_is_not_followed(&self) {
         for key in self.args.method.not_followed(self.kind(), &self.language.generation) {
             self.options.note(model::without_effect(&self.args.model, key));
@@ -169,7 +188,8 @@ impl Verb<'_> {
     /// The tokens of a prompt, or of its end if it is too long and may be cut.
     fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
         let new = how.max_new_tokens.unwrap_or(1);
-        let encode = |prompt: &str| self.language.tokenizer.encode_ids(prompt, true);
+        let encode = |prompt: &str| self.language.tokenizer.encode_prompt(prompt);
+        let prompt = &template::fill(self.template(), prompt)?;
         let ids = encode(prompt)?;
         let Err(fault) = check_prompt(self.language, &ids, new, how) else { return Ok(Prepared { ids, note: None }) };
         let limit = match fault {
@@ -268,7 +288,12 @@ impl Verb<'_> {
         }
         Ok(ContinueOptions {
             method: self.args.method.method(limits, self.language, self.draft, seed)?,
-            stops: limits.stop.clone(),
+            stops: match self.kind() {
+                // `not_followed` tells that.
+                Kind::Beam(_) => Vec::new(),
+                _ if limits.stop.is_empty() => generation.stop_strings.clone(),
+                _ => limits.stop.clone(),
+            },
             max_new_tokens: limits.max_new_tokens,
             usual: match (generation.max_new_tokens, generation.max_length) {
                 (None, Some(whole)) => Usual { new_tokens: usize::MAX, whole: Some(whole) },

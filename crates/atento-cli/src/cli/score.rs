@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use atento::score::causal::{self, TextScore};
 use atento::score::{self, Score};
+use atento::text::Tokenizer;
 use serde_json::{Value, json};
 
 use self::scored::Scored;
@@ -16,6 +17,7 @@ use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// Score given translations or texts: the log-probability of every token
 ///
@@ -52,11 +54,13 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
                 Scored::pair(&pretrained, (source, target), args.on_too_long)
             };
             let start_id = model::start_id(&pretrained);
-            score_lines(args, options, prepare, |pairs| score::score_ids(&pretrained.model, pairs, start_id))
+            score_lines(args, options, &pretrained.tokenizer, prepare, |pairs| {
+                score::score_ids(&pretrained.model, pairs, start_id)
+            })
         }
         Model::Language(language) => {
             let prepare = |text: &str| Scored::text(&language, text, args.on_too_long);
-            score_lines(args, options, prepare, |texts| causal::score_ids(&language.model, texts))
+            score_lines(args, options, &language.tokenizer, prepare, |texts| causal::score_ids(&language.model, texts))
         }
     }
 }
@@ -65,18 +69,22 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
 fn score_lines<T: Clone + Send, S: Into<Numbers>>(
     args: &ScoreArgs,
     options: &Options,
+    tokenizer: &Tokenizer,
     prepare: impl Fn(&str) -> anyhow::Result<Scored<T>> + Sync,
     score: impl Fn(&[T]) -> Vec<S>,
 ) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
-    let mut out = Output::open();
-    args.on_error.each_block(&mut texts, prepare, |lines| {
+    let (mut out, mut unknown) = (Output::open(), Unknowns::default());
+    let done = args.on_error.each_block(&mut texts, prepare, |lines| {
         let good = lines.iter().filter_map(|line| line.ready.as_ref().ok());
         let mut found = score(&good.map(|one| one.tokens.clone()).collect::<Vec<_>>()).into_iter();
         for line in lines {
             match &line.ready {
                 Ok(scored) => {
                     scored.notes.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
+                    for text in line.text.iter().flat_map(|text| text.split('\t')) {
+                        unknown.look(tokenizer, text, || line.place.clone())?;
+                    }
                     let numbers = found.next().expect("a score for every good line");
                     write(&mut out, &numbers.into(), options.json)?;
                 }
@@ -86,7 +94,9 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
         }
         out.flush()?;
         Ok(true)
-    })
+    });
+    unknown.tell(options);
+    done
 }
 
 /// One line's numbers.

@@ -18,6 +18,7 @@ use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// Translate sentences
 ///
@@ -151,10 +152,10 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let mut how = args.search.options(&pretrained)?;
     how.search.n_best = args.n_best;
     let mut texts = args.texts.open(options)?;
-    let mut out = Output::open();
+    let (mut out, mut unknown) = (Output::open(), Unknowns::default());
     let mut empty = 0;
     let prepare = |text: &str| Sentence::prepare(&pretrained, text, args.on_too_long);
-    args.on_error.each_block(&mut texts, prepare, |lines| {
+    let done = args.on_error.each_block(&mut texts, prepare, |lines| {
         let sentences: Vec<&Sentence> = lines.iter().filter_map(|line| line.ready.as_ref().ok()).collect();
         let mut found = translate_sentences(&pretrained, &sentences, &how)?.into_iter();
         empty += sentences.iter().filter(|sentence| sentence.parts.is_empty()).count();
@@ -162,12 +163,17 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
             if let Ok(Sentence { note: Some(note), .. }) = &line.ready {
                 options.note(format_args!("{}: {note}", line.place));
             }
+            if let (Ok(_), Some(text)) = (&line.ready, &line.text) {
+                unknown.look(&pretrained.tokenizer, text, || line.place.clone())?;
+            }
             let list = line.ready.as_ref().map(|_| found.next().unwrap_or_default());
             write(&mut out, line.text.as_deref(), list, args.n_best, options.json)?;
         }
         out.flush()?;
         Ok(true)
-    })?;
+    });
+    unknown.tell(options);
+    done?;
     if empty > 0 {
         options.note(format_args!("{empty} empty lines have empty translations"));
     }

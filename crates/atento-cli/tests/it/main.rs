@@ -16,5 +16,6 @@ mod resume;
 mod scoring;
 mod support;
 mod tokenizer;
+mod tokens;
 mod train;
 mod translate;

@@ -105,18 +105,9 @@ struct Side {
 
 impl Side {
     fn new(name: &'static str, tokenizer: Arc<Tokenizer>) -> Result<Self, Error> {
-        let special = tokenizer.special();
-        let eos = special.eos.ok_or(Error::NoEndToken { side: name })?;
-        Ok(Side { name, tokenizer, eos, unk: special.unk })
-    }
-
-    /// The ids of a sentence, ending with the end token whether or not the tokenizer adds it itself.
-    fn encode(&self, text: &str) -> Result<Vec<u32>, text::Error> {
-        let mut ids = self.tokenizer.encode_ids(text, true)?;
-        if ids.last() != Some(&self.eos) {
-            ids.push(self.eos);
-        }
-        Ok(ids)
+        let eos = tokenizer.special().eos.ok_or(Error::NoEndToken { side: name })?;
+        let unk = tokenizer.unknown_id();
+        Ok(Side { name, tokenizer, eos, unk })
     }
 
     fn unknown(&self, ids: &[u32]) -> u64 {
@@ -159,7 +150,12 @@ impl PairEncoder {
         let used: Vec<&RawPair> = raw.iter().filter(|pair| self.wanted(pair, seen, report)).collect();
         let encoded: Vec<(Vec<u32>, Vec<u32>)> = used
             .par_iter()
-            .map(|pair| Ok((self.source.encode(&pair.source)?, self.target.encode(&pair.target)?)))
+            .map(|pair| {
+                Ok((
+                    self.source.tokenizer.encode_source(&pair.source)?,
+                    self.target.tokenizer.encode_target(&pair.target)?,
+                ))
+            })
             .collect::<Result<_, text::Error>>()?;
         for (pair, (source, target)) in used.into_iter().zip(encoded) {
             let pair = Pair { id: pair.line, source, target };

@@ -94,7 +94,7 @@ pub enum Error {
         problem: String,
     },
     /// A tokenizer lacks a token that batches need.
-    #[error("the {side} tokenizer has no end-of-sentence token (one of </s>, <eos>, [EOS], <|endoftext|>)")]
+    #[error("the {side} tokenizer has no end token: declare one as eos_token in the tokenizer_config.json beside it")]
     NoEndToken {
         /// "source" or "target".
         side: &'static str,

@@ -33,6 +33,12 @@ fn in_line(error: &serde_json::Error) -> String {
     message + if half { hint } else { "" }
 }
 
+/// The texts at all keys of the next object of a file; blank lines are skipped.
+pub(super) fn next_texts(lines: &mut LineReader, keys: &[String]) -> Result<Option<Vec<String>>, Error> {
+    let Some(value) = next_object(lines)? else { return Ok(None) };
+    keys.iter().map(|key| text_at(&value, key, lines.path(), lines.line())).collect::<Result<_, _>>().map(Some)
+}
+
 fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
     loop {
         let Some(text) = lines.next().transpose()? else {

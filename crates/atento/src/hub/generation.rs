@@ -62,6 +62,8 @@ pub struct GenerationConfig {
     pub eos_ids: Vec<u32>,
     /// The padding token.
     pub pad_id: Option<u32>,
+    /// Texts that end an output.
+    pub stop_strings: Vec<String>,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Keys of the file with an effect that nothing here has.
@@ -99,6 +101,7 @@ impl Default for GenerationConfig {
             bos_id: None,
             eos_ids: Vec::new(),
             pad_id: None,
+            stop_strings: Vec::new(),
             sampling: Sampling::default(),
             not_honoured: Vec::new(),
             notes: Vec::new(),
@@ -108,7 +111,7 @@ impl Default for GenerationConfig {
 }
 
 /// Keys that nothing here knows, each with the value at which it has no effect, as `null` always has.
-fn neutral_values() -> [(&'static str, Value); 21] {
+fn neutral_values() -> [(&'static str, Value); 20] {
     [
         ("token_healing", json!(false)),
         ("num_return_sequences", json!(1)),
@@ -130,7 +133,6 @@ fn neutral_values() -> [(&'static str, Value); 21] {
         ("renormalize_logits", json!(false)),
         ("watermarking_config", Value::Null),
         ("max_time", Value::Null),
-        ("stop_strings", json!([])),
     ]
 }
 
@@ -206,6 +208,12 @@ impl GenerationConfig {
         self.stated.as_ref().map(|stated| &stated.object)
     }
 
+    /// With these tokens to end an output, where the file names none.
+    #[must_use]
+    pub fn or_ended_by(self, eos_ids: Vec<u32>) -> Self {
+        if self.eos_ids.is_empty() { Self { eos_ids, ..self } } else { self }
+    }
+
     fn read(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Self, Error> {
         Ok(Self {
             num_beams: keys.or("num_beams", 1)?,
@@ -225,6 +233,7 @@ impl GenerationConfig {
             bos_id: keys.special_one("bos_token_id")?,
             eos_ids: keys.special("eos_token_id")?.unwrap_or_default(),
             pad_id: keys.special_one("pad_token_id")?,
+            stop_strings: keys.or("stop_strings", Vec::new())?,
             sampling: Sampling::read(keys)?,
             not_honoured: not_honoured(object),
             notes: Vec::new(),
@@ -248,7 +257,8 @@ impl GenerationConfig {
     pub fn beyond_search(&self) -> Vec<&str> {
         let draws = (self.sampling.do_sample == Some(true)).then_some("do_sample");
         let contrasts = self.sampling.contrast().map(|_| "penalty_alpha");
-        self.not_honoured.iter().map(String::as_str).chain(draws).chain(contrasts).collect()
+        let stops = (!self.stop_strings.is_empty()).then_some("stop_strings");
+        self.not_honoured.iter().map(String::as_str).chain(draws).chain(contrasts).chain(stops).collect()
     }
 
     /// The tokens never generated: bad words of one token, except those that end an output (a rule of
@@ -311,6 +321,7 @@ impl GenerationConfig {
             ("bos_token_id", some(self.bos_id)),
             ("eos_token_id", unless(self.eos_ids.is_empty(), eos)),
             ("pad_token_id", some(self.pad_id)),
+            ("stop_strings", unless(self.stop_strings.is_empty(), json!(self.stop_strings))),
         ]
         .into_iter()
         .chain(self.sampling.entries())

@@ -29,7 +29,7 @@ const PREFIX: &str = "transformer.";
 pub(super) const BIAS_KEY: &str = "atento_bias";
 
 /// What `GPT2Config` takes for both special tokens when a file leaves them out.
-const END_OF_TEXT: u32 = 50_256;
+pub(super) const END_OF_TEXT: u32 = 50_256;
 
 /// Reads the configuration from the object that `path` holds. Whether the output is tied is as the object says, or else
 /// as the class has it: the weights may say otherwise.

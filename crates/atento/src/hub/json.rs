@@ -141,6 +141,17 @@ impl FromJson for String {
     }
 }
 
+/// One text or several: `"a"` and `["a"]` are the same.
+impl FromJson for Vec<String> {
+    const EXPECTED: &'static str = "a text or a list of texts";
+    fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Array(items) => items.iter().map(String::from_json).collect(),
+            single => Some(vec![String::from_json(single)?]),
+        }
+    }
+}
+
 /// One token or several: `2` and `[2]` are the same.
 impl FromJson for Vec<i64> {
     const EXPECTED: &'static str = "a token id or a list of token ids";

@@ -3,6 +3,7 @@
 mod cached_decoder;
 pub mod config;
 pub mod gpt2;
+pub mod grow;
 mod kv_cache;
 pub mod parameters;
 pub mod recurrent;

@@ -49,7 +49,7 @@ pub struct Error {
 /// # Errors
 /// A text that is empty, too long, or tokenised for another model.
 pub fn encode_text(model: &Gpt2, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
-    let ids = tokenizer.encode_ids(text, true)?;
+    let ids = tokenizer.encode_text(text)?;
     Fault::check(&ids, model.config.vocab_size, Some(model.config.max_positions))?;
     Ok(ids)
 }

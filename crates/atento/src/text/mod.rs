@@ -2,24 +2,30 @@
 //! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out, and older GPT-2 tokenizers' `vocab.json`
 //! and `merges.txt`, in.
 
+mod affixes;
 pub mod byte_pairs;
 mod count;
 pub mod fit;
 mod models;
 mod pipeline;
+pub mod roles;
+mod sentence;
 pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tokenizer;
 pub mod train;
+pub mod unknown;
+mod vocabulary;
 
 use std::path::PathBuf;
 
 use crate::data::lines::LineError;
 use crate::messages;
 
+pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
-pub use tokenizer::{Encoding, SpecialIds, Tokenizer};
+pub use tokenizer::{Encoding, Tokenizer};
 pub use train::{Kind, Purpose, TrainOptions};
 
 /// What can go wrong between text and token ids.
@@ -111,6 +117,15 @@ pub enum Error {
         id: u32,
         /// Rows of the table.
         rows: usize,
+    },
+    /// A target would be marked as a text of the source's language.
+    #[error(
+        "the target's language is not declared: the tokenizer would mark the target with {token}, the token of the \
+         source's language; set forced_bos_token_id in generation_config.json, or tgt_lang in tokenizer_config.json"
+    )]
+    TargetLanguage {
+        /// The token of the source's language.
+        token: String,
     },
     /// The `tokenizers` crate refused.
     #[error("the tokenizer failed to {action}: {detail}")]

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::json;
+use tokenizers::AddedToken;
 
-use crate::hub::atomic;
-
+use super::affixes::Affixes;
+use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
-use super::{Error, byte_pairs};
+use super::vocabulary::Unknown;
+use super::{Error, byte_pairs, vocabulary};
+use crate::hub::atomic;
 use crate::lfs;
 
 /// One tokenised text. The three lists have the same length.
@@ -24,45 +27,14 @@ pub struct Encoding {
     pub offsets: Vec<(usize, usize)>,
 }
 
-/// The ids of the special tokens, found by their usual names; `None` where the vocabulary has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SpecialIds {
-    /// `<pad>`, `[PAD]`, `<|pad|>`
-    pub pad: Option<u32>,
-    /// `</s>`, `<eos>`, `[EOS]`, `<|endoftext|>`
-    pub eos: Option<u32>,
-    /// `<unk>`, `[UNK]`
-    pub unk: Option<u32>,
-    /// `<s>`, `<bos>`, `[BOS]`, `<|startoftext|>`
-    pub bos: Option<u32>,
-    /// `[CLS]`, `<cls>`
-    pub cls: Option<u32>,
-    /// `[SEP]`, `<sep>`
-    pub sep: Option<u32>,
-    /// `[MASK]`, `<mask>`
-    pub mask: Option<u32>,
-}
-
-impl SpecialIds {
-    fn find(tokenizer: &tokenizers::Tokenizer) -> Self {
-        let first = |names: &[&str]| names.iter().find_map(|name| tokenizer.token_to_id(name));
-        SpecialIds {
-            pad: first(&["<pad>", "[PAD]", "<|pad|>"]),
-            eos: first(&["</s>", "<eos>", "[EOS]", "<|endoftext|>"]),
-            unk: first(&["<unk>", "[UNK]"]),
-            bos: first(&["<s>", "<bos>", "[BOS]", "<|startoftext|>"]),
-            cls: first(&["[CLS]", "<cls>"]),
-            sep: first(&["[SEP]", "<sep>"]),
-            mask: first(&["[MASK]", "<mask>"]),
-        }
-    }
-}
-
 /// A tokenizer with its vocabulary. Cheap to share by reference between threads.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     pub(super) inner: tokenizers::Tokenizer,
-    special: SpecialIds,
+    pub(super) affixes: Affixes,
+    /// The token that the model of the file has for what its vocabulary lacks.
+    pub(super) unknown: Option<u32>,
+    roles: Roles,
     /// Rows of the model's table, where the vocabulary has ids beyond them.
     rows: Option<usize>,
 }
@@ -80,7 +52,7 @@ impl Tokenizer {
         let path = path.as_ref();
         if path.ends_with(byte_pairs::VOCAB) {
             let inner = byte_pairs::load(path)?;
-            return Ok(Tokenizer { special: SpecialIds::find(&inner), inner, rows: None });
+            return Self::of(inner, &Unknown::None);
         }
         let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
@@ -99,11 +71,23 @@ impl Tokenizer {
         if bytes.is_empty() {
             return Err(refuse("it is empty".into()));
         }
+        let unknown = vocabulary::read(bytes).map_err(refuse)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
-        let special = SpecialIds::find(&inner);
-        Ok(Tokenizer { inner, special, rows: None })
+        Self::of(inner, &unknown)
+    }
+
+    fn of(inner: tokenizers::Tokenizer, unknown: &Unknown) -> Result<Self, Error> {
+        let unknown = match unknown {
+            Unknown::Token(token) => inner.token_to_id(token),
+            Unknown::Id(id) => Some(*id),
+            Unknown::None => None,
+        };
+        let named = SpecialIds::by_usual_names(&inner);
+        let special = SpecialIds { unk: unknown.or(named.unk), ..named };
+        let roles = Roles { special, target_start: TargetStart::AsSource };
+        Ok(Tokenizer { affixes: Affixes::of(inner.get_post_processor())?, unknown, inner, roles, rows: None })
     }
 
     /// The same tokenizer for a model whose table has so many rows: a text with a token that has none is refused.
@@ -147,10 +131,7 @@ impl Tokenizer {
             "clean_up_tokenization_spaces": false,
             "model_max_length": model_max_length,
         });
-        let SpecialIds { pad, eos, unk, bos, cls, sep, mask } = self.special;
-        let named =
-            [("pad", pad), ("eos", eos), ("unk", unk), ("bos", bos), ("cls", cls), ("sep", sep), ("mask", mask)];
-        for (role, id) in named {
+        for (role, id) in self.special().named() {
             if let Some(token) = id.and_then(|id| self.id_to_token(id)) {
                 config[format!("{role}_token")] = token.into();
             }
@@ -247,6 +228,39 @@ impl Tokenizer {
 
     /// The ids of its special tokens.
     pub fn special(&self) -> SpecialIds {
-        self.special
+        self.roles.special
+    }
+
+    /// All roles of its tokens.
+    pub fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// The same tokenizer, its tokens with the roles that a model declares.
+    #[must_use]
+    pub fn with_roles(self, roles: Roles) -> Self {
+        Tokenizer { roles, ..self }
+    }
+
+    /// The token that stands for a character or a word that the vocabulary lacks, where there is one.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// Adds tokens to the vocabulary: each is one token wherever a text has it. Those that are there keep their ids, new ones
+    /// follow the largest.
+    pub(crate) fn add_tokens(&mut self, tokens: &[String]) {
+        let tokens: Vec<AddedToken> =
+            tokens.iter().map(|token| AddedToken::from(token, false).normalized(false)).collect();
+        self.inner.add_tokens(&tokens);
+    }
+
+    /// The text of a token that its model declares as special is one token, and no text.
+    pub(crate) fn make_special(&mut self, token: &str) {
+        let is_special = |added: &AddedToken| added.content == token && added.special;
+        if self.inner.get_added_tokens_decoder().values().any(is_special) {
+            return;
+        }
+        self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
     }
 }

@@ -11,7 +11,8 @@ use super::recipe::{
 };
 use super::search;
 use crate::hub::generation::GenerationConfig;
-use crate::hub::{self, Kept, ModelDir, decimal, gpt2};
+use crate::hub::special_tokens::{load_tokenizer, write_roles};
+use crate::hub::{self, Kept, ModelDir, atomic, decimal, gpt2};
 use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
 use crate::pretrained::described;
 use crate::text::Tokenizer;
@@ -30,7 +31,22 @@ pub fn saved_tokenizer(run: &Path) -> Result<Tokenizer, Error> {
         let problem = format!("{} is missing: put it back, a copy is in model/", path.display());
         return Err(Error::Setting { key: "tokenizer", problem });
     }
-    Ok(Tokenizer::load(&path)?)
+    Ok(load_tokenizer(&path)?.0)
+}
+
+/// Writes the run's copy of its tokenizer, and which of its tokens has which role.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn save_tokenizer(tokenizer: &Tokenizer, run: &Path) -> Result<(), Error> {
+    // The roles first: where the tokenizer lies, its roles do.
+    write_roles(run, &tokenizer.roles())?;
+    Ok(atomic::atomic_write(&run.join(TOKENIZER_FILE), &tokenizer.to_json_bytes()?)?)
+}
+
+/// Whether a recipe describes a tokenizer; what it adds to one that exists is no description.
+pub fn is_described(written: &Written) -> bool {
+    written.keys().any(|key| key.starts_with("tokenizer.") && key != "tokenizer.add_tokens")
 }
 
 /// A model to be trained further, but for its weights.

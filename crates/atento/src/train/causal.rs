@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 
 use atento_tensor::{Graph, Pool};
 
-use super::adopt::{Adopted, Base, adopt, saved_tokenizer};
+use super::added_tokens::{add_to_language_model, add_to_tokenizer};
+use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use super::build::gpt2_config;
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
-use super::recipe::{Recipe, TokenizerKind, TokenizerSettings};
+use super::recipe::{Recipe, Task, TokenizerKind, TokenizerSettings, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::{Error, StopFlag, resume};
 use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::CausalBatch;
+use crate::data::tokens::instruct::PromptTemplate;
 use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
 use crate::hub::generation::GenerationConfig;
+use crate::hub::prompt_template;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
 use crate::text::train::Kind;
@@ -43,13 +46,15 @@ impl Beginning {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
-        new_tokenizer: impl FnOnce(&Recipe) -> Result<Tokenizer, Error>,
+        new_tokenizer: impl FnOnce(&Recipe) -> Result<(Tokenizer, Vec<String>), Error>,
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let (mut recipe, mut from, mut base) = (recipe.clone(), None, None);
-        let (tokenizer, model) = match (resumed, &options.from) {
+        let (tokenizer, model, template) = match (resumed, &options.from) {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
+                let template = prompt_template::read(run)?;
+                keep_template(&mut recipe, &options.written, template.as_ref());
                 let identity = checkpoint.state.identity.as_ref();
                 let config = match identity {
                     Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
@@ -68,25 +73,35 @@ impl Beginning {
                 }
                 notes.extend(resume::check(checkpoint, &recipe, run)?);
                 from = identity.and_then(|identity| identity.from.clone());
-                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)))
+                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)), template)
             }
             (None, Some(path)) => {
-                let LanguageModel { model, tokenizer, generation, kept, notes: found } = LanguageModel::load(path)?;
+                let LanguageModel { mut model, mut tokenizer, generation, template, kept, notes: found } =
+                    LanguageModel::load(path)?;
                 notes.extend(found);
+                if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
+                    // The end that is taught is one that the trained model declares.
+                    model.config.eos_id = tokenizer.special().eos;
+                }
+                notes.extend(add_to_language_model(&mut model, &mut tokenizer, &recipe.tokenizer.add_tokens)?);
+                keep_template(&mut recipe, &options.written, template.as_ref());
                 let config = ModelConfig::LanguageModel(model.config.clone());
                 let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
                 base = Some(Base { generation, kept });
-                if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
+                if is_described(&options.written) {
                     let model = path.display();
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
                 }
                 from = Some(path.clone());
-                (tokenizer, Some(model))
+                (tokenizer, Some(model), template)
             }
             (None, None) => {
                 recipe.settle(&options.written)?;
-                (new_tokenizer(&recipe)?, None)
+                let (mut tokenizer, found) = new_tokenizer(&recipe)?;
+                notes.extend(found);
+                add_to_tokenizer(&mut tokenizer, &recipe.tokenizer.add_tokens)?;
+                (tokenizer, None, None)
             }
         };
         let mut model = match model {
@@ -96,13 +111,25 @@ impl Beginning {
         model.checkpoint_activations = recipe.train.checkpoint_activations;
         let tokenizer = tokenizer.for_table(model.config.vocab_size);
         let language = match base {
-            Some(Base { generation, kept }) => LanguageModel { model, tokenizer, generation, kept, notes: Vec::new() },
+            Some(Base { generation, kept }) => {
+                LanguageModel { model, tokenizer, generation, template, kept, notes: Vec::new() }
+            }
             None => {
                 let generation = GenerationConfig::of_language_model(&model.config);
-                LanguageModel::new(model, tokenizer, generation)
+                LanguageModel { template, ..LanguageModel::new(model, tokenizer, generation) }
             }
         };
         Ok(Self { recipe, language, from, notes })
+    }
+}
+
+/// A model that was taught with a template is taught further with the same one, unless the recipe states another.
+fn keep_template(recipe: &mut Recipe, written: &Written, template: Option<&PromptTemplate>) {
+    if let Some(template) = template
+        && recipe.task == Task::Instruct
+        && !written.contains_key("data.prompt_template")
+    {
+        recipe.data.prompt_template = template.text().to_owned();
     }
 }
 

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Error;
+use super::added_tokens::add_to_tokenizer;
 use super::recipe::{self, Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
 use crate::data::demo::{DemoCorpus, DemoOptions};
 use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
+use crate::hub::special_tokens;
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Tokenizer};
 
@@ -34,6 +36,8 @@ pub struct RunData {
     pub valid: Option<HeldOut>,
     /// What the finished model is scored on.
     pub test: Option<HeldOut>,
+    /// What the user should know of the tokenizer.
+    pub notes: Vec<String>,
 }
 
 /// The pairs of the recipe: in files, or made by the built-in grammar.
@@ -50,11 +54,16 @@ impl RunData {
     pub fn load(recipe: &Recipe, tokenizer: Option<Tokenizer>) -> Result<Self, Error> {
         recipe.validate()?;
         let origin = Origin::of(recipe)?;
-        let tokenizer = match (tokenizer, &recipe.tokenizer.file) {
-            (Some(tokenizer), _) => tokenizer,
+        let is_given = tokenizer.is_some();
+        let (mut tokenizer, notes) = match (tokenizer, &recipe.tokenizer.file) {
+            (Some(tokenizer), _) => (tokenizer, Vec::new()),
             (None, Some(path)) => load_tokenizer(path)?,
-            (None, None) => learn(recipe, &origin)?,
+            (None, None) => (learn(recipe, &origin)?, Vec::new()),
         };
+        // One that is given has them.
+        if !is_given {
+            add_to_tokenizer(&mut tokenizer, &recipe.tokenizer.add_tokens)?;
+        }
         let tokenizer = Arc::new(tokenizer);
         let both = || (Arc::clone(&tokenizer), Arc::clone(&tokenizer));
         let options = pair_options(recipe);
@@ -91,7 +100,7 @@ impl RunData {
         };
         let valid = valid.map(held_out).transpose()?;
         let test = test.map(held_out).transpose()?;
-        Ok(Self { tokenizer, train, valid, test })
+        Ok(Self { tokenizer, train, valid, test, notes })
     }
 }
 
@@ -147,10 +156,10 @@ pub(super) fn on_truncate(recipe: &Recipe) -> OnTruncate {
 }
 
 /// A tokenizer to make a model for, whose table gets a row for every id.
-fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
-    let tokenizer = Tokenizer::load(path)?;
+fn load_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), Error> {
+    let (tokenizer, notes) = special_tokens::load_tokenizer(path)?;
     match tokenizer.first_gap() {
-        None => Ok(tokenizer),
+        None => Ok((tokenizer, notes)),
         Some(id) => {
             let (path, largest) = (path.display(), tokenizer.vocab_size() - 1);
             let problem =

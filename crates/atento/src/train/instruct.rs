@@ -16,11 +16,12 @@ use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data;
 use crate::data::hash::combine;
-use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions};
+use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate};
 use crate::data::tokens::{self, Cursor};
 use crate::generate::WarperOptions;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
+use crate::hub::special_tokens::load_tokenizer;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
 use crate::text::Tokenizer;
@@ -98,8 +99,9 @@ impl Workload for Instruct {
             check_described(options)?;
             tokenizer(recipe)
         };
-        let Beginning { recipe, language, from, notes } =
+        let Beginning { recipe, mut language, from, notes } =
             Beginning::find(recipe, options, resumed, run, new_tokenizer)?;
+        language.template = Some(PromptTemplate::parse(&recipe.data.prompt_template)?);
         let LanguageModel { model, tokenizer, .. } = &language;
         let block_size = block_size(&recipe, model.config.max_positions)?;
         let shared = Arc::new(tokenizer.clone());
@@ -133,8 +135,12 @@ impl Workload for Instruct {
         ModelConfig::LanguageModel(self.language.model.config.clone())
     }
 
-    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.language.tokenizer.to_json_bytes()?)
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.language.tokenizer
+    }
+
+    fn prompt_template(&self) -> Option<&PromptTemplate> {
+        self.language.template.as_ref()
     }
 
     fn examples(&self) -> usize {
@@ -278,14 +284,14 @@ fn no_data() -> Error {
 }
 
 /// The tokenizer of the recipe for a new model, loaded or learned from the training data.
-fn tokenizer(recipe: &Recipe) -> Result<Tokenizer, Error> {
+fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     if let Some(path) = &recipe.tokenizer.file {
-        return Ok(Tokenizer::load(path)?);
+        return Ok(load_tokenizer(path)?);
     }
     let source = recipe.data.train.as_ref().and_then(source).ok_or_else(no_data)?;
     let named = |error| with_key("data.train", error);
     let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
-    causal::learn_tokenizer(&recipe.tokenizer, lessons)
+    Ok((causal::learn_tokenizer(&recipe.tokenizer, lessons)?, Vec::new()))
 }
 
 /// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.

@@ -15,6 +15,7 @@ use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data::hash::combine;
+use crate::data::tokens::instruct::PromptTemplate;
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, Sidecar, TextSource, TokenDirectory, WindowOptions,
     Windows,
@@ -22,6 +23,7 @@ use crate::data::tokens::{
 use crate::generate::WarperOptions;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
+use crate::hub::special_tokens::load_tokenizer;
 use crate::language_model::LanguageModel;
 use crate::models::Gpt2;
 use crate::text::Tokenizer;
@@ -116,8 +118,12 @@ impl Workload for LanguageModelling {
         ModelConfig::LanguageModel(self.language.model.config.clone())
     }
 
-    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.language.tokenizer.to_json_bytes()?)
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.language.tokenizer
+    }
+
+    fn prompt_template(&self) -> Option<&PromptTemplate> {
+        self.language.template.as_ref()
     }
 
     fn examples(&self) -> usize {
@@ -217,12 +223,12 @@ fn source(recipe: &Recipe, path: &Path) -> TextSource {
 }
 
 /// The tokenizer of the recipe, loaded or learned from its text.
-fn tokenizer(recipe: &Recipe) -> Result<Tokenizer, Error> {
+fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     match (&recipe.tokenizer.file, &recipe.data.text) {
-        (Some(path), _) => Ok(Tokenizer::load(path)?),
+        (Some(path), _) => Ok(load_tokenizer(path)?),
         (None, Some(text)) => {
             let lessons = source(recipe, text).lessons()?.map(|piece| piece.map_err(Error::from));
-            causal::learn_tokenizer(&recipe.tokenizer, lessons)
+            Ok((causal::learn_tokenizer(&recipe.tokenizer, lessons)?, Vec::new()))
         }
         (None, None) => {
             let problem = "there is no text to learn a tokenizer from: name one".into();

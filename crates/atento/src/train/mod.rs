@@ -1,5 +1,6 @@
 //! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
+mod added_tokens;
 mod adopt;
 pub mod build;
 mod causal;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use atento_tensor::Pool;
 use serde_json::Value;
 
-use super::adopt::{Adopted, Base, adopt, is_same_function, saved_tokenizer};
+use super::added_tokens::add_to_translator;
+use super::adopt::{Adopted, Base, adopt, is_described, is_same_function, saved_tokenizer};
 use super::build::{build_model, generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
@@ -56,7 +57,7 @@ impl Beginning {
             recipe.settle(&options.written)?;
             return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
         };
-        let Pretrained { model, tokenizer, generation, kept, mut notes } = Pretrained::load(from)?;
+        let Pretrained { mut model, mut tokenizer, generation, kept, mut notes } = Pretrained::load(from)?;
         if let Translator::Transformer(transformer) = &model
             && transformer.own_positions().is_some()
         {
@@ -69,6 +70,7 @@ impl Beginning {
                 ),
             });
         }
+        notes.extend(add_to_translator(&mut model, &mut tokenizer, &recipe.tokenizer.add_tokens)?);
         let config = ModelConfig::Translator(model.config());
         let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
         let recipe = adopt(recipe, &options.written, &adopted)?;
@@ -76,7 +78,7 @@ impl Beginning {
         for key in ["encoder_layerdrop", "decoder_layerdrop"].into_iter().filter(drops) {
             notes.push(format!("{}: `{key}` has no effect here: no layer is left out in training", path_text(from)));
         }
-        if options.written.keys().any(|key| key.starts_with("tokenizer.")) {
+        if is_described(&options.written) {
             notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
         }
         let described = model_config(&recipe, &tokenizer).map(ModelConfig::Translator);
@@ -132,19 +134,22 @@ impl Workload for Translation {
         resumed: Option<&Checkpoint>,
         run: &Path,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, tokenizer, model, base, from, notes } = match resumed {
+        let Beginning { recipe, tokenizer, model, base, from, mut notes } = match resumed {
             Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run)?,
             None => Beginning::anew(recipe, options)?,
         };
         let rows = model.as_ref().map(Translator::vocab_size).or(recipe.model.vocab_size);
         let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_table(rows.unwrap_or(usize::MAX)));
         let data = RunData::load(&recipe, tokenizer)?;
+        notes.extend(data.notes.iter().cloned());
         let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
         model.checkpoint_activations(recipe.train.checkpoint_activations);
         check_positions(&model, &recipe)?;
         check_held_out(&model, &data)?;
         // As it will be read again.
-        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?.for_table(model.vocab_size());
+        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?
+            .with_roles(data.tokenizer.roles())
+            .for_table(model.vocab_size());
         let pretrained = match base {
             Some(Base { generation, kept }) => {
                 let generation = search::overlay(&generation, &recipe.search, model.max_positions());
@@ -176,8 +181,8 @@ impl Workload for Translation {
         ModelConfig::Translator(self.pretrained.model.config())
     }
 
-    fn tokenizer_json(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.pretrained.tokenizer.to_json_bytes()?)
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.pretrained.tokenizer
     }
 
     fn examples(&self) -> usize {
@@ -356,7 +361,7 @@ fn check_held_out(model: &Translator, data: &RunData) -> Result<(), Error> {
         };
         // Sources are translated even where there is no target.
         for (at, (source, _)) in text.iter().enumerate() {
-            let tokens = data.tokenizer.encode_ids(source, true)?.len();
+            let tokens = data.tokenizer.encode_source(source)?.len();
             if tokens > positions {
                 return refuse(at, "source", tokens);
             }

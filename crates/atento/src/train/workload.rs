@@ -16,8 +16,10 @@ use super::report::Sample;
 use super::step::Trainable;
 use super::trainer::TrainOptions;
 use super::{Error, StopFlag};
+use crate::data::tokens::instruct::PromptTemplate;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
+use crate::text::Tokenizer;
 
 /// Batches, each with the place in the data behind it.
 pub(super) type Batches<W> =
@@ -87,8 +89,13 @@ pub(super) trait Workload: Sized {
     /// All that determines the model but its weights.
     fn config(&self) -> ModelConfig;
 
-    /// The bytes of the run's `tokenizer.json`.
-    fn tokenizer_json(&self) -> Result<Vec<u8>, Error>;
+    /// The tokenizer, of which the run keeps a copy.
+    fn tokenizer(&self) -> &Tokenizer;
+
+    /// How prompts are written for the model, of which the run keeps a copy too.
+    fn prompt_template(&self) -> Option<&PromptTemplate> {
+        None
+    }
 
     /// Examples of a pass over the training data.
     fn examples(&self) -> usize;

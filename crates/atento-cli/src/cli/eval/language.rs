@@ -119,9 +119,13 @@ fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Op
     if !args.start_token {
         return Ok(text);
     }
-    let config = &language.model.config;
-    let start = config.bos_id.or(config.eos_id);
-    let start = start.ok_or_else(|| anyhow!("--start-token: the model's config.json names no bos_token_id"))?;
+    if !language.tokenizer.prefix().is_empty() {
+        // The tokenizer begins every text with a start token.
+        return Ok(text);
+    }
+    let special = language.tokenizer.special();
+    let start = special.bos.or(special.eos);
+    let start = start.ok_or_else(|| anyhow!("--start-token: the model's files declare no bos_token"))?;
     Ok(text.begun_by(start))
 }
 

@@ -19,6 +19,7 @@ use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
 
 /// What only a translator can be asked.
 #[derive(Debug, clap::Args)]
@@ -132,6 +133,12 @@ pub fn run(
     // A disk that is full does not cost the scores.
     let saved = save_to.map_or(Ok(()), |file| save(&file, &pairs, &hypotheses));
     let measured = Measured { left_out: tally.bad, ..measure(&pretrained, &good, &hypotheses)? };
+    let mut unknown = Unknowns::default();
+    for pair in &good {
+        unknown.look(&pretrained.tokenizer, &pair.text, || pair.place.clone())?;
+        unknown.look(&pretrained.tokenizer, &pair.target, || pair.place.clone())?;
+    }
+    unknown.tell(options);
     let mut out = Output::open();
     write(&mut out, &measured, options.json)?;
     out.finish()?;

@@ -144,6 +144,9 @@ impl MethodArgs {
         let mut keys: Vec<&str> = own.not_honoured.iter().map(String::as_str).collect();
         let is_beam = matches!(kind, Kind::Beam(_));
         let asked_for_one = matches!(self.asked(), Some(Kind::Greedy | Kind::Contrast(_)));
+        if is_beam && !own.stop_strings.is_empty() {
+            keys.push("stop_strings");
+        }
         if own.num_beams > 1 && !is_beam && !asked_for_one {
             keys.push("num_beams");
         }

@@ -41,7 +41,7 @@ impl Scored<Pair> {
     ) -> anyhow::Result<Self> {
         let mut notes = Vec::new();
         let mut side = |side: Side, text| {
-            let encode = |text: &str| encode_side(&pretrained.model, &pretrained.tokenizer, text);
+            let encode = |text: &str| encode_side(&pretrained.model, &pretrained.tokenizer, side, text);
             fitting(&side.to_string(), text, on_too_long, &mut notes, encode)
         };
         let tokens = Pair { id: 0, source: side(Side::Source, source)?, target: side(Side::Target, target)? };

@@ -14,6 +14,18 @@ pub(super) struct Encoder<'a> {
     pub(super) end: Option<u32>,
 }
 
+impl Encoder<'_> {
+    /// What comes before the ids of a document, of which these are the first; `before` is the token before it. An end
+    /// token that is also what begins a text stands between documents once.
+    pub(super) fn start(&self, ids: &[u32], before: Option<u32>) -> &[u32] {
+        let prefix = self.tokenizer.prefix_of(ids);
+        match prefix {
+            [start] if before == Some(*start) => &[],
+            prefix => prefix,
+        }
+    }
+}
+
 /// A tokenised piece.
 pub(super) struct Encoded {
     pub(super) ids: Vec<u32>,
@@ -42,7 +54,7 @@ impl<'a> Encoder<'a> {
             bytes: text.len() as u64,
             characters: text.chars().count() as u64,
             tokens: ids.len() as u64,
-            unknown_tokens: count(special.unk),
+            unknown_tokens: count(self.tokenizer.unknown_id()),
             end_tokens_in_text: count(special.eos),
         };
         Ok(Encoded { counts, hash: hash(text.as_bytes()), blank: text.trim().is_empty(), ids })

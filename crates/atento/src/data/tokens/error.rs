@@ -185,7 +185,7 @@ pub enum Error {
     },
     /// A template asks for an end token that the tokenizer does not have.
     #[error(
-        "{key} asks for the end token (<end>), but the tokenizer has none (one of </s>, <eos>, [EOS], <|endoftext|>); \
+        "{key} asks for the end token (<end>), but the tokenizer has none: declare one as eos_token in the tokenizer_config.json beside it; \
          take <end> out of the template or use another tokenizer"
     )]
     NoEndToken {

@@ -142,7 +142,15 @@ impl Sink {
 
     /// Takes the next piece and where it goes; `last` ends its document, `cut` what is on this side of a document that
     /// goes on on the other.
-    pub(super) fn add(&mut self, last: bool, part: Part, cut: bool, encoded: &Encoded) -> Result<(), Error> {
+    pub(super) fn add(
+        &mut self,
+        encoder: &Encoder<'_>,
+        last: bool,
+        part: Part,
+        cut: bool,
+        encoded: &Encoded,
+    ) -> Result<(), Error> {
+        let begins = self.open.is_none();
         let open = match self.open.take() {
             None if last && encoded.blank => {
                 self.report.documents += 1;
@@ -154,7 +162,7 @@ impl Sink {
         };
         let hash = combine(open.hash, encoded.hash);
         if !last {
-            self.write(part, encoded)?;
+            self.write(encoder, part, encoded, begins)?;
             if cut {
                 self.end(part)?;
             }
@@ -166,7 +174,7 @@ impl Sink {
             self.report.duplicates_dropped += 1;
             return self.undo(&open.marks);
         }
-        self.write(part, encoded)?;
+        self.write(encoder, part, encoded, begins)?;
         self.end(part)?;
         for (part, mark) in [Part::Train, Part::Val].into_iter().zip(&open.marks) {
             let counts = self.counts(part);
@@ -200,7 +208,15 @@ impl Sink {
         self.writers[part as usize].append(&[end])
     }
 
-    fn write(&mut self, part: Part, encoded: &Encoded) -> Result<(), Error> {
+    /// Writes a piece; before the first of a document comes what begins a text.
+    fn write(&mut self, encoder: &Encoder<'_>, part: Part, encoded: &Encoded, begins: bool) -> Result<(), Error> {
+        if begins {
+            // What another document ended with.
+            let before = self.end.filter(|_| self.counts(part).tokens > 0);
+            let start = encoder.start(&encoded.ids, before);
+            self.counts(part).tokens += start.len() as u64;
+            self.writers[part as usize].append(start)?;
+        }
         self.counts(part).add(&encoded.counts);
         self.writers[part as usize].append(&encoded.ids)
     }

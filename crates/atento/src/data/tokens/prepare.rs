@@ -5,8 +5,8 @@
 //! batches of pieces (and a few numbers for each document), whatever the size of the files. Which text is for validation
 //! is decided before, in a first reading that tokenises nothing.
 //!
-//! The ids of a document are exactly those that its pieces have, each tokenised by itself without
-//! anything added around it, and the end token. Documents of up to 256 KiB are one piece; `documents` says
+//! The ids of a document are what the tokenizer puts before a text, those that its pieces have, each tokenised by
+//! itself, and the end token. Documents of up to 256 KiB are one piece; `documents` says
 //! where longer ones are cut. Without an end token, the line end or blank line that ended a document stays.
 
 use std::collections::HashSet;
@@ -380,7 +380,7 @@ fn run(
         for (placed, encoded) in batch.iter().zip(encoded) {
             let place = || reader.documents.place(&placed.piece);
             let encoded = encoded.map_err(|source| Error::Encode { place: place(), source })?;
-            sink.add(placed.piece.last, placed.part, placed.cut, &encoded)?;
+            sink.add(encoder, placed.piece.last, placed.part, placed.cut, &encoded)?;
         }
         progress(sink.report.train.bytes + sink.report.val.bytes);
         batch = next?;

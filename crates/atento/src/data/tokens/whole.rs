@@ -64,8 +64,11 @@ impl Whole {
             let encoded: Vec<_> = pieces.par_iter().map(|piece| encoder.encode(&piece.text)).collect();
             for (piece, encoded) in pieces.iter().zip(encoded) {
                 let encoded = encoded.map_err(|source| Error::Encode { place: documents.place(piece), source })?;
-                if begins && !ids.is_empty() && !encoded.ids.is_empty() {
-                    ids.extend(encoder.end);
+                if begins && !encoded.ids.is_empty() {
+                    if !ids.is_empty() {
+                        ids.extend(encoder.end);
+                    }
+                    ids.extend(encoder.start(&encoded.ids, ids.last().copied()));
                 }
                 begins = piece.last;
                 bytes += encoded.counts.bytes;

@@ -33,6 +33,8 @@ pub enum Kind {
     TwoNumbers,
     /// A string.
     Text,
+    /// Strings in brackets.
+    Texts,
     /// A string that names a file or directory.
     Path,
     /// One of a few words.
@@ -49,6 +51,7 @@ impl fmt::Display for Kind {
             Kind::Number => f.write_str("a number"),
             Kind::TwoNumbers => f.write_str("two numbers in brackets, each"),
             Kind::Text => f.write_str("text in quotes"),
+            Kind::Texts => f.write_str("a list of texts in quotes"),
             Kind::Path => f.write_str("a path in quotes"),
             Kind::Choice(words) => write!(f, "one of {}", quoted(words)),
             Kind::Table(fields) => {
@@ -134,6 +137,7 @@ setting! {
     f64 => Kind::Number,
     [f64; 2] => Kind::TwoNumbers,
     String => Kind::Text,
+    Vec<String> => Kind::Texts,
     PathBuf => Kind::Path,
 }
 

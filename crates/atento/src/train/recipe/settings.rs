@@ -63,7 +63,7 @@ section! {
         block_size: Option<usize> = None, in at_least(1.0);
         /// Language models: which stretches.
         sampling: Sampling = Sampling::Random;
-        /// Prompts: what the model reads; `{prompt}` is the prompt.
+        /// Prompts: what the model reads; `{prompt}` is the prompt, another name in braces the column or key of that name. It is kept with the model.
         prompt_template: String = "{prompt}\n".into();
         /// Prompts: what it learns to write behind that; `{completion}` is the completion, a final `<end>` the end token.
         completion_template: String = "{completion}<end>".into();
@@ -103,6 +103,8 @@ section! {
         min_frequency: u64 = 2, in at_least(1.0);
         /// Turn all text to lower case first.
         lowercase: bool = false;
+        /// Tokens to add to the tokenizer, of the model that is trained further or a new one; their rows begin as the mean of all others.
+        add_tokens: Vec<String> = Vec::new();
     }
 }
 

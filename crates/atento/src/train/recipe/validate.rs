@@ -77,6 +77,7 @@ fn accepts(kind: &Kind, value: &toml::Value) -> bool {
         Kind::Number => is_number(value),
         Kind::TwoNumbers => value.as_array().is_some_and(|array| array.len() == 2 && array.iter().all(is_number)),
         Kind::Text => value.is_str(),
+        Kind::Texts => value.as_array().is_some_and(|array| array.iter().all(toml::Value::is_str)),
         Kind::Path => value.as_str().is_some_and(|path| !path.is_empty()),
         Kind::Choice(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         Kind::Table(_) => false,

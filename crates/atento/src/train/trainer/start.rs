@@ -8,7 +8,8 @@ use std::time::Instant;
 use atento_tensor::{Grads, Pool};
 
 use super::{Session, TrainOptions};
-use crate::train::adopt::{Base, TOKENIZER_FILE};
+use crate::hub::prompt_template;
+use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Identity, TrainState};
 use crate::train::step::Trainable;
 use crate::train::workload::{Begun, Workload};
@@ -82,7 +83,10 @@ impl<'r, W: Workload> Session<'r, W> {
             let (generation, kept) = work.base();
             Base::save(run.path(), generation, kept)?;
         }
-        crate::hub::atomic::atomic_write(&run.path().join(TOKENIZER_FILE), &work.tokenizer_json()?)?;
+        save_tokenizer(work.tokenizer(), run.path())?;
+        if let Some(template) = work.prompt_template() {
+            prompt_template::write(run.path(), template)?;
+        }
         reporter.event(&Event::Started {
             run: run.path().to_path_buf(),
             parameters: work.model().params().trainable_count(),

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::source::{InstructReader, InstructSource, RawExample};
-use super::template::Template;
+use super::template::{CompletionTemplate, PromptTemplate};
 use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 1 << 26;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstructOptions {
-    /// What the model reads first; `{prompt}` is the prompt.
+    /// What the model reads first; `{prompt}` is the prompt, another name in braces a column or key of the source.
     pub prompt_template: String,
     /// What it learns to write; `{completion}` is the completion, and a final `<end>` the end token.
     pub completion_template: String,
@@ -57,7 +57,7 @@ impl Default for InstructOptions {
 pub struct Example {
     /// Its number among those of the source, from 0.
     pub id: u64,
-    /// Prompt and completion, each tokenised by itself, and the end token.
+    /// The prompt with what the tokenizer puts before a text, the completion, each tokenised by itself, and the end token.
     pub ids: Vec<u32>,
     /// How many of them are the prompt.
     pub prompt_tokens: usize,
@@ -190,7 +190,8 @@ impl InstructSet {
         let encoder = Encoder::new(&tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
-        let mut reader = source.open(encoder.options.on_truncate != OnTruncate::Error)?;
+        let leave_out = encoder.options.on_truncate != OnTruncate::Error;
+        let mut reader = source.open(encoder.prompt.fields(), leave_out)?;
         loop {
             let chunk = next_chunk(&mut reader)?;
             if chunk.is_empty() {
@@ -279,7 +280,7 @@ fn next_chunk(reader: &mut InstructReader) -> Result<Vec<RawExample>, Error> {
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while chunk.len() < CHUNK_EXAMPLES && bytes < CHUNK_BYTES {
         let Some(raw) = reader.next().transpose()? else { break };
-        bytes += raw.prompt.len() + raw.completion.len();
+        bytes += raw.fields.iter().map(String::len).sum::<usize>() + raw.completion.len();
         chunk.push(raw);
     }
     Ok(chunk)
@@ -288,15 +289,15 @@ fn next_chunk(reader: &mut InstructReader) -> Result<Vec<RawExample>, Error> {
 struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     options: &'a InstructOptions,
-    prompt: Template,
-    completion: Template,
+    prompt: PromptTemplate,
+    completion: CompletionTemplate,
     end: Option<u32>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(tokenizer: &'a Tokenizer, options: &'a InstructOptions) -> Result<Self, Error> {
-        let prompt = Template::prompt(&options.prompt_template)?;
-        let completion = Template::completion(&options.completion_template)?;
+        let prompt = PromptTemplate::parse(&options.prompt_template)?;
+        let completion = CompletionTemplate::parse(&options.completion_template)?;
         if options.block_size == 0 {
             return Err(Error::option("block_size", 0, "a sequence needs at least one token"));
         }
@@ -313,7 +314,7 @@ impl<'a> Encoder<'a> {
 
     /// All tokens of an example, and how many are the prompt.
     fn encode(&self, raw: &RawExample) -> Result<(Vec<u32>, usize), text::Error> {
-        let mut ids = self.tokenizer.encode_ids(&self.prompt.fill(&raw.prompt), false)?;
+        let mut ids = self.tokenizer.encode_prompt(&self.prompt.fill(&raw.fields))?;
         let prompt_tokens = ids.len();
         ids.extend(self.tokenizer.encode_ids(&self.completion.fill(&raw.completion), false)?);
         ids.extend(self.end);
@@ -326,13 +327,15 @@ impl<'a> Encoder<'a> {
             report.too_long_dropped += 1;
             return false;
         }
-        let (no_prompt, no_completion) = (raw.prompt.trim().is_empty(), raw.completion.trim().is_empty());
+        let no_prompt = raw.fields.iter().all(|field| field.trim().is_empty());
+        let no_completion = raw.completion.trim().is_empty();
         if no_prompt || no_completion {
             report.empty_prompt += u64::from(no_prompt);
             report.empty_completion += u64::from(!no_prompt);
             return false;
         }
-        let is_new = seen.insert(combine(hash(raw.prompt.as_bytes()), hash(raw.completion.as_bytes())));
+        let texts = raw.fields.iter().chain([&raw.completion]);
+        let is_new = seen.insert(texts.map(|text| hash(text.as_bytes())).fold(0, combine));
         report.duplicates += u64::from(!is_new);
         let dropped = !is_new && self.options.drop_duplicates;
         report.duplicates_dropped += u64::from(dropped);
@@ -363,7 +366,7 @@ impl<'a> Encoder<'a> {
             report.nothing_learned_dropped += 1;
             return Ok(None);
         }
-        let unknown = self.tokenizer.special().unk;
+        let unknown = self.tokenizer.unknown_id();
         report.kept += 1;
         report.truncated += u64::from(lost > 0);
         report.truncated_tokens += lost as u64;

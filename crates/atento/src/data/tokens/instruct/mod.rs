@@ -8,10 +8,11 @@
 pub mod batches;
 pub mod examples;
 pub mod source;
-mod template;
+pub mod template;
 #[cfg(test)]
 mod tests;
 
 pub use batches::{InstructBatches, PackOptions};
 pub use examples::{Example, InstructOptions, InstructReport, InstructSet, MaskedPiece};
 pub use source::InstructSource;
+pub use template::PromptTemplate;

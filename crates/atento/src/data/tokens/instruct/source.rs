@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::InstructOptions;
-use super::template::Template;
+use super::template::{CompletionTemplate, PROMPT, PromptTemplate};
 use crate::data;
 use crate::data::LineError;
+use crate::data::jsonl;
+use crate::data::lines::LineReader;
 use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
@@ -56,10 +58,19 @@ pub enum InstructSource {
 pub(super) struct RawExample {
     /// The line it begins at, from 1.
     pub(super) line: u64,
-    pub(super) prompt: String,
+    /// What fills the places of the prompt's template, in their order.
+    pub(super) fields: Vec<String>,
     pub(super) completion: String,
     /// Whether it is longer than is read, so that its text was not kept.
     pub(super) too_long: bool,
+}
+
+impl RawExample {
+    /// The texts of the fields and, last, of the completion.
+    fn new(line: u64, mut texts: Vec<String>) -> Self {
+        let completion = texts.pop().unwrap_or_default();
+        RawExample { line, fields: texts, completion, too_long: false }
+    }
 }
 
 impl InstructSource {
@@ -90,33 +101,46 @@ impl InstructSource {
         &self,
         options: &InstructOptions,
     ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
-        let prompt = Template::prompt(&options.prompt_template)?;
-        let completion = Template::completion(&options.completion_template)?;
+        let prompt = PromptTemplate::parse(&options.prompt_template)?;
+        let completion = CompletionTemplate::parse(&options.completion_template)?;
+        let reader = self.open(prompt.fields(), true)?;
         let of_example = move |raw: Result<RawExample, Error>| match raw {
             Ok(raw) if raw.too_long => [None, None],
-            Ok(raw) => [Some(Ok(prompt.fill(&raw.prompt))), Some(Ok(completion.fill(&raw.completion)))],
+            Ok(raw) => [Some(Ok(prompt.fill(&raw.fields))), Some(Ok(completion.fill(&raw.completion)))],
             Err(error) => [Some(Err(error)), None],
         };
-        Ok(self.open(true)?.flat_map(of_example).flatten())
+        Ok(reader.flat_map(of_example).flatten())
     }
 
-    /// Opens the files. With `leave_out`, an example that is too long to be read comes without its text; else it is an
-    /// error that says what to do.
-    pub(super) fn open(&self, leave_out: bool) -> Result<InstructReader, Error> {
+    /// Opens the files for a template with these fields. The field `prompt` is the prompt, whatever its column is called.
+    /// With `leave_out`, an example that is too long to be read comes without its text; else it is an error that says what
+    /// to do.
+    pub(super) fn open(&self, fields: &[String], leave_out: bool) -> Result<InstructReader, Error> {
+        let named = |prompt: &str| -> Vec<String> {
+            let name = |field: &String| if field == PROMPT { prompt.to_owned() } else { field.clone() };
+            fields.iter().map(name).collect()
+        };
         let pairs = match self.clone() {
             InstructSource::Files { prompt, completion } => {
                 ParallelSource::Files { source: prompt, target: completion }
             }
             InstructSource::Tsv { path, columns } => ParallelSource::Tsv { path, columns },
             InstructSource::Jsonl { path, prompt_key, completion_key } => {
-                ParallelSource::Jsonl { path, source_key: prompt_key, target_key: completion_key }
+                let keys = named(&prompt_key).into_iter().chain([completion_key]).collect();
+                return Ok(InstructReader::Jsonl { lines: LineReader::open(path)?, keys, leave_out, failed: false });
             }
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
-                let columns = (reader.column(&prompt_column)?, reader.column(&completion_column)?);
+                let names = named(&prompt_column).into_iter().chain([completion_column]);
+                let columns = names.map(|name| reader.column(&name)).collect::<Result<_, _>>()?;
                 return Ok(InstructReader::Csv { reader, columns, leave_out });
             }
         };
+        if fields != [PROMPT] {
+            let names: Vec<String> = fields.iter().map(|field| format!("{{{field}}}")).collect();
+            let problem = "these prompts have no named columns, so {prompt} is the only name: use csv or jsonl";
+            return Err(Error::option("prompt_template", names.join(", "), problem));
+        }
         Ok(InstructReader::Pairs(Box::new(pairs.open()?.counting_too_long(leave_out))))
     }
 }
@@ -134,32 +158,61 @@ impl fmt::Display for InstructSource {
     }
 }
 
+/// An example that is too long to be read: without its text where it is left out, else the error that says what to do.
+fn too_long(fault: LineError, leave_out: bool) -> Result<RawExample, Error> {
+    match fault {
+        LineError::LineTooLong { line, .. } if leave_out => {
+            Ok(RawExample { too_long: true, ..RawExample::new(line, Vec::new()) })
+        }
+        fault => Err(data::Error::RecordTooLong(fault).into()),
+    }
+}
+
 /// Reads the pairs of a source. After an error it ends.
 pub(super) enum InstructReader {
     Pairs(Box<dyn Iterator<Item = Result<RawPair, data::Error>>>),
-    Csv { reader: CsvReader, columns: (usize, usize), leave_out: bool },
+    /// With the columns of the template's fields, and that of the completion.
+    Csv {
+        reader: CsvReader,
+        columns: Vec<usize>,
+        leave_out: bool,
+    },
+    /// With the keys of the template's fields, and that of the completion.
+    Jsonl {
+        lines: LineReader,
+        keys: Vec<String>,
+        leave_out: bool,
+        failed: bool,
+    },
 }
 
 impl Iterator for InstructReader {
     type Item = Result<RawExample, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let example = |line, prompt, completion| RawExample { line, prompt, completion, too_long: false };
         match self {
             InstructReader::Pairs(pairs) => {
-                let of_pair =
-                    |p: RawPair| RawExample { too_long: p.too_long, ..example(p.line + 1, p.source, p.target) };
+                let of_pair = |p: RawPair| RawExample {
+                    too_long: p.too_long,
+                    ..RawExample::new(p.line + 1, vec![p.source, p.target])
+                };
                 Some(pairs.next()?.map(of_pair).map_err(Error::from))
             }
-            InstructReader::Csv { reader, columns: (prompt, completion), leave_out } => Some(match reader.next()? {
-                Err(Error::Lines(LineError::LineTooLong { line, .. })) if *leave_out => {
-                    Ok(RawExample { too_long: true, ..example(line, String::new(), String::new()) })
-                }
-                Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => {
-                    Err(data::Error::RecordTooLong(fault).into())
-                }
-                record => record.map(|r| example(r.line, r.fields[*prompt].clone(), r.fields[*completion].clone())),
+            InstructReader::Csv { reader, columns, leave_out } => Some(match reader.next()? {
+                Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => too_long(fault, *leave_out),
+                record => record.map(|record| {
+                    RawExample::new(record.line, columns.iter().map(|column| record.fields[*column].clone()).collect())
+                }),
             }),
+            InstructReader::Jsonl { failed: true, .. } => None,
+            InstructReader::Jsonl { lines, keys, leave_out, failed } => {
+                let example = match jsonl::next_texts(lines, keys).transpose()? {
+                    Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => too_long(fault, *leave_out),
+                    texts => texts.map(|texts| RawExample::new(lines.line(), texts)).map_err(Error::from),
+                };
+                *failed = example.is_err();
+                Some(example)
+            }
         }
     }
 }

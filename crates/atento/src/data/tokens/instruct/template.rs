@@ -4,57 +4,120 @@ use crate::data::tokens::Error;
 
 /// What stands for the end token, at the end of a completion's template.
 const END: &str = "<end>";
+/// The field that is the prompt itself, whatever its column is called.
+pub const PROMPT: &str = "prompt";
 
-/// A text with a place for another, such as `{prompt}\n`.
+/// A text with places for others, such as `{prompt}\n` or `Q: {question}\nC: {context}\nA:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub struct PromptTemplate {
     text: String,
-    placeholder: String,
+    parts: Vec<Part>,
+    fields: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    /// The place of a field, by its number.
+    Field(usize),
+}
+
+impl PromptTemplate {
+    /// A template with at least one name in braces, each once. A name is letters, digits, `_`, `-` and `.`, and begins
+    /// with a letter; other braces are text.
+    ///
+    /// # Errors
+    /// There is no name, or one twice; the end token stands in it.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let refuse = |problem: String| Err(Error::option("prompt_template", format!("{text:?}"), problem));
+        if text.contains(END) {
+            return refuse(format!("{END}, the end token, can only stand at the end of the completion"));
+        }
+        let (mut parts, mut fields) = (Vec::new(), Vec::<String>::new());
+        let mut rest = text;
+        while let Some((before, name, after)) = next_name(rest) {
+            if fields.iter().any(|field| field == name) {
+                return refuse(format!("must hold {{{name}}} exactly once"));
+            }
+            parts.extend([Part::Text(before.into()), Part::Field(fields.len())]);
+            fields.push(name.into());
+            rest = after;
+        }
+        if fields.is_empty() {
+            return refuse("must hold {prompt} exactly once, or the names of columns in braces".into());
+        }
+        parts.push(Part::Text(rest.into()));
+        Ok(Self { text: text.into(), parts, fields })
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The names in it, in their order.
+    #[must_use]
+    pub fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    /// The text with its places filled: a value for each of the [`fields`](Self::fields).
+    ///
+    /// # Panics
+    /// If there are fewer values than fields.
+    #[must_use]
+    pub fn fill<S: AsRef<str>>(&self, values: &[S]) -> String {
+        let part = |part: &'_ Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Field(at) => values[*at].as_ref().to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+}
+
+/// The first name in braces, with the text before it and after it.
+fn next_name(text: &str) -> Option<(&str, &str, &str)> {
+    text.match_indices('{').find_map(|(open, _)| {
+        let (name, after) = text[open + 1..].split_once('}')?;
+        is_name(name).then_some((&text[..open], name, after))
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    text.starts_with(char::is_alphabetic) && text.chars().all(is_inner)
+}
+
+/// A completion's template: a text with `{completion}` once and perhaps `<end>` at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CompletionTemplate {
+    before: String,
+    after: String,
     /// Whether the end token follows.
     pub(super) end: bool,
 }
 
-impl Template {
-    /// The template of a prompt, with `{prompt}` once.
-    pub(super) fn prompt(text: &str) -> Result<Self, Error> {
-        Self::parse("prompt_template", text, "prompt", false)
-    }
-
-    /// The template of a completion, with `{completion}` once and perhaps `<end>` at its end.
-    pub(super) fn completion(text: &str) -> Result<Self, Error> {
-        Self::parse("completion_template", text, "completion", true)
-    }
-
-    fn parse(key: &'static str, text: &str, name: &str, may_end: bool) -> Result<Self, Error> {
-        let refuse = |problem: String| Err(Error::option(key, format!("{text:?}"), problem));
-        let placeholder = format!("{{{name}}}");
-        let body = text.strip_suffix(END).filter(|_| may_end);
-        let end = body.is_some();
-        let body = body.unwrap_or(text);
+impl CompletionTemplate {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+        const PLACE: &str = "{completion}";
+        let refuse = |problem: String| Err(Error::option("completion_template", format!("{text:?}"), problem));
+        let (body, end) = text.strip_suffix(END).map_or((text, false), |body| (body, true));
         if body.contains(END) {
             return refuse(format!("{END}, the end token, can only stand at the end of the completion"));
         }
-        if body.matches(&placeholder).count() != 1 {
-            return refuse(format!("must hold {placeholder} exactly once"));
-        }
-        match other_placeholder(&body.replace(&placeholder, "")) {
-            Some(other) => refuse(format!("{{{other}}} is not known here, only {placeholder} is")),
-            None => Ok(Template { text: body.into(), placeholder, end }),
+        let Some((before, after)) = body.split_once(PLACE).filter(|(_, after)| !after.contains(PLACE)) else {
+            return refuse(format!("must hold {PLACE} exactly once"));
+        };
+        match [before, after].into_iter().find_map(next_name) {
+            Some((_, other, _)) => refuse(format!("{{{other}}} is not known here, only {PLACE} is")),
+            None => Ok(Self { before: before.into(), after: after.into(), end }),
         }
     }
 
-    /// The text with its place filled.
-    pub(super) fn fill(&self, with: &str) -> String {
-        self.text.replace(&self.placeholder, with)
+    pub(super) fn fill(&self, completion: &str) -> String {
+        [&self.before, completion, &self.after].concat()
     }
-}
-
-/// A name in braces: what somebody took for a placeholder. Other braces are text.
-fn other_placeholder(text: &str) -> Option<&str> {
-    let inner = text.split('{').skip(1).filter_map(|after| after.split_once('}')).map(|(inner, _)| inner);
-    inner.into_iter().find(|inner| {
-        !inner.is_empty() && inner.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    })
 }
 
 #[cfg(test)]
@@ -62,22 +125,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_filled_and_the_end_token_is_no_text() {
-        assert_eq!(Template::prompt("Q: {prompt}\n{\"a\": 1}").unwrap().fill("{prompt}?"), "Q: {prompt}?\n{\"a\": 1}");
-        let completion = Template::completion(" {completion}<end>").unwrap();
+    fn the_places_are_filled_and_the_end_token_is_no_text() {
+        let template = PromptTemplate::parse("Q: {prompt}\n{\"a\": 1}").unwrap();
+        assert_eq!(template.fill(&["{prompt}?"]), "Q: {prompt}?\n{\"a\": 1}");
+        let two = PromptTemplate::parse("{ {question}{}\nC: {the.context}\n").unwrap();
+        assert_eq!(two.fields(), ["question", "the.context"]);
+        assert_eq!(two.fill(&["{the.context}", "b"]), "{ {the.context}{}\nC: b\n");
+        let completion = CompletionTemplate::parse(" {completion}<end>").unwrap();
         assert_eq!((completion.fill("x").as_str(), completion.end), (" x", true));
-        assert!(!Template::completion("{completion}").unwrap().end);
+        assert!(!CompletionTemplate::parse("{completion}").unwrap().end);
     }
 
     #[test]
     fn a_template_that_cannot_be_meant_is_refused() {
+        let prompt = |text| PromptTemplate::parse(text).map(|_| ());
+        let completion = |text| CompletionTemplate::parse(text).map(|_| ());
         for (template, problem) in [
-            (Template::prompt("hello"), "prompt_template = \"hello\": must hold {prompt} exactly once"),
-            (Template::prompt("{prompt}{prompt}"), "exactly once"),
-            (Template::prompt("{input} {prompt}"), "{input} is not known here, only {prompt} is"),
-            (Template::prompt("{prompt}<end>"), "<end>, the end token, can only stand at the end of the completion"),
-            (Template::completion("<end>{completion}"), "can only stand at the end"),
-            (Template::completion("{prompt}"), "must hold {completion} exactly once"),
+            (prompt("hello"), "prompt_template = \"hello\": must hold {prompt} exactly once, or the names of columns"),
+            (prompt("{prompt}{prompt}"), "must hold {prompt} exactly once"),
+            (prompt("{prompt}<end>"), "<end>, the end token, can only stand at the end of the completion"),
+            (completion("<end>{completion}"), "can only stand at the end"),
+            (completion("{prompt}"), "must hold {completion} exactly once"),
+            (completion("{prompt} {completion}"), "{prompt} is not known here, only {completion} is"),
         ] {
             let message = template.unwrap_err().to_string();
             assert!(message.contains(problem), "{message}");

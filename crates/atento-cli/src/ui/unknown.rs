@@ -1,0 +1,60 @@
+//! What of the texts a model does not see as it is, counted and told once.
+
+use atento::text::{self, Tokenizer};
+
+use super::options::Options;
+
+/// Examples and places that are shown.
+const SHOWN: usize = 5;
+
+/// Characters and words that the vocabulary lacks.
+#[derive(Debug, Default)]
+pub struct Unknowns {
+    count: u64,
+    texts: u64,
+    examples: Vec<String>,
+    places: Vec<String>,
+}
+
+impl Unknowns {
+    /// Looks at a text; `place` names it.
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn look(
+        &mut self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        place: impl FnOnce() -> String,
+    ) -> Result<(), text::Error> {
+        let parts = tokenizer.unknown_parts(text)?;
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.count += parts.len() as u64;
+        self.texts += 1;
+        if self.places.len() < SHOWN {
+            self.places.push(place());
+        }
+        for part in parts {
+            let part = format!("{part:?}");
+            if self.examples.len() < SHOWN && !self.examples.contains(&part) {
+                self.examples.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what was found, if anything was.
+    pub fn tell(&self, options: &Options) {
+        if self.count == 0 {
+            return;
+        }
+        let more = if self.texts > self.places.len() as u64 { ", …" } else { "" };
+        let (examples, places) = (self.examples.join(", "), self.places.join("; "));
+        options.note(format_args!(
+            "the tokenizer does not know {} characters or words, which the model does not see as they are: {examples} ({places}{more})",
+            self.count
+        ));
+    }
+}

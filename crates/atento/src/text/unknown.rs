@@ -1,0 +1,74 @@
+//! What of a text the vocabulary does not have.
+
+use tokenizers::ModelWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+use super::{Error, Tokenizer};
+
+impl Tokenizer {
+    /// The parts of a text, characters or words, that the model does not see as they are: they become the unknown token
+    /// or, where there is none, nothing at all. A text that spells the unknown token out has nothing unknown in it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn unknown_parts<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {
+        match self.unknown {
+            Some(unknown) if self.encode_ids(text, false)?.contains(&unknown) => {
+                let (encoding, name) = (self.encode(text, false)?, self.id_to_token(unknown));
+                let parts = encoding.ids.iter().zip(&encoding.offsets).filter(|(id, _)| **id == unknown);
+                let parts = parts.filter_map(|(_, &(start, end))| text.get(start..end));
+                Ok(parts.filter(|part| Some(*part) != name.as_deref()).collect())
+            }
+            None if self.drops_characters() => self.dropped(text),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a character outside the vocabulary disappears.
+    fn drops_characters(&self) -> bool {
+        let ModelWrapper::BPE(model) = self.inner.get_model() else { return false };
+        let has = |c: char| self.inner.token_to_id(c.encode_utf8(&mut [0; 4])).is_some();
+        !model.byte_fallback && !ByteLevel::alphabet().into_iter().all(has)
+    }
+
+    /// The characters that no token covers; white space and control characters may be tidied away on purpose.
+    fn dropped<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {
+        let encoding = self.encode(text, false)?;
+        let mut covered = vec![false; text.len()];
+        for &(start, end) in &encoding.offsets {
+            covered[start.min(text.len())..end.min(text.len())].fill(true);
+        }
+        let is_dropped = |(at, c): &(usize, char)| !covered[*at] && !c.is_whitespace() && !c.is_control();
+        Ok(text.char_indices().filter(is_dropped).map(|(at, c)| &text[at..at + c.len_utf8()]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{self, TrainOptions};
+
+    fn learned(options: TrainOptions) -> Tokenizer {
+        Tokenizer::train::<text::Error>(["the cat", "a dog"].map(|line| Ok(line.to_owned())), &options).unwrap()
+    }
+
+    #[test]
+    fn characters_that_become_the_unknown_token_are_found_and_its_own_name_is_not_one() {
+        let tokenizer = learned(TrainOptions::characters());
+        assert_eq!(tokenizer.unknown_parts("the €at<unk>").unwrap(), ["€"]);
+        assert!(tokenizer.unknown_parts("the cat").unwrap().is_empty());
+    }
+
+    #[test]
+    fn characters_that_disappear_are_found() {
+        let json = String::from_utf8(learned(TrainOptions::characters()).to_json_bytes().unwrap()).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(file["model"]["type"], "WordLevel", "{json}");
+        let vocab = serde_json::json!({"a": 0, "b": 1});
+        let file = serde_json::json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+            "model": {"type": "BPE", "vocab": vocab, "merges": []}});
+        let tokenizer = Tokenizer::from_json_bytes(file.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.unknown_parts("ab€ b").unwrap(), ["€"]);
+    }
+}
