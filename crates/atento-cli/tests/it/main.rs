@@ -18,3 +18,4 @@ mod support;
 mod tokenizer;
 mod train;
 mod translate;
+mod updates;
