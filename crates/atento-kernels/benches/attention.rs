@@ -113,7 +113,7 @@ fn report(shape: &Shape, peak: f64) {
         scale: 1.0 / (head_dim as f32).sqrt(),
         causal,
         bias: None,
-        dropout: dropout.then_some(Dropout { probability: 0.1, seed: 1, stream: 2 }),
+        dropout: dropout.then_some(Dropout { probability: 0.1, seed: 1, stream: 2, first_row: 0 }),
         segments: &list,
     };
     let normal = |stream, len| {

@@ -158,7 +158,7 @@ fn layer_norm_reference(bencher: Bencher<'_, '_>) {
     bencher.counter(bytes(2 * WIDTH)).bench_local(|| norm::reference(&x, &g, &b, 1e-5));
 }
 
-const KEY: DropoutKey = DropoutKey { probability: 0.1, seed: 1, stream: 2 };
+const KEY: DropoutKey = DropoutKey { probability: 0.1, seed: 1, stream: 2, first: 0 };
 
 #[divan::bench]
 fn add_dropout_layer_norm_forward(bencher: Bencher<'_, '_>) {

@@ -10,6 +10,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
+use crate::elementwise;
 use crate::few_rows::{FEW_ROWS, dot_columns};
 use crate::linear::WeightLayout;
 use crate::matmul::{self, Mat, MatMut};
@@ -72,10 +73,12 @@ pub fn to_bf16(weight: &[f32], layout: WeightLayout, inputs: usize, out: &mut [b
 /// `weight` as `layout` says, `out: [outputs, inputs]`, `scales: [outputs]`.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not fit, or a number is not finite: no whole number stands for it.
 #[track_caller]
 pub fn to_int8(weight: &[f32], layout: WeightLayout, inputs: usize, out: &mut [i8], scales: &mut [f32]) {
-    assert_eq!(out.len(), scales.len() * inputs, "compact: scales against {inputs} inputs");
+    assert_eq!(Some(out.len()), scales.len().checked_mul(inputs), "compact: scales against {inputs} inputs");
+    assert_eq!(weight.len(), out.len(), "compact: sizes");
+    assert!(elementwise::all_finite(weight), "compact: a weight is not finite");
     let outputs = scales.len();
     let at = |row: usize, i: usize| match layout {
         WeightLayout::OutIn => weight[row * inputs + i],

@@ -1,13 +1,14 @@
 //! Dropout (Srivastava et al. 2014): an element is zeroed with probability p, else scaled by
 //! 1/(1 − p), so that the expectation stays.
 //!
-//! Element `i` is kept when the uniform number made of lane `i % 4` of Philox block `i / 4` of
-//! `(seed, stream)` is at least p. Nothing is stored: the backward makes the same numbers again and
+//! Element `i` of a mask is kept when the uniform number made of lane `i % 4` of Philox block `i / 4` of
+//! `(seed, stream)` is at least p; a tensor may begin anywhere in its mask, so that a part of a larger one gets that
+//! part of the larger one's mask. Nothing is stored: the backward makes the same numbers again and
 //! is the forward applied to the gradient, `dx = dy · mask / (1 − p)`.
 
 use rayon::prelude::*;
 
-use crate::parallel::TASK;
+use crate::parallel::{TASK, rows_per_task};
 use crate::philox;
 use crate::simd::mul_add;
 
@@ -20,6 +21,8 @@ pub struct DropoutKey {
     pub seed: u64,
     /// Which of the seed's sequences; one per dropout of a step.
     pub stream: u64,
+    /// The place in the mask of the tensor's first element.
+    pub first: u64,
 }
 
 /// Elements whose random numbers are made together.
@@ -31,8 +34,9 @@ impl DropoutKey {
         1.0 / (1.0 - self.probability)
     }
 
-    /// What element `index` is multiplied by: 0 or [`scale`](Self::scale).
+    /// What element `index` of the tensor is multiplied by: 0 or [`scale`](Self::scale).
     pub fn multiplier(&self, index: u64) -> f32 {
+        let index = self.first.wrapping_add(index);
         let bits = philox::block(philox::key(self.seed), philox::counter(index / 4, self.stream));
         self.choose(bits[(index % 4) as usize])
     }
@@ -59,8 +63,7 @@ impl DropoutKey {
     }
 }
 
-/// Calls `apply(range, multipliers)` for pieces of `0..len`, where element 0 has index `first` in
-/// the mask.
+/// Calls `apply(range, multipliers)` for pieces of `0..len`, where element 0 is element `first` of the tensor.
 #[inline(always)]
 pub(crate) fn for_groups(
     key: DropoutKey,
@@ -70,10 +73,10 @@ pub(crate) fn for_groups(
 ) {
     let mut at = 0;
     while at < len {
-        let index = first + at;
-        let skip = index % GROUP;
+        let index = key.first.wrapping_add((first + at) as u64);
+        let skip = (index % GROUP as u64) as usize;
         let n = (GROUP - skip).min(len - at);
-        let multipliers = key.multipliers((index / GROUP) as u64);
+        let multipliers = key.multipliers(index / GROUP as u64);
         apply(at..at + n, &multipliers[skip..skip + n]);
         at += n;
     }
@@ -136,6 +139,36 @@ pub fn forward(key: DropoutKey, x: &[f32], out: &mut [f32]) {
 pub fn backward(key: DropoutKey, dy: &[f32], dx: &mut [f32]) {
     assert_eq!(dy.len(), dx.len(), "dropout::backward: dy and dx");
     forward(key, dy, dx);
+}
+
+/// [`forward`] of rows that lie elsewhere in the mask than in the tensor: row `i` is row `rows[i]` of the mask.
+///
+/// # Shapes
+/// `x, out: [rows, width]`.
+///
+/// # Panics
+/// If the lengths do not fit or the probability is not in [0, 1).
+#[track_caller]
+pub fn forward_rows(key: DropoutKey, rows: &[u32], x: &[f32], out: &mut [f32]) {
+    key.check();
+    assert_eq!(x.len(), out.len(), "dropout::forward_rows: x and out");
+    if rows.is_empty() || x.is_empty() {
+        return assert!(x.is_empty(), "dropout::forward_rows: no rows for {} elements", x.len());
+    }
+    let width = x.len() / rows.len();
+    assert_eq!(x.len(), rows.len() * width, "dropout::forward_rows: x against {} rows", rows.len());
+    #[inline(always)]
+    fn body<const FMA: bool>(key: DropoutKey, rows: &[u32], x: &[f32], out: &mut [f32]) {
+        let width = x.len() / rows.len();
+        for ((row, x), out) in rows.iter().zip(x.chunks_exact(width)).zip(out.chunks_exact_mut(width)) {
+            forward_body::<FMA>(key, *row as usize * width, x, out);
+        }
+    }
+    let chunk = rows_per_task(width);
+    let tasks = rows.par_chunks(chunk).zip(x.par_chunks(chunk * width)).zip(out.par_chunks_mut(chunk * width));
+    tasks.for_each(|((rows, x), out)| {
+        crate::dispatch!(body(key: DropoutKey, rows: &[u32], x: &[f32], out: &mut [f32]));
+    });
 }
 
 /// `x = dropout(x)`.

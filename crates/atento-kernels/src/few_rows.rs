@@ -25,7 +25,7 @@ const MOST_PARTIALS: usize = 8;
 const DEPTH: usize = 8;
 const STRIP: usize = 512;
 
-/// The product for few rows of A.
+/// The product for few rows of A, of matrices that `matmul::check` has passed, with the rows of A and C contiguous.
 pub(crate) fn product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, parallel: bool) {
     if b.row_stride == 1 {
         dot_product(alpha, a, b, beta, c, parallel)
@@ -51,7 +51,8 @@ fn dot_product(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>, par
         let mut block = vec![0.0; a.rows * columns.len()];
         dot_columns(a, b.data, b.col_stride, columns.start, &mut block);
         for (row, block) in block.chunks_exact(columns.len()).enumerate() {
-            // SAFETY: tasks write disjoint columns of `c`, all within its slice (`check`).
+            // SAFETY: `matmul::check` asserted that `c` lies in its slice and that its elements are distinct; tasks
+            // write disjoint ranges of its columns, which are contiguous.
             finish(alpha, beta, block, unsafe { out.row(row, columns.start, columns.len()) });
         }
     };

@@ -1,7 +1,9 @@
 //! Affine maps with an activation: `out = f(x·Wᵀ + b)`.
 //!
 //! Large inputs are cut into blocks of rows: each task multiplies its block and adds the bias and
-//! applies the activation while the block is still in its core's cache. The backward is
+//! applies the activation while the block is still in its core's cache. Whether an input is cut, and
+//! where, follows from its number of rows alone: a row's bits depend on how many rows are multiplied
+//! with it, so they would depend on the threads if the cuts did. The backward is
 //! `dx = dy·W`, `dW = dyᵀ·x`, `db = Σ_rows dy`, with `dy` already multiplied by `f′`
 //! ([`crate::activation::backward`]).
 
@@ -9,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::activation::{self, Activation, Function, with_function};
 use crate::matmul::{self, Mat, MatMut};
-use crate::parallel::{add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
+use crate::parallel::{TASK, add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 
 /// How a weight is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,13 @@ pub enum WeightLayout {
 /// Rows of one task: few enough that a block of outputs stays in a core's second-level cache, many
 /// enough that packing the weight for every block does not weigh.
 const BLOCK_ROWS: usize = 512;
+
+/// Columns of one task of a sum over wide rows.
+const COLUMNS: usize = 4096;
+
+/// Rows from which an input is cut into blocks. One that is smaller is a single product, whose tiles keep two threads
+/// equally busy where blocks would not.
+const CUT_ROWS: usize = 2 * BLOCK_ROWS;
 
 /// The weight as a `[inputs, outputs]` matrix.
 fn in_out(weight: &[f32], layout: WeightLayout, inputs: usize, outputs: usize) -> Mat<'_> {
@@ -69,13 +78,15 @@ pub fn forward(
         return;
     }
     let weight = in_out(weight, layout, inputs, outputs);
-    if rows < BLOCK_ROWS * rayon::current_num_threads() {
+    if rows < CUT_ROWS {
         let mut pre = pre;
         let product = pre.as_deref_mut().unwrap_or(&mut *out);
         matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 0.0, MatMut::row_major(product, rows, outputs));
         return epilogue(bias, activation, pre, out, outputs);
     }
     let blocks = rows.div_ceil(BLOCK_ROWS);
+    // Where there are fewer blocks than threads, each block is multiplied by several: the same bits, sooner.
+    let multiply = if blocks < rayon::current_num_threads() { matmul::gemm } else { matmul::gemm_serial };
     x.par_chunks(BLOCK_ROWS * inputs)
         .zip(out.par_chunks_mut(BLOCK_ROWS * outputs))
         .zip(optional_chunks_mut(pre, BLOCK_ROWS * outputs, blocks))
@@ -83,7 +94,7 @@ pub fn forward(
             let rows = x.len() / inputs;
             let product = pre.as_deref_mut().unwrap_or(&mut *out);
             let product = MatMut::row_major(product, rows, outputs);
-            matmul::gemm_serial(1.0, Mat::row_major(x, rows, inputs), weight, 0.0, product);
+            multiply(1.0, Mat::row_major(x, rows, inputs), weight, 0.0, product);
             epilogue_block(bias, activation, pre, out, outputs);
         });
 }
@@ -219,6 +230,16 @@ pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
                 *sum += dy;
             }
         }
+    }
+    if width >= TASK {
+        // Wide rows: tasks of columns, which need no sums of their own.
+        dbias.par_chunks_mut(COLUMNS).enumerate().for_each(|(task, sums)| {
+            for dy in dy.chunks_exact(width) {
+                let dy = &dy[task * COLUMNS..][..sums.len()];
+                crate::dispatch!(body(dy: &[f32], sums: &mut [f32]));
+            }
+        });
+        return;
     }
     let rows = rows_per_partial(dy.len() / width, width);
     let chunk = rows * width;

@@ -5,7 +5,8 @@
 //! proceeds and the gradients reuse their memory.
 //!
 //! Dropout masks are never stored: each op that drops takes the next *stream* number of the pass, and the pair
-//! (seed, stream) regenerates the mask ([`atento_kernels::dropout`]).
+//! (seed, stream) regenerates the mask ([`atento_kernels::dropout`]). A step may be computed in several passes: told what
+//! rows lie before its own ([`Graph::set_rows_before`]), a pass drops what one pass over all of them would drop there.
 
 use atento_kernels::dropout::DropoutKey;
 use atento_kernels::elementwise;
@@ -34,6 +35,25 @@ pub struct NonFinite {
     pub module: String,
 }
 
+/// The two sides of a batch of pairs, whose rows are counted apart; a batch that is not of pairs has the first only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The rows of what is read, and all rows of a batch that has one side.
+    Source,
+    /// The rows of what is written.
+    Target,
+}
+
+/// What the next dropout mask follows from.
+#[derive(Clone, Copy)]
+struct Masks {
+    seed: u64,
+    next_stream: u64,
+    /// Rows of the step before this pass, of each side.
+    rows_before: [u64; 2],
+    side: Side,
+}
+
 /// One forward pass over a set of parameters, recorded when gradients are wanted.
 pub struct Graph<'p> {
     params: &'p Params,
@@ -41,8 +61,7 @@ pub struct Graph<'p> {
     pool: Pool,
     tape: Vec<Entry>,
     n_nodes: usize,
-    seed: u64,
-    next_stream: u64,
+    masks: Masks,
     dropping: bool,
     module: String,
     check_finite: bool,
@@ -71,8 +90,7 @@ impl<'p> Graph<'p> {
             pool: pool.clone(),
             tape: Vec::new(),
             n_nodes: 0,
-            seed,
-            next_stream: 0,
+            masks: Masks { seed, next_stream: 0, rows_before: [0; 2], side: Side::Source },
             module: String::new(),
             check_finite: false,
             non_finite: None,
@@ -95,6 +113,17 @@ impl<'p> Graph<'p> {
     #[must_use]
     pub fn is_training(&self) -> bool {
         self.grads.is_some()
+    }
+
+    /// Says how many rows of a step other passes compute before this one, of each [`Side`]. Masks then are those of one
+    /// pass over all of them: they do not depend on how a step is cut.
+    pub fn set_rows_before(&mut self, source_and_target: [u64; 2]) {
+        self.masks.rows_before = source_and_target;
+    }
+
+    /// Says whose rows the tensors from here on have; [`Side::Source`] at the beginning.
+    pub fn set_side(&mut self, side: Side) {
+        self.masks.side = side;
     }
 
     /// From here on every op's output is searched for NaN and infinities; the first is kept for
@@ -156,7 +185,6 @@ impl<'p> Graph<'p> {
             grads,
             pool: self.pool.clone(),
             nodes: (0..self.n_nodes).map(|_| None).collect(),
-            seed: self.seed,
         };
         for (tensor, gradient) in outputs {
             let node = tensor.node().expect("backward: the output is not tracked");
@@ -176,7 +204,7 @@ impl<'p> Graph<'p> {
 
     /// Runs `body` without recording and records instead that it must be run again in the backward: activations inside
     /// are not kept (gradient checkpointing, Chen et al. 2016). `body` must be a pure function of its inputs and the
-    /// parameters; dropout streams are replayed.
+    /// parameters; dropout masks are replayed.
     pub fn checkpoint<F>(&mut self, inputs: &[&Tensor], body: F) -> Tensor
     where
         F: Fn(&mut Graph<'_>, &[Tensor]) -> Tensor + Send + 'static,
@@ -185,13 +213,13 @@ impl<'p> Graph<'p> {
         if !self.is_training() {
             return body(self, &inputs);
         }
-        let first_stream = self.next_stream;
+        let masks = self.masks;
         let output = self.without_recording(|quiet| body(quiet, &inputs));
         let node = self.new_node();
         self.push("checkpoint", move |pass| {
             let Some(dy) = pass.take(node) else { return };
-            let mut inner = Graph::new(pass.params, Some(&mut *pass.grads), &pass.pool, pass.seed);
-            inner.next_stream = first_stream;
+            let mut inner = Graph::new(pass.params, Some(&mut *pass.grads), &pass.pool, masks.seed);
+            inner.masks = masks;
             let leaves: Vec<Tensor> = inputs
                 .iter()
                 .map(|t| match t.node() {
@@ -217,26 +245,28 @@ impl<'p> Graph<'p> {
 
     /// Runs `body` with dropout but without a tape.
     fn without_recording(&mut self, body: impl FnOnce(&mut Graph<'_>) -> Tensor) -> Tensor {
-        let mut quiet = Graph::new(self.params, None, &self.pool, self.seed);
+        let mut quiet = Graph::new(self.params, None, &self.pool, self.masks.seed);
         quiet.dropping = self.dropping;
-        quiet.next_stream = self.next_stream;
+        quiet.masks = self.masks;
         quiet.check_finite = self.check_finite;
         quiet.module.clone_from(&self.module);
         let output = body(&mut quiet);
-        self.next_stream = quiet.next_stream;
+        self.masks = quiet.masks;
         self.non_finite = self.non_finite.take().or(quiet.non_finite);
         output
     }
 
     // What ops use. -------------------------------------------------------------------------------------------------
 
-    /// The mask key of the next dropout op, or `None` when nothing is dropped.
-    pub(crate) fn next_dropout(&mut self, probability: f32) -> Option<DropoutKey> {
+    /// The mask key of the next dropout op, over rows of this width, or `None` when nothing is dropped.
+    pub(crate) fn next_dropout(&mut self, probability: f32, width: usize) -> Option<DropoutKey> {
         if !self.dropping || probability == 0.0 {
             return None;
         }
-        self.next_stream += 1;
-        Some(DropoutKey { probability, seed: self.seed, stream: self.next_stream })
+        let Masks { seed, next_stream, rows_before: [source, target], side } = &mut self.masks;
+        *next_stream += 1;
+        let rows_before = if *side == Side::Source { *source } else { *target };
+        Some(DropoutKey { probability, seed: *seed, stream: *next_stream, first: rows_before * width as u64 })
     }
 
     /// Gradients to add to directly, for ops that compute them in the forward.
@@ -275,7 +305,6 @@ pub struct Backward<'a> {
     pub(crate) grads: &'a mut Grads,
     pub(crate) pool: Pool,
     nodes: Vec<Option<Buffer>>,
-    seed: u64,
 }
 
 impl Backward<'_> {

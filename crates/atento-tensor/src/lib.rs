@@ -13,7 +13,7 @@ mod params;
 mod pool;
 mod tensor;
 
-pub use graph::{Backward, Graph, NodeId, NonFinite};
+pub use graph::{Backward, Graph, NodeId, NonFinite, Side};
 pub use params::{Grads, Held, Init, ParamEntry, Params, Weight};
 pub use pool::{Buffer, Pool, PoolStats};
 pub use tensor::Tensor;

@@ -5,7 +5,7 @@
 //! added one after the other are neighbours, so a group of projections can be multiplied as one matrix
 //! ([`Params::fused`]) while each keeps its own name in files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use atento_kernels::compact::Compact;
@@ -81,8 +81,8 @@ pub struct Params {
     count: usize,
     entries: Vec<ParamEntry>,
     index: HashMap<String, usize>,
-    /// By the offset of their weight.
-    held: HashMap<usize, Held>,
+    /// By the offset of their weight; no two overlap.
+    held: BTreeMap<usize, (Weight, Held)>,
 }
 
 /// A matrix held in fewer bits than the arena's, for inference: `[outputs, inputs]`, whatever its layout in the arena.
@@ -100,10 +100,14 @@ pub enum Held {
 }
 
 impl Held {
-    fn len(&self) -> usize {
+    /// Whether there is a number for each value of `weight`, and of int8 a factor for each output.
+    fn fits(&self, weight: Weight) -> bool {
         match self {
-            Held::Bf16(values) => values.len(),
-            Held::Int8 { values, .. } => values.len(),
+            Held::Bf16(values) => values.len() == weight.len(),
+            // The outputs are rows or columns, as the weight's layout has it.
+            Held::Int8 { values, scales } => {
+                values.len() == weight.len() && [weight.rows, weight.cols].contains(&scales.len())
+            }
         }
     }
 }
@@ -173,38 +177,57 @@ impl Params {
     }
 
     /// Holds a matrix in fewer bits. Its place in the arena is not read any more, and while it was never written takes no
-    /// memory.
+    /// memory. Neighbours that are read as one matrix ([`Params::fused`]) are held as one.
     ///
     /// # Panics
-    /// If `held` has another number of values.
+    /// If `held` has another number of values, or a part of the matrix, or more than it, is held already.
     #[track_caller]
     pub fn hold(&mut self, weight: Weight, held: Held) {
-        assert_eq!(held.len(), weight.len(), "hold: numbers for {weight:?}");
-        self.held.insert(weight.offset, held);
+        assert!(held.fits(weight), "hold: numbers for {weight:?}");
+        let _ = self.held(weight);
+        self.held.insert(weight.offset, (weight, held));
     }
 
     /// The matrix as it is held in fewer bits, where it is.
+    ///
+    /// # Panics
+    /// If a part of it, or more than it, is held: what lies there is not this matrix.
     #[must_use]
+    #[track_caller]
     pub fn held(&self, weight: Weight) -> Option<Compact<'_>> {
-        self.held.get(&weight.offset).map(|held| match held {
+        let (of, held) = self.held_within(weight)?;
+        assert_eq!(weight, of, "held: a matrix is read in another shape than it is held in");
+        Some(match held {
             Held::Bf16(values) => Compact::Bf16(values),
             Held::Int8 { values, scales } => Compact::Int8 { values, scales },
         })
     }
 
+    /// The last matrix held in fewer bits that shares values with `weight`.
+    fn held_within(&self, weight: Weight) -> Option<(Weight, &Held)> {
+        let Range { start, end } = weight.range();
+        let (_, (of, held)) = self.held.range(..end).next_back()?;
+        (of.range().end > start).then_some((*of, held))
+    }
+
     /// The values of one parameter.
     ///
     /// # Panics
-    /// If it is held in fewer bits.
+    /// If some of them are held in fewer bits.
     #[must_use]
     #[track_caller]
     pub fn get(&self, weight: Weight) -> &[f32] {
-        assert!(!self.held.contains_key(&weight.offset), "get: {weight:?} is held in fewer bits");
+        assert!(self.held_within(weight).is_none(), "get: {weight:?} is held in fewer bits");
         &self.values[weight.range()]
     }
 
     /// The values of one parameter, for loading.
+    ///
+    /// # Panics
+    /// If some of them are held in fewer bits.
+    #[track_caller]
     pub fn get_mut(&mut self, weight: Weight) -> &mut [f32] {
+        assert!(self.held_within(weight).is_none(), "get_mut: {weight:?} is held in fewer bits");
         &mut self.values[weight.range()]
     }
 
@@ -342,6 +365,61 @@ mod tests {
         params.add("x", &[1], Init::Zeros, &mut rng);
         let k = params.add("k", &[4, 3], Init::Zeros, &mut rng);
         let _ = params.fused(&[q, k]);
+    }
+
+    /// q and k, three rows of two, and what int8 and bf16 hold of rows: row number r is all r.
+    fn held_pair() -> (Params, [Weight; 2], Weight) {
+        let (mut params, mut rng) = (Params::new(), rng());
+        let q = params.add("q", &[3, 2], Init::Ones, &mut rng);
+        let k = params.add("k", &[3, 2], Init::Ones, &mut rng);
+        let fused = params.fused(&[q, k]);
+        (params, [q, k], fused)
+    }
+
+    fn kinds(rows: Range<usize>) -> [Held; 2] {
+        let values = rows.clone().flat_map(|row| [row as i8; 2]);
+        [
+            Held::Bf16(values.clone().map(|value| bf16::from_f32(f32::from(value))).collect()),
+            Held::Int8 { values: values.collect(), scales: vec![1.0; rows.len()] },
+        ]
+    }
+
+    #[test]
+    fn a_fused_projection_that_is_held_is_read_whole() {
+        for held in kinds(0..6) {
+            let (mut params, _, fused) = held_pair();
+            params.hold(fused, held);
+            let mut out = [0.0; 6];
+            params.held(fused).unwrap().forward(1, &[1.0, 1.0], &mut out);
+            assert_eq!(out, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_never_taken_for_a_part_of_it_or_for_more() {
+        let panics = |f: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+        let refuses = |params: &Params, weight: Weight| {
+            let read = panics(&|| assert!(params.get(weight).len() == weight.len()));
+            let written = panics(&|| params.clone().get_mut(weight).fill(0.0));
+            read && written && panics(&|| assert!(params.held(weight).is_none()))
+        };
+        for kind in 0..2 {
+            let [whole, first, second] = [0..6, 0..3, 3..6].map(|rows| kinds(rows)[kind].clone());
+            let (mut together, [q, k], fused) = held_pair();
+            let mut apart = together.clone();
+            together.hold(fused, whole.clone());
+            apart.hold(q, first);
+            assert!(apart.held(k).is_none() && apart.get(k) == [1.0; 6], "k is not held");
+            assert!(refuses(&apart, fused), "q is held");
+            apart.hold(k, second);
+            assert!(apart.held(q).is_some() && apart.held(k).is_some());
+            assert!(refuses(&apart, fused), "q and k are held");
+            assert!(panics(&|| apart.clone().hold(fused, whole.clone())));
+            for part in [q, k] {
+                let first = kinds(0..3)[kind].clone();
+                assert!(refuses(&together, part) && panics(&|| together.clone().hold(part, first.clone())));
+            }
+        }
     }
 
     #[test]

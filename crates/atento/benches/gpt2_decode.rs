@@ -36,7 +36,7 @@ fn main() {
     };
     let config = Gpt2Config::preset(&text(0, "gpt2"), config::VOCAB_SIZE).expect("a preset");
     let mut model = Gpt2::init(config, 1);
-    model.hold(precision);
+    model.hold(precision).expect("initial weights are finite");
     let read = bytes_each * (model.params.count() - model.config.max_positions * model.config.d_model);
     let rng = &mut Rng::new(3, 3);
     let prompts: Vec<Vec<u32>> =

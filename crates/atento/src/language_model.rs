@@ -63,7 +63,8 @@ impl NamedTensors for Rounding<'_> {
         }
         self.exact.resize(entry.weight.len(), 0.0);
         source.read(&mut self.exact)?;
-        self.params.hold(entry.weight, self.precision.hold(&entry, &self.exact));
+        let held = self.precision.hold(&entry, &self.exact).expect("`read` refuses numbers that are not finite");
+        self.params.hold(entry.weight, held);
         Ok(())
     }
 }

@@ -11,9 +11,13 @@ use crate::models::Translator;
 use crate::score::Fault;
 use crate::text::{self, Tokenizer};
 
-/// Bytes that the caches, logits and candidates of all searches running side by side may take together. A sentence
-/// that takes more is searched alone on its thread.
+/// Bytes that the caches, logits and candidates of all searches running side by side may take together. Where batches
+/// would take more, fewer of them run at a time.
 const SEARCH_BYTES: usize = 4 << 30;
+
+/// Bytes that those of one batch may take; a sentence that takes more is searched alone. The number of threads has no
+/// part in it: the sentences of a batch are multiplied together, so their last bits depend on how many they are.
+const BATCH_BYTES: usize = SEARCH_BYTES / 2;
 
 /// What can go wrong with a sentence or with the search.
 #[derive(Debug, thiserror::Error)]
@@ -159,17 +163,22 @@ fn search_unless(
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| std::cmp::Reverse(sources[i].len()));
     let longest = order.first().map_or(0, |&i| sources[i].len());
-    let most = most_sentences(model, longest, options);
-    let batches = cut(&order, sources, options.batch_tokens.max(1), most);
+    let sentence_bytes = sentence_bytes(model, longest, options);
+    let batches = cut(&order, sources, options.batch_tokens.max(1), (BATCH_BYTES / sentence_bytes).max(1));
+    let at_once = batches_at_once(&batches, sentence_bytes);
     // One pool a batch: batches on different threads do not wait for each other's buffers.
-    let search = |batch| {
+    let search = |batch: &[usize]| {
         let found = if stopped() { Vec::new() } else { search_batch(model, sources, batch, options, stopped)? };
         // A search that was interrupted has found what it had not looked for to the end.
         Ok((!stopped()).then_some(found))
     };
-    let searched: Vec<Option<Vec<Vec<Hypothesis>>>> =
-        batches.into_par_iter().map(search).collect::<Result<_, Error>>()?;
-    let Some(searched) = searched.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let mut searched = Vec::with_capacity(batches.len());
+    for batches in batches.chunks(at_once) {
+        let found: Vec<Option<Vec<Vec<Hypothesis>>>> =
+            batches.par_iter().map(|batch| search(batch)).collect::<Result<_, Error>>()?;
+        let Some(found) = found.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+        searched.extend(found);
+    }
     let mut results = vec![Vec::new(); sources.len()];
     for (&i, hypotheses) in order.iter().zip(searched.into_iter().flatten()) {
         results[i] = hypotheses;
@@ -177,12 +186,18 @@ fn search_unless(
     Ok(Some(results))
 }
 
-/// The sentences of up to `longest` tokens that one thread may search together within its share of [`SEARCH_BYTES`].
-fn most_sentences(model: &Translator, longest: usize, options: &TranslateOptions) -> usize {
+/// The bytes that the search of a sentence of up to `longest` tokens takes.
+fn sentence_bytes(model: &Translator, longest: usize, options: &TranslateOptions) -> usize {
     let length = options.max_new_tokens.min(model.max_positions().unwrap_or(usize::MAX));
     let row_bytes = model.decoder_row_bytes(longest, length).saturating_add(options.search.row_bytes(length));
-    let sentence_bytes = row_bytes.saturating_mul(options.search.beam).max(1);
-    (SEARCH_BYTES / rayon::current_num_threads() / sentence_bytes).max(1)
+    row_bytes.saturating_mul(options.search.beam).max(1)
+}
+
+/// How many batches may be searched side by side within [`SEARCH_BYTES`]: all of them where every thread may have one.
+fn batches_at_once(batches: &[&[usize]], sentence_bytes: usize) -> usize {
+    let largest = batches.iter().map(|batch| batch.len()).max().unwrap_or(1);
+    let fit = (SEARCH_BYTES / largest.saturating_mul(sentence_bytes)).max(1);
+    if fit < rayon::current_num_threads() { fit } else { batches.len().max(1) }
 }
 
 /// Cuts a descending order of sentences into runs of about `batch_tokens` source tokens and at most `most` sentences.
@@ -241,13 +256,19 @@ mod tests {
     fn what_is_searched_together_fits_the_memory_and_changes_nothing() {
         let config = TransformerConfig { d_model: 16, encoder_layers: 1, ..TransformerConfig::tiny(40_000) };
         let model = Translator::init(TranslatorConfig::Transformer(config), 1);
-        let threads = rayon::current_num_threads();
+        let order: Vec<usize> = (0..100_000).collect();
+        let sources = vec![vec![7, 2, 1]; order.len()];
         for beam in [1, 4, 1024] {
-            let logits =
-                most_sentences(&model, 3, &options(beam)) * beam * threads * model.vocab_size() * size_of::<f32>();
-            assert!(logits <= SEARCH_BYTES, "beam {beam}: {logits} bytes of logits alone");
+            let bytes = sentence_bytes(&model, 3, &options(beam));
+            let batches = cut(&order, &sources, 1 << 20, (BATCH_BYTES / bytes).max(1));
+            let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            for threads in [1, 2, 64] {
+                let at_once = pool(threads).install(|| batches_at_once(&batches, bytes)).min(threads);
+                let logits = at_once * batches[0].len() * beam * model.vocab_size() * size_of::<f32>();
+                assert!(logits <= SEARCH_BYTES, "beam {beam}, {threads} threads: {logits} bytes of logits alone");
+            }
         }
-        assert!(most_sentences(&model, 3, &options(1)) > 100);
+        assert!(BATCH_BYTES / sentence_bytes(&model, 3, &options(1)) > 100);
         let sources: Vec<Vec<u32>> = (2..9).map(|last| vec![7, last, 1]).collect();
         let order: Vec<usize> = (0..sources.len()).collect();
         let lengths = |most| cut(&order, &sources, 100, most).iter().map(|batch| batch.len()).collect::<Vec<_>>();

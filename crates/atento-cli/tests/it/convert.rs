@@ -87,3 +87,31 @@ fn nothing_is_written_over_and_no_translator_in_int8() {
     assert!(message.contains("m: int8 is for language models, this model translates"), "{message}");
     assert!(!folder.path("n").exists());
 }
+
+#[test]
+fn a_matrix_with_a_number_that_is_not_finite_is_named_and_never_rounded() {
+    let folder = Folder::new();
+    let model = reference_models(&["GPT2LMHeadModel"]).remove(0);
+    std::fs::create_dir(folder.path("m")).unwrap();
+    for entry in std::fs::read_dir(&model).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), folder.path("m").join(entry.file_name())).unwrap();
+    }
+    let file = folder.path("m/model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let tensors: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let (name, tensor) =
+        tensors.as_object().unwrap().iter().find(|(name, _)| name.ends_with("h.0.attn.c_attn.weight")).unwrap();
+    assert_eq!(tensor["dtype"], "F32");
+    let at = 8 + header + tensor["data_offsets"][0].as_u64().unwrap() as usize;
+    for value in [f32::NAN, f32::INFINITY] {
+        bytes[at + 8..at + 12].copy_from_slice(&value.to_le_bytes());
+        std::fs::write(&file, &bytes).unwrap();
+        let converted = folder.run(&["convert", "m", "--weights", "int8", "--out", "small"], "").refusal();
+        let held = folder.run(&["generate", "m", "--weights", "int8", "--prompt", "a"], "").refusal();
+        for message in [converted, held] {
+            assert!(message.contains(name) && message.contains("element 2"), "{message}");
+        }
+        assert!(!folder.path("small/model.safetensors").exists());
+    }
+}

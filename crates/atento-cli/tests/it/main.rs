@@ -19,3 +19,4 @@ mod tokenizer;
 mod tokens;
 mod train;
 mod translate;
+mod updates;

@@ -97,7 +97,8 @@ impl View {
     /// A matrix whose rows are `width` numbers, which has exactly `rows` of them.
     #[track_caller]
     pub fn exact(name: &str, (start, len): Buffer, rows: usize, width: usize) -> Self {
-        assert!(len == rows * width, "attention: {name} has {len} numbers, not {rows} query tokens × {width}");
+        let expected = rows.checked_mul(width);
+        assert!(expected == Some(len), "attention: {name} has {len} numbers, not {rows} query tokens × {width}");
         View { start, stride: width, rows }
     }
 
@@ -105,9 +106,11 @@ impl View {
     #[track_caller]
     fn new(name: &str, buffer: Buffer, stride: usize, offset: usize, width: usize) -> Self {
         let (start, len) = buffer;
-        assert!(stride >= offset + width, "attention: {name} rows are {width} numbers wide but only {stride} apart");
+        // `widths` asserted that a whole row can be counted, and this is a part of one.
+        let end = offset + width;
+        assert!(stride >= end, "attention: {name} rows are {width} numbers wide but only {stride} apart");
         // The last row need not be followed by the rest of its stride.
-        let rows = (len + stride).saturating_sub(offset + width) / stride.max(1);
+        let rows = len.checked_sub(end).map_or(0, |rest| rest / stride + 1);
         View { start: start.wrapping_add(offset), stride, rows }
     }
 
@@ -157,9 +160,17 @@ pub(super) fn exclusive(data: &mut [f32]) -> Buffer {
 }
 
 /// Numbers in a token's queries and in its keys.
+///
+/// # Panics
+/// If a token's queries, keys and values together are more than can be counted: products of sizes that wrapped would
+/// pass every check that follows.
+#[track_caller]
 fn widths(attention: &Attention<'_>) -> (usize, usize) {
-    let d = attention.head_dim;
-    (attention.n_heads * d, attention.n_kv_heads * d)
+    let Attention { n_heads, n_kv_heads, head_dim, .. } = *attention;
+    let (q, kv) = (n_heads.checked_mul(head_dim), n_kv_heads.checked_mul(head_dim));
+    let whole = q.zip(kv.and_then(|kv| kv.checked_mul(2))).and_then(|(q, both)| q.checked_add(both));
+    assert!(whole.is_some(), "attention: {n_heads} and 2 × {n_kv_heads} heads of {head_dim} are too many numbers");
+    (n_heads * head_dim, n_kv_heads * head_dim)
 }
 
 #[track_caller]

@@ -149,8 +149,9 @@ impl Attention<'_> {
         let unit = 2 * self.head_dim;
         split(self.segments, self.n_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
-                // SAFETY: the views hold every row of every segment (checked above); parts differ
-                // in segment, head or query block, and so in the rows or heads they write.
+                // SAFETY: `views.check` and `View::exact` asserted that the views hold every row of every segment;
+                // `check_queries_disjoint` that no two segments write one row. Parts differ in segment, head or query
+                // block, and so in the rows or heads they write. The scratch is as long as `forward_scratch` says.
                 unsafe { forward::forward_at(level, &job, &part, scratch) }
             });
         });
@@ -208,8 +209,10 @@ impl Attention<'_> {
         let unit = 5 * self.head_dim * (self.n_heads / self.n_kv_heads);
         split(self.segments, self.n_kv_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
-                // SAFETY: the views hold every row of every segment (checked above); parts differ
-                // in segment or head, and so in the rows or heads they write.
+                // SAFETY: `views.check`, `grads.check` and `View::exact` asserted that the views hold every row of every
+                // segment; `check_disjoint` that no two segments write one row. Parts differ in segment or head, and so
+                // in the rows or heads they write; with a bias, `check` asserted its size, and one task takes a head of
+                // it. The scratch is as long as `backward_scratch` says.
                 unsafe { backward::backward_at(level, &job, &part, scratch) }
             });
         });
@@ -229,9 +232,14 @@ impl Attention<'_> {
         let views = qkv.views(self);
         views.check("qkv", self.segments);
         let segment = &self.segments[segment];
-        let len = self.n_heads * segment.query_len * segment.key_len;
-        assert!(weights.len() == len, "attention: weights of {segment:?} are {len} numbers, not {}", weights.len());
-        // SAFETY: the views hold every row of every segment, and `weights` its weights.
+        let len = self.n_heads.checked_mul(segment.query_len).and_then(|n| n.checked_mul(segment.key_len));
+        assert!(
+            len == Some(weights.len()),
+            "attention: weights of {segment:?} are {len:?} numbers, not {}",
+            weights.len()
+        );
+        // SAFETY: `views.check` asserted that the views hold every row of the segment, and the line above that `weights`
+        // holds a number for each of its heads, queries and keys.
         unsafe {
             few::segment_weights_at(simd::level(), self, &views, segment, weights.as_mut_ptr());
         }
@@ -255,8 +263,9 @@ impl Attention<'_> {
             );
         }
         if let Some(Bias { data, max_query_len, max_key_len }) = self.bias {
+            let expected = h.checked_mul(max_query_len).and_then(|n| n.checked_mul(max_key_len));
             assert!(
-                data.len() == h * max_query_len * max_key_len,
+                expected == Some(data.len()),
                 "attention: bias has {} numbers, not {h} × {max_query_len} × {max_key_len}",
                 data.len()
             );

@@ -129,7 +129,12 @@ impl Case {
                 max_query_len: *max_query_len,
                 max_key_len: *max_key_len,
             }),
-            dropout: (self.dropout > 0.0).then_some(Dropout { probability: self.dropout, seed: 5, stream: 1 << 40 }),
+            dropout: (self.dropout > 0.0).then_some(Dropout {
+                probability: self.dropout,
+                seed: 5,
+                stream: 1 << 40,
+                first_row: 0,
+            }),
             segments: &data.segments,
         }
     }
@@ -438,6 +443,63 @@ fn a_segment_beyond_its_buffer_is_refused() {
     run(&PLAIN, &data, Layout::QueryAndPacked);
 }
 
+/// Sizes whose products wrap, and views whose rows would overlap: each must panic before anything is written.
+#[test]
+fn sizes_that_cannot_be_counted_and_rows_that_overlap_are_refused() {
+    let half = usize::MAX / 2 + 1;
+    let segments = [Segment { query_start: 0, query_len: 2, key_start: 0, key_len: 2 }];
+    let plain = Attention {
+        n_heads: 1,
+        n_kv_heads: 1,
+        head_dim: 4,
+        scale: 1.0,
+        causal: false,
+        bias: None,
+        dropout: None,
+        segments: &segments,
+    };
+    let x = [0.5f32; 24];
+    let forward = |attention: Attention<'_>, qkv: Qkv<'_>| {
+        let mut out = [9.0f32; 8];
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attention.forward(&qkv, &mut out, None)));
+        (found.is_err(), out)
+    };
+    let refused = |attention: Attention<'_>, qkv: Qkv<'_>| forward(attention, qkv) == (true, [9.0; 8]);
+    let packed = Qkv::Packed(&x);
+    assert!(!forward(plain, packed).0);
+    for (n_heads, n_kv_heads, head_dim) in
+        [(half, half, 2), (half, 1, 2), (2, 2, half), (1, 1, half), (1, 1, usize::MAX)]
+    {
+        let attention = Attention { n_heads, n_kv_heads, head_dim, ..plain };
+        assert!(refused(attention, packed), "{n_heads}, {n_kv_heads}, {head_dim}");
+        let attention = Attention { segments: &[], ..attention };
+        assert!(refused(attention, packed), "{n_heads}, {n_kv_heads}, {head_dim}, no segments");
+    }
+    let rows = |stride| Rows { data: &x[..8], stride };
+    for stride in [0, 3, usize::MAX] {
+        assert!(refused(plain, Qkv::Separate { query: rows(stride), key: rows(4), value: rows(4) }), "{stride}");
+        assert!(refused(plain, Qkv::Separate { query: rows(4), key: rows(4), value: rows(stride) }), "{stride}");
+    }
+    for (query_start, query_len) in [(usize::MAX, 2), (1, usize::MAX), (2, 1), (1, 2)] {
+        let segments = [Segment { query_start, query_len, ..segments[0] }];
+        assert!(refused(Attention { segments: &segments, ..plain }, packed), "{query_start}, {query_len}");
+    }
+    let bias = |max_query_len, max_key_len| Some(super::Bias { data: &[], max_query_len, max_key_len });
+    for (queries, keys) in [(half, 2), (2, half), (half, half)] {
+        assert!(refused(Attention { bias: bias(queries, keys), ..plain }, packed), "{queries}, {keys}");
+    }
+    let mut overlapping = [9.0f32; 8];
+    let grad = QkvGrad::Separate {
+        query: RowsMut { data: &mut overlapping, stride: 2 },
+        key: RowsMut { data: &mut [0.0; 8], stride: 4 },
+        value: RowsMut { data: &mut [0.0; 8], stride: 4 },
+    };
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        plain.backward(&packed, &[0.0; 8], &[0.0; 2], &[0.0; 8], grad, None);
+    }));
+    assert!(found.is_err() && overlapping == [9.0; 8]);
+}
+
 #[test]
 fn nan_reaches_the_queries_that_see_it_and_no_others() {
     let case = Case { causal: true, lengths: &[(70, 70)], ..PLAIN };
@@ -462,7 +524,7 @@ fn run_forward(case: &Case, data: &Data) -> Vec<f32> {
 
 #[test]
 fn dropout_drops_its_share_and_keeps_the_mean() {
-    let dropout = Dropout { probability: 0.1, seed: 3, stream: 9 };
+    let dropout = Dropout { probability: 0.1, seed: 3, stream: 9, first_row: 0 };
     let factors = Vec::from_iter((0..200_000).map(|i| dropout.factor(i % 7, i / 70, i % 70)));
     let dropped = factors.iter().filter(|&&f| f == 0.0).count() as f32 / 2e5;
     let mean = factors.iter().sum::<f32>() / 2e5;

@@ -385,7 +385,7 @@ impl Tile {
         for lane in (0..self.row).step_by(philox::BLOCKS) {
             let row = query_start + self.query + lane;
             for n in (0..self.keys).step_by(Dropout::KEYS_PER_BLOCK) {
-                let first = Dropout::block(head, row, self.key + n);
+                let first = dropout.block(head, row, self.key + n);
                 let words = philox::blocks(dropout.seed, dropout.stream, first);
                 let keys = Dropout::KEYS_PER_BLOCK.min(self.keys - n);
                 for (i, shift) in (0..keys).map(|i| (i % 4, i / 4 * 16)) {

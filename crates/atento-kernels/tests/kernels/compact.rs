@@ -51,6 +51,20 @@ fn products_are_those_of_the_widened_weight_whatever_its_layout() {
 }
 
 #[test]
+fn no_whole_number_stands_for_one_that_is_not_finite() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for at in [0, 77, 149] {
+            let mut weight = values(150, 1);
+            weight[at] = value;
+            let refused = std::panic::catch_unwind(|| {
+                to_int8(&weight, WeightLayout::OutIn, 30, &mut [0; 150], &mut [0.0; 5]);
+            });
+            assert!(refused.is_err(), "{value} at {at}");
+        }
+    }
+}
+
+#[test]
 fn rounding_is_within_half_a_step() {
     let (outputs, inputs) = (7, 50);
     let mut weight = values(outputs * inputs, 3);

@@ -6,8 +6,18 @@ use atento_kernels::matmul::{self, Mat, MatMut};
 /// Every orientation of A and B, sizes from the few-row loops to several panels.
 #[test]
 fn products_match_the_triple_loop() {
-    let sizes =
-        [(1, 1, 1), (1, 67, 130), (2, 40, 33), (3, 17, 5), (5, 129, 70), (8, 64, 600), (9, 33, 21), (130, 70, 90)];
+    let sizes = [
+        (1, 1, 1),
+        (1, 67, 130),
+        (2, 40, 33),
+        (3, 17, 5),
+        (5, 129, 70),
+        (8, 64, 600),
+        (9, 33, 21),
+        (130, 70, 90),
+        (1030, 9, 20),
+        (513, 3, 1100),
+    ];
     for (m, k, n) in sizes {
         let (a, b, c) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
         for_each_level(|level| {
@@ -64,6 +74,67 @@ fn overlapping_outputs_are_refused() {
 fn views_beyond_their_storage_are_refused() {
     let a = Mat { data: &[0.0; 3], rows: 2, cols: 2, row_stride: 2, col_stride: 1 };
     matmul::gemm(1.0, a, Mat::row_major(&[0.0; 4], 2, 2), 0.0, MatMut::row_major(&mut [0.0; 4], 2, 2));
+}
+
+/// Whether a product into a matrix of these sizes and strides over 64 numbers panics, as it must, and writes nothing.
+fn is_refused(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
+    let (a, b) = (vec![1.0; 64], vec![1.0; 64]);
+    let mut c = vec![9.0f32; 64];
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let a = Mat { data: &a, rows, cols: 1, row_stride: 0, col_stride: 1 };
+        let b = Mat { data: &b, rows: 1, cols, row_stride: 1, col_stride: 0 };
+        matmul::gemm(1.0, a, b, 0.0, MatMut { data: &mut c, rows, cols, row_stride, col_stride });
+    }));
+    refused.is_err() && c == [9.0; 64]
+}
+
+#[test]
+fn outputs_whose_extent_cannot_be_counted_are_refused() {
+    const MOST: usize = usize::MAX;
+    let half = MOST / 2 + 1;
+    // Each reaches far beyond its storage; in arithmetic that wraps, the extent of most is a few numbers.
+    for (rows, cols, row_stride, col_stride) in
+        [(3, 1, half, 1), (1, 3, 1, half), (2, 2, MOST, 2), (2, 2, 2, MOST), (half + 1, 2, 2, 1), (2, half + 1, 1, 2)]
+    {
+        assert!(is_refused(rows, cols, row_stride, col_stride), "{rows} x {cols}, strides {row_stride}, {col_stride}");
+    }
+    for (rows, cols) in [(MOST, 2), (2, MOST), (half, 2), (half, half)] {
+        let made = std::panic::catch_unwind(|| MatMut::row_major(&mut [], rows, cols).data.len());
+        assert!(made.is_err(), "{rows} x {cols}");
+        assert!(std::panic::catch_unwind(|| Mat::row_major(&[], rows, cols).data.len()).is_err(), "{rows} x {cols}");
+    }
+}
+
+#[test]
+fn outputs_two_of_whose_elements_are_one_number_are_refused() {
+    for (rows, cols, row_stride, col_stride) in [
+        (1, 5, 5, 0),
+        (5, 1, 0, 1),
+        (20, 3, 3, 0),
+        (20, 3, 0, 1),
+        (3, 3, 2, 1),
+        (3, 3, 1, 2),
+        (3, 3, 2, 2),
+        (12, 2, 1, 1),
+    ] {
+        assert!(is_refused(rows, cols, row_stride, col_stride), "{rows} x {cols}, strides {row_stride}, {col_stride}");
+    }
+}
+
+/// The stride of a single row or column is never stepped over.
+#[test]
+fn a_stride_that_is_not_used_may_be_any() {
+    for most in [0, 1, usize::MAX, isize::MAX as usize + 1] {
+        for (rows, cols) in [(1, 20), (20, 1), (1, 1)] {
+            let (row_stride, col_stride) = if rows == 1 { (most, 1) } else { (1, most) };
+            let mut c = vec![9.0; 32];
+            let (a, b) = (vec![1.0; rows * 3], vec![2.0; cols * 3]);
+            let view = MatMut { data: &mut c, rows, cols, row_stride, col_stride };
+            matmul::gemm(1.0, Mat::row_major(&a, rows, 3), Mat::row_major(&b, 3, cols), 0.0, view);
+            let written = rows * cols;
+            assert!(c[..written].iter().all(|&x| x == 6.0) && c[written..].iter().all(|&x| x == 9.0), "{c:?}");
+        }
+    }
 }
 
 const LAYOUTS: [WeightLayout; 2] = [WeightLayout::OutIn, WeightLayout::InOut];
@@ -123,12 +194,13 @@ fn all_gradients_of_an_affine_map_are_those_of_finite_differences() {
 
 #[test]
 fn bias_gradients_over_many_rows_are_exact_sums() {
-    let (rows, outputs) = (5000, 7);
-    let dy: Vec<f32> = (0..rows * outputs).map(|i| (i % 5) as f32).collect();
-    let mut dbias = vec![10.0; outputs];
-    linear::backward_bias(&dy, &mut dbias);
-    for (output, &sum) in dbias.iter().enumerate() {
-        let expected: usize = (0..rows).map(|row| (row * outputs + output) % 5).sum();
-        assert_eq!(sum, 10.0 + expected as f32);
+    for (rows, outputs) in [(5000, 7), (3, 16_384), (40, 20_001)] {
+        let dy: Vec<f32> = (0..rows * outputs).map(|i| (i % 5) as f32).collect();
+        let mut dbias = vec![10.0; outputs];
+        linear::backward_bias(&dy, &mut dbias);
+        for (output, &sum) in dbias.iter().enumerate() {
+            let expected: usize = (0..rows).map(|row| (row * outputs + output) % 5).sum();
+            assert_eq!(sum, 10.0 + expected as f32, "{rows} rows of {outputs}, output {output}");
+        }
     }
 }

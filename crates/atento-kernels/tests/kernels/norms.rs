@@ -100,7 +100,7 @@ fn a_large_mean_does_not_cancel_the_variance() {
 fn the_fused_residual_step_is_its_parts() {
     for (rows, width) in [(3, 67), (40, 512)] {
         for probability in [None, Some(0.0), Some(0.3)] {
-            let key = probability.map(|probability| DropoutKey { probability, seed: 5, stream: 9 });
+            let key = probability.map(|probability| DropoutKey { probability, seed: 5, stream: 9, first: 0 });
             let n = rows * width;
             let (residual, branch, dy, upstream) = (values(n, 1), values(n, 2), values(n, 3), values(n, 4));
             let (gamma, beta) = (values(width, 5), values(width, 6));

@@ -40,7 +40,7 @@ fn ids_beyond_the_table_are_refused() {
 
 #[test]
 fn dropout_is_the_reference_at_every_level_and_length() {
-    let key = DropoutKey { probability: 0.3, seed: 0x1234_5678_9abc, stream: 42 };
+    let key = DropoutKey { probability: 0.3, seed: 0x1234_5678_9abc, stream: 42, first: 0 };
     for n in [0, 1, 63, 64, 65, 40_001] {
         let (x, residual) = (values(n, 1), values(n, 2));
         let mut expected = vec![0.0; n];
@@ -63,7 +63,7 @@ fn dropout_is_the_reference_at_every_level_and_length() {
 
 #[test]
 fn dropout_keeps_its_share_and_the_expectation() {
-    let key = DropoutKey { probability: 0.1, seed: 1, stream: 2 };
+    let key = DropoutKey { probability: 0.1, seed: 1, stream: 2, first: 0 };
     let mut out = vec![0.0; 100_000];
     dropout::forward(key, &vec![1.0; 100_000], &mut out);
     let kept = out.iter().filter(|&&x| x != 0.0).count();

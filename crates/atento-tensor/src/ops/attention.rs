@@ -93,10 +93,11 @@ impl Graph<'_> {
             }
         }
         let bias = bias.cloned();
-        let dropout = self.next_dropout(spec.dropout).map(|key| Dropout {
+        let dropout = self.next_dropout(spec.dropout, 1).map(|key| Dropout {
             probability: key.probability,
             seed: key.seed,
             stream: key.stream,
+            first_row: key.first,
         });
         let mut out = self.pool().take(rows * width);
         // Rows outside every segment would keep stale values.

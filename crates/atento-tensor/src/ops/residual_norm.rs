@@ -29,7 +29,7 @@ impl Graph<'_> {
         let [rows, d_model] = residual.dims();
         assert_eq!(residual.shape(), branch.shape(), "residual_norm: residual and branch");
         assert_eq!((gamma.len(), beta.len()), (d_model, d_model), "residual_norm: gamma and beta");
-        let key = self.next_dropout(dropout);
+        let key = self.next_dropout(dropout, d_model);
         let mut sum = self.pool().take(rows * d_model);
         let mut out = self.pool().take(rows * d_model);
         let (mut mean, mut rstd) = (self.pool().take(rows), self.pool().take(rows));

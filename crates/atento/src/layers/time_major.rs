@@ -10,7 +10,7 @@ pub struct TimeMajor {
     /// The sentences, longest first; equally long ones in their own order.
     pub order: Vec<u32>,
     /// The packed row that each row of the layout comes from.
-    pub rows: Vec<u32>,
+    pub rows: Arc<[u32]>,
     /// How many sentences have a token at each step.
     pub steps: Arc<TimeSteps>,
 }
@@ -34,7 +34,7 @@ impl TimeMajor {
             rows.extend(order[..alive].iter().map(|&sentence| cu_seqlens[sentence as usize] + t));
             active.push(alive as u32);
         }
-        Self { order, rows, steps: Arc::new(TimeSteps::new(&active)) }
+        Self { order, rows: rows.into(), steps: Arc::new(TimeSteps::new(&active)) }
     }
 
     /// One value for each packed row, in the order of the layout.
@@ -62,7 +62,7 @@ mod tests {
     fn steps_hold_the_tokens_of_all_sentences_that_reach_them() {
         let layout = TimeMajor::new(&[0, 1, 4, 7]);
         assert_eq!(layout.order, [1, 2, 0]);
-        assert_eq!(layout.rows, [1, 4, 0, 2, 5, 3, 6]);
+        assert_eq!(layout.rows[..], [1, 4, 0, 2, 5, 3, 6]);
         assert_eq!(*layout.steps, TimeSteps::new(&[3, 2, 2]));
         let packed = [10, 11, 12, 13, 14, 15, 16];
         let arranged = layout.arrange(&packed);

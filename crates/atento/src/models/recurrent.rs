@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
 use atento_tensor::ops::{Activation, CrossEntropy, Direction, Memory, TimeSteps, WeightLayout};
-use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::TieEmbeddings;
 use super::recurrent_config::RecurrentConfig;
@@ -103,12 +103,13 @@ impl Recurrent {
     pub(super) fn encode(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], sentences: &[u32]) -> Encoded {
         let layout = TimeMajor::new(cu_source);
         g.label(|| "encoder.embed_tokens".into());
-        let mut x = self.embed(g, &self.source_embedding, &layout.arrange(ids));
+        g.set_side(Side::Source);
+        let mut x = self.embed(g, &self.source_embedding, &layout.arrange(ids), &layout.rows);
         let mut backward = None;
         for (i, layer) in self.encoder.iter().enumerate() {
             g.label(|| format!("encoder.layers.{i}"));
             let (annotations, states) = layer.forward(g, &x, &layout.steps);
-            (x, backward) = (g.dropout(&annotations, self.config.dropout), Some(states));
+            (x, backward) = (g.dropout_of_rows(&annotations, self.config.dropout, &layout.rows), Some(states));
         }
         let backward = backward.expect("RecurrentConfig::validate: at least one layer");
         let (places, tokens, cu_keys) = (layout.places(), tokens_of(cu_source), cumulative(cu_source, sentences));
@@ -122,18 +123,27 @@ impl Recurrent {
     }
 
     /// Reads target tokens, laid out step by step, each token seeing the ones before it and the whole source sentence.
+    /// `rows` are their rows in the batch, which nothing but dropout asks for.
     ///
     /// # Shapes
-    /// `ids`: [tokens of all steps].
-    pub(super) fn decode(&self, g: &mut Graph<'_>, source: &Encoded, ids: &[u32], steps: &Arc<TimeSteps>) -> Decoded {
+    /// `ids`: [tokens of all steps]; `rows`: the same, or none in inference.
+    pub(super) fn decode(
+        &self,
+        g: &mut Graph<'_>,
+        source: &Encoded,
+        ids: &[u32],
+        rows: &Arc<[u32]>,
+        steps: &Arc<TimeSteps>,
+    ) -> Decoded {
+        g.set_side(Side::Target);
         g.label(|| "decoder.embed_tokens".into());
-        let tokens = self.embed(g, &self.target_embedding, ids);
+        let tokens = self.embed(g, &self.target_embedding, ids, rows);
         g.label(|| "decoder.layers.0".into());
         let (mut top, contexts) = self.attending.forward(g, &tokens, &source.states[0], &source.memory, steps);
         let mut states = vec![top.clone()];
         for (layer, initial) in self.further.iter().zip(&source.states[1..]) {
             g.label(|| format!("decoder.layers.{}", states.len()));
-            let x = g.dropout(&top, self.config.dropout);
+            let x = g.dropout_of_rows(&top, self.config.dropout, rows);
             top = layer.forward(g, &x, Some(initial), steps);
             states.push(top.clone());
         }
@@ -141,7 +151,7 @@ impl Recurrent {
         let seen = g.concat_columns(&top, &tokens);
         let seen = g.concat_columns(&seen, &contexts);
         let readout = self.readout.forward_activated(g, &seen, Activation::Tanh);
-        Decoded { hidden: g.dropout(&readout, self.config.dropout), states }
+        Decoded { hidden: g.dropout_of_rows(&readout, self.config.dropout, rows), states }
     }
 
     /// The training loss of a batch: cross-entropy of every target token.
@@ -167,7 +177,7 @@ impl Recurrent {
     fn teacher_forced(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> (TimeMajor, Tensor) {
         let layout = TimeMajor::new(&batch.cu_target);
         let source = self.encode(g, &batch.source, &batch.cu_source, &layout.order);
-        let decoded = self.decode(g, &source, &layout.arrange(&batch.target_input), &layout.steps);
+        let decoded = self.decode(g, &source, &layout.arrange(&batch.target_input), &layout.rows, &layout.steps);
         (layout, decoded.hidden)
     }
 
@@ -175,9 +185,9 @@ impl Recurrent {
         g.linear(hidden, self.output.weight, WeightLayout::OutIn, self.output.bias, Activation::Identity)
     }
 
-    fn embed(&self, g: &mut Graph<'_>, embedding: &Embedding, ids: &[u32]) -> Tensor {
+    fn embed(&self, g: &mut Graph<'_>, embedding: &Embedding, ids: &[u32], rows: &Arc<[u32]>) -> Tensor {
         let tokens = embedding.forward(g, ids);
-        g.dropout(&tokens, self.config.dropout)
+        g.dropout_of_rows(&tokens, self.config.dropout, rows)
     }
 }
 

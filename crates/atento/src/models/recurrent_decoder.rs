@@ -61,7 +61,7 @@ impl StepDecoder for RecurrentDecoder<'_> {
         within(|| {
             let mut g = Graph::infer(&self.model.params, &self.pool);
             let one_step = Arc::new(TimeSteps::new(&[tokens.len() as u32]));
-            let decoded = self.model.decode(&mut g, &self.rows, tokens, &one_step);
+            let decoded = self.model.decode(&mut g, &self.rows, tokens, &[].into(), &one_step);
             logits.copy_from_slice(self.model.project(&mut g, &decoded.hidden).values());
             self.rows.states = decoded.states;
         });

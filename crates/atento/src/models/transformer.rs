@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
 use atento_tensor::ops::{AttentionSpec, CrossEntropy, Positions, Segment};
-use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::{Norm, TieEmbeddings, TransformerConfig};
 use super::sinusoid::Sinusoid;
@@ -127,6 +127,7 @@ impl Transformer {
     }
 
     fn encode_segments(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], segments: &Arc<[Segment]>) -> Tensor {
+        g.set_side(Side::Source);
         g.label(|| "encoder.embed".into());
         let mut x = self.embed(g, &self.source_embedding, &self.source_positions, ids, cu_source);
         for (i, layer) in self.encoder.iter().enumerate() {
@@ -157,6 +158,7 @@ impl Transformer {
     ) -> Tensor {
         let target = self_segments(cu_target);
         let cross = cross_segments(cu_target, cu_source);
+        g.set_side(Side::Target);
         g.label(|| "decoder.embed".into());
         let mut x = self.embed(g, &self.target_embedding, &self.target_positions, ids, cu_target);
         for (i, layer) in self.decoder.iter().enumerate() {

@@ -24,7 +24,8 @@ use crate::models::Gpt2;
 use crate::text::train::Kind;
 use crate::text::{Tokenizer, TrainOptions as LearnOptions};
 
-/// Tokens of one validation batch; only speed and memory depend on it.
+/// Tokens of one validation batch, whatever those of a training batch: `train.eval_batches` counts batches of this size,
+/// so that what is measured does not change with memory and accumulation.
 pub(super) const BATCH_TOKENS: usize = 4096;
 
 /// What a run begins with.
@@ -156,7 +157,7 @@ pub(super) fn learn_tokenizer(
     Tokenizer::train(lessons, &options)
 }
 
-/// The loss over batches: the sum in nats and the tokens that were predicted.
+/// The loss over batches: the sum in nats and the tokens that were predicted, 0 where no batch has a target.
 pub(super) fn loss(
     model: &Gpt2,
     pool: &Pool,
@@ -169,6 +170,9 @@ pub(super) fn loss(
             return Err(Error::Stopped);
         }
         let batch = batch?;
+        if batch.predictions() == 0 {
+            continue;
+        }
         let g = &mut Graph::infer(&model.params, pool);
         let found = model.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
         (sum, tokens) = (sum + found.nll_sum, tokens + found.n_targets);

@@ -65,6 +65,12 @@ pub enum Error {
         /// What was found where.
         found: NonFiniteStep,
     },
+    /// A whole pass over the data has given the model nothing to learn.
+    #[error(
+        "no batch of a whole pass over the training data had a token to predict: look at the data, and at \
+         data.document_attention, which predicts nothing after an end token"
+    )]
+    NoTargets,
     /// A checkpoint belongs to another run.
     #[error(
         "`{key}` was {found} when {path} was saved and is {expected} now, which would make it another run: put it back, or \

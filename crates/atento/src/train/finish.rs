@@ -1,6 +1,6 @@
 //! The end of a run: choose the weights, score them, write `model/` and `report.html`.
 
-use super::events::Ending;
+use super::events::{Ending, Event};
 use super::metrics;
 use super::report::{Report, Sample, Table};
 use super::step::Trainable;
@@ -32,6 +32,7 @@ pub(super) fn finish<W: Workload>(
         seconds: session.seconds(),
         tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
         trainable: session.work.model().params().trainable_count(),
+        batches_without_targets: session.without_targets,
         ending: match ending {
             Ending::Limit => "limit",
             Ending::EarlyStopping => "early stopping",
@@ -41,6 +42,12 @@ pub(super) fn finish<W: Workload>(
         signature: judgement.signature,
         data: session.work.data_json(),
     };
+    if let skipped @ 1.. = session.without_targets {
+        let batches = if skipped == 1 { "1 batch".into() } else { format!("{skipped} batches") };
+        let message = format!("{batches} had no token to predict and taught nothing");
+        session.run.append_log(&message)?;
+        session.reporter.event(&Event::Warning(message));
+    }
     let report = report(session, &summary, judgement.samples)?;
     let html = report.to_html(&metrics::read(&session.run.metrics())?)?;
     session.run.write(&session.run.report(), &html)?;
@@ -93,7 +100,7 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
     let run = session.run.path();
     let title = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned();
     let highlights = summary.metrics.iter().map(|(name, value)| (name.clone(), format!("{value:.2}"))).collect();
-    let timing = vec![
+    let mut timing = vec![
         ("Updates".into(), summary.steps.to_string()),
         ("Epochs".into(), format!("{:.1}", summary.epochs)),
         ("Time".into(), format!("{:.1} min", summary.seconds / 60.0)),
@@ -101,6 +108,9 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
         ("Ended by".into(), summary.ending.into()),
         ("BLEU signature".into(), summary.signature.clone().unwrap_or_default()),
     ];
+    if summary.batches_without_targets > 0 {
+        timing.push(("Batches with nothing to predict".into(), summary.batches_without_targets.to_string()));
+    }
     let mut model = vec![
         ("Architecture".into(), session.recipe.model.arch.word().into()),
         ("Trainable parameters".into(), super::events::group_thousands(summary.trainable as u64)),

@@ -199,8 +199,7 @@ impl Workload for Instruct {
         let loss = match recipe.train.eval_batches {
             0 => self.whole_loss(valid, pool, stop)?,
             limit => {
-                let max_tokens = recipe.train.batch_tokens;
-                let options = PackOptions { max_tokens, seed: recipe.seed, ..PackOptions::default() };
+                let options = PackOptions { max_tokens: BATCH_TOKENS, seed: recipe.seed, ..PackOptions::default() };
                 let (sum, tokens) = self.loss(valid, options, limit, pool, stop)?;
                 sum / tokens as f64
             }

@@ -98,6 +98,9 @@ impl Workload for LanguageModelling {
         let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
         check_lengths(&recipe, &data, block_size)?;
         let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };
+        for shard in std::iter::once(&data.train).chain(&data.val) {
+            check_targets(shard, document_end)?;
+        }
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
         Ok(Begun { recipe, work, from, notes })
     }
@@ -179,11 +182,15 @@ impl Workload for LanguageModelling {
 
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(val) = &self.data.val else { return Ok(None) };
-        let options = match recipe.train.eval_batches {
-            0 => self.options(tokens::Sampling::InOrder, BATCH_TOKENS, Some(1)),
-            _ => self.options(tokens::Sampling::Random, recipe.train.batch_tokens, None),
+        let (whole, part) = (tokens::Sampling::InOrder, tokens::Sampling::Random);
+        let (mut sum, mut tokens) = match recipe.train.eval_batches {
+            0 => (0.0, 0),
+            limit => self.loss(val, self.options(part, BATCH_TOKENS, None), limit, pool, stop)?,
         };
-        let (sum, tokens) = self.loss(val, options, recipe.train.eval_batches, pool, stop)?;
+        // Also where a few batches happened to hold nothing but end tokens.
+        if tokens == 0 {
+            (sum, tokens) = self.loss(val, self.options(whole, BATCH_TOKENS, Some(1)), 0, pool, stop)?;
+        }
         Ok(Some(Measured { loss: sum / tokens as f64, bleu: None }))
     }
 
@@ -249,6 +256,23 @@ fn check_lengths(recipe: &Recipe, data: &TokenDirectory, block_size: usize) -> R
         return Ok(());
     };
     Ok(val.require(if recipe.train.eval_batches > 0 { block_size } else { 1 })?)
+}
+
+/// Checks before the run starts that there is a token to predict: the last of a file is never read, and an end token
+/// predicts nothing where documents do not see one another.
+fn check_targets(shard: &Shard, document_end: Option<u32>) -> Result<(), Error> {
+    const CHUNK: usize = 1 << 16;
+    let (Some(end), last) = (document_end, shard.len() - 1) else { return Ok(()) };
+    let predicts = |from: usize| shard.read(from..last.min(from + CHUNK)).iter().any(|&id| id != end);
+    if (0..last).step_by(CHUNK).any(predicts) {
+        return Ok(());
+    }
+    let path = shard.path().display();
+    let problem = format!(
+        "{path} has nothing to predict: its tokens are the end token {end}, one for each of its empty documents, and \
+         behind one nothing is predicted; give it text, or leave it out"
+    );
+    Err(Error::Setting { key: "data.document_attention", problem })
 }
 
 /// The token that stands between documents.

@@ -1,21 +1,27 @@
 //! The learning rate of each update.
 //!
-//! `step` counts updates from 1, so the first update already moves the weights. With warm-up W > 0 and the
-//! peak P, every shape but Noam's rises as P · step / W while step < W. After that:
+//! `step` counts updates from 1. With warm-up W > 0 and the peak P, every shape but Noam's rises as P · step / W while
+//! step < W: the first update already moves the weights. After that:
 //!
 //! - **Noam** (Vaswani et al. 2017, §5.3, eq. 3): scale · d_model^−0.5 · min(step^−0.5, step · W^−1.5).
 //! - **Inverse square root** (fairseq's `inverse_sqrt`): P · √(W / step); with W = 0, P / √step.
-//! - **Linear**: P · (floor + (1 − floor) · (1 − p)), where p = (step − W) / (T − W) runs from 0 to 1.
+//! - **Linear**: P · (floor + (1 − floor) · (1 − p)), where p = (step − 1 − W) / (T − W).
 //! - **Cosine** (Loshchilov and Hutter 2017, eq. 5, one period): P · (floor + (1 − floor) · ½ (1 + cos πp)).
 //! - **Constant**: P.
 //! - **Warmup–stable–decay** (Hu et al. 2024, §4; the "1−sqrt" decay of Hägele et al. 2024): P until T − D,
-//!   then P · (floor + (1 − floor) · (1 − √p)) with p = (step − (T − D)) / D.
+//!   then P · (floor + (1 − floor) · (1 − √p)) with p = (step − 1 − (T − D)) / D.
 //! - **Plateau** (PyTorch's `ReduceLROnPlateau` with its relative threshold of 1e-4): P · factor^k after k
 //!   reductions; one reduction follows each `patience + 1` evaluations in a row without a new best.
 //!
-//! `floor` is the lowest learning rate as a share of P. T is the last update. A run limited by time or by
-//! passes over the data does not know T beforehand: [`Schedule::lr_at`] takes the share of the limit that is
-//! used and puts T = step / share, which becomes exact as the end comes near.
+//! `floor` is the lowest learning rate as a share of P. T is the last update. A fall counts the updates that were made
+//! before: the first update after the warm-up has p = 0 and the whole peak, the last has p < 1, and the lowest is reached
+//! one update *after* the last. So no update of a run has rate 0, and a run of a single update trains. This is how
+//! `transformers` counts (it asks for the rate before each update, from 0 on), but for the warm-up, whose first rate is 0
+//! there. Updates beyond a `decay_steps` that ends before the run have the lowest rate.
+//!
+//! A run limited by time or by passes over the data does not know T beforehand: [`Schedule::lr_at`] takes the share of
+//! the limit that was used before the update and puts T = (step − 1) / share, but no less than `step`; this becomes exact
+//! as the end comes near.
 
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +102,7 @@ pub struct Warmup {
 pub struct Decay {
     /// The lowest learning rate, as a share of the peak.
     pub floor: f64,
-    /// The update at which it is reached, where known beforehand.
+    /// The last update of the fall, where known beforehand: the lowest is reached right after it.
     pub end: Option<usize>,
 }
 
@@ -152,13 +158,15 @@ impl Schedule {
         self.evaluate(step, None)
     }
 
-    /// The learning rate of update `step` when `share` of the run's limit, from 0 to 1, is used once it is
-    /// done. An end that is known in updates wins over the one this predicts.
+    /// The learning rate of update `step` when `share` of the run's limit, from 0 to 1, was used before it. An end that
+    /// is known in updates wins over the one this predicts.
     ///
     /// # Panics
     /// `step` is 0.
     pub fn lr_at(&self, step: usize, share: f64) -> f64 {
-        self.evaluate(step, (share > 0.0).then(|| step as f64 / share.min(1.0)))
+        let made = step.saturating_sub(1) as f64;
+        // This update is made even where the limit was reached a moment ago.
+        self.evaluate(step, (share > 0.0).then(|| (made / share).max(step as f64)))
     }
 
     fn evaluate(&self, step: usize, predicted_end: Option<f64>) -> f64 {
@@ -242,9 +250,9 @@ impl Decay {
         let (Some(start), Some(end)) = (start, end) else {
             return 1.0;
         };
-        let step = step as f64;
+        let made = (step - 1) as f64;
         // A fall of no length is over once it has begun; it must not divide by zero.
-        let progress = if step >= end { 1.0 } else { ((step - start) / (end - start)).clamp(0.0, 1.0) };
+        let progress = if made >= end { 1.0 } else { ((made - start) / (end - start)).clamp(0.0, 1.0) };
         self.floor + (1.0 - self.floor) * shape(progress)
     }
 }
@@ -289,27 +297,31 @@ mod tests {
 
     #[test]
     fn linear_and_constant_are_transformers() {
-        // transformers get_linear_schedule_with_warmup(4, 20) at steps 1, 4, 12, 16, 20 and beyond.
+        // transformers get_linear_schedule_with_warmup(4, 20), which counts from 0: its values at 12, 16, 19, 20 and 29.
         let schedule = Schedule::Linear { warmup: WARMUP, decay: Decay { floor: 0.0, ..DECAY } };
-        assert_values(&schedule, &[(1, 2.5e-4), (4, 1e-3), (12, 5e-4), (16, 2.5e-4), (20, 0.0), (30, 0.0)]);
-        assert_values(&Schedule::Linear { warmup: WARMUP, decay: DECAY }, &[(12, 5.5e-4), (20, 1e-4)]);
+        assert_values(
+            &schedule,
+            &[(1, 2.5e-4), (4, 1e-3), (13, 5e-4), (17, 2.5e-4), (20, 6.25e-5), (21, 0.0), (30, 0.0)],
+        );
+        assert_values(&Schedule::Linear { warmup: WARMUP, decay: DECAY }, &[(13, 5.5e-4), (21, 1e-4)]);
         assert_values(&Schedule::Constant { warmup: WARMUP }, &[(2, 5e-4), (4, 1e-3), (1_000_000, 1e-3)]);
     }
 
     #[test]
     fn cosine_is_transformers() {
-        // transformers get_cosine_with_min_lr_schedule_with_warmup(4, 20, min_lr_rate=0.1), lr 1e-3.
+        // transformers get_cosine_with_min_lr_schedule_with_warmup(4, 20, min_lr_rate=0.1), lr 1e-3, counted from 0.
         let schedule = Schedule::Cosine { warmup: WARMUP, decay: DECAY };
         assert_values(
             &schedule,
             &[
                 (2, 5e-4),
                 (4, 1e-3),
-                (5, 0.0009913533761814537),
-                (10, 0.0007222075445642904),
-                (12, 5.5e-4),
-                (19, 0.00010864662381854633),
-                (20, 1e-4),
+                (5, 1e-3),
+                (6, 0.0009913533761814537),
+                (11, 0.0007222075445642904),
+                (13, 5.5e-4),
+                (20, 0.00010864662381854633),
+                (21, 1e-4),
                 (25, 1e-4),
             ],
         );
@@ -318,11 +330,11 @@ mod tests {
     #[test]
     fn warmup_stable_decay_stays_and_falls() {
         let schedule = Schedule::WarmupStableDecay { warmup: WARMUP, decay: DECAY, decay_steps: Some(4) };
-        assert_values(&schedule, &[(4, 1e-3), (16, 1e-3), (17, 5.5e-4), (20, 1e-4), (21, 1e-4)]);
+        assert_values(&schedule, &[(4, 1e-3), (17, 1e-3), (18, 5.5e-4), (21, 1e-4), (22, 1e-4)]);
         // 1 - sqrt(1/2), scaled into what lies above the floor.
-        assert_values(&schedule, &[(18, 1e-3 * (0.1 + 0.9 * (1.0 - std::f64::consts::FRAC_1_SQRT_2)))]);
+        assert_values(&schedule, &[(19, 1e-3 * (0.1 + 0.9 * (1.0 - std::f64::consts::FRAC_1_SQRT_2)))]);
         let fifth = Schedule::WarmupStableDecay { warmup: WARMUP, decay: DECAY, decay_steps: None };
-        assert_values(&fifth, &[(16, 1e-3), (17, 5.5e-4)]);
+        assert_values(&fifth, &[(17, 1e-3), (18, 5.5e-4)]);
     }
 
     #[test]
@@ -357,22 +369,53 @@ mod tests {
         let timed = Schedule::Cosine { warmup: WARMUP, decay };
         let stepped = Schedule::Cosine { warmup: WARMUP, decay: DECAY };
         for step in 1..=20 {
-            assert!((timed.lr_at(step, step as f64 / 20.0) - stepped.lr(step)).abs() < 1e-15);
+            assert!((timed.lr_at(step, (step - 1) as f64 / 20.0) - stepped.lr(step)).abs() < 1e-15);
         }
-        assert_eq!(timed.lr_at(7, 1.0), 1e-4);
         assert_eq!(timed.lr(1000), 1e-3);
         assert_eq!(timed.lr_at(1000, 0.0), 1e-3);
-        assert_eq!(stepped.lr_at(20, 0.01), 1e-4);
+        assert_eq!(stepped.lr_at(21, 0.01), 1e-4);
+    }
+
+    #[test]
+    fn every_update_to_the_last_has_a_rate_above_zero() {
+        for (steps, last) in [(0, 1), (0, 2), (0, 3), (0, 40), (1, 1), (3, 4), (4, 4), (9, 4)] {
+            let warmup = Warmup { peak: 1e-3, steps };
+            let kinds = |end| {
+                let decay = Decay { floor: 0.0, end };
+                let falls = [Some(1), Some(2), Some(100), None].map(|decay_steps| Schedule::WarmupStableDecay {
+                    warmup,
+                    decay,
+                    decay_steps,
+                });
+                let mut kinds = Vec::from(falls);
+                kinds.extend([Schedule::Linear { warmup, decay }, Schedule::Cosine { warmup, decay }]);
+                kinds.push(Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: steps });
+                kinds.extend([Schedule::InverseSqrt { warmup }, Schedule::Constant { warmup }]);
+                kinds
+            };
+            for (known, limited) in kinds(Some(last)).iter().zip(&kinds(None)) {
+                for step in 1..=last {
+                    assert!(known.lr(step) > 0.0, "{known:?}, update {step} of {last}");
+                    // The limit in time may be reached between its check and the update.
+                    for share in [(step - 1) as f64 / last as f64, 1.0, 1.5] {
+                        assert!(limited.lr_at(step, share) > 0.0, "{limited:?}, update {step}, share {share}");
+                    }
+                }
+            }
+        }
+        let whole =
+            Schedule::Linear { warmup: Warmup { peak: 1e-3, steps: 0 }, decay: Decay { floor: 0.0, end: Some(1) } };
+        assert_eq!(whole.lr(1), 1e-3, "a run of a single update trains at the peak");
     }
 
     #[test]
     fn falls_without_length_do_not_divide_by_zero() {
         let warmup = Warmup { peak: 1.0, steps: 20 };
         for schedule in [Schedule::Linear { warmup, decay: DECAY }, Schedule::Cosine { warmup, decay: DECAY }] {
-            assert_eq!(schedule.lr(20), 0.1);
+            assert_eq!(schedule.lr(20), 1.0);
             assert_eq!(schedule.lr(25), 0.1);
         }
         let long = Schedule::WarmupStableDecay { warmup, decay: DECAY, decay_steps: Some(0) };
-        assert_eq!((long.lr(19), long.lr(20)), (0.95, 0.1));
+        assert_eq!((long.lr(19), long.lr(20), long.lr(21)), (0.95, 1.0, 0.1));
     }
 }

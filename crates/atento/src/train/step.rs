@@ -1,7 +1,8 @@
 //! One update: forward and backward over the micro-batches, clipping, and the optimiser.
 //!
-//! The loss of a step is the mean over *all* its target tokens, so cutting a step into more micro-batches changes
-//! memory and speed, never the update (beyond the rounding of sums).
+//! The loss of a step is the mean over *all* its target tokens, and a dropout mask is a function of the seed, the step
+//! and a row's place among all rows of the step. So cutting a step into more micro-batches changes memory and speed,
+//! never the update (beyond the rounding of sums). A micro-batch without a target takes its place and is not computed.
 
 use atento_kernels::philox;
 use atento_kernels::threads::within;
@@ -33,8 +34,13 @@ pub trait TrainBatch {
     /// Tokens that are predicted.
     fn targets(&self) -> usize;
 
+    /// Tokens of each side that are processed, as [`Graph::set_rows_before`] counts them.
+    fn rows(&self) -> [usize; 2];
+
     /// Tokens that are processed.
-    fn tokens(&self) -> usize;
+    fn tokens(&self) -> usize {
+        self.rows().into_iter().sum()
+    }
 
     /// Where its examples are found in the training data, counted from 1.
     fn samples(&self) -> Vec<u64>;
@@ -61,8 +67,8 @@ impl TrainBatch for PackedBatch {
         self.target_tokens()
     }
 
-    fn tokens(&self) -> usize {
-        self.source_tokens() + self.target_tokens()
+    fn rows(&self) -> [usize; 2] {
+        [self.source_tokens(), self.target_tokens()]
     }
 
     fn samples(&self) -> Vec<u64> {
@@ -91,8 +97,8 @@ impl TrainBatch for CausalBatch {
         self.predictions()
     }
 
-    fn tokens(&self) -> usize {
-        self.tokens()
+    fn rows(&self) -> [usize; 2] {
+        [self.ids.len(), 0]
     }
 
     fn samples(&self) -> Vec<u64> {
@@ -152,7 +158,10 @@ impl NonFiniteStep {
     }
 }
 
-/// Computes the gradient of one step into `grads` (cleared first).
+/// Computes the gradient of one step into `grads` (cleared first); returns the mean loss and negative log-likelihood.
+///
+/// # Panics
+/// If no batch has a target: the mean over none is no number.
 pub fn gradients<M: Trainable>(
     model: &M,
     grads: &mut Grads,
@@ -163,10 +172,12 @@ pub fn gradients<M: Trainable>(
 ) -> (f64, f64) {
     grads.values.fill(0.0);
     let targets: usize = batches.iter().map(TrainBatch::targets).sum();
+    assert!(targets > 0, "gradients: no target in {} batches", batches.len());
     let scale = 1.0 / targets as f32;
     let (mut loss, mut nll) = (0.0, 0.0);
-    for (micro, batch) in batches.iter().enumerate() {
-        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step, micro));
+    for (batch, before) in with_rows_before(batches).filter(|(batch, _)| batch.targets() > 0) {
+        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
+        g.set_rows_before(before);
         let measured = model.loss(&mut g, batch, options.smoothing, scale);
         g.backward(&measured.loss);
         loss += measured.loss_sum;
@@ -212,10 +223,11 @@ fn locate<M: Trainable>(
     step: u64,
     options: &StepOptions,
 ) -> NonFiniteStep {
-    for (micro, batch) in batches.iter().enumerate() {
+    for (batch, before) in with_rows_before(batches).filter(|(batch, _)| batch.targets() > 0) {
         let samples = batch.samples();
         grads.values.fill(0.0);
-        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step, micro));
+        let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
+        g.set_rows_before(before);
         g.check_finite();
         let measured = model.loss(&mut g, batch, options.smoothing, 1.0 / batch.targets() as f32);
         if let Some(found) = g.non_finite() {
@@ -238,8 +250,18 @@ fn locate<M: Trainable>(
     }
 }
 
-/// A seed for each (run, step, micro-batch).
-fn dropout_seed(seed: u64, step: u64, micro: usize) -> u64 {
-    let [a, b, _, _] = philox::block(philox::key(seed), philox::counter(step, micro as u64));
+/// Each batch with the rows that lie before its own in the step.
+fn with_rows_before<B: TrainBatch>(batches: &[B]) -> impl Iterator<Item = (&B, [u64; 2])> {
+    batches.iter().scan([0; 2], |before, batch| {
+        let [first, second] = *before;
+        let [rows, other_rows] = batch.rows().map(|rows| rows as u64);
+        *before = [first + rows, second + other_rows];
+        Some((batch, [first, second]))
+    })
+}
+
+/// A seed for each (run, step).
+fn dropout_seed(seed: u64, step: u64) -> u64 {
+    let [a, b, _, _] = philox::block(philox::key(seed), philox::counter(step, 0));
     u64::from(a) << 32 | u64::from(b)
 }

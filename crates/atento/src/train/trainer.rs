@@ -58,6 +58,8 @@ pub struct Summary {
     pub tokens_per_second: f64,
     /// Parameters that were trained.
     pub trainable: usize,
+    /// Batches that had nothing to predict and were skipped.
+    pub batches_without_targets: u64,
     /// Why it ended: "limit", "early stopping" or "stopped".
     pub ending: &'static str,
     /// Measures of the finished model: `valid_loss`, `valid_bleu`, `test_bleu`, …
@@ -130,6 +132,8 @@ pub(super) struct Session<'r, W: Workload> {
     tensorboard: TensorBoard,
     pub(super) step: u64,
     skipped: u64,
+    /// Batches that had nothing to predict.
+    pub(super) without_targets: u64,
     target_tokens: u64,
     cursor: W::Cursor,
     /// Seconds of earlier parts of the run, and the beginning of this one.
@@ -159,16 +163,16 @@ impl<W: Workload> Session<'_, W> {
             if self.limit_reached() {
                 return Ok(Ending::Limit);
             }
-            let cursor = self.cursor;
+            let before = (self.cursor, self.without_targets);
             let micro_batches = self.next_batches(batches, stop)?;
             if stop.is_stopped() {
-                self.cursor = cursor;
+                (self.cursor, self.without_targets) = before;
                 return Ok(Ending::Stopped);
             }
             let Some(micro_batches) = micro_batches else { return Ok(Ending::Limit) };
             if let Err(error) = self.update(&micro_batches) {
                 // Nothing was learned from them; what was before is kept, to be looked at and to go on from.
-                self.cursor = cursor;
+                (self.cursor, self.without_targets) = before;
                 self.keep_on_failure();
                 return Err(error);
             }
@@ -179,19 +183,36 @@ impl<W: Workload> Session<'_, W> {
         }
     }
 
-    /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer.
+    /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer. Those
+    /// without a target keep their place, so that the others are summed as ever; where none has one, there is no update.
     fn next_batches(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Option<MicroBatches<W>>, Error> {
-        let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate.min(1 << 10));
-        while micro_batches.len() < self.recipe.train.accumulate && !stop.is_stopped() {
-            match batches.next().transpose()? {
-                Some((batch, cursor)) => {
-                    micro_batches.push(batch);
-                    self.cursor = cursor;
+        let begun = W::epoch(self.cursor);
+        loop {
+            let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate.min(1 << 10));
+            while micro_batches.len() < self.recipe.train.accumulate && !stop.is_stopped() {
+                match batches.next().transpose()? {
+                    Some((batch, cursor)) => {
+                        micro_batches.push(batch);
+                        self.cursor = cursor;
+                    }
+                    None => break,
                 }
-                None => break,
+            }
+            let empty = micro_batches.iter().filter(|batch| batch.targets() == 0).count();
+            self.without_targets += empty as u64;
+            if empty < micro_batches.len() {
+                return Ok(Some(micro_batches));
+            }
+            let ended = micro_batches.is_empty() || stop.is_stopped();
+            let nothing =
+                if ended { self.step == 0 && self.without_targets > 0 } else { W::epoch(self.cursor) > begun + 1 };
+            if nothing && !stop.is_stopped() {
+                return Err(Error::NoTargets);
+            }
+            if ended {
+                return Ok(None);
             }
         }
-        Ok((!micro_batches.is_empty()).then_some(micro_batches))
     }
 
     /// One update of the weights, or none where something is not finite and the recipe says to skip.

@@ -2,14 +2,15 @@
 //! changes what they learn.
 
 use atento::data::batches::{PackedBatch, Pair};
+use atento::data::tokens::{CausalBatch, Window};
 use atento::models::config::{Norm, TieEmbeddings};
 use atento::models::recurrent::Recurrent;
 use atento::models::recurrent_config::RecurrentConfig;
-use atento::models::{Transformer, TransformerConfig, Translator};
+use atento::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator};
 use atento::train::Optimizer;
 use atento::train::recipe::{OptimizerKind, OptimizerSettings};
 use atento::train::step::{StepOptions, StepStats, gradients, train_step};
-use atento_tensor::{Grads, Pool};
+use atento_tensor::{Grads, Params, Pool};
 
 const VOCAB: usize = 61;
 
@@ -95,8 +96,8 @@ fn has_no_gradient(name: &str) -> bool {
     name.ends_with("attn.k_proj.bias")
 }
 
-fn assert_equal_gradients(model: &Translator, name: &str, found: &Grads, expected: &Grads) {
-    for entry in model.params().entries() {
+fn assert_equal_gradients(params: &Params, name: &str, found: &Grads, expected: &Grads) {
+    for entry in params.entries() {
         let (found, expected) = (found.get(entry.weight), expected.get(entry.weight));
         let scale = expected.iter().fold(1e-3f32, |max, x| max.max(x.abs()));
         for (a, b) in found.iter().zip(expected) {
@@ -131,12 +132,80 @@ fn every_parameter_has_a_gradient_and_moves() {
 
 #[test]
 fn a_batch_is_the_sum_of_its_sentences() {
-    for (name, model) in models(0.0) {
+    for (name, model) in models(0.0).into_iter().chain(models(0.2)) {
         let pairs = pairs(8);
         let (together, expected) = step_gradients(&model, &batches(&model, &pairs, 8));
         let (alone, found) = step_gradients(&model, &batches(&model, &pairs, 1));
         assert!((together - alone).abs() < 1e-6, "{name}: loss {alone}, in one batch {together}");
-        assert_equal_gradients(&model, name, &found, &expected);
+        assert_equal_gradients(model.params(), name, &found, &expected);
+    }
+}
+
+/// A language model with dropout everywhere.
+fn language_model() -> Gpt2 {
+    Gpt2::init(Gpt2Config { dropout: 0.2, ..Gpt2Config::new(50, 520, 16, 2, 2) }, 3)
+}
+
+/// Windows of these lengths; those of `silent` have no target.
+fn windows(lengths: &[usize], silent: &[usize]) -> Vec<Window> {
+    let id = |at: usize| (at * at % 47 + at % 3) as u32;
+    let window = |(number, &length): (usize, &usize)| Window {
+        sample: number as u64,
+        ids: (0..length).map(|at| id(at + 100 * number)).collect(),
+        targets: (0..length).map(|at| (!silent.contains(&number)).then(|| id(at + 1 + 100 * number))).collect(),
+    };
+    lengths.iter().enumerate().map(window).collect()
+}
+
+/// Micro-batches of 8 rows and fewer, of a block of rows, of one with a tail, and of more than two: each has its own
+/// kernels, and a mask must not depend on which.
+#[test]
+fn a_step_with_dropout_is_the_same_in_one_batch_and_in_many_of_any_size() {
+    let model = language_model();
+    let lengths = [8, 505, 7, 513, 1, 31, 3];
+    let step = |cuts: &[usize], silent: &[usize]| {
+        let mut windows = windows(&lengths, silent).into_iter();
+        let batches: Vec<CausalBatch> = cuts.iter().map(|&n| CausalBatch::pack(windows.by_ref().take(n))).collect();
+        assert!(windows.next().is_none());
+        let mut grads = Grads::zeros(&model.params);
+        let (loss, _) = gradients(&model, &mut grads, &Pool::new(), &batches, 1, &OPTIONS);
+        (loss, grads)
+    };
+    for silent in [&[][..], &[3], &[0, 3, 6]] {
+        let (expected_loss, expected) = step(&[7], silent);
+        for cuts in [&[1; 7][..], &[2, 5], &[3, 1, 3], &[4, 3], &[6, 1]] {
+            let (loss, found) = step(cuts, silent);
+            let name = format!("{cuts:?} without targets in {silent:?}");
+            assert!((loss - expected_loss).abs() < 1e-6, "{name}: loss {loss}, in one batch {expected_loss}");
+            assert_equal_gradients(&model.params, &name, &found, &expected);
+        }
+    }
+}
+
+/// Three updates over windows of these lengths.
+fn trained(lengths: &[usize]) -> Vec<u32> {
+    let mut model = language_model();
+    let batches = [CausalBatch::pack(windows(lengths, &[]))];
+    let mut optimizer = Optimizer::new(&OptimizerSettings::default(), &model.params);
+    let (pool, mut grads) = (Pool::new(), Grads::zeros(&model.params));
+    for step in 1..=3 {
+        train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, step, 1e-2, &OPTIONS).unwrap();
+    }
+    model.params.values().iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn a_training_on_batches_of_any_size_does_not_depend_on_the_number_of_threads() {
+    let pools = [1, 2, 3, 4].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
+    for tail in [1, 8, 9, 64, 511, 512] {
+        for lengths in [vec![tail], vec![512, tail], vec![512, 512, tail]] {
+            let [one, others @ ..] = &pools;
+            let expected = one.install(|| trained(&lengths));
+            for pool in others {
+                let found = pool.install(|| trained(&lengths));
+                assert!(found == expected, "{lengths:?} on {} threads", pool.current_num_threads());
+            }
+        }
     }
 }
 
@@ -153,7 +222,7 @@ fn descend(mut model: Translator, size: usize) -> (Vec<StepStats>, Vec<f32>) {
 
 #[test]
 fn a_step_of_eight_batches_is_the_step_of_one_of_eight_times_the_size() {
-    for ((name, one), (_, eight)) in models(0.0).into_iter().zip(models(0.0)) {
+    for ((name, one), (_, eight)) in models(0.1).into_iter().zip(models(0.1)) {
         let (expected, expected_params) = descend(one, 64);
         let (found, params) = descend(eight, 8);
         for (a, b) in found.iter().zip(&expected) {

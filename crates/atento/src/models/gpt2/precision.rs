@@ -4,6 +4,7 @@
 //! norms and biases stay in f32.
 
 use atento_kernels::compact::{to_bf16, to_int8};
+use atento_kernels::elementwise::first_non_finite;
 use atento_tensor::ops::WeightLayout;
 use atento_tensor::{Held, ParamEntry};
 use half::bf16;
@@ -31,10 +32,12 @@ impl Precision {
 
     /// The values of a parameter in this precision.
     ///
+    /// # Errors
+    /// A value is not finite: int8 has no number for it.
+    ///
     /// # Panics
     /// If it is not one that this precision rounds.
-    #[must_use]
-    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Held {
+    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Result<Held, NotFinite> {
         let layout = layout(entry).filter(|_| self != Precision::F32).expect("hold: a parameter that is rounded");
         let (outputs, inputs) = match layout {
             WeightLayout::OutIn => (entry.weight.rows, entry.weight.cols),
@@ -43,12 +46,27 @@ impl Precision {
         if self == Precision::Bf16 {
             let mut halves = vec![bf16::ZERO; values.len()];
             to_bf16(values, layout, inputs, &mut halves);
-            return Held::Bf16(halves);
+            return Ok(Held::Bf16(halves));
+        }
+        if let Some(index) = first_non_finite(values) {
+            return Err(NotFinite { name: entry.name.clone(), index, value: values[index] });
         }
         let (mut bytes, mut scales) = (vec![0; values.len()], vec![0.0; outputs]);
         to_int8(values, layout, inputs, &mut bytes, &mut scales);
-        Held::Int8 { values: bytes, scales }
+        Ok(Held::Int8 { values: bytes, scales })
     }
+}
+
+/// A matrix that cannot be held in int8.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("tensor `{name}` holds {value} at element {index}: int8 has no number for it")]
+pub struct NotFinite {
+    /// The parameter.
+    pub name: String,
+    /// The first such element, counted row by row from 0.
+    pub index: usize,
+    /// What it is.
+    pub value: f32,
 }
 
 /// How a matrix that tokens are multiplied by is stored; `None` for every other parameter.
@@ -63,12 +81,16 @@ pub fn layout(entry: &ParamEntry) -> Option<WeightLayout> {
 
 impl Gpt2 {
     /// Holds the model's matrices in fewer bits from here on. It can no longer be trained.
-    pub fn hold(&mut self, precision: Precision) {
+    ///
+    /// # Errors
+    /// [`NotFinite`]; matrices before that one are held already.
+    pub fn hold(&mut self, precision: Precision) -> Result<(), NotFinite> {
         let rounded: Vec<ParamEntry> =
             self.params.entries().iter().filter(|entry| precision.rounds(entry)).cloned().collect();
         for entry in rounded {
-            let held = precision.hold(&entry, self.params.get(entry.weight));
+            let held = precision.hold(&entry, self.params.get(entry.weight))?;
             self.params.hold(entry.weight, held);
         }
+        Ok(())
     }
 }

@@ -122,7 +122,7 @@ fn weights_in_fewer_bits_give_nearly_the_same_logits() {
     for (precision, tolerance) in [(Precision::F32, 0.0), (Precision::Bf16, 0.01), (Precision::Int8, 0.02)] {
         let mut model = Gpt2::init(config(), 3);
         let exact = logits(&model);
-        model.hold(precision);
+        model.hold(precision).unwrap();
         let size = exact.iter().map(|x| x.abs()).fold(0.0, f32::max);
         let difference = exact.iter().zip(logits(&model)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference <= tolerance * size, "{precision:?}: {difference} of {size}");
@@ -137,10 +137,19 @@ fn weights_in_fewer_bits_give_nearly_the_same_logits() {
 }
 
 #[test]
+fn a_matrix_that_int8_has_no_number_for_is_named() {
+    let mut model = Gpt2::init(config(), 3);
+    let entry = model.params.entries().iter().find(|entry| entry.name.ends_with("attn.c_attn.weight")).unwrap().clone();
+    model.params.get_mut(entry.weight)[5] = f32::NAN;
+    let message = model.hold(Precision::Int8).unwrap_err().to_string();
+    assert_eq!(message, format!("tensor `{}` holds NaN at element 5: int8 has no number for it", entry.name));
+}
+
+#[test]
 #[should_panic(expected = "cannot be trained")]
 fn weights_in_fewer_bits_are_not_trained() {
     let mut model = Gpt2::init(config(), 3);
-    model.hold(Precision::Int8);
+    model.hold(Precision::Int8).unwrap();
     let mut grads = Grads::zeros(&model.params);
     let _ = model.hidden(&mut Graph::train(&model.params, &mut grads, &Pool::new(), 0), &[1, 2], &[0, 2]);
 }

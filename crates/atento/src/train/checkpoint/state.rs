@@ -24,6 +24,8 @@ pub struct TrainState {
     pub accumulated: u64,
     /// Updates left out because something was not finite.
     pub skipped: u64,
+    /// Batches that had nothing to predict.
+    pub without_targets: u64,
     /// Seconds of training, pauses not counted.
     #[serde(with = "exact")]
     pub seconds: f64,

@@ -23,6 +23,7 @@ fn state(step: u64) -> TrainState {
         tokens: 12345,
         accumulated: 1,
         skipped: 0,
+        without_targets: 0,
         seconds: 1.0 / 3.0,
         schedule: PlateauState { best: Some(1e-300 / 3.0), waited: 1, reductions: 2 },
         early_stopping,

@@ -218,7 +218,7 @@ section! {
         average_last: usize = 0, in at_least(0.0);
         /// The beam with which validation sentences are translated; 0 leaves out BLEU.
         eval_beam: usize = 1, in at_least(0.0).up_to(1024.0);
-        /// Language models: random batches that the loss is watched on during training; 0 takes all of the validation text.
+        /// Language models: random batches of 4,096 tokens that the loss is watched on during training; 0 takes all of the validation text.
         eval_batches: usize = 0, in at_least(0.0);
         /// The most validation sentences translated for BLEU; 0 takes all.
         eval_max_sentences: usize = 0, in at_least(0.0);

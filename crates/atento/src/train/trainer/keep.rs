@@ -88,6 +88,7 @@ impl<W: Workload> Session<'_, W> {
             tokens: self.target_tokens,
             accumulated: 0,
             skipped: self.skipped,
+            without_targets: self.without_targets,
             seconds: self.seconds(),
             schedule: self.schedule.state(),
             early_stopping: self.early_stopping.clone(),

@@ -117,6 +117,7 @@ impl<'r, W: Workload> Session<'r, W> {
             tensorboard,
             step,
             skipped: state.map_or(0, |s| s.skipped),
+            without_targets: state.map_or(0, |s| s.without_targets),
             target_tokens: state.map_or(0, |s| s.tokens),
             cursor: state.and_then(|s| serde_json::from_value(s.cursor.clone()).ok()).unwrap_or_default(),
             earlier_seconds: state.map_or(0.0, |s| s.seconds),
