@@ -6,3 +6,4 @@ mod gpt2;
 mod gpt2_classifier;
 mod invariants;
 mod marian;
+mod recipes;

@@ -1,0 +1,71 @@
+//! Recipes that a program builds and nobody has checked.
+
+use atento::train::recipe::{Arch, Corpus, FileSettings, Recipe, Task};
+use atento::train::{Error, Event, Reporter, StopFlag, TrainOptions, plan, show_masks, train};
+
+struct Silent;
+
+impl Reporter for Silent {
+    fn event(&mut self, _: &Event) {}
+}
+
+/// What each public function says of a recipe.
+fn refusals(recipe: &Recipe) -> [String; 3] {
+    let (options, stop) = (TrainOptions::default(), StopFlag::new());
+    let message = |error: Option<Error>| {
+        let error = error.expect("an impossible recipe");
+        assert!(error.is_input(), "{error}");
+        error.to_string()
+    };
+    [
+        message(train(recipe, &options, &stop, &mut Silent).err()),
+        message(plan(recipe, &options).err()),
+        message(show_masks(recipe, &options, 1).err()),
+    ]
+}
+
+#[test]
+fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let recipe = |task, change: &dyn Fn(&mut Recipe)| {
+        let mut recipe = Recipe { task, out: Some(directory.path().join("run")), ..Recipe::default() };
+        match task {
+            Task::Translation => recipe.data.corpus = Some(Corpus::Demo),
+            Task::CausalLm => recipe.data.text = Some("none.txt".into()),
+            Task::Instruct => {
+                recipe.data.train = Some(FileSettings { tsv: Some("none.tsv".into()), ..FileSettings::default() });
+            }
+        }
+        if task != Task::Translation {
+            recipe.model.arch = Arch::Gpt2;
+        }
+        change(&mut recipe);
+        recipe
+    };
+    type Change = fn(&mut Recipe);
+    let changes: [(&str, Change); 6] = [
+        ("model.heads", |recipe| recipe.model.heads = 0),
+        ("model.heads", |recipe| recipe.model.heads = 3),
+        ("model.d_model", |recipe| recipe.model.d_model = usize::MAX >> 1),
+        ("train.log_every", |recipe| recipe.train.log_every = 0),
+        ("train.accumulate", |recipe| recipe.train.accumulate = 0),
+        ("model.arch", |recipe| {
+            let is_translation = recipe.task == Task::Translation;
+            recipe.model.arch = if is_translation { Arch::Gpt2 } else { Arch::Rnn };
+        }),
+    ];
+    for task in [Task::Translation, Task::CausalLm, Task::Instruct] {
+        for (key, change) in changes {
+            let [trained, planned, shown] = refusals(&recipe(task, &change));
+            assert!(trained.contains(key) && planned.contains(key), "{key}: {trained} {planned}");
+            assert!(task != Task::Instruct || shown.contains(key), "{key}: {shown}");
+        }
+    }
+    // Nothing says where the run is to be, or what it learns from.
+    let nowhere = Recipe { out: None, ..recipe(Task::Translation, &|_| ()) };
+    let found = train(&nowhere, &TrainOptions::default(), &StopFlag::new(), &mut Silent).err().unwrap();
+    assert!(found.to_string().contains("`out`"), "{found}");
+    let without_text = recipe(Task::CausalLm, &|recipe| recipe.data.text = None);
+    assert!(refusals(&without_text)[0].contains("`data.text` is missing"));
+    assert!(!directory.path().join("run").exists());
+}
