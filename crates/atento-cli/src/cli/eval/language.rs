@@ -122,7 +122,7 @@ fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Op
     let config = &language.model.config;
     let start = config.bos_id.or(config.eos_id);
     let start = start.ok_or_else(|| anyhow!("--start-token: the model's config.json names no bos_token_id"))?;
-    Ok(text.begun_by(start))
+    Ok(text.begun_by(start)?)
 }
 
 fn write(

@@ -24,6 +24,9 @@ pub struct TrainState {
     pub accumulated: u64,
     /// Updates left out because something was not finite.
     pub skipped: u64,
+    /// How many of them came without an update in between, the last step's among them.
+    #[serde(default)]
+    pub skipped_in_a_row: u64,
     /// Seconds of training, pauses not counted.
     #[serde(with = "exact")]
     pub seconds: f64,
