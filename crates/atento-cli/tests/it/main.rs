@@ -9,6 +9,7 @@ mod further;
 mod generate;
 mod help;
 mod instruct;
+mod kills;
 mod language;
 mod lines;
 mod perplexity;

@@ -31,8 +31,8 @@ pub fn atomic_write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::
 
 /// [`atomic_write_with`] for callers with errors of their own.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let temporary = temporary_beside(path)?;
-    let written = write_and_rename(&temporary, path, write);
+    let (temporary, file) = create_beside(path, |temporary| File::create_new(temporary))?;
+    let written = write_and_rename(file, &temporary, path, write);
     if written.is_err() {
         // The error that matters is the first one; a temporary that cannot be removed is found by its suffix.
         let _ = fs::remove_file(&temporary);
@@ -57,22 +57,32 @@ pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result
     written().map_err(Error::io(path, "write"))
 }
 
-/// Removes the temporary files that a killed process left in `directory`, and says how many there were.
-///
-/// Call it only while no other process writes there.
-///
-/// # Errors
-/// [`Error::Io`] where the directory cannot be read or a file in it cannot be removed.
-pub fn remove_leftovers(directory: &Path) -> Result<usize, Error> {
-    let mut removed = 0;
-    for entry in fs::read_dir(directory).map_err(Error::io(directory, "read the directory"))? {
-        let path = entry.map_err(Error::io(directory, "read the directory"))?.path();
-        if path.to_string_lossy().ends_with(TEMPORARY_SUFFIX) {
-            fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+/// Removes the temporary files and directories in `directory` that `is_leftover` says nobody uses, told what each stands
+/// for and the number of its process; returns how many were removed. What cannot be removed stays: it is in nobody's way.
+pub(crate) fn remove_leftovers(directory: &Path, is_leftover: impl Fn(&str, u32) -> bool) -> usize {
+    let remove = |entry: &fs::DirEntry| {
+        let found = entry.file_name();
+        let Some((name, process)) = found.to_str().and_then(parse_temporary) else { return false };
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_leftover(name, process)
+            && if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }.is_ok()
+    };
+    fs::read_dir(directory).into_iter().flatten().flatten().filter(remove).count()
+}
+
+/// Whether a process has ended. Where that cannot be known, it may live.
+pub(crate) fn is_gone(process: u32) -> bool {
+    let processes = Path::new("/proc");
+    processes.join("self").exists() && !processes.join(process.to_string()).exists()
+}
+
+/// What a temporary name stands for, and the number of the process that uses it.
+fn parse_temporary(name: &str) -> Option<(&str, u32)> {
+    let rest = name.strip_prefix('.')?.strip_suffix(TEMPORARY_SUFFIX)?;
+    let (rest, count) = rest.rsplit_once('.')?;
+    let (of, process) = rest.rsplit_once('.')?;
+    count.parse::<u64>().ok()?;
+    Some((of, process.parse().ok()?))
 }
 
 /// Flushes a directory's own entries to the disk, so that a rename in it survives a power cut.
@@ -84,11 +94,11 @@ pub fn sync_directory(directory: &Path) -> Result<(), Error> {
 }
 
 fn write_and_rename(
+    file: File,
     temporary: &Path,
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
     let mut buffered = BufWriter::with_capacity(1 << 18, file);
     write(&mut buffered)?;
     buffered.into_inner().map_err(|error| error.into_error())?.sync_all()?;
@@ -96,14 +106,22 @@ fn write_and_rename(
     sync(directory_of(path))
 }
 
-fn temporary_beside(path: &Path) -> io::Result<PathBuf> {
+/// Makes something beside `path` under a temporary name that nothing has: a killed process of the same number, which is
+/// common in containers, may have left some.
+pub(crate) fn create_beside<T>(path: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
     };
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = format!(".{}.{}.{count}{TEMPORARY_SUFFIX}", name.to_string_lossy(), std::process::id());
-    Ok(directory_of(path).join(temporary))
+    loop {
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!(".{}.{}.{count}{TEMPORARY_SUFFIX}", name.to_string_lossy(), std::process::id());
+        let temporary = directory_of(path).join(temporary);
+        match create(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return Ok((temporary, created?)),
+        }
+    }
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -172,12 +190,46 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_a_killed_process_are_removed_and_counted() {
+    #[cfg(target_os = "linux")]
+    fn leftovers_of_killed_processes_are_removed_and_no_other_files() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(".a.1.0.atento-tmp"), b"half").unwrap();
-        fs::write(directory.path().join("a"), b"whole").unwrap();
-        assert_eq!(remove_leftovers(directory.path()).unwrap(), 1);
-        assert_eq!(names_in(directory.path()), ["a"]);
+        // There is always a process 1, and never one of the last number.
+        let (own, living, gone) = (std::process::id(), 1, u32::MAX);
+        let mut kept = [
+            "a".to_owned(),
+            format!(".a.{own}.0.atento-tmp"),
+            format!(".a.{living}.0.atento-tmp"),
+            ".a.atento-tmp".to_owned(),
+            format!(".notes.{gone}.old.atento-tmp"),
+            format!("a.{gone}.0.atento-tmp"),
+        ];
+        for name in &kept {
+            fs::write(directory.path().join(name), b"whole").unwrap();
+        }
+        fs::write(directory.path().join(format!(".a.{gone}.0.atento-tmp")), b"half").unwrap();
+        fs::create_dir_all(directory.path().join(format!(".b.c.{gone}.7.atento-tmp/d"))).unwrap();
+        let remove =
+            |wanted: &str| remove_leftovers(directory.path(), |name, process| name == wanted && is_gone(process));
+        assert_eq!([remove("b"), remove("b.c"), remove("a")], [0, 1, 1]);
+        let mut names = names_in(directory.path());
+        names.sort();
+        kept.sort();
+        assert_eq!(names, kept);
+        assert_eq!(remove_leftovers(&directory.path().join("none"), |_, _| true), 0);
+    }
+
+    #[test]
+    fn a_name_that_a_killed_process_of_the_same_number_has_left_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let (taken, ()) = create_beside(&path, |_| Ok(())).unwrap();
+        let count: u64 = taken.to_str().unwrap().rsplit('.').nth(1).unwrap().parse().unwrap();
+        for ahead in 1..20 {
+            fs::write(directory.path().join(format!(".a.{}.{}.atento-tmp", std::process::id(), count + ahead)), b"")
+                .unwrap();
+        }
+        atomic_write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub fn save_dir(
     let mut config = files.kept.config_for(config);
     config.insert("dtype".into(), json!(files.floats.config_name()));
     fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
+    atomic::remove_leftovers(dir, |_, process| atomic::is_gone(process));
     write(&dir.join(WEIGHTS), &tensors, &[("format", "pt")])?;
     let json_file = |name: &str, object: &Map<String, Value>| atomic::atomic_write(&dir.join(name), &pretty(object));
     atomic::atomic_write(&dir.join(TOKENIZER), files.tokenizer_json)?;

@@ -6,10 +6,14 @@
 //! process killed at any instant thus leaves either the whole checkpoint or a directory that
 //! [`Checkpoints::latest`] passes over, and what was there before is untouched.
 //!
+//! A checkpoint that replaces one of the same step moves the older one aside, to `.old-step-N`, for the moment until it
+//! has taken its name. Where `step-N` is missing or damaged, every reader takes `.old-step-N` for it.
+//!
 //! Reading checks every byte: a checkpoint damaged since is passed over for the one before it.
 
 mod read;
 mod state;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -59,7 +63,7 @@ pub enum Error {
         problem: String,
     },
     /// There are checkpoints, and every one is damaged.
-    #[error("no checkpoint in {} is intact: {}; restore one, or remove the directory to start anew", dir.display(), problems.join("; "))]
+    #[error("no checkpoint in {} is intact: {}; restore one, or begin a new run with --out", dir.display(), problems.join("; "))]
     NoneIntact {
         /// The directory of checkpoints.
         dir: PathBuf,
@@ -97,6 +101,9 @@ struct Entry {
 const VERSION: u32 = 1;
 const MANIFEST: &str = "complete.json";
 const STATE: &str = "state.json";
+/// Begins the name of a checkpoint that is being replaced, and of one that is being written or removed.
+const ASIDE: &str = ".old-";
+const TEMPORARY: &str = ".tmp-";
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_path_buf();
@@ -119,67 +126,16 @@ impl Checkpoints {
     /// # Errors
     /// The directory cannot be read; one that does not exist has no checkpoints.
     pub fn steps(&self) -> Result<Vec<u64>, Error> {
-        let mut steps: Vec<u64> =
-            self.names()?.iter().filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+        let step = |name: &String| name.strip_prefix(ASIDE).unwrap_or(name).strip_prefix("step-")?.parse().ok();
+        let mut steps: Vec<u64> = self.names()?.iter().filter_map(step).collect();
         steps.sort_unstable();
+        steps.dedup();
         Ok(steps)
     }
 
-    /// Removes all checkpoints but the last `keep_last` and the one after update `best`; returns those removed.
-    ///
-    /// # Errors
-    /// A checkpoint cannot be removed.
-    pub fn retain(&self, keep_last: usize, best: Option<u64>) -> Result<Vec<u64>, Error> {
-        let steps = self.steps()?;
-        let older = &steps[..steps.len().saturating_sub(keep_last)];
-        let surplus: Vec<u64> = older.iter().copied().filter(|&step| Some(step) != best).collect();
-        for &step in &surplus {
-            self.remove(step)?;
-        }
-        Ok(surplus)
-    }
-
-    /// Removes the checkpoints after updates later than `step`, which a run resumed from there will not have made.
-    ///
-    /// # Errors
-    /// A checkpoint cannot be removed.
-    pub fn remove_after(&self, step: u64) -> Result<(), Error> {
-        self.steps()?.into_iter().filter(|&later| later > step).try_for_each(|later| self.remove(later))
-    }
-
-    /// Puts right what a killed process left: removes half-written checkpoints, finishes replacements.
-    /// Only for the process that holds the run's lock. Returns the names removed.
-    ///
-    /// # Errors
-    /// The directory cannot be read or changed.
-    pub fn sweep(&self) -> Result<Vec<String>, Error> {
-        let mut removed = Vec::new();
-        for name in self.names()? {
-            let path = self.dir.join(&name);
-            let replaced = name.strip_prefix(".old-").map(|step| self.dir.join(step));
-            match replaced {
-                Some(place) if !place.exists() => fs::rename(&path, &place).map_err(io_error(&path))?,
-                _ if name.starts_with(".tmp-step-") || name.starts_with(".old-step-") => {
-                    fs::remove_dir_all(&path).map_err(io_error(&path))?;
-                    removed.push(name);
-                }
-                _ => {}
-            }
-        }
-        Ok(removed)
-    }
-
-    /// Removes the checkpoint after update `step`.
-    ///
-    /// # Errors
-    /// It cannot be removed.
-    pub fn remove(&self, step: u64) -> Result<(), Error> {
-        let path = self.path(step);
-        // Under its own name a half-removed checkpoint would look like a damaged one.
-        let doomed = self.dir.join(format!(".tmp-step-{step}-removed"));
-        fs::rename(&path, &doomed).map_err(io_error(&path))?;
-        fs::remove_dir_all(&doomed).map_err(io_error(&doomed))?;
-        sync_dir(&self.dir).map_err(io_error(&self.dir))
+    /// Where the checkpoint after update `step` is while another one takes its place.
+    fn aside(&self, step: u64) -> PathBuf {
+        self.dir.join(format!("{ASIDE}step-{step}"))
     }
 
     fn names(&self) -> Result<Vec<String>, Error> {

@@ -1,5 +1,7 @@
 //! What can go wrong with a training run.
 
+use std::path::PathBuf;
+
 use super::step::NonFiniteStep;
 use super::{checkpoint, metrics, recipe, report, run_dir, tensorboard};
 use crate::models::config::ConfigError;
@@ -71,6 +73,69 @@ pub enum Error {
          data.document_attention, which predicts nothing after an end token"
     )]
     NoTargets,
+    /// Nothing but skipped updates.
+    #[error(
+        "step {step}: {} of {} is not finite, and the {skips} updates before were skipped for the like, as many in a row as \
+         train.max_skips allows. The weights are those before them: look at the data, resume with a higher \
+         train.max_skips, or begin anew with a lower optimizer.lr",
+        found.tensor, found.place()
+    )]
+    OnlySkips {
+        /// The last step that was skipped.
+        step: u64,
+        /// How many there were.
+        skips: u64,
+        /// What was found where.
+        found: NonFiniteStep,
+    },
+    /// The weights themselves are not finite: they are neither saved nor exported.
+    #[error(
+        "step {step}: {what} is not finite, so the model is neither saved nor exported; earlier checkpoints are untouched: \
+         begin anew with a lower optimizer.lr"
+    )]
+    NonFiniteWeights {
+        /// The step behind which they were looked at.
+        step: u64,
+        /// The first of them.
+        what: String,
+    },
+    /// A run that had checkpoints has none.
+    #[error(
+        "{} holds a run that came to step {step} and no checkpoint to resume from: put its directory checkpoints back (is a \
+         disk not mounted?), or begin a new run with --out", run.display()
+    )]
+    NoCheckpoint {
+        /// The run directory.
+        run: PathBuf,
+        /// The last step of its metrics.
+        step: u64,
+    },
+    /// What was asked of a run that has no checkpoint cannot be read.
+    #[error("{}: it says what was asked of the run, which has no checkpoint yet, and cannot be read: {problem}; begin a new run with --out", path.display())]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Where the data loader stood cannot be read.
+    #[error("checkpoint {}: its place in the data, {found}, cannot be read: {problem}", path.display())]
+    Cursor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The place as it stands there.
+        found: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A checkpoint belongs to another run.
     #[error(
         "`{key}` was {found} when {path} was saved and is {expected} now, which would make it another run: put it back, or \
@@ -119,7 +184,10 @@ impl Error {
             self,
             Self::Midway(_)
                 | Self::NonFinite { .. }
+                | Self::OnlySkips { .. }
+                | Self::NonFiniteWeights { .. }
                 | Self::Checkpoint(checkpoint::Error::Write { .. })
+                | Self::RunDir(run_dir::Error::Gone { .. })
                 | Self::Metrics(metrics::Error::Io { .. })
                 | Self::TensorBoard(_)
                 | Self::Report(_)

@@ -15,8 +15,7 @@ pub(super) fn finish<W: Workload>(
     stop: &StopFlag,
 ) -> Result<(Summary, Ending), Error> {
     choose_weights(session, ending)?;
-    let model_dir = session.run.model();
-    session.work.save(&model_dir)?;
+    session.export()?;
     let mut judgement = Judgement::default();
     if ending != Ending::Stopped {
         match session.work.judge(&session.recipe, &session.pool, stop) {
@@ -28,6 +27,7 @@ pub(super) fn finish<W: Workload>(
     let summary = Summary {
         run: session.run.path().to_path_buf(),
         steps: session.step,
+        skipped: session.skipped,
         epochs: session.epochs(),
         seconds: session.seconds(),
         tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
@@ -102,6 +102,7 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
     let highlights = summary.metrics.iter().map(|(name, value)| (name.clone(), format!("{value:.2}"))).collect();
     let mut timing = vec![
         ("Updates".into(), summary.steps.to_string()),
+        ("Of them skipped".into(), summary.skipped.to_string()),
         ("Epochs".into(), format!("{:.1}", summary.epochs)),
         ("Time".into(), format!("{:.1} min", summary.seconds / 60.0)),
         (format!("{} per second", W::TOKENS), format!("{:.0}", summary.tokens_per_second)),

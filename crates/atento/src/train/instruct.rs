@@ -173,8 +173,8 @@ impl Workload for Instruct {
         self.parts().filter_map(told).collect()
     }
 
-    fn data_hash(&self) -> u64 {
-        combine(self.train.hash(), self.valid.as_ref().map_or(0, InstructSet::hash))
+    fn data_hash(&self) -> Result<u64, Error> {
+        Ok(combine(self.train.hash(), self.valid.as_ref().map_or(0, InstructSet::hash)))
     }
 
     fn epoch(cursor: Cursor) -> u64 {

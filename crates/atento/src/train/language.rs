@@ -71,8 +71,8 @@ impl LanguageModelling {
             return Ok(Vec::new());
         }
         let starts = (0..SAMPLES).map(|i| i * (tokens - 2 * length) / SAMPLES);
-        let stretches: Vec<_> =
-            starts.map(|at| (shard.read(at..at + length), shard.read(at + length..at + 2 * length))).collect();
+        let stretch = |at| Ok((shard.read(at..at + length)?, shard.read(at + length..at + 2 * length)?));
+        let stretches = starts.map(stretch).collect::<Result<Vec<_>, Error>>()?;
         let warpers = WarperOptions { temperature: 0.8, top_k: 200, ..WarperOptions::default() };
         causal::samples(language, &stretches, causal::warpers(language, warpers), self.seed, length)
     }
@@ -160,8 +160,9 @@ impl Workload for LanguageModelling {
         report.losses().into_iter().chain(report.notes()).map(|note| format!("data: {note}")).collect()
     }
 
-    fn data_hash(&self) -> u64 {
-        combine(self.data.train.hash(), self.data.val.as_ref().map_or(0, |val| val.hash()))
+    fn data_hash(&self) -> Result<u64, Error> {
+        let valid = self.data.val.as_ref().map_or(Ok(0), |val| val.hash())?;
+        Ok(combine(self.data.train.hash()?, valid))
     }
 
     fn epoch(cursor: Cursor) -> u64 {
@@ -263,9 +264,10 @@ fn check_lengths(recipe: &Recipe, data: &TokenDirectory, block_size: usize) -> R
 fn check_targets(shard: &Shard, document_end: Option<u32>) -> Result<(), Error> {
     const CHUNK: usize = 1 << 16;
     let (Some(end), last) = (document_end, shard.len() - 1) else { return Ok(()) };
-    let predicts = |from: usize| shard.read(from..last.min(from + CHUNK)).iter().any(|&id| id != end);
-    if (0..last).step_by(CHUNK).any(predicts) {
-        return Ok(());
+    for from in (0..last).step_by(CHUNK) {
+        if shard.read(from..last.min(from + CHUNK))?.iter().any(|&id| id != end) {
+            return Ok(());
+        }
     }
     let path = shard.path().display();
     let problem = format!(

@@ -43,6 +43,24 @@ pub struct Metrics {
     file: File,
 }
 
+/// Where a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Updates made; 0 for a new run.
+    pub step: u64,
+    /// Whether the line of that update, if it gets one, is written.
+    pub logged: bool,
+    /// Whether its evaluation, if it gets one, is made.
+    pub evaluated: bool,
+}
+
+impl Place {
+    fn is_behind(self, record: &Record) -> bool {
+        let done = if record.eval.is_empty() { self.logged } else { self.evaluated };
+        record.step < self.step || record.step == self.step && done
+    }
+}
+
 /// A `metrics.jsonl` that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,21 +90,20 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 impl Metrics {
-    /// Opens the file of a run that goes on after update `step`, 0 for a new one. Lines of later updates, an evaluation
-    /// at that step that is yet to be made (`evaluated` is false), and a last line cut short by a crash, are removed
-    /// first; the file is replaced as a whole or not at all.
+    /// Opens the file of a run that goes on from `place`. Lines that it is yet to write, and a last line cut short by a
+    /// crash, are removed first; the file is replaced as a whole or not at all.
     /// Returns how many lines were removed.
     ///
     /// # Errors
     /// The file cannot be read or written, or holds a line that is no record.
-    pub fn open(path: &Path, step: u64, evaluated: bool) -> Result<(Self, usize), Error> {
+    pub fn open(path: &Path, place: Place) -> Result<(Self, usize), Error> {
         let text = read_text(path)?;
         let lines: Vec<_> = lines(&text).collect();
         let records = parse(path, &text)?;
         let kept: String = records
             .iter()
             .zip(&lines)
-            .filter(|(record, _)| record.step < step || record.step == step && (evaluated || record.eval.is_empty()))
+            .filter(|(record, _)| place.is_behind(record))
             .map(|(_, line)| format!("{line}\n"))
             .collect();
         let removed = lines.len() - kept.lines().count();
@@ -170,10 +187,14 @@ mod tests {
         Record { step, epoch: step as f64 / 4.0, loss: Some(2.5), tokens: Some(step * 100), eval, ..Record::default() }
     }
 
+    fn after(step: u64, evaluated: bool) -> Place {
+        Place { step, logged: true, evaluated }
+    }
+
     fn written(steps: std::ops::RangeInclusive<u64>) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let (mut metrics, _) = Metrics::open(&path, 0, true).unwrap();
+        let (mut metrics, _) = Metrics::open(&path, after(0, true)).unwrap();
         for step in steps {
             metrics.write(&record(step)).unwrap();
         }
@@ -202,21 +223,28 @@ mod tests {
     #[test]
     fn resuming_removes_what_came_after_the_checkpoint() {
         let (_dir, path) = written(1..=6);
-        let (mut metrics, removed) = Metrics::open(&path, 4, true).unwrap();
+        let (mut metrics, removed) = Metrics::open(&path, after(4, true)).unwrap();
         assert_eq!(removed, 2);
         metrics.write(&record(5)).unwrap();
         assert_eq!(read(&path).unwrap(), (1..=5).map(record).collect::<Vec<_>>());
-        assert_eq!(Metrics::open(&path, 5, true).unwrap().1, 0);
+        assert_eq!(Metrics::open(&path, after(5, true)).unwrap().1, 0);
     }
 
     #[test]
     fn resuming_removes_an_evaluation_that_is_yet_to_be_made() {
         let (_dir, path) = written(1..=3);
         let evaluation = Record { eval: BTreeMap::from([("eval_loss".to_string(), 1.5)]), ..record(3) };
-        Metrics::open(&path, 3, true).unwrap().0.write(&evaluation).unwrap();
-        assert_eq!(Metrics::open(&path, 3, true).unwrap().1, 0);
-        assert_eq!(Metrics::open(&path, 3, false).unwrap().1, 1);
+        Metrics::open(&path, after(3, true)).unwrap().0.write(&evaluation).unwrap();
+        assert_eq!(Metrics::open(&path, after(3, true)).unwrap().1, 0);
+        assert_eq!(Metrics::open(&path, after(3, false)).unwrap().1, 1);
         assert_eq!(read(&path).unwrap(), (1..=3).map(record).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn resuming_removes_the_line_of_an_update_that_is_yet_to_be_logged() {
+        let (_dir, path) = written(1..=3);
+        let (_, removed) = Metrics::open(&path, Place { step: 3, logged: false, evaluated: true }).unwrap();
+        assert_eq!((removed, read(&path).unwrap()), (1, (1..=2).map(record).collect()));
     }
 
     #[test]
@@ -224,7 +252,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
         let eval = BTreeMap::from([("eval_loss".to_string(), f64::INFINITY)]);
-        Metrics::open(&path, 0, true)
+        Metrics::open(&path, after(0, true))
             .unwrap()
             .0
             .write(&Record { step: 1, loss: Some(f64::NAN), eval, ..Record::default() })
@@ -254,7 +282,7 @@ mod tests {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             // A line that lacks nothing but its newline is whole.
             let whole = (0..bytes.len()).filter(|&at| bytes[at] == b'\n' && at <= cut).count() as u64;
-            let (mut metrics, _) = Metrics::open(&path, 4, true).unwrap();
+            let (mut metrics, _) = Metrics::open(&path, after(4, true)).unwrap();
             metrics.write(&record(9)).unwrap();
             let expected: Vec<_> = (1..=whole).chain([9]).map(record).collect();
             prop_assert_eq!(read(&path).unwrap(), expected);

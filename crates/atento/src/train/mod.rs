@@ -20,6 +20,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod recipe;
 pub mod report;
+mod request;
 mod resume;
 pub mod run_dir;
 pub mod schedule;

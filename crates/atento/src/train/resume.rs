@@ -12,7 +12,7 @@ use super::recipe::{Recipe, ScheduleKind, Written};
 use super::run_dir::CONFIG;
 
 /// Keys, and tables with all of their keys, that may differ.
-const MAY_CHANGE: [&str; 15] = [
+const MAY_CHANGE: [&str; 16] = [
     "data.test",
     "model.preset",
     "out",
@@ -26,6 +26,7 @@ const MAY_CHANGE: [&str; 15] = [
     "train.eval_max_sentences",
     "train.keep_last",
     "train.log_every",
+    "train.max_skips",
     "train.on_non_finite",
     "train.save_every",
 ];
@@ -83,15 +84,32 @@ pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec
     // Older checkpoints do not hold it.
     let Some(text) = saved.or_else(|| std::fs::read_to_string(run.join(CONFIG)).ok()) else { return Ok(Vec::new()) };
     let knows_data = checkpoint.state.identity.as_ref().is_some_and(|identity| identity.data.is_some());
-    let (before, now) = (Recipe::parse(&text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
+    compare(&text, recipe, &checkpoint.path, if knows_data { Data::Known } else { Data::Unknown })
+}
+
+/// Whether what was saved tells the run's data from other data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    /// It does: files may lie elsewhere.
+    Known,
+    /// It does not.
+    Unknown,
+}
+
+/// Checks a recipe against the one, `text`, that was saved at `path`; returns what the log should say.
+///
+/// # Errors
+/// As [`check`].
+pub fn compare(text: &str, recipe: &Recipe, path: &Path, data: Data) -> Result<Vec<String>, Error> {
+    let (before, now) = (Recipe::parse(text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
     let mut notes = Vec::new();
     let added = now.keys().filter(|key| !before.contains_key(*key));
     for key in before.keys().chain(added).filter(|key| !is_same(before.get(*key), now.get(*key))) {
         let text = |value: Option<&toml::Value>| value.map_or("not set".to_string(), ToString::to_string);
         let (found, expected) = (text(before.get(key)), text(now.get(key)));
-        let lies_elsewhere = knows_data && FILES.contains(&key.as_str());
+        let lies_elsewhere = data == Data::Known && FILES.contains(&key.as_str());
         if !lies_elsewhere && !may_change(key, recipe.schedule.kind) {
-            let path = checkpoint.path.display().to_string();
+            let path = path.display().to_string();
             return Err(Error::OtherRun { path, key: key.clone(), found, expected });
         }
         if LIMITS.contains(&key.as_str()) && follows_the_limit(recipe) {

@@ -5,16 +5,21 @@
 //! model/           the exported model            metrics.jsonl         one line for each logged step
 //! report.html      curves, samples, counts       tensorboard/          the same for TensorBoard
 //! log.txt          what the terminal showed      .lock                 held by the process that trains
+//! request.json     what was asked, until the first checkpoint holds it
 //! ```
 //!
 //! The lock is the operating system's, on the open file `.lock`: it ends with the process however that ends,
 //! so a killed run is never locked. The file holds the process's number, for the message.
+//!
+//! A directory that is removed while the run uses it is not made again: before each write, the lock must still be where it
+//! was.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoints;
+use super::request::REQUEST;
 use crate::hub::atomic;
 
 /// Whether a run begins or goes on.
@@ -34,7 +39,7 @@ pub struct RunDir {
     was_empty: bool,
     /// The directories that were made for the run, the innermost first.
     made: Vec<PathBuf>,
-    _lock: File,
+    lock: File,
 }
 
 /// A run directory that cannot be used.
@@ -62,6 +67,15 @@ pub enum Error {
         /// One of the things in it.
         found: String,
     },
+    /// It is no longer there, or another one is.
+    #[error(
+        "the run directory {} was removed, moved or replaced while the run used it: nothing more is written, and what the run \
+         has learned since its last checkpoint is lost", path.display()
+    )]
+    Gone {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is no run to go on with.
     #[error("{} holds no run to resume: leave out --resume to start one, or name its directory with --out", path.display())]
     NothingToResume {
@@ -85,10 +99,11 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 const LOCK: &str = ".lock";
 pub(super) const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
 
 impl RunDir {
     /// Opens the directory at `path`, makes it if a new run is to begin, and locks it. A run that was killed
-    /// before it wrote its recipe can be begun and resumed alike.
+    /// before it wrote its recipe can be begun anew, and resumed where it wrote down what was asked.
     ///
     /// # Errors
     /// Another process holds it; a new run finds something there; a resumed one finds nothing.
@@ -107,7 +122,7 @@ impl RunDir {
         if mode == Mode::New && look(path)? == Contents::Run {
             return Err(Error::Exists { path: path.to_path_buf() });
         }
-        Ok(Self { path: path.to_path_buf(), was_empty, made, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), was_empty, made, lock })
     }
 
     /// Whether what is at `path` lets a run begin or go on there; looks and changes nothing.
@@ -117,7 +132,7 @@ impl RunDir {
     pub fn check(path: &Path, mode: Mode) -> Result<(), Error> {
         let path_buf = || path.to_path_buf();
         match (mode, look(path)?) {
-            (Mode::Resume, Contents::Nothing | Contents::Foreign(_)) => {
+            (Mode::Resume, Contents::Nothing | Contents::Begun | Contents::Foreign(_)) => {
                 Err(Error::NothingToResume { path: path_buf() })
             }
             (Mode::New, Contents::Foreign(found)) => Err(Error::Foreign { path: path_buf(), found }),
@@ -129,7 +144,7 @@ impl RunDir {
     /// Leaves nothing of a run that could not start: what was written for it goes, and the directories that were made.
     /// A run that has its recipe stays, and so does what was there before.
     pub fn abandon(&self) {
-        if !self.was_empty || self.config().exists() {
+        if !self.was_empty || self.config().exists() || self.require().is_err() {
             return;
         }
         // The error to report is the one that kept the run from starting, not those of tidying up after it.
@@ -152,6 +167,44 @@ impl RunDir {
         self.path.join(CONFIG)
     }
 
+    /// What was asked of a run that has no checkpoint yet.
+    pub(super) fn request(&self) -> PathBuf {
+        self.path.join(REQUEST)
+    }
+
+    /// Checks that the directory is still the one that was opened.
+    ///
+    /// # Errors
+    /// [`Error::Gone`].
+    pub fn require(&self) -> Result<(), Error> {
+        match is_at(&self.lock, &self.path.join(LOCK)) {
+            true => Ok(()),
+            false => Err(Error::Gone { path: self.path.clone() }),
+        }
+    }
+
+    /// The directory of the exported model, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], or the system refuses.
+    pub(super) fn make_model(&self) -> Result<PathBuf, Error> {
+        self.require()?;
+        let path = self.model();
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error(&path)(error)),
+            _ => Ok(path),
+        }
+    }
+
+    /// Removes the temporary files of killed processes. This one holds the run and has none yet, so those of its number are
+    /// an earlier one's.
+    pub(super) fn sweep(&self) {
+        for directory in [&self.path, &self.model()] {
+            let own = std::process::id();
+            atomic::remove_leftovers(directory, |_, process| process == own || atomic::is_gone(process));
+        }
+    }
+
     /// The exported model.
     pub fn model(&self) -> PathBuf {
         self.path.join("model")
@@ -164,7 +217,7 @@ impl RunDir {
 
     /// The lines of metrics.
     pub fn metrics(&self) -> PathBuf {
-        self.path.join("metrics.jsonl")
+        self.path.join(METRICS)
     }
 
     /// TensorBoard's event files.
@@ -187,6 +240,7 @@ impl RunDir {
     /// # Errors
     /// The disk is full or fails; then the file is as it was.
     pub fn write(&self, path: &Path, contents: &str) -> Result<(), Error> {
+        self.require()?;
         atomic::replace(path, |file| file.write_all(contents.as_bytes())).map_err(io_error(path))
     }
 
@@ -195,6 +249,7 @@ impl RunDir {
     /// # Errors
     /// The disk is full or fails.
     pub fn append_log(&self, line: &str) -> Result<(), Error> {
+        self.require()?;
         let path = self.log();
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())).map_err(io_error(&path))
@@ -206,8 +261,10 @@ impl RunDir {
 enum Contents {
     /// Nothing, or it does not exist.
     Nothing,
-    /// The traces of a run that has not come to write its recipe.
+    /// The traces of a run that has not come to write down what was asked.
     Begun,
+    /// What was asked of a run that has not come to write its recipe.
+    Asked,
     /// A run.
     Run,
     /// This, which is no part of a run.
@@ -215,7 +272,8 @@ enum Contents {
 }
 
 fn look(path: &Path) -> Result<Contents, Error> {
-    if path.join(CONFIG).is_file() {
+    let has_metrics = fs::metadata(path.join(METRICS)).is_ok_and(|file| file.len() > 0);
+    if path.join(CONFIG).is_file() || has_metrics {
         return Ok(Contents::Run);
     }
     let entries = match fs::read_dir(path) {
@@ -227,6 +285,7 @@ fn look(path: &Path) -> Result<Contents, Error> {
     // Where the lock is, the rest is what a start that was cut short has written.
     match names.first() {
         None => Ok(Contents::Nothing),
+        Some(_) if names.iter().any(|name| name == REQUEST) => Ok(Contents::Asked),
         Some(_) if names.iter().any(|name| name == LOCK) => Ok(Contents::Begun),
         Some(name) => Ok(Contents::Foreign(name.clone())),
     }
@@ -264,9 +323,22 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 fn is_alive(process: &str) -> bool {
-    process
-        .parse::<u32>()
-        .is_ok_and(|number| number != std::process::id() && Path::new("/proc").join(number.to_string()).exists())
+    process.parse::<u32>().is_ok_and(|number| number != std::process::id() && !atomic::is_gone(number))
+}
+
+/// Whether an open file is the one at `path`. As it is open, its number is no other file's.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, found) = (file.metadata().map(number), fs::metadata(path).map(number));
+    open.is_ok_and(|open| found.is_ok_and(|found| found == open))
+}
+
+/// Where files have no numbers, and none that is open can be removed.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 #[cfg(test)]
@@ -326,6 +398,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(LOCK), "1").unwrap();
         fs::write(dir.path().join("config.toml.tmp-1"), "see").unwrap();
+        // Nothing says what was asked: it cannot be resumed.
+        assert!(matches!(RunDir::open(dir.path(), Mode::Resume), Err(Error::NothingToResume { .. })));
+        fs::write(dir.path().join(REQUEST), "{}").unwrap();
         drop(RunDir::open(dir.path(), Mode::Resume).unwrap());
         let run = RunDir::open(dir.path(), Mode::New).unwrap();
         assert_eq!(fs::read_to_string(run.path().join(LOCK)).unwrap(), std::process::id().to_string());
@@ -338,6 +413,35 @@ mod tests {
         let error = RunDir::open(dir.path(), Mode::New).unwrap_err();
         assert!(matches!(error, Error::Exists { .. }));
         assert!(error.to_string().contains("--resume") && error.to_string().contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_a_run_also_without_its_recipe() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(LOCK), "1").unwrap();
+        fs::write(dir.path().join(METRICS), "{}\n").unwrap();
+        assert!(matches!(RunDir::open(dir.path(), Mode::New), Err(Error::Exists { .. })));
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_or_replaced_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let run = started(&path);
+        fs::remove_dir_all(&path).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                fs::create_dir(&path).unwrap();
+                fs::write(path.join(LOCK), "").unwrap();
+            }
+            let refused = |result| assert!(matches!(result, Err(Error::Gone { .. })));
+            refused(run.append_log("one"));
+            refused(run.write(&run.config(), "seed = 1\n"));
+            refused(run.make_model().map(|_| ()));
+            run.abandon();
+            let left = fs::read_dir(&path).map_or(0, Iterator::count);
+            assert_eq!(left, usize::from(replaced));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::models::{Gpt2, Translator};
 /// A model that learns from batches of its kind.
 pub trait Trainable: Send + Sync {
     /// What it learns from at once.
-    type Batch: TrainBatch + Send + Sync;
+    type Batch: TrainBatch + Send + Sync + 'static;
 
     /// All parameters.
     fn params(&self) -> &Params;

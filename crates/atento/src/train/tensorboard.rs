@@ -45,7 +45,10 @@ impl TensorBoard {
             let path = path.to_path_buf();
             move |source| Error { path, source }
         };
-        fs::create_dir_all(dir).map_err(error(dir))?;
+        if !dir.exists() {
+            // Not with its parents: where the run directory is gone, it stays gone.
+            fs::create_dir(dir).map_err(error(dir))?;
+        }
         let mut path = dir.join(format!("events.out.tfevents.{:010}.{}", now() as u64, host_name()));
         // Two files of one second need two names that sort by age.
         let mut attempt = 0;

@@ -23,13 +23,21 @@ use super::language::LanguageModelling;
 use super::metrics::{Metrics, Record};
 use super::recipe::{OnNonFinite, Recipe, Task, Written};
 use super::run_dir::{Mode, RunDir};
-use super::step::{StepOptions, StepStats, TrainBatch, Trainable, train_step};
+use super::step::{NonFiniteStep, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::translation::Translation;
 use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
 
 /// The batches of one update.
 type MicroBatches<W> = Vec<<<W as Workload>::Model as Trainable>::Batch>;
+/// What comes next.
+struct Next<W: Workload> {
+    micro_batches: MicroBatches<W>,
+    /// The place in the data behind them.
+    cursor: W::Cursor,
+    /// Batches without a target so far, these among them.
+    without_targets: u64,
+}
 
 /// What a run is asked besides its recipe.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +58,8 @@ pub struct Summary {
     pub run: PathBuf,
     /// Updates made.
     pub steps: u64,
+    /// How many of them were skipped because something was not finite.
+    pub skipped: u64,
     /// Passes over the data, the last one partly.
     pub epochs: f64,
     /// Seconds of training and evaluating, pauses between resumed parts not counted.
@@ -98,19 +108,18 @@ fn run<W: Workload>(
         return Err(Error::Setting { key: "out", problem });
     };
     let run = RunDir::open(out, if options.resume { Mode::Resume } else { Mode::New })?;
-    let mut session = match Session::<W>::start(recipe, options, &run, reporter) {
-        Ok(session) => session,
+    let (mut session, mut batches) = match Session::<W>::start(recipe, options, &run, reporter) {
+        Ok(begun) => begun,
         Err(error) => {
             run.abandon();
             return Err(error);
         }
     };
-    let mut batches = session.work.batches(&session.recipe, session.cursor)?;
-    let mut go_on = || {
-        let ending = session.steps(&mut batches, stop)?;
-        session.finish(ending, stop)
-    };
-    go_on().map_err(|error| Error::Midway(Box::new(error)))
+    let ended = session.steps(&mut batches, stop).and_then(|ending| session.finish(ending, stop));
+    ended.map_err(|error| {
+        session.keep_on_failure(&error);
+        Error::Midway(Box::new(error))
+    })
 }
 
 /// The state of a run in progress.
@@ -131,7 +140,9 @@ pub(super) struct Session<'r, W: Workload> {
     metrics: Metrics,
     tensorboard: TensorBoard,
     pub(super) step: u64,
-    skipped: u64,
+    pub(super) skipped: u64,
+    /// How many of them came without an update in between, the last step's among them.
+    skipped_in_a_row: u64,
     /// Batches that had nothing to predict.
     pub(super) without_targets: u64,
     target_tokens: u64,
@@ -154,6 +165,7 @@ impl<W: Workload> Session<'_, W> {
     fn steps(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Ending, Error> {
         loop {
             // First what a run that goes on may have left open.
+            self.log()?;
             if self.evaluation_due() {
                 self.evaluate(stop)?;
             }
@@ -163,19 +175,17 @@ impl<W: Workload> Session<'_, W> {
             if self.limit_reached() {
                 return Ok(Ending::Limit);
             }
-            let before = (self.cursor, self.without_targets);
-            let micro_batches = self.next_batches(batches, stop)?;
+            let next = self.next_batches(batches, stop)?;
             if stop.is_stopped() {
-                (self.cursor, self.without_targets) = before;
                 return Ok(Ending::Stopped);
             }
-            let Some(micro_batches) = micro_batches else { return Ok(Ending::Limit) };
-            if let Err(error) = self.update(&micro_batches) {
-                // Nothing was learned from them; what was before is kept, to be looked at and to go on from.
-                (self.cursor, self.without_targets) = before;
-                self.keep_on_failure();
-                return Err(error);
+            if next.micro_batches.is_empty() {
+                self.without_targets = next.without_targets;
+                return Ok(Ending::Limit);
             }
+            self.update(&next.micro_batches)?;
+            // Only now have they been learned.
+            (self.cursor, self.without_targets) = (next.cursor, next.without_targets);
             self.log()?;
             if self.save_due() && !self.evaluation_due() {
                 self.save()?;
@@ -183,34 +193,32 @@ impl<W: Workload> Session<'_, W> {
         }
     }
 
-    /// The micro-batches of the next update; `None` at the end of the last epoch. The last update may have fewer. Those
+    /// The micro-batches of the next update; none at the end of the last epoch. The last update may have fewer. Those
     /// without a target keep their place, so that the others are summed as ever; where none has one, there is no update.
-    fn next_batches(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Option<MicroBatches<W>>, Error> {
-        let begun = W::epoch(self.cursor);
+    fn next_batches(&self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Next<W>, Error> {
+        let mut next = Next { micro_batches: Vec::new(), cursor: self.cursor, without_targets: self.without_targets };
         loop {
             let mut micro_batches = Vec::with_capacity(self.recipe.train.accumulate.min(1 << 10));
             while micro_batches.len() < self.recipe.train.accumulate && !stop.is_stopped() {
-                match batches.next().transpose()? {
-                    Some((batch, cursor)) => {
-                        micro_batches.push(batch);
-                        self.cursor = cursor;
-                    }
-                    None => break,
-                }
+                let Some((batch, cursor)) = batches.next().transpose()? else { break };
+                micro_batches.push(batch);
+                next.cursor = cursor;
             }
             let empty = micro_batches.iter().filter(|batch| batch.targets() == 0).count();
-            self.without_targets += empty as u64;
+            next.without_targets += empty as u64;
             if empty < micro_batches.len() {
-                return Ok(Some(micro_batches));
+                return Ok(Next { micro_batches, ..next });
             }
-            let ended = micro_batches.is_empty() || stop.is_stopped();
-            let nothing =
-                if ended { self.step == 0 && self.without_targets > 0 } else { W::epoch(self.cursor) > begun + 1 };
-            if nothing && !stop.is_stopped() {
+            if stop.is_stopped() {
+                return Ok(next);
+            }
+            let ended = micro_batches.is_empty();
+            let whole_pass = W::epoch(next.cursor) > W::epoch(self.cursor) + 1;
+            if if ended { self.step == 0 && next.without_targets > 0 } else { whole_pass } {
                 return Err(Error::NoTargets);
             }
             if ended {
-                return Ok(None);
+                return Ok(next);
             }
         }
     }
@@ -232,17 +240,7 @@ impl<W: Workload> Session<'_, W> {
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
         match result {
             Ok(stats) => self.after_update(stats, lr, begin),
-            Err(found) if train.on_non_finite == OnNonFinite::Skip => {
-                self.skipped += 1;
-                let message = format!(
-                    "step {step} skipped: {} of {} is not finite; examples {}",
-                    found.tensor,
-                    found.place(),
-                    found.lines()
-                );
-                self.run.append_log(&message)?;
-                self.reporter.event(&Event::Warning(message));
-            }
+            Err(found) if train.on_non_finite == OnNonFinite::Skip => self.skip(step, found)?,
             Err(found) => {
                 let error = Error::NonFinite { step, found };
                 self.run.append_log(&error.to_string())?;
@@ -254,7 +252,26 @@ impl<W: Workload> Session<'_, W> {
         Ok(())
     }
 
+    /// Leaves out the update of `step`, unless that cannot help any more.
+    fn skip(&mut self, step: u64, found: NonFiniteStep) -> Result<(), Error> {
+        self.require_finite()?;
+        let (skips, limit) = (self.skipped_in_a_row + 1, self.recipe.train.max_skips as u64);
+        if limit > 0 && skips > limit {
+            let error = Error::OnlySkips { step, skips: limit, found };
+            self.run.append_log(&error.to_string())?;
+            return Err(error);
+        }
+        let (tensor, place, lines) = (&found.tensor, found.place(), found.lines());
+        let message = format!("step {step} skipped: {tensor} of {place} is not finite; examples {lines}");
+        self.run.append_log(&message)?;
+        self.reporter.event(&Event::Warning(message));
+        self.skipped += 1;
+        self.skipped_in_a_row = skips;
+        Ok(())
+    }
+
     fn after_update(&mut self, stats: StepStats, lr: f64, begin: Instant) {
+        self.skipped_in_a_row = 0;
         if let Some(average) = &mut self.average {
             // The usual warm-up of a moving average: early on it follows the weights more closely.
             let decay = self.recipe.train.ema.min((1.0 + self.step as f64) / (10.0 + self.step as f64));
@@ -271,13 +288,13 @@ impl<W: Workload> Session<'_, W> {
         (window.grad_norm, window.lr) = (stats.grad_norm, lr);
     }
 
-    /// Writes the line of the log, when one is due.
+    /// Writes the line of the log, when one is due and not yet written.
     fn log(&mut self) -> Result<(), Error> {
         let due = self.step.is_multiple_of(self.recipe.train.log_every as u64) || self.limit_reached();
         if !due || self.window.steps == 0 {
             return Ok(());
         }
-        let window = std::mem::take(&mut self.window);
+        let window = self.window;
         let report = StepReport {
             step: self.step,
             max_steps: self.recipe.train.max_steps.map(|n| n as u64),
@@ -287,7 +304,6 @@ impl<W: Workload> Session<'_, W> {
             tokens_per_second: window.tokens as f64 / window.seconds,
             eta: self.remaining(),
         };
-        self.reporter.event(&Event::Step(report));
         self.run.append_log(&super::events::format_step_line(&report))?;
         self.record(Record {
             loss: Some(report.loss),
@@ -296,7 +312,11 @@ impl<W: Workload> Session<'_, W> {
             tokens: Some(self.target_tokens),
             tokens_per_second: Some(report.tokens_per_second),
             ..self.empty_record()
-        })
+        })?;
+        // Only now is the line on its way to the disk.
+        self.window = LogWindow::default();
+        self.reporter.event(&Event::Step(report));
+        Ok(())
     }
 
     fn empty_record(&self) -> Record {
@@ -304,6 +324,7 @@ impl<W: Workload> Session<'_, W> {
     }
 
     fn record(&mut self, record: Record) -> Result<(), Error> {
+        self.run.require()?;
         self.metrics.write(&record)?;
         self.tensorboard.record(&record)?;
         Ok(())
@@ -330,6 +351,7 @@ impl<W: Workload> Session<'_, W> {
         let elapsed = Duration::from_secs_f64(self.seconds());
         let (summary, ending) = finish::finish(self, ending, stop)?;
         self.tensorboard.flush()?;
+        self.run.require()?;
         self.reporter.event(&Event::Finished { step: self.step, elapsed, reason: ending });
         Ok(summary)
     }

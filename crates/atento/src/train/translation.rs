@@ -212,9 +212,9 @@ impl Workload for Translation {
         self.reports().filter_map(|(name, report)| Some(format!("data.{name}: {}", report.losses()?))).collect()
     }
 
-    fn data_hash(&self) -> u64 {
+    fn data_hash(&self) -> Result<u64, Error> {
         let valid = self.data.valid.as_ref().map_or(0, |valid| valid.hash);
-        combine(self.data.train.hash(), valid)
+        Ok(combine(self.data.train.hash(), valid))
     }
 
     fn epoch(cursor: Cursor) -> u64 {

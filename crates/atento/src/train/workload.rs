@@ -61,7 +61,7 @@ pub(super) trait Workload: Sized {
     /// What is trained.
     type Model: Trainable;
     /// A place in the training data.
-    type Cursor: Copy + Default + Serialize + DeserializeOwned;
+    type Cursor: Copy + Default + Serialize + DeserializeOwned + 'static;
 
     /// What `tokens_per_second` counts.
     const TOKENS: &'static str;
@@ -122,7 +122,7 @@ pub(super) trait Workload: Sized {
     fn losses(&self) -> Vec<String>;
 
     /// Equal for the same training and validation data and, but for one chance in 2^64, different for other data.
-    fn data_hash(&self) -> u64;
+    fn data_hash(&self) -> Result<u64, Error>;
 
     /// The passes that were finished at a place in the data.
     fn epoch(cursor: Self::Cursor) -> u64;

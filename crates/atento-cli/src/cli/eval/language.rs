@@ -126,7 +126,7 @@ fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Op
     let special = language.tokenizer.special();
     let start = special.bos.or(special.eos);
     let start = start.ok_or_else(|| anyhow!("--start-token: the model's files declare no bos_token"))?;
-    Ok(text.begun_by(start))
+    Ok(text.begun_by(start)?)
 }
 
 fn write(

@@ -92,7 +92,7 @@ pub fn remove(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The token files of a directory, mapped into memory.
+/// The token files of a directory, open.
 #[derive(Clone, Debug)]
 pub struct TokenDirectory {
     path: PathBuf,
@@ -158,19 +158,14 @@ impl TokenDirectory {
         }
     }
 
-    /// Checks that all ids are below a model's vocabulary size: as `tokens.json` says, or else one by one.
+    /// Checks that all ids are below a model's vocabulary size, one by one: `tokens.json` may stand beside other files than
+    /// those it was written for.
     ///
     /// # Errors
     /// [`Error::IdOutOfRange`].
     pub fn check_vocabulary(&self, vocab_size: usize) -> Result<(), Error> {
-        match &self.sidecar {
-            Some(sidecar) if sidecar.vocab_size <= vocab_size => Ok(()),
-            // A tokenizer may have tokens that the text does not.
-            _ => {
-                self.train.check_ids(vocab_size)?;
-                self.val.iter().try_for_each(|val| val.check_ids(vocab_size))
-            }
-        }
+        self.train.check_ids(vocab_size)?;
+        self.val.iter().try_for_each(|val| val.check_ids(vocab_size))
     }
 
     fn contradiction(&self, what: &str, recorded: &dyn ToString, found: String) -> Error {

@@ -4,7 +4,7 @@
 //! source      files of text and what a document is in them    documents   their documents, in pieces
 //! prepare     text to token files, in one pass                output      the files while they grow
 //! report      what was read, kept and left out                directory   a directory of token files
-//! shard       one token file, mapped into memory              batch       packed sequences with targets
+//! shard       one token file, read by places                  batch       packed sequences with targets
 //! windows     training and validation windows                 strided     windows that score a text
 //! whole       a text as one sequence                          csv         records of CSV files
 //! instruct    prompts with completions                    split       which documents are for validation

@@ -43,8 +43,9 @@ impl Staging {
         let parent = parent(target);
         fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = parent.join(format!(".{name}.{}{}", std::process::id(), atomic::TEMPORARY_SUFFIX));
-        fs::create_dir(&path).map_err(Error::io(&path, "create"))?;
+        atomic::remove_leftovers(parent, |of, process| of == name && atomic::is_gone(process));
+        let made = atomic::create_beside(target, |temporary| fs::create_dir(temporary));
+        let (path, ()) = made.map_err(Error::io(target, "create a directory beside"))?;
         Ok(Staging { path, target: target.into(), published: false })
     }
 

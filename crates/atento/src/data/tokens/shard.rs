@@ -1,11 +1,12 @@
-//! One token file, mapped into memory.
+//! One token file, of which the parts that are needed are read when they are.
 //!
 //! The format is nanoGPT's: token after token, little-endian, without a header. A file says neither its
-//! dtype nor its vocabulary; ids are checked where they are read.
+//! dtype nor its vocabulary; ids are checked where they are read. A file that is cut short meanwhile is an error, which
+//! it would not be if it were mapped into memory: touching what is gone would end the process.
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::data::hash::{add_ids, combine};
-use crate::hub::mmap::Mmap;
 use crate::lfs;
 use crate::text::Tokenizer;
 
@@ -76,7 +76,7 @@ impl fmt::Display for Dtype {
 /// Tokens that are looked at in one parallel task.
 const CHECK_CHUNK: usize = 1 << 20;
 
-/// A sequence of tokens: a file mapped into memory, or ids that are in memory already.
+/// A sequence of tokens: an open file, or ids that are in memory already.
 #[derive(Debug)]
 pub struct Shard {
     path: PathBuf,
@@ -85,12 +85,13 @@ pub struct Shard {
 
 #[derive(Debug)]
 enum Storage {
-    File(Mmap, Dtype),
+    /// The file, how a token lies in it, and how many there were when it was opened.
+    File(File, Dtype, usize),
     Memory(Vec<u32>),
 }
 
 impl Shard {
-    /// Maps a token file. It must not be cut short while it is used (see `hub/mmap.rs`).
+    /// Opens a token file.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Empty`], [`Error::OddLength`].
@@ -100,18 +101,21 @@ impl Shard {
         let metadata = file.metadata().map_err(Error::io(path, "look at"))?;
         if !metadata.is_file() {
             let source = std::io::Error::other("it is no regular file");
-            return Err(Error::Io { path: path.into(), doing: "map into memory", source });
+            return Err(Error::Io { path: path.into(), doing: "read", source });
         }
         let bytes = metadata.len();
         if bytes == 0 {
             return Err(Error::Empty { path: path.into() });
         }
-        let map = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
-        lfs::refuse_pointer(&map).map_err(Error::io(path, "read"))?;
+        let mut beginning = vec![0; bytes.min(64) as usize];
+        read_at(&file, &mut beginning, 0)
+            .and_then(|()| lfs::refuse_pointer(&beginning))
+            .map_err(Error::io(path, "read"))?;
         if !bytes.is_multiple_of(dtype.bytes() as u64) {
             return Err(Error::OddLength { path: path.into(), bytes, dtype });
         }
-        Ok(Shard { path: path.into(), storage: Storage::File(map, dtype) })
+        let tokens = (bytes / dtype.bytes() as u64) as usize;
+        Ok(Shard { path: path.into(), storage: Storage::File(file, dtype, tokens) })
     }
 
     /// Ids in memory; `name` stands for the file in messages.
@@ -144,36 +148,49 @@ impl Shard {
     #[expect(clippy::len_without_is_empty, reason = "a shard is never empty")]
     pub fn len(&self) -> usize {
         match &self.storage {
-            Storage::File(map, dtype) => map.len() / dtype.bytes(),
+            Storage::File(_, _, tokens) => *tokens,
             Storage::Memory(ids) => ids.len(),
         }
     }
 
     /// The ids at some positions.
     ///
+    /// # Errors
+    /// [`Error::Changed`] if the file has become shorter, [`Error::Io`].
+    ///
     /// # Panics
     /// If the range goes beyond the end.
-    pub fn read(&self, range: Range<usize>) -> Vec<u32> {
-        match &self.storage {
-            Storage::File(map, Dtype::Uint16) => {
-                let (ids, _) = map[2 * range.start..2 * range.end].as_chunks();
-                ids.iter().map(|&bytes| u16::from_le_bytes(bytes).into()).collect()
-            }
-            Storage::File(map, Dtype::Uint32) => {
-                let (ids, _) = map[4 * range.start..4 * range.end].as_chunks();
-                ids.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect()
-            }
-            Storage::Memory(ids) => ids[range].to_vec(),
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<u32>, Error> {
+        assert!(range.start <= range.end && range.end <= self.len(), "shard: {range:?} of {} tokens", self.len());
+        let (file, dtype) = match &self.storage {
+            Storage::File(file, dtype, _) => (file, *dtype),
+            Storage::Memory(ids) => return Ok(ids[range].to_vec()),
+        };
+        let mut bytes = vec![0; range.len() * dtype.bytes()];
+        read_at(file, &mut bytes, (range.start * dtype.bytes()) as u64)
+            .map_err(|error| self.cannot_read(file, error))?;
+        Ok(match dtype {
+            Dtype::Uint16 => bytes.as_chunks().0.iter().map(|&bytes| u16::from_le_bytes(bytes).into()).collect(),
+            Dtype::Uint32 => bytes.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect(),
+        })
+    }
+
+    fn cannot_read(&self, file: &File, error: io::Error) -> Error {
+        if error.kind() != io::ErrorKind::UnexpectedEof {
+            return Error::io(&self.path, "read")(error);
         }
+        let now = file.metadata().map_or(0, |metadata| metadata.len());
+        let problem = format!("the file has {now} bytes now, and had {} tokens when it was opened", self.len());
+        Error::Changed { place: self.path.display().to_string(), problem }
     }
 
     /// [`read`](Self::read), with every id checked to be below `vocab_size`.
     ///
     /// # Errors
-    /// [`Error::IdOutOfRange`], naming the first.
+    /// [`Error::IdOutOfRange`], naming the first; those of [`read`](Self::read).
     pub fn read_checked(&self, range: Range<usize>, vocab_size: usize) -> Result<Vec<u32>, Error> {
         let start = range.start;
-        let ids = self.read(range);
+        let ids = self.read(range)?;
         match ids.iter().position(|&id| id as usize >= vocab_size) {
             None => Ok(ids),
             Some(at) => {
@@ -185,7 +202,7 @@ impl Shard {
     /// Looks at every id, on all cores.
     ///
     /// # Errors
-    /// [`Error::IdOutOfRange`], naming the first id that is not below `vocab_size`.
+    /// [`Error::IdOutOfRange`], naming the first id that is not below `vocab_size`; those of [`read`](Self::read).
     pub fn check_ids(&self, vocab_size: usize) -> Result<(), Error> {
         let check = |chunk: usize| {
             let start = chunk * CHECK_CHUNK;
@@ -196,13 +213,16 @@ impl Shard {
     }
 
     /// A hash of all ids, in their order; on all cores.
-    pub fn hash(&self) -> u64 {
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn hash(&self) -> Result<u64, Error> {
         let part = |chunk: usize| {
             let start = chunk * CHECK_CHUNK;
-            add_ids(0, &self.read(start..self.len().min(start + CHECK_CHUNK)))
+            Ok(add_ids(0, &self.read(start..self.len().min(start + CHECK_CHUNK))?))
         };
-        let parts: Vec<u64> = (0..self.len().div_ceil(CHECK_CHUNK)).into_par_iter().map(part).collect();
-        parts.into_iter().fold(0, combine)
+        let parts = (0..self.len().div_ceil(CHECK_CHUNK)).into_par_iter().map(part);
+        Ok(parts.collect::<Result<Vec<u64>, Error>>()?.into_iter().fold(0, combine))
     }
 
     /// Checks that there is a window of `block_size` tokens with a target for each.
@@ -215,6 +235,24 @@ impl Shard {
             false => Err(Error::TooShort { path: self.path.clone(), tokens: self.len(), block_size }),
         }
     }
+}
+
+/// Fills `bytes` from a place in a file, whatever other threads read of it.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// As above.
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => (bytes, offset) = (&mut bytes[read..], offset + read as u64),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -277,6 +315,20 @@ mod tests {
         assert!(message.starts_with("memory: 8 tokens, a window of 8 needs 9"), "{message}");
     }
 
+    #[test]
+    fn a_file_that_is_cut_short_while_it_is_used_is_an_error() {
+        let dir = TempDir::new().unwrap();
+        let path = file(&dir, &[1; 80_000]);
+        let shard = Shard::open(&path, Dtype::Uint16).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+        assert_eq!(shard.read(0..50).unwrap().len(), 50);
+        for error in [shard.read(49..51).unwrap_err(), shard.check_ids(1 << 16).unwrap_err(), shard.hash().unwrap_err()]
+        {
+            let message = error.to_string();
+            assert!(message.contains("train.bin: the file has 100 bytes now, and had 40000 tokens"), "{message}");
+        }
+    }
+
     proptest! {
         #[test]
         fn tokens_are_little_endian_numbers(ids in proptest::collection::vec(any::<u32>(), 1..300), cut in 0usize..300) {
@@ -285,12 +337,12 @@ mod tests {
             let wide: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
             let shard = Shard::open(file(&dir, &wide), Dtype::Uint32).unwrap();
             prop_assert_eq!(shard.len(), ids.len());
-            prop_assert_eq!(shard.read(cut..ids.len()), &ids[cut..]);
+            prop_assert_eq!(shard.read(cut..ids.len()).unwrap(), &ids[cut..]);
             let narrow: Vec<u8> = ids.iter().flat_map(|&id| (id as u16).to_le_bytes()).collect();
             let low: Vec<u32> = ids.iter().map(|id| id & 0xFFFF).collect();
             let shard = Shard::open(file(&dir, &narrow), Dtype::Uint16).unwrap();
-            prop_assert_eq!(shard.read(0..cut), &low[..cut]);
-            prop_assert_eq!(shard.read(0..shard.len()), low);
+            prop_assert_eq!(shard.read(0..cut).unwrap(), &low[..cut]);
+            prop_assert_eq!(shard.read(0..shard.len()).unwrap(), low);
         }
     }
 }

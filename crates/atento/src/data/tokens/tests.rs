@@ -79,7 +79,7 @@ fn make(job: &Preparation, tokenizer: &Tokenizer) -> Result<Made, Error> {
     let made = TokenDirectory::open(&out, None)?;
     made.check_tokenizer(tokenizer)?;
     made.check_vocabulary(tokenizer.vocab_size())?;
-    let ids = |shard: &Shard| shard.read(0..shard.len());
+    let ids = |shard: &Shard| shard.read(0..shard.len()).unwrap();
     let (train, val) = (ids(&made.train), made.val.as_deref().map(ids).unwrap_or_default());
     assert_eq!((report.train.tokens, report.val.tokens), (train.len() as u64, val.len() as u64));
     let names: HashSet<_> = fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();

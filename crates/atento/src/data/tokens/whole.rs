@@ -107,12 +107,14 @@ impl Whole {
     }
 
     /// The same with a token before the first, which is then predicted too.
-    #[must_use]
-    pub fn begun_by(self, token: u32) -> Self {
-        let ids = std::iter::once(token).chain(self.tokens.read(0..self.tokens.len())).collect();
+    ///
+    /// # Errors
+    /// Those of [`Shard::read`].
+    pub fn begun_by(self, token: u32) -> Result<Self, Error> {
+        let ids = std::iter::once(token).chain(self.tokens.read(0..self.tokens.len())?).collect();
         let name = self.tokens.path().display().to_string();
         let tokens = Shard::from_ids(&name, ids).expect("there is one token at least");
-        Self { tokens: Arc::new(tokens), ..self }
+        Ok(Self { tokens: Arc::new(tokens), ..self })
     }
 }
 

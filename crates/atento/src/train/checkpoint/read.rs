@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoints, Entry, Error, MANIFEST, Manifest, STATE, TrainState, VERSION, io_error};
+use super::{Checkpoints, Entry, Error, MANIFEST, Manifest, STATE, TEMPORARY, TrainState, VERSION, io_error};
 
 /// A checkpoint whose every byte was found right.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ impl Checkpoints {
     /// # Errors
     /// The directory cannot be read, or it has checkpoints and none is whole.
     pub fn latest(&self) -> Result<Found, Error> {
-        let half_written = self.names()?.into_iter().filter(|name| name.starts_with(".tmp-step-"));
+        let half_written = self.names()?.into_iter().filter(|name| name.starts_with(TEMPORARY));
         let mut warnings: Vec<_> = half_written
             .map(|name| format!("ignoring the half-written checkpoint {}", self.dir.join(name).display()))
             .collect();
@@ -52,12 +52,26 @@ impl Checkpoints {
         }
     }
 
-    /// Reads the checkpoint after update `step` and checks every byte of it.
+    /// Reads the checkpoint after update `step` and checks every byte of it. While one replaces another, it is the older
+    /// one until the newer one has its name.
     ///
     /// # Errors
     /// It is not there or damaged.
     pub fn load(&self, step: u64) -> Result<Checkpoint, Error> {
-        let path = self.path(step);
+        let aside = self.aside(step);
+        Self::check(&self.path(step), step)
+            .or_else(|error| if aside.exists() { Self::check(&aside, step).map_err(|_| error) } else { Err(error) })
+    }
+
+    /// Whether the checkpoint after update `step` is there because somebody stopped the run, and for no other reason.
+    pub(super) fn is_irregular(&self, step: u64) -> bool {
+        let text = read_text(&self.path(step), STATE);
+        text.is_ok_and(|text| serde_json::from_str::<TrainState>(&text).is_ok_and(|state| !state.regular))
+    }
+
+    /// Reads the checkpoint after update `step` that is said to be at `path`.
+    pub(super) fn check(path: &Path, step: u64) -> Result<Checkpoint, Error> {
+        let path = path.to_path_buf();
         let damaged = |problem: String| Error::Damaged { path: path.clone(), problem };
         let manifest = read_text(&path, MANIFEST)
             .and_then(|text| serde_json::from_str::<Manifest>(&text).map_err(|error| format!("{MANIFEST}: {error}")));

@@ -26,6 +26,8 @@ pub struct TrainState {
     pub skipped: u64,
     /// Batches that had nothing to predict.
     pub without_targets: u64,
+    /// How many of them came without an update in between, the last step's among them.
+    pub skipped_in_a_row: u64,
     /// Seconds of training, pauses not counted.
     #[serde(with = "exact")]
     pub seconds: f64,

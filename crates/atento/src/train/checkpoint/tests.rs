@@ -22,8 +22,9 @@ fn state(step: u64) -> TrainState {
         epoch: 2,
         tokens: 12345,
         accumulated: 1,
-        skipped: 0,
-        without_targets: 0,
+        skipped: 3,
+        skipped_in_a_row: 2,
+        without_targets: 4,
         seconds: 1.0 / 3.0,
         schedule: PlateauState { best: Some(1e-300 / 3.0), waited: 1, reductions: 2 },
         early_stopping,
@@ -161,7 +162,7 @@ fn the_last_and_the_best_are_kept() {
     assert_eq!(checkpoints.steps().unwrap(), [1, 4, 5]);
     assert_eq!(checkpoints.retain(2, Some(5)).unwrap(), [1]);
     assert_eq!(checkpoints.retain(9, None).unwrap(), Vec::<u64>::new());
-    checkpoints.remove_after(4).unwrap();
+    checkpoints.go_on_from(4).unwrap();
     assert_eq!(checkpoints.steps().unwrap(), [4]);
     assert!(hidden(&checkpoints).is_empty());
 }
@@ -176,13 +177,55 @@ fn saving_a_step_again_replaces_it() {
 }
 
 #[test]
-fn a_replacement_cut_short_is_undone() {
+fn a_checkpoint_whose_replacement_was_cut_short_is_found_and_kept_in_the_order_of_a_resume() {
+    // Killed before the newer one had its name, and while the older one was removed behind it; damaged since.
+    for newer in [None, Some("whole"), Some("damaged")] {
+        let (_dir, checkpoints) = with(&[5, 6]);
+        fs::rename(checkpoints.path(6), checkpoints.aside(6)).unwrap();
+        if newer.is_some() {
+            save(&checkpoints, 6).unwrap();
+            assert!(!checkpoints.aside(6).exists(), "nothing stays aside");
+            copy(&checkpoints.path(6), &checkpoints.aside(6));
+        }
+        if newer == Some("damaged") {
+            fs::write(checkpoints.path(6).join(STATE), "{}").unwrap();
+        } else if newer == Some("whole") {
+            fs::remove_file(checkpoints.aside(6).join(STATE)).unwrap();
+        }
+        let found = checkpoints.latest().unwrap().checkpoint.unwrap();
+        assert_eq!((found.state, checkpoints.steps().unwrap()), (state(6), vec![5, 6]), "{newer:?}");
+        checkpoints.sweep().unwrap();
+        checkpoints.go_on_from(6).unwrap();
+        assert_eq!((latest_step(&checkpoints), hidden(&checkpoints)), (Some(6), vec![]), "{newer:?}");
+        assert!(checkpoints.path(6).join(MANIFEST).exists(), "{newer:?}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_removed_does_not_come_back_from_aside() {
     let (_dir, checkpoints) = with(&[5, 6]);
-    fs::rename(checkpoints.path(6), checkpoints.dir.join(".old-step-6")).unwrap();
-    checkpoints.sweep().unwrap();
-    assert_eq!(latest_step(&checkpoints), Some(6));
-    fs::create_dir(checkpoints.dir.join(".old-step-6")).unwrap();
-    assert_eq!(checkpoints.sweep().unwrap(), [".old-step-6"]);
+    copy(&checkpoints.path(5), &checkpoints.aside(5));
+    // What a killed removal has left.
+    fs::create_dir_all(checkpoints.dir.join(".tmp-step-5-removed/rest")).unwrap();
+    checkpoints.retain(1, None).unwrap();
+    assert_eq!((checkpoints.steps().unwrap(), hidden(&checkpoints)), (vec![6], vec![]));
+}
+
+#[test]
+fn checkpoints_that_only_a_stop_has_made_do_not_outlive_the_next_one() {
+    let (_dir, checkpoints) = with(&[]);
+    for (step, regular) in [(2, true), (3, false), (4, true), (5, false)] {
+        checkpoints.save(&TrainState { regular, ..state(step) }, &[]).unwrap();
+    }
+    checkpoints.go_on_from(5).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [2, 4, 5]);
 }
 
 #[test]

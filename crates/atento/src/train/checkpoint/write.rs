@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoints, Entry, Error, MANIFEST, Manifest, STATE, TrainState, VERSION, sync_dir};
+use super::{Checkpoints, Entry, Error, MANIFEST, Manifest, STATE, TEMPORARY, TrainState, VERSION, sync_dir};
 
 /// A named array of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -46,10 +46,10 @@ impl Checkpoints {
     pub fn save(&self, state: &TrainState, blobs: &[Blob<'_>]) -> Result<PathBuf, Error> {
         check_names(blobs);
         let path = self.path(state.step);
-        let temporary = self.dir.join(format!(".tmp-step-{}-{}", state.step, std::process::id()));
+        let temporary = self.dir.join(format!("{TEMPORARY}step-{}-{}", state.step, std::process::id()));
         // An earlier process of the same number may have been killed here.
         let _ = fs::remove_dir_all(&temporary);
-        let written = self.write_all(&temporary, state, blobs).and_then(|()| self.put(&temporary, &path));
+        let written = self.write_all(&temporary, state, blobs).and_then(|()| self.put(&temporary, state.step));
         if written.is_err() {
             // The error to report is the one above, not that of tidying up after it.
             let _ = fs::remove_dir_all(&temporary);
@@ -60,7 +60,8 @@ impl Checkpoints {
 
     fn write_all(&self, dir: &Path, state: &TrainState, blobs: &[Blob<'_>]) -> io::Result<()> {
         if !self.dir.exists() {
-            fs::create_dir_all(&self.dir)?;
+            // Not with its parents: where the run directory is gone, it stays gone.
+            fs::create_dir(&self.dir)?;
             sync_dir(self.dir.parent().unwrap_or(Path::new("")))?;
         }
         fs::create_dir(dir)?;
@@ -89,21 +90,24 @@ impl Checkpoints {
     }
 
     /// Gives a written directory its name. Directories cannot be exchanged in one step everywhere, so an older
-    /// one steps aside first; `sweep` puts it back if the process dies in between.
-    fn put(&self, temporary: &Path, path: &Path) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let aside = self.dir.join(format!(".old-{name}"));
+    /// one steps aside first, where every reader finds it; `sweep` puts it back if the process dies in between.
+    fn put(&self, temporary: &Path, step: u64) -> io::Result<()> {
+        let (path, aside) = (self.path(step), self.aside(step));
         let replaces = path.exists();
         if replaces {
-            fs::rename(path, &aside)?;
+            // What an earlier replacement could not remove.
+            if aside.exists() {
+                fs::remove_dir_all(&aside)?;
+            }
+            fs::rename(&path, &aside)?;
         }
-        let renamed = fs::rename(temporary, path);
+        let renamed = fs::rename(temporary, &path);
         if renamed.is_err() && replaces {
-            fs::rename(&aside, path)?;
+            fs::rename(&aside, &path)?;
         }
         renamed?;
         sync_dir(&self.dir)?;
-        if replaces { fs::remove_dir_all(&aside) } else { Ok(()) }
+        if aside.exists() { fs::remove_dir_all(&aside) } else { Ok(()) }
     }
 }
 

@@ -202,6 +202,8 @@ section! {
         checkpoint_activations: bool = false;
         /// What happens when the loss or a gradient is not finite.
         on_non_finite: OnNonFinite = OnNonFinite::Stop;
+        /// The most updates skipped in a row before the run stops; 0 sets no limit.
+        max_skips: usize = 10, in at_least(0.0);
         /// Updates between lines of the log.
         log_every: usize = 50, in at_least(1.0);
         /// Updates between evaluations; 0 evaluates only at the end.

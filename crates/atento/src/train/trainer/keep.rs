@@ -7,7 +7,7 @@ use crate::train::events::Event;
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
-use crate::train::{Error, StopFlag};
+use crate::train::{Error, StopFlag, run_dir};
 
 impl<W: Workload> Session<'_, W> {
     /// Runs `body` with the weights that are evaluated and exported: the moving average where there is one.
@@ -25,22 +25,51 @@ impl<W: Workload> Session<'_, W> {
     pub(super) fn evaluate(&mut self, stop: &StopFlag) -> Result<(), Error> {
         match self.measure_and_export(stop) {
             Err(Error::Stopped) => Ok(()),
-            Err(error) => {
-                self.keep_on_failure();
-                Err(error)
-            }
-            Ok(()) => Ok(()),
+            measured => measured,
         }
     }
 
-    /// Saves the present step before a failure ends the run. Only that failure is reported as one.
-    pub(super) fn keep_on_failure(&mut self) {
+    /// Saves the last finished step before a failure ends the run, where that can help. Only that failure is reported as
+    /// one.
+    pub(super) fn keep_on_failure(&mut self, failure: &Error) {
+        let cannot_help = matches!(
+            failure,
+            Error::Checkpoint(_) | Error::RunDir(run_dir::Error::Gone { .. }) | Error::NonFiniteWeights { .. }
+        );
+        if cannot_help {
+            return;
+        }
         if let Err(error) = self.save() {
             self.reporter.event(&Event::Warning(format!("step {} is lost too: {error}", self.step)));
         }
     }
 
+    /// Checks that the model and what would go on with it are numbers. A gradient can be finite and the update not.
+    pub(in crate::train) fn require_finite(&self) -> Result<(), Error> {
+        let params = self.work.model().params();
+        let arrays = [
+            ("", params.values()),
+            ("the first moment of ", &self.optimizer.first),
+            ("the second moment of ", &self.optimizer.second),
+            ("the moving average of ", self.average.as_deref().unwrap_or_default()),
+        ];
+        for (array, values) in arrays {
+            if let Some(position) = first_not_finite(values) {
+                let name = params.entry_at(position).map_or("a weight", |entry| &entry.name);
+                return Err(Error::NonFiniteWeights { step: self.step, what: format!("{array}{name}") });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the model as it is, weights that are evaluated, to `model/`.
+    pub(in crate::train) fn export(&self) -> Result<(), Error> {
+        self.require_finite()?;
+        self.work.save(&self.run.make_model()?)
+    }
+
     fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {
+        self.require_finite()?;
         let measured =
             self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool, stop))?;
         let Some(Measured { loss, bleu }) = measured else {
@@ -54,17 +83,16 @@ impl<W: Workload> Session<'_, W> {
         let mut early_stopping = self.early_stopping.clone();
         let best = early_stopping.observe(self.step, watched) == Verdict::Best;
         if best {
-            let model_dir = self.run.model();
-            self.with_export_weights(|session| session.work.save(&model_dir))?;
+            self.with_export_weights(|session| session.export())?;
         }
-        // From here on this evaluation counts.
-        self.early_stopping = early_stopping;
-        self.schedule.observe(loss);
-        self.last_evaluation = Some(self.step);
         let mut record = self.empty_record();
         record.eval.insert("eval_loss".into(), loss);
         record.eval.extend(bleu.map(|bleu| ("eval_bleu".into(), bleu)));
         self.record(record)?;
+        // From here on this evaluation counts: its line is written.
+        self.early_stopping = early_stopping;
+        self.schedule.observe(loss);
+        self.last_evaluation = Some(self.step);
         let scored = bleu.map_or(String::new(), |bleu| format!(" | BLEU {bleu:.2}"));
         let mark = if best { " | best" } else { "" };
         self.run.append_log(&format!("step {} | valid loss {loss:.4}{scored}{mark}", self.step))?;
@@ -79,6 +107,8 @@ impl<W: Workload> Session<'_, W> {
         if self.last_save == Some(self.step) {
             return Ok(());
         }
+        self.run.require()?;
+        self.require_finite()?;
         self.metrics.sync()?;
         let regular = self.step == 0 || self.last_evaluation == Some(self.step) || self.save_due();
         let state = TrainState {
@@ -89,6 +119,7 @@ impl<W: Workload> Session<'_, W> {
             accumulated: 0,
             skipped: self.skipped,
             without_targets: self.without_targets,
+            skipped_in_a_row: self.skipped_in_a_row,
             seconds: self.seconds(),
             schedule: self.schedule.state(),
             early_stopping: self.early_stopping.clone(),
@@ -113,7 +144,18 @@ impl<W: Workload> Session<'_, W> {
         let best = self.early_stopping.best.map(|best| best.step);
         self.checkpoints.retain(self.recipe.train.keep_last, best)?;
         self.last_save = Some(self.step);
-        self.reporter.event(&Event::Saved { step: self.step, path });
+        if self.step > 0 {
+            self.reporter.event(&Event::Saved { step: self.step, path });
+        }
         Ok(())
     }
+}
+
+/// Where the first value is that is not finite.
+fn first_not_finite(values: &[f32]) -> Option<usize> {
+    const CHUNK: usize = 1 << 12;
+    // Without a branch for each value, most of which are finite.
+    let is_bad = |chunk: &[f32]| !chunk.iter().fold(true, |finite, value| finite & value.is_finite());
+    let chunk = values.chunks(CHUNK).position(is_bad)?;
+    values[chunk * CHUNK..].iter().position(|value| !value.is_finite()).map(|at| chunk * CHUNK + at)
 }

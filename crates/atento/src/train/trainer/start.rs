@@ -1,8 +1,10 @@
 //! The start of a run: with random weights, with a model that exists, or where its last checkpoint stands.
 //!
-//! Everything is read and checked before anything is written, and `config.toml` is written last: where it lies, there
-//! is a run that can be resumed.
+//! What was asked is written first ([`Request`]), before any work. Then everything is read and checked before anything
+//! else is written; a first checkpoint, of step 0, holds what the run starts with; and `config.toml` is written last: where
+//! it lies, there is a run with a checkpoint to resume from.
 
+use std::fs;
 use std::time::Instant;
 
 use atento_tensor::{Grads, Pool};
@@ -10,9 +12,11 @@ use atento_tensor::{Grads, Pool};
 use super::{Session, TrainOptions};
 use crate::hub::prompt_template;
 use crate::train::adopt::{Base, save_tokenizer};
-use crate::train::checkpoint::{Identity, TrainState};
+use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
+use crate::train::metrics::Place;
+use crate::train::request::Request;
 use crate::train::step::Trainable;
-use crate::train::workload::{Begun, Workload};
+use crate::train::workload::{Batches, Begun, Workload};
 use crate::train::{
     EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics,
 };
@@ -23,11 +27,11 @@ impl<'r, W: Workload> Session<'r, W> {
         options: &TrainOptions,
         run: &'r RunDir,
         reporter: &'r mut dyn Reporter,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Batches<W>), Error> {
         let checkpoints = run.checkpoints();
-        let found = if options.resume { Some(checkpoints.latest()?) } else { None };
-        let resumed = found.as_ref().and_then(|found| found.checkpoint.as_ref());
-        let Begun { recipe, mut work, from, mut notes } = W::begin(recipe, options, resumed, run.path())?;
+        let (found, options) = look(recipe, options, run)?;
+        let resumed = found.checkpoint.as_ref();
+        let Begun { recipe, mut work, from, mut notes } = W::begin(recipe, &options, resumed, run.path())?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
@@ -44,40 +48,22 @@ impl<'r, W: Workload> Session<'r, W> {
             schedule.restore(checkpoint.state.schedule);
             early_stopping.restore(&checkpoint.state.early_stopping);
         }
-        let data = format!("{:016x}", work.data_hash());
-        let before = state.and_then(|state| state.identity.as_ref()?.data.as_ref());
-        if let (Some(checkpoint), Some(before)) = (resumed, before)
-            && *before != data
-        {
-            return Err(Error::OtherData { path: checkpoint.path.display().to_string() });
-        }
+        let data = format!("{:016x}", work.data_hash()?);
+        require_data(resumed, &data)?;
+        let cursor = resumed.map_or(Ok(W::Cursor::default()), cursor::<W>)?;
+        let batches = begun(work.batches(&recipe, cursor)?)?;
         let step = state.map_or(0, |state| state.step);
-        if let Some(found) = &found {
-            notes.extend(found.warnings.iter().cloned());
-            if resumed.is_none() {
-                let path = run.path().display();
-                notes.push(format!("{path} holds no checkpoint yet: the run starts from the beginning"));
-            }
-            checkpoints.sweep()?;
-            checkpoints.remove_after(step)?;
-        } else {
-            // Those of a start that was cut short.
-            checkpoints.retain(0, None)?;
-        }
+        // From here on things are written.
+        run.sweep();
+        checkpoints.sweep()?;
+        checkpoints.go_on_from(step)?;
+        notes.extend(found.warnings.iter().cloned());
         notes.extend(work.losses());
         for note in notes {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
         }
-        let evaluated = match state {
-            // Older checkpoints do not say: what they were saved after is in the metrics.
-            Some(TrainState { identity: Some(Identity { data: None, .. }) | None, .. }) => {
-                let records = metrics::read(&run.metrics())?;
-                records.iter().any(|record| record.step == step && !record.eval.is_empty()).then_some(step)
-            }
-            state => state.and_then(|state| state.evaluated),
-        };
-        let (metrics, _) = Metrics::open(&run.metrics(), step, evaluated == Some(step))?;
+        let (metrics, evaluated) = open_metrics(run, state)?;
         let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
         if resumed.is_none() {
             let (generation, kept) = work.base();
@@ -97,8 +83,8 @@ impl<'r, W: Workload> Session<'r, W> {
         for line in work.data_report().lines() {
             run.append_log(line)?;
         }
-        if let Some(checkpoint) = resumed {
-            reporter.event(&Event::Resumed { step, path: checkpoint.path.clone() });
+        if resumed.is_some() {
+            reporter.event(&Event::Resumed { step, path: checkpoints.path(step) });
         }
         let mut session = Self {
             run,
@@ -118,8 +104,9 @@ impl<'r, W: Workload> Session<'r, W> {
             step,
             skipped: state.map_or(0, |s| s.skipped),
             without_targets: state.map_or(0, |s| s.without_targets),
+            skipped_in_a_row: state.map_or(0, |s| s.skipped_in_a_row),
             target_tokens: state.map_or(0, |s| s.tokens),
-            cursor: state.and_then(|s| serde_json::from_value(s.cursor.clone()).ok()).unwrap_or_default(),
+            cursor,
             earlier_seconds: state.map_or(0.0, |s| s.seconds),
             started: Instant::now(),
             window: state.map_or_else(Default::default, |s| s.window),
@@ -129,11 +116,81 @@ impl<'r, W: Workload> Session<'r, W> {
             last_save: None,
             irregular: state.filter(|state| !state.regular).map(|state| state.step),
         };
-        if session.identity.from.is_some() && resumed.is_none() {
-            // So that the run can be resumed without the model that it started from.
-            session.save()?;
-        }
-        run.write(&run.config(), &session.identity.recipe)?;
-        Ok(session)
+        session.establish(resumed.is_none())?;
+        Ok((session, batches))
     }
+
+    /// Makes of what has begun a run that can be resumed, whatever becomes of the model it started from.
+    fn establish(&mut self, is_new: bool) -> Result<(), Error> {
+        if is_new {
+            self.save()?;
+        }
+        self.run.write(&self.run.config(), &self.identity.recipe)?;
+        match fs::remove_file(self.run.request()) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Io { path: self.run.request(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The checkpoint to go on from, if any, and what is asked of the run. Of a new run that is written down; of one that was
+/// killed before its first checkpoint it is what was written down.
+fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found, TrainOptions), Error> {
+    let checkpoints = run.checkpoints();
+    if options.resume {
+        let found = checkpoints.latest()?;
+        let options = match found.checkpoint {
+            Some(_) => options.clone(),
+            None => Request::again(recipe, options, run)?,
+        };
+        return Ok((found, options));
+    }
+    // Those of a start that was cut short, which may have been asked for something else.
+    checkpoints.sweep()?;
+    checkpoints.retain(0, None)?;
+    Request::record(recipe, options, run)?;
+    Ok((Found { checkpoint: None, warnings: Vec::new() }, options.clone()))
+}
+
+fn require_data(resumed: Option<&Checkpoint>, data: &str) -> Result<(), Error> {
+    let Some(checkpoint) = resumed else { return Ok(()) };
+    match checkpoint.state.identity.as_ref().and_then(|identity| identity.data.as_deref()) {
+        Some(before) if before != data => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// The place in the data behind the last update.
+fn cursor<W: Workload>(checkpoint: &Checkpoint) -> Result<W::Cursor, Error> {
+    let saved = &checkpoint.state.cursor;
+    serde_json::from_value(saved.clone()).map_err(|error| {
+        let (path, problem) = (checkpoint.path.clone(), error.to_string());
+        Error::Cursor { path, found: saved.to_string(), problem }
+    })
+}
+
+/// Batches of which the first is dealt out: what is wrong with it is found before anything is written.
+fn begun<T: 'static, E: 'static>(
+    mut batches: Box<dyn Iterator<Item = Result<T, E>>>,
+) -> Result<Box<dyn Iterator<Item = Result<T, E>>>, E> {
+    let first = batches.next().transpose()?;
+    Ok(Box::new(first.map(Ok).into_iter().chain(batches)))
+}
+
+/// The metrics of the run, without what is yet to come, and the step of the last evaluation.
+fn open_metrics(run: &RunDir, state: Option<&TrainState>) -> Result<(Metrics, Option<u64>), Error> {
+    let step = state.map_or(0, |state| state.step);
+    let evaluated = match state {
+        // Older checkpoints do not say: what they were saved after is in the metrics.
+        Some(TrainState { identity: Some(Identity { data: None, .. }) | None, .. }) => {
+            let records = metrics::read(&run.metrics())?;
+            records.iter().any(|record| record.step == step && !record.eval.is_empty()).then_some(step)
+        }
+        state => state.and_then(|state| state.evaluated),
+    };
+    let logged = state.is_none_or(|state| state.window.steps == 0);
+    let (metrics, _) = Metrics::open(&run.metrics(), Place { step, logged, evaluated: evaluated == Some(step) })?;
+    Ok((metrics, evaluated))
 }

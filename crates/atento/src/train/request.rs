@@ -1,0 +1,128 @@
+//! What was asked of a run, on disk before any work.
+//!
+//! A run that is killed before its first checkpoint has left nothing else that says which recipe and which model it was
+//! to start from. With its first checkpoint, which holds both, the file has served its end.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::recipe::Recipe;
+use super::trainer::TrainOptions;
+use super::{Error, RunDir, metrics, resume};
+use crate::hub::ModelDir;
+
+/// The file of a run directory.
+pub(super) const REQUEST: &str = "request.json";
+
+/// What was asked of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// Its recipe, resolved, as TOML.
+    recipe: String,
+    /// The model to start from.
+    from: Option<Base>,
+}
+
+/// A model directory and its contents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Base {
+    path: String,
+    /// The CRC-32 of its files.
+    contents: String,
+}
+
+impl Request {
+    /// What is asked now. The model to start from is read once for it.
+    fn new(recipe: &Recipe, options: &TrainOptions) -> Result<Self, Error> {
+        let base = |path: &PathBuf| -> Result<Base, Error> {
+            let contents = contents(path)?;
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            Ok(Base { path: path.to_string_lossy().into_owned(), contents })
+        };
+        Ok(Self { recipe: recipe.to_toml()?, from: options.from.as_ref().map(base).transpose()? })
+    }
+
+    /// Writes down what is asked of a new run.
+    ///
+    /// # Errors
+    /// There is no such model, or the disk fails.
+    pub fn record(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(), Error> {
+        let json = serde_json::to_string_pretty(&Self::new(recipe, options)?).expect("a request is text");
+        Ok(run.write(&run.request(), &json)?)
+    }
+
+    /// What was asked of a run that has no checkpoint, where it was killed before it could have had one.
+    ///
+    /// # Errors
+    /// It had one, or more was asked than is there or than is asked now.
+    pub fn again(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<TrainOptions, Error> {
+        let progress = metrics::read(&run.metrics())?.last().map(|record| record.step);
+        if progress.is_some() || run.config().exists() {
+            return Err(Error::NoCheckpoint { run: run.path().to_path_buf(), step: progress.unwrap_or(0) });
+        }
+        let path = run.request();
+        let damaged = |problem: String| Error::Request { path: path.clone(), problem };
+        let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
+        let request: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        resume::compare(&request.recipe, recipe, &path, resume::Data::Unknown)?;
+        let from = request.from.map(Base::found_again).transpose()?;
+        Ok(TrainOptions { from, ..options.clone() })
+    }
+}
+
+impl Base {
+    /// The directory, where it holds what it held.
+    fn found_again(self) -> Result<PathBuf, Error> {
+        let path = PathBuf::from(&self.path);
+        let problem = match contents(&path) {
+            Ok(found) if found == self.contents => return Ok(path),
+            Ok(_) => "it has changed since".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let problem = format!(
+            "the run was to start from {} and had not begun: {problem}; put it back, or begin a new run with --out",
+            self.path
+        );
+        Err(Error::Setting { key: "from", problem })
+    }
+}
+
+/// Endings of the names of files that a model is read from.
+const READ: [&str; 4] = ["json", "txt", "safetensors", "bin"];
+
+/// Names, sizes and contents of a model's files, in a few digits.
+fn contents(path: &Path) -> Result<String, Error> {
+    let root = ModelDir::open(path)?.path().to_path_buf();
+    let failed = |source: io::Error| Error::Io { path: root.clone(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&root).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if file.extension().is_some_and(|ending| READ.iter().any(|read| ending == *read)) && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    let mut crc = crc32fast::Hasher::new();
+    for file in files {
+        crc.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        let bytes = add(&mut crc, &file).map_err(|source| Error::Io { path: file.clone(), source })?;
+        crc.update(&bytes.to_le_bytes());
+    }
+    Ok(format!("{:08x}", crc.finalize()))
+}
+
+fn add(crc: &mut crc32fast::Hasher, path: &Path) -> io::Result<u64> {
+    let (mut file, mut chunk, mut bytes) = (File::open(path)?, vec![0; 1 << 18], 0);
+    loop {
+        match file.read(&mut chunk)? {
+            0 => return Ok(bytes),
+            read => {
+                crc.update(&chunk[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+}
