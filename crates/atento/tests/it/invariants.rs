@@ -143,7 +143,7 @@ fn a_batch_is_the_sum_of_its_sentences() {
 
 /// A language model with dropout everywhere.
 fn language_model() -> Gpt2 {
-    Gpt2::init(Gpt2Config { dropout: 0.2, ..Gpt2Config::new(50, 520, 16, 2, 2) }, 3)
+    Gpt2::init(Gpt2Config { dropout: 0.2, ..Gpt2Config::new(50, 2, 16, 2, 520) }, 3)
 }
 
 /// Windows of these lengths; those of `silent` have no target.
