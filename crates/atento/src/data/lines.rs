@@ -123,21 +123,19 @@ pub(super) fn unpack(
     let fault = |gzip| move |source| LineError::Read { path: path.into(), line: 0, gzip, source };
     file.fill_buf().and_then(lfs::refuse_pointer).map_err(fault(false))?;
     refuse_foreign(path, file.fill_buf().map_err(fault(false))?)?;
-    let mut start = Vec::new();
-    // A second byte is waited for only after gzip's first: whoever writes an empty line may wait for an answer.
-    while start.len() < gzip::MAGIC.len() && gzip::MAGIC.starts_with(&start) {
-        let read = file.by_ref().take(1).read_to_end(&mut start);
-        if read.map_err(fault(false))? == 0 {
-            break;
+    let waiting = file.buffer();
+    let mut unpacked: Box<dyn BufRead + Send> = match waiting.len() {
+        // A second byte is waited for only after gzip's first: whoever writes an empty line may wait for an answer.
+        1 if waiting[0] == gzip::MAGIC[0] => {
+            let mut start = Vec::new();
+            file.by_ref().take(2).read_to_end(&mut start).map_err(fault(false))?;
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file)))
         }
-    }
-    let gzip = start == gzip::MAGIC;
-    let whole = BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(start).chain(file));
-    let mut unpacked: Box<dyn BufRead + Send> = match gzip {
-        true => Box::new(BufReader::with_capacity(BUFFER_BYTES, Members::new(whole))),
-        false => Box::new(whole),
+        _ => Box::new(file),
     };
+    let gzip = unpacked.fill_buf().map_err(fault(false))?.starts_with(&gzip::MAGIC);
     if gzip {
+        unpacked = Box::new(BufReader::with_capacity(BUFFER_BYTES, Members::new(unpacked)));
         refuse_foreign(path, unpacked.fill_buf().map_err(fault(true))?)?;
     }
     Ok((unpacked, gzip))

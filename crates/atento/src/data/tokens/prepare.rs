@@ -136,7 +136,7 @@ pub fn prepare(
     let read = run(Reader::new(&job.train, separators, plan.dividing)?, &encoder, &mut sink, progress)?;
     plan.survey.as_ref().map_or(Ok(()), |survey| survey.check(&read, job))?;
     let split = match read.cut {
-        Some((document, bytes)) => SplitUsed::Cut { document, bytes },
+        Some((_, document, bytes)) => SplitUsed::Cut { document, bytes },
         None => plan.split,
     };
     let report = PrepareReport { split, ..sink.finish()? };
@@ -255,8 +255,8 @@ impl Placed {
 #[derive(Default)]
 struct Read {
     survey: Survey,
-    /// The document, the first one if there are equal ones, and how many of its bytes are for validation.
-    cut: Option<(String, u64)>,
+    /// The document, the first one if there are equal ones: its number, its place, and its bytes for validation.
+    cut: Option<(usize, String, u64)>,
 }
 
 /// Reads pieces in batches.
@@ -314,38 +314,35 @@ impl Reader {
         Ok(Some(match fate {
             Fate::Train => Placed::new(piece, Part::Train),
             Fate::Val => Placed::new(piece, Part::Val),
-            Fate::Cut { at, bytes } => self.cut(piece, at.saturating_sub(passed), (bytes - at) / 4),
+            Fate::Cut { at, bytes } => self.cut(number, piece, at.saturating_sub(passed), (bytes - at) / 4),
         }))
     }
 
-    /// Cuts a piece near byte `left`, by at most `slack` elsewhere.
-    fn cut(&mut self, mut piece: Piece, left: u64, slack: u64) -> Placed {
+    /// Cuts a piece of document `number` near byte `left`, by at most `slack` elsewhere.
+    fn cut(&mut self, number: usize, mut piece: Piece, left: u64, slack: u64) -> Placed {
         let length = piece.text.len() as u64;
-        if left == 0 || left >= length {
-            let part = if left == 0 { Part::Val } else { Part::Train };
-            self.note_cut(&piece, part);
-            return Placed::new(piece, part);
+        if left >= length {
+            return Placed::new(piece, Part::Train);
         }
         let slack = usize::try_from(slack).unwrap_or(usize::MAX);
-        let Some(at) = cut_near(&piece.text, left as usize, slack) else {
-            self.note_cut(&piece, Part::Val);
+        let Some(at) = cut_near(&piece.text, left as usize, slack).filter(|_| left > 0) else {
+            self.note_cut(number, &piece);
             return Placed::new(piece, Part::Val);
         };
         let second = Piece { text: piece.text.split_off(at), ..piece };
-        self.note_cut(&second, Part::Val);
+        self.note_cut(number, &second);
         self.rest = Some(Placed::new(second, Part::Val));
         piece.last = false;
         Placed { piece, part: Part::Train, cut: true }
     }
 
     /// Counts what validation gets of the first document that is cut.
-    fn note_cut(&mut self, piece: &Piece, part: Part) {
-        if part == Part::Train {
-            return;
+    fn note_cut(&mut self, number: usize, piece: &Piece) {
+        let place = || (number, self.documents.place(piece), 0);
+        let (first, _, bytes) = self.read.cut.get_or_insert_with(place);
+        if *first == number {
+            *bytes += piece.text.len() as u64;
         }
-        let document = self.documents.place(piece);
-        let (_, bytes) = self.read.cut.get_or_insert((document.clone(), 0));
-        *bytes += piece.text.len() as u64;
     }
 
     /// Divides a piece at character `left`, which is lowered to what the next piece has of it.

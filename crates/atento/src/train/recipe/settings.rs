@@ -53,7 +53,7 @@ section! {
         text_key: String = "text".into();
         /// Language models: where a document of plain text ends.
         documents: Documents = Documents::File;
-        /// Language models: the share of documents (of a single document, its last part) that the loss is watched on.
+        /// Language models: the share of the text that the loss is watched on: whole documents, or the last part of one where whole ones cannot give it.
         valid_fraction: f64 = 0.1, in fraction();
         /// Language models: put the end token behind every document.
         end_token: bool = true;

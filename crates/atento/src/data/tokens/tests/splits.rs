@@ -101,7 +101,7 @@ fn two_documents_are_cut_on_a_line_and_the_report_says_where() {
 #[test]
 fn a_cut_document_of_many_pieces_is_whole_on_both_sides_together() {
     let dir = TempDir::new().unwrap();
-    let texts = [long_text(31), "ha us".to_owned()];
+    let texts = [[long_text(31), long_text(32)].join("\n"), "ha us".to_owned()];
     assert!(texts[0].len() > 2 * PIECE_BYTES);
     let paths = texts.each_ref().map(|text| write(&dir, &format!("{}.txt", text.len()), text));
     for valid_fraction in [0.1, 0.5, 0.9] {
