@@ -29,12 +29,12 @@ pub struct LanguageModel {
     pub tokenizer: Tokenizer,
     /// How it wants its outputs searched for.
     pub generation: GenerationConfig,
-    /// How its prompts are written, where it was taught to answer.
-    pub template: Option<PromptTemplate>,
     /// What its directory says beyond that; it is saved with it.
     pub kept: Kept,
     /// What of its directory is not used, one sentence each.
     pub notes: Vec<String>,
+    /// How its prompts are written, where it was taught to answer.
+    pub template: Option<PromptTemplate>,
 }
 
 /// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
@@ -73,7 +73,7 @@ impl LanguageModel {
     /// A model that was made here.
     #[must_use]
     pub fn new(model: Gpt2, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
-        Self { model, tokenizer, generation, template: None, kept: Kept::default(), notes: Vec::new() }
+        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new(), template: None }
     }
 
     /// Loads a Hugging Face model directory or a run directory whose weights are exact.
@@ -97,6 +97,7 @@ impl LanguageModel {
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         notes.extend(generation.notes.iter().cloned());
+        notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         let kept = dir.kept(gpt2::write_config(&config))?;
         let tokenizer = tokenizer.for_table(config.vocab_size);
@@ -107,7 +108,7 @@ impl LanguageModel {
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
         let template = prompt_template::read(dir.path())?;
-        Ok(Self { model, tokenizer, generation, template, kept, notes })
+        Ok(Self { model, tokenizer, generation, kept, notes, template })
     }
 
     /// What its own settings do to the probabilities of tokens. Rows without a token are never generated.

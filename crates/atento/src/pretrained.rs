@@ -79,6 +79,7 @@ impl Pretrained {
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         let (model, mut notes) = load_model(&dir)?;
         notes.extend(generation.notes.iter().cloned());
+        notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         let kept = dir.kept(described(&model.config())?)?;
         let tokenizer = tokenizer.for_table(model.vocab_size());

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use atento::continue_text::{self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts};
-use atento::data::tokens::instruct::PromptTemplate;
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
 use atento::language_model::LanguageModel;
 use atento::text::fit;
@@ -129,18 +128,15 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let prepare = |text: &str| verb.prepare(text, &how);
     let (mut drafted, mut unknown) = (SpeculativeReport::default(), Unknowns::default());
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
-        for line in lines.iter().filter(|line| line.ready.is_ok()) {
-            let text = line.text.as_deref().unwrap_or_default();
-            unknown.look(&language.tokenizer, text, || line.place.clone())?;
-        }
+        unknown.look_at_lines(&language.tokenizer, lines)?;
         verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
         Ok(!stop.is_stopped())
     });
+    unknown.tell(options);
     if draft.is_some() {
         let rate = 100.0 * drafted.acceptance_rate();
         options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
     }
-    unknown.tell(options);
     done
 }
 
@@ -164,11 +160,6 @@ impl Verb<'_> {
         self.args.method.kind(&self.args.limits, &self.language.generation)
     }
 
-    /// How prompts are written for the model.
-    fn template(&self) -> Option<&PromptTemplate> {
-        self.language.template.as_ref().filter(|_| !self.args.raw)
-    }
-
     fn tell_what_is_not_followed(&self) {
         for key in self.args.method.not_followed(self.kind(), &self.language.generation) {
             self.options.note(model::without_effect(&self.args.model, key));
@@ -188,8 +179,9 @@ impl Verb<'_> {
     /// The tokens of a prompt, or of its end if it is too long and may be cut.
     fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
         let new = how.max_new_tokens.unwrap_or(1);
-        let encode = |prompt: &str| self.language.tokenizer.encode_prompt(prompt);
-        let prompt = &template::fill(self.template(), prompt)?;
+        let template = self.language.template.as_ref().filter(|_| !self.args.raw);
+        let encode =
+            |prompt: &str| anyhow::Ok(self.language.tokenizer.encode_prompt(&template::fill(template, prompt)?)?);
         let ids = encode(prompt)?;
         let Err(fault) = check_prompt(self.language, &ids, new, how) else { return Ok(Prepared { ids, note: None }) };
         let limit = match fault {
@@ -200,6 +192,9 @@ impl Verb<'_> {
             bail!("the prompt {fault}; see also --on-too-long");
         }
         // Without a number of new tokens, half of the positions are left to them.
+        if template.is_some_and(|template| template.fields().len() > 1) {
+            bail!("the prompt {fault}; a prompt of several fields is not cut");
+        }
         let new = how.max_new_tokens.unwrap_or(how.usual.new_tokens.min(limit / 2)).max(1);
         let fits = |end: &str| encode(end).is_ok_and(|ids| check_prompt(self.language, &ids, new, how).is_ok());
         let end = fit::longest_end(prompt, fits);

@@ -76,15 +76,13 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
     let mut texts = args.texts.open(options)?;
     let (mut out, mut unknown) = (Output::open(), Unknowns::default());
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
+        unknown.look_at_lines(tokenizer, lines)?;
         let good = lines.iter().filter_map(|line| line.ready.as_ref().ok());
         let mut found = score(&good.map(|one| one.tokens.clone()).collect::<Vec<_>>()).into_iter();
         for line in lines {
             match &line.ready {
                 Ok(scored) => {
                     scored.notes.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
-                    for text in line.text.iter().flat_map(|text| text.split('\t')) {
-                        unknown.look(tokenizer, text, || line.place.clone())?;
-                    }
                     let numbers = found.next().expect("a score for every good line");
                     write(&mut out, &numbers.into(), options.json)?;
                 }

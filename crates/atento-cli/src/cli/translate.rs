@@ -156,15 +156,13 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let mut empty = 0;
     let prepare = |text: &str| Sentence::prepare(&pretrained, text, args.on_too_long);
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
+        unknown.look_at_lines(&pretrained.tokenizer, lines)?;
         let sentences: Vec<&Sentence> = lines.iter().filter_map(|line| line.ready.as_ref().ok()).collect();
         let mut found = translate_sentences(&pretrained, &sentences, &how)?.into_iter();
         empty += sentences.iter().filter(|sentence| sentence.parts.is_empty()).count();
         for line in lines {
             if let Ok(Sentence { note: Some(note), .. }) = &line.ready {
                 options.note(format_args!("{}: {note}", line.place));
-            }
-            if let (Ok(_), Some(text)) = (&line.ready, &line.text) {
-                unknown.look(&pretrained.tokenizer, text, || line.place.clone())?;
             }
             let list = line.ready.as_ref().map(|_| found.next().unwrap_or_default());
             write(&mut out, line.text.as_deref(), list, args.n_best, options.json)?;

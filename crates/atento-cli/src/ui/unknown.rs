@@ -2,6 +2,7 @@
 
 use atento::text::{self, Tokenizer};
 
+use super::lines::Line;
 use super::options::Options;
 
 /// Examples and places that are shown.
@@ -32,14 +33,30 @@ impl Unknowns {
             return Ok(());
         }
         self.count += parts.len() as u64;
-        self.texts += 1;
-        if self.places.len() < SHOWN {
-            self.places.push(place());
+        let place = place();
+        if self.places.last() != Some(&place) {
+            self.texts += 1;
+            if self.places.len() < SHOWN {
+                self.places.push(place);
+            }
         }
         for part in parts {
             let part = format!("{part:?}");
             if self.examples.len() < SHOWN && !self.examples.contains(&part) {
                 self.examples.push(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the lines that can be used. The two sides of a pair are tokenised each by itself.
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn look_at_lines<T>(&mut self, tokenizer: &Tokenizer, lines: &[Line<T>]) -> Result<(), text::Error> {
+        for line in lines.iter().filter(|line| line.ready.is_ok()) {
+            for text in line.text.iter().flat_map(|text| text.split('\t')) {
+                self.look(tokenizer, text, || line.place.clone())?;
             }
         }
         Ok(())

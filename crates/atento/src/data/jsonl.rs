@@ -11,13 +11,16 @@ use crate::{json, messages};
 
 /// The next pair of a file; blank lines are skipped.
 pub(super) fn next(lines: &mut LineReader, source_key: &str, target_key: &str) -> Result<Option<RawPair>, Error> {
-    let Some(value) = next_object(lines)? else {
-        return Ok(None);
-    };
-    let (path, line) = (lines.path(), lines.line());
-    let source = text_at(&value, source_key, path, line)?;
-    let target = text_at(&value, target_key, path, line)?;
-    Ok(Some(RawPair { line: line - 1, source, target, too_long: false }))
+    let Some(mut texts) = next_texts(lines, &[source_key, target_key])? else { return Ok(None) };
+    let (target, source) = (texts.pop().unwrap_or_default(), texts.pop().unwrap_or_default());
+    Ok(Some(RawPair { line: lines.line() - 1, source, target, too_long: false }))
+}
+
+/// The texts at all keys of the next object of a file; blank lines are skipped.
+pub(super) fn next_texts<S: AsRef<str>>(lines: &mut LineReader, keys: &[S]) -> Result<Option<Vec<String>>, Error> {
+    let Some(value) = next_object(lines)? else { return Ok(None) };
+    let text = |key: &S| text_at(&value, key.as_ref(), lines.path(), lines.line());
+    keys.iter().map(text).collect::<Result<_, _>>().map(Some)
 }
 
 /// The text at a key of the next object of a file; blank lines are skipped.
@@ -31,12 +34,6 @@ fn in_line(error: &serde_json::Error) -> String {
     let half = ["hex escape", "surrogate"].iter().any(|words| message.contains(words));
     let hint = " (a \\u escape that is half of a character, a lone surrogate, is no text)";
     message + if half { hint } else { "" }
-}
-
-/// The texts at all keys of the next object of a file; blank lines are skipped.
-pub(super) fn next_texts(lines: &mut LineReader, keys: &[String]) -> Result<Option<Vec<String>>, Error> {
-    let Some(value) = next_object(lines)? else { return Ok(None) };
-    keys.iter().map(|key| text_at(&value, key, lines.path(), lines.line())).collect::<Result<_, _>>().map(Some)
 }
 
 fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {

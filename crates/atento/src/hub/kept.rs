@@ -68,6 +68,14 @@ impl Kept {
         &self.config
     }
 
+    /// Changes a key of config.json, where there is one, for a model that was changed before it is trained.
+    pub fn set(&mut self, key: &str, value: Value) {
+        if !self.config.is_empty() {
+            self.described.insert(key.to_owned(), value.clone());
+            self.config.insert(key.to_owned(), value);
+        }
+    }
+
     /// tokenizer_config.json as it was read, where there was one.
     #[must_use]
     pub fn tokenizer_config(&self) -> Option<&Map<String, Value>> {

@@ -56,6 +56,14 @@ pub fn declare(mut tokenizer: Tokenizer, root: &Path) -> Result<(Tokenizer, Decl
     Ok((tokenizer.with_roles(declared.roles), declared))
 }
 
+/// All tokens that end an output, by the files of a directory.
+///
+/// # Errors
+/// A file is no JSON object.
+pub fn ends(tokenizer: &Tokenizer, root: &Path) -> Result<Vec<u32>, Error> {
+    Ok(Files::read(root)?.resolve(tokenizer, "").eos_ids)
+}
+
 /// Loads the tokenizer of a path. What is beside a file named as those of a model are declares its roles.
 ///
 /// # Errors

@@ -7,12 +7,13 @@ use rayon::prelude::*;
 use serde_json::json;
 use tokenizers::AddedToken;
 
+use crate::hub::atomic;
+
 use super::affixes::Affixes;
 use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
 use super::vocabulary::Unknown;
 use super::{Error, byte_pairs, vocabulary};
-use crate::hub::atomic;
 use crate::lfs;
 
 /// One tokenised text. The three lists have the same length.
@@ -97,7 +98,7 @@ impl Tokenizer {
         Tokenizer { rows, ..self }
     }
 
-    fn check_rows(&self, ids: &[u32]) -> Result<(), Error> {
+    pub(super) fn check_rows(&self, ids: &[u32]) -> Result<(), Error> {
         let Some(rows) = self.rows else { return Ok(()) };
         match ids.iter().find(|&&id| id as usize >= rows) {
             Some(&id) => Err(Error::NoRow { token: self.id_to_token(id).unwrap_or_default(), id, rows }),

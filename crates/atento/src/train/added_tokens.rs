@@ -1,6 +1,7 @@
 //! Tokens that a recipe adds to the tokenizer of the model that is trained further, and their rows in the model.
 
 use super::Error;
+use crate::hub::Kept;
 use crate::models::grow::grow;
 use crate::models::{Gpt2, Translator, TranslatorConfig};
 use crate::text::Tokenizer;
@@ -31,6 +32,7 @@ pub(super) fn add_to_tokenizer(tokenizer: &mut Tokenizer, tokens: &[String]) -> 
 pub(super) fn add_to_language_model(
     model: &mut Gpt2,
     tokenizer: &mut Tokenizer,
+    kept: &mut Kept,
     tokens: &[String],
 ) -> Result<Option<String>, Error> {
     let used = tokenizer.vocab_size();
@@ -38,11 +40,12 @@ pub(super) fn add_to_language_model(
     if tokenizer.vocab_size() == used {
         return Ok(None);
     }
-    let mut config = model.config.clone();
-    config.vocab_size = config.vocab_size.max(tokenizer.vocab_size());
+    let (mut config, rows) = (model.config.clone(), model.config.vocab_size);
+    config.vocab_size = rows.max(tokenizer.vocab_size());
     let mut grown = Gpt2::unloaded(config);
-    grow(&model.params, &mut grown.params, used);
+    grow(&model.params, &mut grown.params, used.min(rows));
     *model = grown;
+    kept.set("vocab_size", model.config.vocab_size.into());
     Ok(Some(note(tokenizer, used, model.config.vocab_size)))
 }
 
@@ -53,6 +56,7 @@ pub(super) fn add_to_language_model(
 pub(super) fn add_to_translator(
     model: &mut Translator,
     tokenizer: &mut Tokenizer,
+    kept: &mut Kept,
     tokens: &[String],
 ) -> Result<Option<String>, Error> {
     let used = tokenizer.vocab_size();
@@ -60,6 +64,7 @@ pub(super) fn add_to_translator(
     if tokenizer.vocab_size() == used {
         return Ok(None);
     }
+    let filled = used.min(model.vocab_size());
     let mut config = model.config();
     let rows = match &mut config {
         TranslatorConfig::Transformer(config) => &mut config.vocab_size,
@@ -67,8 +72,13 @@ pub(super) fn add_to_translator(
     };
     *rows = (*rows).max(tokenizer.vocab_size());
     let mut grown = Translator::init(config, 0);
-    grow(model.params(), grown.params_mut(), used);
+    grow(model.params(), grown.params_mut(), filled);
     *model = grown;
+    for key in ["vocab_size", "decoder_vocab_size"] {
+        if kept.config().contains_key(key) {
+            kept.set(key, model.vocab_size().into());
+        }
+    }
     Ok(Some(note(tokenizer, used, model.vocab_size())))
 }
 

@@ -11,7 +11,7 @@ use super::recipe::{
 };
 use super::search;
 use crate::hub::generation::GenerationConfig;
-use crate::hub::special_tokens::{load_tokenizer, write_roles};
+use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
 use crate::hub::{self, Kept, ModelDir, atomic, decimal, gpt2};
 use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
 use crate::pretrained::described;
@@ -111,13 +111,14 @@ impl Base {
     ///
     /// # Errors
     /// A file of it is missing or wrong.
-    pub fn saved(run: &Path, config: &ModelConfig) -> Result<Self, Error> {
+    pub fn saved(run: &Path, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Self, Error> {
         let dir = ModelDir::open(&run.join(BASE))?;
         let described = match config {
             ModelConfig::LanguageModel(config) => gpt2::write_config(config),
             ModelConfig::Translator(config) => described(config)?,
         };
-        Ok(Self { generation: dir.generation_config()?, kept: dir.kept(described)? })
+        let generation = dir.generation_config()?.or_ended_by(ends(tokenizer, dir.path())?);
+        Ok(Self { generation, kept: dir.kept(described)? })
     }
 
     /// Writes the files into the run directory, if there are any.

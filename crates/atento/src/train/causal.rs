@@ -55,7 +55,6 @@ impl Beginning {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
                 let template = prompt_template::read(run)?;
-                keep_template(&mut recipe, &options.written, template.as_ref());
                 let identity = checkpoint.state.identity.as_ref();
                 let config = match identity {
                     Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
@@ -64,7 +63,7 @@ impl Beginning {
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
                 match identity {
                     Some(Identity { model, from: Some(_), .. }) if config.is_some() => {
-                        let found = Base::saved(run, model)?;
+                        let found = Base::saved(run, model, &tokenizer)?;
                         let tokens = tokenizer.vocab_size();
                         let adopted = Adopted { config: model, generation: &found.generation, tokens };
                         recipe = adopt(&recipe, &options.written, &adopted)?;
@@ -77,14 +76,16 @@ impl Beginning {
                 (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)), template)
             }
             (None, Some(path)) => {
-                let LanguageModel { mut model, mut tokenizer, generation, template, kept, notes: found } =
+                let LanguageModel { mut model, mut tokenizer, generation, mut kept, notes: found, template } =
                     LanguageModel::load(path)?;
                 notes.extend(found);
                 if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
                     // The end that is taught is one that the trained model declares.
                     model.config.eos_id = tokenizer.special().eos;
+                    kept.set("eos_token_id", model.config.eos_id.into());
                 }
-                notes.extend(add_to_language_model(&mut model, &mut tokenizer, &recipe.tokenizer.add_tokens)?);
+                let add = &recipe.tokenizer.add_tokens;
+                notes.extend(add_to_language_model(&mut model, &mut tokenizer, &mut kept, add)?);
                 keep_template(&mut recipe, &options.written, template.as_ref());
                 let config = ModelConfig::LanguageModel(model.config.clone());
                 let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
@@ -113,7 +114,7 @@ impl Beginning {
         let tokenizer = tokenizer.for_table(model.config.vocab_size);
         let language = match base {
             Some(Base { generation, kept }) => {
-                LanguageModel { model, tokenizer, generation, template, kept, notes: Vec::new() }
+                LanguageModel { model, tokenizer, generation, kept, notes: Vec::new(), template }
             }
             None => {
                 let generation = GenerationConfig::of_language_model(&model.config);

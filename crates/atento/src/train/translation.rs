@@ -57,7 +57,7 @@ impl Beginning {
             recipe.settle(&options.written)?;
             return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
         };
-        let Pretrained { mut model, mut tokenizer, generation, kept, mut notes } = Pretrained::load(from)?;
+        let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes } = Pretrained::load(from)?;
         if let Translator::Transformer(transformer) = &model
             && transformer.own_positions().is_some()
         {
@@ -70,7 +70,8 @@ impl Beginning {
                 ),
             });
         }
-        notes.extend(add_to_translator(&mut model, &mut tokenizer, &recipe.tokenizer.add_tokens)?);
+        let add = &recipe.tokenizer.add_tokens;
+        notes.extend(add_to_translator(&mut model, &mut tokenizer, &mut kept, add)?);
         let config = ModelConfig::Translator(model.config());
         let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
         let recipe = adopt(recipe, &options.written, &adopted)?;
@@ -101,7 +102,7 @@ impl Beginning {
         let mut base = None;
         match identity {
             Some(Identity { model, from: Some(_), .. }) => {
-                let found = Base::saved(run, model)?;
+                let found = Base::saved(run, model, &tokenizer)?;
                 let adopted = Adopted { config: model, generation: &found.generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
                 base = Some(found);
@@ -147,9 +148,8 @@ impl Workload for Translation {
         check_positions(&model, &recipe)?;
         check_held_out(&model, &data)?;
         // As it will be read again.
-        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?
-            .with_roles(data.tokenizer.roles())
-            .for_table(model.vocab_size());
+        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
+        let tokenizer = tokenizer.with_roles(data.tokenizer.roles()).for_table(model.vocab_size());
         let pretrained = match base {
             Some(Base { generation, kept }) => {
                 let generation = search::overlay(&generation, &recipe.search, model.max_positions());

@@ -15,18 +15,15 @@ use crate::ui::options::Options;
 /// A pair that can be measured.
 pub struct Measurable {
     pub source: Sentence,
-    /// The text of the source.
-    pub text: String,
+    pub source_text: String,
     pub target: String,
-    /// Where it is, for a message.
-    pub place: String,
     /// The pair as its loss is computed; `None` where a side is too long and was not to be cut.
     pub scored: Option<atento::data::Pair>,
     notes: Vec<String>,
 }
 
 impl Measurable {
-    fn prepare(pretrained: &Pretrained, pair: RawPair, place: String, on_too_long: OnTooLong) -> anyhow::Result<Self> {
+    fn prepare(pretrained: &Pretrained, pair: RawPair, on_too_long: OnTooLong) -> anyhow::Result<Self> {
         let RawPair { source, target, .. } = pair;
         let sentence = Sentence::prepare(pretrained, &source, on_too_long)?;
         let is_long = |side: Side, text: &str| {
@@ -36,10 +33,10 @@ impl Measurable {
         if on_too_long == OnTooLong::Split && (is_long(Side::Source, &source) || is_long(Side::Target, &target)) {
             let left_out = "a side is too long: the pair is left out of the loss".to_owned();
             let notes = sentence.note.iter().cloned().chain([left_out]).collect();
-            return Ok(Measurable { source: sentence, text: source, target, place, scored: None, notes });
+            return Ok(Measurable { source: sentence, source_text: source, target, scored: None, notes });
         }
         let Scored { tokens, notes } = Scored::pair(pretrained, (&source, &target), on_too_long)?;
-        Ok(Measurable { source: sentence, text: source, target, place, scored: Some(tokens), notes })
+        Ok(Measurable { source: sentence, source_text: source, target, scored: Some(tokens), notes })
     }
 }
 
@@ -85,9 +82,8 @@ fn prepare(
     // The reader's message names the place.
     let pair = pair.map_err(|fault| fault.to_string())?;
     let line = pair.line;
-    let place = format!("{source}, line {}", line + 1);
-    let measurable = Measurable::prepare(pretrained, pair, place.clone(), on_too_long);
-    measurable.map(|pair| (line, pair)).map_err(|fault| format!("{place}: {fault}"))
+    let measurable = Measurable::prepare(pretrained, pair, on_too_long);
+    measurable.map(|pair| (line, pair)).map_err(|fault| format!("{source}, line {}: {fault}", line + 1))
 }
 
 fn read(source: &ParallelSource, reader: ParallelReader) -> Result<Vec<Result<RawPair, Error>>, Error> {

@@ -127,6 +127,14 @@ pub fn run(
         return Err(Failure::Run(anyhow!("{source}: none of {} pairs can be used; each is named above", tally.all)));
     }
     let good: Vec<&Measurable> = pairs.iter().flatten().collect();
+    let mut unknown = Unknowns::default();
+    for (i, pair) in pairs.iter().enumerate() {
+        let texts = pair.iter().flat_map(|pair| [&pair.source_text, &pair.target]);
+        for text in texts {
+            unknown.look(&pretrained.tokenizer, text, || format!("{source}, pair {}", i + 1))?;
+        }
+    }
+    unknown.tell(options);
     let sentences: Vec<&Sentence> = good.iter().map(|pair| &pair.source).collect();
     let best = |list: Vec<Translation>| list.into_iter().next().map_or_else(String::new, |one| one.text);
     let found = translate_sentences(&pretrained, &sentences, &how)?;
@@ -134,12 +142,6 @@ pub fn run(
     // A disk that is full does not cost the scores.
     let saved = save_to.map_or(Ok(()), |file| save(&file, &pairs, &hypotheses));
     let measured = Measured { left_out: tally.bad, ..measure(&pretrained, &good, &hypotheses)? };
-    let mut unknown = Unknowns::default();
-    for pair in &good {
-        unknown.look(&pretrained.tokenizer, &pair.text, || pair.place.clone())?;
-        unknown.look(&pretrained.tokenizer, &pair.target, || pair.place.clone())?;
-    }
-    unknown.tell(options);
     let mut out = Output::open();
     write(&mut out, &measured, options.json)?;
     out.finish()?;

@@ -146,9 +146,7 @@ impl Sink {
     pub(super) fn add(
         &mut self,
         encoder: &Encoder<'_>,
-        last: bool,
-        part: Part,
-        cut: bool,
+        (last, part, cut): (bool, Part, bool),
         encoded: &Encoded,
     ) -> Result<(), Error> {
         let begins = self.open.is_none();

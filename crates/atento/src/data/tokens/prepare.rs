@@ -377,7 +377,7 @@ fn run(
         for (placed, encoded) in batch.iter().zip(encoded) {
             let place = || reader.documents.place(&placed.piece);
             let encoded = encoded.map_err(|source| Error::Encode { place: place(), source })?;
-            sink.add(encoder, placed.piece.last, placed.part, placed.cut, &encoded)?;
+            sink.add(encoder, (placed.piece.last, placed.part, placed.cut), &encoded)?;
         }
         progress(sink.report.train.bytes + sink.report.val.bytes);
         batch = next?;

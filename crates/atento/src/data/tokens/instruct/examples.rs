@@ -190,8 +190,7 @@ impl InstructSet {
         let encoder = Encoder::new(&tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
-        let leave_out = encoder.options.on_truncate != OnTruncate::Error;
-        let mut reader = source.open(encoder.prompt.fields(), leave_out)?;
+        let mut reader = source.open(encoder.prompt.fields(), encoder.options.on_truncate != OnTruncate::Error)?;
         loop {
             let chunk = next_chunk(&mut reader)?;
             if chunk.is_empty() {

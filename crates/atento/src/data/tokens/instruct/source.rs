@@ -10,7 +10,7 @@ use super::template::{CompletionTemplate, PROMPT, PromptTemplate};
 use crate::data;
 use crate::data::LineError;
 use crate::data::jsonl;
-use crate::data::lines::LineReader;
+use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
 use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
@@ -127,7 +127,8 @@ impl InstructSource {
             InstructSource::Tsv { path, columns } => ParallelSource::Tsv { path, columns },
             InstructSource::Jsonl { path, prompt_key, completion_key } => {
                 let keys = named(&prompt_key).into_iter().chain([completion_key]).collect();
-                return Ok(InstructReader::Jsonl { lines: LineReader::open(path)?, keys, leave_out, failed: false });
+                let lines = LineReader::open(path)?.with_limit(MAX_RECORD_BYTES).past_faults();
+                return Ok(InstructReader::Jsonl { lines, keys, leave_out, failed: false });
             }
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
@@ -158,16 +159,6 @@ impl fmt::Display for InstructSource {
     }
 }
 
-/// An example that is too long to be read: without its text where it is left out, else the error that says what to do.
-fn too_long(fault: LineError, leave_out: bool) -> Result<RawExample, Error> {
-    match fault {
-        LineError::LineTooLong { line, .. } if leave_out => {
-            Ok(RawExample { too_long: true, ..RawExample::new(line, Vec::new()) })
-        }
-        fault => Err(data::Error::RecordTooLong(fault).into()),
-    }
-}
-
 /// Reads the pairs of a source. After an error it ends.
 pub(super) enum InstructReader {
     Pairs(Box<dyn Iterator<Item = Result<RawPair, data::Error>>>),
@@ -184,6 +175,16 @@ pub(super) enum InstructReader {
         leave_out: bool,
         failed: bool,
     },
+}
+
+/// An example that is too long to be read: without its text, or an error that says what to do.
+fn too_long(fault: LineError, leave_out: bool) -> Result<RawExample, Error> {
+    match fault {
+        LineError::LineTooLong { line, .. } if leave_out => {
+            Ok(RawExample { too_long: true, ..RawExample::new(line, Vec::new()) })
+        }
+        fault => Err(data::Error::RecordTooLong(fault).into()),
+    }
 }
 
 impl Iterator for InstructReader {
@@ -206,12 +207,15 @@ impl Iterator for InstructReader {
             }),
             InstructReader::Jsonl { failed: true, .. } => None,
             InstructReader::Jsonl { lines, keys, leave_out, failed } => {
-                let example = match jsonl::next_texts(lines, keys).transpose()? {
-                    Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => too_long(fault, *leave_out),
-                    texts => texts.map(|texts| RawExample::new(lines.line(), texts)).map_err(Error::from),
+                let example = match jsonl::next_texts(lines, keys) {
+                    Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => Some(too_long(fault, *leave_out)),
+                    texts => texts
+                        .map(|texts| texts.map(|texts| RawExample::new(lines.line(), texts)))
+                        .map_err(Error::from)
+                        .transpose(),
                 };
-                *failed = example.is_err();
-                Some(example)
+                *failed = matches!(example, Some(Err(_)));
+                example
             }
         }
     }
