@@ -16,6 +16,9 @@ use crate::ui::options::Options;
 use crate::ui::output::Output;
 
 /// Score translations with BLEU and chrF, identical to sacreBLEU
+///
+/// A byte-order mark at the beginning of a file is left out, as by every verb; sacreBLEU counts it as a character of the
+/// first line.
 #[derive(Debug, clap::Args)]
 pub struct BleuArgs {
     /// The text to score, one segment a line (`-`: standard input; gzip is read as it is)
@@ -74,8 +77,6 @@ struct Texts {
     references: Vec<Vec<String>>,
     /// The second output of `--paired`.
     other: Option<Vec<String>>,
-    /// The files that begin with a byte-order mark, which is no text and was left out.
-    marked: Vec<PathBuf>,
 }
 
 /// Runs the verb.
@@ -84,12 +85,6 @@ struct Texts {
 /// A file that cannot be read, is empty or is not UTF-8; files with unequal numbers of lines.
 pub fn run(args: &BleuArgs, options: &Options) -> Result<(), Failure> {
     let texts = Texts::read(args)?;
-    for path in &texts.marked {
-        let path = path.display();
-        options.note(format_args!(
-            "{path}: the byte-order mark at its beginning is left out; sacreBLEU counts it as text"
-        ));
-    }
     let mut lines = Vec::new();
     if args.sentence_level {
         write_sentences(&mut lines, args, &texts, options)?;
@@ -290,27 +285,14 @@ fn comparison_json(signature: &str, result: &PairedComparison) -> Value {
 
 impl Texts {
     fn read(args: &BleuArgs) -> Result<Self> {
-        let mut marked = Vec::new();
-        let hypotheses = without_mark(read_lines(&args.hypotheses)?, &args.hypotheses, &mut marked);
-        let mut parallel = |path: &PathBuf| {
-            let lines = read_parallel(path, &args.hypotheses, hypotheses.len())?;
-            Ok(without_mark(lines, path, &mut marked))
-        };
-        let references = args.references.iter().map(&mut parallel).collect::<Result<_>>()?;
-        let other = args.paired.as_ref().map(parallel).transpose()?;
-        Ok(Texts { hypotheses, references, other, marked })
+        let hypotheses = read_lines(&args.hypotheses)?;
+        let parallel = |path: &PathBuf| read_parallel(path, &args.hypotheses, hypotheses.len());
+        Ok(Texts {
+            references: args.references.iter().map(parallel).collect::<Result<_>>()?,
+            other: args.paired.as_ref().map(parallel).transpose()?,
+            hypotheses,
+        })
     }
-}
-
-/// The lines without a byte-order mark before the first, as every verb reads them.
-fn without_mark(mut lines: Vec<String>, path: &Path, marked: &mut Vec<PathBuf>) -> Vec<String> {
-    if let Some(first) = lines.first_mut()
-        && let Some(text) = first.strip_prefix('\u{feff}')
-    {
-        *first = text.to_owned();
-        marked.push(path.to_owned());
-    }
-    lines
 }
 
 /// The lines of a file that must have as many as HYP.

@@ -194,7 +194,7 @@ fn bleu_explains_itself() {
           --metrics <METRICS>     The metrics, separated by commas [default: bleu chrf] [possible values: bleu, chrf, chrf++]
           --sentence-level        Score every line by itself (BLEU over the n-gram orders the line is long enough for)
           --paired <OTHER_HYP>    Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap, drawn by --seed) [default seed: 12345]
-      -h, --help                  Print help
+      -h, --help                  Print help (see more with '--help')
     ");
 }
 

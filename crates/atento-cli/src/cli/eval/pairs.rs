@@ -1,6 +1,7 @@
 //! Pairs to measure a translator on, read past bad ones.
 
-use atento::data::{Error, ParallelSource, RawPair, parallel::MAX_LOADED_PAIRS};
+use atento::data::parallel::{MAX_LOADED_PAIRS, ParallelReader};
+use atento::data::{Error, ParallelSource, RawPair};
 use atento::pretrained::Pretrained;
 use atento::score::{Fault, Side, encode_side};
 use rayon::prelude::*;
@@ -48,13 +49,14 @@ impl Measurable {
 /// Files that cannot be read; a bad pair where the options say stop.
 pub fn load(
     source: &ParallelSource,
+    reader: ParallelReader,
     pretrained: &Pretrained,
     on_too_long: OnTooLong,
     on_error: OnErrorArgs,
     options: &Options,
 ) -> Result<(Vec<Option<Measurable>>, Tally), Failure> {
     let prepared: Vec<Result<(u64, Measurable), String>> =
-        read(source)?.into_par_iter().map(|pair| prepare(source, pretrained, pair, on_too_long)).collect();
+        read(source, reader)?.into_par_iter().map(|pair| prepare(source, pretrained, pair, on_too_long)).collect();
     let mut tally = Tally { bad: 0, all: prepared.len() };
     let mut pairs = Vec::with_capacity(prepared.len());
     for pair in prepared {
@@ -88,9 +90,9 @@ fn prepare(
     measurable.map(|pair| (line, pair)).map_err(|fault| format!("{place}: {fault}"))
 }
 
-fn read(source: &ParallelSource) -> Result<Vec<Result<RawPair, Error>>, Error> {
+fn read(source: &ParallelSource, reader: ParallelReader) -> Result<Vec<Result<RawPair, Error>>, Error> {
     let mut pairs = Vec::new();
-    for pair in source.open()?.past_faults() {
+    for pair in reader.past_faults() {
         if pairs.len() == MAX_LOADED_PAIRS {
             return Err(Error::TooManyPairs { place: source.to_string(), limit: MAX_LOADED_PAIRS });
         }

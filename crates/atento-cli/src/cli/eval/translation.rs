@@ -113,7 +113,8 @@ pub fn run(
     options: &Options,
 ) -> Result<(), Failure> {
     let source = args.pairs(data)?;
-    source.open()?;
+    // Before the model: a wrong file costs no work.
+    let reader = source.open()?;
     let inputs = [data, args.source.as_deref(), args.target.as_deref()];
     let save_to = (args.save_hypotheses.as_deref())
         .map(|path| OutFile::check("--save-hypotheses", path, inputs.into_iter().flatten()))
@@ -121,7 +122,7 @@ pub fn run(
     let pretrained = model::load(model, options)?;
     let how = args.search.options(&pretrained)?;
     let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
-    let (pairs, tally) = pairs::load(&source, &pretrained, on_too_long, on_error, options)?;
+    let (pairs, tally) = pairs::load(&source, reader, &pretrained, on_too_long, on_error, options)?;
     if tally.bad == tally.all {
         return Err(Failure::Run(anyhow!("{source}: none of {} pairs can be used; each is named above", tally.all)));
     }
