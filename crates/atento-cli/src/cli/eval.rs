@@ -28,7 +28,7 @@ use crate::ui::options::Options;
 /// "tokens" that were scored, "bits_per_byte" their sum in bits over all "bytes" of text, both null where only tokens are
 /// known.
 ///
-/// Prompts with completions (CSV, TSV, or JSON objects with a text at `prompt` and at `completion`) give the loss of the
+/// Prompts with completions (CSV, TSV, or JSON objects with a text at `completion` and none at `text`) give the loss of the
 /// completions alone, as the validation of `instruct` training measures it. With --json {"loss", "perplexity", "tokens",
 /// "examples", "left_out"}.
 #[derive(Debug, clap::Args)]
@@ -39,15 +39,6 @@ pub struct EvalArgs {
     /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
     #[arg(long, value_name = "PATH", required_unless_present = "source", conflicts_with_all = ["source", "target"])]
     data: Option<PathBuf>,
-
-    #[command(flatten)]
-    translation: translation::TranslationArgs,
-
-    #[command(flatten)]
-    language: language::LanguageArgs,
-
-    #[command(flatten)]
-    completions: completions::CompletionArgs,
 
     /// What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
     ///
@@ -61,6 +52,15 @@ pub struct EvalArgs {
     /// skip leaves it out of the scores, tells its number, goes on, and exits with 1 in the end. stop exits with 2.
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_error: Option<OnError>,
+
+    #[command(flatten)]
+    translation: translation::TranslationArgs,
+
+    #[command(flatten)]
+    language: language::LanguageArgs,
+
+    #[command(flatten)]
+    completions: completions::CompletionArgs,
 }
 
 /// Runs the verb.

@@ -188,8 +188,10 @@ impl Verb<'_> {
     /// The tokens of a prompt, or of its end if it is too long and may be cut.
     fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
         let new = how.max_new_tokens.unwrap_or(1);
-        let encode = |prompt: &str| self.language.tokenizer.encode_prompt(prompt);
-        let prompt = &template::fill(self.template(), prompt)?;
+        let encode = |prompt: &str| {
+            let written = template::fill(self.template(), prompt)?;
+            anyhow::Ok(self.language.tokenizer.encode_prompt(&written)?)
+        };
         let ids = encode(prompt)?;
         let Err(fault) = check_prompt(self.language, &ids, new, how) else { return Ok(Prepared { ids, note: None }) };
         let limit = match fault {

@@ -32,7 +32,7 @@ pub struct CompletionArgs {
     #[arg(long, value_name = "KEY")]
     completion_key: Option<String>,
 
-    /// How a prompt is written for the model, `{prompt}` in its place [default: "{prompt}\n"]
+    /// How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt_template: Option<String>,
 
@@ -66,7 +66,7 @@ impl CompletionArgs {
             InstructSource::Csv { path, .. } => {
                 Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
             }
-            InstructSource::Jsonl { path, .. } if self.given().is_some() || has_keys(data, [&prompt, &completion]) => {
+            InstructSource::Jsonl { path, .. } if self.given().is_some() || has_completion(data, &completion) => {
                 Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
             }
             InstructSource::Jsonl { .. } => None,
@@ -75,14 +75,14 @@ impl CompletionArgs {
     }
 }
 
-/// Whether the first JSON object has texts at both keys and none at `text`.
-fn has_keys(data: &Path, keys: [&str; 2]) -> bool {
+/// Whether the first JSON object has a text at the key and none at `text`.
+fn has_completion(data: &Path, key: &str) -> bool {
     let Ok(lines) = LineReader::open(data) else { return false };
     let Some(Ok(line)) = lines.into_iter().find(|line| line.as_ref().is_ok_and(|line| !line.trim().is_empty())) else {
         return false;
     };
     let object: Value = serde_json::from_str(&line).unwrap_or_default();
-    object["text"].is_null() && keys.iter().all(|key| object[*key].is_string())
+    object["text"].is_null() && object[key].is_string()
 }
 
 fn is_tsv(data: &Path) -> bool {
@@ -103,7 +103,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let usual = InstructOptions::default();
     let how = InstructOptions {
-        prompt_template: prompt_template(args, &usual),
+        prompt_template: prompt_template(language, args, &usual),
         completion_template: args.completion_template.clone().unwrap_or_else(|| usual.completion_template.clone()),
         block_size: language.model.config.max_positions,
         on_truncate: match on_too_long {
@@ -137,9 +137,11 @@ pub fn run(
     Ok(())
 }
 
-/// How prompts are written: as the command says, else as `instruct` training does where its recipe does not say.
-fn prompt_template(args: &CompletionArgs, usual: &InstructOptions) -> String {
-    args.prompt_template.clone().unwrap_or_else(|| usual.prompt_template.clone())
+/// How prompts are written: as the command says, else as the model was taught, else as `instruct` training does where its
+/// recipe does not say.
+fn prompt_template(language: &LanguageModel, args: &CompletionArgs, usual: &InstructOptions) -> String {
+    let taught = language.template.as_ref().map(|template| template.text().to_owned());
+    args.prompt_template.clone().or(taught).unwrap_or_else(|| usual.prompt_template.clone())
 }
 
 fn write(out: &mut Output, found: &TextLoss, report: &InstructReport, json: bool) -> Result<(), Failure> {
