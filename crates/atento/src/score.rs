@@ -5,6 +5,7 @@
 //! A pair's numbers do not depend on the pairs beside it but for the rounding of matrix products.
 
 pub mod causal;
+pub mod completions;
 pub mod perplexity;
 
 use std::fmt;

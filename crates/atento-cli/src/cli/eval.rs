@@ -1,5 +1,6 @@
 //! `atento eval MODEL`: how well a translator does on pairs of sentences, or a language model on text.
 
+mod completions;
 mod language;
 mod pairs;
 mod translation;
@@ -10,7 +11,7 @@ use anyhow::anyhow;
 use atento::hub::ModelDir;
 
 use crate::ui::failure::Failure;
-use crate::ui::lines::{OnError, OnErrorArgs};
+use crate::ui::lines::{OnError, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 
 /// Measure a translator on pairs of sentences, or a language model on text
@@ -26,6 +27,10 @@ use crate::ui::options::Options;
 /// them. With --json {"loss", "perplexity", "bits_per_byte", "tokens", "bytes"}: "loss" is the mean in nats of the
 /// "tokens" that were scored, "bits_per_byte" their sum in bits over all "bytes" of text, both null where only tokens are
 /// known.
+///
+/// Prompts with completions (CSV, TSV, or JSON objects with a text at `completion` and none at `text`) give the loss of the
+/// completions alone, as the validation of `instruct` training measures it. With --json {"loss", "perplexity", "tokens",
+/// "examples", "left_out"}.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// A model directory or a run directory
@@ -35,17 +40,27 @@ pub struct EvalArgs {
     #[arg(long, value_name = "PATH", required_unless_present = "source", conflicts_with_all = ["source", "target"])]
     data: Option<PathBuf>,
 
-    #[command(flatten)]
-    translation: translation::TranslationArgs,
-
-    #[command(flatten)]
-    language: language::LanguageArgs,
+    /// What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
+    ///
+    /// skip leaves it out and exits with 1 in the end. split translates the source in parts and leaves the pair out of the
+    /// loss. The text of a language model has any length; only prompts with completions can be too long.
+    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
+    on_too_long: Option<OnTooLong>,
 
     /// A line that cannot be used: skip it or stop there [default: skip]
     ///
     /// skip leaves it out of the scores, tells its number, goes on, and exits with 1 in the end. stop exits with 2.
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_error: Option<OnError>,
+
+    #[command(flatten)]
+    translation: translation::TranslationArgs,
+
+    #[command(flatten)]
+    language: language::LanguageArgs,
+
+    #[command(flatten)]
+    completions: completions::CompletionArgs,
 }
 
 /// Runs the verb.
@@ -54,7 +69,10 @@ pub struct EvalArgs {
 /// The model, the data or a setting is wrong; the work fails; a file cannot be written.
 pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let translates = ModelDir::open(&args.model)?.kind().is_translator();
-    let misplaced = if translates { args.language.given() } else { args.translation.given() };
+    let misplaced = match translates {
+        true => args.language.given().or(args.completions.given()),
+        false => args.translation.given(),
+    };
     if let Some(option) = misplaced {
         let (wanted, found) = match translates {
             true => ("a language model", "this model translates"),
@@ -62,12 +80,13 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
         };
         return Err(anyhow!("{option} is for {wanted}, and {found}: {}", args.model.display()).into());
     }
+    let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
     match (translates, &args.data) {
         (true, data) => {
             let on_error = OnErrorArgs { on_error: args.on_error };
-            translation::run(&args.model, data.as_deref(), &args.translation, on_error, options)
+            translation::run(&args.model, data.as_deref(), &args.translation, (on_error, on_too_long), options)
         }
-        (false, Some(data)) => language::run(&args.model, data, &args.language, options),
+        (false, Some(data)) => language::run(&args.model, data, args, options),
         (false, None) => Err(anyhow!("name the text with --data").into()),
     }
 }

@@ -139,7 +139,7 @@ fn generate_explains_itself() {
 
 #[test]
 fn eval_explains_itself() {
-    assert_snapshot!(help("eval"), @r"
+    assert_snapshot!(help("eval"), @r#"
     Measure a translator on pairs of sentences, or a language model on text
 
     Usage: atento eval [OPTIONS] <MODEL>
@@ -164,16 +164,22 @@ fn eval_explains_itself() {
           --no-repeat-ngram <N>     No sequence of this many tokens occurs twice; 0 allows all
           --batch-tokens <N>        Source tokens searched together; speed and memory depend on it
           --save-hypotheses <FILE>  Write the translations to this file, a line for every pair
-          --on-too-long <WHAT>      A pair beyond the model's positions: skip it, cut the ends off, or split the source [default: skip]
 
     Options for language models:
-          --stride <N>       Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
-          --block-size <N>   Tokens of a window [default: the model's positions]
-          --start-token      Begin with the model's start token, so that the first token of the text is scored too
-          --text-key <KEY>   The key of the text in JSON objects; a dot descends [default: text]
-          --weights <KIND>   How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
-          --on-error <WHAT>  A line that cannot be used: skip it or stop there [default: skip]
-    ");
+          --stride <N>      Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
+          --block-size <N>  Tokens of a window [default: the model's positions]
+          --start-token     Begin with the model's start token, so that the first token of the text is scored too
+          --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
+          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+
+    Options for prompts with completions:
+          --prompt-key <KEY>            The key, or column, of the prompt [default: prompt]
+          --completion-key <KEY>        The key, or column, of the completion [default: completion]
+          --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: "{prompt}\n"]
+          --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: "{completion}<end>"]
+          --on-too-long <WHAT>          What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
+          --on-error <WHAT>             A line that cannot be used: skip it or stop there [default: skip]
+    "#);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Training on prompts and completions, as a person does it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Folder, Ran};
 
@@ -78,6 +78,42 @@ fn a_model_learns_to_answer_prompts_that_it_has_not_seen() {
     assert!(log.contains("examples: 25 read, 25 used, 0 left out"), "{log}");
     let prompt = "name[cat], colour[red]\n";
     folder.run(&["generate", "run", "--greedy", "--max-new-tokens", "20", "--prompt", prompt], "").output();
+}
+
+#[test]
+fn eval_measures_completions_as_the_validation_of_the_training_does() {
+    let folder = folder();
+    let summary = train(&folder, &["--json", "--out", "run"]).objects().remove(0);
+    let eval = |arguments: &[&str]| folder.run(&[&["eval", "run", "--json", "--data"], arguments].concat(), "");
+    let found = eval(&["valid.csv", "--prompt-key", "mr", "--completion-key", "ref"]).objects().remove(0);
+    let difference = found["loss"].as_f64().unwrap() - summary["metrics"]["valid_loss"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-6, "{found} {summary}");
+    assert_eq!((&found["examples"], &found["left_out"]), (&json!(5), &json!(0)));
+    // Other files of the same pairs are known by their names and keys.
+    let rows: Vec<[String; 2]> = csv(|i| i % 7 == 0)
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let (prompt, completion) = line.trim_start_matches('"').split_once("\",").unwrap();
+            [prompt.to_owned(), completion.to_owned()]
+        })
+        .collect();
+    let object =
+        |[prompt, completion]: &[String; 2]| json!({ "prompt": prompt, "completion": completion }).to_string() + "\n";
+    folder.write("valid.jsonl", rows.iter().map(object).collect::<String>());
+    folder.write("valid.tsv", rows.iter().map(|row| row.join("\t") + "\n").collect::<String>());
+    for file in ["valid.jsonl", "valid.tsv"] {
+        assert_eq!(eval(&[file]).objects().remove(0), found, "{file}");
+    }
+    // Another template is another loss.
+    assert_ne!(eval(&["valid.tsv", "--prompt-template", "name: {prompt}"]).objects()[0]["loss"], found["loss"]);
+    // What is too long is left out and told, or cut.
+    folder.write("long.tsv", format!("{}\tred\n{}\t{}\n", rows[0][0], rows[1][0], "red ".repeat(30)));
+    let ran = eval(&["long.tsv"]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("1 of 2 examples are too long"), "{ran:?}");
+    assert_eq!(eval(&["long.tsv", "--on-too-long", "cut"]).objects()[0]["examples"], json!(2));
+    let message = eval(&["valid.tsv", "--stride", "3"]).refusal();
+    assert!(message.contains("--stride is for plain text"), "{message}");
 }
 
 #[test]

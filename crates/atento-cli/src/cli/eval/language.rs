@@ -9,9 +9,11 @@ use atento::language_model::LanguageModel;
 use atento::score::perplexity::{TextLoss, text_loss};
 use serde_json::json;
 
+use super::{EvalArgs, completions};
 use crate::cli::model;
 use crate::ui::bar::Bar;
 use crate::ui::failure::Failure;
+use crate::ui::lines::{OnError, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -57,6 +59,11 @@ impl LanguageArgs {
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 
+    /// One of these options that was given and has a meaning for plain text alone.
+    fn of_text(&self) -> Option<&'static str> {
+        self.given().filter(|option| *option != "--weights")
+    }
+
     /// Window and stride.
     fn lengths(&self, positions: usize) -> anyhow::Result<(usize, usize)> {
         let block_size = self.block_size.unwrap_or(positions);
@@ -80,8 +87,22 @@ impl LanguageArgs {
 ///
 /// # Errors
 /// The model, the text or a setting is wrong; standard output cannot be written.
-pub fn run(path: &Path, data: &Path, args: &LanguageArgs, options: &Options) -> Result<(), Failure> {
+pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Result<(), Failure> {
+    let args = &eval.language;
+    if eval.on_error == Some(OnError::Skip) {
+        return Err(anyhow!("--on-error skip is for pairs of a translator: a text is measured whole").into());
+    }
     let language = model::load_language(path, args.weights.as_deref(), options)?;
+    if let Some(source) = eval.completions.source(data, args.text_key.as_deref()) {
+        if let Some(option) = args.of_text() {
+            return Err(anyhow!("{option} is for plain text, and {source} holds prompts with completions").into());
+        }
+        let on_too_long = eval.on_too_long.unwrap_or(OnTooLong::Skip);
+        return completions::run(&language, &source, &eval.completions, on_too_long, options);
+    }
+    if let Some(option) = eval.completions.given().or(eval.on_too_long.map(|_| "--on-too-long")) {
+        return Err(anyhow!("{option} is for prompts with completions, and {} holds plain text", data.display()).into());
+    }
     let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
     let text = text(&language, data, args, options)?;
     // All of them first, so that a wrong one costs no work.

@@ -47,25 +47,18 @@ pub struct TranslationArgs {
     /// Write the translations to this file, a line for every pair
     #[arg(long, value_name = "FILE")]
     save_hypotheses: Option<PathBuf>,
-
-    /// A pair beyond the model's positions: skip it, cut the ends off, or split the source [default: skip]
-    ///
-    /// skip treats it as a line that cannot be used. split translates the source in parts and leaves the pair out of the loss.
-    #[arg(long, value_name = "WHAT", hide_possible_values = true)]
-    on_too_long: Option<OnTooLong>,
 }
 
 impl TranslationArgs {
     /// One of these options that was given.
     pub fn given(&self) -> Option<&'static str> {
-        let Self { source, target, source_key, target_key, search, save_hypotheses, on_too_long } = self;
+        let Self { source, target, source_key, target_key, search, save_hypotheses } = self;
         let options = [
             ("--source", source.is_some()),
             ("--target", target.is_some()),
             ("--source-key", source_key.is_some()),
             ("--target-key", target_key.is_some()),
             ("--save-hypotheses", save_hypotheses.is_some()),
-            ("--on-too-long", on_too_long.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name).or(search.given())
     }
@@ -109,7 +102,7 @@ pub fn run(
     model: &Path,
     data: Option<&Path>,
     args: &TranslationArgs,
-    on_error: OnErrorArgs,
+    (on_error, on_too_long): (OnErrorArgs, OnTooLong),
     options: &Options,
 ) -> Result<(), Failure> {
     let source = args.pairs(data)?;
@@ -121,7 +114,6 @@ pub fn run(
         .transpose()?;
     let pretrained = model::load(model, options)?;
     let how = args.search.options(&pretrained)?;
-    let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
     let (pairs, tally) = pairs::load(&source, reader, &pretrained, on_too_long, on_error, options)?;
     if tally.bad == tally.all {
         return Err(Failure::Run(anyhow!("{source}: none of {} pairs can be used; each is named above", tally.all)));

@@ -1,0 +1,163 @@
+//! How well a language model predicts completions of prompts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
+use atento::data::{LineReader, OnTruncate};
+use atento::language_model::LanguageModel;
+use atento::score::completions::completion_loss;
+use atento::score::perplexity::TextLoss;
+use serde_json::{Value, json};
+
+use crate::ui::bar::Bar;
+use crate::ui::failure::Failure;
+use crate::ui::lines::OnTooLong;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+
+/// Tokens computed together, as in the validation of `instruct` training.
+const BATCH_TOKENS: usize = 4096;
+
+/// How prompts and completions are found and written for the model.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options for prompts with completions")]
+pub struct CompletionArgs {
+    /// The key, or column, of the prompt [default: prompt]
+    #[arg(long, value_name = "KEY")]
+    prompt_key: Option<String>,
+
+    /// The key, or column, of the completion [default: completion]
+    #[arg(long, value_name = "KEY")]
+    completion_key: Option<String>,
+
+    /// How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt_template: Option<String>,
+
+    /// How a completion is written, with <end> for the end token [default: "{completion}<end>"]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    completion_template: Option<String>,
+}
+
+impl CompletionArgs {
+    /// One of these options that was given.
+    pub fn given(&self) -> Option<&'static str> {
+        let Self { prompt_key, completion_key, prompt_template, completion_template } = self;
+        let options = [
+            ("--prompt-key", prompt_key.is_some()),
+            ("--completion-key", completion_key.is_some()),
+            ("--prompt-template", prompt_template.is_some()),
+            ("--completion-template", completion_template.is_some()),
+        ];
+        options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
+    }
+
+    /// Where prompts and completions are, if the data are such: by these options, by the name of the file (CSV and TSV), or
+    /// by the first JSON object.
+    pub fn source(&self, data: &Path, text_key: Option<&str>) -> Option<InstructSource> {
+        if text_key.is_some() || (self.given().is_none() && !data.is_file()) {
+            return None;
+        }
+        let prompt = self.prompt_key.clone().unwrap_or_else(|| "prompt".to_owned());
+        let completion = self.completion_key.clone().unwrap_or_else(|| "completion".to_owned());
+        match InstructSource::from_path(data) {
+            InstructSource::Csv { path, .. } => {
+                Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
+            }
+            InstructSource::Jsonl { path, .. } if self.given().is_some() || has_completion(data, &completion) => {
+                Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
+            }
+            InstructSource::Jsonl { .. } => None,
+            tsv => (self.given().is_some() || is_tsv(data)).then_some(tsv),
+        }
+    }
+}
+
+/// Whether the first JSON object has a text at the key and none at `text`.
+fn has_completion(data: &Path, key: &str) -> bool {
+    let Ok(lines) = LineReader::open(data) else { return false };
+    let Some(Ok(line)) = lines.into_iter().find(|line| line.as_ref().is_ok_and(|line| !line.trim().is_empty())) else {
+        return false;
+    };
+    let object: Value = serde_json::from_str(&line).unwrap_or_default();
+    object["text"].is_null() && object[key].is_string()
+}
+
+fn is_tsv(data: &Path) -> bool {
+    let name = data.to_string_lossy().to_lowercase();
+    name.strip_suffix(".gz").unwrap_or(&name).ends_with(".tsv")
+}
+
+/// Measures the completions of a source.
+///
+/// # Errors
+/// The data or a setting is wrong; standard output cannot be written.
+pub fn run(
+    language: &LanguageModel,
+    source: &InstructSource,
+    args: &CompletionArgs,
+    on_too_long: OnTooLong,
+    options: &Options,
+) -> Result<(), Failure> {
+    let usual = InstructOptions::default();
+    let how = InstructOptions {
+        prompt_template: prompt_template(language, args, &usual),
+        completion_template: args.completion_template.clone().unwrap_or_else(|| usual.completion_template.clone()),
+        block_size: language.model.config.max_positions,
+        on_truncate: match on_too_long {
+            OnTooLong::Cut => OnTruncate::Warn,
+            _ => OnTruncate::Drop,
+        },
+        ..usual.clone()
+    };
+    let set = InstructSet::open(source, Arc::new(language.tokenizer.clone()), how)?;
+    let report = set.report().clone();
+    let vocab_size = language.model.config.vocab_size;
+    if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {
+        return Err(anyhow!("{source}: token id {id}, but the model's table has {vocab_size} rows").into());
+    }
+    if let Some(losses) = report.losses() {
+        options.note(format_args!("{source}: {losses}"));
+    }
+    let bar = Bar::start(options, report.learned_tokens as usize, "tokens");
+    let found = completion_loss(&language.model, &set, BATCH_TOKENS, |so_far| {
+        bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
+    })?;
+    drop(bar);
+    let mut out = Output::open();
+    write(&mut out, &found, &report, options.json)?;
+    out.finish()?;
+    let too_long = report.too_long_dropped + report.nothing_learned_dropped;
+    if on_too_long == OnTooLong::Skip && too_long > 0 {
+        let all = report.examples;
+        return Err(Failure::Run(anyhow!("{too_long} of {all} examples are too long and left out; see --on-too-long")));
+    }
+    Ok(())
+}
+
+/// How prompts are written: as the command says, else as the model was taught, else as `instruct` training does where its
+/// recipe does not say.
+fn prompt_template(language: &LanguageModel, args: &CompletionArgs, usual: &InstructOptions) -> String {
+    let taught = language.template.as_ref().map(|template| template.text().to_owned());
+    args.prompt_template.clone().or(taught).unwrap_or_else(|| usual.prompt_template.clone())
+}
+
+fn write(out: &mut Output, found: &TextLoss, report: &InstructReport, json: bool) -> Result<(), Failure> {
+    let (tokens, loss, perplexity) = (found.tokens, found.loss(), found.perplexity());
+    let left_out = report.examples - report.kept;
+    if json {
+        return out.json(&json!({
+            "loss": loss,
+            "perplexity": perplexity,
+            "tokens": tokens,
+            "examples": report.kept,
+            "left_out": left_out,
+        }));
+    }
+    out.line(format_args!("examples    {} ({left_out} left out)", report.kept))?;
+    out.line(format_args!("tokens      {tokens} of completions"))?;
+    out.line(format_args!("loss        {loss:.4}"))?;
+    out.line(format_args!("perplexity  {perplexity:.4}"))
+}
