@@ -14,6 +14,7 @@ mod lines;
 mod perplexity;
 mod resume;
 mod scoring;
+mod sizes;
 mod support;
 mod tokenizer;
 mod tokens;

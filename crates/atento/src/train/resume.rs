@@ -104,6 +104,17 @@ pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec
     Ok(notes)
 }
 
+/// Checks the hash of the training and validation data against that of the run.
+///
+/// # Errors
+/// [`Error::OtherData`].
+pub fn check_data(checkpoint: &Checkpoint, hash: &str) -> Result<(), Error> {
+    match checkpoint.state.identity.as_ref().and_then(|identity| identity.data.as_ref()) {
+        Some(before) if before != hash => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
 /// Equal, or two paths of one file.
 fn is_same(before: Option<&toml::Value>, now: Option<&toml::Value>) -> bool {
     let file = |value: Option<&toml::Value>| Path::new(value?.as_str()?).canonicalize().ok();

@@ -12,9 +12,9 @@ use crate::hub::prompt_template;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Identity, TrainState};
 use crate::train::step::Trainable;
-use crate::train::workload::{Begun, Workload};
+use crate::train::workload::{Begun, Making, Workload};
 use crate::train::{
-    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics,
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics, resume,
 };
 
 impl<'r, W: Workload> Session<'r, W> {
@@ -27,7 +27,8 @@ impl<'r, W: Workload> Session<'r, W> {
         let checkpoints = run.checkpoints();
         let found = if options.resume { Some(checkpoints.latest()?) } else { None };
         let resumed = found.as_ref().and_then(|found| found.checkpoint.as_ref());
-        let Begun { recipe, mut work, from, mut notes } = W::begin(recipe, options, resumed, run.path())?;
+        let Begun { recipe, mut work, from, mut notes } =
+            W::begin(recipe, options, resumed, run.path(), Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
@@ -45,12 +46,7 @@ impl<'r, W: Workload> Session<'r, W> {
             early_stopping.restore(&checkpoint.state.early_stopping);
         }
         let data = format!("{:016x}", work.data_hash());
-        let before = state.and_then(|state| state.identity.as_ref()?.data.as_ref());
-        if let (Some(checkpoint), Some(before)) = (resumed, before)
-            && *before != data
-        {
-            return Err(Error::OtherData { path: checkpoint.path.display().to_string() });
-        }
+        resumed.map_or(Ok(()), |checkpoint| resume::check_data(checkpoint, &data))?;
         let step = state.map_or(0, |state| state.step);
         if let Some(found) = &found {
             notes.extend(found.warnings.iter().cloned());
