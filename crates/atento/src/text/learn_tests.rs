@@ -120,6 +120,13 @@ fn a_tokenizer_cut_or_changed_anywhere_is_an_error_or_a_tokenizer() {
 }
 
 #[test]
+fn an_id_beyond_any_table_is_refused_with_its_token() {
+    let json = r#"{"version":"1.0","model":{"type":"BPE","vocab":{"a":0,"b":2147483647},"merges":[]}}"#;
+    let message = Tokenizer::from_json_bytes(json.as_bytes()).unwrap_err().to_string();
+    assert!(message.contains(r#"the token "b" has the id 2147483647, expected an id below 16777216"#), "{message}");
+}
+
+#[test]
 fn parts_that_contradict_each_other_are_refused_with_the_file_named() {
     // A prefix that the merged token is too short for: a slice out of bounds in the crate.
     let json = r#"{"version":"1.0","model":{"type":"BPE","continuing_subword_prefix":"@@@@@@","vocab":{"a":0,"b":1,"ab":2},
