@@ -17,6 +17,11 @@ pub fn cli() -> Result<PathBuf> {
     executable(&["build", "--release", "--package", "atento-cli", "--bin", "atento"], "atento")
 }
 
+/// The `atento` binary, built with the profile of the tests, which checks arithmetic.
+pub fn debug_cli() -> Result<PathBuf> {
+    executable(&["build", "--package", "atento-cli", "--bin", "atento"], "atento")
+}
+
 /// Where cargo puts what it builds.
 pub fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from)

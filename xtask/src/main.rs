@@ -1,6 +1,7 @@
 //! Chores that cargo alone does not do. `cargo xtask` lists them.
 
 mod build;
+mod fuzz;
 mod golden;
 mod options;
 mod peers;
@@ -22,7 +23,13 @@ cargo xtask peers [NAME]...   run atento and PyTorch/transformers in turn, print
     --model DIR        translate: the Hugging Face directory to use (runs/multi30k-en-de/model)
     --steps N          train, step: updates measured in each run (30 and 15)
     --beam N           translate: hypotheses kept (4)
-cargo xtask golden [--venv DIR]               remake the recorded numbers of the tests with scripts/golden_*.py";
+cargo xtask golden [--venv DIR]               remake the recorded numbers of the tests with scripts/golden_*.py
+cargo xtask fuzz              give damaged files to the program, which must refuse them in words
+    --runs N           inputs of each target (1000)
+    --seed S           other inputs (1)
+    --target NAME      one kind of file alone
+    --program FILE     the binary to try (built with the profile of the tests)
+    --repeat FILE      one input that was kept, again";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -30,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = Options::parse(args).and_then(|options| match verb.as_str() {
         "peers" => peers::run(&options),
         "golden" => golden::run(&options),
+        "fuzz" => fuzz::run(&options),
         other => anyhow::bail!("no chore named {other:?}\n\n{USAGE}"),
     });
     match outcome {

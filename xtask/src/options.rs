@@ -24,6 +24,16 @@ pub struct Options {
     pub steps: Option<usize>,
     /// Hypotheses kept by the search.
     pub beam: Option<usize>,
+    /// Inputs of each target of the fuzzer.
+    pub runs: Option<usize>,
+    /// What the fuzzer's inputs follow from.
+    pub seed: Option<u64>,
+    /// The one kind of file that the fuzzer changes.
+    pub target: Option<String>,
+    /// The binary that the fuzzer tries, in place of the one it builds.
+    pub program: Option<PathBuf>,
+    /// An input that the fuzzer kept.
+    pub repeat: Option<PathBuf>,
 }
 
 impl Options {
@@ -44,6 +54,11 @@ impl Options {
                 "recipe" => options.recipe = Some(std::path::absolute(value()?)?),
                 "steps" => options.steps = Some(number(name, &value()?)?),
                 "beam" => options.beam = Some(number(name, &value()?)?),
+                "runs" => options.runs = Some(number(name, &value()?)?),
+                "seed" => options.seed = Some(number(name, &value()?)?),
+                "target" => options.target = Some(value()?),
+                "program" => options.program = Some(std::path::absolute(value()?)?),
+                "repeat" => options.repeat = Some(std::path::absolute(value()?)?),
                 _ => bail!("no option --{name}\n\n{}", super::USAGE),
             }
         }

@@ -83,6 +83,8 @@ pub struct Params {
     index: HashMap<String, usize>,
     /// By the offset of their weight; no two overlap.
     held: BTreeMap<usize, (Weight, Held)>,
+    /// Whether there is the table alone, and no value.
+    is_outline: bool,
 }
 
 /// A matrix held in fewer bits than the arena's, for inference: `[outputs, inputs]`, whatever its layout in the arena.
@@ -131,6 +133,21 @@ impl Params {
         Self { values: vec![0.0; count], ..Self::default() }
     }
 
+    /// The table alone: parameters have names, dimensions and places, but no values. It takes no memory to speak of,
+    /// whatever the size of the model.
+    ///
+    /// Reading or writing a value panics.
+    #[must_use]
+    pub fn outline() -> Self {
+        Self { is_outline: true, ..Self::default() }
+    }
+
+    /// Whether this is an [`outline`](Self::outline).
+    #[must_use]
+    pub fn is_outline(&self) -> bool {
+        self.is_outline
+    }
+
     /// Adds a parameter of one or two dimensions, initialised from `rng`.
     ///
     /// # Panics
@@ -146,10 +163,12 @@ impl Params {
         let previous = self.index.insert(name.to_owned(), self.entries.len());
         assert!(previous.is_none(), "parameter {name} is added twice");
         self.count = weight.range().end;
-        if self.count > self.values.len() {
-            self.values.resize(self.count, 0.0);
+        if !self.is_outline {
+            if self.count > self.values.len() {
+                self.values.resize(self.count, 0.0);
+            }
+            initialise(&mut self.values[weight.range()], rows, cols, init, rng);
         }
-        initialise(&mut self.values[weight.range()], rows, cols, init, rng);
         let decay = dims.len() == 2;
         self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, trainable: true });
         weight
@@ -334,6 +353,16 @@ mod tests {
 
     fn rng() -> Rng {
         Rng::new(1, 2)
+    }
+
+    #[test]
+    fn an_outline_of_any_size_has_the_table_and_no_values() {
+        let (mut outline, rng) = (Params::outline(), &mut Rng::new(1, 0));
+        let first = outline.add("a", &[1 << 20, 1 << 20], Init::Xavier, rng);
+        let second = outline.add("b", &[7], Init::Ones, rng);
+        assert_eq!((first.offset, second.offset, outline.count()), (0, 1 << 40, (1 << 40) + 7));
+        assert_eq!(outline.entries()[0].dims, [1 << 20, 1 << 20]);
+        assert_eq!(outline.trainable_count(), outline.count());
     }
 
     #[test]

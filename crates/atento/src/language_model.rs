@@ -15,6 +15,7 @@ use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
 use crate::hub::special_tokens::declare;
 use crate::hub::{self, Checked, Kept, ModelDir, gpt2, prompt_template};
+use crate::memory as room;
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
@@ -87,12 +88,27 @@ impl LanguageModel {
         Self::from_dir(&dir, Precision::F32)
     }
 
+    /// All of it but the weights, whose names and shapes are checked: the model is an outline ([`Params::outline`]).
+    ///
+    /// # Errors
+    /// As [`LanguageModel::load`].
+    pub fn outline(path: &Path) -> Result<Self, Error> {
+        let dir = ModelDir::open(path)?;
+        dir.require_exact()?;
+        Self::read(&dir, None)
+    }
+
     /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read. Matrices in int8 are held
     /// as they are in [`Precision::Int8`], and otherwise are the numbers that they stand for.
     ///
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
+        Self::read(dir, Some(precision))
+    }
+
+    /// Without a precision, the weights are not read.
+    fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
         let Checked { config, weights, mut notes } = dir.gpt2_weights()?;
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
@@ -100,14 +116,21 @@ impl LanguageModel {
         notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         let kept = dir.kept(gpt2::write_config(&config))?;
+        let template = prompt_template::read(dir.path())?;
         let tokenizer = tokenizer.for_table(config.vocab_size);
+        let outline = Gpt2::outline(config.clone());
+        let Some(precision) = precision else {
+            return Ok(Self { model: outline, tokenizer, generation, kept, notes, template });
+        };
+        if precision == Precision::F32 {
+            room::require(4 * outline.params.count() as u128, "the model")?;
+        }
         let mut model = Gpt2::unloaded(config.clone());
         if precision != Precision::F32 {
             memory::leave_gaps(model.params.values_mut());
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
-        let template = prompt_template::read(dir.path())?;
         Ok(Self { model, tokenizer, generation, kept, notes, template })
     }
 

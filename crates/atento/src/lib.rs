@@ -11,6 +11,7 @@ pub mod json;
 pub mod language_model;
 pub mod layers;
 pub mod lfs;
+pub mod memory;
 pub mod messages;
 pub mod models;
 pub mod pretrained;

@@ -14,6 +14,7 @@ use crate::hub::save::{DirFiles, save_recurrent, save_transformer, transformer_j
 use crate::hub::special_tokens::declare;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, Checked, Kept, ModelDir, ModelKind, recurrent};
+use crate::memory;
 use crate::models::parameters::NamedShape;
 use crate::models::{Recurrent, Transformer, Translator, TranslatorConfig};
 use crate::text::{self, Tokenizer};
@@ -48,6 +49,9 @@ pub enum Error {
     /// The tokenizer.
     #[error(transparent)]
     Text(#[from] text::Error),
+    /// The model is too large.
+    #[error(transparent)]
+    Memory(#[from] memory::TooLarge),
 }
 
 impl NamedTensors for Params {
@@ -73,11 +77,23 @@ impl Pretrained {
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::read(path, true)
+    }
+
+    /// All of it but the weights, whose names and shapes are checked: the model is an outline ([`Params::outline`]).
+    ///
+    /// # Errors
+    /// As [`Pretrained::load`].
+    pub fn outline(path: &Path) -> Result<Self, Error> {
+        Self::read(path, false)
+    }
+
+    fn read(path: &Path, with_weights: bool) -> Result<Self, Error> {
         let dir = ModelDir::open(path)?;
         dir.require_translator()?;
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
-        let (model, mut notes) = load_model(&dir)?;
+        let (model, mut notes) = load_model(&dir, with_weights)?;
         notes.extend(generation.notes.iter().cloned());
         notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
@@ -172,12 +188,17 @@ pub(crate) fn described(config: &TranslatorConfig) -> Result<Map<String, Value>,
 }
 
 /// The model alone, its kind decided by `config.json`, and what of its files is not used.
-fn load_model(dir: &ModelDir) -> Result<(Translator, Vec<String>), Error> {
+fn load_model(dir: &ModelDir, with_weights: bool) -> Result<(Translator, Vec<String>), Error> {
     match dir.kind() {
         ModelKind::Marian | ModelKind::M2m100 => {
             let Checked { config, weights, notes } = dir.transformer_weights()?;
-            let mut model = Transformer::init(config.clone(), 0);
-            load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
+            let mut model = Transformer::outline(config.clone());
+            if with_weights {
+                let table = config.max_positions as u128 * config.d_model as u128;
+                memory::require(4 * (model.params.count() as u128 + table), "the model")?;
+                model = Transformer::init(config.clone(), 0);
+                load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
+            }
             if let Some([source, target]) = load::stored_positions(&weights, &config)? {
                 model.set_positions(source, target);
             }
@@ -185,8 +206,12 @@ fn load_model(dir: &ModelDir) -> Result<(Translator, Vec<String>), Error> {
         }
         ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {
             let Checked { config, weights, notes } = dir.recurrent_weights()?;
-            let mut model = Recurrent::init(config, 0);
-            load::load(&weights, NameMap::Same, &mut model.params)?;
+            let mut model = Recurrent::outline(config.clone());
+            if with_weights {
+                memory::require(4 * model.params.count() as u128, "the model")?;
+                model = Recurrent::init(config, 0);
+                load::load(&weights, NameMap::Same, &mut model.params)?;
+            }
             Ok((Translator::Recurrent(Box::new(model)), notes))
         }
     }

@@ -257,10 +257,10 @@ fn write_table(out: &mut Output, parameters: &[Parameter], plan: bool) -> Result
     let all = total(parameters);
     out.line("")?;
     out.line(format_args!("parameters  {} ({} trainable)", thousands(all), thousands(trainable(parameters))))?;
-    out.line(format_args!("in memory   {}", bytes(4 * all as u64)))?;
+    out.line(format_args!("in memory   {}", bytes((all as u64).saturating_mul(4))))?;
     if plan {
         // Weights, gradients and Adam's two moments, f32 each.
-        out.line(format_args!("in training {} and activations", bytes(16 * all as u64)))?;
+        out.line(format_args!("in training {} and activations", bytes((all as u64).saturating_mul(16))))?;
     }
     Ok(())
 }

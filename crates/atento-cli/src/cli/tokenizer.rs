@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use atento::hub::ModelDir;
-use atento::text::{Encoding, Kind, Purpose, Tokenizer, TrainOptions};
+use atento::text::{Encoding, Kind, Learned, Purpose, Tokenizer, TrainOptions};
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
 
@@ -51,9 +51,22 @@ struct TrainArgs {
     #[arg(long, value_enum, default_value = "translation")]
     purpose: PurposeName,
 
-    /// A piece must occur this often to be learned
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    min_frequency: u64,
+    /// A piece must occur this often to be learned, with char a character [default: 2]; not with unigram
+    #[arg(long, value_name = "N")]
+    min_frequency: Option<u64>,
+
+    /// Keep this many characters at most, the most frequent ones; not with byte-bpe
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    limit_alphabet: Option<usize>,
+
+    /// Keep the most frequent characters that make up this share of the text, such as 0.9995; not with byte-bpe
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    character_coverage: f64,
+
+    /// Turn characters that are not kept into the tokens of their bytes (256 entries) instead of <unk> [default: true with
+    /// bpe, unigram and char; the other kinds cannot]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    byte_fallback: Option<bool>,
 
     /// Turn all text to lower case first
     #[arg(long)]
@@ -176,16 +189,24 @@ pub fn run(args: &TokenizerArgs, options: &Options) -> Result<(), Failure> {
 }
 
 fn train(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
+    if let (KindName::Unigram, Some(_)) = (args.kind, args.min_frequency) {
+        return Err(anyhow!("--min-frequency has no meaning with --kind unigram: leave it out").into());
+    }
+    let usual = TrainOptions::default();
     let how = TrainOptions {
         kind: args.kind.into(),
         purpose: args.purpose.into(),
         vocab_size: args.vocab_size,
-        min_frequency: args.min_frequency,
+        min_frequency: args.min_frequency.unwrap_or(usual.min_frequency),
         lowercase: args.lowercase,
-        ..TrainOptions::default()
+        limit_alphabet: args.limit_alphabet,
+        character_coverage: args.character_coverage,
+        byte_fallback: args.byte_fallback,
+        ..usual
     };
     OutFile::check("--out", &args.out, args.files.iter().map(PathBuf::as_path))?;
-    let tokenizer = Tokenizer::train_from_files(&args.files, &how)?;
+    let Learned { tokenizer, notes } = Tokenizer::learn_from_files(&args.files, &how)?;
+    notes.iter().for_each(|note| options.note(note));
     tokenizer.save(&args.out).map_err(Failure::run)?;
     let (size, path) = (tokenizer.vocab_size(), args.out.display());
     if size < args.vocab_size {

@@ -89,6 +89,7 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
 
 fn show_plan(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(), Failure> {
     let plan = train::plan(recipe, how).map_err(failure)?;
+    plan.notes.iter().for_each(|note| options.note(note));
     let mode = if how.resume { Mode::Resume } else { Mode::New };
     if let Some(Err(refusal)) = recipe.out.as_deref().map(|out| RunDir::check(out, mode)) {
         options.note(format_args!("as it is, this would not start: {refusal}"));

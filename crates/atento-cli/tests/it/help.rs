@@ -253,13 +253,16 @@ fn tokenizer_train_explains_itself() {
       <FILE>...  Files of text, one sentence a line; gzip is read as it is
 
     Options:
-          --kind <KIND>        How text is cut into tokens [default: bpe] [possible values: bpe, byte-bpe, wordpiece, unigram, char]
-          --vocab-size <N>     Entries of the vocabulary, special tokens counted [default: 8000]
-          --purpose <PURPOSE>  What the tokens are for: decides the special tokens [default: translation] [possible values: translation, causal, encoder]
-          --min-frequency <N>  A piece must occur this often to be learned [default: 2]
-          --lowercase          Turn all text to lower case first
-          --out <FILE>         The file to write [default: tokenizer.json]
-      -h, --help               Print help (see more with '--help')
+          --kind <KIND>                   How text is cut into tokens [default: bpe] [possible values: bpe, byte-bpe, wordpiece, unigram, char]
+          --vocab-size <N>                Entries of the vocabulary, special tokens counted [default: 8000]
+          --purpose <PURPOSE>             What the tokens are for: decides the special tokens [default: translation] [possible values: translation, causal, encoder]
+          --min-frequency <N>             A piece must occur this often to be learned, with char a character [default: 2]; not with unigram
+          --limit-alphabet <N>            Keep this many characters at most, the most frequent ones; not with byte-bpe
+          --character-coverage <SHARE>    Keep the most frequent characters that make up this share of the text, such as 0.9995; not with byte-bpe [default: 1]
+          --byte-fallback[=<true|false>]  Turn characters that are not kept into the tokens of their bytes (256 entries) instead of <unk> [default: true with bpe, unigram and char; the other kinds cannot] [possible values: true, false]
+          --lowercase                     Turn all text to lower case first
+          --out <FILE>                    The file to write [default: tokenizer.json]
+      -h, --help                          Print help (see more with '--help')
     ");
 }
 

@@ -15,6 +15,7 @@ mod lines;
 mod perplexity;
 mod resume;
 mod scoring;
+mod sizes;
 mod support;
 mod tokenizer;
 mod tokens;

@@ -10,6 +10,7 @@ use super::batches::{BatchOptions, Pair};
 use super::encode::{PairEncoder, PairOptions, Seen, pair_hash};
 use super::hash::{add_ids, combine, hash};
 use super::parallel::{ParallelSource, RawPair};
+use super::plan::Plan;
 use super::{Batches, DataReport, Error};
 use crate::text::Tokenizer;
 
@@ -165,6 +166,23 @@ impl Dataset {
         let longest = self.report().longest_source.max(self.report().longest_target);
         options.check(longest as usize)?;
         Ok(Batches::new(self.shared.clone(), options))
+    }
+}
+
+impl Dataset {
+    /// Batches of the first epoch, without building them: counted where all pairs are in memory, else from the tokens.
+    ///
+    /// # Errors
+    /// As [`batches`](Self::batches).
+    pub fn batches_per_epoch(&self, options: &BatchOptions) -> Result<u64, Error> {
+        let report = self.report();
+        options.check(report.longest_source.max(report.longest_target) as usize)?;
+        if let Some(pairs) = self.pairs() {
+            return Ok(Plan::new(pairs, options, 0, 0).len() as u64);
+        }
+        let by_tokens = report.source_tokens.max(report.target_tokens).div_ceil(options.max_tokens as u64);
+        let by_sentences = options.max_sentences.map_or(0, |most| report.kept.div_ceil(most as u64));
+        Ok(by_tokens.max(by_sentences).max(self.shared.windows.len() as u64))
     }
 }
 

@@ -11,8 +11,12 @@ use crate::text::{Kind, Tokenizer, TrainOptions};
 
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let lines = ["the quick brown fox jumps over the lazy dog 0 1 2 3 4 5 6 7 8 9"];
-    let options =
-        TrainOptions { kind: Kind::Characters, byte_fallback: false, min_frequency: 1, ..TrainOptions::default() };
+    let options = TrainOptions {
+        kind: Kind::Characters,
+        byte_fallback: Some(false),
+        min_frequency: 1,
+        ..TrainOptions::default()
+    };
     let lines = lines.map(|line| Ok::<_, Error>(line.to_owned()));
     Arc::new(Tokenizer::train(lines, &options).unwrap())
 });
@@ -182,7 +186,7 @@ fn a_joint_tokenizer_learns_from_pairs_as_from_two_files() {
     std::fs::write(&b, "der fuchs\nder hund\n").unwrap();
     std::fs::write(&both, "the fox\tder fuchs\nthe dog\tder hund\n").unwrap();
     let options = TrainOptions { vocab_size: 290, ..TrainOptions::default() };
-    let of_files = Tokenizer::train_from_files(&[a, b], &options).unwrap();
+    let of_files = Tokenizer::learn_from_files(&[a, b], &options).unwrap().tokenizer;
     let pairs = ParallelSource::from_path(both);
     let of_pairs = Tokenizer::train(pairs.sentences().unwrap(), &options).unwrap();
     assert_eq!(of_files.to_json_bytes().unwrap(), of_pairs.to_json_bytes().unwrap());
@@ -312,7 +316,7 @@ fn multi30k_is_dealt_out_whole() {
         return;
     }
     let [source, target] = ["train.en.gz", "train.de.gz"].map(|name| folder.join(name));
-    let tokenizer = Tokenizer::train_from_files(&[&source, &target], &TrainOptions::default()).unwrap();
+    let tokenizer = Tokenizer::learn_from_files(&[&source, &target], &TrainOptions::default()).unwrap().tokenizer;
     let tokenizer = Arc::new(tokenizer);
     let files = ParallelSource::Files { source, target };
     let dataset =

@@ -31,7 +31,9 @@ impl Embedding {
             return self;
         }
         let start = padding_id as usize * self.table.cols;
-        params.get_mut(self.table)[start..start + self.table.cols].fill(0.0);
+        if !params.is_outline() {
+            params.get_mut(self.table)[start..start + self.table.cols].fill(0.0);
+        }
         Self { padding_id: Some(padding_id), ..self }
     }
 

@@ -65,8 +65,17 @@ impl Recurrent {
     /// A model with random weights decided by `seed`.
     #[must_use]
     pub fn init(config: RecurrentConfig, seed: u64) -> Self {
+        Self::build(config, Params::new(), seed)
+    }
+
+    /// The parameters' names and shapes ([`Params::outline`]): a model that takes no memory and cannot be used.
+    #[must_use]
+    pub fn outline(config: RecurrentConfig) -> Self {
+        Self::build(config, Params::outline(), 0)
+    }
+
+    fn build(config: RecurrentConfig, mut params: Params, seed: u64) -> Self {
         let rng = &mut Rng::new(seed, INIT_STREAM);
-        let mut params = Params::new();
         let p = &mut params;
         let (embedding, hidden) = (config.embedding, config.hidden);
         let (source_embedding, target_embedding, table) = init_embeddings(p, &config, rng);

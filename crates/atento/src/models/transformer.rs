@@ -11,7 +11,6 @@ use atento_tensor::ops::{AttentionSpec, CrossEntropy, Positions, Segment};
 use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::{Norm, TieEmbeddings, TransformerConfig};
-use super::sinusoid::Sinusoid;
 use super::transformer_layer::{DecoderLayer, EncoderLayer};
 use crate::data::batches::PackedBatch;
 use crate::layers::attention::{cross_segments, self_segments};
@@ -46,8 +45,18 @@ impl Transformer {
     /// A model with random weights decided by `seed`.
     #[must_use]
     pub fn init(config: TransformerConfig, seed: u64) -> Self {
+        let table = config.sinusoid().table(config.max_positions, config.d_model, config.pad_id);
+        Self::build(config, Params::new(), table, seed)
+    }
+
+    /// The parameters' names and shapes ([`Params::outline`]): a model that takes no memory and cannot be used.
+    #[must_use]
+    pub fn outline(config: TransformerConfig) -> Self {
+        Self::build(config, Params::outline(), Vec::new(), 0)
+    }
+
+    fn build(config: TransformerConfig, mut params: Params, positions: Vec<f32>, seed: u64) -> Self {
         let rng = &mut Rng::new(seed, INIT_STREAM);
-        let mut params = Params::new();
         let p = &mut params;
         let d_model = config.d_model;
         let scale = if config.scale_embedding { (d_model as f32).sqrt() } else { 1.0 };
@@ -69,11 +78,7 @@ impl Transformer {
             // A buffer in the reference implementation, zero unless a checkpoint says otherwise.
             p.set_trainable("final_logits_bias", false);
         }
-        let sinusoid = match config.norm {
-            Norm::Post => Sinusoid::Marian,
-            Norm::Pre => Sinusoid::M2m100,
-        };
-        let positions = Positions::Fixed(sinusoid.table(config.max_positions, d_model, config.pad_id).into());
+        let positions = Positions::Fixed(positions.into());
         let (source_positions, target_positions) = (positions.clone(), positions);
         Self {
             config,

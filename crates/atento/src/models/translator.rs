@@ -43,6 +43,15 @@ impl Translator {
         }
     }
 
+    /// The parameters' names and shapes: a model that takes no memory and cannot be used.
+    #[must_use]
+    pub fn outline(config: TranslatorConfig) -> Self {
+        match config {
+            TranslatorConfig::Transformer(config) => Self::Transformer(Box::new(Transformer::outline(config))),
+            TranslatorConfig::Recurrent(config) => Self::Recurrent(Box::new(Recurrent::outline(config))),
+        }
+    }
+
     /// Its sizes and options.
     #[must_use]
     pub fn config(&self) -> TranslatorConfig {

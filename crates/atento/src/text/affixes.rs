@@ -3,6 +3,7 @@
 use tokenizers::{Encoding, PostProcessor, PostProcessorWrapper};
 
 use super::Error;
+use super::guard::guarded;
 
 /// An id that no vocabulary has: it stands for the text.
 const TEXT: u32 = u32::MAX;
@@ -29,7 +30,7 @@ impl Affixes {
             Vec::new(),
             Default::default(),
         );
-        let whole = processor.process(text, None, true).map_err(Error::engine("add its special tokens"))?;
+        let whole = guarded("add its special tokens", || processor.process(text, None, true))?;
         let ids = whole.get_ids();
         // A template without a place for the text adds nothing to one.
         let Some(at) = ids.iter().position(|&id| id == TEXT) else { return Ok(Self::default()) };

@@ -6,6 +6,9 @@ mod affixes;
 pub mod byte_pairs;
 mod count;
 pub mod fit;
+mod guard;
+#[cfg(test)]
+mod learn_tests;
 mod models;
 mod pipeline;
 pub mod roles;
@@ -26,7 +29,7 @@ use crate::messages;
 pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
 pub use tokenizer::{Encoding, Tokenizer};
-pub use train::{Kind, Purpose, TrainOptions};
+pub use train::{Kind, Learned, Purpose, TrainOptions};
 
 /// What can go wrong between text and token ids.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +69,8 @@ pub enum Error {
     },
     /// The vocabulary cannot hold what every text of this kind needs.
     #[error(
-        "vocab_size = {vocab_size} is too small: {special} special tokens, {bytes} bytes and an alphabet of {alphabet} characters need \
-         at least {needed}; raise vocab_size, or min_frequency so that rare characters are left out"
+        "vocab_size = {vocab_size} is too small: {special} special tokens, {bytes} bytes and an alphabet of {alphabet} \
+         characters need at least {needed}; {advice}"
     )]
     VocabularyTooSmall {
         /// The size asked for.
@@ -80,6 +83,28 @@ pub enum Error {
         bytes: usize,
         /// Distinct characters of the text that are kept.
         alphabet: usize,
+        /// The settings that would help.
+        advice: String,
+    },
+    /// A number that no tokenizer can have.
+    #[error("{key} = {found}, expected {expected}")]
+    BadNumber {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// The values accepted.
+        expected: String,
+    },
+    /// A setting that says nothing of this kind of tokenizer.
+    #[error("{key} has no meaning for a tokenizer of the kind {kind:?}: {reason}")]
+    NotOfThisKind {
+        /// The setting.
+        key: &'static str,
+        /// The kind.
+        kind: &'static str,
+        /// Why.
+        reason: &'static str,
     },
     /// There was not one word to learn from.
     #[error("no text to train a tokenizer on: every line is empty or white space")]

@@ -15,30 +15,49 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::Error;
-use super::count::{Words, alphabet, restrict};
-use super::pipeline::CONTINUATION;
+use super::count::{Alphabet, Words, alphabet, restrict};
+use super::guard::guarded;
+use super::pipeline::{CONTINUATION, SPACE};
 use super::train::{Kind, TrainOptions};
 
-/// Trains the model of `options.kind`; `special` tokens get the first ids.
-pub(super) fn train(words: Words, special: &[String], options: &TrainOptions) -> Result<ModelWrapper, Error> {
+/// Trains the model of `options.kind`, and says which characters it has; `special` tokens get the first ids.
+pub(super) fn train(
+    words: Words,
+    special: &[String],
+    options: &TrainOptions,
+) -> Result<(ModelWrapper, Alphabet), Error> {
     let (min_frequency, always) = match options.kind {
-        Kind::Bpe | Kind::Unigram | Kind::WordPiece => (1, vec![]),
+        // Every word begins with it.
+        Kind::Bpe | Kind::Unigram => (1, vec![SPACE]),
+        Kind::WordPiece => (1, vec![]),
         Kind::ByteLevelBpe => (1, ByteLevel::alphabet().into_iter().collect()),
         // Lines arrive without their ends, but text that is modelled by character has them.
         Kind::Characters => (options.min_frequency, vec!['\n']),
     };
-    let characters = alphabet(&words, min_frequency, options.limit_alphabet, &always);
-    let words = restrict(words, &characters);
+    let alphabet = alphabet(&words, min_frequency, &always, options);
+    let words = restrict(words, &alphabet.kept);
+    let model = train_on(words, special, &alphabet.kept, options)?;
+    Ok((model, alphabet))
+}
+
+fn train_on(
+    words: Words,
+    special: &[String],
+    characters: &[char],
+    options: &TrainOptions,
+) -> Result<ModelWrapper, Error> {
     let bytes = byte_tokens(options);
+    let room = Room { special: special.len(), bytes: bytes.len(), alphabet: characters.len() };
     let mut first: Vec<String> = special.iter().chain(&bytes).cloned().collect();
     match options.kind {
         Kind::Unigram => {
-            require_room(options, special.len(), bytes.len(), characters.len(), 1)?;
+            // The trainer wants one more.
+            room.require(options, 1)?;
             unigram(words, special, &bytes, options)
         }
         Kind::Bpe | Kind::ByteLevelBpe | Kind::Characters => {
             first.extend(characters.iter().map(char::to_string));
-            require_room(options, special.len(), bytes.len(), characters.len(), 0)?;
+            room.require(options, 0)?;
             let words = if options.kind == Kind::Characters { Words::new() } else { words };
             byte_pairs(words, &first, None, options).map(ModelWrapper::from)
         }
@@ -47,7 +66,7 @@ pub(super) fn train(words: Words, special: &[String], options: &TrainOptions) ->
                 words.keys().flat_map(|w| w.chars().skip(1)).collect();
             first.extend(characters.iter().map(char::to_string));
             first.extend(continuations.iter().map(|c| format!("{CONTINUATION}{c}")));
-            require_room(options, special.len(), 0, characters.len() + continuations.len(), 0)?;
+            Room { alphabet: characters.len() + continuations.len(), ..room }.require(options, 0)?;
             let pairs = byte_pairs(words, &first, Some(CONTINUATION), options)?;
             let vocab: Vocab = pairs.get_vocab().into_iter().collect();
             let model = WordPiece::builder().vocab(vocab).unk_token(options.purpose.unk().into()).build();
@@ -57,25 +76,52 @@ pub(super) fn train(words: Words, special: &[String], options: &TrainOptions) ->
 }
 
 fn byte_tokens(options: &TrainOptions) -> Vec<String> {
-    match options.kind {
-        Kind::Bpe | Kind::Unigram | Kind::Characters if options.byte_fallback => {
-            (0..=255u8).map(|byte| format!("<0x{byte:02X}>")).collect()
-        }
-        _ => vec![],
-    }
+    if options.falls_back_to_bytes() { (0..=255u8).map(|byte| format!("<0x{byte:02X}>")).collect() } else { vec![] }
 }
 
-fn require_room(
-    options: &TrainOptions,
+/// What every vocabulary of a kind has to hold.
+struct Room {
     special: usize,
     bytes: usize,
+    /// Tokens of single characters.
     alphabet: usize,
-    spare: usize,
-) -> Result<(), Error> {
-    let (vocab_size, needed) = (options.vocab_size, special + bytes + alphabet + spare);
-    match vocab_size < needed {
-        true => Err(Error::VocabularyTooSmall { vocab_size, needed, special, bytes, alphabet }),
-        false => Ok(()),
+}
+
+impl Room {
+    /// Refuses a vocabulary without room for these and `more` tokens.
+    fn require(&self, options: &TrainOptions, more: usize) -> Result<(), Error> {
+        let Room { special, bytes, alphabet } = *self;
+        let (vocab_size, needed) = (options.vocab_size, special + bytes + alphabet + more);
+        if vocab_size >= needed {
+            return Ok(());
+        }
+        let advice = self.advice(options, needed, more);
+        Err(Error::VocabularyTooSmall { vocab_size, needed, special, bytes, alphabet, advice })
+    }
+
+    /// The settings that help, with the values from which on they do.
+    fn advice(&self, options: &TrainOptions, needed: usize, more: usize) -> String {
+        let mut advice = vec!["raise vocab_size".to_owned()];
+        if options.kind == Kind::ByteLevelBpe {
+            return advice.remove(0);
+        }
+        // WordPiece has two tokens of a character: at the beginning of a word and behind it.
+        let forms = if options.kind == Kind::WordPiece { 2 } else { 1 };
+        let left = options.vocab_size.saturating_sub(self.special + self.bytes + more) / forms;
+        if left > 1 {
+            let rarer = if self.bytes > 0 { "their bytes" } else { options.purpose.unk() };
+            advice.push(format!(
+                "keep fewer characters with limit_alphabet (at most {left}) or a lower character_coverage (such as \
+                 0.9995): the rarer ones become {rarer}"
+            ));
+        }
+        if options.kind == Kind::Characters {
+            advice.push("raise min_frequency, so that rare characters are left out".to_owned());
+        }
+        if self.bytes > 0 && (left <= 1 || options.vocab_size >= needed - self.bytes) {
+            advice.push(format!("set byte_fallback to false, which frees {} entries", self.bytes));
+        }
+        advice.join(", or ")
     }
 }
 
@@ -86,18 +132,20 @@ fn added(tokens: &[String]) -> Vec<AddedToken> {
 /// Byte-pair encoding whose first ids are exactly `first`.
 fn byte_pairs(words: Words, first: &[String], prefix: Option<&str>, options: &TrainOptions) -> Result<BPE, Error> {
     let builder = BPE::builder().fuse_unk(true).unk_token(options.purpose.unk().into());
-    let fall_back = options.byte_fallback && matches!(options.kind, Kind::Bpe | Kind::Characters);
-    let mut model = builder.byte_fallback(fall_back).build().map_err(Error::engine("build its model"))?;
+    let mut model =
+        builder.byte_fallback(options.falls_back_to_bytes()).build().map_err(Error::engine("build its model"))?;
+    // No merge is learned that no word has; the trainer makes room for as many tokens as it is asked for.
+    let most = words.keys().map(String::len).fold(first.len(), usize::saturating_add);
     let mut trainer = BpeTrainer::builder()
         .show_progress(false)
-        .vocab_size(options.vocab_size)
+        .vocab_size(options.vocab_size.min(most))
         .min_frequency(options.min_frequency)
         .special_tokens(added(first));
     if let Some(prefix) = prefix {
         trainer = trainer.continuing_subword_prefix(prefix.into());
     }
     let counts = words.into_iter().map(|(word, count)| (word.into(), count)).collect();
-    trainer.build().do_train(&counts, &mut model).map_err(Error::engine("train its model"))?;
+    guarded("train its model", || trainer.build().do_train(&counts, &mut model))?;
     Ok(model)
 }
 
@@ -118,14 +166,14 @@ fn unigram(words: Words, special: &[String], bytes: &[String], options: &TrainOp
         words.into_iter().map(|(word, count)| (word, u32::try_from(count).unwrap_or(u32::MAX))).collect();
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| refuse(e.to_string()))?;
     let mut model = Unigram::default();
-    one_thread.install(|| trainer.do_train(sentences, &mut model)).map_err(&failed)?;
+    one_thread.install(|| guarded("train its model", || trainer.do_train(sentences, &mut model)))?;
     let mut pieces: Vec<(String, f64)> = model.iter().skip(special.len()).cloned().collect();
     put_in_order(&mut pieces);
     let unk = special.iter().position(|token| token == options.purpose.unk());
     let first = special.iter().map(|token| (token.clone(), 0.0));
     let bytes = bytes.iter().map(|token| (token.clone(), BYTE_SCORE));
     let vocab = first.chain(bytes).chain(pieces).collect();
-    Unigram::from(vocab, unk, options.byte_fallback).map(ModelWrapper::from).map_err(failed)
+    Unigram::from(vocab, unk, options.falls_back_to_bytes()).map(ModelWrapper::from).map_err(failed)
 }
 
 /// Undoes the hash set's order: the trainer gave each character that had no piece of its own the

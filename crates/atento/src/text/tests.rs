@@ -54,10 +54,7 @@ fn through(tokenizer: &Tokenizer, text: &str) -> String {
 fn every_kind_trains_the_same_bytes_on_every_run_and_number_of_threads() {
     let lines = corpus(1500);
     for kind in KINDS {
-        let options = TrainOptions {
-            limit_alphabet: Some(if kind == Kind::ByteLevelBpe { 260 } else { 14 }),
-            ..options(kind, 430)
-        };
+        let options = TrainOptions { limit_alphabet: (kind != Kind::ByteLevelBpe).then_some(14), ..options(kind, 430) };
         let bytes = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let tokenizer = pool.install(|| train(&lines, &options)).unwrap();
@@ -148,7 +145,7 @@ fn a_character_never_seen_comes_back_through_its_bytes_or_is_unknown() {
         let with = train(&corpus(300), &options).unwrap();
         assert_eq!(through(&with, "haus 🙂漢 st"), "haus 🙂漢 st", "{kind:?}");
         assert_eq!(with.encode_ids("🙂", false).unwrap().last(), Some(&(3 + 0x82)));
-        options.byte_fallback = false;
+        options.byte_fallback = Some(false);
         let without = train(&corpus(300), &options).unwrap();
         assert!(without.encode_ids("haus 🙂", false).unwrap().contains(&2), "{kind:?}");
         assert_eq!(without.token_to_id("<0x41>"), None);
@@ -167,8 +164,12 @@ fn lowercase_keeps_umlauts() {
 #[test]
 fn a_limited_alphabet_keeps_the_most_frequent_characters() {
     let lines = ["aaa bbb zq".to_owned(), "ab ab".to_owned()];
-    let options =
-        TrainOptions { limit_alphabet: Some(3), byte_fallback: false, min_frequency: 1, ..options(Kind::Bpe, 50) };
+    let options = TrainOptions {
+        limit_alphabet: Some(3),
+        byte_fallback: Some(false),
+        min_frequency: 1,
+        ..options(Kind::Bpe, 50)
+    };
     let tokenizer = train(&lines, &options).unwrap();
     assert!(tokenizer.token_to_id("b").is_some() && tokenizer.token_to_id("z").is_none());
     assert_eq!(tokenizer.encode("z", false).unwrap().tokens[1], "<unk>");
@@ -213,7 +214,7 @@ fn training_files_that_are_no_text_are_named_with_their_line() {
     std::fs::write(&good, "ein Haus\n").unwrap();
     for (bytes, expected) in [(&b"fine\n\xff\n"[..], "bad, line 2: not valid UTF-8"), (b"", "bad: the file is empty")] {
         std::fs::write(&bad, bytes).unwrap();
-        let error = Tokenizer::train_from_files(&[&good, &bad], &TrainOptions::default());
+        let error = Tokenizer::learn_from_files(&[&good, &bad], &TrainOptions::default());
         let message = error.unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
@@ -305,7 +306,7 @@ fn all_of_multi30k_comes_back_from_a_joint_bpe() {
         return;
     };
     let files = ["train.en.gz", "train.de.gz"].map(|name| data.join(name));
-    let tokenizer = Tokenizer::train_from_files(&files, &TrainOptions::default()).unwrap();
+    let tokenizer = Tokenizer::learn_from_files(&files, &TrainOptions::default()).unwrap().tokenizer;
     assert_eq!(tokenizer.vocab_size(), 8000);
     let others = ["val.en.gz", "val.de.gz"].map(|name| data.join(name));
     for path in files.iter().chain(&others) {

@@ -10,11 +10,13 @@ use tokenizers::AddedToken;
 use crate::hub::atomic;
 
 use super::affixes::Affixes;
+use super::guard::{guard, guarded};
 use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
 use super::vocabulary::Unknown;
 use super::{Error, byte_pairs, vocabulary};
 use crate::lfs;
+use crate::models::config::LARGEST_SIZE;
 
 /// One tokenised text. The three lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +42,16 @@ pub struct Tokenizer {
     rows: Option<usize>,
 }
 
+/// Refuses ids beyond the rows of any model's table: lists as long as the largest id are made later.
+fn check_largest(inner: &tokenizers::Tokenizer) -> Result<(), String> {
+    match inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id) {
+        Some((token, id)) if id as usize >= LARGEST_SIZE => {
+            Err(format!("the token {token:?} has the id {id}, expected an id below {LARGEST_SIZE}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Tokenizer {
     /// Reads a `tokenizer.json`, or a GPT-2 tokenizer's `vocab.json` with the files beside it.
     ///
@@ -52,7 +64,12 @@ impl Tokenizer {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if path.ends_with(byte_pairs::VOCAB) {
-            let inner = byte_pairs::load(path)?;
+            let contradict = |panic| {
+                let fault = format!("it and the files beside it contradict each other: {panic}");
+                Err(Error::BytePairs { path: path.into(), fault })
+            };
+            let inner = guard(|| byte_pairs::load(path)).unwrap_or_else(contradict)?;
+            check_largest(&inner).map_err(|fault| Error::BytePairs { path: path.into(), fault })?;
             return Self::of(inner, &Unknown::None);
         }
         let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
@@ -72,10 +89,22 @@ impl Tokenizer {
         if bytes.is_empty() {
             return Err(refuse("it is empty".into()));
         }
+        // The crate panics where the text of a part ends too early.
+        if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes) {
+            return Err(refuse(format!("not JSON: {error}")));
+        }
         let unknown = vocabulary::read(bytes).map_err(refuse)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| refuse(e.to_string()))?;
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|e| refuse(e.to_string()))?;
+        let read = || -> tokenizers::Result<_> {
+            let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok(inner)
+        };
+        let inner = match guard(read) {
+            Ok(inner) => inner.map_err(|error| refuse(error.to_string()))?,
+            Err(panic) => return Err(refuse(format!("its parts contradict each other: {panic}"))),
+        };
+        check_largest(&inner).map_err(refuse)?;
         Self::of(inner, &unknown)
     }
 
@@ -111,7 +140,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`] if a part cannot be serialised.
     pub fn to_json_bytes(&self) -> Result<Vec<u8>, Error> {
-        self.inner.to_string(true).map(String::into_bytes).map_err(Error::engine("serialise itself"))
+        guarded("serialise itself", || self.inner.to_string(true)).map(String::into_bytes)
     }
 
     /// Writes its `tokenizer.json`, whole or not at all.
@@ -145,7 +174,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token; [`Error::NoRow`].
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding, Error> {
-        let encoding = self.inner.encode(text, add_special).map_err(Error::engine("encode a text"))?;
+        let encoding = guarded("encode a text", || self.inner.encode(text, add_special))?;
         self.check_rows(encoding.get_ids())?;
         Ok(Encoding {
             ids: encoding.get_ids().to_vec(),
@@ -167,7 +196,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(Error::engine("encode a text"))?;
+        let encoding = guarded("encode a text", || self.inner.encode_fast(text, add_special))?;
         self.check_rows(encoding.get_ids())?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -178,7 +207,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`] from the tokenizer's decoder.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, Error> {
-        self.inner.decode(ids, skip_special).map_err(Error::engine("decode ids"))
+        guarded("decode ids", || self.inner.decode(ids, skip_special))
     }
 
     /// What each id adds to the decoded text, for showing tokens to people and for streaming:

@@ -12,7 +12,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tokenizers::ModelWrapper;
 
-use super::{Error, Tokenizer, count, models, pipeline};
+use super::count::{self, Alphabet, Counted};
+use super::{Error, Tokenizer, models, pipeline};
 use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
 use crate::messages;
 
@@ -43,6 +44,16 @@ impl Kind {
         ("unigram", Kind::Unigram),
         ("characters", Kind::Characters),
     ];
+
+    fn spelling(self) -> &'static str {
+        Kind::SPELLINGS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether characters outside the alphabet can become bytes.
+    #[must_use]
+    pub fn can_fall_back(self) -> bool {
+        matches!(self, Kind::Bpe | Kind::Unigram | Kind::Characters)
+    }
 }
 
 impl std::str::FromStr for Kind {
@@ -89,7 +100,7 @@ impl Purpose {
 }
 
 /// How to train a tokenizer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
     /// How text is cut.
@@ -104,13 +115,16 @@ pub struct TrainOptions {
     /// Whether text is lowercased first. Then it does not come back as it was.
     pub lowercase: bool,
     /// Whether a character outside the alphabet becomes the tokens of its UTF-8 bytes (256 tokens of
-    /// the vocabulary) instead of the unknown token, so that every text comes back. Not for WordPiece;
-    /// byte-level BPE needs none.
-    pub byte_fallback: bool,
+    /// the vocabulary) instead of the unknown token, so that every text comes back. WordPiece and byte-level BPE have no
+    /// such thing; the others have it if this is left out.
+    pub byte_fallback: Option<bool>,
     /// Special tokens beyond those of the purpose, in order.
     pub special_tokens: Vec<String>,
-    /// Keeps only this many characters, the most frequent ones.
+    /// Keeps only this many characters, the most frequent ones. Not for byte-level BPE.
     pub limit_alphabet: Option<usize>,
+    /// Keeps the most frequent characters that together make up this share of the text; 1 keeps all. Not for byte-level
+    /// BPE.
+    pub character_coverage: f64,
 }
 
 impl Default for TrainOptions {
@@ -121,9 +135,10 @@ impl Default for TrainOptions {
             vocab_size: 8000,
             min_frequency: 2,
             lowercase: false,
-            byte_fallback: true,
+            byte_fallback: None,
             special_tokens: Vec::new(),
             limit_alphabet: None,
+            character_coverage: 1.0,
         }
     }
 }
@@ -138,8 +153,43 @@ impl TrainOptions {
             purpose: Purpose::Causal,
             vocab_size: 1 << 16,
             min_frequency: 1,
-            byte_fallback: false,
+            byte_fallback: Some(false),
             ..TrainOptions::default()
+        }
+    }
+
+    /// Whether characters outside the alphabet become bytes.
+    pub(super) fn falls_back_to_bytes(&self) -> bool {
+        self.kind.can_fall_back() && self.byte_fallback.unwrap_or(true)
+    }
+
+    /// Refuses numbers out of range, and settings that say nothing of the kind.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |key, found: String, expected: String| Err(Error::BadNumber { key, found, expected });
+        if !(1..=LARGEST_VOCABULARY).contains(&self.vocab_size) {
+            let expected = format!("a whole number from 1 to {LARGEST_VOCABULARY}");
+            return wrong("vocab_size", self.vocab_size.to_string(), expected);
+        }
+        if !(self.character_coverage > 0.0 && self.character_coverage <= 1.0) {
+            let found = self.character_coverage.to_string();
+            return wrong("character_coverage", found, "a share above 0, at most 1".into());
+        }
+        if self.limit_alphabet == Some(0) {
+            return wrong("limit_alphabet", "0".into(), "a whole number from 1 up".into());
+        }
+        let bytes = "its alphabet is the 256 bytes";
+        let refused = match self.kind {
+            Kind::ByteLevelBpe if self.limit_alphabet.is_some() => Some(("limit_alphabet", bytes)),
+            Kind::ByteLevelBpe if self.character_coverage < 1.0 => Some(("character_coverage", bytes)),
+            Kind::ByteLevelBpe if self.byte_fallback == Some(true) => Some(("byte_fallback", bytes)),
+            Kind::WordPiece if self.byte_fallback == Some(true) => {
+                Some(("byte_fallback", "a word with an unknown character becomes [UNK]"))
+            }
+            _ => None,
+        };
+        match refused {
+            Some((key, reason)) => Err(Error::NotOfThisKind { key, kind: self.kind.spelling(), reason }),
+            None => Ok(()),
         }
     }
 
@@ -161,21 +211,74 @@ impl TrainOptions {
     }
 }
 
+/// The largest vocabulary that is learned.
+pub const LARGEST_VOCABULARY: usize = 4_000_000;
+
+/// A tokenizer just learned.
+#[derive(Debug)]
+pub struct Learned {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// What of the text it was not learned from as it stands there, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl From<Tokenizer> for Learned {
+    fn from(tokenizer: Tokenizer) -> Self {
+        Self { tokenizer, notes: Vec::new() }
+    }
+}
+
+impl Learned {
+    fn notes(cut: u64, alphabet: &Alphabet, options: &TrainOptions) -> Vec<String> {
+        let mut notes = Vec::new();
+        if cut > 0 {
+            let (longest, piece) = (count::LONGEST_WORD, count::PIECE);
+            let words = if cut == 1 { "1 word".into() } else { format!("{cut} words") };
+            notes.push(format!(
+                "{words} of more than {longest} characters: the tokenizer was learned from pieces of {piece} characters"
+            ));
+        }
+        let Alphabet { left_out, occurrences, total, .. } = *alphabet;
+        if left_out > 0 {
+            let become_ = if options.falls_back_to_bytes() { "bytes" } else { options.purpose.unk() };
+            let share = 100.0 * occurrences as f64 / total.max(1) as f64;
+            notes.push(format!(
+                "{left_out} characters, {share:.3} % of the text, are outside the tokenizer's alphabet: they become {become_}"
+            ));
+        }
+        notes
+    }
+}
+
 impl Tokenizer {
     /// Trains a tokenizer on lines of text, whose errors (`E`) are passed on. Memory grows with the
     /// number of distinct words.
     ///
     /// # Errors
     /// The first error of `lines`; [`Error::EmptyCorpus`]; [`Error::VocabularyTooSmall`], with the
-    /// size that would do; [`Error::BadSpecialToken`].
+    /// settings that would help; [`Error::BadSpecialToken`]; [`Error::BadNumber`]; [`Error::NotOfThisKind`].
+    pub fn learn<E: From<Error>>(
+        lines: impl IntoIterator<Item = Result<String, E>>,
+        options: &TrainOptions,
+    ) -> Result<Learned, E> {
+        options.check()?;
+        let special = options.all_special_tokens()?;
+        let Counted { words, cut } = count::words(lines, options)?;
+        let (model, alphabet) = models::train(words, &special, options)?;
+        let tokenizer = Self::finish(model, &special, options)?;
+        Ok(Learned { tokenizer, notes: Learned::notes(cut, &alphabet, options) })
+    }
+
+    /// [`learn`](Self::learn) without its notes.
+    ///
+    /// # Errors
+    /// As `learn`.
     pub fn train<E: From<Error>>(
         lines: impl IntoIterator<Item = Result<String, E>>,
         options: &TrainOptions,
     ) -> Result<Self, E> {
-        let special = options.all_special_tokens()?;
-        let words = count::words(lines, options)?;
-        let model = models::train(words, &special, options)?;
-        Ok(Self::finish(model, &special, options)?)
+        Ok(Self::learn(lines, options)?.tokenizer)
     }
 
     /// Puts a trained model to use through its own file format, so that a tokenizer just trained and
@@ -186,16 +289,16 @@ impl Tokenizer {
         Self::from_json_bytes(json.as_bytes())
     }
 
-    /// Trains one tokenizer on the lines of several files together, each plain or gzip. For pairs in
+    /// Learns one tokenizer from the lines of several files together, each plain or gzip. For pairs in
     /// one file, see [`ParallelSource::sentences`](crate::data::ParallelSource::sentences).
     ///
     /// # Errors
-    /// As [`train`](Self::train); errors of reading name the file and the line.
-    pub fn train_from_files<P: AsRef<Path>>(paths: &[P], options: &TrainOptions) -> Result<Self, Error> {
+    /// As [`learn`](Self::learn); errors of reading name the file and the line.
+    pub fn learn_from_files<P: AsRef<Path>>(paths: &[P], options: &TrainOptions) -> Result<Learned, Error> {
         let mut readers = Vec::new();
         for path in paths {
             readers.push(LineReader::open(path)?.with_limit(MAX_RECORD_BYTES));
         }
-        Self::train(readers.into_iter().flatten().map(|line| line.map_err(Error::from)), options)
+        Self::learn(readers.into_iter().flatten().map(|line| line.map_err(Error::from)), options)
     }
 }

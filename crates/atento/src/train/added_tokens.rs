@@ -42,6 +42,10 @@ pub(super) fn add_to_language_model(
     }
     let (mut config, rows) = (model.config.clone(), model.config.vocab_size);
     config.vocab_size = rows.max(tokenizer.vocab_size());
+    if model.params.is_outline() {
+        *model = Gpt2::outline(config);
+        return Ok(Some(note(tokenizer, used, model.config.vocab_size)));
+    }
     let mut grown = Gpt2::unloaded(config);
     grow(&model.params, &mut grown.params, used.min(rows));
     *model = grown;
@@ -71,6 +75,10 @@ pub(super) fn add_to_translator(
         TranslatorConfig::Recurrent(config) => &mut config.vocab_size,
     };
     *rows = (*rows).max(tokenizer.vocab_size());
+    if model.params().is_outline() {
+        *model = Translator::outline(config);
+        return Ok(Some(note(tokenizer, used, model.vocab_size())));
+    }
     let mut grown = Translator::init(config, 0);
     grow(model.params(), grown.params_mut(), filled);
     *model = grown;

@@ -12,7 +12,8 @@ use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::recipe::{Recipe, Task, TokenizerKind, TokenizerSettings, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
-use super::{Error, StopFlag, resume};
+use super::workload::Making;
+use super::{Error, StopFlag, memory, resume};
 use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::CausalBatch;
 use crate::data::tokens::instruct::PromptTemplate;
@@ -20,9 +21,9 @@ use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
 use crate::hub::generation::GenerationConfig;
 use crate::hub::prompt_template;
 use crate::language_model::LanguageModel;
-use crate::models::Gpt2;
+use crate::models::{Gpt2, Gpt2Config};
 use crate::text::train::Kind;
-use crate::text::{Tokenizer, TrainOptions as LearnOptions};
+use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
 
 /// Tokens of one validation batch, whatever those of a training batch: `train.eval_batches` counts batches of this size,
 /// so that what is measured does not change with memory and accumulation.
@@ -47,6 +48,7 @@ impl Beginning {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
+        making: Making,
         new_tokenizer: impl FnOnce(&Recipe) -> Result<(Tokenizer, Vec<String>), Error>,
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
@@ -73,11 +75,15 @@ impl Beginning {
                 }
                 notes.extend(resume::check(checkpoint, &recipe, run)?);
                 from = identity.and_then(|identity| identity.from.clone());
-                (tokenizer, config.map(|config| Gpt2::init(config.clone(), recipe.seed)), template)
+                let model = config.map(|config| new_model(config.clone(), &recipe, making)).transpose()?;
+                (tokenizer, model, template)
             }
             (None, Some(path)) => {
-                let LanguageModel { mut model, mut tokenizer, generation, mut kept, notes: found, template } =
-                    LanguageModel::load(path)?;
+                let loaded = match making {
+                    Making::Weights => LanguageModel::load(path)?,
+                    Making::Outline => LanguageModel::outline(path)?,
+                };
+                let LanguageModel { mut model, mut tokenizer, generation, template, mut kept, notes: found } = loaded;
                 notes.extend(found);
                 if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
                     // The end that is taught is one that the trained model declares.
@@ -108,7 +114,7 @@ impl Beginning {
         };
         let mut model = match model {
             Some(model) => model,
-            None => Gpt2::init(gpt2_config(&recipe, &tokenizer)?, recipe.seed),
+            None => new_model(gpt2_config(&recipe, &tokenizer)?, &recipe, making)?,
         };
         model.checkpoint_activations = recipe.train.checkpoint_activations;
         let tokenizer = tokenizer.for_table(model.config.vocab_size);
@@ -135,27 +141,43 @@ fn keep_template(recipe: &mut Recipe, written: &Written, template: Option<&Promp
     }
 }
 
+/// A model with random weights, which have to fit into memory, or its outline.
+fn new_model(config: Gpt2Config, recipe: &Recipe, making: Making) -> Result<Gpt2, Error> {
+    let outline = Gpt2::outline(config);
+    if making == Making::Outline {
+        return Ok(outline);
+    }
+    memory::check_room(recipe, &ModelConfig::LanguageModel(outline.config.clone()), outline.params.count())?;
+    Ok(Gpt2::init(outline.config, recipe.seed))
+}
+
 /// Learns the tokenizer of a recipe from pieces of text.
 pub(super) fn learn_tokenizer(
     settings: &TokenizerSettings,
     lessons: impl Iterator<Item = Result<String, Error>>,
-) -> Result<Tokenizer, Error> {
+) -> Result<(Tokenizer, Vec<String>), Error> {
+    let asked = LearnOptions {
+        lowercase: settings.lowercase,
+        limit_alphabet: settings.limit_alphabet,
+        character_coverage: settings.character_coverage,
+        byte_fallback: settings.byte_fallback,
+        ..LearnOptions::characters()
+    };
     let options = match settings.kind {
-        TokenizerKind::Char => LearnOptions { lowercase: settings.lowercase, ..LearnOptions::characters() },
+        TokenizerKind::Char => LearnOptions { byte_fallback: Some(settings.byte_fallback == Some(true)), ..asked },
         TokenizerKind::ByteBpe => LearnOptions {
             kind: Kind::ByteLevelBpe,
             vocab_size: settings.vocab_size,
             min_frequency: settings.min_frequency,
-            lowercase: settings.lowercase,
-            byte_fallback: false,
-            ..LearnOptions::characters()
+            ..asked
         },
         other => {
             let problem = format!("\"{other}\" loses line ends; a language model learns \"byte_bpe\" or \"char\"");
             return Err(Error::Setting { key: "tokenizer.kind", problem });
         }
     };
-    Tokenizer::train(lessons, &options)
+    let Learned { tokenizer, notes } = Tokenizer::learn(lessons, &options)?;
+    Ok((tokenizer, notes))
 }
 
 /// The loss over batches: the sum in nats and the tokens that were predicted, 0 where no batch has a target.

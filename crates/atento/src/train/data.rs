@@ -10,7 +10,7 @@ use crate::data::demo::{DemoCorpus, DemoOptions};
 use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
 use crate::hub::special_tokens;
 use crate::text::train::{Kind, TrainOptions};
-use crate::text::{self, Tokenizer};
+use crate::text::{self, Learned, Tokenizer};
 
 /// Sentences to look at and to score, as text and as ids.
 pub struct HeldOut {
@@ -58,7 +58,10 @@ impl RunData {
         let (mut tokenizer, notes) = match (tokenizer, &recipe.tokenizer.file) {
             (Some(tokenizer), _) => (tokenizer, Vec::new()),
             (None, Some(path)) => load_tokenizer(path)?,
-            (None, None) => (learn(recipe, &origin)?, Vec::new()),
+            (None, None) => {
+                let Learned { tokenizer, notes } = learn(recipe, &origin)?;
+                (tokenizer, notes)
+            }
         };
         // One that is given has them.
         if !is_given {
@@ -169,30 +172,36 @@ fn load_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), Error> {
     }
 }
 
-fn learn(recipe: &Recipe, origin: &Origin) -> Result<Tokenizer, Error> {
+fn learn(recipe: &Recipe, origin: &Origin) -> Result<Learned, Error> {
     let settings = &recipe.tokenizer;
+    let kind = match settings.kind {
+        TokenizerKind::Bpe => Kind::Bpe,
+        TokenizerKind::ByteBpe => Kind::ByteLevelBpe,
+        TokenizerKind::WordPiece => Kind::WordPiece,
+        TokenizerKind::Unigram => Kind::Unigram,
+        TokenizerKind::Char => Kind::Characters,
+    };
     let options = TrainOptions {
-        kind: match settings.kind {
-            TokenizerKind::Bpe => Kind::Bpe,
-            TokenizerKind::ByteBpe => Kind::ByteLevelBpe,
-            TokenizerKind::WordPiece => Kind::WordPiece,
-            TokenizerKind::Unigram => Kind::Unigram,
-            TokenizerKind::Char => Kind::Characters,
-        },
+        kind,
         vocab_size: settings.vocab_size,
         min_frequency: settings.min_frequency,
         lowercase: settings.lowercase,
-        byte_fallback: matches!(settings.kind, TokenizerKind::Bpe | TokenizerKind::Unigram)
-            && settings.vocab_size >= 2048,
+        limit_alphabet: settings.limit_alphabet,
+        character_coverage: settings.character_coverage,
+        byte_fallback: settings.byte_fallback.or_else(|| {
+            // Where bytes would not take too much of the vocabulary.
+            let room = settings.kind != TokenizerKind::Char && settings.vocab_size >= 2048;
+            Kind::can_fall_back(kind).then_some(room)
+        }),
         ..TrainOptions::default()
     };
     match origin {
         Origin::Files { train, .. } => {
-            Tokenizer::train(train.sentences()?.map(|line| line.map_err(Error::from)), &options)
+            Tokenizer::learn(train.sentences()?.map(|line| line.map_err(Error::from)), &options)
         }
         Origin::Demo(corpus) => {
             let sentences = corpus.train.iter().flat_map(|(source, target)| [source.clone(), target.clone()]);
-            Ok(Tokenizer::train(sentences.map(Ok::<_, text::Error>), &options)?)
+            Ok(Tokenizer::learn(sentences.map(Ok::<_, text::Error>), &options)?)
         }
     }
 }

@@ -160,6 +160,12 @@ pub enum Error {
         /// The checkpoint.
         path: String,
     },
+    /// The run would need more memory than there is.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::TooLarge),
+    /// A folder for what is only looked at could not be made.
+    #[error("cannot make a temporary folder: {0}")]
+    Scratch(std::io::Error),
     /// Someone asked the run to stop while it measured something.
     #[error("stopped")]
     Stopped,
@@ -191,6 +197,7 @@ impl Error {
                 | Self::Metrics(metrics::Error::Io { .. })
                 | Self::TensorBoard(_)
                 | Self::Report(_)
+                | Self::Scratch(_)
         )
     }
 }

@@ -12,7 +12,7 @@ use super::data::on_truncate;
 use super::recipe::{FileSettings, Recipe};
 use super::report::Sample;
 use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data;
 use crate::data::hash::combine;
@@ -94,13 +94,14 @@ impl Workload for Instruct {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
+        making: Making,
     ) -> Result<Begun<Self>, Error> {
         let new_tokenizer = |recipe: &Recipe| {
             check_described(options)?;
             tokenizer(recipe)
         };
         let Beginning { recipe, mut language, from, notes } =
-            Beginning::find(recipe, options, resumed, run, new_tokenizer)?;
+            Beginning::find(recipe, options, resumed, run, making, new_tokenizer)?;
         language.template = Some(PromptTemplate::parse(&recipe.data.prompt_template)?);
         let LanguageModel { model, tokenizer, .. } = &language;
         let block_size = block_size(&recipe, model.config.max_positions)?;
@@ -182,16 +183,13 @@ impl Workload for Instruct {
     }
 
     fn batches(&self, recipe: &Recipe, from: Cursor) -> Result<Batches<Self>, Error> {
-        let train = &recipe.train;
-        let mut batches = self.train.batches(PackOptions {
-            max_tokens: train.batch_tokens,
-            max_sequences: (train.max_sentences > 0).then_some(train.max_sentences),
-            shuffle: true,
-            seed: recipe.seed,
-            epochs: train.max_epochs.map(|n| n as u64),
-        })?;
+        let mut batches = self.train.batches(pack_options(recipe))?;
         batches.seek(from)?;
         Ok(Box::new(batches.map(Ok)))
+    }
+
+    fn batches_per_epoch(&self, recipe: &Recipe) -> Result<u64, Error> {
+        Ok(self.train.batches(pack_options(recipe))?.batches_per_epoch())
     }
 
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
@@ -224,6 +222,18 @@ impl Workload for Instruct {
 
     fn describe(&self) -> Vec<(String, String)> {
         causal::describe(&self.language.model, self.block_size)
+    }
+}
+
+/// How the training examples are dealt out.
+fn pack_options(recipe: &Recipe) -> PackOptions {
+    let train = &recipe.train;
+    PackOptions {
+        max_tokens: train.batch_tokens,
+        max_sequences: (train.max_sentences > 0).then_some(train.max_sentences),
+        shuffle: true,
+        seed: recipe.seed,
+        epochs: train.max_epochs.map(|n| n as u64),
     }
 }
 
@@ -290,7 +300,7 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     let source = recipe.data.train.as_ref().and_then(source).ok_or_else(no_data)?;
     let named = |error| with_key("data.train", error);
     let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
-    Ok((causal::learn_tokenizer(&recipe.tokenizer, lessons)?, Vec::new()))
+    causal::learn_tokenizer(&recipe.tokenizer, lessons)
 }
 
 /// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.

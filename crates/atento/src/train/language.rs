@@ -12,7 +12,7 @@ use super::checkpoint::{Checkpoint, ModelConfig};
 use super::recipe::{Documents, Recipe, Sampling, ScheduleKind};
 use super::report::Sample;
 use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Measured, Workload};
+use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data::hash::combine;
 use crate::data::tokens::instruct::PromptTemplate;
@@ -63,6 +63,17 @@ impl LanguageModelling {
         WindowOptions { block_size, batch_size, sampling, seed: self.seed, document_end: self.document_end, epochs }
     }
 
+    /// The windows of the training text.
+    fn windows(&self, recipe: &Recipe) -> Result<Windows, Error> {
+        let sampling = match recipe.data.sampling {
+            Sampling::Random => tokens::Sampling::Random,
+            Sampling::Sequential => tokens::Sampling::Sequential,
+        };
+        let epochs = recipe.train.max_epochs.map(|n| n as u64);
+        let options = self.options(sampling, recipe.train.batch_tokens, epochs);
+        Ok(Windows::new(Arc::clone(&self.data.train), self.language.model.config.vocab_size, options)?)
+    }
+
     /// How the model goes on with stretches of the validation text.
     fn samples(&self, shard: &Shard) -> Result<Vec<Sample>, Error> {
         let (language, tokens) = (&self.language, shard.len());
@@ -90,8 +101,10 @@ impl Workload for LanguageModelling {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
+        making: Making,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, language, from, notes } = Beginning::find(recipe, options, resumed, run, tokenizer)?;
+        let Beginning { recipe, language, from, notes } =
+            Beginning::find(recipe, options, resumed, run, making, tokenizer)?;
         let LanguageModel { model, tokenizer, .. } = &language;
         let data = token_files(&recipe, tokenizer, &run.join("data"), resumed.is_some())?;
         data.check_vocabulary(model.config.vocab_size)?;
@@ -170,15 +183,13 @@ impl Workload for LanguageModelling {
     }
 
     fn batches(&self, recipe: &Recipe, from: Cursor) -> Result<Batches<Self>, Error> {
-        let sampling = match recipe.data.sampling {
-            Sampling::Random => tokens::Sampling::Random,
-            Sampling::Sequential => tokens::Sampling::Sequential,
-        };
-        let epochs = recipe.train.max_epochs.map(|n| n as u64);
-        let options = self.options(sampling, recipe.train.batch_tokens, epochs);
-        let mut windows = Windows::new(Arc::clone(&self.data.train), self.language.model.config.vocab_size, options)?;
+        let mut windows = self.windows(recipe)?;
         windows.seek(from)?;
         Ok(Box::new(windows.map(|item| item.map_err(Error::from))))
+    }
+
+    fn batches_per_epoch(&self, recipe: &Recipe) -> Result<u64, Error> {
+        Ok(self.windows(recipe)?.batches_per_epoch())
     }
 
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
@@ -236,7 +247,7 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
         (Some(path), _) => Ok(load_tokenizer(path)?),
         (None, Some(text)) => {
             let lessons = source(recipe, text).lessons()?.map(|piece| piece.map_err(Error::from));
-            Ok((causal::learn_tokenizer(&recipe.tokenizer, lessons)?, Vec::new()))
+            causal::learn_tokenizer(&recipe.tokenizer, lessons)
         }
         (None, None) => {
             let problem = "there is no text to learn a tokenizer from: name one".into();

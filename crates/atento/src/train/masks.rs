@@ -8,7 +8,7 @@ use super::Error;
 use super::instruct::Instruct;
 use super::recipe::{Recipe, Task};
 use super::trainer::TrainOptions;
-use super::workload::{Begun, Workload};
+use super::workload::{Begun, Making, Workload};
 use crate::data::tokens::instruct::MaskedPiece;
 
 /// An example as the model gets it.
@@ -32,7 +32,7 @@ pub fn show_masks(recipe: &Recipe, options: &TrainOptions, count: usize) -> Resu
             format!("\"{}\" has no masks to show: only \"instruct\" leaves prompts out of the loss", recipe.task);
         return Err(Error::Setting { key: "task", problem });
     }
-    let Begun { work, .. } = Instruct::begin(recipe, options, None, Path::new(""))?;
+    let Begun { work, .. } = Instruct::begin(recipe, options, None, Path::new(""), Making::Outline)?;
     let show = |at: usize| {
         let example = &work.train.examples()[at];
         let pieces = work.train.show_masks(at)?;

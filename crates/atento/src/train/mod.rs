@@ -15,6 +15,7 @@ mod finish;
 mod instruct;
 mod language;
 mod masks;
+mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod plan;

@@ -1,24 +1,31 @@
-//! What a run would do, found out without starting it: everything is checked, nothing is written.
+//! What a run would take, found out from its recipe and its data: nothing is trained, and nothing is written.
 
 use std::fmt;
+use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use atento_tensor::{Grads, Pool};
+use atento_kernels::matmul::{self, Mat, MatMut};
 use serde::Serialize;
 
+use super::checkpoint::{Checkpoint, Checkpoints, Found, ModelConfig};
 use super::events::{format_duration, group_thousands};
 use super::instruct::Instruct;
 use super::language::LanguageModelling;
-use super::recipe::{OptimizerKind, Recipe, Task};
-use super::step::{StepOptions, Trainable, gradients};
+use super::recipe::{Recipe, Task};
+use super::run_dir::{CHECKPOINTS, Mode, RunDir};
+use super::step::Trainable;
 use super::trainer::TrainOptions;
 use super::translation::Translation;
-use super::workload::{Begun, Workload};
-use super::{Error, Optimizer};
+use super::workload::{Begun, Making, Workload};
+use super::{Error, checkpoint, memory, resume};
+use crate::memory::{free, in_words};
+use crate::models::TranslatorConfig;
 
-/// Batches that are timed for the estimate, after one that is not.
-const TIMED_BATCHES: usize = 2;
+/// How long the speed of a matrix product is measured.
+const MEASURED: Duration = Duration::from_millis(60);
+/// The share of that speed which a training step reaches: not all of it is products.
+const SHARE: f64 = 0.6;
 
 /// The outlook of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -28,9 +35,11 @@ pub struct Plan {
     /// Parameters that training changes.
     pub trainable: usize,
     /// Bytes of weights, gradients, moments and, where kept, the moving average.
-    pub state_bytes: usize,
-    /// Bytes of activations in the measured batches.
-    pub activation_bytes: usize,
+    pub state_bytes: u64,
+    /// Estimated bytes of the activations of a batch.
+    pub activation_bytes: u64,
+    /// Bytes of memory that are free here, where the system says.
+    pub free_bytes: Option<u64>,
     /// Floating-point operations of an update, estimated as 6 per weight and token.
     pub flops_per_step: f64,
     /// Examples of the training data.
@@ -43,106 +52,150 @@ pub struct Plan {
     pub steps_per_epoch: u64,
     /// Updates of the whole run, unless only time limits it.
     pub steps: Option<u64>,
-    /// Measured seconds of one update.
+    /// Updates that are done already, where the run is to go on.
+    pub done: u64,
+    /// Estimated seconds of one update, from the speed of a matrix product here.
     pub seconds_per_step: f64,
-    /// Estimated seconds of all updates, evaluations not counted.
+    /// Estimated seconds of all updates to come, evaluations not counted.
     pub seconds: Option<f64>,
     /// What the data holds and what is left out.
     pub data: serde_json::Value,
     /// The same in words.
     #[serde(skip)]
     pub report: String,
+    /// What the user should know.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
-/// Checks a recipe as [`train`](super::train()) would, measures a few gradients and estimates the rest.
+/// Checks a recipe as [`train`](super::train()) would, whatever the size of its model, and estimates what the run takes:
+/// by arithmetic, without the model, its gradients or a batch.
 ///
 /// # Errors
-/// Whatever would keep the run from starting.
+/// Whatever would keep the run from starting, but that it needs more memory than there is.
 pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
-    // Where a run would leave what it makes of its data.
-    let scratch = std::env::temp_dir().join(format!("atento-plan-{}", std::process::id()));
-    let plan = match recipe.task {
-        Task::Translation => outlook::<Translation>(recipe, options, &scratch),
-        Task::CausalLm => outlook::<LanguageModelling>(recipe, options, &scratch),
-        Task::Instruct => outlook::<Instruct>(recipe, options, &scratch),
-    };
-    if scratch.exists() {
-        // What was found out is worth more than an error about tidying up.
-        let _ = std::fs::remove_dir_all(&scratch);
+    match recipe.task {
+        Task::Translation => outlook::<Translation>(recipe, options),
+        Task::CausalLm => outlook::<LanguageModelling>(recipe, options),
+        Task::Instruct => outlook::<Instruct>(recipe, options),
     }
-    plan
 }
 
-fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
-    let Begun { mut recipe, work, .. } = W::begin(recipe, options, None, scratch)?;
-    let model = work.model();
-    let limit = recipe.train.max_epochs.replace(1);
-    let (mut n_batches, mut sample) = (0_u64, Vec::new());
-    for item in work.batches(&recipe, W::Cursor::default())? {
-        let (batch, _) = item?;
-        n_batches += 1;
-        if sample.len() <= TIMED_BATCHES {
-            sample.push(batch);
-        }
+fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
+    // Where a run would leave what it makes of its data.
+    let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
+    let found = if options.resume { Some(resumed(recipe)?) } else { None };
+    let (checkpoint, warnings) = match found {
+        Some(Found { checkpoint, warnings }) => (checkpoint, warnings),
+        None => (None, Vec::new()),
+    };
+    let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
+    let Begun { recipe, work, mut notes, .. } = W::begin(recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
+    notes.extend(warnings);
+    let parameters = work.model().params().count();
+    if let Some(checkpoint) = &checkpoint {
+        check_checkpoint(checkpoint, &work, parameters)?;
     }
-    recipe.train.max_epochs = limit;
     let train = &recipe.train;
-    let pool = Pool::new();
-    let mut grads = Grads::zeros(model.params());
-    let step_options = StepOptions { smoothing: train.label_smoothing as f32, clip_norm: 0.0, seed: recipe.seed };
-    let mut begin = Instant::now();
-    for (i, batch) in sample.iter().enumerate() {
-        if i == 1 {
-            begin = Instant::now();
-        }
-        gradients(model, &mut grads, &pool, std::slice::from_ref(batch), i as u64 + 1, &step_options);
-    }
-    let timed = sample.len().saturating_sub(1).max(1);
-    let accumulate = train.accumulate as u64;
-    let seconds_per_step = begin.elapsed().as_secs_f64() / timed as f64 * accumulate as f64;
-    let steps_per_epoch = n_batches.div_ceil(accumulate);
-    let by_epochs = train.max_epochs.map(|epochs| epochs as u64 * steps_per_epoch);
+    let steps_per_epoch = work.batches_per_epoch(&recipe)?.div_ceil(train.accumulate as u64);
+    let by_epochs = train.max_epochs.map(|epochs| steps_per_epoch.saturating_mul(epochs as u64));
     let steps = [train.max_steps.map(|n| n as u64), by_epochs].into_iter().flatten().min();
     let tokens_per_epoch = work.tokens_per_epoch();
-    let parameters = model.params().count();
+    let done = checkpoint.map_or(0, |checkpoint| checkpoint.state.step);
+    let flops_per_step = 6.0 * parameters as f64 * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64;
+    let config = work.config();
+    let batch_tokens = (train.batch_tokens as f64).min(tokens_per_epoch as f64);
+    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(width(&config), train.batch_tokens));
     Ok(Plan {
         parameters,
-        trainable: model.params().trainable_count(),
-        state_bytes: state_bytes(&recipe, &Optimizer::new(&recipe.optimizer, model.params()), parameters),
-        activation_bytes: pool.stats().peak_bytes,
-        flops_per_step: 6.0 * parameters as f64 * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64,
+        trainable: work.model().params().trainable_count(),
+        state_bytes: u64::try_from(memory::state_bytes(&recipe, parameters)).unwrap_or(u64::MAX),
+        activation_bytes: memory::activation_bytes(&recipe, &config, batch_tokens) as u64,
+        free_bytes: free(),
+        flops_per_step,
         examples: work.examples() as u64,
         what: W::EXAMPLES,
         tokens_per_epoch,
         steps_per_epoch,
         steps,
+        done,
         seconds_per_step,
-        seconds: steps.map(|steps| steps as f64 * seconds_per_step),
+        seconds: steps.map(|steps| steps.saturating_sub(done) as f64 * seconds_per_step),
         data: work.data_json(),
         report: work.data_report(),
+        notes: notes.into_iter().chain(work.losses()).collect(),
     })
 }
 
-fn state_bytes(recipe: &Recipe, optimizer: &Optimizer, parameters: usize) -> usize {
-    let moments = match recipe.optimizer.kind {
-        OptimizerKind::Sgd => optimizer.first.len(),
-        OptimizerKind::Adam | OptimizerKind::AdamW => optimizer.first.len() + optimizer.second.len(),
+/// The checkpoint that the run would go on from.
+fn resumed(recipe: &Recipe) -> Result<Found, Error> {
+    let out = recipe.out.as_deref().unwrap_or(Path::new(""));
+    RunDir::check(out, Mode::Resume)?;
+    Ok(Checkpoints::new(out.join(CHECKPOINTS)).latest()?)
+}
+
+/// The checkpoint is of this data and of a model of this size.
+fn check_checkpoint<W: Workload>(checkpoint: &Checkpoint, work: &W, parameters: usize) -> Result<(), Error> {
+    resume::check_data(checkpoint, &format!("{:016x}", work.data_hash()?))?;
+    match checkpoint.len_of("values") {
+        Some(found) if found != parameters => {
+            let (path, name) = (checkpoint.path.clone(), "values".to_owned());
+            Err(checkpoint::Error::Mismatch { path, name, found, expected: parameters }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The width of a model's widest common matrix.
+fn width(config: &ModelConfig) -> usize {
+    match config {
+        ModelConfig::LanguageModel(config) => config.d_model,
+        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => config.d_model,
+        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => config.hidden,
+    }
+}
+
+/// The speed of a product of matrices about as wide as the model's, as far as that can be measured at once.
+fn operations_per_second(width: usize, batch_tokens: usize) -> f64 {
+    let (rows, width) = (batch_tokens.clamp(1, 512), width.clamp(1, 768));
+    let (x, weight) = (vec![0.5_f32; rows * width], vec![0.25_f32; width * width]);
+    let mut out = vec![0.0; rows * width];
+    let mut product = || {
+        let out = MatMut::row_major(black_box(&mut out), rows, width);
+        matmul::gemm(1.0, Mat::row_major(&x, rows, width), Mat::row_major(&weight, width, width), 0.0, out);
     };
-    let average = if recipe.train.ema > 0.0 { parameters } else { 0 };
-    (2 * parameters + moments + average) * size_of::<f32>()
+    // The first one wakes the threads.
+    product();
+    let (begin, mut products) = (Instant::now(), 0.0);
+    while products < 1.0 || begin.elapsed() < MEASURED {
+        product();
+        products += 1.0;
+    }
+    products * 2.0 * (rows * width * width) as f64 / begin.elapsed().as_secs_f64().max(1e-9)
+}
+
+/// A time in words, however long.
+fn in_time(seconds: f64) -> String {
+    const YEAR: f64 = 365.25 * 86400.0;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if seconds < YEAR => format_duration(duration),
+        _ => format!("{:.0} years", seconds / YEAR),
+    }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| group_thousands(n as u64);
-        let mebibytes = |bytes: usize| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
+        let bytes = |bytes: u64| in_words(u128::from(bytes));
         writeln!(f, "trainable params: {} of {}", count(self.trainable), count(self.parameters))?;
-        writeln!(
-            f,
-            "memory: {} for weights, gradients and moments, about {} for activations",
-            mebibytes(self.state_bytes),
-            mebibytes(self.activation_bytes)
-        )?;
+        let (state, activations) = (bytes(self.state_bytes), bytes(self.activation_bytes));
+        write!(f, "memory: {state} for weights, gradients and moments, about {activations} for activations")?;
+        match self.free_bytes {
+            Some(free) if self.state_bytes.saturating_add(self.activation_bytes) > free => {
+                writeln!(f, "; only {} are free here", bytes(free))?;
+            }
+            _ => writeln!(f)?,
+        }
         writeln!(f, "work: {:.1} GFLOP an update, about {:.2} s", self.flops_per_step / 1e9, self.seconds_per_step)?;
         writeln!(
             f,
@@ -154,8 +207,12 @@ impl fmt::Display for Plan {
         )?;
         match (self.steps, self.seconds) {
             (Some(steps), Some(seconds)) => {
-                let time = format_duration(std::time::Duration::from_secs_f64(seconds));
-                writeln!(f, "the run: {} updates, about {time}", group_thousands(steps))?;
+                let done = if self.done > 0 {
+                    format!(", {} of them done", group_thousands(self.done))
+                } else {
+                    String::new()
+                };
+                writeln!(f, "the run: {} updates{done}, about {}", group_thousands(steps), in_time(seconds))?;
             }
             _ => writeln!(f, "the run: as many updates as fit into the time limit")?,
         }
@@ -171,13 +228,55 @@ mod tests {
     fn the_plan_of_a_small_demo_counts_parameters_and_steps() {
         let overrides = ["model.d_model=16", "model.d_ff=32", "train.max_epochs=2", "tokenizer.vocab_size=400"];
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
-        let recipe = crate::demo::recipe(std::path::Path::new("unused"), &overrides).unwrap();
+        let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe, &TrainOptions::default()).unwrap();
         let tokenizer = crate::train::data::RunData::load(&recipe, None).unwrap().tokenizer;
         let config = super::super::build::transformer_config(&recipe, &tokenizer);
         assert_eq!(plan.parameters, config.unwrap().parameter_count());
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
-        assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters);
+        assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters as u64);
         assert!(plan.seconds_per_step > 0.0 && plan.to_string().contains("the run: "));
+    }
+
+    /// What a step takes of the pool, and what is said of it beforehand.
+    fn measured_and_estimated<W: Workload>(recipe: &Recipe) -> (f64, f64) {
+        let scratch = tempfile::tempdir().unwrap();
+        let Begun { recipe, work, .. } =
+            W::begin(recipe, &TrainOptions::default(), None, scratch.path(), Making::Weights).unwrap();
+        let (batch, _) = work.batches(&recipe, W::Cursor::default()).unwrap().next().unwrap().unwrap();
+        let (pool, model) = (atento_tensor::Pool::new(), work.model());
+        let mut grads = atento_tensor::Grads::zeros(model.params());
+        let options = super::super::step::StepOptions { smoothing: 0.1, clip_norm: 0.0, seed: 1 };
+        super::super::step::gradients(model, &mut grads, &pool, std::slice::from_ref(&batch), 1, &options);
+        let estimate = memory::activation_bytes(&recipe, &work.config(), recipe.train.batch_tokens as f64);
+        (pool.stats().peak_bytes as f64, estimate)
+    }
+
+    #[test]
+    fn the_memory_of_activations_is_known_beforehand_within_a_factor_of_two() {
+        for settings in [
+            &[
+                "model.d_model=64",
+                "model.d_ff=128",
+                "model.heads=2",
+                "model.encoder_layers=4",
+                "model.decoder_layers=4",
+            ][..],
+            &["model.d_model=64", "model.d_ff=128", "model.heads=2", "train.checkpoint_activations=true"],
+            &["model.arch=rnn", "model.hidden=64", "model.embedding=32", "model.layers=1"],
+        ] {
+            let common = ["tokenizer.vocab_size=400", "train.batch_tokens=1024", "train.max_epochs=1"];
+            let overrides: Vec<String> = settings.iter().chain(&common).map(|s| (*s).to_owned()).collect();
+            let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
+            let (measured, estimate) = measured_and_estimated::<Translation>(&recipe);
+            assert!((0.5..2.0).contains(&(estimate / measured)), "{settings:?}: {estimate} for {measured}");
+        }
+    }
+
+    #[test]
+    fn times_beyond_counting_are_told_in_years() {
+        assert_eq!(in_time(90.0), "1m30s");
+        assert_eq!(in_time(1e12), "31688 years");
+        assert!(in_time(f64::MAX).ends_with(" years"));
     }
 }

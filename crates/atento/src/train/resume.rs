@@ -122,6 +122,17 @@ pub fn compare(text: &str, recipe: &Recipe, path: &Path, data: Data) -> Result<V
     Ok(notes)
 }
 
+/// Checks the hash of the training and validation data against that of the run.
+///
+/// # Errors
+/// [`Error::OtherData`].
+pub fn check_data(checkpoint: &Checkpoint, hash: &str) -> Result<(), Error> {
+    match checkpoint.state.identity.as_ref().and_then(|identity| identity.data.as_ref()) {
+        Some(before) if before != hash => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
 /// Equal, or two paths of one file.
 fn is_same(before: Option<&toml::Value>, now: Option<&toml::Value>) -> bool {
     let file = |value: Option<&toml::Value>| Path::new(value?.as_str()?).canonicalize().ok();

@@ -100,6 +100,8 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 const LOCK: &str = ".lock";
 pub(super) const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
+/// The folder of checkpoints.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 
 impl RunDir {
     /// Opens the directory at `path`, makes it if a new run is to begin, and locks it. A run that was killed
@@ -212,7 +214,7 @@ impl RunDir {
 
     /// The checkpoints.
     pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.path.join("checkpoints"))
+        Checkpoints::new(self.path.join(CHECKPOINTS))
     }
 
     /// The lines of metrics.

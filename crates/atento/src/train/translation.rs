@@ -7,19 +7,19 @@ use serde_json::Value;
 
 use super::added_tokens::add_to_translator;
 use super::adopt::{Adopted, Base, adopt, is_described, is_same_function, saved_tokenizer};
-use super::build::{build_model, generation_config, model_config};
+use super::build::{generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
 use super::recipe::Recipe;
 use super::report::Sample;
 use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Measured, Workload};
-use super::{Error, StopFlag, evaluate, resume, search};
+use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
+use super::{Error, StopFlag, evaluate, memory, resume, search};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
-use crate::models::Translator;
+use crate::models::{Translator, TranslatorConfig};
 use crate::pretrained::Pretrained;
 use crate::text::Tokenizer;
 use crate::translate::TranslateOptions;
@@ -51,13 +51,17 @@ pub(super) struct Beginning {
 
 impl Beginning {
     /// A new run.
-    pub fn anew(recipe: &Recipe, options: &TrainOptions) -> Result<Self, Error> {
+    pub fn anew(recipe: &Recipe, options: &TrainOptions, making: Making) -> Result<Self, Error> {
         let Some(from) = &options.from else {
             let mut recipe = recipe.clone();
             recipe.settle(&options.written)?;
             return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
         };
-        let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes } = Pretrained::load(from)?;
+        let loaded = match making {
+            Making::Weights => Pretrained::load(from)?,
+            Making::Outline => Pretrained::outline(from)?,
+        };
+        let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes } = loaded;
         if let Translator::Transformer(transformer) = &model
             && transformer.own_positions().is_some()
         {
@@ -95,7 +99,13 @@ impl Beginning {
 
     /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
     /// learn one from now says.
-    fn again(recipe: &Recipe, options: &TrainOptions, checkpoint: &Checkpoint, run: &Path) -> Result<Self, Error> {
+    fn again(
+        recipe: &Recipe,
+        options: &TrainOptions,
+        checkpoint: &Checkpoint,
+        run: &Path,
+        making: Making,
+    ) -> Result<Self, Error> {
         let tokenizer = saved_tokenizer(run)?;
         let identity = checkpoint.state.identity.as_ref();
         let mut recipe = resume::as_before(recipe, &options.written, checkpoint)?;
@@ -114,7 +124,7 @@ impl Beginning {
             notes.push(format!("{} is not used: the run goes on from its checkpoint", path_text(from)));
         }
         let model = match identity.map(|identity| &identity.model) {
-            Some(ModelConfig::Translator(config)) => Some(Translator::init(config.clone(), recipe.seed)),
+            Some(ModelConfig::Translator(config)) => Some(new_model(config.clone(), &recipe, making)?),
             _ => None,
         };
         let from = identity.and_then(|identity| identity.from.clone());
@@ -134,16 +144,20 @@ impl Workload for Translation {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
+        making: Making,
     ) -> Result<Begun<Self>, Error> {
         let Beginning { recipe, tokenizer, model, base, from, mut notes } = match resumed {
-            Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run)?,
-            None => Beginning::anew(recipe, options)?,
+            Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run, making)?,
+            None => Beginning::anew(recipe, options, making)?,
         };
         let rows = model.as_ref().map(Translator::vocab_size).or(recipe.model.vocab_size);
         let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_table(rows.unwrap_or(usize::MAX)));
         let data = RunData::load(&recipe, tokenizer)?;
         notes.extend(data.notes.iter().cloned());
-        let mut model = model.map_or_else(|| build_model(&recipe, &data.tokenizer), Ok)?;
+        let mut model = match model {
+            Some(model) => model,
+            None => new_model(model_config(&recipe, &data.tokenizer)?, &recipe, making)?,
+        };
         model.checkpoint_activations(recipe.train.checkpoint_activations);
         check_positions(&model, &recipe)?;
         check_held_out(&model, &data)?;
@@ -222,17 +236,13 @@ impl Workload for Translation {
     }
 
     fn batches(&self, recipe: &Recipe, from: Cursor) -> Result<Batches<Self>, Error> {
-        let train = &recipe.train;
-        let mut batches = self.data.train.batches(BatchOptions {
-            max_tokens: train.batch_tokens,
-            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
-            order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
-            seed: recipe.seed,
-            start_id: self.pretrained.model.start_id(),
-            epochs: train.max_epochs.map(|n| n as u64),
-        })?;
+        let mut batches = self.data.train.batches(self.batch_options(recipe))?;
         batches.seek(from)?;
         Ok(Box::new(batches.map(|item| item.map_err(Error::from))))
+    }
+
+    fn batches_per_epoch(&self, recipe: &Recipe) -> Result<u64, Error> {
+        Ok(self.data.train.batches_per_epoch(&self.batch_options(recipe))?)
     }
 
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
@@ -270,6 +280,19 @@ impl Workload for Translation {
 }
 
 impl Translation {
+    /// How the training pairs are dealt out.
+    fn batch_options(&self, recipe: &Recipe) -> BatchOptions {
+        let train = &recipe.train;
+        BatchOptions {
+            max_tokens: train.batch_tokens,
+            max_sentences: (train.max_sentences > 0).then_some(train.max_sentences),
+            order: if train.bucket { Order::Bucketed } else { Order::Shuffled },
+            seed: recipe.seed,
+            start_id: self.pretrained.model.start_id(),
+            epochs: train.max_epochs.map(|n| n as u64),
+        }
+    }
+
     /// What happened to each part of the data.
     fn reports(&self) -> impl Iterator<Item = (&'static str, &DataReport)> {
         let held_out = [("valid", &self.data.valid), ("test", &self.data.test)];
@@ -330,6 +353,16 @@ fn check_tokens(pretrained: &Pretrained) -> Result<(), Error> {
         }
         None => Ok(()),
     }
+}
+
+/// A model with random weights, which have to fit into memory, or its outline.
+fn new_model(config: TranslatorConfig, recipe: &Recipe, making: Making) -> Result<Translator, Error> {
+    let outline = Translator::outline(config);
+    if making == Making::Outline {
+        return Ok(outline);
+    }
+    memory::check_room(recipe, &ModelConfig::Translator(outline.config()), outline.params().count())?;
+    Ok(Translator::init(outline.config(), recipe.seed))
 }
 
 fn check_positions(model: &Translator, recipe: &Recipe) -> Result<(), Error> {

@@ -25,6 +25,15 @@ use crate::text::Tokenizer;
 pub(super) type Batches<W> =
     Box<dyn Iterator<Item = Result<(<<W as Workload>::Model as Trainable>::Batch, <W as Workload>::Cursor), Error>>>;
 
+/// What is made of a model at the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Making {
+    /// Its weights: random, or those of the model to start from.
+    Weights,
+    /// Its sizes alone, which take no memory: for a plan.
+    Outline,
+}
+
 /// A workload at the beginning of a run or of a later part of it.
 pub(super) struct Begun<W> {
     /// The recipe; where there was a model already, it describes that one.
@@ -75,6 +84,7 @@ pub(super) trait Workload: Sized {
         options: &TrainOptions,
         resumed: Option<&Checkpoint>,
         run: &Path,
+        making: Making,
     ) -> Result<Begun<Self>, Error>;
 
     /// What stays with a model that is trained further.
@@ -129,6 +139,10 @@ pub(super) trait Workload: Sized {
 
     /// The batches of the recipe from a place in the data on.
     fn batches(&self, recipe: &Recipe, from: Self::Cursor) -> Result<Batches<Self>, Error>;
+
+    /// How many batches a pass over the training data has, found without building them; more or less, where the data is
+    /// too large to be in memory.
+    fn batches_per_epoch(&self, recipe: &Recipe) -> Result<u64, Error>;
 
     /// Judges the model during training; `None` without validation data. [`Error::Stopped`] where `stop` was raised
     /// before the end.

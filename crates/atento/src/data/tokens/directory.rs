@@ -158,8 +158,9 @@ impl TokenDirectory {
         }
     }
 
-    /// Checks that all ids are below a model's vocabulary size, one by one: `tokens.json` may stand beside other files than
-    /// those it was written for.
+    /// Checks that all ids are below a model's vocabulary size, one by one: whatever `tokens.json` says, it may stand beside
+    /// other files than those it was written for, or a file may be damaged. A tokenizer may have tokens that the text does
+    /// not have.
     ///
     /// # Errors
     /// [`Error::IdOutOfRange`].

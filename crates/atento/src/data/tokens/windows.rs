@@ -109,6 +109,11 @@ impl Windows {
         self.shard.len() as u64 - 1
     }
 
+    /// Batches of the first epoch.
+    pub fn batches_per_epoch(&self) -> u64 {
+        self.epoch(0).windows.div_ceil(self.options.batch_size as u64)
+    }
+
     fn epoch(&self, epoch: u64) -> Epoch {
         let (block, tokens) = (self.options.block_size as u64, self.tokens_per_epoch());
         let first = match self.options.sampling {

@@ -64,6 +64,12 @@ impl Gpt2 {
         Self::build(config, params, &mut Rng::new(0, INIT_STREAM), |_| Init::Zeros)
     }
 
+    /// The parameters' names and shapes ([`Params::outline`]): a model that takes no memory and cannot be used.
+    #[must_use]
+    pub fn outline(config: Gpt2Config) -> Self {
+        Self::build(config, Params::outline(), &mut Rng::new(0, INIT_STREAM), |_| Init::Zeros)
+    }
+
     /// A model in an empty arena; `normal` says how a weight of that standard deviation starts.
     fn build(config: Gpt2Config, mut params: Params, rng: &mut Rng, normal: impl Fn(f32) -> Init) -> Self {
         let p = &mut params;

@@ -217,7 +217,7 @@ fn a_batch_can_be_learned_by_heart() {
 fn tokenizer() -> Tokenizer {
     let options = text::train::TrainOptions {
         kind: text::train::Kind::Characters,
-        byte_fallback: false,
+        byte_fallback: Some(false),
         min_frequency: 1,
         ..text::train::TrainOptions::default()
     };

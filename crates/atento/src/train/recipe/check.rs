@@ -194,7 +194,15 @@ fn model_rules(recipe: &Recipe) -> [Rule; 7] {
         ("on an encoder–decoder transformer", &["model.layers"], recipe.model.arch != Arch::Transformer),
         (
             "when `tokenizer.file` is given",
-            &["tokenizer.kind", "tokenizer.vocab_size", "tokenizer.min_frequency", "tokenizer.lowercase"],
+            &[
+                "tokenizer.kind",
+                "tokenizer.vocab_size",
+                "tokenizer.min_frequency",
+                "tokenizer.lowercase",
+                "tokenizer.limit_alphabet",
+                "tokenizer.character_coverage",
+                "tokenizer.byte_fallback",
+            ],
             has_files,
         ),
         (

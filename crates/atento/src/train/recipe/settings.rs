@@ -105,6 +105,12 @@ section! {
         lowercase: bool = false;
         /// Tokens to add to the tokenizer, of the model that is trained further or a new one; their rows begin as the mean of all others.
         add_tokens: Vec<String> = Vec::new();
+        /// Keep this many characters at most, the most frequent ones; all if left out. Not with "byte_bpe".
+        limit_alphabet: Option<usize> = None, in at_least(1.0);
+        /// Keep the most frequent characters that make up this share of the text. Not with "byte_bpe".
+        character_coverage: f64 = 1.0, in Range::above(0.0).up_to(1.0);
+        /// Characters that are not kept become the tokens of their bytes (256 entries) instead of the unknown token. If left out: for translation with "bpe" and "unigram" from 2048 entries on.
+        byte_fallback: Option<bool> = None;
     }
 }
 

@@ -16,9 +16,9 @@ use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
 use crate::train::metrics::Place;
 use crate::train::request::Request;
 use crate::train::step::Trainable;
-use crate::train::workload::{Batches, Begun, Workload};
+use crate::train::workload::{Batches, Begun, Making, Workload};
 use crate::train::{
-    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics,
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics, resume,
 };
 
 impl<'r, W: Workload> Session<'r, W> {
@@ -31,7 +31,8 @@ impl<'r, W: Workload> Session<'r, W> {
         let checkpoints = run.checkpoints();
         let (found, options) = look(recipe, options, run)?;
         let resumed = found.checkpoint.as_ref();
-        let Begun { recipe, mut work, from, mut notes } = W::begin(recipe, &options, resumed, run.path())?;
+        let Begun { recipe, mut work, from, mut notes } =
+            W::begin(recipe, &options, resumed, run.path(), Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
@@ -49,7 +50,7 @@ impl<'r, W: Workload> Session<'r, W> {
             early_stopping.restore(&checkpoint.state.early_stopping);
         }
         let data = format!("{:016x}", work.data_hash()?);
-        require_data(resumed, &data)?;
+        resumed.map_or(Ok(()), |checkpoint| resume::check_data(checkpoint, &data))?;
         let cursor = resumed.map_or(Ok(W::Cursor::default()), cursor::<W>)?;
         let batches = begun(work.batches(&recipe, cursor)?)?;
         let step = state.map_or(0, |state| state.step);
@@ -152,14 +153,6 @@ fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found,
     checkpoints.retain(0, None)?;
     Request::record(recipe, options, run)?;
     Ok((Found { checkpoint: None, warnings: Vec::new() }, options.clone()))
-}
-
-fn require_data(resumed: Option<&Checkpoint>, data: &str) -> Result<(), Error> {
-    let Some(checkpoint) = resumed else { return Ok(()) };
-    match checkpoint.state.identity.as_ref().and_then(|identity| identity.data.as_deref()) {
-        Some(before) if before != data => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
-        _ => Ok(()),
-    }
 }
 
 /// The place in the data behind the last update.

@@ -73,6 +73,30 @@ impl InstructBatches {
         Ok(())
     }
 
+    /// Batches of the first epoch, counted without packing them.
+    pub fn batches_per_epoch(&self) -> u64 {
+        let mut counted = self.clone();
+        let (mut index, mut batches) = (0, 0);
+        while index < self.examples.len() {
+            index += counted.next_examples(0, index).len();
+            batches += 1;
+        }
+        batches
+    }
+
+    /// The examples of the batch that begins at `index` of an epoch's order.
+    fn next_examples(&mut self, epoch: u64, index: usize) -> Vec<usize> {
+        let examples = self.examples.clone();
+        let (max_tokens, max_sequences) = (self.options.max_tokens, self.options.max_sequences);
+        let mut tokens = 0;
+        let fits = |at: &usize| {
+            tokens += examples[*at].tokens();
+            tokens <= max_tokens
+        };
+        let rest = self.order(epoch)[index..].iter().copied();
+        rest.take(max_sequences.unwrap_or(usize::MAX)).take_while(fits).collect()
+    }
+
     fn order(&mut self, epoch: u64) -> &[usize] {
         if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
             let mut order: Vec<usize> = (0..self.examples.len()).collect();
@@ -94,15 +118,8 @@ impl Iterator for InstructBatches {
             return None;
         }
         let (examples, train_on_prompt) = (self.examples.clone(), self.train_on_prompt);
-        let (max_tokens, max_sequences) = (self.options.max_tokens, self.options.max_sequences);
-        let rest = &self.order(epoch)[index as usize..];
-        let mut tokens = 0;
-        let fits = |at: &&usize| {
-            tokens += examples[**at].tokens();
-            tokens <= max_tokens
-        };
-        let taken = rest.iter().take(max_sequences.unwrap_or(usize::MAX)).take_while(fits);
-        let batch = CausalBatch::pack(taken.map(|&at| examples[at].window(train_on_prompt)));
+        let taken = self.next_examples(epoch, index as usize);
+        let batch = CausalBatch::pack(taken.into_iter().map(|at| examples[at].window(train_on_prompt)));
         let index = index + batch.sequences() as u64;
         self.cursor = match index < examples.len() as u64 {
             true => Cursor { epoch, index },

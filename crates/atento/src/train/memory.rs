@@ -1,0 +1,89 @@
+//! What a run takes of memory, by arithmetic on its recipe and the sizes of its model.
+
+use super::Error;
+use super::checkpoint::ModelConfig;
+use super::recipe::{OptimizerKind, Recipe, Task};
+use crate::memory;
+use crate::models::{Gpt2Config, RecurrentConfig, TransformerConfig, TranslatorConfig};
+
+/// Bytes of a token in a batch: its id, what follows it, and what is known of its sequence.
+const BATCH_BYTES: u128 = 16;
+/// Logits that are computed at once; the loss is found in chunks of as many.
+const CHUNK_LOGITS: f64 = (4 << 20) as f64;
+
+/// Bytes of weights, gradients, moments and, where it is kept, the moving average.
+pub(super) fn state_bytes(recipe: &Recipe, parameters: usize) -> u128 {
+    let moments = if recipe.optimizer.kind == OptimizerKind::Sgd { 1 } else { 2 };
+    let average = u128::from(recipe.train.ema > 0.0);
+    (2 + moments + average) * parameters as u128 * size_of::<f32>() as u128
+}
+
+/// About how many bytes the activations of a batch take, with `tokens` on each side.
+pub(super) fn activation_bytes(recipe: &Recipe, config: &ModelConfig, tokens: f64) -> f64 {
+    let checkpoint = recipe.train.checkpoint_activations;
+    let numbers = match config {
+        ModelConfig::LanguageModel(config) => of_gpt2(config, tokens, checkpoint),
+        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => of_transformer(config, tokens, checkpoint),
+        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => of_recurrent(config, tokens),
+    };
+    numbers * size_of::<f32>() as f64
+}
+
+/// Refuses a run whose state and batches do not fit into memory. Activations are an estimate, so half of it must fit.
+pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, parameters: usize) -> Result<(), Error> {
+    let train = &recipe.train;
+    let state = state_bytes(recipe, parameters) + table_bytes(config);
+    memory::require(state, "training this model (weights, gradients and moments)")?;
+    // Batches of text are as large as the recipe says; of examples, perhaps smaller.
+    let tokens = if recipe.task == Task::CausalLm { train.batch_tokens } else { 1 };
+    // The ids of an update wait for it together.
+    let batches = BATCH_BYTES * tokens as u128 * train.accumulate as u128;
+    let activations = activation_bytes(recipe, config, tokens as f64) / 2.0;
+    let what = format!(
+        "an update of train.batch_tokens {} and train.accumulate {} with this model",
+        train.batch_tokens, train.accumulate
+    );
+    Ok(memory::require(state + batches + activations as u128, &what)?)
+}
+
+/// Bytes of the table of positions, which is no parameter.
+fn table_bytes(config: &ModelConfig) -> u128 {
+    match config {
+        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => {
+            4 * config.max_positions as u128 * config.d_model as u128
+        }
+        _ => 0,
+    }
+}
+
+/// Logits of a chunk.
+fn logits(vocab_size: usize, tokens: f64) -> f64 {
+    CHUNK_LOGITS.max(32.0 * vocab_size as f64).min(tokens * vocab_size as f64)
+}
+
+fn of_gpt2(config: &Gpt2Config, tokens: f64, checkpoint: bool) -> f64 {
+    let (d_model, d_ff, layers) = (config.d_model as f64, config.d_ff as f64, config.layers as f64);
+    let block = 9.0 * d_model + 2.0 * d_ff;
+    let kept = if checkpoint { layers * d_model + block } else { layers * block };
+    tokens * (kept + 4.0 * d_model) + logits(config.vocab_size, tokens)
+}
+
+fn of_transformer(config: &TransformerConfig, tokens: f64, checkpoint: bool) -> f64 {
+    let d_model = config.d_model as f64;
+    let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
+    // The decoder's reads the source too.
+    let (in_encoder, in_decoder) =
+        (9.0 * d_model + 2.0 * config.encoder_ffn as f64, 16.0 * d_model + 2.0 * config.decoder_ffn as f64);
+    let kept = if checkpoint {
+        (encoder + decoder) * d_model + in_encoder.max(in_decoder)
+    } else {
+        encoder * in_encoder + decoder * in_decoder
+    };
+    tokens * (kept + 6.0 * d_model) + logits(config.vocab_size, tokens)
+}
+
+fn of_recurrent(config: &RecurrentConfig, tokens: f64) -> f64 {
+    let (hidden, embedding, layers) = (config.hidden as f64, config.embedding as f64, config.layers as f64);
+    let kept = layers * (24.0 * hidden) + 8.0 * hidden + 6.0 * embedding;
+    tokens * kept + logits(config.vocab_size, tokens)
+}
