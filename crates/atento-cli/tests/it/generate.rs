@@ -194,7 +194,9 @@ fn settings_of_the_model_that_are_not_followed_are_told_and_wrong_ones_named() {
     let arguments = ["generate", copy.to_str().unwrap(), "--prompt", "a cat", "--max-new-tokens", "3"];
     let notes = folder.run(&arguments, "").stderr;
     let told: Vec<&str> = notes.lines().filter_map(|note| note.split('`').nth(1)).collect();
-    assert_eq!(told, ["stop_strings", "num_beams", "forced_eos_token_id"], "{notes}");
+    assert_eq!(told, ["num_beams", "forced_eos_token_id"], "{notes}");
+    let notes = folder.run(&[&arguments[..], &["--beam", "2"]].concat(), "").stderr;
+    assert!(notes.contains("`stop_strings` has no effect here"), "{notes}");
     assert_eq!(folder.run(&[&arguments[..], &["--quiet"]].concat(), "").stderr, "");
     for (number, (settings, expected)) in [
         (json!({"eos_token_id": "0"}), "key `eos_token_id` is \"0\", expected a token id"),

@@ -108,6 +108,7 @@ fn generate_explains_itself() {
     Options:
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --raw                     Give the model each prompt as it is, without the template that it was taught with
           --greedy                  Take the likeliest token each time
           --beam <N>                Beam search with this many hypotheses
           --length-penalty <A>      Beam search: divide log-probabilities by length^A
@@ -128,7 +129,7 @@ fn generate_explains_itself() {
           --max-new-tokens <N>      The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
           --min-new-tokens <N>      The fewest tokens before an end token [default: the model's]
           --ignore-end              Do not end at the model's end token
-          --stop <TEXT>             End before this text; repeatable
+          --stop <TEXT>             End before this text; repeatable [default: the model's stop_strings]
           --slide                   Beyond the model's positions go on with the later half of the text
           --on-too-long <WHAT>      A prompt that the model has no room for: skip the line or cut the beginning off [default: skip]
           --on-error <WHAT>         A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]

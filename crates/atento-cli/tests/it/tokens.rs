@@ -107,7 +107,7 @@ fn a_template_takes_several_fields_from_the_data_and_from_prompts() {
     let template = ["--set", "data.prompt_template=Q: {prompt} {topic}\n"];
     let arguments = [&["--from", "lm", "--out", "taught"], &template[..]].concat();
     let shown = instruct(&folder, &[&arguments[..], &["--show-masks"]].concat()).output();
-    assert!(shown.starts_with("example 1, 14 tokens\nQ: hi x y\n⟦yo</s>⟧\n"), "{shown}");
+    assert!(shown.starts_with("example 1, 13 tokens\nQ: hi x y\n⟦yo</s>⟧\n"), "{shown}");
     instruct(&folder, &arguments).output();
     folder.write("p.jsonl", "{\"topic\": \"x y\", \"prompt\": \"hi\"}\n{\"prompt\": \"hi\"}\n");
     let options = ["generate", "taught", "--greedy", "--max-new-tokens", "6", "--json"];

@@ -63,6 +63,7 @@ impl Beginning {
                     _ => None,
                 };
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
+                keep_template(&mut recipe, &options.written, template.as_ref());
                 match identity {
                     Some(Identity { model, from: Some(_), .. }) if config.is_some() => {
                         let found = Base::saved(run, model, &tokenizer)?;
