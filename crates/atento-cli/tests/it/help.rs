@@ -108,6 +108,7 @@ fn generate_explains_itself() {
     Options:
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --raw                     Give the model each prompt as it is, without the template that it was taught with
           --greedy                  Take the likeliest token each time
           --beam <N>                Beam search with this many hypotheses
           --length-penalty <A>      Beam search: divide log-probabilities by length^A
@@ -128,7 +129,7 @@ fn generate_explains_itself() {
           --max-new-tokens <N>      The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
           --min-new-tokens <N>      The fewest tokens before an end token [default: the model's]
           --ignore-end              Do not end at the model's end token
-          --stop <TEXT>             End before this text; repeatable
+          --stop <TEXT>             End before this text; repeatable [default: the model's stop_strings]
           --slide                   Beyond the model's positions go on with the later half of the text
           --on-too-long <WHAT>      A prompt that the model has no room for: skip the line or cut the beginning off [default: skip]
           --on-error <WHAT>         A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -148,8 +149,10 @@ fn eval_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
-          --data <PATH>  One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
-      -h, --help         Print help (see more with '--help')
+          --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+          --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
+      -h, --help                Print help (see more with '--help')
 
     Options for translators:
           --source <FILE>           Source sentences, one a line
@@ -175,10 +178,8 @@ fn eval_explains_itself() {
     Options for prompts with completions:
           --prompt-key <KEY>            The key, or column, of the prompt [default: prompt]
           --completion-key <KEY>        The key, or column, of the completion [default: completion]
-          --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: "{prompt}\n"]
+          --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
           --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: "{completion}<end>"]
-          --on-too-long <WHAT>          What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
-          --on-error <WHAT>             A line that cannot be used: skip it or stop there [default: skip]
     "#);
 }
 
