@@ -149,8 +149,10 @@ fn eval_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
-          --data <PATH>  One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
-      -h, --help         Print help (see more with '--help')
+          --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+          --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
+      -h, --help                Print help (see more with '--help')
 
     Options for translators:
           --source <FILE>           Source sentences, one a line
@@ -176,10 +178,8 @@ fn eval_explains_itself() {
     Options for prompts with completions:
           --prompt-key <KEY>            The key, or column, of the prompt [default: prompt]
           --completion-key <KEY>        The key, or column, of the completion [default: completion]
-          --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: "{prompt}\n"]
+          --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
           --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: "{completion}<end>"]
-          --on-too-long <WHAT>          What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
-          --on-error <WHAT>             A line that cannot be used: skip it or stop there [default: skip]
     "#);
 }
 
