@@ -128,7 +128,7 @@ fn data_with_nothing_to_predict_is_refused_before_a_run_starts() {
     token_files(&folder, |_| words(100), |end| vec![end; 80]);
     let message = train(&folder, "run", &[]).refusal();
     assert!(message.contains("val.bin has nothing to predict"), "{message}");
-    token_files(&folder_again(&folder), |end| [vec![end; 80], vec![5]].concat(), |_| words(20));
+    token_files(folder_again(&folder), |end| [vec![end; 80], vec![5]].concat(), |_| words(20));
     let message = train(&folder, "run", &[]).refusal();
     assert!(message.contains("train.bin has nothing to predict"), "{message}");
     assert!(!folder.path("run").exists());
