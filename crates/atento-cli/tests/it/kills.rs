@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::support::Folder;
 
-/// What the runs have in common: evaluations, checkpoints that are removed again, a mean of two, a learning rate that
-/// depends on evaluations, dropout.
+/// What the runs have in common: evaluations, checkpoints that are removed again, a mean of two of them (in its place, a language model has a moving average), a learning rate
+/// that depends on evaluations, dropout.
 const COMMON: &str = r#"
     seed = 7
     [train]
@@ -27,7 +27,6 @@ const COMMON: &str = r#"
     save_every = 1
     keep_last = 2
     average_last = 2
-    ema = 0.5
     [schedule]
     kind = "plateau"
     warmup_steps = 2
@@ -118,6 +117,8 @@ impl Killer {
         folder.write("text.txt", "the cat sees the dog.\nthe dog sees the cat.\n".repeat(12));
         // A top-level key comes before the first table.
         let (seed, tables) = COMMON.trim_start().split_once('\n').unwrap();
+        let mean = if task == LANGUAGE { "ema = 0.5" } else { "average_last = 2" };
+        let tables = tables.replace("average_last = 2", mean);
         folder.write("r.toml", format!("{seed}\n{task}{tables}"));
         Some(Self { folder, shim })
     }
@@ -305,4 +306,36 @@ fn a_language_run_killed_at_any_change_of_its_files_makes_the_same() {
 #[test]
 fn an_instruct_run_killed_at_any_change_of_its_files_makes_the_same() {
     every_run_of(INSTRUCT);
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_begins_again_from_the_same_model_or_not_at_all() {
+    let Some(killer) = Killer::new(LANGUAGE) else { return };
+    assert!(killer.train(&[], Kill::Never).status.success());
+    let base = killer.folder.path("base");
+    copy(&killer.run().join("model"), &base);
+    // Killed as soon as what was asked is written down.
+    let asked = (1..100).find(|&change| {
+        killer.restore(None);
+        killer.train(&["--from", "base"], Kill::Before(change));
+        killer.run().join("request.json").exists()
+    });
+    assert!(asked.is_some() && !killer.run().join("checkpoints").exists());
+    let refused = |more: &[&str], expected: &[&str]| {
+        let ran = killer.train(&[&["--resume"], more].concat(), Kill::Never);
+        let message = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(ran.status.code(), Some(2), "{message}");
+        assert!(expected.iter().all(|expected| message.contains(expected)), "{message}");
+    };
+    refused(&["--set", "train.accumulate=1"], &["`train.accumulate` was 2 when", "request.json"]);
+    let weights = fs::read(base.join("model.safetensors")).unwrap();
+    let mut changed = weights.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(base.join("model.safetensors"), changed).unwrap();
+    refused(&[], &["the run was to start from ", "base", "it has changed since"]);
+    fs::write(base.join("model.safetensors"), weights).unwrap();
+    fs::rename(&base, killer.folder.path("elsewhere")).unwrap();
+    refused(&[], &["the run was to start from ", "put it back, or begin a new run with --out"]);
+    fs::rename(killer.folder.path("elsewhere"), &base).unwrap();
+    assert!(killer.train(&["--resume"], Kill::Never).status.success());
 }

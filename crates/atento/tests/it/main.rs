@@ -2,6 +2,7 @@
 
 mod conformance;
 mod endings;
+mod failures;
 mod gpt2;
 mod gpt2_classifier;
 mod invariants;
