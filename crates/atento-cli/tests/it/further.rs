@@ -122,7 +122,7 @@ fn a_language_model_keeps_its_settings_and_its_function_when_it_is_trained_furth
     let folder = language_model();
     let base = json!({
         "do_sample": true, "temperature": 0.7, "top_k": 20, "repetition_penalty": 1.3, "max_new_tokens": 9,
-        "eos_token_id": 50256, "unheard_of": [{"a": null}]
+        "unheard_of": [{"a": null}]
     });
     folder.write("run/model/generation_config.json", base.to_string());
     change(&folder, "run/model/config.json", json!({"unheard_of": {"b": [1.5]}, "pad_token_id": -1}));
