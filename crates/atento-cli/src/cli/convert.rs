@@ -17,9 +17,9 @@ use crate::ui::table::{bytes, thousands};
 /// Write a model anew, its weights in another type
 ///
 /// The new directory has one model.safetensors and one tokenizer.json, whatever files the model had: pytorch_model.bin,
-/// shards, vocab.json and merges.txt. In f32, f16 and bf16 `transformers` loads it as well. int8 rounds the matrices of a
-/// language model, with a factor for each output, and is read by atento alone; it is for inference, and --weights f32
-/// makes of it what can be trained again, though not as exact as it was. With --json prints {"path", "weights",
+/// shards, or vocab.json and merges.txt. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
+/// language model, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
+/// converted back with --weights f32 and trained further; the rounding stays. With --json prints {"path", "weights",
 /// "parameters", "bytes"}.
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {

@@ -19,14 +19,13 @@ use crate::ui::options::Options;
 /// For a translator: loss, perplexity, BLEU and chrF. With --json {"loss", "perplexity", "bleu", "chrf", "signature",
 /// "chrf_signature", "sentences", "left_out", "tokens"}; "left_out" counts bad pairs.
 ///
-/// For a language model: the perplexity of the text as one stream of tokens, by windows as long as the model's positions
-/// that begin every --stride tokens. In each window only the tokens count that no earlier one has scored, so every token
-/// counts once and is predicted from at least a window less a stride of tokens, where there are so many before it. The
-/// first token has nothing before it and is not scored, unless --start-token puts something there. A plain file is read
-/// byte for byte; the texts of several files, or of JSON objects, follow one another with the model's end token between
-/// them. With --json {"loss", "perplexity", "bits_per_byte", "tokens", "bytes"}: "loss" is the mean in nats of the
-/// "tokens" that were scored, "bits_per_byte" their sum in bits over all "bytes" of text, both null where only tokens are
-/// known.
+/// For a language model: the perplexity of the text as one stream of tokens. The text is read in windows as long as the
+/// model's positions; a new window begins every --stride tokens. Every token is scored once, in the first window that holds
+/// it. The first token is not scored, because no token comes before it; --start-token puts the model's start token there. A
+/// plain file is read byte for byte. The texts of several files, or of JSON objects, are joined by the model's end token.
+/// With --json {"loss", "perplexity", "bits_per_byte", "tokens", "bytes"}. "loss" is the mean in nats over the scored
+/// "tokens". "bits_per_byte" is the sum in bits divided by all "bytes" of the text. "bits_per_byte" and "bytes" are null
+/// where the data are token files.
 ///
 /// Prompts with completions (CSV, TSV, or JSON objects with a text at `completion` and none at `text`) give the loss of the
 /// completions alone, as the validation of `instruct` training measures it. With --json {"loss", "perplexity", "tokens",

@@ -33,14 +33,17 @@ const NEW_TOKENS: usize = 128;
 
 /// Continue texts with a language model
 ///
-/// The continuation of a single argument is printed as it is made, line ends and all; else each is one line. What the command does not say
-/// is as the model's generation_config.json has it; where that does not say how tokens are chosen either, they are drawn at
-/// random, reproducibly by --seed. A model that was taught to answer gets every prompt in the template that it was taught
-/// with (prompt_template.json); a template with several fields takes JSON objects with a text for each, one a line. With
-/// --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}:
-/// "text" is what follows the prompt, "ids" its tokens with the end token where there is one, "logprobs" the natural
-/// log-probability of each in the model's own distribution, "finish_reason" "stop", "length" or "interrupted". With --n
-/// above 1, "samples" holds all of them, and the other fields are the first's.
+/// The continuation of a single argument is printed as it is generated, with its line ends. Otherwise every continuation is
+/// one line. Options that are not given take their values from the model's generation_config.json. Where that file does not
+/// say how tokens are chosen, they are sampled; --seed makes the sample repeatable.
+///
+/// A model that was trained with a prompt template gets every prompt in that template (prompt_template.json); --raw turns
+/// this off. A template with several fields takes JSON objects, one a line, with a text for each field.
+///
+/// With --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}. "text" is the continuation. "ids"
+/// are its tokens, with the end token where there is one. "logprobs" are the natural log-probabilities of these tokens in the
+/// model's own distribution. "finish_reason" is "stop", "length" or "interrupted". With --n above 1, "samples" holds all
+/// continuations, and the other fields are those of the first.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
     /// A model directory or a run directory

@@ -21,11 +21,13 @@ use crate::ui::unknown::Unknowns;
 
 /// Score given translations or texts: the log-probability of every token
 ///
-/// For a translator, texts are `source TAB target`. Prints log-probability, perplexity and number of tokens, separated
-/// by tabs. With --json every line gives {"ids", "logprobs", "sum_logprob", "perplexity"}: "ids" are the tokens of the
-/// text, or of the target with its end token, "logprobs" one natural log-probability for each; a language model cannot
-/// tell the first token's, which is null, and a single token has no perplexity. A line that cannot be used gives
-/// {"text", "error"}.
+/// For a translator, texts are `source TAB target`. Prints log-probability, perplexity and number of tokens, separated by
+/// tabs.
+///
+/// With --json every line gives {"ids", "logprobs", "sum_logprob", "perplexity"}. "ids" are the tokens of the text, or of the
+/// target with its end token. "logprobs" has one natural log-probability for each token. A language model does not predict
+/// the first token: its log-probability is null, and a text of a single token has no perplexity. A line that cannot be used
+/// gives {"text", "error"}.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
     /// A model directory or a run directory

@@ -22,10 +22,12 @@ use crate::ui::unknown::Unknowns;
 
 /// Translate sentences
 ///
-/// An empty line gives an empty line, so that line n always translates line n. With --json every line gives
-/// {"source", "translations": [{"text", "ids", "score"}]}, best first; "ids" are the tokens without the decoder's
-/// start token, with the end token where the translation was not cut off; "score" is the log-probability divided by
-/// the length penalty. A sentence that is split has its parts' translations behind one another and the mean of their scores.
+/// An empty line gives an empty line, so that line n of the output always translates line n of the input.
+///
+/// With --json every line gives {"source", "translations": [{"text", "ids", "score"}]}, best first. "ids" are the tokens
+/// without the decoder's start token, with the end token where the translation was not cut off. "score" is the
+/// log-probability divided by the length penalty. A sentence that is split has the translations of its parts one behind the
+/// other, and the mean of their scores.
 #[derive(Debug, clap::Args)]
 pub struct TranslateArgs {
     /// A model directory or a run directory
