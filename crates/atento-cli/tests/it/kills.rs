@@ -80,7 +80,7 @@ const INSTRUCT: &str = r#"
     layers = 1
     heads = 2
     d_model = 8
-    max_positions = 32
+    max_positions = 64
     dropout = 0.2
 "#;
 

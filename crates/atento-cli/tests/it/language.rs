@@ -154,8 +154,11 @@ fn a_start_that_was_cut_short_leaves_no_text_of_its_own_behind() {
     // A run without a checkpoint: as if it was killed while it started.
     train(&folder, &["--out", "run", "--max-steps", "1"]).output();
     std::fs::remove_dir_all(folder.path("run/checkpoints")).unwrap();
+    ["metrics.jsonl", "config.toml"]
+        .iter()
+        .for_each(|name| std::fs::remove_file(folder.path("run").join(name)).unwrap());
     let set = ["--set", "data.text=\"other.txt\"", "--max-steps", "1"];
-    train(&folder, &[&set[..], &["--out", "run", "--resume"]].concat()).output();
+    train(&folder, &[&set[..], &["--out", "run"]].concat()).output();
     train(&folder, &[&set[..], &["--out", "whole"]].concat()).output();
     let tokens = |run: &str| std::fs::read(folder.path(run).join("data/train.bin")).unwrap();
     assert!(tokens("run") == tokens("whole"));

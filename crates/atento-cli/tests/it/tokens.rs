@@ -117,6 +117,7 @@ fn a_template_takes_several_fields_from_the_data_and_from_prompts() {
     let first: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
     let raw = folder.run(&[&options[..], &["--raw", "--prompt", "Q: hi x y\n"]].concat(), "").objects();
     assert_eq!((&first["ids"], &first["prompt"]), (&raw[0]["ids"], &json!("{\"topic\": \"x y\", \"prompt\": \"hi\"}")));
+    let arguments = [&["--from", "lm", "--out", "other"], &template[..]].concat();
     folder.write("d.tsv", "hi\tyo\n");
     let set = ["--set", "data.train={tsv=\"d.tsv\"}"];
     let message = instruct(&folder, &[&arguments[..], &set].concat()).refusal();

@@ -33,10 +33,10 @@ fn padding_is_banned_and_the_end_never_is() {
 
 #[test]
 fn settings_without_an_effect_here_are_listed() {
-    let config = parse(json!({"do_sample": true, "stop_strings": ["."], "num_beam_groups": 1, "max_time": null}));
+    let config = parse(json!({"do_sample": true, "num_beam_groups": 3, "max_time": null}));
     let config = config.unwrap();
-    assert_eq!(config.not_honoured, ["stop_strings"]);
-    assert_eq!(config.beyond_search(), ["stop_strings", "do_sample"]);
+    assert_eq!(config.not_honoured, ["num_beam_groups"]);
+    assert_eq!(config.beyond_search(), ["num_beam_groups", "do_sample"]);
     // Contrastive search takes two candidates at least.
     let config = parse(json!({"penalty_alpha": 0.6, "top_k": 1})).unwrap();
     assert_eq!((config.sampling.contrast(), config.beyond_search().len()), (None, 0));

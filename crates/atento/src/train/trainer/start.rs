@@ -87,6 +87,8 @@ impl<'r, W: Workload> Session<'r, W> {
         if resumed.is_some() {
             reporter.event(&Event::Resumed { step, path: checkpoints.path(step) });
         }
+        // Wherever the run is resumed from.
+        let from = from.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
         let mut session = Self {
             run,
             reporter,
