@@ -17,6 +17,8 @@ const LIMITS: &str = r#"ulimit -v 8388608; ulimit -t 60; exec "$0" "$@""#;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What commands that take text on standard input read.
 const STDIN: &str = "the cat sees\na dog\n";
+/// How a run ends whose model computes NaN: a changed weight may be any number, and most are sound.
+const DAMAGED: &str = "the model's weights are damaged";
 /// What the program says of a panic.
 const PANIC: &str = "this is a bug in atento";
 
@@ -100,6 +102,7 @@ fn judge(status: ExitStatus, said: &str) -> Verdict {
     match status.code() {
         _ if said.contains(PANIC) => Verdict::Finding(last()),
         Some(0) => Verdict::Accepted,
+        Some(1) if said.contains(DAMAGED) => Verdict::Refused,
         Some(2) if !said.trim().is_empty() => Verdict::Refused,
         Some(code) => Verdict::Finding(format!("exit code {code}: {}", last())),
         None => Verdict::Finding(format!("{status}: {}", last())),

@@ -64,6 +64,7 @@ impl Folder {
     }
 
     /// Trains in the directory `name`, or resumes there where it exists.
+    #[expect(clippy::result_large_err, reason = "the error is that of the library")]
     fn train(&self, name: &str, settings: &[&str], mut reporter: impl Reporter) -> Result<Summary, Error> {
         let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
         let loaded = Recipe::load(&self.path("r.toml"), &settings)?;
@@ -73,6 +74,7 @@ impl Folder {
         train(&recipe, &options, &StopFlag::new(), &mut reporter)
     }
 
+    #[expect(clippy::result_large_err, reason = "the error is that of the library")]
     fn go_on(&self, name: &str) -> Result<Summary, Error> {
         self.train(name, &[], At(0, || ()))
     }
