@@ -25,7 +25,7 @@ pub fn write(records: &Records) -> Vec<u8> {
     file
 }
 
-/// The records of an archive that [`write`] wrote and that is still whole.
+/// The records of an archive that [`write()`] wrote and that is still whole.
 pub fn read(bytes: &[u8]) -> Option<Records> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize);
     let (mut records, mut at) = (Vec::new(), 0);
