@@ -50,7 +50,7 @@ pub struct RawPair {
     pub source: String,
     /// The target sentence.
     pub target: String,
-    /// Whether it is longer than [`MAX_RECORD_BYTES`](super::lines::MAX_RECORD_BYTES), so that its text was not kept.
+    /// Whether it is longer than [`MAX_RECORD_BYTES`], so that its text was not kept.
     pub too_long: bool,
 }
 

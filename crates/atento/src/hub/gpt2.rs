@@ -74,7 +74,7 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
 }
 
 /// The object that config.json is to hold. A model without biases is written with biases of 0, which is the same
-/// function; [`BIAS_KEY`] says that they are not to be trained.
+/// function; `atento_bias` says that they are not to be trained.
 #[must_use]
 pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
     let entries = [
