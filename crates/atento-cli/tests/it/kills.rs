@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::support::Folder;
 
-/// What the runs have in common: evaluations, checkpoints that are removed again, a mean of two of them (in its place, a language model has a moving average), a learning rate
-/// that depends on evaluations, dropout.
+/// What the runs have in common: evaluations, checkpoints that are removed again, a mean of two of them (a language model has
+/// a moving average in its place), a learning rate that depends on evaluations, dropout.
 const COMMON: &str = r#"
     seed = 7
     [train]
