@@ -48,7 +48,8 @@ pub struct EvalArgs {
 
     /// A line that cannot be used: skip it or stop there [default: skip]
     ///
-    /// skip leaves it out of the scores, tells its number, goes on, and exits with 1 in the end. stop exits with 2.
+    /// skip leaves it out of the scores, tells its number, goes on, and exits with 1 in the end. stop exits with 2. Plain text
+    /// for a language model is one document, in which no line can be left out.
     #[arg(long, value_name = "WHAT", hide_possible_values = true)]
     on_error: Option<OnError>,
 

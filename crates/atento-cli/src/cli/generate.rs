@@ -4,6 +4,8 @@ mod method;
 mod template;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use atento::continue_text::{self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts};
@@ -22,7 +24,7 @@ use crate::ui::input::{TextArgs, Texts};
 use crate::ui::lines::{Line, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
-use crate::ui::signals::stop_on_interrupt;
+use crate::ui::signals::stop_work_on_interrupt;
 use crate::ui::unknown::Unknowns;
 
 /// Prompts continued together.
@@ -114,8 +116,9 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let language = model::load_language(&args.model, args.weights.as_deref(), options)?;
     let draft = args.method.draft.as_ref();
     let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
-    let stop = StopFlag::new();
-    stop_on_interrupt(&stop, "stopping: what there is is printed")
+    let has_all = !args.prompt.is_empty() || args.texts.are_arguments();
+    let (stop, works) = (StopFlag::new(), Arc::new(AtomicBool::new(has_all)));
+    stop_work_on_interrupt(&stop, &works, "stopping: what there is is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
     let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop };
@@ -131,8 +134,10 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let prepare = |text: &str| verb.prepare(text, &how);
     let (mut drafted, mut unknown) = (SpeculativeReport::default(), Unknowns::default());
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
+        works.store(true, Ordering::Relaxed);
         unknown.look_at_lines(&language.tokenizer, lines)?;
         verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
+        works.store(false, Ordering::Relaxed);
         Ok(!stop.is_stopped())
     });
     unknown.tell(options);

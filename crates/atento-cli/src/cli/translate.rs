@@ -110,6 +110,7 @@ impl SearchArgs {
     /// # Errors
     /// Lengths that the model does not have, or that exclude each other.
     pub fn options(&self, pretrained: &Pretrained) -> anyhow::Result<TranslateOptions> {
+        pretrained.generation.require()?;
         let mut options = pretrained.translate_options();
         let search = &mut options.search;
         set(&mut search.beam, self.beam);

@@ -37,6 +37,11 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
+    /// Whether the texts are arguments, which nothing has to wait for.
+    pub fn are_arguments(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
     /// Whether there is one text alone, known from the beginning.
     pub fn is_one_argument(&self) -> bool {
         self.texts.len() == 1

@@ -1,5 +1,7 @@
 //! One bad line costs one line: a verb's way through its texts.
 
+use std::fmt::Display;
+
 use anyhow::anyhow;
 use atento::data::LineError;
 use atento::messages;
@@ -52,6 +54,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// For a reader: goes past the faults of single lines, tells and counts them, or stops at the first.
+    pub fn skipping<E: Display>(&mut self, on_error: Option<OnError>) -> impl FnMut(E) -> Result<(), E> {
+        move |fault| {
+            if on_error == Some(OnError::Stop) {
+                return Err(fault);
+            }
+            tell_fault(&fault.to_string());
+            self.bad += 1;
+            Ok(())
+        }
+    }
+
     /// The end of a verb that went past bad lines.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::io;
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use atento::train::StopFlag;
@@ -31,11 +32,20 @@ pub fn survive_file_limits() -> io::Result<()> {
 /// # Errors
 /// The system refuses to hand over its signals.
 pub fn stop_on_interrupt(stop: &StopFlag, what_happens: &'static str) -> io::Result<()> {
+    stop_work_on_interrupt(stop, &Arc::new(AtomicBool::new(true)), what_happens)
+}
+
+/// The same for a program that waits for input between its pieces of work: while `works` is not set, the first interrupt
+/// ends the program at once.
+///
+/// # Errors
+/// The system refuses to hand over its signals.
+pub fn stop_work_on_interrupt(stop: &StopFlag, works: &Arc<AtomicBool>, what_happens: &'static str) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let stop = stop.clone();
+    let (stop, works) = (stop.clone(), Arc::clone(works));
     thread::spawn(move || {
         for signal in signals.forever() {
-            if stop.is_stopped() {
+            if stop.is_stopped() || !works.load(Ordering::Relaxed) {
                 process::exit(SIGNAL_BASE + signal);
             }
             stop.stop();

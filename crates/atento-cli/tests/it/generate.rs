@@ -210,6 +210,9 @@ fn settings_of_the_model_that_are_not_followed_are_told_and_wrong_ones_named() {
         let copy = with_settings(&folder, &model, &number.to_string(), settings);
         let message = folder.run(&["generate", copy.to_str().unwrap(), "--prompt", "x"], "").refusal();
         assert!(message.contains(&format!("{number}/generation_config.json: {expected}")), "{message}");
+        // What only a search needs stops a search alone.
+        let scored = folder.run(&["score", copy.to_str().unwrap(), "a red cat"], "");
+        assert_eq!(scored.code, Some(if settings.get("eos_token_id").is_some() { 2 } else { 0 }), "{scored:?}");
     }
 }
 
@@ -276,6 +279,25 @@ fn an_interrupted_beam_search_prints_what_it_has() {
     let found = ran.objects().remove(0);
     assert_eq!(found["finish_reason"], "interrupted");
     assert_eq!(found["logprobs"].as_array().unwrap().len(), found["ids"].as_array().unwrap().len());
+}
+
+#[cfg(unix)]
+#[test]
+fn one_interrupt_ends_a_generation_that_waits_for_its_next_prompt() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
+    let Some(model) = models().pop() else { return };
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["generate", model.to_str().unwrap(), "--max-new-tokens", "1", "-q"]);
+    let mut waiting = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut prompts = waiting.stdin.take().unwrap();
+    prompts.write_all(b"a cat\n").unwrap();
+    BufReader::new(waiting.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // The answer is written before the work counts as done.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().unwrap().success());
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
 }
 
 #[test]

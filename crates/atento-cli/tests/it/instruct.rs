@@ -112,6 +112,22 @@ fn eval_measures_completions_as_the_validation_of_the_training_does() {
     let ran = eval(&["long.tsv"]);
     assert!(ran.code == Some(1) && ran.stderr.contains("1 of 2 examples are too long"), "{ran:?}");
     assert_eq!(eval(&["long.tsv", "--on-too-long", "cut"]).objects()[0]["examples"], json!(2));
+    // A bad line costs one line.
+    let good = std::fs::read_to_string(folder.path("valid.jsonl")).unwrap();
+    folder.write("bad.jsonl", format!("{{\"prompt\": \n{good}{{\"prompt\": \"a\"}}\n"));
+    let ran = eval(&["bad.jsonl"]);
+    let told = ran.stderr.contains("bad.jsonl, line 1: ") && ran.stderr.contains("bad.jsonl, line 7: no value at key");
+    assert!(told && ran.stderr.contains("2 of 7 examples could not be used"), "{ran:?}");
+    let skipped = ran.object_past_bad_lines();
+    assert_eq!((&skipped["loss"], &skipped["left_out"]), (&found["loss"], &json!(2)));
+    let rows = csv(|i| i % 7 == 0);
+    let (header, rest) = rows.split_once('\n').unwrap();
+    folder.write("bad.csv", format!("{header}\nalone\n{rest}"));
+    let skipped = eval(&["bad.csv", "--prompt-key", "mr", "--completion-key", "ref"]);
+    assert!(skipped.stderr.contains("bad.csv, line 2: 1 fields, the header has 2"), "{skipped:?}");
+    assert_eq!(skipped.object_past_bad_lines()["loss"], found["loss"]);
+    let message = eval(&["bad.jsonl", "--on-error", "stop"]).refusal();
+    assert!(message.contains("bad.jsonl, line 1: "), "{message}");
     let message = eval(&["valid.tsv", "--stride", "3"]).refusal();
     assert!(message.contains("--stride is for plain text"), "{message}");
 }

@@ -327,7 +327,9 @@ fn a_run_killed_before_its_first_checkpoint_begins_again_from_the_same_model_or_
         assert_eq!(ran.status.code(), Some(2), "{message}");
         assert!(expected.iter().all(|expected| message.contains(expected)), "{message}");
     };
-    refused(&["--set", "train.accumulate=1"], &["`train.accumulate` was 2 when", "request.json"]);
+    let other = ["--set", "train.accumulate=1"];
+    refused(&other, &["`train.accumulate` was 2 when", "request.json"]);
+    refused(&[&other[..], &["--dry-run"]].concat(), &["`train.accumulate` was 2 when", "request.json"]);
     let weights = fs::read(base.join("model.safetensors")).unwrap();
     let mut changed = weights.clone();
     *changed.last_mut().unwrap() ^= 1;

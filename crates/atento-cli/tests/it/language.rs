@@ -74,6 +74,20 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_run_that_goes_on_tells_that_its_text_has_changed() {
+    let folder = folder();
+    train(&folder, &["--out", "run", "--max-steps", "2"]).output();
+    let goes_on = |steps: &str| {
+        train(&folder, &["--out", "run", "--resume", "--max-steps", steps]).output();
+        std::fs::read_to_string(folder.path("run/log.txt")).unwrap()
+    };
+    let told = "text.txt has changed since the run began";
+    assert!(!goes_on("3").contains(told));
+    folder.write("text.txt", "something else\n".repeat(50));
+    assert!(goes_on("4").contains(told));
+}
+
+#[test]
 fn a_model_is_trained_further() {
     let folder = folder();
     train(&folder, &["--out", "first"]).output();

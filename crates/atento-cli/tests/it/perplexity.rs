@@ -86,6 +86,25 @@ fn the_same_text_has_the_same_perplexity_from_any_kind_of_file() {
 }
 
 #[test]
+fn a_bad_json_object_costs_itself_alone() {
+    let folder = Folder::new();
+    let object = |text: &str| json!({ "text": text }).to_string();
+    folder.write("good.jsonl", [object("a red cat runs"), object("a dog")].join("\n"));
+    folder.write("bad.jsonl", [&object("a red cat runs"), "{", "{\"txt\": \"x\"}", &object("a dog")].join("\n"));
+    for model in models() {
+        let good = eval(&folder, &model, "good.jsonl", &[]);
+        let command = ["eval", model.to_str().unwrap(), "--json", "--data", "bad.jsonl"];
+        let ran = folder.run(&command, "");
+        assert_eq!(ran.object_past_bad_lines(), good);
+        let told =
+            ran.stderr.contains("bad.jsonl, line 2: ") && ran.stderr.contains("line 3: no value at key \"text\"");
+        assert!(told && ran.stderr.contains("2 lines could not be used"), "{ran:?}");
+        let message = folder.run(&[&command[..], &["--on-error", "stop"]].concat(), "").refusal();
+        assert!(message.contains("bad.jsonl, line 2: "), "{message}");
+    }
+}
+
+#[test]
 fn token_files_are_measured_without_their_text() {
     let folder = Folder::new();
     folder.write("a.txt", TEXT);

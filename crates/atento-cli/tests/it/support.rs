@@ -129,6 +129,13 @@ impl Ran {
         self.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The JSON object of a command that went past bad lines, which exits with 1.
+    #[track_caller]
+    pub fn object_past_bad_lines(&self) -> Value {
+        assert_eq!(self.code, Some(1), "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+
     /// The one message of a command that was given something wrong.
     #[track_caller]
     pub fn refusal(self) -> String {

@@ -146,7 +146,7 @@ impl Error {
     /// Whether the fault is that of one line, after which other lines can be read.
     pub fn is_of_one_line(&self) -> bool {
         match self {
-            Self::Lines(fault) => fault.is_of_one_line(),
+            Self::Lines(fault) | Self::RecordTooLong(fault) => fault.is_of_one_line(),
             Self::Columns { .. } | Self::Json { .. } | Self::Key { .. } => true,
             _ => false,
         }

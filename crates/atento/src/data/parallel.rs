@@ -155,19 +155,22 @@ impl ParallelReader {
 }
 
 impl ParallelReader {
-    /// For training: a record that is too long to be read is, with `leave_out`, a pair without text that can be counted,
-    /// and else an error that says what to do. Any other fault ends the reading.
+    /// For training: [`naming_too_long`](Self::naming_too_long), and any fault ends the reading.
     pub(super) fn counting_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
         let mut over = false;
-        self.past_faults().map_while(move |pair| {
-            let pair = match pair {
-                Err(Error::Lines(LineError::LineTooLong { line, .. })) if leave_out => {
-                    Ok(RawPair { too_long: true, ..RawPair::new(line - 1, "", "") })
-                }
-                Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => Err(Error::RecordTooLong(fault)),
-                other => other,
-            };
-            (!std::mem::replace(&mut over, pair.is_err())).then_some(pair)
+        let pairs = self.naming_too_long(leave_out);
+        pairs.map_while(move |pair| (!std::mem::replace(&mut over, pair.is_err())).then_some(pair))
+    }
+
+    /// Past faults, where a record that is too long to be read is, with `leave_out`, a pair without text that can be
+    /// counted, and else an error that says what to do.
+    pub(super) fn naming_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
+        self.past_faults().map(move |pair| match pair {
+            Err(Error::Lines(LineError::LineTooLong { line, .. })) if leave_out => {
+                Ok(RawPair { too_long: true, ..RawPair::new(line - 1, "", "") })
+            }
+            Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => Err(Error::RecordTooLong(fault)),
+            other => other,
         })
     }
 }

@@ -161,6 +161,9 @@ pub enum Error {
         /// The nearest key there is; begins with its own punctuation.
         hint: String,
     },
+    /// A setting of a search has a value it cannot have, and a search is asked for.
+    #[error("{0}")]
+    Unusable(String),
     /// A key of a configuration has a value it cannot have.
     #[error("{path}: key `{key}` is {found}, expected {expected}")]
     WrongValue {

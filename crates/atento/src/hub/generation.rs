@@ -68,6 +68,8 @@ pub struct GenerationConfig {
     pub sampling: Sampling,
     /// Keys of the file with an effect that nothing here has.
     pub not_honoured: Vec<String>,
+    /// What is wrong with settings of the file that only a search needs, a sentence for each key. They are neutral here.
+    pub unusable: Vec<String>,
     /// Tokens it names that the model does not have, a sentence for each key.
     pub notes: Vec<String>,
     /// The file, where it is a generation_config.json.
@@ -104,6 +106,7 @@ impl Default for GenerationConfig {
             stop_strings: Vec::new(),
             sampling: Sampling::default(),
             not_honoured: Vec::new(),
+            unusable: Vec::new(),
             notes: Vec::new(),
             stated: None,
         }
@@ -194,6 +197,33 @@ impl GenerationConfig {
         }
     }
 
+    /// As [`GenerationConfig::from_json`], but a fault in what only a search needs is kept for the search to refuse
+    /// ([`require`](Self::require)): a model whose texts are scored needs no beams.
+    ///
+    /// # Errors
+    /// A token has an id that cannot be.
+    pub(super) fn from_json_for_any_use(path: &Path, object: &Map<String, Value>) -> Result<Self, Error> {
+        let (mut usable, mut unusable) = (object.clone(), Vec::new());
+        loop {
+            match Self::from_json(path, &usable) {
+                Err(Error::WrongValue { key, path, found, expected })
+                    if !key.ends_with("_token_id") && usable.remove(&key).is_some() =>
+                {
+                    unusable.push(Error::WrongValue { key, path, found, expected }.to_string());
+                }
+                config => return config.map(|config| Self { unusable, ..config }),
+            }
+        }
+    }
+
+    /// Checks that a search can use the settings.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] names the first that it cannot use.
+    pub fn require(&self) -> Result<(), Error> {
+        self.unusable.first().map_or(Ok(()), |fault| Err(Error::Unusable(fault.clone())))
+    }
+
     /// The settings with all of the generation_config.json that they were read from, also what nothing here reads: it is
     /// written again as it was, except for what has changed since.
     #[must_use]
@@ -236,6 +266,7 @@ impl GenerationConfig {
             stop_strings: keys.or("stop_strings", Vec::new())?,
             sampling: Sampling::read(keys)?,
             not_honoured: not_honoured(object),
+            unusable: Vec::new(),
             notes: Vec::new(),
             stated: None,
         })

@@ -162,16 +162,17 @@ impl ModelDir {
     /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
     ///
     /// # Errors
-    /// The file is not a JSON object, or a key has a value that cannot be.
+    /// The file is not a JSON object, or a token has an id that cannot be. What only a search needs is for
+    /// [`GenerationConfig::require`] to refuse.
     pub fn generation_config(&self) -> Result<GenerationConfig, Error> {
         let (path, rows) = (self.root.join(GENERATION), self.vocab_size()?);
         if !path.exists() {
-            let mut generation = GenerationConfig::from_json(&self.root.join(CONFIG), &self.config)?;
+            let mut generation = GenerationConfig::from_json_for_any_use(&self.root.join(CONFIG), &self.config)?;
             generation.forget_absent_tokens(rows);
             return Ok(generation);
         }
         let object = read_object(&path)?;
-        let mut generation = GenerationConfig::from_json(&path, &object)?;
+        let mut generation = GenerationConfig::from_json_for_any_use(&path, &object)?;
         generation.forget_absent_tokens(rows);
         generation.notes = special_ids::notes(&path, &object, rows);
         Ok(generation.with_file(&object))

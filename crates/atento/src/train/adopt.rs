@@ -71,6 +71,7 @@ pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<
     refuse_contradictions(recipe, &adopted, written)?;
     adopted.tokenizer = TokenizerSettings { file: Some(TOKENIZER_FILE.into()), ..TokenizerSettings::default() };
     if adopted.task == Task::Translation {
+        model.generation.require()?;
         adopted.search = search::adopt(&recipe.search, written, model.generation, model.config.max_positions());
     }
     adopted.settle_adopted(written)?;

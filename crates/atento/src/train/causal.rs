@@ -86,6 +86,7 @@ impl Beginning {
                 };
                 let LanguageModel { mut model, mut tokenizer, generation, template, mut kept, notes: found } = loaded;
                 notes.extend(found);
+                notes.extend(generation.unusable.iter().map(|fault| format!("{fault}; samples are drawn without it")));
                 if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
                     // The end that is taught is one that the trained model declares.
                     model.config.eos_id = tokenizer.special().eos;

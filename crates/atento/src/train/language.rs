@@ -103,11 +103,17 @@ impl Workload for LanguageModelling {
         run: &Path,
         making: Making,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, language, from, notes } =
+        let Beginning { recipe, language, from, mut notes } =
             Beginning::find(recipe, options, resumed, run, making, tokenizer)?;
         let LanguageModel { model, tokenizer, .. } = &language;
         let data = token_files(&recipe, tokenizer, &run.join("data"), resumed.is_some())?;
         data.check_vocabulary(model.config.vocab_size)?;
+        // Token files that others made are what the recipe asks for, whatever became of their text.
+        let newer = if recipe.data.tokens.is_none() { data.newer_sources() } else { Vec::new() };
+        notes.extend(newer.iter().map(|path| {
+            let path = path.display();
+            format!("data: {path} has changed since the run began, which goes on with the tokens that it made then")
+        }));
         let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
         check_lengths(&recipe, &data, block_size)?;
         let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };

@@ -13,6 +13,7 @@ use super::events::{format_duration, group_thousands};
 use super::instruct::Instruct;
 use super::language::LanguageModelling;
 use super::recipe::{Recipe, Task};
+use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
 use super::trainer::TrainOptions;
@@ -84,13 +85,12 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
 fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
     // Where a run would leave what it makes of its data.
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
-    let found = if options.resume { Some(resumed(recipe)?) } else { None };
-    let (checkpoint, warnings) = match found {
-        Some(Found { checkpoint, warnings }) => (checkpoint, warnings),
-        None => (None, Vec::new()),
+    let (Found { checkpoint, warnings }, options) = match options.resume {
+        true => resumed(recipe, options)?,
+        false => (Found { checkpoint: None, warnings: Vec::new() }, options.clone()),
     };
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
-    let Begun { recipe, work, mut notes, .. } = W::begin(recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
+    let Begun { recipe, work, mut notes, .. } = W::begin(recipe, &options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings);
     let parameters = work.model().params().count();
     if let Some(checkpoint) = &checkpoint {
@@ -127,11 +127,16 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
     })
 }
 
-/// The checkpoint that the run would go on from.
-fn resumed(recipe: &Recipe) -> Result<Found, Error> {
+/// The checkpoint that the run would go on from, or else what was asked of it before it had one.
+fn resumed(recipe: &Recipe, options: &TrainOptions) -> Result<(Found, TrainOptions), Error> {
     let out = recipe.out.as_deref().unwrap_or(Path::new(""));
     RunDir::check(out, Mode::Resume)?;
-    Ok(Checkpoints::new(out.join(CHECKPOINTS)).latest()?)
+    let found = Checkpoints::new(out.join(CHECKPOINTS)).latest()?;
+    let options = match found.checkpoint {
+        Some(_) => options.clone(),
+        None => Request::again(recipe, options, out)?,
+    };
+    Ok((found, options))
 }
 
 /// The checkpoint is of this data and of a model of this size.

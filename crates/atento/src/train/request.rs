@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::recipe::Recipe;
+use super::run_dir::{CONFIG, METRICS};
 use super::trainer::TrainOptions;
 use super::{Error, RunDir, metrics, resume};
 use crate::hub::ModelDir;
@@ -58,12 +59,12 @@ impl Request {
     ///
     /// # Errors
     /// It had one, or more was asked than is there or than is asked now.
-    pub fn again(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<TrainOptions, Error> {
-        let progress = metrics::read(&run.metrics())?.last().map(|record| record.step);
-        if progress.is_some() || run.config().exists() {
-            return Err(Error::NoCheckpoint { run: run.path().to_path_buf(), step: progress.unwrap_or(0) });
+    pub fn again(recipe: &Recipe, options: &TrainOptions, run: &Path) -> Result<TrainOptions, Error> {
+        let progress = metrics::read(&run.join(METRICS))?.last().map(|record| record.step);
+        if progress.is_some() || run.join(CONFIG).exists() {
+            return Err(Error::NoCheckpoint { run: run.to_path_buf(), step: progress.unwrap_or(0) });
         }
-        let path = run.request();
+        let path = run.join(REQUEST);
         let damaged = |problem: String| Error::Request { path: path.clone(), problem };
         let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
         let request: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;

@@ -99,7 +99,8 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 const LOCK: &str = ".lock";
 pub(super) const CONFIG: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
+/// The lines of metrics.
+pub(super) const METRICS: &str = "metrics.jsonl";
 /// The folder of checkpoints.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 

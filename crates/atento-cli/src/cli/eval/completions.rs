@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::ui::bar::Bar;
 use crate::ui::failure::Failure;
-use crate::ui::lines::OnTooLong;
+use crate::ui::lines::{OnError, OnTooLong, Tally};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -78,11 +78,8 @@ impl CompletionArgs {
 /// Whether the first JSON object has a text at the key and none at `text`.
 fn has_completion(data: &Path, key: &str) -> bool {
     let Ok(lines) = LineReader::open(data) else { return false };
-    let Some(Ok(line)) = lines.into_iter().find(|line| line.as_ref().is_ok_and(|line| !line.trim().is_empty())) else {
-        return false;
-    };
-    let object: Value = serde_json::from_str(&line).unwrap_or_default();
-    object["text"].is_null() && object[key].is_string()
+    let mut objects = lines.past_faults().filter_map(|line| serde_json::from_str::<Value>(&line.ok()?).ok());
+    objects.find(Value::is_object).is_some_and(|object| object["text"].is_null() && object[key].is_string())
 }
 
 fn is_tsv(data: &Path) -> bool {
@@ -98,7 +95,7 @@ pub fn run(
     language: &LanguageModel,
     source: &InstructSource,
     args: &CompletionArgs,
-    on_too_long: OnTooLong,
+    (on_error, on_too_long): (Option<OnError>, OnTooLong),
     options: &Options,
 ) -> Result<(), Failure> {
     let usual = InstructOptions::default();
@@ -112,7 +109,9 @@ pub fn run(
         },
         ..usual.clone()
     };
-    let set = InstructSet::open(source, Arc::new(language.tokenizer.clone()), how)?;
+    let mut tally = Tally::default();
+    let tokenizer = Arc::new(language.tokenizer.clone());
+    let set = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error))?;
     let report = set.report().clone();
     let vocab_size = language.model.config.vocab_size;
     if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {
@@ -132,9 +131,11 @@ pub fn run(
     let too_long = report.too_long_dropped + report.nothing_learned_dropped;
     if on_too_long == OnTooLong::Skip && too_long > 0 {
         let all = report.examples;
-        return Err(Failure::Run(anyhow!("{too_long} of {all} examples are too long and left out; see --on-too-long")));
+        let hint = if tally.bad > 0 { format!(", and {} lines could not be used", tally.bad) } else { String::new() };
+        let fault = anyhow!("{too_long} of {all} examples are too long and left out; see --on-too-long{hint}");
+        return Err(Failure::Run(fault));
     }
-    Ok(())
+    Tally { all: report.examples as usize, ..tally }.finish("examples")
 }
 
 /// How prompts are written: as the command says, else as the model was taught, else as `instruct` training does where its

@@ -13,7 +13,7 @@ use super::{EvalArgs, completions};
 use crate::cli::model;
 use crate::ui::bar::Bar;
 use crate::ui::failure::Failure;
-use crate::ui::lines::{OnError, OnTooLong};
+use crate::ui::lines::{OnTooLong, Tally};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -89,22 +89,20 @@ impl LanguageArgs {
 /// The model, the text or a setting is wrong; standard output cannot be written.
 pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let args = &eval.language;
-    if eval.on_error == Some(OnError::Skip) {
-        return Err(anyhow!("--on-error skip is for pairs of a translator: a text is measured whole").into());
-    }
     let language = model::load_language(path, args.weights.as_deref(), options)?;
     if let Some(source) = eval.completions.source(data, args.text_key.as_deref()) {
         if let Some(option) = args.of_text() {
             return Err(anyhow!("{option} is for plain text, and {source} holds prompts with completions").into());
         }
         let on_too_long = eval.on_too_long.unwrap_or(OnTooLong::Skip);
-        return completions::run(&language, &source, &eval.completions, on_too_long, options);
+        return completions::run(&language, &source, &eval.completions, (eval.on_error, on_too_long), options);
     }
     if let Some(option) = eval.completions.given().or(eval.on_too_long.map(|_| "--on-too-long")) {
         return Err(anyhow!("{option} is for prompts with completions, and {} holds plain text", data.display()).into());
     }
     let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
-    let text = text(&language, data, args, options)?;
+    let mut tally = Tally::default();
+    let text = text(&language, data, eval, &mut tally, options)?;
     // All of them first, so that a wrong one costs no work.
     let vocab_size = language.model.config.vocab_size;
     text.tokens.check_ids(vocab_size)?;
@@ -116,17 +114,29 @@ pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Resu
     drop(bar);
     let mut out = Output::open();
     write(&mut out, &found, text.bytes, (block_size, stride), options.json)?;
-    out.finish()
+    out.finish()?;
+    match tally.bad {
+        0 => Ok(()),
+        bad => Err(Failure::Run(anyhow!("{bad} lines could not be used; each is named above"))),
+    }
 }
 
 /// The text in tokens. Tells what of it the model does not see as it is.
-fn text(language: &LanguageModel, data: &Path, args: &LanguageArgs, options: &Options) -> Result<Whole, Failure> {
+fn text(
+    language: &LanguageModel,
+    data: &Path,
+    eval: &EvalArgs,
+    tally: &mut Tally,
+    options: &Options,
+) -> Result<Whole, Failure> {
+    let args = &eval.language;
     let no_val = data.join("train.bin").is_file() && !data.join("val.bin").is_file();
     if no_val {
         let train: PathBuf = data.join("train.bin");
         return Err(anyhow!("{}: no val.bin in it; name the file, such as {}", data.display(), train.display()).into());
     }
-    let text = Whole::open(data, args.text_key.as_deref().unwrap_or("text"), &language.tokenizer)?;
+    let text_key = args.text_key.as_deref().unwrap_or("text");
+    let text = Whole::open(data, text_key, &language.tokenizer, &mut tally.skipping(eval.on_error))?;
     if text.unknown_tokens > 0 {
         options.note(format_args!(
             "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",

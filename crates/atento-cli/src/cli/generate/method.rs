@@ -182,6 +182,7 @@ impl MethodArgs {
         seed: u64,
     ) -> Result<Method<'m>, Failure> {
         let own = &language.generation;
+        own.require()?;
         let kind = self.kind(limits, own);
         let processors = self.processors(limits, language)?;
         let temperature = match kind {

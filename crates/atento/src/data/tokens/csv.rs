@@ -17,8 +17,8 @@ pub struct Record {
     pub fields: Vec<String>,
 }
 
-/// Reads the records of a CSV file, plain or gzip, after its header. After an error it ends, unless one record is longer
-/// than [`MAX_RECORD_BYTES`].
+/// Reads the records of a CSV file, plain or gzip, after its header. After an error it ends, unless the fault is
+/// that of a record whose end was found: it is longer than [`MAX_RECORD_BYTES`], or has too many or too few fields.
 pub struct CsvReader {
     text: RawText,
     block: String,
@@ -163,7 +163,7 @@ impl CsvReader {
         let (found, expected) = (record.fields.len(), self.header.len());
         match found == expected {
             true => Ok(Some(record)),
-            false => Err(self.malformed(record.line, format!("{found} fields, the header has {expected}"))),
+            false => Err(Error::Fields { path: self.text.path().into(), line: record.line, found, expected }),
         }
     }
 }
@@ -182,8 +182,9 @@ impl Iterator for CsvReader {
             return None;
         }
         let record = self.checked_record();
-        // A record that is too long is passed over; others follow.
-        self.failed = matches!(&record, Err(error) if !matches!(error, Error::Lines(LineError::LineTooLong { .. })));
+        let is_past =
+            |fault: &Error| matches!(fault, Error::Fields { .. } | Error::Lines(LineError::LineTooLong { .. }));
+        self.failed = record.as_ref().is_err_and(|fault| !is_past(fault));
         record.transpose()
     }
 }

@@ -105,6 +105,18 @@ pub struct TokenDirectory {
 }
 
 impl TokenDirectory {
+    /// The files of text that were changed after the tokens were made of them, as far as their times tell.
+    pub fn newer_sources(&self) -> Vec<PathBuf> {
+        let modified = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+        let (Some(sidecar), Some(made)) = (&self.sidecar, modified(&self.path.join(SIDECAR_NAME))) else {
+            return Vec::new();
+        };
+        let Preparation { train, valid, .. } = &sidecar.settings;
+        // What is no longer there was not changed.
+        let files = std::iter::once(train).chain(valid).flat_map(|source| source.files().unwrap_or_default().0);
+        files.map(|file| file.path).filter(|path| modified(path).is_some_and(|changed| changed > made)).collect()
+    }
+
     /// Opens the files of a directory. Without `tokens.json` (nanoGPT's have none), they are read as `dtype`, or
     /// as [`Dtype::of_file`] finds them if that is not given.
     ///

@@ -97,12 +97,18 @@ impl Documents {
         self.hidden
     }
 
+    /// Whether the documents of the file being read are lines, each by itself.
+    pub(super) fn is_by_lines(&self) -> bool {
+        matches!(self.input, Some(Input::Lines(_) | Input::Jsonl(_)))
+    }
+
     /// File and line of a piece's document, for messages.
     pub(super) fn place(&self, piece: &Piece) -> String {
         format!("{}, document at line {}", self.files[piece.file].path.display(), piece.line)
     }
 
-    /// The next piece; `None` after the last file. A document without text is one empty piece.
+    /// The next piece; `None` after the last file. A document without text is one empty piece. After the fault of a
+    /// document of its own line the next one follows.
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             let waiting = &self.text[self.given..];
@@ -148,7 +154,7 @@ impl Documents {
         self.line = 1;
         let lines = |path| match LineReader::open(path) {
             Err(LineError::Empty { .. }) => Ok(None),
-            other => other.map(|lines| Some(lines.with_limit(LINE_BYTES))),
+            other => other.map(|lines| Some(lines.with_limit(LINE_BYTES).past_faults())),
         };
         Ok(match (jsonl, self.boundary) {
             (true, _) => lines(path)?.map(Input::Jsonl),

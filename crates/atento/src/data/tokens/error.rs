@@ -7,6 +7,10 @@ use crate::data;
 use crate::data::lines::LineError;
 use crate::{messages, text};
 
+/// What is told the fault of one line, record or document: it returns the fault to end the reading, as `&mut Err` always
+/// does, and `Ok` to go on without the line.
+pub type OnFault<'a> = &'a mut dyn FnMut(Error) -> Result<(), Error>;
+
 /// What can be wrong with the data of a language model or with the options it is read with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -158,6 +162,18 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A record of a CSV file has another number of fields than the header.
+    #[error("{path}, line {line}: {found} fields, the header has {expected}")]
+    Fields {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: u64,
+        /// Its number of fields.
+        found: usize,
+        /// That of the header.
+        expected: usize,
+    },
     /// A CSV file lacks a column.
     #[error("{path}, line 1: no column {} in the header{hint}; its columns are {found}", messages::text(column))]
     Column {
@@ -216,6 +232,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the fault is that of one line, record or document, after which others can be read.
+    pub fn is_of_one_line(&self) -> bool {
+        match self {
+            Self::Lines(fault) => fault.is_of_one_line(),
+            Self::Data(fault) => fault.is_of_one_line(),
+            Self::Fields { .. } | Self::Encode { .. } | Self::TooLong { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Names the file and the action in which the operating system reported an error.
     pub(super) fn io(path: &std::path::Path, doing: &'static str) -> impl Fn(std::io::Error) -> Error {
         move |source| Error::Io { path: path.into(), doing, source }

@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use batch::{CausalBatch, Window};
 pub use directory::{Sidecar, TokenDirectory, remove};
-pub use error::Error;
+pub use error::{Error, OnFault};
 pub use hash::tokenizer_hash;
 pub use prepare::{Preparation, PrepareOptions, Split, prepare};
 pub use report::{PrepareReport, SplitCounts};

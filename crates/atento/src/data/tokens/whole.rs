@@ -13,7 +13,7 @@ use super::directory::SIDECAR_NAME;
 use super::documents::{Documents, PIECE_BYTES, Piece};
 use super::encode::Encoder;
 use super::output::NAMES;
-use super::{Dtype, Error, Shard, TextSource, TokenDirectory};
+use super::{Dtype, Error, OnFault, Shard, TextSource, TokenDirectory};
 use crate::text::Tokenizer;
 
 /// Pieces that are tokenised at once.
@@ -37,27 +37,28 @@ impl Whole {
     /// else text, as [`TextSource`] has it.
     ///
     /// # Errors
-    /// Files that cannot be read, hold nothing, or were made with another tokenizer; each message names the file.
-    pub fn open(path: &Path, text_key: &str, tokenizer: &Tokenizer) -> Result<Self, Error> {
+    /// Files that cannot be read, hold nothing, or were made with another tokenizer; each message names the file. What is
+    /// wrong with a single JSON object is told to `on_fault`.
+    pub fn open(path: &Path, text_key: &str, tokenizer: &Tokenizer, on_fault: OnFault<'_>) -> Result<Self, Error> {
         if NAMES.iter().any(|name| path.join(name).is_file()) {
             return Self::of_token_file(&path.join(NAMES[1]), tokenizer);
         }
         if path.extension().is_some_and(|end| end == "bin") && !path.is_dir() {
             return Self::of_token_file(path, tokenizer);
         }
-        Self::of_text(&TextSource { text_key: text_key.into(), ..TextSource::new([path]) }, tokenizer)
+        Self::of_text(&TextSource { text_key: text_key.into(), ..TextSource::new([path]) }, tokenizer, on_fault)
     }
 
     /// The tokens of all documents of a source.
     ///
     /// # Errors
     /// Files that cannot be read as text; [`Error::Encode`]; [`Error::Empty`].
-    pub fn of_text(source: &TextSource, tokenizer: &Tokenizer) -> Result<Self, Error> {
+    pub fn of_text(source: &TextSource, tokenizer: &Tokenizer, on_fault: OnFault<'_>) -> Result<Self, Error> {
         let encoder = Encoder::new(tokenizer, true);
         let mut documents = Documents::open(source, PIECE_BYTES, encoder.end.is_none())?;
         let (mut ids, mut bytes, mut unknown_tokens, mut begins) = (Vec::new(), 0, 0, true);
         loop {
-            let pieces = next_pieces(&mut documents)?;
+            let pieces = next_pieces(&mut documents, on_fault)?;
             if pieces.is_empty() {
                 break;
             }
@@ -118,12 +119,14 @@ impl Whole {
     }
 }
 
-fn next_pieces(documents: &mut Documents) -> Result<Vec<Piece>, Error> {
+fn next_pieces(documents: &mut Documents, on_fault: OnFault<'_>) -> Result<Vec<Piece>, Error> {
     let mut pieces = Vec::new();
     while pieces.len() < BATCH_PIECES {
-        match documents.next_piece()? {
-            Some(piece) => pieces.push(piece),
-            None => break,
+        match documents.next_piece() {
+            Ok(Some(piece)) => pieces.push(piece),
+            Ok(None) => break,
+            Err(fault) if fault.is_of_one_line() && documents.is_by_lines() => on_fault(fault)?,
+            Err(fault) => return Err(fault),
         }
     }
     Ok(pieces)

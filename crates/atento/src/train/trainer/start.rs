@@ -146,7 +146,7 @@ fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found,
         let found = checkpoints.latest()?;
         let options = match found.checkpoint {
             Some(_) => options.clone(),
-            None => Request::again(recipe, options, run)?,
+            None => Request::again(recipe, options, run.path())?,
         };
         return Ok((found, options));
     }

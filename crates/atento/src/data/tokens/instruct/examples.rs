@@ -13,7 +13,7 @@ use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
 use crate::data::report::{in_training_too, joined};
-use crate::data::tokens::{Error, Window};
+use crate::data::tokens::{Error, OnFault, Window};
 use crate::text::{self, Tokenizer};
 
 /// Examples that are tokenised at once, and about how many bytes of text.
@@ -89,6 +89,8 @@ pub struct InstructReport {
     pub examples: u64,
     /// Examples that are used.
     pub kept: u64,
+    /// Examples left out because their line or record cannot be read; where such a fault ends the reading, none.
+    pub unreadable: u64,
     /// Examples left out because the prompt is empty or white space.
     pub empty_prompt: u64,
     /// Examples left out because only the completion is.
@@ -126,6 +128,7 @@ impl InstructReport {
         let no_room =
             format!("{} with a prompt that leaves no room for the completion left out", self.nothing_learned_dropped);
         let lines = [
+            (self.unreadable, format!("{} that cannot be read left out", self.unreadable)),
             (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
             (self.empty_completion, format!("{} with an empty completion left out", self.empty_completion)),
             (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
@@ -144,6 +147,7 @@ impl fmt::Display for InstructReport {
         writeln!(f, "examples: {} read, {} used, {} left out", self.examples, self.kept, self.examples - self.kept)?;
         let fate = if self.duplicates_dropped > 0 { "left out" } else { "kept" };
         let lines = [
+            (self.unreadable, "that cannot be read: left out".to_owned()),
             (self.empty_prompt, "with an empty prompt: left out".to_owned()),
             (self.empty_completion, "with an empty completion: left out".to_owned()),
             (self.duplicates, format!("duplicates: {fate}")),
@@ -187,12 +191,30 @@ impl InstructSet {
     /// [`Error::Option`], [`Error::NoEndToken`]; files that cannot be read, with file and line; with
     /// [`OnTruncate::Error`] an example that is too long; [`Error::NothingLeft`].
     pub fn open(source: &InstructSource, tokenizer: Arc<Tokenizer>, options: InstructOptions) -> Result<Self, Error> {
+        Self::open_past(source, tokenizer, options, &mut Err)
+    }
+
+    /// The same, but for the faults of single examples: `on_fault` is told of each and decides whether the reading ends
+    /// with it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), where `on_fault` returns the fault.
+    pub fn open_past(
+        source: &InstructSource,
+        tokenizer: Arc<Tokenizer>,
+        options: InstructOptions,
+        on_fault: OnFault<'_>,
+    ) -> Result<Self, Error> {
         let encoder = Encoder::new(&tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
         let mut reader = source.open(encoder.prompt.fields(), encoder.options.on_truncate != OnTruncate::Error)?;
         loop {
-            let chunk = next_chunk(&mut reader)?;
+            let chunk = next_chunk(&mut reader, &mut |fault| {
+                report.examples += 1;
+                report.unreadable += 1;
+                on_fault(fault)
+            })?;
             if chunk.is_empty() {
                 break;
             }
@@ -203,10 +225,17 @@ impl InstructSet {
                 if !encoder.is_wanted(raw, &mut seen, &mut report) {
                     continue;
                 }
-                let (ids, prompt_tokens) =
-                    encoded.map_err(|source| Error::Encode { place: place(raw.line), source })?;
-                let example = Example { id, ids, prompt_tokens };
-                examples.extend(encoder.fit(example, &mut report, || place(raw.line))?);
+                let fitted = encoded
+                    .map_err(|source| Error::Encode { place: place(raw.line), source })
+                    .map(|(ids, prompt_tokens)| Example { id, ids, prompt_tokens })
+                    .and_then(|example| encoder.fit(example, &mut report, || place(raw.line)));
+                match fitted {
+                    Ok(example) => examples.extend(example),
+                    Err(fault) => {
+                        report.unreadable += 1;
+                        on_fault(fault)?;
+                    }
+                }
             }
         }
         match report.kept {
@@ -275,10 +304,18 @@ impl InstructSet {
 }
 
 /// The next examples; none at the end.
-fn next_chunk(reader: &mut InstructReader) -> Result<Vec<RawExample>, Error> {
+fn next_chunk(reader: &mut InstructReader, on_fault: OnFault<'_>) -> Result<Vec<RawExample>, Error> {
     let (mut chunk, mut bytes) = (Vec::new(), 0);
     while chunk.len() < CHUNK_EXAMPLES && bytes < CHUNK_BYTES {
-        let Some(raw) = reader.next().transpose()? else { break };
+        let raw = match reader.next() {
+            None => break,
+            Some(Ok(raw)) => raw,
+            Some(Err(fault)) if fault.is_of_one_line() => {
+                on_fault(fault)?;
+                continue;
+            }
+            Some(Err(fault)) => return Err(fault),
+        };
         bytes += raw.fields.iter().map(String::len).sum::<usize>() + raw.completion.len();
         chunk.push(raw);
     }

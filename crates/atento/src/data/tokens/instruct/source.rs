@@ -128,7 +128,7 @@ impl InstructSource {
             InstructSource::Jsonl { path, prompt_key, completion_key } => {
                 let keys = named(&prompt_key).into_iter().chain([completion_key]).collect();
                 let lines = LineReader::open(path)?.with_limit(MAX_RECORD_BYTES).past_faults();
-                return Ok(InstructReader::Jsonl { lines, keys, leave_out, failed: false });
+                return Ok(InstructReader::Jsonl { lines, keys, leave_out });
             }
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
@@ -142,7 +142,7 @@ impl InstructSource {
             let problem = "these prompts have no named columns, so {prompt} is the only name: use csv or jsonl";
             return Err(Error::option("prompt_template", names.join(", "), problem));
         }
-        Ok(InstructReader::Pairs(Box::new(pairs.open()?.counting_too_long(leave_out))))
+        Ok(InstructReader::Pairs(Box::new(pairs.open()?.naming_too_long(leave_out))))
     }
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for InstructSource {
     }
 }
 
-/// Reads the pairs of a source. After an error it ends.
+/// Reads the pairs of a source. It goes past the fault of one line.
 pub(super) enum InstructReader {
     Pairs(Box<dyn Iterator<Item = Result<RawPair, data::Error>>>),
     /// With the columns of the template's fields, and that of the completion.
@@ -173,7 +173,6 @@ pub(super) enum InstructReader {
         lines: LineReader,
         keys: Vec<String>,
         leave_out: bool,
-        failed: bool,
     },
 }
 
@@ -205,18 +204,13 @@ impl Iterator for InstructReader {
                     RawExample::new(record.line, columns.iter().map(|column| record.fields[*column].clone()).collect())
                 }),
             }),
-            InstructReader::Jsonl { failed: true, .. } => None,
-            InstructReader::Jsonl { lines, keys, leave_out, failed } => {
-                let example = match jsonl::next_texts(lines, keys) {
-                    Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => Some(too_long(fault, *leave_out)),
-                    texts => texts
-                        .map(|texts| texts.map(|texts| RawExample::new(lines.line(), texts)))
-                        .map_err(Error::from)
-                        .transpose(),
-                };
-                *failed = matches!(example, Some(Err(_)));
-                example
-            }
+            InstructReader::Jsonl { lines, keys, leave_out } => match jsonl::next_texts(lines, keys) {
+                Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => Some(too_long(fault, *leave_out)),
+                texts => {
+                    let example = texts.map(|texts| texts.map(|texts| RawExample::new(lines.line(), texts)));
+                    example.map_err(Error::from).transpose()
+                }
+            },
         }
     }
 }

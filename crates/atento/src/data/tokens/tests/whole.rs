@@ -13,7 +13,7 @@ fn ids(whole: &Whole) -> Vec<u32> {
 fn a_file_is_one_text_and_end_tokens_stand_between_documents() {
     let dir = TempDir::new().unwrap();
     let end = BYTES.special().eos.unwrap();
-    let open = |path: &Path| Whole::open(path, "text", &BYTES).unwrap();
+    let open = |path: &Path| Whole::open(path, "text", &BYTES, &mut Err).unwrap();
     let plain = open(&write(&dir, "a.txt", "das haus\n\n das\n"));
     assert_eq!((ids(&plain), plain.bytes), (encode(&BYTES, "das haus\n\n das\n"), Some(15)));
     assert_eq!(ids(&open(&write(&dir, "a.gz", gzip("das haus\n\n das\n")))), ids(&plain));
@@ -32,10 +32,10 @@ fn a_file_is_one_text_and_end_tokens_stand_between_documents() {
 fn a_long_text_has_the_tokens_of_the_whole() {
     let dir = TempDir::new().unwrap();
     let text = long_text(3);
-    let whole = Whole::open(&write(&dir, "a.txt", &text), "text", &BYTES).unwrap();
+    let whole = Whole::open(&write(&dir, "a.txt", &text), "text", &BYTES, &mut Err).unwrap();
     assert!(text.len() > PIECE_BYTES);
     assert_eq!((ids(&whole), whole.bytes), (encode(&BYTES, &text), Some(text.len() as u64)));
-    let unknown = Whole::open(&write(&dir, "b.txt", "hase ♞"), "text", &CHARACTERS).unwrap();
+    let unknown = Whole::open(&write(&dir, "b.txt", "hase ♞"), "text", &CHARACTERS, &mut Err).unwrap();
     assert_eq!(unknown.unknown_tokens, 1);
 }
 
@@ -46,16 +46,16 @@ fn token_files_are_read_as_they_lie() {
     let made = dir.path().join("made");
     let report = prepare(&job(&[&text], Boundary::Line, PrepareOptions::default()), &BYTES, &made, &mut |_| {});
     let report = report.unwrap();
-    let open = |name: &str| Whole::open(&made.join(name), "text", &BYTES);
+    let open = |name: &str| Whole::open(&made.join(name), "text", &BYTES, &mut Err);
     let (train, val, directory) = (open("train.bin").unwrap(), open("val.bin").unwrap(), open("").unwrap());
     assert_eq!((train.tokens.len() as u64, train.bytes), (report.train.tokens, Some(report.train.bytes)));
     assert_eq!((val.tokens.len() as u64, val.bytes), (report.val.tokens, Some(report.val.bytes)));
     assert_eq!(ids(&directory), ids(&val));
-    let message = Whole::open(&made, "text", &CHARACTERS).unwrap_err().to_string();
+    let message = Whole::open(&made, "text", &CHARACTERS, &mut Err).unwrap_err().to_string();
     assert!(message.contains("tokens.json: tokenizer_hash is "), "{message}");
     // Without its description a file is tokens and nothing else.
     std::fs::copy(made.join("val.bin"), dir.path().join("other.bin")).unwrap();
-    let bare = Whole::open(&dir.path().join("other.bin"), "text", &BYTES).unwrap();
+    let bare = Whole::open(&dir.path().join("other.bin"), "text", &BYTES, &mut Err).unwrap();
     assert_eq!((ids(&bare), bare.bytes), (ids(&val), None));
 }
 
@@ -63,7 +63,7 @@ fn token_files_are_read_as_they_lie() {
 fn a_text_of_nothing_is_refused() {
     let dir = TempDir::new().unwrap();
     for name in ["a.txt", "a.jsonl", "a.bin"] {
-        let error = Whole::open(&write(&dir, name, ""), "text", &BYTES).unwrap_err();
+        let error = Whole::open(&write(&dir, name, ""), "text", &BYTES, &mut Err).unwrap_err();
         assert!(matches!(&error, Error::Empty { .. }), "{error}");
         assert!(error.to_string().contains(name));
     }
