@@ -38,9 +38,9 @@
 //! multiple of 64 bytes are read 8 % faster, and operands in huge pages up to 20 %.
 //!
 //! One file each: `layout` where operands lie and the checks, `split` tasks, `forward`, `backward`,
-//! `few` decoding steps and explanation, `tile` what a block of queries does with a tile of keys,
-//! `scratch` what a thread keeps, `product` the register tiles, `lanes` and `x86` vectors,
-//! [`mod@reference`] the definition as plain loops.
+//! `few` decoding steps and explanation, `tile` the products of a block of queries with a tile of
+//! keys, `scores` softmax, bias and dropout of a tile, `scratch` what a thread keeps, `product` the
+//! register tiles, `lanes` and `x86` vectors, [`mod@reference`] the definition as plain loops.
 
 mod backward;
 mod dropout;
@@ -50,6 +50,7 @@ mod lanes;
 mod layout;
 mod product;
 pub mod reference;
+mod scores;
 mod scratch;
 mod split;
 #[cfg(test)]
@@ -133,7 +134,7 @@ impl Attention<'_> {
     /// - `lse`: `[query tokens, H]`, the natural logarithm of Σ exp(score), for the backward
     ///
     /// # Panics
-    /// If shapes disagree, a segment leaves its buffers, or two segments share a query row.
+    /// If sizes cannot be counted, shapes disagree, a segment leaves its buffers, or two segments share a query row.
     #[track_caller]
     pub fn forward(&self, qkv: &Qkv<'_>, out: &mut [f32], lse: Option<&mut [f32]>) {
         self.check();
@@ -149,9 +150,10 @@ impl Attention<'_> {
         let unit = 2 * self.head_dim;
         split(self.segments, self.n_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
-                // SAFETY: `views.check` and `View::exact` asserted that the views hold every row of every segment;
-                // `check_queries_disjoint` that no two segments write one row. Parts differ in segment, head or query
-                // block, and so in the rows or heads they write. The scratch is as long as `forward_scratch` says.
+                // SAFETY: `level` is one the processor has. `check` passed; `views.check` and `View::exact` asserted that
+                // the views hold every row of every segment; `check_queries_disjoint` that no two segments write one row.
+                // Parts differ in segment, head or query block, and so in the rows or heads they write. The scratch is as
+                // long as `forward_scratch` says.
                 unsafe { forward::forward_at(level, &job, &part, scratch) }
             });
         });
@@ -166,7 +168,7 @@ impl Attention<'_> {
     /// - `dbias`: as the bias, accumulated
     ///
     /// # Panics
-    /// If shapes disagree, a segment leaves its buffers, two segments share a query or a key row,
+    /// If sizes cannot be counted, shapes disagree, a segment leaves its buffers, two segments share a query or a key row,
     /// or `dbias` is given without a bias.
     #[track_caller]
     pub fn backward(
@@ -206,13 +208,13 @@ impl Attention<'_> {
         let (level, scratch) = (simd::level(), backward::backward_scratch(self));
         // All segments add to a head's bias gradient, so one task takes them, in order.
         let divide = Divide { segments: job.dbias.is_none(), blocks: false };
-        let unit = 5 * self.head_dim * (self.n_heads / self.n_kv_heads);
+        let unit = self.head_dim.saturating_mul(5).saturating_mul(self.n_heads / self.n_kv_heads);
         split(self.segments, self.n_kv_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
-                // SAFETY: `views.check`, `grads.check` and `View::exact` asserted that the views hold every row of every
-                // segment; `check_disjoint` that no two segments write one row. Parts differ in segment or head, and so
-                // in the rows or heads they write; with a bias, `check` asserted its size, and one task takes a head of
-                // it. The scratch is as long as `backward_scratch` says.
+                // SAFETY: `level` is one the processor has. `check` passed; `views.check`, `grads.check` and `View::exact`
+                // asserted that the views hold every row of every segment; `check_disjoint` that no two segments write one
+                // row. Parts differ in segment or head, and so in the rows or heads they write; `dbias` is as long as the
+                // bias, and one task takes a head of it. The scratch is as long as `backward_scratch` says.
                 unsafe { backward::backward_at(level, &job, &part, scratch) }
             });
         });
@@ -225,7 +227,7 @@ impl Attention<'_> {
     ///   sees no key
     ///
     /// # Panics
-    /// If shapes disagree or a segment leaves its buffers.
+    /// If sizes cannot be counted, shapes disagree or a segment leaves its buffers.
     #[track_caller]
     pub fn weights(&self, qkv: &Qkv<'_>, segment: usize, weights: &mut [f32]) {
         self.check();
@@ -238,8 +240,8 @@ impl Attention<'_> {
             "attention: weights of {segment:?} are {len:?} numbers, not {}",
             weights.len()
         );
-        // SAFETY: `views.check` asserted that the views hold every row of the segment, and the line above that `weights`
-        // holds a number for each of its heads, queries and keys.
+        // SAFETY: `level` is one the processor has. `check` passed, `views.check` asserted that the views hold every row of
+        // the segment, and the line above that `weights` holds a number for each of its heads, queries and keys.
         unsafe {
             few::segment_weights_at(simd::level(), self, &views, segment, weights.as_mut_ptr());
         }
@@ -256,6 +258,7 @@ impl Attention<'_> {
     fn check(&self) {
         let (h, k, d) = (self.n_heads, self.n_kv_heads, self.head_dim);
         assert!(d > 0 && k > 0 && h > 0 && h.is_multiple_of(k), "attention: {h} heads of {d}, {k} key-value heads");
+        assert!(u32::try_from(d).is_ok(), "attention: heads of {d} numbers, which 32 bits cannot count");
         if let Some(Dropout { probability, .. }) = self.dropout {
             assert!(
                 (0.0..1.0).contains(&probability),
