@@ -1,5 +1,27 @@
 //! What a file that should be UTF-8 text is instead, as far as its first bytes tell.
 
+use std::io;
+use std::path::Path;
+
+use crate::lfs;
+
+/// The bytes of a file of UTF-8 text, without the byte-order mark that editors of Windows put at the beginning.
+///
+/// # Errors
+/// The file cannot be read, is a Git LFS pointer, or begins as no UTF-8 text does; the caller names the file.
+pub fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = lfs::read(path)?;
+    if let Some(found) = foreign(&bytes) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("the file is {found}")));
+    }
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    Ok(bytes)
+}
+
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes that are looked at: enough for a line of text.
 const LOOKED_AT: usize = 256;
 

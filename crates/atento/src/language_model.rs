@@ -6,7 +6,7 @@ use atento_kernels::compact::Compact;
 use atento_kernels::memory;
 use atento_tensor::{Held, Params};
 
-use crate::data::tokens::instruct::PromptTemplate;
+use crate::data::tokens::instruct::Templates;
 use crate::generate::ProcessorOptions;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::int8::{self, Int8Matrix};
@@ -14,7 +14,7 @@ use crate::hub::load::{self, NamedTensors, Source};
 use crate::hub::safetensors::{FloatType, NamedTensor};
 use crate::hub::save::{DirFiles, save_dir};
 use crate::hub::special_tokens::declare;
-use crate::hub::{self, Checked, Kept, ModelDir, gpt2, prompt_template};
+use crate::hub::{self, Checked, Kept, ModelDir, gpt2, templates};
 use crate::memory as room;
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
@@ -34,8 +34,8 @@ pub struct LanguageModel {
     pub kept: Kept,
     /// What of its directory is not used, one sentence each.
     pub notes: Vec<String>,
-    /// How its prompts are written, where it was taught to answer.
-    pub template: Option<PromptTemplate>,
+    /// How its prompts and completions are written, where it was taught to answer.
+    pub templates: Option<Templates>,
 }
 
 /// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
@@ -74,7 +74,7 @@ impl LanguageModel {
     /// A model that was made here.
     #[must_use]
     pub fn new(model: Gpt2, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
-        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new(), template: None }
+        Self { model, tokenizer, generation, kept: Kept::default(), notes: Vec::new(), templates: None }
     }
 
     /// Loads a Hugging Face model directory or a run directory whose weights are exact.
@@ -116,11 +116,11 @@ impl LanguageModel {
         notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         let kept = dir.kept(gpt2::write_config(&config))?;
-        let template = prompt_template::read(dir.path())?;
+        let templates = templates::read(dir.path())?;
         let tokenizer = tokenizer.for_table(config.vocab_size);
         let outline = Gpt2::outline(config.clone());
         let Some(precision) = precision else {
-            return Ok(Self { model: outline, tokenizer, generation, kept, notes, template });
+            return Ok(Self { model: outline, tokenizer, generation, kept, notes, templates });
         };
         if precision == Precision::F32 {
             room::require(4 * outline.params.count() as u128, "the model")?;
@@ -131,7 +131,7 @@ impl LanguageModel {
         }
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
-        Ok(Self { model, tokenizer, generation, kept, notes, template })
+        Ok(Self { model, tokenizer, generation, kept, notes, templates })
     }
 
     /// What its own settings do to the probabilities of tokens. Rows without a token are never generated.
@@ -181,8 +181,8 @@ impl LanguageModel {
         let (config, params) = (&self.model.config, &self.model.params);
         let tokens = tokenizer_config(&self.tokenizer, config.max_positions, (config.pad_id, config.eos_id));
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
-        if let Some(template) = &self.template {
-            prompt_template::write(dir, template)?;
+        if let Some(found) = &self.templates {
+            templates::write(dir, found)?;
         }
         let files = DirFiles {
             generation: Some(&self.generation),

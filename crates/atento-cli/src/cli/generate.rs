@@ -187,7 +187,8 @@ impl Verb<'_> {
     /// The tokens of a prompt, or of its end if it is too long and may be cut.
     fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
         let new = how.max_new_tokens.unwrap_or(1);
-        let template = self.language.template.as_ref().filter(|_| !self.args.raw);
+        let templates = self.language.templates.as_ref().filter(|_| !self.args.raw);
+        let template = templates.map(|found| &found.prompt);
         let encode =
             |prompt: &str| anyhow::Ok(self.language.tokenizer.encode_prompt(&template::fill(template, prompt)?)?);
         let ids = encode(prompt)?;

@@ -99,6 +99,11 @@ fn every_reader_of_text_says_that_a_file_is_utf_16() {
     }
     folder.write("r.toml", INSTRUCT.replace("jsonl = \"d.jsonl\"", "csv = \"wide\""));
     assert!(plan(&folder, &[]).refusal().contains("wide: this is UTF-16 text"));
+    let tokenizer = std::fs::read_to_string(folder.path("m/tokenizer.json")).unwrap();
+    std::fs::create_dir(folder.path("t")).unwrap();
+    folder.write("t/tokenizer.json", utf16(&tokenizer));
+    let message = folder.run(&["tokenizer", "encode", "t/tokenizer.json", "a dog"], "").refusal();
+    assert!(message.contains("the file is UTF-16 text, expected UTF-8"), "{message}");
     folder.write("r.toml", CAUSAL.replace("books", "wide"));
     assert!(plan(&folder, &[]).refusal().contains("wide: this is UTF-16 text"));
 }

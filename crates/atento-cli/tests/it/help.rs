@@ -179,7 +179,7 @@ fn eval_explains_itself() {
           --prompt-key <KEY>            The key, or column, of the prompt [default: prompt]
           --completion-key <KEY>        The key, or column, of the completion [default: completion]
           --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
-          --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: "{completion}<end>"]
+          --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: the model's, or "{completion}<end>"]
     "#);
 }
 

@@ -83,11 +83,18 @@ fn a_model_learns_to_answer_prompts_that_it_has_not_seen() {
 #[test]
 fn eval_measures_completions_as_the_validation_of_the_training_does() {
     let folder = folder();
-    let summary = train(&folder, &["--json", "--out", "run"]).objects().remove(0);
+    let measured = |run: &str, more: &[&str]| {
+        let summary = train(&folder, &[&["--json", "--out", run], more].concat()).objects().remove(0);
+        let command = ["eval", run, "--json", "--data", "valid.csv", "--prompt-key", "mr", "--completion-key", "ref"];
+        let found = folder.run(&command, "").objects().remove(0);
+        let difference = found["loss"].as_f64().unwrap() - summary["metrics"]["valid_loss"].as_f64().unwrap();
+        assert!(difference.abs() < 1e-6, "{found} {summary}");
+        found
+    };
+    let found = measured("run", &[]);
+    // As the model was taught, whatever that was.
+    measured("told", &["--set", "data.completion_template=\" So: {completion}\"", "--max-steps", "5"]);
     let eval = |arguments: &[&str]| folder.run(&[&["eval", "run", "--json", "--data"], arguments].concat(), "");
-    let found = eval(&["valid.csv", "--prompt-key", "mr", "--completion-key", "ref"]).objects().remove(0);
-    let difference = found["loss"].as_f64().unwrap() - summary["metrics"]["valid_loss"].as_f64().unwrap();
-    assert!(difference.abs() < 1e-6, "{found} {summary}");
     assert_eq!((&found["examples"], &found["left_out"]), (&json!(5), &json!(0)));
     // Other files of the same pairs are known by their names and keys.
     let rows: Vec<[String; 2]> = csv(|i| i % 7 == 0)

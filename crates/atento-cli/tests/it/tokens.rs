@@ -98,7 +98,8 @@ fn a_prompt_is_answered_in_the_template_that_was_taught_wherever_it_comes_from()
     instruct(&folder, &["--from", "taught", "--out", "further"]).output();
     instruct(&folder, &["--out", "further", "--resume", "--max-steps", "3"]).output();
     let file = |run: &str| read(&folder.path(run).join("model/prompt_template.json"));
-    assert_eq!(file("further"), json!({ "prompt_template": "Q: {prompt}?\n" }));
+    let templates = json!({ "prompt_template": "Q: {prompt}?\n", "completion_template": "{completion}<end>" });
+    assert_eq!(file("further"), templates);
 }
 
 #[test]

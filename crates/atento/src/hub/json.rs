@@ -2,27 +2,19 @@
 
 use super::Error;
 use super::nearest::hint;
-use crate::{encoding, json, lfs};
+use crate::{encoding, json};
 use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Reads a file that must hold one JSON object.
 pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
-    let bytes = lfs::read(path).map_err(Error::io(path, "read"))?;
+    let bytes = encoding::read_text(path).map_err(Error::io(path, "read"))?;
     let invalid = |detail: String| Error::Json { path: path.to_path_buf(), detail };
-    if let Some(found) = encoding::foreign(&bytes) {
-        return Err(invalid(format!("the file is {found}")));
-    }
-    match json::parse(without_mark(&bytes)) {
+    match json::parse(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(invalid("the file must hold one object, {…}".into())),
         Err(error) => Err(invalid(error.to_string())),
     }
-}
-
-/// The text after a byte-order mark, which editors of Windows put at the beginning.
-fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// The bytes of a JSON file as people like to read it.

@@ -7,7 +7,7 @@
 //! names         parameter names here and there           load     filling a model's parameters
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
 //! tokenizer_config   tokenizer_config.json           special_tokens   which token has which role
-//! prompt_template   prompt_template.json, our own
+//! templates         prompt_template.json, our own
 //! gpt2_classifier   config.json of GPT-2 with labels
 //! int8          matrices in int8, in config.json and in a file
 //! kept          the rest of a directory's files  special_ids   tokens that no table has
@@ -34,7 +34,6 @@ pub(crate) mod mmap;
 pub mod model_dir;
 pub mod names;
 pub mod pickle;
-pub mod prompt_template;
 pub mod recurrent;
 pub mod safetensors;
 pub mod sampling;
@@ -43,6 +42,8 @@ mod seq2seq;
 mod shard_index;
 mod special_ids;
 pub mod special_tokens;
+pub mod templates;
+
 pub mod tokenizer_config;
 pub mod weights;
 

@@ -6,7 +6,7 @@
 
 use super::Error;
 use super::nearest::quoted;
-use crate::{json, lfs};
+use crate::{encoding, json};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl ShardIndex {
     /// # Errors
     /// It cannot be read, is not such JSON, or names a file outside its directory.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = lfs::read(path).map_err(Error::io(path, "read"))?;
+        let text = encoding::read_text(path).map_err(Error::io(path, "read"))?;
         let Json { weight_map } = json::parse(&text)
             .and_then(serde_json::from_value)
             .map_err(|error| Error::Json { path: path.to_path_buf(), detail: error.to_string() })?;

@@ -22,7 +22,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::template::TemplateProcessing;
 
 use super::Error;
-use crate::{json, lfs};
+use crate::{encoding, json};
 
 /// The file that stands for the pair of them.
 pub const VOCAB: &str = "vocab.json";
@@ -73,7 +73,7 @@ fn fault(path: &Path, fault: String) -> Error {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    lfs::read(path).map_err(|source| Error::Read { path: path.into(), source })
+    encoding::read_text(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {

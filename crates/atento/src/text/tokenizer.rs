@@ -15,7 +15,7 @@ use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
 use super::vocabulary::Unknown;
 use super::{Error, byte_pairs, vocabulary};
-use crate::lfs;
+use crate::encoding;
 use crate::models::config::LARGEST_SIZE;
 
 /// One tokenised text. The three lists have the same length.
@@ -72,7 +72,7 @@ impl Tokenizer {
             check_largest(&inner).map_err(|fault| Error::BytePairs { path: path.into(), fault })?;
             return Self::of(inner, &Unknown::None);
         }
-        let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
     }
 

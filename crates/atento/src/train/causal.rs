@@ -16,10 +16,10 @@ use super::workload::Making;
 use super::{Error, StopFlag, memory, resume};
 use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::data::tokens::CausalBatch;
-use crate::data::tokens::instruct::PromptTemplate;
+use crate::data::tokens::instruct::Templates;
 use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
 use crate::hub::generation::GenerationConfig;
-use crate::hub::prompt_template;
+use crate::hub::templates;
 use crate::language_model::LanguageModel;
 use crate::models::{Gpt2, Gpt2Config};
 use crate::text::train::Kind;
@@ -53,17 +53,17 @@ impl Beginning {
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let (mut recipe, mut from, mut base) = (recipe.clone(), None, None);
-        let (tokenizer, model, template) = match (resumed, &options.from) {
+        let (tokenizer, model, templates) = match (resumed, &options.from) {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
-                let template = prompt_template::read(run)?;
+                let templates = templates::read(run)?;
                 let identity = checkpoint.state.identity.as_ref();
                 let config = match identity {
                     Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
                     _ => None,
                 };
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
-                keep_template(&mut recipe, &options.written, template.as_ref());
+                keep_templates(&mut recipe, &options.written, templates.as_ref());
                 match identity {
                     Some(Identity { model, from: Some(_), .. }) if config.is_some() => {
                         let found = Base::saved(run, model, &tokenizer)?;
@@ -77,14 +77,14 @@ impl Beginning {
                 notes.extend(resume::check(checkpoint, &recipe, run)?);
                 from = identity.and_then(|identity| identity.from.clone());
                 let model = config.map(|config| new_model(config.clone(), &recipe, making)).transpose()?;
-                (tokenizer, model, template)
+                (tokenizer, model, templates)
             }
             (None, Some(path)) => {
                 let loaded = match making {
                     Making::Weights => LanguageModel::load(path)?,
                     Making::Outline => LanguageModel::outline(path)?,
                 };
-                let LanguageModel { mut model, mut tokenizer, generation, template, mut kept, notes: found } = loaded;
+                let LanguageModel { mut model, mut tokenizer, generation, templates, mut kept, notes: found } = loaded;
                 notes.extend(found);
                 notes.extend(generation.unusable.iter().map(|fault| format!("{fault}; samples are drawn without it")));
                 if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
@@ -94,7 +94,7 @@ impl Beginning {
                 }
                 let add = &recipe.tokenizer.add_tokens;
                 notes.extend(add_to_language_model(&mut model, &mut tokenizer, &mut kept, add)?);
-                keep_template(&mut recipe, &options.written, template.as_ref());
+                keep_templates(&mut recipe, &options.written, templates.as_ref());
                 let config = ModelConfig::LanguageModel(model.config.clone());
                 let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
@@ -104,7 +104,7 @@ impl Beginning {
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
                 }
                 from = Some(path.clone());
-                (tokenizer, Some(model), template)
+                (tokenizer, Some(model), templates)
             }
             (None, None) => {
                 recipe.settle(&options.written)?;
@@ -122,11 +122,11 @@ impl Beginning {
         let tokenizer = tokenizer.for_table(model.config.vocab_size);
         let language = match base {
             Some(Base { generation, kept }) => {
-                LanguageModel { model, tokenizer, generation, kept, notes: Vec::new(), template }
+                LanguageModel { model, tokenizer, generation, kept, notes: Vec::new(), templates }
             }
             None => {
                 let generation = GenerationConfig::of_language_model(&model.config);
-                LanguageModel { template, ..LanguageModel::new(model, tokenizer, generation) }
+                LanguageModel { templates, ..LanguageModel::new(model, tokenizer, generation) }
             }
         };
         Ok(Self { recipe, language, from, notes })
@@ -134,12 +134,13 @@ impl Beginning {
 }
 
 /// A model that was taught with a template is taught further with the same one, unless the recipe states another.
-fn keep_template(recipe: &mut Recipe, written: &Written, template: Option<&PromptTemplate>) {
-    if let Some(template) = template
-        && recipe.task == Task::Instruct
-        && !written.contains_key("data.prompt_template")
-    {
-        recipe.data.prompt_template = template.text().to_owned();
+fn keep_templates(recipe: &mut Recipe, written: &Written, found: Option<&Templates>) {
+    let Some(Templates { prompt, completion }) = found.filter(|_| recipe.task == Task::Instruct) else { return };
+    if !written.contains_key("data.prompt_template") {
+        recipe.data.prompt_template = prompt.text().to_owned();
+    }
+    if !written.contains_key("data.completion_template") {
+        recipe.data.completion_template = completion.text().to_owned();
     }
 }
 

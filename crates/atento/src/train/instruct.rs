@@ -16,7 +16,9 @@ use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data;
 use crate::data::hash::combine;
-use crate::data::tokens::instruct::{InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate};
+use crate::data::tokens::instruct::{
+    CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
+};
 use crate::data::tokens::{self, Cursor};
 use crate::generate::WarperOptions;
 use crate::hub::Kept;
@@ -102,7 +104,10 @@ impl Workload for Instruct {
         };
         let Beginning { recipe, mut language, from, notes } =
             Beginning::find(recipe, options, resumed, run, making, new_tokenizer)?;
-        language.template = Some(PromptTemplate::parse(&recipe.data.prompt_template)?);
+        language.templates = Some(Templates {
+            prompt: PromptTemplate::parse(&recipe.data.prompt_template)?,
+            completion: CompletionTemplate::parse(&recipe.data.completion_template)?,
+        });
         let LanguageModel { model, tokenizer, .. } = &language;
         let block_size = block_size(&recipe, model.config.max_positions)?;
         let shared = Arc::new(tokenizer.clone());
@@ -140,8 +145,8 @@ impl Workload for Instruct {
         &self.language.tokenizer
     }
 
-    fn prompt_template(&self) -> Option<&PromptTemplate> {
-        self.language.template.as_ref()
+    fn templates(&self) -> Option<&Templates> {
+        self.language.templates.as_ref()
     }
 
     fn examples(&self) -> usize {

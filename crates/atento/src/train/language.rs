@@ -15,7 +15,7 @@ use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data::hash::combine;
-use crate::data::tokens::instruct::PromptTemplate;
+use crate::data::tokens::instruct::Templates;
 use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, Sidecar, TextSource, TokenDirectory, WindowOptions,
     Windows,
@@ -144,8 +144,8 @@ impl Workload for LanguageModelling {
         &self.language.tokenizer
     }
 
-    fn prompt_template(&self) -> Option<&PromptTemplate> {
-        self.language.template.as_ref()
+    fn templates(&self) -> Option<&Templates> {
+        self.language.templates.as_ref()
     }
 
     fn examples(&self) -> usize {

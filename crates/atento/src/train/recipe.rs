@@ -29,7 +29,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::{encoding, lfs};
+use crate::encoding;
 
 pub use choices::*;
 pub use error::{Error, Place};
@@ -76,10 +76,7 @@ impl Recipe {
     }
 
     fn load_as(path: &Path, overrides: &[String], settling: Settling) -> Result<Loaded, Error> {
-        let bytes = lfs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        if let Some(found) = encoding::foreign(&bytes) {
-            return Err(Error::Foreign { path: path.to_path_buf(), found });
-        }
+        let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
             place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
         })?;

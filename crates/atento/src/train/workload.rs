@@ -16,7 +16,7 @@ use super::report::Sample;
 use super::step::Trainable;
 use super::trainer::TrainOptions;
 use super::{Error, StopFlag};
-use crate::data::tokens::instruct::PromptTemplate;
+use crate::data::tokens::instruct::Templates;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
 use crate::text::Tokenizer;
@@ -102,8 +102,8 @@ pub(super) trait Workload: Sized {
     /// The tokenizer, of which the run keeps a copy.
     fn tokenizer(&self) -> &Tokenizer;
 
-    /// How prompts are written for the model, of which the run keeps a copy too.
-    fn prompt_template(&self) -> Option<&PromptTemplate> {
+    /// How prompts and completions are written for the model, of which the run keeps a copy too.
+    fn templates(&self) -> Option<&Templates> {
         None
     }
 

@@ -36,7 +36,7 @@ pub struct CompletionArgs {
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt_template: Option<String>,
 
-    /// How a completion is written, with <end> for the end token [default: "{completion}<end>"]
+    /// How a completion is written, with <end> for the end token [default: the model's, or "{completion}<end>"]
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     completion_template: Option<String>,
 }
@@ -99,9 +99,10 @@ pub fn run(
     options: &Options,
 ) -> Result<(), Failure> {
     let usual = InstructOptions::default();
+    let (prompt_template, completion_template) = templates(language, args, &usual);
     let how = InstructOptions {
-        prompt_template: prompt_template(language, args, &usual),
-        completion_template: args.completion_template.clone().unwrap_or_else(|| usual.completion_template.clone()),
+        prompt_template,
+        completion_template,
         block_size: language.model.config.max_positions,
         on_truncate: match on_too_long {
             OnTooLong::Cut => OnTruncate::Warn,
@@ -138,11 +139,13 @@ pub fn run(
     Tally { all: report.examples as usize, ..tally }.finish("examples")
 }
 
-/// How prompts are written: as the command says, else as the model was taught, else as `instruct` training does where its
-/// recipe does not say.
-fn prompt_template(language: &LanguageModel, args: &CompletionArgs, usual: &InstructOptions) -> String {
-    let taught = language.template.as_ref().map(|template| template.text().to_owned());
-    args.prompt_template.clone().or(taught).unwrap_or_else(|| usual.prompt_template.clone())
+/// How prompts and completions are written: as the command says, else as the model was taught, else as `instruct` training
+/// does where its recipe does not say.
+fn templates(language: &LanguageModel, args: &CompletionArgs, usual: &InstructOptions) -> (String, String) {
+    let taught = language.templates.as_ref();
+    let prompt = args.prompt_template.as_deref().or(taught.map(|taught| taught.prompt.text()));
+    let completion = args.completion_template.as_deref().or(taught.map(|taught| taught.completion.text()));
+    (prompt.unwrap_or(&usual.prompt_template).to_owned(), completion.unwrap_or(&usual.completion_template).to_owned())
 }
 
 fn write(out: &mut Output, found: &TextLoss, report: &InstructReport, json: bool) -> Result<(), Failure> {

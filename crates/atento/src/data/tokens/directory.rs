@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::encode::Encoder;
 use super::output::NAMES;
 use super::{Dtype, Error, Preparation, PrepareReport, Shard, tokenizer_hash};
+use crate::encoding;
 use crate::hub::atomic;
-use crate::lfs;
 use crate::text::Tokenizer;
 
 /// The file that describes token files.
@@ -62,7 +62,7 @@ impl Sidecar {
     /// [`Error::Io`], [`Error::NotASidecar`].
     pub fn read(directory: &Path) -> Result<Option<Self>, Error> {
         let path = directory.join(SIDECAR_NAME);
-        let bytes = match lfs::read(&path) {
+        let bytes = match encoding::read_text(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(&path, "open")(error)),

@@ -43,14 +43,6 @@ pub enum Error {
         /// The first line that is not text.
         place: Place,
     },
-    /// The file is of another kind or encoding.
-    #[error("{}: the recipe is {found}", path.display())]
-    Foreign {
-        /// The recipe.
-        path: PathBuf,
-        /// What it is, and what to do.
-        found: String,
-    },
     /// The text is not TOML.
     #[error("{place}: not valid TOML: {}", messages::cut(message))]
     Syntax {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use atento_tensor::{Grads, Pool};
 
 use super::{Session, TrainOptions};
-use crate::hub::prompt_template;
+use crate::hub::templates;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
 use crate::train::metrics::Place;
@@ -71,8 +71,8 @@ impl<'r, W: Workload> Session<'r, W> {
             Base::save(run.path(), generation, kept)?;
         }
         save_tokenizer(work.tokenizer(), run.path())?;
-        if let Some(template) = work.prompt_template() {
-            prompt_template::write(run.path(), template)?;
+        if let Some(found) = work.templates() {
+            templates::write(run.path(), found)?;
         }
         reporter.event(&Event::Started {
             run: run.path().to_path_buf(),

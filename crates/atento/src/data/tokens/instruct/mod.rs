@@ -15,4 +15,4 @@ mod tests;
 pub use batches::{InstructBatches, PackOptions};
 pub use examples::{Example, InstructOptions, InstructReport, InstructSet, MaskedPiece};
 pub use source::InstructSource;
-pub use template::PromptTemplate;
+pub use template::{CompletionTemplate, PromptTemplate, Templates};

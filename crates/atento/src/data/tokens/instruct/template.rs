@@ -91,15 +91,36 @@ fn is_name(text: &str) -> bool {
 
 /// A completion's template: a text with `{completion}` once and perhaps `<end>` at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CompletionTemplate {
+pub struct CompletionTemplate {
+    text: String,
     before: String,
     after: String,
     /// Whether the end token follows.
     pub(super) end: bool,
 }
 
+/// How prompts and completions are written for a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Templates {
+    /// The prompt's.
+    pub prompt: PromptTemplate,
+    /// The completion's.
+    pub completion: CompletionTemplate,
+}
+
+impl Default for CompletionTemplate {
+    /// `{completion}<end>`.
+    fn default() -> Self {
+        Self::parse("{completion}<end>").expect("it holds its place once")
+    }
+}
+
 impl CompletionTemplate {
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    /// A template with `{completion}` once.
+    ///
+    /// # Errors
+    /// There is no such place, or another one; the end token stands anywhere but at the end.
+    pub fn parse(text: &str) -> Result<Self, Error> {
         const PLACE: &str = "{completion}";
         let refuse = |problem: String| Err(Error::option("completion_template", format!("{text:?}"), problem));
         let (body, end) = text.strip_suffix(END).map_or((text, false), |body| (body, true));
@@ -111,8 +132,14 @@ impl CompletionTemplate {
         };
         match [before, after].into_iter().find_map(next_name) {
             Some((_, other, _)) => refuse(format!("{{{other}}} is not known here, only {PLACE} is")),
-            None => Ok(Self { before: before.into(), after: after.into(), end }),
+            None => Ok(Self { text: text.into(), before: before.into(), after: after.into(), end }),
         }
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     pub(super) fn fill(&self, completion: &str) -> String {
