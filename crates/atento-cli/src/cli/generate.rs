@@ -39,6 +39,8 @@ const NEW_TOKENS: usize = 128;
 /// one line. Options that are not given take their values from the model's generation_config.json. Where that file does not
 /// say how tokens are chosen, they are sampled; --seed makes the sample repeatable.
 ///
+/// Ctrl-C prints the text so far and ends with exit code 130.
+///
 /// A model that was trained with a prompt template gets every prompt in that template (prompt_template.json); --raw turns
 /// this off. A template with several fields takes JSON objects, one a line, with a text for each field.
 ///
@@ -118,7 +120,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
     let has_all = !args.prompt.is_empty() || args.texts.are_arguments();
     let (stop, works) = (StopFlag::new(), Arc::new(AtomicBool::new(has_all)));
-    stop_work_on_interrupt(&stop, &works, "stopping: what there is is printed")
+    let stopped_by = stop_work_on_interrupt(&stop, &works, "stopping: the text so far is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
     let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop };
@@ -138,7 +140,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         unknown.look_at_lines(&language.tokenizer, lines)?;
         verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
         works.store(false, Ordering::Relaxed);
-        Ok(!stop.is_stopped())
+        stopped_by.exit_code().map_or(Ok(()), |code| Err(Failure::Stopped(code)))
     });
     unknown.tell(options);
     if draft.is_some() {

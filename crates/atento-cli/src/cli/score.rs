@@ -93,7 +93,7 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
             }
         }
         out.flush()?;
-        Ok(true)
+        Ok(())
     });
     unknown.tell(options);
     done

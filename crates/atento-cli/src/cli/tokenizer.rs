@@ -269,7 +269,7 @@ fn each_line<T: Send>(
             }
         }
         out.flush()?;
-        Ok(true)
+        Ok(())
     })
 }
 

@@ -21,6 +21,8 @@ const SHOWN: usize = 5;
 
 /// Train a model as a recipe says
 ///
+/// A run that starts from a model (--from, or `from` in the recipe) states that model in its config.toml.
+///
 /// Ctrl-C finishes the step, saves a checkpoint and prints the command that goes on from it; exit code 0. With --json
 /// a summary object is printed at the end.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Start from the weights and the tokenizer of this model
+    /// Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
     #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
     from: Option<PathBuf>,
 
@@ -64,7 +66,7 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     let Loaded { recipe, written, .. } = load_recipe(args, options)?;
     options.start_threads(recipe.threads)?;
-    let how = TrainOptions { resume: args.resume, from: args.from.clone(), written };
+    let how = TrainOptions { resume: args.resume, written };
     if args.show_masks {
         return show_masks(&recipe, &how, options);
     }
@@ -132,13 +134,16 @@ fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
     let mut overrides = args.set.clone();
     overrides.extend(args.max_steps.map(|steps| format!("train.max_steps={steps}")));
     overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
-    // A model that exists decides over what the recipe leaves out.
+    // A model that exists decides over what the recipe leaves out; where the recipe names it, `load` knows.
     let has_model = args.from.is_some() || args.resume;
     let load = if has_model { Recipe::load_unsettled } else { Recipe::load };
     let mut loaded = load(&args.recipe, &overrides)?;
     loaded.notes.iter().for_each(|note| options.note(note));
     if let Some(out) = &args.out {
         loaded.recipe.out = Some(out.clone());
+    }
+    if let Some(from) = &args.from {
+        loaded.recipe.from = Some(from.clone());
     }
     Ok(loaded)
 }

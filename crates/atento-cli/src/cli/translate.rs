@@ -171,7 +171,7 @@ pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
             write(&mut out, line.text.as_deref(), list, args.n_best, options.json)?;
         }
         out.flush()?;
-        Ok(true)
+        Ok(())
     });
     unknown.tell(options);
     done?;

@@ -19,6 +19,8 @@ pub enum Failure {
     Input(anyhow::Error),
     /// The work itself failed: exit code 1.
     Run(anyhow::Error),
+    /// A signal stopped the work, and what there is was printed: this exit code.
+    Stopped(u8),
     /// Whoever read standard output has closed it, as `head` does; nobody waits for the rest.
     Closed,
 }
@@ -47,6 +49,7 @@ impl Failure {
         match self {
             Failure::Input(error) => complain(error, 2),
             Failure::Run(error) => complain(error, 1),
+            Failure::Stopped(code) => ExitCode::from(*code),
             Failure::Closed => ExitCode::SUCCESS,
         }
     }

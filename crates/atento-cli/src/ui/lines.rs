@@ -86,8 +86,8 @@ impl OnErrorArgs {
         self.on_error.map_or(is_everything, |on_error| on_error == OnError::Stop)
     }
 
-    /// Prepares texts, a block at a time, and hands each block on to `work`, until that returns `false`. Every line of a
-    /// block is there, bad ones with their fault, which is told on standard error.
+    /// Prepares texts, a block at a time, and hands each block on to `work`. Every line of a block is there, bad ones with
+    /// their fault, which is told on standard error.
     ///
     /// # Errors
     /// Those of reading and of `work`; a bad line where the options say stop, after the lines before it; in the end, that
@@ -96,7 +96,7 @@ impl OnErrorArgs {
         self,
         texts: &mut Texts,
         prepare: impl Fn(&str) -> anyhow::Result<T> + Sync,
-        mut work: impl FnMut(&[Line<T>]) -> Result<bool, Failure>,
+        mut work: impl FnMut(&[Line<T>]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut tally = Tally::default();
         while let Some(block) = texts.next_block()? {
@@ -113,9 +113,7 @@ impl OnErrorArgs {
                     tally.bad += 1;
                     tell_fault(fault);
                 }
-                if !work(&lines)? {
-                    break;
-                }
+                work(&lines)?;
             }
             if let Some(fault) = stop {
                 return Err(anyhow!(fault).into());

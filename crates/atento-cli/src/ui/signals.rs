@@ -3,7 +3,7 @@
 use std::io;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 
 use atento::train::StopFlag;
@@ -13,10 +13,21 @@ use signal_hook::iterator::Signals;
 use super::stderr::tell;
 
 /// What a training run does when it is stopped.
-pub const SAVING: &str = "stopping: this step is finished and a checkpoint written";
+pub const SAVING: &str = "stopping: this step is being finished and a checkpoint saved";
 
 /// The exit code of a program ended by signal N is 128 + N, by the shell's convention.
-const SIGNAL_BASE: i32 = 128;
+const SIGNAL_BASE: u8 = 128;
+
+/// The signal that the program was stopped by; 0 before there is one.
+#[derive(Debug, Clone, Default)]
+pub struct StoppedBy(Arc<AtomicU8>);
+
+impl StoppedBy {
+    /// The exit code of the program that was stopped, and none of one that was not.
+    pub fn exit_code(&self) -> Option<u8> {
+        Some(self.0.load(Ordering::Acquire)).filter(|&signal| signal > 0).map(|signal| SIGNAL_BASE + signal)
+    }
+}
 
 /// A file that grows beyond `ulimit -f` is a failed write with a message, not the end of the program.
 ///
@@ -32,7 +43,7 @@ pub fn survive_file_limits() -> io::Result<()> {
 /// # Errors
 /// The system refuses to hand over its signals.
 pub fn stop_on_interrupt(stop: &StopFlag, what_happens: &'static str) -> io::Result<()> {
-    stop_work_on_interrupt(stop, &Arc::new(AtomicBool::new(true)), what_happens)
+    stop_work_on_interrupt(stop, &Arc::new(AtomicBool::new(true)), what_happens).map(drop)
 }
 
 /// The same for a program that waits for input between its pieces of work: while `works` is not set, the first interrupt
@@ -40,17 +51,24 @@ pub fn stop_on_interrupt(stop: &StopFlag, what_happens: &'static str) -> io::Res
 ///
 /// # Errors
 /// The system refuses to hand over its signals.
-pub fn stop_work_on_interrupt(stop: &StopFlag, works: &Arc<AtomicBool>, what_happens: &'static str) -> io::Result<()> {
+pub fn stop_work_on_interrupt(
+    stop: &StopFlag,
+    works: &Arc<AtomicBool>,
+    what_happens: &'static str,
+) -> io::Result<StoppedBy> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (stop, works) = (stop.clone(), Arc::clone(works));
+    let (stop, works, stopped_by) = (stop.clone(), Arc::clone(works), StoppedBy::default());
+    let by = stopped_by.clone();
     thread::spawn(move || {
-        for signal in signals.forever() {
+        // Both are small.
+        for signal in signals.forever().filter_map(|signal| u8::try_from(signal).ok()) {
             if stop.is_stopped() || !works.load(Ordering::Relaxed) {
-                process::exit(SIGNAL_BASE + signal);
+                process::exit((SIGNAL_BASE + signal).into());
             }
+            by.0.store(signal, Ordering::Release);
             stop.stop();
-            tell(format_args!("{what_happens}; once more ends the program at once"));
+            tell(format_args!("{what_happens}; press Ctrl-C again to end at once"));
         }
     });
-    Ok(())
+    Ok(stopped_by)
 }

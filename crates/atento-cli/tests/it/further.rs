@@ -158,6 +158,63 @@ fn a_recipe_is_held_against_the_model_that_it_starts_from() {
     assert!(std::fs::read_to_string(folder.path("on/config.toml")).unwrap().contains("max_positions = 16"));
 }
 
+/// The weights of a run's finished model.
+fn weights(folder: &Folder, run: &str) -> Vec<u8> {
+    std::fs::read(folder.path(&format!("{run}/model/model.safetensors"))).unwrap()
+}
+
+#[test]
+fn a_recipe_that_a_run_wrote_repeats_the_run_from_the_same_model() {
+    let folder = language_model();
+    let add = ["--set", "tokenizer.add_tokens=[\"<x>\"]"];
+    let from = [&["train", "further.toml", "--from", "run", "--out", "on", "--quiet"], &add[..]].concat();
+    folder.run(&from, "").output();
+    let config = std::fs::read_to_string(folder.path("on/config.toml")).unwrap();
+    let base = folder.path("run").canonicalize().unwrap();
+    assert!(config.contains(&format!("\nfrom = \"{}\"\n", base.display())), "{config}");
+    let again = folder.run(&["train", "on/config.toml", "--out", "again"], "");
+    assert!(!again.stderr.contains("[tokenizer]"), "{again:?}");
+    again.output();
+    assert!(weights(&folder, "again") == weights(&folder, "on"));
+    // With another model in its place, and without it.
+    folder.run(&["train", "r.toml", "--set", "seed=9", "--out", "other", "--quiet"], "").output();
+    folder.run(&["train", "on/config.toml", "--from", "other", "--out", "third", "--quiet"], "").output();
+    assert!(weights(&folder, "third") != weights(&folder, "on"));
+    std::fs::rename(folder.path("run"), folder.path("gone")).unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let message = folder.run(&[&["train", "on/config.toml", "--out", "fourth"], more].concat(), "").refusal();
+        assert!(message.contains("run: not found"), "{message}");
+    }
+    let resumed = folder.run(&["train", "on/config.toml", "--out", "on", "--resume", "--max-steps", "3"], "");
+    assert!(!resumed.stderr.contains("is not used"), "{resumed:?}");
+    resumed.output();
+}
+
+#[test]
+fn a_recipe_names_the_model_to_start_from_beside_it() {
+    let folder = language_model();
+    std::fs::create_dir(folder.path("recipes")).unwrap();
+    // The preset has 256 positions, the model 16: the recipe is held against the model.
+    let recipe = format!("from = \"../run\"\n{}", further().replace("\"text.txt\"", "\"../text.txt\""));
+    folder.write("recipes/further.toml", recipe.replace("[train]", "[train]\neval_every = 1"));
+    let plan = folder.run(&["train", "recipes/further.toml", "--out", "on", "--dry-run"], "").output();
+    assert!(plan.contains("trainable params: 3 616 of 3 808"), "{plan}");
+    folder.run(&["train", "recipes/further.toml", "--out", "on", "--quiet"], "").output();
+    assert!(std::fs::read_to_string(folder.path("on/config.toml")).unwrap().contains("max_positions = 16"));
+    // What a run began with stays: another model is not used, and none is no change.
+    for (from, is_told) in [("r.toml", true), ("../run", false)] {
+        let set = format!("from={from}");
+        let arguments = ["train", "recipes/further.toml", "--out", "on", "--resume", "--set", &set, "--max-steps", "2"];
+        let ran = folder.run(&arguments, "");
+        assert_eq!(ran.stderr.contains("is not used: the run goes on from its checkpoint"), is_told, "{ran:?}");
+        ran.output();
+    }
+    let none = ["train", "further.toml", "--out", "on", "--resume", "--max-steps", "3", "--set", "train.eval_every=1"];
+    folder.run(&none, "").output();
+    let base = folder.path("run").canonicalize().unwrap();
+    assert!(std::fs::read_to_string(folder.path("on/config.toml")).unwrap().contains(&base.display().to_string()));
+}
+
 #[test]
 fn what_nobody_needs_is_noted_and_what_is_needed_is_refused() {
     let folder = language_model();

@@ -263,7 +263,7 @@ fn a_prompt_without_room_is_cut_at_its_beginning_where_that_is_asked_for() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_beam_search_prints_what_it_has() {
+fn an_interrupted_beam_search_prints_what_it_has_and_exits_as_an_interrupted_program() {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
@@ -275,10 +275,32 @@ fn an_interrupted_beam_search_prints_what_it_has() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(Command::new("kill").args(["-INT", &search.id().to_string()]).status().unwrap().success());
     let ran = crate::support::Ran::from(search.wait_with_output().unwrap());
-    assert!(ran.stderr.contains("stopping: what there is is printed"), "{}", ran.stderr);
-    let found = ran.objects().remove(0);
+    let told = "stopping: the text so far is printed; press Ctrl-C again to end at once\n";
+    assert_eq!((ran.code, &*ran.stderr), (Some(130), told));
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(found["finish_reason"], "interrupted");
     assert_eq!(found["logprobs"].as_array().unwrap().len(), found["ids"].as_array().unwrap().len());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_generation_that_leaves_lines_unanswered_exits_with_130() {
+    use std::process::{Command, Stdio};
+
+    let Some(model) = models().pop() else { return };
+    let folder = Folder::new();
+    folder.write("lines", "a cat\n".repeat(20));
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["generate", model.to_str().unwrap(), "--json", "--ignore-end", "--slide"]);
+    command.args(["--max-new-tokens", "100000000", "--input"]).arg(folder.path("lines"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ran = crate::support::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    let printed: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!printed.is_empty() && printed.len() < 20, "{printed:?}");
+    assert!(printed.iter().all(|one| one["finish_reason"] == "interrupted"), "{printed:?}");
 }
 
 #[cfg(unix)]

@@ -57,7 +57,7 @@ fn train_explains_itself() {
 
     Options:
           --set <KEY=VALUE>  Replace a setting of the recipe, such as model.dropout=0.3; repeatable
-          --from <MODEL>     Start from the weights and the tokenizer of this model
+          --from <MODEL>     Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
           --out <DIR>        The run directory [default: the recipe's, or runs/ and the recipe's name]
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's

@@ -149,6 +149,8 @@ fn an_interrupt_saves_and_tells_how_to_go_on() {
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0), "{rest}");
+    let told = "stopping: this step is being finished and a checkpoint saved; press Ctrl-C again to end at once\n";
+    assert!(rest.contains(told), "{rest}");
     assert!(rest.ends_with("to go on: atento train run/config.toml --out run --resume\n"), "{rest}");
     let more = folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "1"], "");
     assert!(more.stderr.contains("resumed at step "), "{}", more.stderr);

@@ -44,9 +44,12 @@ pub fn save_tokenizer(tokenizer: &Tokenizer, run: &Path) -> Result<(), Error> {
     Ok(atomic::atomic_write(&run.join(TOKENIZER_FILE), &tokenizer.to_json_bytes()?)?)
 }
 
-/// Whether a recipe describes a tokenizer; what it adds to one that exists is no description.
-pub fn is_described(written: &Written) -> bool {
+/// Whether a recipe describes another tokenizer than that of the model it starts from. Tokens to add are no description.
+pub fn is_described(recipe: &Recipe, written: &Written, of_model: &Tokenizer) -> bool {
+    let same =
+        |path: &Path| of_model.to_json_bytes().is_ok_and(|bytes| std::fs::read(path).is_ok_and(|it| it == bytes));
     written.keys().any(|key| key.starts_with("tokenizer.") && key != "tokenizer.add_tokens")
+        && !recipe.tokenizer.file.as_deref().is_some_and(same)
 }
 
 /// A model to be trained further, but for its weights.
@@ -69,7 +72,9 @@ pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<
     adopted.model =
         ModelSettings { vocab_size: (rows != model.tokens).then_some(rows), ..describe(&recipe.model, model.config) };
     refuse_contradictions(recipe, &adopted, written)?;
-    adopted.tokenizer = TokenizerSettings { file: Some(TOKENIZER_FILE.into()), ..TokenizerSettings::default() };
+    let add_tokens = recipe.tokenizer.add_tokens.clone();
+    let file = Some(TOKENIZER_FILE.into());
+    adopted.tokenizer = TokenizerSettings { file, add_tokens, ..TokenizerSettings::default() };
     if adopted.task == Task::Translation {
         model.generation.require()?;
         adopted.search = search::adopt(&recipe.search, written, model.generation, model.config.max_positions());
@@ -79,7 +84,8 @@ pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<
 }
 
 /// Whether two configurations describe one function with the same special tokens.
-pub fn is_same_function(one: &ModelConfig, other: &ModelConfig) -> bool {
+#[cfg(test)]
+fn is_same_function(one: &ModelConfig, other: &ModelConfig) -> bool {
     let plain = |config: &ModelConfig| {
         let mut config = config.clone();
         let name = match &mut config {

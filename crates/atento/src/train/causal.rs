@@ -53,7 +53,7 @@ impl Beginning {
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let (mut recipe, mut from, mut base) = (recipe.clone(), None, None);
-        let (tokenizer, model, templates) = match (resumed, &options.from) {
+        let (tokenizer, model, templates) = match (resumed, recipe.from.clone()) {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
                 let templates = templates::read(run)?;
@@ -81,8 +81,8 @@ impl Beginning {
             }
             (None, Some(path)) => {
                 let loaded = match making {
-                    Making::Weights => LanguageModel::load(path)?,
-                    Making::Outline => LanguageModel::outline(path)?,
+                    Making::Weights => LanguageModel::load(&path)?,
+                    Making::Outline => LanguageModel::outline(&path)?,
                 };
                 let LanguageModel { mut model, mut tokenizer, generation, templates, mut kept, notes: found } = loaded;
                 notes.extend(found);
@@ -97,13 +97,13 @@ impl Beginning {
                 keep_templates(&mut recipe, &options.written, templates.as_ref());
                 let config = ModelConfig::LanguageModel(model.config.clone());
                 let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
-                recipe = adopt(&recipe, &options.written, &adopted)?;
-                base = Some(Base { generation, kept });
-                if is_described(&options.written) {
+                if is_described(&recipe, &options.written, &tokenizer) {
                     let model = path.display();
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
                 }
-                from = Some(path.clone());
+                recipe = adopt(&recipe, &options.written, &adopted)?;
+                base = Some(Base { generation, kept });
+                from = Some(path);
                 (tokenizer, Some(model), templates)
             }
             (None, None) => {

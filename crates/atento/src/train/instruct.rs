@@ -313,7 +313,7 @@ fn check_described(options: &TrainOptions) -> Result<(), Error> {
     if options.written.keys().any(|key| key.starts_with("model.")) {
         return Ok(());
     }
-    let problem = "there is no model: start from one with --from, or describe a new one in [model]".into();
+    let problem = "there is no model: start from one with `from` or --from, or describe a new one in [model]".into();
     Err(Error::Setting { key: "model", problem })
 }
 

@@ -85,12 +85,12 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
 fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
     // Where a run would leave what it makes of its data.
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
-    let (Found { checkpoint, warnings }, options) = match options.resume {
-        true => resumed(recipe, options)?,
-        false => (Found { checkpoint: None, warnings: Vec::new() }, options.clone()),
+    let (Found { checkpoint, warnings }, recipe) = match options.resume {
+        true => resumed(recipe)?,
+        false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
-    let Begun { recipe, work, mut notes, .. } = W::begin(recipe, &options, checkpoint.as_ref(), run, Making::Outline)?;
+    let Begun { recipe, work, mut notes, .. } = W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings);
     let parameters = work.model().params().count();
     if let Some(checkpoint) = &checkpoint {
@@ -127,16 +127,17 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
     })
 }
 
-/// The checkpoint that the run would go on from, or else what was asked of it before it had one.
-fn resumed(recipe: &Recipe, options: &TrainOptions) -> Result<(Found, TrainOptions), Error> {
+/// The checkpoint that the run would go on from, if it has one, and the recipe, with the model that was asked for before
+/// there was a checkpoint.
+fn resumed(recipe: &Recipe) -> Result<(Found, Recipe), Error> {
     let out = recipe.out.as_deref().unwrap_or(Path::new(""));
     RunDir::check(out, Mode::Resume)?;
     let found = Checkpoints::new(out.join(CHECKPOINTS)).latest()?;
-    let options = match found.checkpoint {
-        Some(_) => options.clone(),
-        None => Request::again(recipe, options, out)?,
+    let recipe = match found.checkpoint {
+        Some(_) => recipe.clone(),
+        None => Request::again(recipe, out)?,
     };
-    Ok((found, options))
+    Ok((found, recipe))
 }
 
 /// The checkpoint is of this data and of a model of this size.

@@ -57,17 +57,19 @@ impl Recipe {
     /// Reads the recipe at `path`, with `overrides` of the form `dotted.key=value` in place of what it says.
     ///
     /// Paths in it are looked for from the recipe's directory, then from the working directory, and become
-    /// absolute. Without `out` the run directory is `runs/` and the recipe's name.
+    /// absolute. Without `out` the run directory is `runs/` and the recipe's name. Where the recipe names a model to start
+    /// from, the settings that depend on each other are compared once that model is known, which
+    /// [`train`](crate::train::train()) does.
     ///
     /// # Errors
     /// The file cannot be read, is not TOML, has an unknown key, a wrong value, settings that contradict each
     /// other, or names files that are not there.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
-        Self::load_as(path, overrides, Settling::Now)
+        Self::load_as(path, overrides, Settling::OfNewModel)
     }
 
-    /// [`Recipe::load`] for a run that starts from a model or is resumed: the settings that depend on each other are
-    /// compared once the model is known, which [`train`](crate::train::train()) does.
+    /// [`Recipe::load`] for a run that is resumed or starts from a model that the recipe does not name: the settings that
+    /// depend on each other are compared once the model is known.
     ///
     /// # Errors
     /// As [`Recipe::load`], except for settings that contradict each other.
@@ -95,7 +97,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::load`], except for files.
     pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Loaded, Error> {
-        resolve(text, Path::new(name), overrides, Settling::Now).map(|(loaded, _)| loaded)
+        resolve(text, Path::new(name), overrides, Settling::OfNewModel).map(|(loaded, _)| loaded)
     }
 
     /// [`Recipe::load_unsettled`] of a text.
@@ -117,7 +119,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::load`], except for files.
     pub fn validate(&self) -> Result<(), Error> {
-        Self::parse(&self.to_toml()?, "recipe", &[]).map(|_| ())
+        resolve(&self.to_toml()?, Path::new("recipe"), &[], Settling::Now).map(|_| ())
     }
 
     /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has; where
@@ -176,6 +178,8 @@ impl Recipe {
 enum Settling {
     /// As the recipe is read.
     Now,
+    /// As the recipe is read, unless it names a model to start from.
+    OfNewModel,
     /// Once the model is known.
     Later,
 }
@@ -229,7 +233,8 @@ fn resolve(text: &str, path: &Path, overrides: &[String], settling: Settling) ->
     let unfit = |error: toml::de::Error| Error::Syntax { place: place("task"), message: error.message().to_string() };
     let mut recipe = Recipe::deserialize(table.clone()).map_err(unfit)?;
     let is_stated = |key: &str| tree::find(&tree, key).is_some();
-    if settling == Settling::Now {
+    let is_known = recipe.from.is_none() && settling == Settling::OfNewModel;
+    if is_known || settling == Settling::Now {
         follow::follow(&mut recipe, &is_stated);
         check::conflicts(&recipe, &written, &place)?;
     }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::recipe::Recipe;
 use super::run_dir::{CONFIG, METRICS};
-use super::trainer::TrainOptions;
 use super::{Error, RunDir, metrics, resume};
 use crate::hub::ModelDir;
 
@@ -37,29 +36,30 @@ struct Base {
 
 impl Request {
     /// What is asked now. The model to start from is read once for it.
-    fn new(recipe: &Recipe, options: &TrainOptions) -> Result<Self, Error> {
+    fn new(recipe: &Recipe) -> Result<Self, Error> {
         let base = |path: &PathBuf| -> Result<Base, Error> {
             let contents = contents(path)?;
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             Ok(Base { path: path.to_string_lossy().into_owned(), contents })
         };
-        Ok(Self { recipe: recipe.to_toml()?, from: options.from.as_ref().map(base).transpose()? })
+        Ok(Self { recipe: recipe.to_toml()?, from: recipe.from.as_ref().map(base).transpose()? })
     }
 
     /// Writes down what is asked of a new run.
     ///
     /// # Errors
     /// There is no such model, or the disk fails.
-    pub fn record(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(), Error> {
-        let json = serde_json::to_string_pretty(&Self::new(recipe, options)?).expect("a request is text");
+    pub fn record(recipe: &Recipe, run: &RunDir) -> Result<(), Error> {
+        let json = serde_json::to_string_pretty(&Self::new(recipe)?).expect("a request is text");
         Ok(run.write(&run.request(), &json)?)
     }
 
-    /// What was asked of a run that has no checkpoint, where it was killed before it could have had one.
+    /// The recipe of a run that has no checkpoint, where it was killed before it could have had one, with the model that
+    /// was asked for.
     ///
     /// # Errors
     /// It had one, or more was asked than is there or than is asked now.
-    pub fn again(recipe: &Recipe, options: &TrainOptions, run: &Path) -> Result<TrainOptions, Error> {
+    pub fn again(recipe: &Recipe, run: &Path) -> Result<Recipe, Error> {
         let progress = metrics::read(&run.join(METRICS))?.last().map(|record| record.step);
         if progress.is_some() || run.join(CONFIG).exists() {
             return Err(Error::NoCheckpoint { run: run.to_path_buf(), step: progress.unwrap_or(0) });
@@ -70,7 +70,7 @@ impl Request {
         let request: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         resume::compare(&request.recipe, recipe, &path, resume::Data::Unknown)?;
         let from = request.from.map(Base::found_again).transpose()?;
-        Ok(TrainOptions { from, ..options.clone() })
+        Ok(Recipe { from, ..recipe.clone() })
     }
 }
 

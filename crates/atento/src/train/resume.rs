@@ -4,7 +4,7 @@
 //! of the weights nor the meaning of its checkpoints may differ: how long it goes on, what is written when, how its
 //! model searches.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::checkpoint::{Checkpoint, Identity};
@@ -12,8 +12,9 @@ use super::recipe::{Recipe, ScheduleKind, Written};
 use super::run_dir::CONFIG;
 
 /// Keys, and tables with all of their keys, that may differ.
-const MAY_CHANGE: [&str; 16] = [
+const MAY_CHANGE: [&str; 17] = [
     "data.test",
+    "from",
     "model.preset",
     "out",
     "search",
@@ -83,8 +84,14 @@ pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec
     let saved = checkpoint.state.identity.as_ref().map(|identity| identity.recipe.clone());
     // Older checkpoints do not hold it.
     let Some(text) = saved.or_else(|| std::fs::read_to_string(run.join(CONFIG)).ok()) else { return Ok(Vec::new()) };
+    let begun_from = checkpoint.state.identity.as_ref().and_then(|identity| identity.from.as_ref());
+    let is_another = |from: &&PathBuf| Some(*from) != begun_from && from.canonicalize().ok().as_ref() != begun_from;
+    let unused = recipe.from.iter().filter(is_another);
+    let unused = unused.map(|from| format!("{} is not used: the run goes on from its checkpoint", from.display()));
     let knows_data = checkpoint.state.identity.as_ref().is_some_and(|identity| identity.data.is_some());
-    compare(&text, recipe, &checkpoint.path, if knows_data { Data::Known } else { Data::Unknown })
+    let mut notes: Vec<String> = unused.collect();
+    notes.extend(compare(&text, recipe, &checkpoint.path, if knows_data { Data::Known } else { Data::Unknown })?);
+    Ok(notes)
 }
 
 /// Whether what was saved tells the run's data from other data.

@@ -44,8 +44,6 @@ struct Next<W: Workload> {
 pub struct TrainOptions {
     /// Continue the run in the run directory.
     pub resume: bool,
-    /// Start from the weights and the tokenizer of this model directory.
-    pub from: Option<PathBuf>,
     /// What the recipe states, as [`Loaded`](super::recipe::Loaded) has it: of a model that exists it must be true, and
     /// what is not stated is the model's.
     pub written: Written,

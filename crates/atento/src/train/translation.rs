@@ -6,7 +6,7 @@ use atento_tensor::Pool;
 use serde_json::Value;
 
 use super::added_tokens::add_to_translator;
-use super::adopt::{Adopted, Base, adopt, is_described, is_same_function, saved_tokenizer};
+use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use super::build::{generation_config, model_config};
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
 use super::data::{HeldOut, RunData};
@@ -52,7 +52,7 @@ pub(super) struct Beginning {
 impl Beginning {
     /// A new run.
     pub fn anew(recipe: &Recipe, options: &TrainOptions, making: Making) -> Result<Self, Error> {
-        let Some(from) = &options.from else {
+        let Some(from) = &recipe.from else {
             let mut recipe = recipe.clone();
             recipe.settle(&options.written)?;
             return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
@@ -78,23 +78,16 @@ impl Beginning {
         notes.extend(add_to_translator(&mut model, &mut tokenizer, &mut kept, add)?);
         let config = ModelConfig::Translator(model.config());
         let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
-        let recipe = adopt(recipe, &options.written, &adopted)?;
+        let adopted = adopt(recipe, &options.written, &adopted)?;
         let drops = |key: &&str| kept.config().get(*key).and_then(Value::as_f64).is_some_and(|share| share > 0.0);
         for key in ["encoder_layerdrop", "decoder_layerdrop"].into_iter().filter(drops) {
             notes.push(format!("{}: `{key}` has no effect here: no layer is left out in training", path_text(from)));
         }
-        if is_described(&options.written) {
+        if is_described(recipe, &options.written, &tokenizer) {
             notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
         }
-        let described = model_config(&recipe, &tokenizer).map(ModelConfig::Translator);
-        if !described.is_ok_and(|described| is_same_function(&described, &config)) {
-            notes.push(format!(
-                "no recipe can say all of {}: this run keeps it as it is, a new one begun with config.toml would not",
-                path_text(from)
-            ));
-        }
         let (tokenizer, model, base) = (Some(tokenizer), Some(model), Some(Base { generation, kept }));
-        Ok(Self { recipe, tokenizer, model, base, from: Some(from.clone()), notes })
+        Ok(Self { recipe: adopted, tokenizer, model, base, from: Some(from.clone()), notes })
     }
 
     /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
@@ -119,10 +112,7 @@ impl Beginning {
             }
             _ => recipe.settle(&options.written)?,
         }
-        let mut notes = resume::check(checkpoint, &recipe, run)?;
-        if let Some(from) = &options.from {
-            notes.push(format!("{} is not used: the run goes on from its checkpoint", path_text(from)));
-        }
+        let notes = resume::check(checkpoint, &recipe, run)?;
         let model = match identity.map(|identity| &identity.model) {
             Some(ModelConfig::Translator(config)) => Some(new_model(config.clone(), &recipe, making)?),
             _ => None,

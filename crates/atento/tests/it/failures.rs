@@ -70,7 +70,7 @@ impl Folder {
         let loaded = Recipe::load(&self.path("r.toml"), &settings)?;
         let recipe = Recipe { out: Some(self.path(name)), ..loaded.recipe };
         let resume = self.path(name).exists();
-        let options = TrainOptions { resume, written: loaded.written, ..TrainOptions::default() };
+        let options = TrainOptions { resume, written: loaded.written };
         train(&recipe, &options, &StopFlag::new(), &mut reporter)
     }
 

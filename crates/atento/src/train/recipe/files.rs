@@ -51,7 +51,7 @@ impl FileSettings {
 }
 
 /// Makes every path of the recipe absolute: from the recipe's directory if there is such a file, else from
-/// the working directory.
+/// the working directory. The model to start from may be missing: a run that is resumed does not need it.
 pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
     let directory = recipe_path.parent().unwrap_or(Path::new(""));
     let locate = |key: &str, path: &mut Option<PathBuf>| {
@@ -79,6 +79,7 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
         }
         Err(Error::MissingFile { place: place(key), key: key.to_string(), value: written.display().to_string(), tried })
     };
+    recipe.from = recipe.from.take().map(|from| model_path(directory, from));
     locate("tokenizer.file", &mut recipe.tokenizer.file)?;
     let data = &mut recipe.data;
     locate("data.text", &mut data.text)?;
@@ -90,6 +91,13 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
         }
     }
     Ok(())
+}
+
+/// Where the model to start from lies, or should lie.
+fn model_path(directory: &Path, written: PathBuf) -> PathBuf {
+    let beside = directory.join(&written);
+    let path = if !beside.exists() && written.exists() { written } else { beside };
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// What something is that is no regular file.

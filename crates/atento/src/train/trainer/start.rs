@@ -29,10 +29,10 @@ impl<'r, W: Workload> Session<'r, W> {
         reporter: &'r mut dyn Reporter,
     ) -> Result<(Self, Batches<W>), Error> {
         let checkpoints = run.checkpoints();
-        let (found, options) = look(recipe, options, run)?;
+        let (found, recipe) = look(recipe, options, run)?;
         let resumed = found.checkpoint.as_ref();
-        let Begun { recipe, mut work, from, mut notes } =
-            W::begin(recipe, &options, resumed, run.path(), Making::Weights)?;
+        let Begun { mut recipe, mut work, from, mut notes } =
+            W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
@@ -87,8 +87,9 @@ impl<'r, W: Workload> Session<'r, W> {
         if resumed.is_some() {
             reporter.event(&Event::Resumed { step, path: checkpoints.path(step) });
         }
-        // Wherever the run is resumed from.
+        // Wherever the run is resumed from, and repeated from.
         let from = from.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+        recipe.from.clone_from(&from);
         let mut session = Self {
             run,
             reporter,
@@ -138,23 +139,23 @@ impl<'r, W: Workload> Session<'r, W> {
     }
 }
 
-/// The checkpoint to go on from, if any, and what is asked of the run. Of a new run that is written down; of one that was
-/// killed before its first checkpoint it is what was written down.
-fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found, TrainOptions), Error> {
+/// The checkpoint to go on from, if any, and the recipe of the run. Of a new run it is written down; a run that was killed
+/// before its first checkpoint starts from the model that was written down.
+fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found, Recipe), Error> {
     let checkpoints = run.checkpoints();
     if options.resume {
         let found = checkpoints.latest()?;
-        let options = match found.checkpoint {
-            Some(_) => options.clone(),
-            None => Request::again(recipe, options, run.path())?,
+        let recipe = match found.checkpoint {
+            Some(_) => recipe.clone(),
+            None => Request::again(recipe, run.path())?,
         };
-        return Ok((found, options));
+        return Ok((found, recipe));
     }
     // Those of a start that was cut short, which may have been asked for something else.
     checkpoints.sweep()?;
     checkpoints.retain(0, None)?;
-    Request::record(recipe, options, run)?;
-    Ok((Found { checkpoint: None, warnings: Vec::new() }, options.clone()))
+    Request::record(recipe, run)?;
+    Ok((Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()))
 }
 
 /// The place in the data behind the last update.
