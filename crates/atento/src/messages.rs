@@ -53,9 +53,9 @@ pub(crate) fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>
     }
 }
 
-/// "; did you mean "x"?", or nothing.
+/// " (did you mean "x"?)", or nothing.
 pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(name, candidates).map_or(String::new(), |candidate| format!("; did you mean {candidate:?}?"))
+    nearest(name, candidates).map_or(String::new(), |candidate| format!(" (did you mean {candidate:?}?)"))
 }
 
 /// A value as a message shows it: whole, or its beginning and an ellipsis.

@@ -176,8 +176,8 @@ fn eval_explains_itself() {
           --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
 
     Options for prompts with completions:
-          --prompt-key <KEY>            The key, or column, of the prompt [default: prompt]
-          --completion-key <KEY>        The key, or column, of the completion [default: completion]
+          --prompt-key <KEY>            The key, or CSV column, of the prompt; TSV has no header [default: prompt]
+          --completion-key <KEY>        The key, or CSV column, of the completion; TSV has no header [default: completion]
           --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
           --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: the model's, or "{completion}<end>"]
     "#);

@@ -149,7 +149,7 @@ fn a_model_that_knows_the_language_is_taught_to_answer() {
     let (model, rest) = RECIPE.split_once("[model]").unwrap();
     folder.write("r.toml", model.to_owned() + &rest[rest.find("[train]").unwrap()..]);
     let message = train(&folder, &["--out", "run"]).refusal();
-    assert!(message.contains("`model`: there is no model: start from one with --from"), "{message}");
+    assert!(message.contains("`model`: there is no model: start from one with `from` or --from"), "{message}");
     train(&folder, &["--out", "run", "--from", "first"]).output();
     let found = losses(&folder, "run");
     assert!(found[3] < found[0], "{found:?}");
@@ -218,7 +218,7 @@ fn data_that_cannot_be_learned_from_is_named() {
         message.contains("`data.train`: ") && message.contains("train.csv, line 1: no column \"mrs\""),
         "{message}"
     );
-    assert!(message.contains("did you mean \"mr\"?; its columns are mr, ref: name the two with"), "{message}");
+    assert!(message.contains("(did you mean \"mr\"?); its columns are mr, ref; name the two with"), "{message}");
     folder.write("a.jsonl", "{\"mr\": \"a\", \"ref\": \"b\"}\n");
     let message = refuse(&["data.train={jsonl=\"a.jsonl\", prompt_key=\"mr\"}"]);
     assert!(message.contains("a.jsonl, line 1: no value at key \"completion\""), "{message}");
@@ -227,7 +227,12 @@ fn data_that_cannot_be_learned_from_is_named() {
     assert!(message.contains("empty.csv: nothing is left to train on"), "{message}");
     assert!(message.contains("1 with an empty prompt") && message.contains("1 with an empty completion"), "{message}");
     let message = refuse(&["data.block_size=38"]);
-    assert!(message.contains("train.csv, line 6: the example has 43 tokens, a sequence has at most 39"), "{message}");
+    assert!(
+        message.contains(
+            "train.csv, line 6: the example has 43 tokens; `data.block_size` 38 leaves room for 39: raise it"
+        ),
+        "{message}"
+    );
     let message = refuse(&["train.batch_tokens=41"]);
     assert!(message.contains("`train.batch_tokens`: it is 41, and the longest example has 42 tokens"), "{message}");
 }

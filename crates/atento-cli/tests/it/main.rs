@@ -12,6 +12,7 @@ mod instruct;
 mod kills;
 mod language;
 mod lines;
+mod notes;
 mod perplexity;
 mod resume;
 mod scoring;

@@ -13,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Lines(#[from] LineError),
     /// A record of training data is too long to be read.
-    #[error("{0}; set on_truncate = \"drop\" to leave it out")]
+    #[error("{0}; set data.on_truncate = \"drop\" to leave it out")]
     RecordTooLong(LineError),
     /// The tokenizer failed on a sentence.
     #[error(transparent)]
@@ -71,7 +71,7 @@ pub enum Error {
     /// A sentence is longer than the model takes and `on_truncate` is "error".
     #[error(
         "{place}: the {side} sentence has {tokens} tokens with its end token, the limit is {max_length}; \
-         raise the limit, or set on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
+         raise data.max_length, or set data.on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
     )]
     TooLong {
         /// File and line.

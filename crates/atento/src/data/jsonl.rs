@@ -71,8 +71,9 @@ fn nearest_key(object: &Value, key: &str) -> String {
     dotted_keys(object, "", &mut keys);
     let keys = keys.iter().map(String::as_str);
     match messages::did_you_mean(key, keys.clone()) {
-        hint if hint.is_empty() => format!("; its keys with text are {}", messages::list(keys)),
-        hint => hint,
+        hint if !hint.is_empty() => hint,
+        _ if keys.len() == 0 => "; it has no key with text".to_owned(),
+        _ => format!("; its keys with text are {}", messages::list(keys)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! From files of text to packed batches.
 //!
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
-//! leaves out ([`report`]), [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
+//! leaves out ([`report`]), [`header`] notices the names of columns, [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
 //! epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
 //! token files, windows of them, and prompts with completions. `hash` tells whether a run goes on with its own data.
 
@@ -12,6 +12,7 @@ pub mod encode;
 mod error;
 mod gzip;
 pub(crate) mod hash;
+pub mod header;
 mod jsonl;
 pub mod lines;
 pub mod parallel;

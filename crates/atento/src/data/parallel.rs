@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(pairs(&keyed("a.b", "translation.de")).unwrap(), of(&[(0, "x", "eins")]));
         let message = pairs(&keyed("translation.en", "translation.dee")).unwrap_err().to_string();
         assert!(
-            message.ends_with("line 1: no value at key \"translation.dee\"; did you mean \"translation.de\"?"),
+            message.ends_with("line 1: no value at key \"translation.dee\" (did you mean \"translation.de\"?)"),
             "{message}"
         );
         let message = pairs(&keyed("translation", "a.b")).unwrap_err().to_string();
@@ -402,7 +402,7 @@ mod tests {
         assert!(strict.next().unwrap().is_ok());
         let message = strict.next().unwrap().unwrap_err().to_string();
         assert!(message.contains("long.tsv, line 2: longer than 67108864 bytes"), "{message}");
-        assert!(message.ends_with("set on_truncate = \"drop\" to leave it out"), "{message}");
+        assert!(message.ends_with("set data.on_truncate = \"drop\" to leave it out"), "{message}");
         assert!(strict.next().is_none());
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Tokenizer;
+
 /// Counts over one reading of a data set.
 ///
 /// Every pair read is kept or counted in exactly one reason of [`dropped`](Self::dropped).
@@ -54,8 +56,8 @@ impl DataReport {
         empty + self.duplicates_dropped + self.identical_dropped + self.ratio_dropped + self.too_long_dropped
     }
 
-    /// What was left out, cut or not known, in one line; `None` where nothing was.
-    pub fn losses(&self) -> Option<String> {
+    /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
+    pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
         let truncated = format!("{} cut to the longest length, {} tokens lost", self.truncated, self.truncated_tokens);
         let lines = [
             (self.empty_source, format!("{} with an empty source left out", self.empty_source)),
@@ -65,7 +67,7 @@ impl DataReport {
             (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.truncated, truncated),
-            (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+            (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
         joined(self.pairs_read, "pairs", lines)

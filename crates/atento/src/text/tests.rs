@@ -203,7 +203,7 @@ fn what_cannot_be_trained_on_is_refused() {
         assert!(matches!(error, Error::BadSpecialToken { .. }));
     }
     let message = "byte_level_bpe".parse::<Kind>().unwrap_err().to_string();
-    assert!(message.contains("did you mean \"byte-level-bpe\"?; one of: bpe"), "{message}");
+    assert!(message.contains("(did you mean \"byte-level-bpe\"?); one of: bpe"), "{message}");
     assert_eq!("wordpiece".parse::<Kind>().unwrap(), Kind::WordPiece);
 }
 

@@ -26,6 +26,30 @@ impl Tokenizer {
         }
     }
 
+    /// How many tokens of a text are the unknown token, in words. Where every character has tokens, the text spells it out.
+    pub fn unknown_in_words(&self, count: u64) -> String {
+        let spelled = self.unknown.filter(|_| !self.makes_unknown()).and_then(|id| self.id_to_token(id));
+        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        match spelled {
+            Some(token) => format!("the text spells the unknown token `{token}` {times}"),
+            None => format!("{count} unknown tokens"),
+        }
+    }
+
+    /// Whether a character outside the vocabulary becomes the unknown token: not where bytes stand for it.
+    fn makes_unknown(&self) -> bool {
+        let has = |token: &str| self.inner.token_to_id(token).is_some();
+        let has_bytes = || (0..=255).all(|byte| has(&format!("<0x{byte:02X}>")));
+        match self.inner.get_model() {
+            ModelWrapper::BPE(model) => {
+                let is_byte_level = || ByteLevel::alphabet().into_iter().all(|c| has(c.encode_utf8(&mut [0; 4])));
+                !(is_byte_level() || model.byte_fallback && has_bytes())
+            }
+            ModelWrapper::Unigram(model) => !(model.byte_fallback() && has_bytes()),
+            _ => true,
+        }
+    }
+
     /// Whether a character outside the vocabulary disappears.
     fn drops_characters(&self) -> bool {
         let ModelWrapper::BPE(model) = self.inner.get_model() else { return false };
@@ -71,6 +95,18 @@ mod tests {
         let tokenizer = learned(TrainOptions::characters());
         assert_eq!(tokenizer.unknown_parts("the €at<unk>").unwrap(), ["€"]);
         assert!(tokenizer.unknown_parts("the cat").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_unknown_token_that_no_character_becomes_is_spelled_in_the_text() {
+        let spelled = "the text spells the unknown token `<unk>` 3 times";
+        let byte_level =
+            TrainOptions { kind: text::train::Kind::ByteLevelBpe, vocab_size: 300, ..TrainOptions::default() };
+        let falls_back = TrainOptions { byte_fallback: Some(true), ..TrainOptions::characters() };
+        for options in [byte_level, falls_back] {
+            assert_eq!(learned(options).unknown_in_words(3), spelled);
+        }
+        assert_eq!(learned(TrainOptions::characters()).unknown_in_words(3), "3 unknown tokens");
     }
 
     #[test]

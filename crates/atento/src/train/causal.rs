@@ -9,6 +9,7 @@ use super::added_tokens::{add_to_language_model, add_to_tokenizer};
 use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use super::build::gpt2_config;
 use super::checkpoint::{Checkpoint, Identity, ModelConfig};
+use super::events::group_thousands;
 use super::recipe::{Recipe, Task, TokenizerKind, TokenizerSettings, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
@@ -53,6 +54,8 @@ impl Beginning {
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let (mut recipe, mut from, mut base) = (recipe.clone(), None, None);
+        // Whether a new model is made that nobody has described.
+        let mut is_unasked = false;
         let (tokenizer, model, templates) = match (resumed, recipe.from.clone()) {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
@@ -107,6 +110,7 @@ impl Beginning {
                 (tokenizer, Some(model), templates)
             }
             (None, None) => {
+                is_unasked = !options.written.is_empty() && !describes_model(&options.written);
                 recipe.settle(&options.written)?;
                 let (mut tokenizer, found) = new_tokenizer(&recipe)?;
                 notes.extend(found);
@@ -118,6 +122,12 @@ impl Beginning {
             Some(model) => model,
             None => new_model(gpt2_config(&recipe, &tokenizer)?, &recipe, making)?,
         };
+        if is_unasked {
+            let (preset, parameters) = (recipe.model.preset, group_thousands(model.params.count() as u64));
+            notes.push(format!(
+                "no [model] and no --from: a new model of preset {preset}, {parameters} parameters, starts from random weights"
+            ));
+        }
         model.checkpoint_activations = recipe.train.checkpoint_activations;
         let tokenizer = tokenizer.for_table(model.config.vocab_size);
         let language = match base {
@@ -131,6 +141,11 @@ impl Beginning {
         };
         Ok(Self { recipe, language, from, notes })
     }
+}
+
+/// Whether a recipe states something of the model.
+pub(super) fn describes_model(written: &Written) -> bool {
+    written.keys().any(|key| key.starts_with("model."))
 }
 
 /// A model that was taught with a template is taught further with the same one, unless the recipe states another.

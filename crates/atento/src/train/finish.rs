@@ -2,6 +2,7 @@
 
 use super::events::{Ending, Event};
 use super::metrics;
+use super::recipe::Metric;
 use super::report::{Report, Sample, Table};
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
@@ -14,7 +15,7 @@ pub(super) fn finish<W: Workload>(
     mut ending: Ending,
     stop: &StopFlag,
 ) -> Result<(Summary, Ending), Error> {
-    choose_weights(session, ending)?;
+    let chosen = choose_weights(session, ending)?;
     session.export()?;
     let mut judgement = Judgement::default();
     if ending != Ending::Stopped {
@@ -38,6 +39,8 @@ pub(super) fn finish<W: Workload>(
             Ending::EarlyStopping => "early stopping",
             Ending::Stopped => "stopped",
         },
+        model_step: chosen.step,
+        model_choice: chosen.why,
         metrics: judgement.metrics,
         signature: judgement.signature,
         data: session.work.data_json(),
@@ -57,14 +60,22 @@ pub(super) fn finish<W: Workload>(
     Ok((summary, ending))
 }
 
+/// Which weights were chosen.
+struct Chosen {
+    /// Their step, of several the last.
+    step: u64,
+    why: String,
+}
+
 /// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights; of the
 /// moving average where there is one.
-fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<(), Error> {
+fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<Chosen, Error> {
     let blob = if session.average.is_some() { "average" } else { "values" };
     let wanted = session.recipe.train.average_last;
     // What a run started from is no result of it.
     let steps: Vec<u64> = session.checkpoints.steps()?.into_iter().filter(|&step| step > 0).collect();
-    let chosen: Vec<u64> = if wanted > 0 && ending != Ending::Stopped {
+    let takes_mean = wanted > 0 && ending != Ending::Stopped;
+    let chosen: Vec<u64> = if takes_mean {
         steps[steps.len().saturating_sub(wanted)..].to_vec()
     } else {
         let best = session.early_stopping.best.map(|best| best.step);
@@ -76,7 +87,7 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
         if let Some(average) = average {
             session.work.model_mut().params_mut().values_mut().copy_from_slice(&average);
         }
-        return Ok(());
+        return Ok(Chosen { step: session.step, why: "the last step".to_owned() });
     }
     let mut sum = vec![0.0_f64; count];
     let mut values = vec![0.0_f32; count];
@@ -86,7 +97,13 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
     }
     let weights = session.work.model_mut().params_mut().values_mut();
     weights.iter_mut().zip(&sum).for_each(|(weight, sum)| *weight = (sum / chosen.len() as f64) as f32);
-    Ok(())
+    let why = match (chosen.len(), session.early_stopping.metric) {
+        (1, _) if takes_mean => "the last checkpoint".to_owned(),
+        (count, _) if takes_mean => format!("the mean of the last {count} checkpoints"),
+        (_, Metric::Loss) => "the best validation loss".to_owned(),
+        (_, Metric::Bleu) => "the best validation BLEU".to_owned(),
+    };
+    Ok(Chosen { step: chosen[chosen.len() - 1], why })
 }
 
 fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec<Sample>) -> Result<Report, Error> {
@@ -107,8 +124,9 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
         ("Time".into(), format!("{:.1} min", summary.seconds / 60.0)),
         (format!("{} per second", W::TOKENS), format!("{:.0}", summary.tokens_per_second)),
         ("Ended by".into(), summary.ending.into()),
-        ("BLEU signature".into(), summary.signature.clone().unwrap_or_default()),
+        ("Weights of the model".into(), format!("step {}, {}", summary.model_step, summary.model_choice)),
     ];
+    timing.extend(summary.signature.iter().map(|signature| ("BLEU signature".into(), signature.clone())));
     if summary.batches_without_targets > 0 {
         timing.push(("Batches with nothing to predict".into(), summary.batches_without_targets.to_string()));
     }

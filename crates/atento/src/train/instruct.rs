@@ -16,6 +16,7 @@ use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use super::{Error, StopFlag};
 use crate::data;
 use crate::data::hash::combine;
+use crate::data::tokens::instruct::template::PROMPT;
 use crate::data::tokens::instruct::{
     CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
 };
@@ -102,20 +103,25 @@ impl Workload for Instruct {
             check_described(options)?;
             tokenizer(recipe)
         };
-        let Beginning { recipe, mut language, from, notes } =
+        let Beginning { recipe, mut language, from, mut notes } =
             Beginning::find(recipe, options, resumed, run, making, new_tokenizer)?;
-        language.templates = Some(Templates {
-            prompt: PromptTemplate::parse(&recipe.data.prompt_template)?,
-            completion: CompletionTemplate::parse(&recipe.data.completion_template)?,
-        });
+        notes.extend(recipe.data.header_notes());
+        let completion = CompletionTemplate::parse(&recipe.data.completion_template)?;
+        let end = language.tokenizer.special().eos.and_then(|eos| language.tokenizer.id_to_token(eos));
+        if !completion.end && !end.is_some_and(|end| completion.text().contains(&end)) {
+            notes.push("`data.completion_template` has no <end>: the model is not taught to stop".to_owned());
+        }
+        language.templates =
+            Some(Templates { prompt: PromptTemplate::parse(&recipe.data.prompt_template)?, completion });
         let LanguageModel { model, tokenizer, .. } = &language;
         let block_size = block_size(&recipe, model.config.max_positions)?;
         let shared = Arc::new(tokenizer.clone());
         let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
         // What is watched is how the model answers, whatever else it learns, and of every example.
         let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
+        let positions = model.config.max_positions;
         let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
-            files.as_ref().map(|files| open(key, files, &shared, options.clone())).transpose()
+            files.as_ref().map(|files| open(key, files, &shared, options.clone(), positions)).transpose()
         };
         let train = part("data.train", &recipe.data.train, &learned)?.ok_or_else(no_data)?;
         check_batch(&recipe, &train)?;
@@ -175,7 +181,9 @@ impl Workload for Instruct {
     }
 
     fn losses(&self) -> Vec<String> {
-        let told = |(name, set): (&str, &InstructSet)| Some(format!("data.{name}: {}", set.report().losses()?));
+        let told = |(name, set): (&str, &InstructSet)| {
+            Some(format!("data.{name}: {}", set.report().losses(self.tokenizer())?))
+        };
         self.parts().filter_map(told).collect()
     }
 
@@ -271,25 +279,45 @@ fn source(files: &FileSettings) -> Option<InstructSource> {
     }
 }
 
-/// Reads a part of the data; a column that is missing is told with the settings that name it.
+/// Reads a part of the data. A column that is missing is told with the settings that name it, an example that is too long
+/// with those that help.
 fn open(
     key: &'static str,
     files: &FileSettings,
     tokenizer: &Arc<Tokenizer>,
     options: InstructOptions,
+    positions: usize,
 ) -> Result<InstructSet, Error> {
     let source = source(files).ok_or_else(no_data)?;
-    InstructSet::open(&source, Arc::clone(tokenizer), options).map_err(|error| with_key(key, error))
-}
-
-fn with_key(key: &'static str, error: tokens::Error) -> Error {
-    match error {
-        tokens::Error::Column { .. } | tokens::Error::Data(data::Error::Key { .. }) => {
-            let problem = format!("{error}: name the two with `prompt_key` and `completion_key`");
+    let block_size = options.block_size;
+    InstructSet::open(&source, Arc::clone(tokenizer), options).map_err(|error| match error {
+        tokens::Error::TooLong { place, tokens, limit } => {
+            let room = match block_size < positions {
+                true => format!("`data.block_size` {block_size} leaves room for {limit}: raise it, or set"),
+                false => format!("the model has {positions} positions, room for {limit}: set"),
+            };
+            let problem = format!(
+                "{place}: the example has {tokens} tokens; {room} data.on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
+            );
             Error::Setting { key, problem }
         }
-        other => other.into(),
-    }
+        error => with_key(key, files, error),
+    })
+}
+
+/// Tells a key or a column that is missing with the setting that names it: one of the two keys, or the prompt's template.
+fn with_key(key: &'static str, files: &FileSettings, error: tokens::Error) -> Error {
+    let missing = match &error {
+        tokens::Error::Column { column, .. } => column,
+        tokens::Error::Data(data::Error::Key { key, .. }) => key,
+        _ => return error.into(),
+    };
+    let is = |key: &Option<String>, usual: &str| key.as_deref().unwrap_or(usual) == missing;
+    let advice = match is(&files.prompt_key, PROMPT) || is(&files.completion_key, "completion") {
+        true => "name the two with `prompt_key` and `completion_key`".to_owned(),
+        false => format!("`data.prompt_template` asks for {{{missing}}}: name there what the data have"),
+    };
+    Error::Setting { key, problem: format!("{error}; {advice}") }
 }
 
 fn no_data() -> Error {
@@ -302,15 +330,16 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     if let Some(path) = &recipe.tokenizer.file {
         return Ok(load_tokenizer(path)?);
     }
-    let source = recipe.data.train.as_ref().and_then(source).ok_or_else(no_data)?;
-    let named = |error| with_key("data.train", error);
+    let files = recipe.data.train.as_ref().ok_or_else(no_data)?;
+    let source = source(files).ok_or_else(no_data)?;
+    let named = |error| with_key("data.train", files, error);
     let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
     causal::learn_tokenizer(&recipe.tokenizer, lessons)
 }
 
 /// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.
 fn check_described(options: &TrainOptions) -> Result<(), Error> {
-    if options.written.keys().any(|key| key.starts_with("model.")) {
+    if causal::describes_model(&options.written) {
         return Ok(());
     }
     let problem = "there is no model: start from one with `from` or --from, or describe a new one in [model]".into();

@@ -9,7 +9,7 @@ use atento_tensor::Pool;
 
 use super::causal::{self, BATCH_TOKENS, Beginning};
 use super::checkpoint::{Checkpoint, ModelConfig};
-use super::recipe::{Documents, Recipe, Sampling, ScheduleKind};
+use super::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
@@ -116,6 +116,12 @@ impl Workload for LanguageModelling {
         }));
         let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
         check_lengths(&recipe, &data, block_size)?;
+        if resumed.is_none() && block_size < model.config.max_positions && follows_batch(&options.written) {
+            let positions = model.config.max_positions;
+            notes.push(format!(
+                "windows of {block_size} tokens because of `train.batch_tokens`; the model has {positions} positions"
+            ));
+        }
         let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };
         for shard in std::iter::once(&data.train).chain(&data.val) {
             check_targets(shard, document_end)?;
@@ -176,7 +182,7 @@ impl Workload for LanguageModelling {
 
     fn losses(&self) -> Vec<String> {
         let Some(Sidecar { report, .. }) = &self.data.sidecar else { return Vec::new() };
-        report.losses().into_iter().chain(report.notes()).map(|note| format!("data: {note}")).collect()
+        report.losses(self.tokenizer()).into_iter().chain(report.notes()).map(|note| format!("data: {note}")).collect()
     }
 
     fn data_hash(&self) -> Result<u64, Error> {
@@ -235,6 +241,11 @@ impl Workload for LanguageModelling {
     fn describe(&self) -> Vec<(String, String)> {
         causal::describe(&self.language.model, self.block_size)
     }
+}
+
+/// Whether windows are as short as the batches that the recipe states, since it does not state their length.
+fn follows_batch(written: &Written) -> bool {
+    written.contains_key("train.batch_tokens") && !written.contains_key("data.block_size")
 }
 
 /// Where the recipe's text is.

@@ -70,6 +70,10 @@ pub struct Summary {
     pub batches_without_targets: u64,
     /// Why it ended: "limit", "early stopping" or "stopped".
     pub ending: &'static str,
+    /// The step of the weights in `model/`; of a mean, the last of its steps.
+    pub model_step: u64,
+    /// Why they were chosen, such as "the best validation loss".
+    pub model_choice: String,
     /// Measures of the finished model: `valid_loss`, `valid_bleu`, `test_bleu`, …
     pub metrics: std::collections::BTreeMap<String, f64>,
     /// The signature of the BLEU scores.

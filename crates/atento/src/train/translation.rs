@@ -144,6 +144,7 @@ impl Workload for Translation {
         let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_table(rows.unwrap_or(usize::MAX)));
         let data = RunData::load(&recipe, tokenizer)?;
         notes.extend(data.notes.iter().cloned());
+        notes.extend(recipe.data.header_notes());
         let mut model = match model {
             Some(model) => model,
             None => new_model(model_config(&recipe, &data.tokenizer)?, &recipe, making)?,
@@ -208,12 +209,15 @@ impl Workload for Translation {
 
     fn data_report(&self) -> String {
         let held_out = self.reports().skip(1);
-        let losses = held_out.filter_map(|(name, report)| Some(format!("\ndata.{name}: {}", report.losses()?)));
+        let losses =
+            held_out.filter_map(|(name, report)| Some(format!("\ndata.{name}: {}", report.losses(self.tokenizer())?)));
         std::iter::once(self.data.train.report().to_string()).chain(losses).collect()
     }
 
     fn losses(&self) -> Vec<String> {
-        self.reports().filter_map(|(name, report)| Some(format!("data.{name}: {}", report.losses()?))).collect()
+        let told =
+            |(name, report): (&str, &DataReport)| Some(format!("data.{name}: {}", report.losses(self.tokenizer())?));
+        self.reports().filter_map(told).collect()
     }
 
     fn data_hash(&self) -> Result<u64, Error> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
-use atento::data::{LineReader, OnTruncate};
+use atento::data::{LineReader, OnTruncate, header};
 use atento::language_model::LanguageModel;
 use atento::score::completions::completion_loss;
 use atento::score::perplexity::TextLoss;
@@ -24,11 +24,11 @@ const BATCH_TOKENS: usize = 4096;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for prompts with completions")]
 pub struct CompletionArgs {
-    /// The key, or column, of the prompt [default: prompt]
+    /// The key, or CSV column, of the prompt; TSV has no header [default: prompt]
     #[arg(long, value_name = "KEY")]
     prompt_key: Option<String>,
 
-    /// The key, or column, of the completion [default: completion]
+    /// The key, or CSV column, of the completion; TSV has no header [default: completion]
     #[arg(long, value_name = "KEY")]
     completion_key: Option<String>,
 
@@ -110,6 +110,9 @@ pub fn run(
         },
         ..usual.clone()
     };
+    if let InstructSource::Tsv { path, .. } = source {
+        header::note(path).into_iter().for_each(|note| options.note(note));
+    }
     let mut tally = Tally::default();
     let tokenizer = Arc::new(language.tokenizer.clone());
     let set = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error))?;
@@ -118,7 +121,7 @@ pub fn run(
     if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {
         return Err(anyhow!("{source}: token id {id}, but the model's table has {vocab_size} rows").into());
     }
-    if let Some(losses) = report.losses() {
+    if let Some(losses) = report.losses(&language.tokenizer) {
         options.note(format_args!("{source}: {losses}"));
     }
     let bar = Bar::start(options, report.learned_tokens as usize, "tokens");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use atento::data::{Pair, ParallelSource};
+use atento::data::{Pair, ParallelSource, header};
 use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
 use atento::pretrained::Pretrained;
 use atento::score::{Score, score_ids};
@@ -108,6 +108,9 @@ pub fn run(
     let source = args.pairs(data)?;
     // Before the model: a wrong file costs no work.
     let reader = source.open()?;
+    if let ParallelSource::Tsv { path, .. } = &source {
+        header::note(path).into_iter().for_each(|note| options.note(note));
+    }
     let inputs = [data, args.source.as_deref(), args.target.as_deref()];
     let save_to = (args.save_hypotheses.as_deref())
         .map(|path| OutFile::check("--save-hypotheses", path, inputs.into_iter().flatten()))

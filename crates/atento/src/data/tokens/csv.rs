@@ -255,7 +255,7 @@ mod tests {
         let message = reader.column("text").unwrap_err().to_string();
         assert!(message.ends_with("no column \"text\" in the header; its columns are mr, ref, x, x"), "{message}");
         let message = reader.column("Refs").unwrap_err().to_string();
-        assert!(message.contains("in the header; did you mean \"ref\"?; its columns"), "{message}");
+        assert!(message.contains("in the header (did you mean \"ref\"?); its columns"), "{message}");
         let message = reader.column("x").unwrap_err().to_string();
         assert!(message.contains("line 1: the header has more than one column named \"x\""), "{message}");
     }

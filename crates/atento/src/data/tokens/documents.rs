@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(whole(&dir, "a.jsonl", json, Boundary::Line, false), of(&[("a\nb", 1), ("", 3)]));
         let keyed = TextSource { text_key: "txt".into(), ..source(&dir, "a.jsonl", json, Boundary::File) };
         let error = Documents::open(&keyed, PIECE_BYTES, false).unwrap().next_piece().unwrap_err().to_string();
-        assert!(error.ends_with("a.jsonl, line 1: no value at key \"txt\"; did you mean \"text\"?"), "{error}");
+        assert!(error.ends_with("a.jsonl, line 1: no value at key \"txt\" (did you mean \"text\"?)"), "{error}");
     }
 
     #[test]

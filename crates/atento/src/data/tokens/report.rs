@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::report::joined;
+use crate::text::Tokenizer;
 
 /// Counts of one split: `train.bin` or `val.bin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,14 +95,14 @@ pub struct PrepareReport {
 }
 
 impl PrepareReport {
-    /// What was left out, or not known, in one line; `None` where nothing was.
-    pub fn losses(&self) -> Option<String> {
+    /// What was left out, or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
+    pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
         let unknown = self.train.unknown_tokens + self.val.unknown_tokens;
         let lines = [
             (self.hidden, format!("{} hidden files or directories passed over", self.hidden)),
             (self.empty, format!("{} empty ones left out", self.empty)),
             (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
-            (unknown, format!("{unknown} unknown tokens")),
+            (unknown, tokenizer.unknown_in_words(unknown)),
         ];
         joined(self.documents, "documents", lines)
     }

@@ -4,7 +4,8 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Place};
-use super::settings::{FileSettings, Recipe};
+use super::settings::{DataSettings, FileSettings, Recipe};
+use crate::data::header;
 
 /// Where pairs of sentences lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,14 @@ impl FileSettings {
     fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 5] {
         let Self { source, target, tsv, jsonl, csv, .. } = self;
         [("source", source), ("target", target), ("tsv", tsv), ("jsonl", jsonl), ("csv", csv)]
+    }
+}
+
+impl DataSettings {
+    /// What is told of TSV files whose first line looks like the names of their columns.
+    pub(crate) fn header_notes(&self) -> impl Iterator<Item = String> {
+        let files = [&self.train, &self.valid, &self.test].into_iter().flatten();
+        files.filter_map(|files| header::note(files.tsv.as_deref()?))
     }
 }
 

@@ -58,6 +58,13 @@ pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn
 }
 
 fn translation_conflicts(data: &DataSettings, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let of_text = [("data.text", data.text.is_some()), ("data.tokens", data.tokens.is_some())];
+    if data.corpus.is_none()
+        && data.train.is_none()
+        && let Some((key, _)) = of_text.into_iter().find(|(_, is_given)| *is_given)
+    {
+        return conflict(place(key), format!("`{key}` is for language models: add task = \"causal-lm\""));
+    }
     if data.corpus.is_none() && data.train.is_none() {
         let forms = "`data.train` is missing: give it `source` and `target` files, or `tsv`, or `jsonl`; or set `data.corpus` to \"demo\"";
         return conflict(place("data"), forms);

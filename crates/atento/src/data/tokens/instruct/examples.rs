@@ -121,8 +121,8 @@ pub struct InstructReport {
 }
 
 impl InstructReport {
-    /// What was left out, cut or not known, in one line; `None` where nothing was.
-    pub fn losses(&self) -> Option<String> {
+    /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
+    pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
         let truncated =
             format!("{} without the end of their completion, {} tokens lost", self.truncated, self.truncated_tokens);
         let no_room =
@@ -135,7 +135,7 @@ impl InstructReport {
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.nothing_learned_dropped, no_room),
             (self.truncated, truncated),
-            (self.unknown_tokens, format!("{} unknown tokens", self.unknown_tokens)),
+            (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
         joined(self.examples, "examples", lines)

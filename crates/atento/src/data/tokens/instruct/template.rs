@@ -96,7 +96,7 @@ pub struct CompletionTemplate {
     before: String,
     after: String,
     /// Whether the end token follows.
-    pub(super) end: bool,
+    pub(crate) end: bool,
 }
 
 /// How prompts and completions are written for a model.

@@ -15,7 +15,7 @@ fn what_is_wrong_with_the_text_is_named_and_nothing_is_left_behind() {
     assert!(message.contains("bad.txt, line 2: not valid UTF-8 at byte 1"), "{message}");
     let json = write(&dir, "bad.jsonl", "{\"text\": \"ha\"}\n{\"txt\": \"us\"}\n");
     let message = make(&job(&[&json], Boundary::File, PrepareOptions::default()), &BYTES).err().unwrap().to_string();
-    assert!(message.contains("bad.jsonl, line 2: no value at key \"text\"; did you mean \"txt\"?"), "{message}");
+    assert!(message.contains("bad.jsonl, line 2: no value at key \"text\" (did you mean \"txt\"?)"), "{message}");
     for valid_fraction in [1.0, -0.1, f64::NAN] {
         let options = PrepareOptions { valid_fraction, ..PrepareOptions::default() };
         let message = make(&job(&[&fine], Boundary::File, options), &BYTES).err().unwrap().to_string();
