@@ -1,13 +1,15 @@
-//! Weights held in fewer bits, for inference: bf16, or int8 with one factor per output.
+//! Weights held in fewer bits: f16, bf16, or int8 with one factor per output. They are not trained; a gradient passes
+//! through them to their input.
 //!
 //! Decoding token by token reads every weight once and is bound by memory, so half or a quarter of the bytes is twice or
 //! four times the speed. Numbers are widened to f32 in registers and multiplied by unrounded inputs; sums are f32.
 //!
-//! **bf16** keeps f32's range and 8 bits of precision; rounding is to nearest, ties to even.
+//! **f16** is read as it lies in a file. **bf16** keeps f32's range and 8 bits of precision; rounding is to nearest, ties to even.
 //! **int8** (symmetric, per output channel): `w ≈ scale_o · q`, `scale_o = max |w_o| / 127`, `q = round(w / scale_o)`; the
 //! error of a weight is at most `scale_o / 2`.
 
-use half::bf16;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::elementwise;
@@ -25,6 +27,8 @@ const WIDENED: usize = 256;
 /// A matrix `[outputs, inputs]`, row by row.
 #[derive(Clone, Copy, Debug)]
 pub enum Compact<'a> {
+    /// Half floats.
+    F16(&'a [f16]),
     /// Brain floats.
     Bf16(&'a [bf16]),
     /// Whole numbers, and the factor of each row.
@@ -106,6 +110,12 @@ impl Compact<'_> {
     pub fn widen_row(&self, row: usize, factor: f32, out: &mut [f32]) {
         let from = row * out.len();
         match self {
+            Compact::F16(values) => {
+                values[from..from + out.len()].convert_to_f32_slice(out);
+                if factor != 1.0 {
+                    elementwise::scale(out, factor);
+                }
+            }
             Compact::Bf16(values) => widen(&values[from..from + out.len()], factor, out),
             Compact::Int8 { values, scales } => widen(&values[from..from + out.len()], factor * scales[row], out),
         }
@@ -123,40 +133,80 @@ impl Compact<'_> {
         if rows == 0 {
             return;
         }
-        let (inputs, outputs) = (x.len() / rows, out.len() / rows);
-        let numbers = match self {
-            Compact::Bf16(values) => values.len(),
-            Compact::Int8 { values, scales } => {
-                assert_eq!(scales.len(), outputs, "compact: scales against {outputs} outputs");
-                values.len()
-            }
-        };
-        assert_eq!((x.len(), out.len()), (rows * inputs, rows * outputs), "compact: whole rows of x and out");
-        assert_eq!(numbers, inputs * outputs, "compact: weight against {inputs} inputs, {outputs} outputs");
+        let (inputs, outputs) = self.check(rows, x, out);
         if inputs == 0 || outputs == 0 {
             out.fill(0.0);
-        } else if rows > FEW_ROWS {
+        } else if rows > FEW_ROWS || matches!(self, Compact::F16(_)) {
             self.many_rows(Mat::row_major(x, rows, inputs), out);
         } else {
             let x = Mat::row_major(x, rows, inputs);
             match self {
+                Compact::F16(_) => unreachable!("rows of f16 are widened"),
                 Compact::Bf16(values) => few_rows(x, values, None, out),
                 Compact::Int8 { values, scales } => few_rows(x, values, Some(scales), out),
             }
         }
     }
 
+    /// `dx = dy·W`, or `dx += …` with `accumulate`: what reaches the input of a projection that is not trained.
+    ///
+    /// # Shapes
+    /// `dy: [rows, outputs]`, `dx: [rows, inputs]`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    #[track_caller]
+    pub fn backward_input(&self, rows: usize, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+        if rows == 0 {
+            return;
+        }
+        let (inputs, outputs) = self.check(rows, dx, dy);
+        if !accumulate && outputs == 0 {
+            dx.fill(0.0);
+        }
+        self.each_block(inputs, outputs, |first, wide| {
+            let count = wide.rows;
+            let dy = Mat { data: &dy[first..], rows, cols: count, row_stride: outputs, col_stride: 1 };
+            let beta = if accumulate || first > 0 { 1.0 } else { 0.0 };
+            matmul::gemm(1.0, dy, wide, beta, MatMut::row_major(dx, rows, inputs));
+        });
+    }
+
+    /// Inputs and outputs of the weight.
+    #[track_caller]
+    fn check(&self, rows: usize, x: &[f32], out: &[f32]) -> (usize, usize) {
+        let (inputs, outputs) = (x.len() / rows, out.len() / rows);
+        let numbers = match self {
+            Compact::F16(values) => values.len(),
+            Compact::Bf16(values) => values.len(),
+            Compact::Int8 { values, scales } => {
+                assert_eq!(scales.len(), outputs, "compact: scales against {outputs} outputs");
+                values.len()
+            }
+        };
+        assert_eq!((x.len(), out.len()), (rows * inputs, rows * outputs), "compact: whole rows of input and output");
+        assert_eq!(numbers, inputs * outputs, "compact: weight against {inputs} inputs, {outputs} outputs");
+        (inputs, outputs)
+    }
+
     /// Blocks of outputs widened, and multiplied as f32.
     fn many_rows(&self, x: Mat<'_>, out: &mut [f32]) {
         let (inputs, outputs) = (x.cols, out.len() / x.rows);
+        self.each_block(inputs, outputs, |first, wide| {
+            let data = &mut out[first..];
+            let product = MatMut { data, rows: x.rows, cols: wide.rows, row_stride: outputs, col_stride: 1 };
+            matmul::gemm(1.0, x, wide.t(), 0.0, product);
+        });
+    }
+
+    /// Hands over the outputs in blocks, each with the number of its first: `[count, inputs]` as f32.
+    fn each_block(&self, inputs: usize, outputs: usize, mut work: impl FnMut(usize, Mat<'_>)) {
         let mut wide = vec![0.0; WIDENED.min(outputs) * inputs];
         for first in (0..outputs).step_by(WIDENED) {
             let count = WIDENED.min(outputs - first);
             let wide = &mut wide[..count * inputs];
-            wide.par_chunks_mut(inputs).enumerate().for_each(|(i, row)| self.widen_row(first + i, 1.0, row));
-            let product =
-                MatMut { data: &mut out[first..], rows: x.rows, cols: count, row_stride: outputs, col_stride: 1 };
-            matmul::gemm(1.0, x, Mat::row_major(wide, count, inputs).t(), 0.0, product);
+            wide.par_chunks_mut(inputs.max(1)).enumerate().for_each(|(i, row)| self.widen_row(first + i, 1.0, row));
+            work(first, Mat::row_major(wide, count, inputs));
         }
     }
 }

@@ -99,17 +99,19 @@ pub fn forward(
         });
 }
 
-/// `out = activation(out + bias)`: what follows a product made elsewhere.
+/// `out = activation(out + bias)`: what follows a product made elsewhere. Where `pre` is given it holds the product, and
+/// receives `product + bias`.
 ///
 /// # Shapes
-/// `bias: [outputs]`, `out: [rows, outputs]`.
+/// `bias: [outputs]`, `pre, out: [rows, outputs]`.
 ///
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn finish(bias: Option<&[f32]>, activation: Activation, out: &mut [f32], outputs: usize) {
+pub fn finish(bias: Option<&[f32]>, activation: Activation, pre: Option<&mut [f32]>, out: &mut [f32], outputs: usize) {
     assert!(bias.is_none_or(|b| b.len() == outputs), "linear::finish: bias against {outputs} outputs");
-    epilogue(bias, activation, None, out, outputs);
+    assert!(pre.as_ref().is_none_or(|p| p.len() == out.len()), "linear::finish: pre and out");
+    epilogue(bias, activation, pre, out, outputs);
 }
 
 /// Adds the bias and applies the activation, over tasks of rows.

@@ -128,35 +128,9 @@ unsafe impl GlobalAlloc for LargePages {
     }
 }
 
-/// Asks for small pages under `values`, so that parts of them that are never written take no memory. Advice: it may be
-/// refused, and changes no value.
-pub fn leave_gaps(values: &mut [f32]) {
-    #[cfg(target_os = "linux")]
-    {
-        let bytes = size_of_val(values);
-        let start = values.as_mut_ptr().cast::<u8>();
-        let before = start.align_offset(4096);
-        if before < bytes {
-            // SAFETY: whole pages within the slice, which is borrowed for writing; the advice leaves contents as they are.
-            unsafe { libc::madvise(start.add(before).cast(), (bytes - before) / 4096 * 4096, libc::MADV_NOHUGEPAGE) };
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = values;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn advice_changes_no_value() {
-        let mut values: Vec<f32> = (0..3 << 20).map(|i| i as f32).collect();
-        leave_gaps(&mut values);
-        leave_gaps(&mut values[1..7]);
-        leave_gaps(&mut []);
-        assert!(values.iter().enumerate().all(|(i, &value)| value == i as f32));
-    }
 
     #[test]
     fn blocks_of_every_size_are_zeroed_aligned_moved_and_given_back() {

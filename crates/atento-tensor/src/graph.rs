@@ -63,6 +63,8 @@ pub struct Graph<'p> {
     n_nodes: usize,
     masks: Masks,
     dropping: bool,
+    /// Whether an output so far would be tracked by a pass that records.
+    has_tracked: bool,
     module: String,
     check_finite: bool,
     non_finite: Option<NonFinite>,
@@ -72,7 +74,7 @@ impl<'p> Graph<'p> {
     /// A pass that records, with dropout on. `grads` is added to, never cleared. `seed` decides every dropout mask.
     #[must_use]
     pub fn train(params: &'p Params, grads: &'p mut Grads, pool: &Pool, seed: u64) -> Self {
-        assert_eq!(params.count(), grads.values.len(), "Graph::train: gradients of another arena");
+        assert!(grads.belong_to(params), "Graph::train: gradients of other parameters");
         Self::new(params, Some(grads), pool, seed)
     }
 
@@ -86,6 +88,7 @@ impl<'p> Graph<'p> {
         Self {
             params,
             dropping: grads.is_some(),
+            has_tracked: false,
             grads,
             pool: pool.clone(),
             tape: Vec::new(),
@@ -214,7 +217,11 @@ impl<'p> Graph<'p> {
             return body(self, &inputs);
         }
         let masks = self.masks;
-        let output = self.without_recording(|quiet| body(quiet, &inputs));
+        let (output, has_tracked) = self.without_recording(|quiet| body(quiet, &inputs));
+        if !has_tracked {
+            // Nothing before it and nothing in it is trained.
+            return output;
+        }
         let node = self.new_node();
         self.push("checkpoint", move |pass| {
             let Some(dy) = pass.take(node) else { return };
@@ -243,8 +250,8 @@ impl<'p> Graph<'p> {
         output.tracked_as(Some(node))
     }
 
-    /// Runs `body` with dropout but without a tape.
-    fn without_recording(&mut self, body: impl FnOnce(&mut Graph<'_>) -> Tensor) -> Tensor {
+    /// Runs `body` with dropout but without a tape; says whether a tape would hold anything.
+    fn without_recording(&mut self, body: impl FnOnce(&mut Graph<'_>) -> Tensor) -> (Tensor, bool) {
         let mut quiet = Graph::new(self.params, None, &self.pool, self.masks.seed);
         quiet.dropping = self.dropping;
         quiet.masks = self.masks;
@@ -253,7 +260,7 @@ impl<'p> Graph<'p> {
         let output = body(&mut quiet);
         self.masks = quiet.masks;
         self.non_finite = self.non_finite.take().or(quiet.non_finite);
-        output
+        (output, quiet.has_tracked)
     }
 
     // What ops use. -------------------------------------------------------------------------------------------------
@@ -267,6 +274,11 @@ impl<'p> Graph<'p> {
         *next_stream += 1;
         let rows_before = if *side == Side::Source { *source } else { *target };
         Some(DropoutKey { probability, seed: *seed, stream: *next_stream, first: rows_before * width as u64 })
+    }
+
+    /// Whether a part of one of these parameters is trained.
+    pub(crate) fn trains(&self, weights: &[Weight]) -> bool {
+        self.params.is_any_trained(weights)
     }
 
     /// Gradients to add to directly, for ops that compute them in the forward.
@@ -288,6 +300,7 @@ impl<'p> Graph<'p> {
         if self.check_finite && self.non_finite.is_none() && data.iter().any(|x| !x.is_finite()) {
             self.non_finite = Some(NonFinite { op, module: self.module.clone() });
         }
+        self.has_tracked |= tracked;
         let node = (tracked && self.is_training()).then(|| self.new_node());
         Tensor::new(data, dims, node)
     }
@@ -335,9 +348,18 @@ impl Backward<'_> {
         self.nodes[node.0] = Some(gradient);
     }
 
-    /// A parameter's values and its gradient.
-    pub(crate) fn param(&mut self, weight: Weight) -> (&[f32], &mut [f32]) {
-        (self.params.get(weight), self.grads.get_mut(weight))
+    /// A parameter's gradient, to add to; that of one which is not trained goes nowhere.
+    pub(crate) fn with_gradient(&mut self, weight: Weight, work: impl FnOnce(&Params, &mut [f32])) {
+        match self.grads.find_mut(weight) {
+            Some(gradient) => work(self.params, gradient),
+            None => work(self.params, &mut self.pool.zeros(weight.len())),
+        }
+    }
+
+    /// Two parameters' gradients at once, as [`with_gradient`](Self::with_gradient) gives one.
+    pub(crate) fn with_pair(&mut self, weights: [Weight; 2], work: impl FnOnce(&Params, [&mut [f32]; 2])) {
+        let [mut first, mut second] = weights.map(|weight| self.pool.zeros(weight.len()));
+        work(self.params, self.grads.pair_mut(weights, [&mut first, &mut second]));
     }
 }
 

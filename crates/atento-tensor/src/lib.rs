@@ -14,6 +14,6 @@ mod pool;
 mod tensor;
 
 pub use graph::{Backward, Graph, NodeId, NonFinite, Side};
-pub use params::{Grads, Held, Init, ParamEntry, Params, Weight};
+pub use params::{Frozen, Grads, Init, ParamEntry, ParamId, Params, Values, View, Weight};
 pub use pool::{Buffer, Pool, PoolStats};
 pub use tensor::Tensor;

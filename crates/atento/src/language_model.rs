@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use atento_kernels::compact::Compact;
-use atento_kernels::memory;
-use atento_tensor::{Held, Params};
+use atento_tensor::{Frozen, Params, View};
 
 use crate::data::tokens::instruct::Templates;
 use crate::generate::ProcessorOptions;
@@ -19,7 +18,7 @@ use crate::memory as room;
 use crate::models::Gpt2;
 use crate::models::gpt2::precision::{self, Precision};
 use crate::models::parameters::NamedShape;
-use crate::pretrained::{Error, tokenizer_config};
+use crate::pretrained::{Error, FrozenTensors, tokenizer_config};
 use crate::text::Tokenizer;
 
 /// A causal language model, ready to use.
@@ -59,15 +58,26 @@ impl NamedTensors for Rounding<'_> {
             && let Some(Int8Matrix { values, scales, layout }) = source.read_int8()?
             && Some(layout) == precision::layout(&entry)
         {
-            self.params.hold(entry.weight, Held::Int8 { values, scales });
+            self.params.set_frozen(entry.weight, Frozen::Int8 { values: values.into(), scales: scales.into() });
             return Ok(());
         }
         self.exact.resize(entry.weight.len(), 0.0);
         source.read(&mut self.exact)?;
         let held = self.precision.hold(&entry, &self.exact).expect("`read` refuses numbers that are not finite");
-        self.params.hold(entry.weight, held);
+        self.params.set_frozen(entry.weight, held);
         Ok(())
     }
+}
+
+/// Gives the frozen parameters of a model the values that they have in a directory, mapped where that can be.
+///
+/// # Errors
+/// As [`LanguageModel::load`]; the directory holds another model.
+pub(crate) fn load_frozen(model: &mut Gpt2, path: &Path) -> Result<(), Error> {
+    let dir = ModelDir::open(path)?;
+    let (weights, config) = (dir.weights()?, model.config.clone());
+    let mut frozen = FrozenTensors { params: &mut model.params, layout: precision::layout };
+    Ok(load::load(&weights, dir.gpt2_names(&config)?, &mut frozen)?)
 }
 
 impl LanguageModel {
@@ -126,9 +136,7 @@ impl LanguageModel {
             room::require(4 * outline.params.count() as u128, "the model")?;
         }
         let mut model = Gpt2::unloaded(config.clone());
-        if precision != Precision::F32 {
-            memory::leave_gaps(model.params.values_mut());
-        }
+        model.params.freeze(|entry| precision.rounds(entry));
         let mut target = Rounding { params: &mut model.params, precision, exact: Vec::new() };
         load::load(&weights, dir.gpt2_names(&config)?, &mut target)?;
         Ok(Self { model, tokenizer, generation, kept, notes, templates })
@@ -195,12 +203,12 @@ impl LanguageModel {
         let mut tensors = Vec::new();
         for entry in params.entries() {
             let name = gpt2::hf_name(&entry.name);
-            match (params.held(entry.weight), precision::layout(entry)) {
-                (Some(Compact::Int8 { values, scales }), Some(layout)) => {
+            match (params.view(entry.weight), precision::layout(entry)) {
+                (View::Compact(Compact::Int8 { values, scales }), Some(layout)) => {
                     written.entry(int8::KEY).or_insert_with(int8::config);
                     tensors.extend(int8::tensors(&name, &entry.dims, layout, values, scales));
                 }
-                _ => tensors.push(NamedTensor::new(name, entry.dims.clone(), params.get(entry.weight))),
+                _ => tensors.push(NamedTensor::new(name, entry.dims.clone(), params.to_f32(entry.weight))),
             }
         }
         Ok(save_dir(dir, written, &files, tensors)?)

@@ -1,8 +1,10 @@
 //! A model with its tokenizer and search settings: what a directory on disk holds and what the verbs work with.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use atento_tensor::Params;
+use atento_tensor::ops::WeightLayout;
+use atento_tensor::{ParamEntry, Params};
 use serde_json::{Map, Value};
 
 use crate::generate::{EarlyStopping, LengthPenalty, SearchOptions};
@@ -65,6 +67,48 @@ impl NamedTensors for Params {
     }
 }
 
+/// The frozen parameters of a model, to be filled from the model that it was trained from.
+pub(crate) struct FrozenTensors<'p> {
+    pub(crate) params: &'p mut Params,
+    /// How a matrix lies that may be held in fewer bits; `None` for every other parameter.
+    pub(crate) layout: fn(&ParamEntry) -> Option<WeightLayout>,
+}
+
+impl NamedTensors for FrozenTensors<'_> {
+    fn expected(&self) -> Vec<NamedShape> {
+        let frozen = self.params.entries().iter().filter(|entry| entry.is_frozen());
+        frozen.map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
+    }
+
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
+        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}"));
+        let weight = entry.weight;
+        let values = source.read_frozen(weight.len(), (self.layout)(entry))?;
+        self.params.set_frozen(weight, values);
+        Ok(())
+    }
+}
+
+/// Gives the frozen parameters of a translator the values that they have in a directory, mapped where that can be.
+///
+/// # Errors
+/// As [`Pretrained::load`]; the directory holds another model.
+pub(crate) fn load_frozen(model: &mut Translator, path: &Path) -> Result<(), Error> {
+    let dir = ModelDir::open(path)?;
+    let weights = dir.weights()?;
+    match model {
+        Translator::Transformer(model) => {
+            let layout = |entry: &ParamEntry| (entry.dims.len() == 2).then_some(WeightLayout::OutIn);
+            let names = NameMap::Seq2Seq(&model.config);
+            load::load(&weights, names, &mut FrozenTensors { params: &mut model.params, layout })?;
+        }
+        Translator::Recurrent(model) => {
+            load::load(&weights, NameMap::Same, &mut FrozenTensors { params: &mut model.params, layout: |_| None })?;
+        }
+    }
+    Ok(())
+}
+
 impl Pretrained {
     /// A model that was made here.
     #[must_use]
@@ -117,7 +161,8 @@ impl Pretrained {
     pub fn save_as(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
         let params = self.model.params();
-        let values = |name: &str| params.entry(name).map_or(&[][..], |entry| params.get(entry.weight));
+        let values =
+            |name: &str| params.entry(name).map_or(Cow::Borrowed(&[][..]), |entry| params.to_f32(entry.weight));
         let files = |tokenizer_config| DirFiles {
             generation: Some(&self.generation),
             floats,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use atento::hub::safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use crate::support::Folder;
@@ -283,4 +284,50 @@ fn a_git_lfs_pointer_is_named_wherever_a_file_is_opened() {
     folder.write("t.toml", recipe.replace("kind = \"char\"", "file = \"run/tokenizer.json\""));
     refused("run/data/train.bin", &tokens);
     refused("run/data/tokens.json", &tokens);
+}
+
+/// What a run trains: the names of the tensors that differ from the base's.
+fn moved(folder: &Folder, base: &str, run: &str) -> Vec<String> {
+    let open = |dir: &str| SafeTensors::open(&folder.path(dir).join("model/model.safetensors")).unwrap();
+    let (before, after) = (open(base), open(run));
+    let bytes = |file: &SafeTensors, name: &str| file.get(name).unwrap().bytes.to_vec();
+    let mut moved: Vec<String> = before.names().map(str::to_owned).collect();
+    moved.retain(|name| bytes(&before, name) != bytes(&after, name));
+    moved.sort();
+    moved
+}
+
+#[test]
+fn frozen_weights_stay_take_no_place_in_a_checkpoint_and_are_read_again_where_they_were() {
+    let folder = Folder::new();
+    folder.recipe();
+    let train = |more: &[&str]| folder.run(&[&["train", "r.toml"], more].concat(), "");
+    train(&["--out", "base", "-q"]).output();
+    let only = ["--set", "train.train_only=[\"decoder.layers.*.fc1\", \"*.final_layer_norm\"]", "--from", "base"];
+    let ran = train(&[&only[..], &["--out", "whole"]].concat());
+    assert!(ran.stderr.contains("\"decoder.layers.*.fc1\" matches 2 parameters"), "{ran:?}");
+    let found = moved(&folder, "base", "whole");
+    let is_named = |name: &String| name.contains("decoder.layers.0.fc1") || name.contains("final_layer_norm");
+    assert!(found.len() >= 4 && found.iter().all(is_named), "{found:?}");
+    // Interrupted and resumed it is the same run.
+    train(&[&only[..], &["--out", "parts", "--max-steps", "3", "-q"]].concat()).output();
+    train(&[&only[..2], &["--out", "parts", "--resume", "-q"]].concat()).output();
+    let model = |run: &str| std::fs::read(folder.path(run).join("model/model.safetensors")).unwrap();
+    assert!(model("whole") == model("parts"));
+    let size = |run: &str| std::fs::metadata(folder.path(run).join("checkpoints/step-6/values.f32")).unwrap().len();
+    assert!(10 * size("whole") < 3 * size("base"), "{} of {}", size("whole"), size("base"));
+    // Another base is another model.
+    let weights = folder.path("base/model/model.safetensors");
+    let mut changed = std::fs::read(&weights).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, changed).unwrap();
+    let message = train(&[&only[..2], &["--out", "parts", "--resume", "--max-steps", "9"]].concat()).refusal();
+    assert!(
+        message.contains("the frozen weights of this run are those of ") && message.contains("changed"),
+        "{message}"
+    );
+    let message = train(&["--set", "train.freeze=[\"decoder.layers.0.fc3\"]"]).refusal();
+    assert!(message.contains("the nearest is `decoder.layers.0.fc"), "{message}");
+    let message = train(&["--set", "train.freeze=[\"*\"]"]).refusal();
+    assert!(message.contains("nothing is left to train"), "{message}");
 }

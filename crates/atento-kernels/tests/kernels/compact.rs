@@ -2,7 +2,7 @@ use crate::support::*;
 use atento_kernels::activation::Activation;
 use atento_kernels::compact::{Compact, to_bf16, to_int8};
 use atento_kernels::linear::{self, WeightLayout};
-use half::bf16;
+use half::{bf16, f16};
 
 /// `[inputs, outputs]` of an `[outputs, inputs]` matrix.
 fn transposed(weight: &[f32], outputs: usize, inputs: usize) -> Vec<f32> {
@@ -30,7 +30,10 @@ fn products_are_those_of_the_widened_weight_whatever_its_layout() {
         for (weight, layout) in [(&weight, WeightLayout::OutIn), (&flipped, WeightLayout::InOut)] {
             to_bf16(weight, layout, inputs, &mut halves);
             to_int8(weight, layout, inputs, &mut bytes, &mut scales);
-            for compact in [Compact::Bf16(&halves), Compact::Int8 { values: &bytes, scales: &scales }] {
+            let singles: Vec<f16> =
+                widened(Compact::Bf16(&halves), outputs, inputs).into_iter().map(f16::from_f32).collect();
+            let int8 = Compact::Int8 { values: &bytes, scales: &scales };
+            for compact in [Compact::F16(&singles), Compact::Bf16(&halves), int8] {
                 let wide_weight = widened(compact, outputs, inputs);
                 let expected = linear::reference(
                     rows,
@@ -46,6 +49,30 @@ fn products_are_those_of_the_widened_weight_whatever_its_layout() {
                     assert_close(&format!("{rows}x{inputs}x{outputs} {level:?}"), &out, &expected, 2e-6);
                 });
             }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_passes_through_to_the_input() {
+    for [rows, inputs, outputs] in SIZES {
+        let (dy, weight) = (values(rows * outputs, 1), values(inputs * outputs, 2));
+        let mut halves = vec![bf16::ZERO; weight.len()];
+        to_bf16(&weight, WeightLayout::OutIn, inputs, &mut halves);
+        let (mut bytes, mut scales) = (vec![0; weight.len()], vec![0.0; outputs]);
+        to_int8(&weight, WeightLayout::OutIn, inputs, &mut bytes, &mut scales);
+        let singles: Vec<f16> = weight.iter().map(|&x| f16::from_f32(x)).collect();
+        let int8 = Compact::Int8 { values: &bytes, scales: &scales };
+        for compact in [Compact::F16(&singles), Compact::Bf16(&halves), int8] {
+            let exact = widened(compact, outputs, inputs);
+            let mut expected = vec![0.0; rows * inputs];
+            linear::backward_input(rows, &dy, &exact, WeightLayout::OutIn, &mut expected, false);
+            let mut dx = vec![f32::NAN; rows * inputs];
+            compact.backward_input(rows, &dy, &mut dx, false);
+            assert_close(&format!("{rows}x{inputs}x{outputs}"), &dx, &wide(&expected), 4e-6);
+            compact.backward_input(rows, &dy, &mut dx, true);
+            let twice: Vec<f64> = expected.iter().map(|&x| 2.0 * f64::from(x)).collect();
+            assert_close(&format!("{rows}x{inputs}x{outputs}, added"), &dx, &twice, 4e-6);
         }
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use atento_kernels::activation::Activation;
 use atento_kernels::additive_attention::{self, Gradients, Inputs};
+use atento_kernels::elementwise;
 use atento_kernels::gru;
 use atento_kernels::linear::{self, WeightLayout};
 use atento_kernels::matmul::{self, Mat, MatMut};
@@ -73,8 +74,11 @@ impl Graph<'_> {
         let mut states = self.pool().take(steps.tokens() * sizes.hidden);
         let mut contexts = self.pool().take(steps.tokens() * sizes.values);
         saved.forward(self, gates_x, initial, cell, memory, &mut states, &mut contexts);
-        let states = self.output("attentive_gru", states, &[steps.tokens(), sizes.hidden], true);
-        let contexts = self.output("attentive_gru", contexts, &[steps.tokens(), sizes.values], true);
+        let upstream = [gates_x, initial, &memory.keys, &memory.values].iter().any(|input| input.node().is_some());
+        let AttentiveGru { recurrence, context, query, score } = cell;
+        let tracked = upstream || self.trains(&[recurrence.weight, recurrence.bias, context, query, score]);
+        let states = self.output("attentive_gru", states, &[steps.tokens(), sizes.hidden], tracked);
+        let contexts = self.output("attentive_gru", contexts, &[steps.tokens(), sizes.values], tracked);
         if let (Some(states_node), Some(contexts_node)) = (states.node(), contexts.node()) {
             let (memory, contexts) = (memory.clone(), contexts.detached());
             let (gates_node, initial_node) = (gates_x.node(), initial.node());
@@ -217,6 +221,7 @@ impl Saved {
         let mut dgates_h = pass.pool.take(tokens * 3 * hidden);
         let mut dqueries = pass.pool.take(tokens * attention);
         let mut dprevious = pass.pool.take(steps.sequences() * hidden);
+        let mut dscore = pass.pool.zeros(attention);
         let mut dinitial = pass.pool.zeros(steps.sequences() * hidden);
         let (mut dkeys, mut dvalues) = (pass.pool.zeros(memory.keys.len()), pass.pool.zeros(memory.values.len()));
         for t in steps.order(Direction::Forward).into_iter().rev() {
@@ -235,20 +240,27 @@ impl Saved {
                 dq_proj: &mut dqueries[query.clone()],
                 dk_proj: &mut dkeys[..keys * attention],
                 dvalues: &mut dvalues[..keys * values],
-                dv: pass.grads.get_mut(cell.score),
+                dv: &mut dscore,
             };
             additive_attention::backward(inputs, &self.alpha[self.alpha_at[t].clone()], dcontext, gradients);
             input_gradient(n, dgates_h, cell.recurrence.weight, dprevious);
             input_gradient(n, &dqueries[query], cell.query, dprevious);
             steps.add_previous(Direction::Forward, t, hidden, dprevious, &mut dstates, Some(&mut dinitial));
         }
+        if let Some(total) = pass.grads.find_mut(cell.score) {
+            elementwise::add_assign(total, &dscore);
+        }
         let mut weight_gradient = |x: &[f32], dy: &[f32], weight: Weight| {
-            linear::backward_weight(tokens, x, dy, WeightLayout::OutIn, pass.grads.get_mut(weight));
+            if let Some(dweight) = pass.grads.find_mut(weight) {
+                linear::backward_weight(tokens, x, dy, WeightLayout::OutIn, dweight);
+            }
         };
         weight_gradient(&self.previous, &dgates_h, cell.recurrence.weight);
         weight_gradient(&self.previous, &dqueries, cell.query);
         weight_gradient(contexts, &dgates_x, cell.context);
-        linear::backward_bias(&dgates_h, pass.grads.get_mut(cell.recurrence.bias));
+        if let Some(dbias) = pass.grads.find_mut(cell.recurrence.bias) {
+            linear::backward_bias(&dgates_h, dbias);
+        }
         [dgates_x, dinitial, dkeys, dvalues]
     }
 }

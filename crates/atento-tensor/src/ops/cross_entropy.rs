@@ -12,7 +12,11 @@ use atento_kernels::activation::Activation;
 use atento_kernels::cross_entropy;
 use atento_kernels::linear::{self, WeightLayout};
 
+use super::projection;
+use crate::params::View;
 use crate::{Buffer, Graph, Tensor, Weight};
+
+const OUT_IN: WeightLayout = WeightLayout::OutIn;
 
 /// At most this many logits exist at a time (16 MiB): large enough for an efficient product, small enough for caches.
 const CHUNK_LOGITS: usize = 4 << 20;
@@ -62,10 +66,11 @@ impl Graph<'_> {
         });
         let input = gathered.as_deref().unwrap_or_else(|| hidden.values());
         let wants_grad = self.is_training();
-        let mut dinput = wants_grad.then(|| self.pool().take(input.len()));
+        let mut dinput = (wants_grad && hidden.node().is_some()).then(|| self.pool().take(input.len()));
         let (loss_sum, nll_sum) = self.chunks(input, weight, bias, &ids, smoothing, scale, dinput.as_deref_mut());
         let out = self.pool().copy_of(&[(loss_sum * f64::from(scale)) as f32]);
-        let loss = self.output("cross_entropy", out, &[1], wants_grad);
+        let trained = self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]));
+        let loss = self.output("cross_entropy", out, &[1], hidden.node().is_some() || trained);
         if let (Some(node), Some(dinput), Some(target_node)) = (loss.node(), dinput, hidden.node()) {
             self.push("cross_entropy", move |pass| {
                 let Some(dloss) = pass.take(node) else { return };
@@ -95,32 +100,42 @@ impl Graph<'_> {
         let mut logits = pool.take(chunk_rows * vocab_size);
         let (mut losses, mut nlls) = (vec![0.0; chunk_rows], vec![0.0; chunk_rows]);
         let (mut loss_sum, mut nll_sum) = (0.0, 0.0);
+        let bias_values = bias.map(|bias| projection::vector(params, bias));
+        let (bias_values, identity) = (bias_values.as_deref(), Activation::Identity);
+        let wants_grad = dinput.is_some()
+            || (self.is_training() && (self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]))));
         for (chunk, ids) in ids.chunks(chunk_rows).enumerate() {
             let n = ids.len();
             let first = chunk * chunk_rows * d_model;
             let x = &input[first..first + n * d_model];
             let logits = &mut logits[..n * vocab_size];
-            let bias_values = bias.map(|b| params.get(b));
-            let weights = params.get(weight);
-            linear::forward(n, x, weights, WeightLayout::OutIn, bias_values, Activation::Identity, None, logits);
+            match params.view(weight) {
+                View::Exact(weights) => linear::forward(n, x, weights, OUT_IN, bias_values, identity, None, logits),
+                _ => {
+                    projection::forward(params, &pool, n, x, weight, OUT_IN, logits);
+                    linear::finish(bias_values, identity, None, logits, vocab_size);
+                }
+            }
             cross_entropy::forward_backward(
                 logits,
                 ids,
                 smoothing,
                 scale,
-                dinput.is_some(),
+                wants_grad,
                 &mut losses[..n],
                 &mut nlls[..n],
                 None,
             );
             loss_sum += losses[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
             nll_sum += nlls[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
-            if let (Some(dinput), Some(grads)) = (dinput.as_deref_mut(), self.grads_mut()) {
+            if let Some(dinput) = dinput.as_deref_mut() {
                 let dx = &mut dinput[first..first + n * d_model];
-                linear::backward_input(n, logits, weights, WeightLayout::OutIn, dx, false);
-                linear::backward_weight(n, x, logits, WeightLayout::OutIn, grads.get_mut(weight));
+                projection::backward_input(params, &pool, n, logits, weight, OUT_IN, dx, false);
+            }
+            if let Some(grads) = self.grads_mut() {
+                projection::backward_weight(params, grads, &pool, n, x, logits, weight, OUT_IN);
                 if let Some(bias) = bias {
-                    linear::backward_bias(logits, grads.get_mut(bias));
+                    projection::backward_bias(params, grads, &pool, logits, bias);
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use atento_kernels::embedding;
 
+use crate::params::View;
 use crate::{Graph, Tensor, Weight};
 
 /// What is added to each token according to its position.
@@ -26,21 +27,20 @@ impl Graph<'_> {
     /// `table`: [vocab_size, d_model]; result: [ids, d_model].
     ///
     /// # Panics
-    /// If an id is not below `vocab_size` (callers validate token ids where they enter), or the graph records and the
-    /// table is held in fewer bits.
+    /// If an id is not below `vocab_size` (callers validate token ids where they enter).
     #[track_caller]
     pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32, padding_id: Option<u32>) -> Tensor {
         let mut out = self.pool().take(ids.len() * table.cols);
-        match self.params().held(table) {
-            Some(compact) => {
-                assert!(!self.is_training(), "embedding: {table:?} is held in fewer bits, which cannot be trained");
+        match self.params().view(table) {
+            View::Compact(compact) => {
                 for (&id, row) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
                     compact.widen_row(id as usize, scale, row);
                 }
             }
-            None => embedding::forward(ids, self.params().get(table), scale, &mut out),
+            _ => embedding::forward(ids, self.params().get(table), scale, &mut out),
         }
-        let y = self.output("embedding", out, &[ids.len(), table.cols], true);
+        let tracked = self.trains(&[table]);
+        let y = self.output("embedding", out, &[ids.len(), table.cols], tracked);
         if let Some(node) = y.node() {
             let ids = ids.to_vec();
             self.push("embedding", move |pass| {
@@ -50,7 +50,9 @@ impl Graph<'_> {
                         row.fill(0.0);
                     }
                 }
-                embedding::backward(&ids, &dy, scale, pass.param(table).1);
+                if let Some(dtable) = pass.grads.find_mut(table) {
+                    embedding::backward(&ids, &dy, scale, dtable);
+                }
             });
         }
         y
@@ -71,14 +73,16 @@ impl Graph<'_> {
             }
             Positions::Fixed(values) => embedding::add_positions(position_ids, values, &mut out),
         }
-        let learned = matches!(positions, Positions::Learned(_));
+        let learned = matches!(positions, Positions::Learned(table) if self.trains(&[*table]));
         let y = self.output("add_positions", out, &[tokens, d_model], learned || x.node().is_some());
         if let Some(node) = y.node() {
             let (input, positions, position_ids) = (x.node(), positions.clone(), position_ids.to_vec());
             self.push("add_positions", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                if let Positions::Learned(table) = positions {
-                    embedding::backward(&position_ids, &dy, 1.0, pass.param(table).1);
+                if let Positions::Learned(table) = positions
+                    && let Some(dtable) = pass.grads.find_mut(table)
+                {
+                    embedding::backward(&position_ids, &dy, 1.0, dtable);
                 }
                 if let Some(input) = input {
                     pass.accumulate(input, dy);

@@ -87,7 +87,9 @@ impl Graph<'_> {
                 &mut saved[span(&rows, 4 * hidden)],
             );
         }
-        let y = self.output("gru_sequence", states, &[tokens, hidden], true);
+        let upstream = gates_x.node().is_some() || initial.is_some_and(|initial| initial.node().is_some());
+        let tracked = upstream || self.trains(&[recurrence.weight, recurrence.bias]);
+        let y = self.output("gru_sequence", states, &[tokens, hidden], tracked);
         if let Some(node) = y.node() {
             let (gates_node, initial_node) = (gates_x.node(), initial.and_then(Tensor::node));
             let steps = Arc::clone(steps);
@@ -144,9 +146,12 @@ impl SavedCell {
             linear::backward_input(rows.len(), &dgates_h[gates], weight, WeightLayout::OutIn, dprevious, true);
             steps.add_previous(*direction, t, hidden, dprevious, &mut dstates, dinitial.as_deref_mut());
         }
-        let dweight = pass.grads.get_mut(recurrence.weight);
-        linear::backward_weight(tokens, previous, &dgates_h, WeightLayout::OutIn, dweight);
-        linear::backward_bias(&dgates_h, pass.grads.get_mut(recurrence.bias));
+        if let Some(dweight) = pass.grads.find_mut(recurrence.weight) {
+            linear::backward_weight(tokens, previous, &dgates_h, WeightLayout::OutIn, dweight);
+        }
+        if let Some(dbias) = pass.grads.find_mut(recurrence.bias) {
+            linear::backward_bias(&dgates_h, dbias);
+        }
         (dgates_x, dinitial)
     }
 }

@@ -5,7 +5,6 @@
 
 use atento_kernels::norm;
 
-use super::residual_norm::two_ranges;
 use crate::{Graph, Tensor, Weight};
 
 impl Graph<'_> {
@@ -21,7 +20,8 @@ impl Graph<'_> {
         let (mut mean, mut rstd) = (self.pool().take(rows), self.pool().take(rows));
         let (gamma_values, beta_values) = (self.params().get(gamma), self.params().get(beta));
         norm::layer_norm_forward(x.values(), gamma_values, beta_values, eps, &mut out, &mut mean, &mut rstd);
-        let y = self.output("layer_norm", out, &[rows, d_model], true);
+        let tracked = x.node().is_some() || self.trains(&[gamma, beta]);
+        let y = self.output("layer_norm", out, &[rows, d_model], tracked);
         if let Some(node) = y.node() {
             let x = x.clone();
             self.push("layer_norm", move |pass| {
@@ -31,19 +31,10 @@ impl Graph<'_> {
                     Some(input) => pass.slot(input, x.len()),
                     None => (pass.pool.take(x.len()), false),
                 };
-                let (dgamma, dbeta) = two_ranges(&mut pass.grads.values, gamma, beta);
-                let gamma_values = pass.params.get(gamma);
-                norm::layer_norm_backward(
-                    x.values(),
-                    gamma_values,
-                    &mean,
-                    &rstd,
-                    &dy,
-                    &mut dx,
-                    accumulate,
-                    dgamma,
-                    dbeta,
-                );
+                pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
+                    let gamma = params.get(gamma);
+                    norm::layer_norm_backward(x.values(), gamma, &mean, &rstd, &dy, &mut dx, accumulate, dgamma, dbeta);
+                });
                 if let Some(input) = input {
                     pass.put(input, dx);
                 }

@@ -1,12 +1,14 @@
 //! `y = f(x Wᵀ + b)`: a projection with bias and activation in its epilogue.
 //!
 //! Backward, with `z = x Wᵀ + b` and `dz = dy ⊙ f'(z)`: `dx = dz W`, `dW += dzᵀ x`, `db += Σ_rows dz`; the parameter
-//! gradients are accumulated straight into the arena. Saved: `x`, and what `f'` needs (the output for ReLU, `z` for the
+//! gradients are accumulated straight into the arena, those of frozen parameters are not computed. Saved: `x`, and what `f'` needs (the output for ReLU, `z` for the
 //! smooth activations, nothing for the identity).
 
 use atento_kernels::activation::{self, Activation};
 use atento_kernels::linear::{self, WeightLayout};
 
+use super::projection;
+use crate::params::View;
 use crate::{Graph, Tensor, Weight};
 
 impl Graph<'_> {
@@ -17,7 +19,7 @@ impl Graph<'_> {
     /// `bias`: `[outputs]`; result: [rows, outputs].
     ///
     /// # Panics
-    /// If the shapes do not fit, or the graph records and the weight is held in fewer bits.
+    /// If the shapes do not fit.
     #[track_caller]
     pub fn linear(
         &mut self,
@@ -28,35 +30,23 @@ impl Graph<'_> {
         activation: Activation,
     ) -> Tensor {
         let [rows, inputs] = x.dims();
-        let (outputs, weight_inputs) = match layout {
-            WeightLayout::OutIn => (weight.rows, weight.cols),
-            WeightLayout::InOut => (weight.cols, weight.rows),
-        };
+        let (outputs, weight_inputs) = projection::sizes(weight, layout);
         assert_eq!(inputs, weight_inputs, "linear: x {:?}, weight {weight:?} {layout:?}", x.shape());
-        let recording = self.is_training();
-        if let Some(compact) = self.params().held(weight) {
-            assert!(!recording, "linear: {weight:?} is held in fewer bits, which cannot be trained");
-            let mut out = self.pool().take(rows * outputs);
-            compact.forward(rows, x.values(), &mut out);
-            linear::finish(bias.map(|b| self.params().get(b)), activation, &mut out, outputs);
-            return self.output("linear", out, &[rows, outputs], false);
+        let (params, pool) = (self.params(), self.pool().clone());
+        let tracked = x.node().is_some() || self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]));
+        let recording = tracked && self.is_training();
+        let mut pre_activation = (recording && needs_pre_activation(activation)).then(|| pool.take(rows * outputs));
+        let mut out = pool.take(rows * outputs);
+        let bias_values = bias.map(|bias| projection::vector(params, bias));
+        let (bias_values, mut pre) = (bias_values.as_deref(), pre_activation.as_deref_mut());
+        if let View::Exact(values) = params.view(weight) {
+            linear::forward(rows, x.values(), values, layout, bias_values, activation, pre, &mut out);
+        } else {
+            let product = pre.as_deref_mut().unwrap_or(&mut out);
+            projection::forward(params, &pool, rows, x.values(), weight, layout, product);
+            linear::finish(bias_values, activation, pre, &mut out, outputs);
         }
-        let mut pre_activation =
-            (recording && needs_pre_activation(activation)).then(|| self.pool().take(rows * outputs));
-        let mut out = self.pool().take(rows * outputs);
-        let params = self.params();
-        let bias_values = bias.map(|b| params.get(b));
-        linear::forward(
-            rows,
-            x.values(),
-            params.get(weight),
-            layout,
-            bias_values,
-            activation,
-            pre_activation.as_deref_mut(),
-            &mut out,
-        );
-        let y = self.output("linear", out, &[rows, outputs], true);
+        let y = self.output("linear", out, &[rows, outputs], tracked);
         if let Some(node) = y.node() {
             let (x, saved_output) = (x.clone(), (activation == Activation::Relu).then(|| y.detached()));
             self.push("linear", move |pass| {
@@ -66,14 +56,14 @@ impl Graph<'_> {
                     (_, Some(y)) => activation_gradient(pass, activation, y.values(), dy),
                     _ => dy,
                 };
-                let (_, dweight) = pass.param(weight);
-                linear::backward_weight(rows, x.values(), &dz, layout, dweight);
+                let (params, pool) = (pass.params, pass.pool.clone());
+                projection::backward_weight(params, pass.grads, &pool, rows, x.values(), &dz, weight, layout);
                 if let Some(bias) = bias {
-                    linear::backward_bias(&dz, pass.param(bias).1);
+                    projection::backward_bias(params, pass.grads, &pool, &dz, bias);
                 }
                 if let Some(input) = x.node() {
                     let (mut dx, accumulate) = pass.slot(input, x.len());
-                    linear::backward_input(rows, &dz, pass.params.get(weight), layout, &mut dx, accumulate);
+                    projection::backward_input(params, &pool, rows, &dz, weight, layout, &mut dx, accumulate);
                     pass.put(input, dx);
                 }
             });
@@ -102,6 +92,9 @@ mod tests {
     use super::super::testing::{Case, assert_close};
     use super::Activation::{self, Gelu, GeluTanh, Identity, Relu, Silu};
     use super::WeightLayout::{self, InOut, OutIn};
+    use crate::{Frozen, Grads, Graph, Init, Params, Pool};
+    use atento_kernels::philox::Rng;
+    use half::bf16;
 
     fn case(layout: WeightLayout) -> Case {
         let case = Case::new().leaf(&[3, 5]);
@@ -170,6 +163,60 @@ mod tests {
         let found = case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, Some(w[1]), Gelu)]);
         assert_eq!(found.shapes, [[0, 2]]);
         assert_eq!(found.param_grads, [vec![0.0; 6], vec![0.0; 2]]);
+    }
+
+    /// Three neighbours, read as one matrix, of which these are frozen and held in this way.
+    fn fused(frozen: &[usize], hold: &dyn Fn(&[f32]) -> Frozen) -> [Vec<Vec<f32>>; 2] {
+        let (mut params, rng) = (Params::new(), &mut Rng::new(3, 1));
+        let weights = ["q", "k", "v"].map(|name| params.add(name, &[4, 5], Init::Normal(1.0), rng));
+        let biases = ["qb", "kb", "vb"].map(|name| params.add(name, &[4], Init::Normal(1.0), rng));
+        let (weight, bias) = (params.fused(&weights), params.fused(&biases));
+        for &k in frozen {
+            let held = hold(params.get(weights[k]));
+            params.freeze(|entry| entry.weight == weights[k] || entry.weight == biases[k]);
+            params.set_frozen(weights[k], held);
+        }
+        let (pool, mut grads) = (Pool::new(), Grads::zeros(&params));
+        let mut g = Graph::train(&params, &mut grads, &pool, 1);
+        let x = g.variable(&super::super::testing::wave(15, 3), &[3, 5]);
+        let y = g.linear(&x, weight, OutIn, Some(bias), Silu);
+        let values = vec![y.values().to_vec()];
+        let upstream = pool.copy_of(&super::super::testing::wave(y.len(), 7));
+        let dx = g.backward_from(vec![(y, upstream)], &[&x])[0].to_vec();
+        drop(g);
+        let trained = weights.iter().chain(&biases).filter(|weight| params.is_any_trained(&[**weight]));
+        [[values, vec![dx]].concat(), trained.map(|weight| grads.get(*weight).to_vec()).collect()]
+    }
+
+    #[test]
+    fn parts_of_a_fused_weight_are_frozen_each_by_itself() {
+        let exact = |values: &[f32]| Frozen::F32(values.to_vec().into());
+        let [values, gradients] = fused(&[], &exact);
+        for frozen in [&[0][..], &[1], &[0, 2], &[0, 1, 2]] {
+            let [found, trained] = fused(frozen, &exact);
+            for (found, expected) in found.iter().zip(&values) {
+                assert_close(found, expected);
+            }
+            let expected = gradients.iter().enumerate().filter(|(k, _)| !frozen.contains(&(k % 3)));
+            assert_eq!(trained.len(), expected.clone().count());
+            for (found, (_, expected)) in trained.iter().zip(expected) {
+                assert_close(found, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frozen_part_in_fewer_bits_computes_what_its_numbers_say_and_passes_the_gradient_on() {
+        let rounded = |values: &[f32]| -> Vec<f32> { values.iter().map(|x| bf16::from_f32(*x).to_f32()).collect() };
+        let exact = |values: &[f32]| Frozen::F32(rounded(values).into());
+        let halves =
+            |values: &[f32]| Frozen::Bf16(values.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>().into());
+        for frozen in [&[1][..], &[0, 1, 2]] {
+            let (expected, found) = (fused(frozen, &exact), fused(frozen, &halves));
+            for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+                assert_close(found, expected);
+            }
+        }
     }
 
     #[test]

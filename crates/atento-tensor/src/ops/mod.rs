@@ -17,6 +17,7 @@ mod layer_norm;
 mod linear;
 mod mean_pool;
 mod mul;
+mod projection;
 mod residual_norm;
 mod rms_norm;
 mod rope;

@@ -45,8 +45,9 @@ impl Graph<'_> {
             &mut mean,
             &mut rstd,
         );
-        let sum = self.output("residual", sum, &[rows, d_model], true);
-        let y = self.output("layer_norm", out, &[rows, d_model], true);
+        let tracked = residual.node().is_some() || branch.node().is_some() || self.trains(&[gamma, beta]);
+        let sum = self.output("residual", sum, &[rows, d_model], tracked);
+        let y = self.output("layer_norm", out, &[rows, d_model], tracked);
         if let (Some(sum_node), Some(node)) = (sum.node(), y.node()) {
             let (residual_node, branch_node, saved) = (residual.node(), branch.node(), sum.detached());
             self.push("residual_norm", move |pass| {
@@ -58,21 +59,21 @@ impl Graph<'_> {
                 };
                 let mut dresidual = pass.pool.take(saved.len());
                 let mut dbranch = pass.pool.take(saved.len());
-                let grads = &mut pass.grads.values;
-                let (dgamma, dbeta) = two_ranges(grads, gamma, beta);
-                norm::add_dropout_layer_norm_backward(
-                    saved.values(),
-                    pass.params.get(gamma),
-                    &mean,
-                    &rstd,
-                    &dy,
-                    dsum.as_deref(),
-                    key,
-                    &mut dresidual,
-                    &mut dbranch,
-                    dgamma,
-                    dbeta,
-                );
+                pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
+                    norm::add_dropout_layer_norm_backward(
+                        saved.values(),
+                        params.get(gamma),
+                        &mean,
+                        &rstd,
+                        &dy,
+                        dsum.as_deref(),
+                        key,
+                        &mut dresidual,
+                        &mut dbranch,
+                        dgamma,
+                        dbeta,
+                    );
+                });
                 if let Some(node) = residual_node {
                     pass.accumulate(node, dresidual);
                 }
@@ -83,11 +84,6 @@ impl Graph<'_> {
         }
         (sum, y)
     }
-}
-
-/// Two parameters' gradients at once; they never overlap.
-pub(super) fn two_ranges(values: &mut [f32], first: Weight, second: Weight) -> (&mut [f32], &mut [f32]) {
-    values.get_disjoint_mut([first.range(), second.range()]).map(|[a, b]| (a, b)).expect("parameters do not overlap")
 }
 
 #[cfg(test)]

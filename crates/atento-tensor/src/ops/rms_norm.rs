@@ -18,7 +18,8 @@ impl Graph<'_> {
         let mut out = self.pool().take(rows * d_model);
         let mut rstd = self.pool().take(rows);
         rms_norm::rms_norm_forward(x.values(), self.params().get(gamma), eps, &mut out, &mut rstd);
-        let y = self.output("rms_norm", out, &[rows, d_model], true);
+        let tracked = x.node().is_some() || self.trains(&[gamma]);
+        let y = self.output("rms_norm", out, &[rows, d_model], tracked);
         if let Some(node) = y.node() {
             let x = x.clone();
             self.push("rms_norm", move |pass| {
@@ -27,8 +28,10 @@ impl Graph<'_> {
                     Some(input) => pass.slot(input, x.len()),
                     None => (pass.pool.take(x.len()), false),
                 };
-                let (gamma_values, dgamma) = pass.param(gamma);
-                rms_norm::rms_norm_backward(x.values(), gamma_values, &rstd, &dy, &mut dx, accumulate, dgamma);
+                pass.with_gradient(gamma, |params, dgamma| {
+                    let gamma = params.get(gamma);
+                    rms_norm::rms_norm_backward(x.values(), gamma, &rstd, &dy, &mut dx, accumulate, dgamma);
+                });
                 if let Some(input) = x.node() {
                     pass.put(input, dx);
                 }

@@ -119,16 +119,21 @@ impl Case {
         assert!(g.recorded_ops().is_empty(), "the tape still holds {:?}", g.recorded_ops());
         assert_eq!(pool.stats().live_bytes, 0, "bytes the op keeps after its backward");
         drop(g);
-        let param_grads = self.weights.iter().map(|&w| grads.get(w).iter().map(|d| d - HELD).collect()).collect();
+        let gradient = |&weight: &Weight| match self.params.is_any_trained(&[weight]) {
+            true => grads.get(weight).iter().map(|d| d - HELD).collect(),
+            false => Vec::new(),
+        };
+        let param_grads = self.weights.iter().map(gradient).collect();
         Found { outputs: values, shapes, leaf_grads, param_grads }
     }
 
     /// All checks: a forward that does not record computes the same unless the op drops; every gradient is that of
-    /// finite differences; constants in the place of leaves change no parameter's gradient.
+    /// finite differences; constants in the place of leaves change no parameter's gradient, and neither do frozen ones.
     pub(super) fn check(&self, op: Op<'_>) -> Found {
         let found = self.run(op);
         let frozen = self.run_with(op, |g, values, dims| g.constant(values, dims));
         assert_eq!((&frozen.outputs, &frozen.param_grads), (&found.outputs, &found.param_grads), "with constants");
+        self.check_frozen(op, &found);
         for (k, gradient) in found.leaf_grads.iter().enumerate() {
             self.compare(&format!("leaf {k}"), gradient, op, |case, i, x| case.leaves[k].0[i] += x);
         }
@@ -137,6 +142,28 @@ impl Case {
             self.compare(&format!("parameter {k}"), gradient, op, |case, i, x| case.params.get_mut(weight)[i] += x);
         }
         found
+    }
+
+    /// The case with some parameters frozen.
+    fn freezing(&self, which: &dyn Fn(usize) -> bool) -> Self {
+        let mut frozen = self.clone();
+        let is_chosen = |weight: &Weight| self.weights.iter().position(|other| other == weight).is_some_and(which);
+        frozen.params.freeze(|entry| is_chosen(&entry.weight));
+        frozen
+    }
+
+    /// Frozen parameters have no gradient, and change neither the outputs nor any other gradient.
+    fn check_frozen(&self, op: Op<'_>, found: &Found) {
+        let count = self.weights.len();
+        let sets = (0..count).map(|k| vec![k]).chain((count > 1).then(|| (0..count).collect()));
+        for set in sets {
+            let frozen = self.freezing(&|k| set.contains(&k)).run(op);
+            assert_eq!((&frozen.outputs, &frozen.leaf_grads), (&found.outputs, &found.leaf_grads), "{set:?} frozen");
+            for (k, gradient) in frozen.param_grads.iter().enumerate() {
+                let expected = if set.contains(&k) { &[][..] } else { &found.param_grads[k] };
+                assert_eq!(gradient, expected, "parameter {k} where {set:?} are frozen");
+            }
+        }
     }
 
     /// [`Case::check`] of an op that drops nothing: a pass that does not record computes the same bits.

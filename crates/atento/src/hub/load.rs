@@ -12,7 +12,12 @@ use super::weights::Weights;
 use super::{Error, int8};
 use crate::models::config::{Norm, TransformerConfig};
 use crate::models::parameters::NamedShape;
+use atento_kernels::elementwise;
+use atento_kernels::linear::WeightLayout;
+use atento_tensor::{Frozen, Values};
+use rayon::prelude::*;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// A set of named parameters that a checkpoint can fill.
 pub trait NamedTensors {
@@ -50,6 +55,36 @@ impl Source<'_> {
         Ok(())
     }
 
+    /// The elements of a parameter that is not trained, mapped from the file where that can be. `layout` is that of a matrix
+    /// which may be held in fewer bits; of any other parameter there is none.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_frozen(&self, len: usize, layout: Option<WeightLayout>) -> Result<Frozen, Error> {
+        if let (Some(stored), Weights::SafeTensors(tensors)) = (self.stored, self.weights) {
+            let dtype = self.weights.get(stored)?.dtype;
+            let frozen = match (dtype, layout) {
+                (Dtype::F32, _) => tensors.mapped(stored).map(|at| Frozen::F32(Values::Elsewhere(Arc::new(at)))),
+                (Dtype::F16, Some(WeightLayout::OutIn)) => {
+                    tensors.mapped(stored).map(|at| Frozen::F16(Values::Elsewhere(Arc::new(at))))
+                }
+                (Dtype::BF16, Some(WeightLayout::OutIn)) => {
+                    tensors.mapped(stored).map(|at| Frozen::Bf16(Values::Elsewhere(Arc::new(at))))
+                }
+                _ => None,
+            };
+            if let Some(frozen) = frozen.filter(is_finite) {
+                return Ok(frozen);
+            }
+        }
+        if let (Some(Int8Matrix { values, scales, .. }), true) = (self.read_int8()?, layout.is_some()) {
+            return Ok(Frozen::Int8 { values: values.into(), scales: scales.into() });
+        }
+        let mut values = vec![0.0; len];
+        self.read(&mut values)?;
+        Ok(Frozen::F32(values.into()))
+    }
+
     /// The matrix as it is, where the checkpoint has it in int8.
     ///
     /// # Errors
@@ -57,6 +92,16 @@ impl Source<'_> {
     pub fn read_int8(&self) -> Result<Option<Int8Matrix>, Error> {
         let stored = self.stored.filter(|stored| int8::is_matrix(self.weights, stored));
         stored.map(|stored| int8::read(self.weights, stored)).transpose()
+    }
+}
+
+/// Whether all numbers of a tensor that is mapped are finite; if not, reading it says which is not.
+fn is_finite(frozen: &Frozen) -> bool {
+    match frozen {
+        Frozen::F32(values) => elementwise::all_finite(values),
+        Frozen::F16(values) => values.par_iter().all(|value| value.is_finite()),
+        Frozen::Bf16(values) => values.par_iter().all(|value| value.is_finite()),
+        Frozen::Int8 { .. } => true,
     }
 }
 

@@ -3,7 +3,11 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use bytemuck::AnyBitPattern;
 
 /// The bytes of a file, read from disk as they are touched and shared between processes.
 ///
@@ -21,6 +25,27 @@ impl Mmap {
         // read byte by byte and any bytes are valid numbers, so a change can spoil values but not memory.
         // Truncation by another process ends the process, as documented above.
         unsafe { memmap2::Mmap::map(file) }.map(Mmap)
+    }
+}
+
+/// Numbers read where they lie in a mapped file.
+pub(crate) struct Mapped<T> {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+    numbers: PhantomData<T>,
+}
+
+impl<T: AnyBitPattern> Mapped<T> {
+    /// The numbers in these bytes of the file; `None` where they do not lie as the machine has them in memory.
+    pub(crate) fn new(map: Arc<Mmap>, range: Range<usize>) -> Option<Self> {
+        let is_ours = cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, T>(&map[range.clone()]).is_ok();
+        is_ours.then_some(Self { map, range, numbers: PhantomData })
+    }
+}
+
+impl<T: AnyBitPattern> AsRef<[T]> for Mapped<T> {
+    fn as_ref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.map[self.range.clone()])
     }
 }
 

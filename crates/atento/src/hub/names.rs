@@ -8,6 +8,7 @@ use super::gpt2;
 use super::safetensors::NamedTensor;
 use crate::models::Gpt2Config;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
+use std::borrow::Cow;
 
 const SHARED: &str = "shared.weight";
 const SOURCE: &str = "encoder.embed_tokens.weight";
@@ -111,7 +112,10 @@ impl NameMap<'_> {
 
 /// The tensors to write for a model of this configuration, as `transformers` wants them: no name missing, none
 /// too many. `values` gives each parameter's elements by our name.
-pub fn hf_tensors<'a>(config: &TransformerConfig, values: impl Fn(&str) -> &'a [f32]) -> Vec<NamedTensor<'a>> {
+pub fn hf_tensors<'a, V: Into<Cow<'a, [f32]>>>(
+    config: &TransformerConfig,
+    values: impl Fn(&str) -> V,
+) -> Vec<NamedTensor<'a>> {
     let map = NameMap::Seq2Seq(config);
     let stored = |name: &str, of: &str, shape: &[usize]| {
         NamedTensor::new(hf_name(name), map.stored_shape(name, shape), values(of))

@@ -10,6 +10,7 @@ use super::{Error, Kept, atomic, m2m100, marian, recurrent, seq2seq};
 use crate::models::RecurrentConfig;
 use crate::models::config::{Norm, TransformerConfig};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -73,12 +74,12 @@ pub(crate) fn transformer_json(config: &TransformerConfig) -> Result<Map<String,
 ///
 /// # Errors
 /// As [`save_dir`], or the configuration has a value that the format cannot express.
-pub fn save_transformer<'a>(
+pub fn save_transformer<'a, V: Into<Cow<'a, [f32]>>>(
     dir: &Path,
     config: &TransformerConfig,
     files: &DirFiles<'_>,
     positions: Option<[&'a [f32]; 2]>,
-    values: impl Fn(&str) -> &'a [f32],
+    values: impl Fn(&str) -> V,
 ) -> Result<(), Error> {
     let written = transformer_json(config)?;
     let mut tensors = hf_tensors(config, values);
@@ -94,11 +95,11 @@ pub fn save_transformer<'a>(
 ///
 /// # Errors
 /// As [`save_dir`].
-pub fn save_recurrent<'a>(
+pub fn save_recurrent<'a, V: Into<Cow<'a, [f32]>>>(
     dir: &Path,
     config: &RecurrentConfig,
     files: &DirFiles<'_>,
-    values: impl Fn(&str) -> &'a [f32],
+    values: impl Fn(&str) -> V,
 ) -> Result<(), Error> {
     let tensors: Vec<_> = config
         .parameters()

@@ -31,7 +31,7 @@ impl Embedding {
             return self;
         }
         let start = padding_id as usize * self.table.cols;
-        if !params.is_outline() {
+        if params.has_values() {
             params.get_mut(self.table)[start..start + self.table.cols].fill(0.0);
         }
         Self { padding_id: Some(padding_id), ..self }

@@ -26,7 +26,7 @@ pub fn grow(params: &Params, grown: &mut Params, used: usize) {
 }
 
 /// Whether the first dimension of a parameter is the vocabulary.
-fn is_vocabulary(name: &str) -> bool {
+pub(crate) fn is_vocabulary(name: &str) -> bool {
     let tables = ["wte.weight", "shared.weight", "embed_tokens.weight", "lm_head.weight", "lm_head.bias"];
     name == "final_logits_bias" || tables.iter().any(|table| name.ends_with(table))
 }

@@ -76,7 +76,7 @@ impl Transformer {
         let decoder_norm = final_norm(p, "decoder.layer_norm", rng);
         if output_bias.is_some() {
             // A buffer in the reference implementation, zero unless a checkpoint says otherwise.
-            p.set_trainable("final_logits_bias", false);
+            p.make_buffers(|entry| entry.name == "final_logits_bias");
         }
         let positions = Positions::Fixed(positions.into());
         let (source_positions, target_positions) = (positions.clone(), positions);

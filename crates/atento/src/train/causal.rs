@@ -165,7 +165,7 @@ fn new_model(config: Gpt2Config, recipe: &Recipe, making: Making) -> Result<Gpt2
     if making == Making::Outline {
         return Ok(outline);
     }
-    memory::check_room(recipe, &ModelConfig::LanguageModel(outline.config.clone()), outline.params.count())?;
+    memory::check_room(recipe, &ModelConfig::LanguageModel(outline.config.clone()), &outline.params)?;
     Ok(Gpt2::init(outline.config, recipe.seed))
 }
 

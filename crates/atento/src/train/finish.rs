@@ -82,7 +82,7 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
         best.filter(|best| steps.contains(best)).into_iter().collect()
     };
     let average = session.average.take();
-    let count = session.work.model().params().count();
+    let count = session.work.model().params().trainable_count();
     if chosen.is_empty() {
         if let Some(average) = average {
             session.work.model_mut().params_mut().values_mut().copy_from_slice(&average);

@@ -1,7 +1,10 @@
 //! What a run takes of memory, by arithmetic on its recipe and the sizes of its model.
 
+use atento_tensor::Params;
+
 use super::Error;
 use super::checkpoint::ModelConfig;
+use super::freeze::Frozen;
 use super::recipe::{OptimizerKind, Recipe, Task};
 use crate::memory;
 use crate::models::{Gpt2Config, RecurrentConfig, TransformerConfig, TranslatorConfig};
@@ -11,11 +14,11 @@ const BATCH_BYTES: u128 = 16;
 /// Logits that are computed at once; the loss is found in chunks of as many.
 const CHUNK_LOGITS: f64 = (4 << 20) as f64;
 
-/// Bytes of weights, gradients, moments and, where it is kept, the moving average.
-pub(super) fn state_bytes(recipe: &Recipe, parameters: usize) -> u128 {
+/// Bytes of weights and, of those that are trained, gradients, moments and, where it is kept, the moving average.
+pub(super) fn state_bytes(recipe: &Recipe, parameters: usize, trainable: usize) -> u128 {
     let moments = if recipe.optimizer.kind == OptimizerKind::Sgd { 1 } else { 2 };
     let average = u128::from(recipe.train.ema > 0.0);
-    (2 + moments + average) * parameters as u128 * size_of::<f32>() as u128
+    (parameters as u128 + (1 + moments + average) * trainable as u128) * size_of::<f32>() as u128
 }
 
 /// About how many bytes the activations of a batch take, with `tokens` on each side.
@@ -29,10 +32,12 @@ pub(super) fn activation_bytes(recipe: &Recipe, config: &ModelConfig, tokens: f6
     numbers * size_of::<f32>() as f64
 }
 
-/// Refuses a run whose state and batches do not fit into memory. Activations are an estimate, so half of it must fit.
-pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, parameters: usize) -> Result<(), Error> {
+/// Refuses a run of a model, of which the outline is given, whose state and batches do not fit into memory. Activations are an estimate, so half of it must fit.
+pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, params: &Params) -> Result<(), Error> {
     let train = &recipe.train;
-    let state = state_bytes(recipe, parameters) + table_bytes(config);
+    let mut trained = params.clone();
+    Frozen::of(recipe, params)?.apply(&mut trained);
+    let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
     memory::require(state, "training this model (weights, gradients and moments)")?;
     // Batches of text are as large as the recipe says; of examples, perhaps smaller.
     let tokens = if recipe.task == Task::CausalLm { train.batch_tokens } else { 1 };

@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod events;
 mod exact;
 mod finish;
+mod freeze;
 mod instruct;
 mod language;
 mod masks;

@@ -25,7 +25,7 @@ impl Optimizer {
     /// Zero moments for `params`.
     #[must_use]
     pub fn new(settings: &OptimizerSettings, params: &Params) -> Self {
-        let n = params.count();
+        let n = params.trainable_count();
         let second = if settings.kind == OptimizerKind::Sgd { 0 } else { n };
         Self {
             settings: settings.clone(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::checkpoint::{Checkpoint, Checkpoints, Found, ModelConfig};
 use super::events::{format_duration, group_thousands};
+use super::freeze::Frozen;
 use super::instruct::Instruct;
 use super::language::LanguageModelling;
 use super::recipe::{Recipe, Task};
@@ -90,11 +91,16 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
-    let Begun { recipe, work, mut notes, .. } = W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
+    let Begun { recipe, mut work, mut notes, .. } =
+        W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings);
     let parameters = work.model().params().count();
+    let frozen = Frozen::of(&recipe, work.model().params())?;
+    frozen.apply(work.model_mut().params_mut());
+    notes.extend(frozen.notes);
+    let trainable = work.model().params().trainable_count();
     if let Some(checkpoint) = &checkpoint {
-        check_checkpoint(checkpoint, &work, parameters)?;
+        check_checkpoint(checkpoint, &work, trainable)?;
     }
     let train = &recipe.train;
     let steps_per_epoch = work.batches_per_epoch(&recipe)?.div_ceil(train.accumulate as u64);
@@ -108,8 +114,8 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
     let seconds_per_step = flops_per_step / (SHARE * operations_per_second(width(&config), train.batch_tokens));
     Ok(Plan {
         parameters,
-        trainable: work.model().params().trainable_count(),
-        state_bytes: u64::try_from(memory::state_bytes(&recipe, parameters)).unwrap_or(u64::MAX),
+        trainable,
+        state_bytes: u64::try_from(memory::state_bytes(&recipe, parameters, trainable)).unwrap_or(u64::MAX),
         activation_bytes: memory::activation_bytes(&recipe, &config, batch_tokens) as u64,
         free_bytes: free(),
         flops_per_step,
@@ -240,7 +246,9 @@ mod tests {
         let config = super::super::build::transformer_config(&recipe, &tokenizer);
         assert_eq!(plan.parameters, config.unwrap().parameter_count());
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
-        assert_eq!(plan.state_bytes, 4 * 4 * plan.parameters as u64);
+        // The output's bias is part of the model and not trained.
+        assert!(plan.trainable < plan.parameters);
+        assert_eq!(plan.state_bytes, 4 * (plan.parameters + 3 * plan.trainable) as u64);
         assert!(plan.seconds_per_step > 0.0 && plan.to_string().contains("the run: "));
     }
 

@@ -95,7 +95,7 @@ impl Base {
 const READ: [&str; 4] = ["json", "txt", "safetensors", "bin"];
 
 /// Names, sizes and contents of a model's files, in a few digits.
-fn contents(path: &Path) -> Result<String, Error> {
+pub(super) fn contents(path: &Path) -> Result<String, Error> {
     let root = ModelDir::open(path)?.path().to_path_buf();
     let failed = |source: io::Error| Error::Io { path: root.clone(), source };
     let mut files = Vec::new();

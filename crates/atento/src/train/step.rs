@@ -4,6 +4,8 @@
 //! and a row's place among all rows of the step. So cutting a step into more micro-batches changes memory and speed,
 //! never the update (beyond the rounding of sums). A micro-batch without a target takes its place and is not computed.
 
+use std::path::Path;
+
 use atento_kernels::philox;
 use atento_kernels::threads::within;
 use atento_tensor::ops::CrossEntropy;
@@ -13,6 +15,7 @@ use super::Optimizer;
 use crate::data::batches::PackedBatch;
 use crate::data::tokens::CausalBatch;
 use crate::models::{Gpt2, Translator};
+use crate::{language_model, pretrained};
 
 /// A model that learns from batches of its kind.
 pub trait Trainable: Send + Sync {
@@ -24,6 +27,12 @@ pub trait Trainable: Send + Sync {
 
     /// All parameters, to be changed.
     fn params_mut(&mut self) -> &mut Params;
+
+    /// Gives the frozen parameters the values that they have in a model's directory, mapped where that can be.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or holds another model.
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error>;
 
     /// The loss of a batch; see [`Graph::cross_entropy`] for `smoothing` and `scale`.
     fn loss(&self, g: &mut Graph<'_>, batch: &Self::Batch, smoothing: f32, scale: f32) -> CrossEntropy;
@@ -57,6 +66,10 @@ impl Trainable for Translator {
         self.params_mut()
     }
 
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error> {
+        pretrained::load_frozen(self, base)
+    }
+
     fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
         self.loss(g, batch, smoothing, scale)
     }
@@ -85,6 +98,10 @@ impl Trainable for Gpt2 {
 
     fn params_mut(&mut self) -> &mut Params {
         &mut self.params
+    }
+
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error> {
+        language_model::load_frozen(self, base)
     }
 
     fn loss(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scale: f32) -> CrossEntropy {

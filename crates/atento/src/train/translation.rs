@@ -355,7 +355,7 @@ fn new_model(config: TranslatorConfig, recipe: &Recipe, making: Making) -> Resul
     if making == Making::Outline {
         return Ok(outline);
     }
-    memory::check_room(recipe, &ModelConfig::Translator(outline.config()), outline.params().count())?;
+    memory::check_room(recipe, &ModelConfig::Translator(outline.config()), outline.params())?;
     Ok(Translator::init(outline.config(), recipe.seed))
 }
 

@@ -49,7 +49,7 @@ pub fn rows(file: &SafeTensors, name: &str) -> Vec<Vec<i64>> {
 pub fn assert_gradients(dir: &Path, params: &Params, grads: &Grads, hf_name: impl Fn(&str) -> String) {
     let reference = SafeTensors::open(&dir.join("grads.safetensors")).unwrap();
     let mut checked = 0;
-    for entry in params.entries().iter().filter(|e| e.trainable) {
+    for entry in params.entries().iter().filter(|e| e.is_trained()) {
         let expected = reference.read_f32(&hf_name(&entry.name), &entry.dims).unwrap();
         let scale = expected.iter().map(|x| x.abs()).fold(0.0, f32::max);
         let difference = largest_difference(grads.get(entry.weight), &expected);

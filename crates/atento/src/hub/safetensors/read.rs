@@ -3,13 +3,15 @@
 use super::header::{self, Entry};
 use crate::hub::elements::{Described, missing};
 use crate::hub::error::{Error, Fault};
-use crate::hub::mmap::Mmap;
+use crate::hub::mmap::{Mapped, Mmap};
 use crate::hub::shard_index::ShardIndex;
 use crate::lfs;
+use bytemuck::AnyBitPattern;
 use safetensors::Dtype;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The tensors of a `.safetensors` file, or of the shards of a `.safetensors.index.json`.
 ///
@@ -27,7 +29,7 @@ pub struct SafeTensors {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
-    bytes: Mmap,
+    bytes: Arc<Mmap>,
 }
 
 /// A tensor as it lies in the file.
@@ -128,6 +130,12 @@ impl SafeTensors {
         described.to_i64(bytes)
     }
 
+    /// The elements where they lie in the file, if they lie there as the machine has numbers of this type in memory.
+    pub(in crate::hub) fn mapped<T: AnyBitPattern>(&self, name: &str) -> Option<Mapped<T>> {
+        let (shard, entry) = self.entry(name).ok()?;
+        Mapped::new(Arc::clone(&shard.bytes), entry.range.clone())
+    }
+
     fn entry(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
         let Some(&index) = self.by_name.get(name) else {
             return Err(missing(&self.path, name, self.names()));
@@ -172,7 +180,7 @@ impl SafeTensors {
             self.entries.push((self.shards.len(), entry));
         }
         self.metadata.extend(header.metadata);
-        self.shards.push(Shard { path: path.to_path_buf(), bytes });
+        self.shards.push(Shard { path: path.to_path_buf(), bytes: Arc::new(bytes) });
         Ok(())
     }
 }

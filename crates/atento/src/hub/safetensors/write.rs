@@ -4,6 +4,7 @@ use crate::hub::Error;
 use crate::hub::atomic::atomic_write_with;
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -22,7 +23,7 @@ pub struct NamedTensor<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values<'a> {
     /// Real numbers, rounded to this type as they are written.
-    Real(&'a [f32], FloatType),
+    Real(Cow<'a, [f32]>, FloatType),
     /// Whole numbers.
     Int8(Vec<i8>),
 }
@@ -75,8 +76,8 @@ impl<'a> NamedTensor<'a> {
     ///
     /// # Panics
     /// If `shape` asks for another number of elements than `values` has.
-    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: &'a [f32]) -> Self {
-        Self::of(name.into(), shape.into(), Values::Real(values, FloatType::F32))
+    pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, values: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self::of(name.into(), shape.into(), Values::Real(values.into(), FloatType::F32))
     }
 
     /// A tensor of whole numbers.
@@ -147,7 +148,7 @@ fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
 
 /// Checks that no number becomes infinite in the type it is written as.
 fn check_range(path: &Path, tensor: &NamedTensor<'_>) -> Result<(), Error> {
-    let Values::Real(values, floats) = tensor.values else { return Ok(()) };
+    let Values::Real(values, floats) = &tensor.values else { return Ok(()) };
     let overflows = |value: f32| match floats {
         FloatType::F32 => false,
         FloatType::F16 => value.is_finite() && !f16::from_f32(value).is_finite(),

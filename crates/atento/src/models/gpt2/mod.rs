@@ -60,8 +60,8 @@ impl Gpt2 {
     /// A model whose weights are still to be loaded. Its memory is not touched before they are.
     #[must_use]
     pub fn unloaded(config: Gpt2Config) -> Self {
-        let params = Params::with_room(config.parameter_count());
-        Self::build(config, params, &mut Rng::new(0, INIT_STREAM), |_| Init::Zeros)
+        let params = Params::unloaded(config.parameter_count());
+        Self::build(config, params, &mut Rng::new(0, INIT_STREAM), Init::Normal)
     }
 
     /// The parameters' names and shapes ([`Params::outline`]): a model that takes no memory and cannot be used.
@@ -83,9 +83,7 @@ impl Gpt2 {
         let final_norm = LayerNorm::init(p, "ln_f", config.d_model, config.layer_norm_eps, rng);
         let output = if config.tie_embeddings { tokens.table } else { table(p, "lm_head", config.vocab_size, rng) };
         if !config.bias {
-            let biases: Vec<String> =
-                p.entries().iter().map(|entry| entry.name.clone()).filter(|name| name.ends_with(".bias")).collect();
-            biases.iter().for_each(|name| p.set_trainable(name, false));
+            p.make_buffers(|entry| entry.name.ends_with(".bias"));
         }
         Self { config, params, checkpoint_activations: false, tokens, positions, blocks, final_norm, output }
     }

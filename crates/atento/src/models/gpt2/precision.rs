@@ -6,7 +6,7 @@
 use atento_kernels::compact::{to_bf16, to_int8};
 use atento_kernels::elementwise::first_non_finite;
 use atento_tensor::ops::WeightLayout;
-use atento_tensor::{Held, ParamEntry};
+use atento_tensor::{Frozen, ParamEntry};
 use half::bf16;
 
 use super::Gpt2;
@@ -37,7 +37,7 @@ impl Precision {
     ///
     /// # Panics
     /// If it is not one that this precision rounds.
-    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Result<Held, NotFinite> {
+    pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Result<Frozen, NotFinite> {
         let layout = layout(entry).filter(|_| self != Precision::F32).expect("hold: a parameter that is rounded");
         let (outputs, inputs) = match layout {
             WeightLayout::OutIn => (entry.weight.rows, entry.weight.cols),
@@ -46,14 +46,14 @@ impl Precision {
         if self == Precision::Bf16 {
             let mut halves = vec![bf16::ZERO; values.len()];
             to_bf16(values, layout, inputs, &mut halves);
-            return Ok(Held::Bf16(halves));
+            return Ok(Frozen::Bf16(halves.into()));
         }
         if let Some(index) = first_non_finite(values) {
             return Err(NotFinite { name: entry.name.clone(), index, value: values[index] });
         }
         let (mut bytes, mut scales) = (vec![0; values.len()], vec![0.0; outputs]);
         to_int8(values, layout, inputs, &mut bytes, &mut scales);
-        Ok(Held::Int8 { values: bytes, scales })
+        Ok(Frozen::Int8 { values: bytes.into(), scales: scales.into() })
     }
 }
 
@@ -85,11 +85,10 @@ impl Gpt2 {
     /// # Errors
     /// [`NotFinite`]; matrices before that one are held already.
     pub fn hold(&mut self, precision: Precision) -> Result<(), NotFinite> {
-        let rounded: Vec<ParamEntry> =
-            self.params.entries().iter().filter(|entry| precision.rounds(entry)).cloned().collect();
-        for entry in rounded {
-            let held = precision.hold(&entry, self.params.get(entry.weight))?;
-            self.params.hold(entry.weight, held);
+        self.params.freeze(|entry| precision.rounds(entry));
+        for entry in self.params.entries().to_vec().iter().filter(|entry| precision.rounds(entry)) {
+            let held = precision.hold(entry, self.params.get(entry.weight))?;
+            self.params.set_frozen(entry.weight, held);
         }
         Ok(())
     }

@@ -118,7 +118,7 @@ fn every_parameter_receives_a_gradient_under_dropout() {
         let model = Recurrent::init(RecurrentConfig { dropout: 0.3, ..config(2, tie) }, 1);
         let grads = gradients(&model, &batch(&pairs()));
         for entry in model.params.entries() {
-            assert!(entry.trainable, "{}", entry.name);
+            assert!(entry.is_trained(), "{}", entry.name);
             let gradient = grads.get(entry.weight);
             assert!(gradient.iter().all(|g| g.is_finite()), "{}", entry.name);
             assert!(gradient.iter().any(|&g| g != 0.0), "{}", entry.name);

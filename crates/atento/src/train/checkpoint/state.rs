@@ -84,6 +84,9 @@ pub struct Identity {
     pub model: ModelConfig,
     /// The model directory whose weights and tokenizer it started with.
     pub from: Option<PathBuf>,
+    /// What tells the model directory's contents from others, where frozen weights are read from it.
+    #[serde(default)]
+    pub base: Option<String>,
     /// What tells its training and validation data from other data; older checkpoints do not say.
     pub data: Option<String>,
 }

@@ -36,6 +36,7 @@ fn state(step: u64) -> TrainState {
             recipe: "seed = 1\n".into(),
             model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
             from: Some("m".into()),
+            base: Some("1b".into()),
             data: Some("2a".into()),
         }),
     }

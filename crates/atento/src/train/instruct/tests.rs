@@ -36,7 +36,7 @@ fn gradient(model: &Gpt2, batch: CausalBatch) -> BTreeMap<&str, Vec<u32>> {
     gradients(model, &mut grads, &Pool::new(), &[batch], 1, &options);
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
     let entries = model.params.entries().iter();
-    entries.map(|entry| (entry.name.as_str(), bits(&grads.values[entry.weight.range()]))).collect()
+    entries.map(|entry| (entry.name.as_str(), bits(grads.get(entry.weight)))).collect()
 }
 
 const PAIRS: &str = "abc\tlmn\nhij\txyz\n";

@@ -196,6 +196,10 @@ section! {
         batch_tokens: usize = 4096, in at_least(1.0);
         /// The most pairs in one batch; 0 sets no limit.
         max_sentences: usize = 0, in at_least(0.0);
+        /// Parameters that keep the values they start with, by module path: "h.0" is all of the first block; * stands for any text.
+        freeze: Vec<String> = Vec::new();
+        /// The only parameters that are trained, by module path; empty trains all that `freeze` does not name.
+        train_only: Vec<String> = Vec::new();
         /// Batches whose gradients are summed for one update.
         accumulate: usize = 1, in at_least(1.0);
         /// The share of the target's probability spread over the whole vocabulary; 0 where a language model's is left out.

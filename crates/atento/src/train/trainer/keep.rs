@@ -134,6 +134,8 @@ impl<W: Workload> Session<'_, W> {
             Blob { name: "first", values: &self.optimizer.first },
             Blob { name: "second", values: &self.optimizer.second },
         ];
+        let buffers = self.work.model().params().buffers();
+        blobs.extend((!buffers.is_empty()).then_some(Blob { name: "buffers", values: buffers }));
         blobs.extend(self.average.as_deref().map(|values| Blob { name: "average", values }));
         let path = self.checkpoints.save(&state, &blobs)?;
         // It has served its end, and the last checkpoints are to be those of a run that nobody stopped.

@@ -13,6 +13,7 @@ use super::{Session, TrainOptions};
 use crate::hub::templates;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
+use crate::train::freeze::freeze;
 use crate::train::metrics::Place;
 use crate::train::request::Request;
 use crate::train::step::Trainable;
@@ -34,6 +35,8 @@ impl<'r, W: Workload> Session<'r, W> {
         let Begun { mut recipe, mut work, from, mut notes } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
         let model = work.model_mut();
+        let saved = resumed.and_then(|checkpoint| checkpoint.state.identity.as_ref());
+        let base = freeze(model, &recipe, from.as_deref(), saved, &mut notes)?;
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
         let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
@@ -41,6 +44,9 @@ impl<'r, W: Workload> Session<'r, W> {
         let state = resumed.map(|checkpoint| &checkpoint.state);
         if let Some(checkpoint) = resumed {
             checkpoint.read_into("values", model.params_mut().values_mut())?;
+            if !model.params().buffers().is_empty() {
+                checkpoint.read_into("buffers", model.params_mut().buffers_mut())?;
+            }
             checkpoint.read_into("first", &mut optimizer.first)?;
             checkpoint.read_into("second", &mut optimizer.second)?;
             if let Some(average) = &mut average {
@@ -94,7 +100,7 @@ impl<'r, W: Workload> Session<'r, W> {
             run,
             reporter,
             grads: Grads::zeros(work.model().params()),
-            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, data: Some(data) },
+            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, data: Some(data) },
             work,
             recipe,
             pool: Pool::new(),

@@ -1,0 +1,490 @@
+//! The parameters of a model: a table, and where the values of each one lie.
+//!
+//! A parameter is an id into the table; layers hold a [`Weight`], an id with a shape. Its values lie in one of three places:
+//!
+//! ```text
+//! trained   one f32 arena; gradients, moments and averages are vectors of exactly its length
+//! buffers   one small f32 arena: part of the model, but never trained; a checkpoint of a run holds them too
+//! frozen    each apart, its own or read where it lies in a file, in f32, f16, bf16 or int8; no gradient, no moments
+//! ```
+//!
+//! One pass updates everything that trains, one pass measures the gradient norm, one write saves it. Parameters that are
+//! added one after the other are neighbours, so a group of projections can be multiplied as one matrix ([`Params::fused`])
+//! while each keeps its own name in files.
+
+mod frozen;
+mod grads;
+mod init;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use atento_kernels::compact::Compact;
+use atento_kernels::philox::Rng;
+
+pub use frozen::{Frozen, Values, View};
+pub use grads::Grads;
+pub use init::Init;
+
+/// The number of a parameter in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamId(u32);
+
+/// A parameter, or neighbours read as one matrix: a small copyable handle that layers hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// The first parameter.
+    first: ParamId,
+    /// How many parameters it is made of.
+    parts: u32,
+    /// Rows; 1 for a vector.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl Weight {
+    /// The number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows * self.cols
+    }
+
+    /// Whether the parameter holds no values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Places in the table.
+    fn ids(&self) -> Range<usize> {
+        let first = self.first.0 as usize;
+        first..first + self.parts as usize
+    }
+}
+
+/// Where the values of a parameter are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the arena of what trains, from this value on.
+    Trained(usize),
+    /// In the arena of buffers, from this value on.
+    Buffer(usize),
+    /// Among the frozen ones.
+    Frozen,
+}
+
+/// One row of the parameter table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamEntry {
+    /// Dotted module path, e.g. `encoder.layers.0.self_attn.q_proj.weight`.
+    pub name: String,
+    /// Dimensions as stored in files.
+    pub dims: Vec<usize>,
+    /// Its handle.
+    pub weight: Weight,
+    /// Whether weight decay applies: true for matrices, false for biases and norms.
+    pub decay: bool,
+    place: Place,
+}
+
+impl ParamEntry {
+    /// Whether training changes it.
+    #[must_use]
+    pub fn is_trained(&self) -> bool {
+        matches!(self.place, Place::Trained(_))
+    }
+
+    /// Whether it is frozen, which a buffer is not: that could not be trained.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.place == Place::Frozen
+    }
+}
+
+/// The parameters of a model.
+#[derive(Clone, Default)]
+pub struct Params {
+    entries: Vec<ParamEntry>,
+    index: HashMap<String, ParamId>,
+    trained: Arena,
+    buffers: Arena,
+    /// A parameter that is frozen and not here has no values yet.
+    frozen: BTreeMap<ParamId, Frozen>,
+    /// Whether there is the table alone, and no value.
+    is_outline: bool,
+    /// Whether no value was written yet: their memory is untouched.
+    is_blank: bool,
+}
+
+/// Values one after the other.
+#[derive(Clone, Default)]
+struct Arena {
+    /// Zero beyond `len`.
+    values: Vec<f32>,
+    len: usize,
+}
+
+impl Arena {
+    /// Makes place for `count` more values; returns where they begin.
+    fn extend(&mut self, count: usize, is_outline: bool) -> usize {
+        let start = self.len;
+        self.len += count;
+        if !is_outline && self.len > self.values.len() {
+            self.values.resize(self.len, 0.0);
+        }
+        start
+    }
+}
+
+impl Params {
+    /// Without a parameter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Without a parameter, but with room for `count` values. Their memory is not touched before they are written.
+    #[must_use]
+    pub fn with_room(count: usize) -> Self {
+        Self { trained: Arena { values: vec![0.0; count], len: 0 }, ..Self::new() }
+    }
+
+    /// Without a parameter; those that are added, of `count` values in all, get theirs later, however they are to start.
+    /// Until then all are zero, and their memory is not touched.
+    #[must_use]
+    pub fn unloaded(count: usize) -> Self {
+        Self { is_blank: true, ..Self::with_room(count) }
+    }
+
+    /// The table alone: parameters have names, dimensions and places, but no values. It takes no memory to speak of,
+    /// whatever the size of the model.
+    ///
+    /// Reading or writing a value panics.
+    #[must_use]
+    pub fn outline() -> Self {
+        Self { is_outline: true, ..Self::new() }
+    }
+
+    /// Whether this is an [`outline`](Self::outline).
+    #[must_use]
+    pub fn is_outline(&self) -> bool {
+        self.is_outline
+    }
+
+    /// Whether there are values: not in an [`outline`](Self::outline), and not yet in what is [unloaded](Self::unloaded).
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        !self.is_outline && !self.is_blank
+    }
+
+    /// Adds a parameter of one or two dimensions, initialised from `rng`.
+    ///
+    /// # Panics
+    /// If the name is taken or `dims` is not a vector's or a matrix's.
+    #[track_caller]
+    pub fn add(&mut self, name: &str, dims: &[usize], init: Init, rng: &mut Rng) -> Weight {
+        let (rows, cols) = match *dims {
+            [cols] => (1, cols),
+            [rows, cols] => (rows, cols),
+            _ => panic!("parameter {name}: dims {dims:?} are neither a vector's nor a matrix's"),
+        };
+        let id = ParamId(u32::try_from(self.entries.len()).expect("a table of less than 2³² parameters"));
+        let weight = Weight { first: id, parts: 1, rows, cols };
+        let previous = self.index.insert(name.to_owned(), id);
+        assert!(previous.is_none(), "parameter {name} is added twice");
+        let start = self.trained.extend(weight.len(), self.is_outline);
+        if self.has_values() {
+            init.write(&mut self.trained.values[start..start + weight.len()], rows, cols, rng);
+        }
+        let (decay, place) = (dims.len() == 2, Place::Trained(start));
+        self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, place });
+        weight
+    }
+
+    /// One handle over neighbours of equal width, stacked by rows; vectors are joined end to end.
+    ///
+    /// # Panics
+    /// If they are not adjacent in the given order, or their widths differ.
+    #[must_use]
+    #[track_caller]
+    pub fn fused(&self, parts: &[Weight]) -> Weight {
+        let first = parts[0];
+        let (mut end, mut len) = (first.ids().start, 0);
+        for part in parts {
+            assert_eq!(part.ids().start, end, "fused: parameters are not neighbours: {parts:?}");
+            assert!(part.cols == first.cols || first.rows == 1, "fused: widths differ: {parts:?}");
+            end = part.ids().end;
+            len += part.len();
+        }
+        let (rows, cols) = if first.rows == 1 { (1, len) } else { (len / first.cols, first.cols) };
+        Weight { first: first.first, parts: parts.iter().map(|part| part.parts).sum(), rows, cols }
+    }
+
+    /// The parameters that a weight is made of, in their order.
+    pub fn parts(&self, weight: Weight) -> impl ExactSizeIterator<Item = Weight> + use<> {
+        let parts: Vec<Weight> = self.entries[weight.ids()].iter().map(|entry| entry.weight).collect();
+        parts.into_iter()
+    }
+
+    /// Makes parameters buffers: they are part of the model, but not trained.
+    ///
+    /// # Panics
+    /// If one of them is frozen.
+    #[track_caller]
+    pub fn make_buffers(&mut self, which: impl Fn(&ParamEntry) -> bool) {
+        let moves = |entry: &ParamEntry| entry.is_trained() && which(entry);
+        assert!(!self.entries.iter().any(|entry| entry.is_frozen() && which(entry)), "make_buffers: one is frozen");
+        self.rebuild(moves, |params, index, values| {
+            let start = params.buffers.extend(params.entries[index].weight.len(), params.is_outline);
+            params.entries[index].place = Place::Buffer(start);
+            if let Some(values) = values {
+                params.buffers.values[start..start + values.len()].copy_from_slice(values);
+            }
+        });
+    }
+
+    /// Freezes parameters: from here on they have values that nothing trains, apart from the arena. Before any value was
+    /// written they have none until [`set_frozen`](Self::set_frozen).
+    pub fn freeze(&mut self, which: impl Fn(&ParamEntry) -> bool) {
+        self.rebuild(
+            |entry| entry.is_trained() && which(entry),
+            |params, index, values| {
+                let entry = &mut params.entries[index];
+                entry.place = Place::Frozen;
+                if let Some(values) = values {
+                    params.frozen.insert(entry.weight.first, Frozen::F32(values.to_vec().into()));
+                }
+            },
+        );
+    }
+
+    /// As [`freeze`](Self::freeze), but the values are forgotten: [`set_frozen`](Self::set_frozen) gives others.
+    pub fn freeze_without_values(&mut self, which: impl Fn(&ParamEntry) -> bool) {
+        let leaves = |entry: &ParamEntry| entry.is_trained() && which(entry);
+        self.rebuild(leaves, |params, index, _| params.entries[index].place = Place::Frozen);
+    }
+
+    /// Takes trained parameters out of their arena and hands each over with its values, if any was written.
+    fn rebuild(
+        &mut self,
+        leaves: impl Fn(&ParamEntry) -> bool,
+        mut take: impl FnMut(&mut Self, usize, Option<&[f32]>),
+    ) {
+        let count =
+            self.entries.iter().filter(|entry| entry.is_trained() && !leaves(entry)).map(|e| e.weight.len()).sum();
+        if count == self.trained.len {
+            return;
+        }
+        let has_values = self.has_values();
+        let room = if self.is_outline { 0 } else { count };
+        let old = std::mem::replace(&mut self.trained, Arena { values: vec![0.0; room], len: 0 });
+        for index in 0..self.entries.len() {
+            let entry = &self.entries[index];
+            let Place::Trained(from) = entry.place else { continue };
+            let len = entry.weight.len();
+            let values = has_values.then(|| &old.values[from..from + len]);
+            if leaves(entry) {
+                take(self, index, values);
+                continue;
+            }
+            let start = self.trained.extend(len, self.is_outline);
+            self.entries[index].place = Place::Trained(start);
+            if let Some(values) = values {
+                self.trained.values[start..start + len].copy_from_slice(values);
+            }
+        }
+    }
+
+    /// Gives a frozen parameter its values.
+    ///
+    /// # Panics
+    /// If the parameter is not frozen, or there are not as many values.
+    #[track_caller]
+    pub fn set_frozen(&mut self, weight: Weight, values: Frozen) {
+        assert_eq!(weight.parts, 1, "set_frozen: {weight:?} is made of several parameters");
+        assert!(self.entries[weight.ids().start].is_frozen(), "set_frozen: {weight:?} is not frozen");
+        assert!(values.fits(weight), "set_frozen: {values:?} for {weight:?}");
+        self.frozen.insert(weight.first, values);
+    }
+
+    /// The values of a frozen parameter.
+    #[must_use]
+    pub fn frozen(&self, weight: Weight) -> Option<&Frozen> {
+        self.frozen.get(&weight.first).filter(|_| weight.parts == 1)
+    }
+
+    /// The values of a weight, as an op reads them.
+    ///
+    /// # Panics
+    /// If a frozen parameter has no values yet.
+    #[must_use]
+    #[track_caller]
+    pub fn view(&self, weight: Weight) -> View<'_> {
+        if let Some((arena, start)) = self.stretch(weight) {
+            return View::Exact(&arena.values[start..start + weight.len()]);
+        }
+        if weight.parts > 1 {
+            return View::Parts;
+        }
+        let frozen = self.frozen.get(&weight.first);
+        let name = || &self.entries[weight.ids().start].name;
+        frozen.unwrap_or_else(|| panic!("view: {} is frozen and has no values yet", name())).view()
+    }
+
+    /// The arena in which all parts of a weight lie side by side, and where they begin.
+    fn stretch(&self, weight: Weight) -> Option<(&Arena, usize)> {
+        let mut entries = self.entries[weight.ids()].iter();
+        let (arena, start) = match entries.next()?.place {
+            Place::Trained(start) => (&self.trained, start),
+            Place::Buffer(start) => (&self.buffers, start),
+            Place::Frozen => return None,
+        };
+        // What is all in one arena lies in the order of the table.
+        let is_there = |entry: &ParamEntry| match entry.place {
+            Place::Trained(_) => std::ptr::eq(arena, &self.trained),
+            Place::Buffer(_) => std::ptr::eq(arena, &self.buffers),
+            Place::Frozen => false,
+        };
+        entries.all(is_there).then_some((arena, start))
+    }
+
+    /// The values of one parameter, which is held in f32.
+    ///
+    /// # Panics
+    /// If it is held in fewer bits, or its parts do not lie side by side.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, weight: Weight) -> &[f32] {
+        match self.view(weight) {
+            View::Exact(values) => values,
+            other => panic!("get: {weight:?} is {other:?}, expected f32 in one piece"),
+        }
+    }
+
+    /// The values of one parameter as f32, row by row as its dimensions say; those of a matrix in half precision are widened.
+    ///
+    /// # Panics
+    /// If it is held in int8, or its parts do not lie side by side.
+    #[must_use]
+    #[track_caller]
+    pub fn to_f32(&self, weight: Weight) -> Cow<'_, [f32]> {
+        match self.view(weight) {
+            View::Exact(values) => Cow::Borrowed(values),
+            View::Compact(compact @ (Compact::F16(_) | Compact::Bf16(_))) => {
+                let mut wide = vec![0.0; weight.len()];
+                let rows = wide.chunks_exact_mut(weight.cols).enumerate();
+                rows.for_each(|(row, values)| compact.widen_row(row, 1.0, values));
+                Cow::Owned(wide)
+            }
+            other => panic!("to_f32: {weight:?} is {other:?}"),
+        }
+    }
+
+    /// The values of one parameter, for loading.
+    ///
+    /// # Panics
+    /// If it is frozen.
+    #[track_caller]
+    pub fn get_mut(&mut self, weight: Weight) -> &mut [f32] {
+        let entries = &self.entries[weight.ids()];
+        let (arena, start) = match entries[0].place {
+            Place::Trained(start) => (&mut self.trained, start),
+            Place::Buffer(start) => (&mut self.buffers, start),
+            Place::Frozen => panic!("get_mut: {} is frozen", entries[0].name),
+        };
+        let same =
+            |entry: &ParamEntry| std::mem::discriminant(&entry.place) == std::mem::discriminant(&entries[0].place);
+        assert!(entries.iter().all(same), "get_mut: {weight:?} does not lie in one piece");
+        self.is_blank = false;
+        &mut arena.values[start..start + weight.len()]
+    }
+
+    /// Where the values of a trained parameter begin in the arena.
+    fn offset(&self, weight: Weight) -> Option<usize> {
+        match self.entries[weight.ids().start].place {
+            Place::Trained(start) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// Whether a part of one of these is trained.
+    #[must_use]
+    pub fn is_any_trained(&self, weights: &[Weight]) -> bool {
+        weights.iter().any(|weight| self.entries[weight.ids()].iter().any(ParamEntry::is_trained))
+    }
+
+    /// The entry of that name.
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&ParamEntry> {
+        self.index.get(name).map(|id| &self.entries[id.0 as usize])
+    }
+
+    /// All entries in the order in which they were added.
+    #[must_use]
+    pub fn entries(&self) -> &[ParamEntry] {
+        &self.entries
+    }
+
+    /// The entry whose values include position `position` of the arena of what trains.
+    #[must_use]
+    pub fn entry_at(&self, position: usize) -> Option<&ParamEntry> {
+        self.entries.iter().find(|entry| {
+            self.offset(entry.weight).is_some_and(|start| (start..start + entry.weight.len()).contains(&position))
+        })
+    }
+
+    /// Every value that trains.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.trained.values[..self.trained.len]
+    }
+
+    /// Every value that trains, for the optimiser and for checkpoints.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        self.is_blank = false;
+        &mut self.trained.values[..self.trained.len]
+    }
+
+    /// Every value of a buffer.
+    #[must_use]
+    pub fn buffers(&self) -> &[f32] {
+        &self.buffers.values[..self.buffers.len]
+    }
+
+    /// Every value of a buffer, for checkpoints.
+    pub fn buffers_mut(&mut self) -> &mut [f32] {
+        self.is_blank = false;
+        &mut self.buffers.values[..self.buffers.len]
+    }
+
+    /// The number of parameters, counted value by value, trained or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.iter().map(|entry| entry.weight.len()).sum()
+    }
+
+    /// The number of parameters that training changes.
+    #[must_use]
+    pub fn trainable_count(&self) -> usize {
+        self.trained.len
+    }
+
+    /// Neighbouring trained parameters of the same decay group, as few ranges of the arena as possible.
+    #[must_use]
+    pub fn update_groups(&self) -> Vec<(Range<usize>, bool)> {
+        let mut groups: Vec<(Range<usize>, bool)> = Vec::new();
+        for entry in &self.entries {
+            let Some(start) = self.offset(entry.weight) else { continue };
+            let end = start + entry.weight.len();
+            match groups.last_mut() {
+                Some((last, decay)) if *decay == entry.decay => last.end = end,
+                _ => groups.push((start..end, entry.decay)),
+            }
+        }
+        groups
+    }
+}

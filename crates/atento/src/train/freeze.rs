@@ -1,0 +1,208 @@
+//! Which parameters a run trains: `train.freeze` and `train.train_only`.
+//!
+//! A pattern names a parameter, or a module and so everything in it: `h.0.attn` is all of the first block's attention. `*`
+//! stands for any run of characters. With `train_only` everything else is frozen; `freeze` then freezes what it names.
+//!
+//! What is frozen keeps the values it starts with. They are mapped from the model that the run started from, which the
+//! checkpoints name by path and contents; without one they are the random ones that follow from the seed.
+
+use std::path::Path;
+
+use atento_tensor::{ParamEntry, Params};
+
+use super::Error;
+use super::checkpoint::Identity;
+use super::events::group_thousands;
+use super::recipe::Recipe;
+use super::request;
+use super::step::Trainable;
+use crate::messages;
+
+/// What the recipe freezes of a model.
+pub(super) struct Frozen {
+    /// Names, in the order of the table.
+    names: Vec<String>,
+    /// What each pattern matches, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Frozen {
+    /// What the recipe freezes of these parameters.
+    ///
+    /// # Errors
+    /// A pattern matches nothing, or nothing is left to train.
+    pub fn of(recipe: &Recipe, params: &Params) -> Result<Self, Error> {
+        let train = &recipe.train;
+        let mut notes = Vec::new();
+        let trained: Vec<&ParamEntry> = params.entries().iter().filter(|entry| entry.is_trained()).collect();
+        let mut matching = |key: &'static str, patterns: &[String]| -> Result<Vec<bool>, Error> {
+            let mut matched = vec![false; trained.len()];
+            for pattern in patterns {
+                let found: Vec<bool> = trained.iter().map(|entry| matches(pattern, &entry.name)).collect();
+                let entries = trained.iter().zip(&found).filter(|(_, found)| **found).map(|(entry, _)| entry);
+                let (count, values) = entries.fold((0, 0), |(n, len), entry| (n + 1, len + entry.weight.len() as u64));
+                if count == 0 {
+                    return Err(no_match(key, pattern, &trained));
+                }
+                notes
+                    .push(format!("{key}: {pattern:?} matches {count} parameters, {} values", group_thousands(values)));
+                matched.iter_mut().zip(found).for_each(|(matched, found)| *matched |= found);
+            }
+            Ok(matched)
+        };
+        let frozen = matching("train.freeze", &train.freeze)?;
+        let only = matching("train.train_only", &train.train_only)?;
+        let keeps = |at: usize| frozen[at] || (!train.train_only.is_empty() && !only[at]);
+        let names: Vec<String> =
+            (0..trained.len()).filter(|&at| keeps(at)).map(|at| trained[at].name.clone()).collect();
+        if names.len() == trained.len() {
+            let key = if train.train_only.is_empty() { "train.freeze" } else { "train.train_only" };
+            let problem = "nothing is left to train: every parameter of the model is frozen".into();
+            return Err(Error::Setting { key, problem });
+        }
+        Ok(Self { names, notes })
+    }
+
+    /// Whether nothing is frozen.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Freezes the parameters, values and all.
+    pub fn apply(&self, params: &mut Params) {
+        params.freeze(|entry| self.names.contains(&entry.name));
+    }
+}
+
+/// Freezes what the recipe says of a model at the start of a run, or of a later part of it; returns what tells the model
+/// that the frozen values come from, where they come from one.
+///
+/// # Errors
+/// Those of [`Frozen::of`]; the model that the run started from is not there or not what it was.
+pub(super) fn freeze<M: Trainable>(
+    model: &mut M,
+    recipe: &Recipe,
+    from: Option<&Path>,
+    saved: Option<&Identity>,
+    notes: &mut Vec<String>,
+) -> Result<Option<String>, Error> {
+    let frozen = Frozen::of(recipe, model.params())?;
+    if frozen.is_empty() {
+        return Ok(None);
+    }
+    notes.extend(frozen.notes.iter().cloned());
+    let added = recipe.tokenizer.add_tokens.first();
+    if let Some(name) = frozen.names.iter().find(|name| added.is_some() && crate::models::grow::is_vocabulary(name)) {
+        let problem = format!("tokens are added, so `{name}` has rows that nothing has trained yet: do not freeze it");
+        return Err(Error::Setting { key: "tokenizer.add_tokens", problem });
+    }
+    let Some(from) = from else {
+        frozen.apply(model.params_mut());
+        return Ok(None);
+    };
+    let contents = request::contents(from).map_err(|error| base_is_gone(from, error.to_string()))?;
+    if saved.and_then(|saved| saved.base.as_ref()).is_some_and(|before| *before != contents) {
+        return Err(base_is_gone(from, "it has changed since".into()));
+    }
+    model.params_mut().freeze_without_values(|entry| frozen.names.contains(&entry.name));
+    model.load_frozen(from)?;
+    Ok(Some(contents))
+}
+
+fn base_is_gone(from: &Path, problem: String) -> Error {
+    let from = from.display();
+    let problem = format!("the frozen weights of this run are those of {from}: {problem}; put it back as it was");
+    Error::Setting { key: "from", problem }
+}
+
+/// Whether a pattern names a parameter, or a module that it is in.
+fn matches(pattern: &str, name: &str) -> bool {
+    let pattern = ["transformer.", "model."].iter().find_map(|prefix| pattern.strip_prefix(prefix)).unwrap_or(pattern);
+    let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
+    ends.into_iter().any(|end| glob(pattern, &name[..end]))
+}
+
+/// Whether `*` in the pattern can stand for text so that it is the whole of `name`.
+fn glob(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn no_match(key: &'static str, pattern: &str, entries: &[&ParamEntry]) -> Error {
+    // Modules are named too.
+    let mut paths: Vec<&str> = Vec::new();
+    for entry in entries {
+        let ends = entry.name.match_indices('.').map(|(at, _)| at).chain([entry.name.len()]);
+        paths.extend(ends.map(|end| &entry.name[..end]));
+    }
+    paths.dedup();
+    let hint = match messages::nearest(pattern, paths.iter().copied()) {
+        Some(near) => format!("the nearest is `{near}`"),
+        None => format!("they begin with {}", beginnings(&paths)),
+    };
+    let problem = format!("{pattern:?} matches no parameter of the model; {hint}");
+    Error::Setting { key, problem }
+}
+
+/// The first parts of all paths.
+fn beginnings(paths: &[&str]) -> String {
+    let mut first: Vec<&str> = paths.iter().map(|path| path.split('.').next().unwrap_or(path)).collect();
+    first.dedup();
+    messages::list(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_a_parameter_or_a_module_and_never_half_of_a_name() {
+        let name = "h.11.attn.c_attn.weight";
+        for pattern in
+            ["h", "h.11", "h.*.attn", "*.attn", "h.11.attn.c_attn.weight", "transformer.h.11", "*weight", "*"]
+        {
+            assert!(matches(pattern, name), "{pattern}");
+        }
+        for pattern in ["h.1", "", "h.11.", "attn", "h.*.mlp", "weight", "h.11.attn.c_attn.weigh", "*.bias"] {
+            assert!(!matches(pattern, name), "{pattern}");
+        }
+        assert!(glob("a*b*c", "a-b-b-c") && !glob("a*b*c", "acb") && glob("**", "x") && !glob("ab*b", "ab"));
+    }
+
+    #[test]
+    fn what_is_named_is_frozen_and_the_rest_of_train_only() {
+        use crate::models::{Gpt2, Gpt2Config};
+        let model = Gpt2::outline(Gpt2Config::new(11, 2, 8, 2, 8));
+        let frozen = |train: &str| {
+            let text = format!("task = \"causal-lm\"\n[data]\ntext = \"x\"\n[train]\n{train}");
+            let recipe = Recipe::parse(&text, "r.toml", &[]).unwrap().recipe;
+            let mut params = model.params.clone();
+            let frozen = Frozen::of(&recipe, &params)?;
+            frozen.apply(&mut params);
+            let names = params.entries().iter().filter(|entry| entry.is_trained()).map(|entry| entry.name.clone());
+            Ok::<_, Error>((names.collect::<Vec<_>>(), frozen.notes))
+        };
+        let (trained, notes) = frozen("freeze = [\"wte\", \"h\", \"wpe\"]").unwrap();
+        assert_eq!(trained, ["ln_f.weight", "ln_f.bias"]);
+        assert_eq!(notes[0], "train.freeze: \"wte\" matches 1 parameters, 88 values");
+        let (trained, _) = frozen("train_only = [\"h.1.mlp\", \"ln_f\"]\nfreeze = [\"*.bias\"]").unwrap();
+        assert_eq!(trained, ["h.1.mlp.c_fc.weight", "h.1.mlp.c_proj.weight", "ln_f.weight"]);
+        assert_eq!(frozen("").unwrap().0.len(), model.params.entries().len());
+        let message = |train: &str| frozen(train).unwrap_err().to_string();
+        let found = message("freeze = [\"h.1.atn\"]");
+        assert!(found.contains("`train.freeze`") && found.contains("the nearest is `h.1.attn`"), "{found}");
+        let found = message("train_only = [\"encoder\"]");
+        assert!(found.contains("they begin with wte, wpe, h, ln_f"), "{found}");
+        assert!(message("freeze = [\"*\"]").contains("nothing is left to train"));
+    }
+}
