@@ -103,6 +103,9 @@ pub enum Error {
         /// Tokens of prompt and continuation.
         needed: usize,
     },
+    /// The draft model's tokens mean something else.
+    #[error("the draft model has another tokenizer: speculative decoding needs models with the same tokenizer")]
+    OtherTokenizer,
     /// A draft is judged in place.
     #[error("a text does not slide while a draft model helps: leave one of the two out")]
     SlideWithDraft,
@@ -182,6 +185,25 @@ pub fn check_prompt(
         return Err(PromptFault::NoRoom { tokens: ids.len(), new, room, limit });
     }
     Ok(())
+}
+
+/// Whether a model may draft for another one: their tokens mean the same.
+///
+/// # Errors
+/// They do not, or one has rows that the other lacks.
+pub fn check_draft(model: &LanguageModel, draft: &LanguageModel) -> Result<(), Error> {
+    if model.tokenizer.to_json_bytes()? != draft.tokenizer.to_json_bytes()? {
+        return Err(Error::OtherTokenizer);
+    }
+    check_rows(model, draft)
+}
+
+fn check_rows(model: &LanguageModel, draft: &LanguageModel) -> Result<(), Error> {
+    let (draft, target) = (draft.model.config.vocab_size, model.model.config.vocab_size);
+    match draft == target {
+        true => Ok(()),
+        false => Err(generate::Error::DraftVocabulary { draft, target }.into()),
+    }
 }
 
 /// Continues tokenised prompts together; per prompt, its continuations. `on_text` is told of text as it becomes certain
@@ -264,6 +286,7 @@ pub fn continue_prompts(
             if options.slide {
                 return Err(Error::SlideWithDraft);
             }
+            check_rows(model, draft)?;
             let (found, needed) = (draft.model.config.max_positions, whole - 1);
             if found < needed {
                 return Err(Error::ShortDraft { found, needed });

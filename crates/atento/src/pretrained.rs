@@ -239,8 +239,7 @@ fn load_model(dir: &ModelDir, with_weights: bool) -> Result<(Translator, Vec<Str
             let Checked { config, weights, notes } = dir.transformer_weights()?;
             let mut model = Transformer::outline(config.clone());
             if with_weights {
-                let table = config.max_positions as u128 * config.d_model as u128;
-                memory::require(4 * (model.params.count() as u128 + table), "the model")?;
+                memory::require(4 * model.params.count() as u128, "the model")?;
                 model = Transformer::init(config.clone(), 0);
                 load::load(&weights, NameMap::Seq2Seq(&config), &mut model.params)?;
             }

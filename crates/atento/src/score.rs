@@ -48,6 +48,11 @@ impl Score {
     }
 }
 
+/// That a model's answer is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the logits hold NaN or infinities: the model's weights are damaged or its activations overflow")]
+pub struct NonFinite;
+
 /// What can be wrong with a pair.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

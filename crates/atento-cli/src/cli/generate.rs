@@ -118,6 +118,9 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let language = model::load_language(&args.model, args.weights.as_deref(), options)?;
     let draft = args.method.draft.as_ref();
     let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
+    if let Some(draft) = &draft {
+        continue_text::check_draft(&language, draft).map_err(failure)?;
+    }
     let has_all = !args.prompt.is_empty() || args.texts.are_arguments();
     let (stop, works) = (StopFlag::new(), Arc::new(AtomicBool::new(has_all)));
     let stopped_by = stop_work_on_interrupt(&stop, &works, "stopping: the text so far is printed")

@@ -4,9 +4,9 @@ pub mod scored;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use atento::score::causal::{self, TextScore};
-use atento::score::{self, Score};
+use atento::score::{self, NonFinite, Score};
 use atento::text::Tokenizer;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use self::scored::Scored;
 use super::model::{self, Model};
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
-use crate::ui::lines::{OnErrorArgs, OnTooLong};
+use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally, tell_fault};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::unknown::Unknowns;
@@ -77,6 +77,7 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
 ) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let (mut out, mut unknown) = (Output::open(), Unknowns::default());
+    let (mut all, mut without) = (0, 0);
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
         unknown.look_at_lines(tokenizer, lines)?;
         let good = lines.iter().filter_map(|line| line.ready.as_ref().ok());
@@ -85,18 +86,30 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
             match &line.ready {
                 Ok(scored) => {
                     scored.notes.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
-                    let numbers = found.next().expect("a score for every good line");
-                    write(&mut out, &numbers.into(), options.json)?;
+                    let numbers: Numbers = found.next().expect("a score for every good line").into();
+                    all += 1;
+                    if numbers.sum_logprob.is_finite() {
+                        write(&mut out, &numbers, options.json)?;
+                        continue;
+                    }
+                    without += 1;
+                    let fault = format!("{}: {NonFinite}", line.place);
+                    if args.on_error.stops(args.texts.are_arguments()) {
+                        out.flush()?;
+                        return Err(Failure::Run(anyhow!(fault)));
+                    }
+                    tell_fault(&fault);
+                    write_fault(&mut out, line.text.as_deref(), &fault, options.json)?;
                 }
-                Err(fault) if options.json => out.json(&json!({ "text": line.text, "error": fault }))?,
-                Err(_) => out.line("")?,
+                Err(fault) => write_fault(&mut out, line.text.as_deref(), fault, options.json)?,
             }
         }
         out.flush()?;
         Ok(())
     });
     unknown.tell(options);
-    done
+    done?;
+    Tally { bad: without, all }.finish("lines")
 }
 
 /// One line's numbers.
@@ -129,6 +142,10 @@ fn sides(text: &str) -> anyhow::Result<(&str, &str)> {
         [_] => bail!("there is no tab; expected source TAB target"),
         ref parts => bail!("there are {} tabs; expected one, source TAB target", parts.len() - 1),
     }
+}
+
+fn write_fault(out: &mut Output, text: Option<&str>, fault: &str, json: bool) -> Result<(), Failure> {
+    if json { out.json(&json!({ "text": text, "error": fault })) } else { out.line("") }
 }
 
 fn write(out: &mut Output, line: &Numbers, json: bool) -> Result<(), Failure> {

@@ -81,6 +81,19 @@ fn a_draft_model_changes_nothing_but_the_speed() {
 }
 
 #[test]
+fn a_draft_model_of_another_tokenizer_is_refused() {
+    let folder = Folder::new();
+    folder.overflowing_models();
+    for model in models() {
+        for draft in ["lm", model.to_str().unwrap()] {
+            let target = if draft == "lm" { model.to_str().unwrap() } else { "lm" };
+            let message = folder.run(&["generate", target, "--draft", draft, "--prompt", "a cat"], "").refusal();
+            assert!(message.contains("speculative decoding needs models with the same tokenizer"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_text_slides_beyond_the_positions_only_when_told() {
     let folder = Folder::new();
     for model in models() {

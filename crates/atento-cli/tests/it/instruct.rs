@@ -119,6 +119,13 @@ fn eval_measures_completions_as_the_validation_of_the_training_does() {
     let ran = eval(&["long.tsv"]);
     assert!(ran.code == Some(1) && ran.stderr.contains("1 of 2 examples are too long"), "{ran:?}");
     assert_eq!(eval(&["long.tsv", "--on-too-long", "cut"]).objects()[0]["examples"], json!(2));
+    let message = eval(&["long.tsv", "--on-too-long", "split"]).refusal();
+    assert!(message.contains("--on-too-long split is for pairs"), "{message}");
+    // Where the prompt leaves no room, there is nothing to cut.
+    folder.write("full.tsv", format!("{}\tred\n{}\tred\n", rows[0][0], "red ".repeat(30)));
+    let ran = eval(&["full.tsv", "--on-too-long", "cut"]);
+    assert!(ran.stderr.contains("1 of 2 examples have no room for a completion"), "{ran:?}");
+    assert_eq!(ran.object_past_bad_lines()["left_out"], json!(1));
     // A bad line costs one line.
     let good = std::fs::read_to_string(folder.path("valid.jsonl")).unwrap();
     folder.write("bad.jsonl", format!("{{\"prompt\": \n{good}{{\"prompt\": \"a\"}}\n"));

@@ -308,6 +308,41 @@ fn an_instruct_run_killed_at_any_change_of_its_files_makes_the_same() {
     every_run_of(INSTRUCT);
 }
 
+/// Settings taken out of a recipe, so that they follow others.
+fn unstated(recipe: &str, keys: &[&str]) -> String {
+    let is_kept = |line: &&str| !keys.iter().any(|key| line.trim().starts_with(&format!("{key} = ")));
+    recipe.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_run_killed_before_its_first_checkpoint_goes_on_where_settings_follow_others() {
+    for (task, keys) in [
+        (TRANSLATION, &["warmup_steps", "eval_every", "keep_last", "batch_tokens", "max_length", "max_positions"][..]),
+        (TRANSLATION, &["warmup_steps", "max_length", "heads"]),
+        // A block follows the batch, the width follows the heads.
+        (LANGUAGE, &["warmup_steps", "keep_last", "d_model", "max_positions"]),
+    ] {
+        let Some(killer) = Killer::new(task) else { return };
+        let recipe = fs::read_to_string(killer.folder.path("r.toml")).unwrap();
+        let recipe = if task == LANGUAGE { recipe.replace("heads = 2", "heads = 3") } else { recipe };
+        killer.folder.write("r.toml", unstated(&recipe, keys));
+        let asked = (1..100).find(|&change| {
+            killer.restore(None);
+            killer.train(&[], Kill::Before(change));
+            killer.run().join("request.json").exists()
+        });
+        assert!(asked.is_some() && !killer.run().join("checkpoints").exists());
+        let plan = killer.train(&["--resume", "--dry-run"], Kill::Never);
+        assert!(plan.status.success(), "{plan:?}");
+        let resumed = killer.train(&["--resume"], Kill::Never);
+        assert!(resumed.status.success(), "{resumed:?}");
+        let resumed = results(&killer.run());
+        killer.restore(None);
+        assert!(killer.train(&[], Kill::Never).status.success());
+        assert!(results(&killer.run()) == resumed, "{keys:?}: the results differ");
+    }
+}
+
 #[test]
 fn a_run_killed_before_its_first_checkpoint_begins_again_from_the_same_model_or_not_at_all() {
     let Some(killer) = Killer::new(LANGUAGE) else { return };

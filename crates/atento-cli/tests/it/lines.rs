@@ -109,6 +109,47 @@ fn a_sentence_too_long_can_be_cut_or_split_and_that_is_told() {
 }
 
 #[test]
+fn a_line_for_which_the_model_has_no_number_costs_score_one_line_and_ends_eval() {
+    let folder = Folder::new();
+    folder.overflowing_models();
+    for (model, lines) in
+        [("m", "a dog\tein Hund\nx\tein Hund\na dog\tx\na dog\tein Hund\n"), ("lm", "a dog\nx y\nx\na dog\n")]
+    {
+        let ran = folder.run(&["score", model, "-q"], lines);
+        let found: Vec<&str> = ran.stdout.lines().collect();
+        let named = |line| ran.stderr.contains(&format!("error: standard input, line {line}: the logits hold NaN"));
+        assert!(ran.code == Some(1) && found.len() == 4 && named(2) && !ran.stdout.contains("NaN"), "{ran:?}");
+        assert!(found[1].is_empty() && !found[0].is_empty() && found[0] == found[3] && named(3), "{ran:?}");
+        let ran = folder.run(&["score", model, "--json"], lines);
+        let object: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
+        assert!(object["error"].as_str().unwrap().contains("the logits hold NaN") && ran.code == Some(1), "{ran:?}");
+        let ran = folder.run(&["score", model, "-q", "--on-error", "stop"], lines);
+        assert_eq!((ran.code, ran.stdout.lines().count(), ran.stderr.lines().count()), (Some(1), 1, 1), "{ran:?}");
+    }
+    folder.write("text.txt", "a dog x runs");
+    folder.write("completions.tsv", "a dog\truns\nx\truns\n");
+    folder.write("pairs.tsv", "a dog\tein Hund\na dog\tx\n");
+    for (model, data, place) in [
+        ("lm", "text.txt", "text.txt: at token 0"),
+        ("lm", "completions.tsv", "completions.tsv: example 2: "),
+        ("m", "pairs.tsv", "pairs.tsv, line 2: "),
+    ] {
+        let ran = folder.run(&["eval", model, "-q", "--data", data], "");
+        let told = ran.stderr.contains(place) && ran.stderr.contains("the logits hold NaN");
+        assert!(ran.code == Some(1) && told && ran.stdout.is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_long_line_is_split_in_a_time_that_grows_with_its_length() {
+    let folder = Folder::new();
+    folder.model();
+    let text = "dog".repeat(10_000);
+    let ran = folder.run(&["translate", "m", "--on-too-long", "split", "--max-len", "1"], &format!("{text}\n"));
+    assert!(ran.stderr.contains("translated in ") && ran.code == Some(0), "{}", ran.stderr);
+}
+
+#[test]
 fn n_best_lines_can_be_counted() {
     let folder = Folder::new();
     folder.model();

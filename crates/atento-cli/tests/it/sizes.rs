@@ -52,6 +52,18 @@ fn a_plan_counts_a_model_that_no_machine_holds() {
 }
 
 #[test]
+fn positions_that_no_sentence_has_cost_nothing() {
+    let folder = Folder::new();
+    folder.model();
+    let expected = folder.run(&["translate", "m", "a dog"], "").output();
+    let config = fs::read_to_string(folder.path("m/config.json")).unwrap();
+    let huge = config.replace("\"max_position_embeddings\": 32", "\"max_position_embeddings\": 16777216");
+    assert_ne!(config, huge);
+    folder.write("m/config.json", huge);
+    assert_eq!(folder.run(&["translate", "m", "a dog"], "").output(), expected);
+}
+
+#[test]
 fn a_run_that_does_not_fit_into_memory_is_refused_before_it_starts() {
     let folder = Folder::new();
     folder.recipe();

@@ -5,9 +5,11 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use atento::hub::generation::GenerationConfig;
-use atento::models::{Transformer, TransformerConfig, Translator};
+use atento::language_model::LanguageModel;
+use atento::models::config::TieEmbeddings;
+use atento::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator};
 use atento::pretrained::Pretrained;
-use atento::text::{self, TrainOptions};
+use atento::text::{self, Tokenizer, TrainOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,9 +39,7 @@ impl Folder {
 
     /// A model directory `m` with random weights, 32 positions and a tokenizer of [`SENTENCES`].
     pub fn model(&self) -> PathBuf {
-        let lines = SENTENCES.iter().flat_map(|&(source, target)| [source, target]).map(|line| Ok(line.to_owned()));
-        let options = TrainOptions { vocab_size: 320, min_frequency: 1, ..TrainOptions::default() };
-        let tokenizer = atento::text::Tokenizer::train::<text::Error>(lines, &options).unwrap();
+        let tokenizer = tokenizer();
         let config = TransformerConfig {
             d_model: 16,
             encoder_layers: 1,
@@ -56,6 +56,37 @@ impl Folder {
         let path = self.path("m");
         Pretrained::new(model, tokenizer, generation).save(&path).unwrap();
         path
+    }
+
+    /// A translator `m` and a language model `lm` whose activations overflow where they read an `x`.
+    pub fn overflowing_models(&self) {
+        let tokenizer = tokenizer();
+        let row = tokenizer.encode_ids("x", false).unwrap()[0] as usize;
+        let config = TransformerConfig {
+            d_model: 16,
+            encoder_layers: 1,
+            decoder_layers: 1,
+            max_positions: 32,
+            tie_embeddings: TieEmbeddings::None,
+            ..TransformerConfig::tiny(tokenizer.vocab_size())
+        };
+        let generation = GenerationConfig { max_length: Some(13), ..GenerationConfig::of_model(&config) };
+        let mut model = Transformer::init(config, 1);
+        for table in ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"] {
+            let table = model.params.entry(table).unwrap().weight;
+            model.params.get_mut(table)[row * table.cols..][..table.cols].fill(3e38);
+        }
+        let model = Translator::Transformer(Box::new(model));
+        Pretrained::new(model, tokenizer.clone(), generation).save(&self.path("m")).unwrap();
+        let config = Gpt2Config {
+            tie_embeddings: false,
+            eos_id: tokenizer.special().eos,
+            ..Gpt2Config::new(tokenizer.vocab_size(), 1, 16, 2, 32)
+        };
+        let mut model = Gpt2::init(config, 1);
+        let table = model.params.entry("wte.weight").unwrap().weight;
+        model.params.get_mut(table)[row * table.cols..][..table.cols].fill(3e38);
+        LanguageModel::new(model, tokenizer, GenerationConfig::default()).save(&self.path("lm")).unwrap();
     }
 
     /// `r.toml`, a recipe of a few steps on `pairs.tsv`, which is [`SENTENCES`] three times.
@@ -98,6 +129,13 @@ impl Folder {
         command.current_dir(self.0.path()).env_remove("RAYON_NUM_THREADS").args(arguments).write_stdin(stdin);
         command.output().unwrap().into()
     }
+}
+
+/// A tokenizer of [`SENTENCES`].
+fn tokenizer() -> Tokenizer {
+    let lines = SENTENCES.iter().flat_map(|&(source, target)| [source, target]).map(|line| Ok(line.to_owned()));
+    let options = TrainOptions { vocab_size: 320, min_frequency: 1, ..TrainOptions::default() };
+    Tokenizer::train::<text::Error>(lines, &options).unwrap()
 }
 
 /// What a command left behind.

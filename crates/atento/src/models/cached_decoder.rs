@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use atento_kernels::threads::within;
 use atento_tensor::ops::{AttentionInput, Segment};
-use atento_tensor::{Graph, Pool, Tensor};
+use atento_tensor::{Graph, Pool, Side, Tensor};
 
 use super::kv_cache::{KvCache, first_columns};
 use super::transformer::Transformer;
@@ -65,8 +65,7 @@ impl<'m> CachedDecoder<'m> {
             })
             .collect();
         let mut g = Graph::infer(&self.model.params, &self.pool);
-        let mut x =
-            self.model.embed_at(&mut g, &self.model.target_embedding, &self.model.target_positions, tokens, &positions);
+        let mut x = self.model.embed_at(&mut g, Side::Target, tokens, &positions);
         for (i, layer) in self.model.decoder.iter().enumerate() {
             let cache = &mut self.cache;
             let source = &self.source_key_values[i];

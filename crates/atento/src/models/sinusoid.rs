@@ -17,7 +17,12 @@
 //! Each layout repeats the arithmetic of its reference: Marian's angles are computed in `f64` and rounded
 //! once at the end, M2M100's frequencies and angles are products in `f32`.
 
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
+
+use super::config::TransformerConfig;
 
 /// Which of the two sinusoid layouts a model uses; it follows from where the model normalises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,11 +64,15 @@ impl Sinusoid {
     /// # Shapes
     /// - returns `[n_tokens, d_model]`
     pub fn table(self, n_tokens: usize, d_model: usize, pad_id: u32) -> Vec<f32> {
-        let mut table = vec![0.0; n_tokens * d_model];
-        for (index, row) in table.chunks_exact_mut(d_model).enumerate() {
+        self.rows(0..n_tokens, d_model, pad_id)
+    }
+
+    fn rows(self, tokens: Range<usize>, d_model: usize, pad_id: u32) -> Vec<f32> {
+        let mut rows = vec![0.0; tokens.len() * d_model];
+        for (index, row) in tokens.zip(rows.chunks_exact_mut(d_model)) {
             self.write_row(self.row_of_token(index, pad_id), row);
         }
-        table
+        rows
     }
 
     fn sine_cosine(self, position: usize, k: usize, d_model: usize) -> (f32, f32) {
@@ -82,9 +91,63 @@ impl Sinusoid {
     }
 }
 
+/// The rows of a table that are computed at once, at least.
+const ROWS: usize = 512;
+
+/// A model's table of positions, computed as far as sentences have been long: a configuration may allow for many more
+/// positions than any sentence has.
+pub struct PositionTable {
+    layout: Sinusoid,
+    d_model: usize,
+    pad_id: u32,
+    max_positions: usize,
+    rows: Mutex<Arc<[f32]>>,
+}
+
+impl PositionTable {
+    /// A model's table, without rows yet.
+    pub fn new(config: &TransformerConfig) -> Self {
+        let TransformerConfig { d_model, pad_id, max_positions, .. } = *config;
+        Self { layout: config.sinusoid(), d_model, pad_id, max_positions, rows: Mutex::default() }
+    }
+
+    /// The first rows: as many as asked for, or more.
+    ///
+    /// # Shapes
+    /// - returns `[at least n_tokens, d_model]`, but no more rows than the model has positions
+    pub fn first(&self, n_tokens: usize) -> Arc<[f32]> {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let (found, needed) = (rows.len() / self.d_model, n_tokens.min(self.max_positions));
+        if found < needed {
+            let all = needed.max(2 * found).next_multiple_of(ROWS).min(self.max_positions);
+            let more = self.layout.rows(found..all, self.d_model, self.pad_id);
+            *rows = [&rows[..], &more[..]].concat().into();
+        }
+        Arc::clone(&rows)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Sinusoid;
+    use super::{PositionTable, Sinusoid};
+    use crate::models::TransformerConfig;
+    use crate::models::config::Norm;
+
+    #[test]
+    fn a_table_has_the_rows_that_were_needed_and_not_all_that_a_configuration_allows_for() {
+        for norm in [Norm::Post, Norm::Pre] {
+            let config = TransformerConfig { d_model: 8, max_positions: 1 << 40, ..TransformerConfig::tiny(50) };
+            let config = config.with_norm(norm);
+            let table = PositionTable::new(&config);
+            for needed in [1, 700, 3, 2000] {
+                let rows = table.first(needed);
+                assert!(rows.len() >= needed * 8 && rows.len() < 5000 * 8, "{}", rows.len());
+                assert_eq!(rows[..], config.sinusoid().table(rows.len() / 8, 8, config.pad_id));
+            }
+            let few = TransformerConfig { max_positions: 9, ..config };
+            assert_eq!(PositionTable::new(&few).first(20).len(), 9 * 8);
+        }
+    }
 
     /// Values printed by `MarianSinusoidalPositionalEmbedding(8, 6).create_weight()` and
     /// `M2M100SinusoidalPositionalEmbedding.get_embedding(8, 6, 1)` of transformers 5.23.

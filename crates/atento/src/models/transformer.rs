@@ -11,6 +11,7 @@ use atento_tensor::ops::{AttentionSpec, CrossEntropy, Positions, Segment};
 use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::{Norm, TieEmbeddings, TransformerConfig};
+use super::sinusoid::PositionTable;
 use super::transformer_layer::{DecoderLayer, EncoderLayer};
 use crate::data::batches::PackedBatch;
 use crate::layers::attention::{cross_segments, self_segments};
@@ -35,27 +36,31 @@ pub struct Transformer {
     pub(super) output_bias: Option<Weight>,
     pub(super) encoder_norm: Option<LayerNorm>,
     pub(super) decoder_norm: Option<LayerNorm>,
-    /// Added to the embeddings of each side: sinusoids, unless a checkpoint stores its own tables.
-    pub(super) source_positions: Positions,
-    pub(super) target_positions: Positions,
-    has_own_positions: bool,
+    positions: PositionTables,
+}
+
+/// What is added to the embeddings.
+enum PositionTables {
+    /// Sinusoids, on both sides.
+    Sinusoids(PositionTable),
+    /// The tables of a checkpoint that stores its own, of source and target.
+    Own([Arc<[f32]>; 2]),
 }
 
 impl Transformer {
     /// A model with random weights decided by `seed`.
     #[must_use]
     pub fn init(config: TransformerConfig, seed: u64) -> Self {
-        let table = config.sinusoid().table(config.max_positions, config.d_model, config.pad_id);
-        Self::build(config, Params::new(), table, seed)
+        Self::build(config, Params::new(), seed)
     }
 
     /// The parameters' names and shapes ([`Params::outline`]): a model that takes no memory and cannot be used.
     #[must_use]
     pub fn outline(config: TransformerConfig) -> Self {
-        Self::build(config, Params::outline(), Vec::new(), 0)
+        Self::build(config, Params::outline(), 0)
     }
 
-    fn build(config: TransformerConfig, mut params: Params, positions: Vec<f32>, seed: u64) -> Self {
+    fn build(config: TransformerConfig, mut params: Params, seed: u64) -> Self {
         let rng = &mut Rng::new(seed, INIT_STREAM);
         let p = &mut params;
         let d_model = config.d_model;
@@ -78,8 +83,7 @@ impl Transformer {
             // A buffer in the reference implementation, zero unless a checkpoint says otherwise.
             p.make_buffers(|entry| entry.name == "final_logits_bias");
         }
-        let positions = Positions::Fixed(positions.into());
-        let (source_positions, target_positions) = (positions.clone(), positions);
+        let positions = PositionTables::Sinusoids(PositionTable::new(&config));
         Self {
             config,
             params,
@@ -92,9 +96,7 @@ impl Transformer {
             output_bias,
             encoder_norm,
             decoder_norm,
-            source_positions,
-            target_positions,
-            has_own_positions: false,
+            positions,
         }
     }
 
@@ -108,17 +110,15 @@ impl Transformer {
     pub fn set_positions(&mut self, source: Vec<f32>, target: Vec<f32>) {
         let len = self.config.max_positions * self.config.d_model;
         assert_eq!((source.len(), target.len()), (len, len), "set_positions: sizes of the tables");
-        self.source_positions = Positions::Fixed(source.into());
-        self.target_positions = Positions::Fixed(target.into());
-        self.has_own_positions = true;
+        self.positions = PositionTables::Own([source.into(), target.into()]);
     }
 
     /// The position tables that [`Transformer::set_positions`] has set.
     #[must_use]
     pub fn own_positions(&self) -> Option<[&[f32]; 2]> {
-        match (&self.source_positions, &self.target_positions) {
-            (Positions::Fixed(source), Positions::Fixed(target)) if self.has_own_positions => Some([source, target]),
-            _ => None,
+        match &self.positions {
+            PositionTables::Own([source, target]) => Some([source, target]),
+            PositionTables::Sinusoids(_) => None,
         }
     }
 
@@ -134,7 +134,7 @@ impl Transformer {
     fn encode_segments(&self, g: &mut Graph<'_>, ids: &[u32], cu_source: &[u32], segments: &Arc<[Segment]>) -> Tensor {
         g.set_side(Side::Source);
         g.label(|| "encoder.embed".into());
-        let mut x = self.embed(g, &self.source_embedding, &self.source_positions, ids, cu_source);
+        let mut x = self.embed(g, Side::Source, ids, cu_source);
         for (i, layer) in self.encoder.iter().enumerate() {
             g.label(|| format!("encoder.layers.{i}"));
             x = if self.checkpoint_activations {
@@ -165,7 +165,7 @@ impl Transformer {
         let cross = cross_segments(cu_target, cu_source);
         g.set_side(Side::Target);
         g.label(|| "decoder.embed".into());
-        let mut x = self.embed(g, &self.target_embedding, &self.target_positions, ids, cu_target);
+        let mut x = self.embed(g, Side::Target, ids, cu_target);
         for (i, layer) in self.decoder.iter().enumerate() {
             g.label(|| format!("decoder.layers.{i}"));
             x = if self.checkpoint_activations {
@@ -203,28 +203,22 @@ impl Transformer {
         g.linear(hidden, self.output, WeightLayout::OutIn, self.output_bias, Activation::Identity)
     }
 
-    fn embed(
-        &self,
-        g: &mut Graph<'_>,
-        embedding: &Embedding,
-        positions: &Positions,
-        ids: &[u32],
-        cu_seqlens: &[u32],
-    ) -> Tensor {
+    fn embed(&self, g: &mut Graph<'_>, side: Side, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
         let position_ids: Vec<u32> = cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect();
-        self.embed_at(g, embedding, positions, ids, &position_ids)
+        self.embed_at(g, side, ids, &position_ids)
     }
 
-    pub(super) fn embed_at(
-        &self,
-        g: &mut Graph<'_>,
-        embedding: &Embedding,
-        positions: &Positions,
-        ids: &[u32],
-        position_ids: &[u32],
-    ) -> Tensor {
+    pub(super) fn embed_at(&self, g: &mut Graph<'_>, side: Side, ids: &[u32], position_ids: &[u32]) -> Tensor {
+        let embedding = if side == Side::Source { &self.source_embedding } else { &self.target_embedding };
+        let positions = match &self.positions {
+            PositionTables::Own([source, _]) if side == Side::Source => Arc::clone(source),
+            PositionTables::Own([_, target]) => Arc::clone(target),
+            PositionTables::Sinusoids(table) => {
+                table.first(position_ids.iter().max().map_or(0, |last| *last as usize + 1))
+            }
+        };
         let tokens = embedding.forward(g, ids);
-        let placed = g.add_positions(&tokens, positions, position_ids);
+        let placed = g.add_positions(&tokens, &Positions::Fixed(positions), position_ids);
         g.dropout(&placed, self.config.dropout)
     }
 }

@@ -2,16 +2,34 @@
 
 use atento_tensor::{Graph, Pool};
 
+use super::NonFinite;
+use super::causal::logprobs;
 use super::perplexity::TextLoss;
-use crate::data::tokens::Error;
 use crate::data::tokens::instruct::{InstructSet, PackOptions};
+use crate::data::tokens::{self, CausalBatch};
 use crate::models::Gpt2;
+
+/// Why completions cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// They cannot be packed.
+    #[error(transparent)]
+    Data(#[from] tokens::Error),
+    /// The model's answer to one of them is no number.
+    #[error("example {number}: {fault}")]
+    NonFinite {
+        /// Which example of the source, counted from 1.
+        number: u64,
+        /// What is wrong.
+        fault: NonFinite,
+    },
+}
 
 /// The loss of the tokens of a set that are learned, its examples packed into batches of about `batch_tokens` tokens; only
 /// speed and memory depend on that. `progress` is told, after each batch, what was found so far.
 ///
 /// # Errors
-/// Those of packing.
+/// Those of packing; the first example of which the loss is no number.
 ///
 /// # Panics
 /// If an example is longer than the model's positions or an id is not below its vocabulary.
@@ -27,9 +45,24 @@ pub fn completion_loss(
     for (batch, _) in set.batches(options)? {
         let mut g = Graph::infer(&model.params, &pool);
         let loss = model.loss(&mut g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
+        if !loss.nll_sum.is_finite() {
+            let number = first_non_finite(model, &pool, &batch) + 1;
+            return Err(Error::NonFinite { number, fault: NonFinite });
+        }
         found.nll_sum += loss.nll_sum;
         found.tokens += loss.n_targets;
         progress(&found);
     }
     Ok(found)
+}
+
+/// The example of a batch, by its number from 0, of which the loss is no number.
+fn first_non_finite(model: &Gpt2, pool: &Pool, batch: &CausalBatch) -> u64 {
+    let mut logprobs = logprobs(model, pool, &batch.ids, &batch.cu_seqlens, &batch.targets).into_iter();
+    let mut is_bad = |bounds: &[u32]| {
+        let targets = batch.targets[bounds[0] as usize..bounds[1] as usize].iter().flatten().count();
+        logprobs.by_ref().take(targets).fold(false, |bad, logprob| bad | !logprob.is_finite())
+    };
+    let at = batch.cu_seqlens.windows(2).position(&mut is_bad);
+    batch.samples[at.unwrap_or(0)]
 }

@@ -9,8 +9,9 @@ use std::iter::Peekable;
 
 use atento_tensor::Pool;
 
+use super::NonFinite;
 use super::causal::logprobs;
-use crate::data::tokens::{CausalBatch, Error, Window};
+use crate::data::tokens::{self, CausalBatch, Window};
 use crate::models::Gpt2;
 
 /// How well a text is predicted.
@@ -42,17 +43,33 @@ impl TextLoss {
     }
 }
 
+/// Why a text cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error(transparent)]
+    Data(#[from] tokens::Error),
+    /// The model's answer to a part of it is no number.
+    #[error("at token {token} (from 0): {fault}")]
+    NonFinite {
+        /// The first token of the window, counted from 0.
+        token: u64,
+        /// What is wrong.
+        fault: NonFinite,
+    },
+}
+
 /// The loss over windows, about `batch_tokens` tokens of them at a time; only speed and memory depend on that. `progress`
 /// is told, after each batch, what was found so far.
 ///
 /// # Errors
-/// Those of the windows.
+/// Those of the windows; the first window of which the loss is no number.
 ///
 /// # Panics
 /// If a window is longer than the model's positions or an id is not below its vocabulary.
 pub fn text_loss(
     model: &Gpt2,
-    windows: impl IntoIterator<Item = Result<Window, Error>>,
+    windows: impl IntoIterator<Item = Result<Window, tokens::Error>>,
     batch_tokens: usize,
     mut progress: impl FnMut(&TextLoss),
 ) -> Result<TextLoss, Error> {
@@ -61,6 +78,12 @@ pub fn text_loss(
     while windows.peek().is_some() {
         let batch = CausalBatch::pack(next_batch(&mut windows, batch_tokens)?);
         let logprobs = logprobs(model, &pool, &batch.ids, &batch.cu_seqlens, &batch.targets);
+        if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
+            let predicting = batch.targets.iter().enumerate().filter(|(_, target)| target.is_some()).nth(at);
+            let row = predicting.map_or(0, |(row, _)| row as u32);
+            let window = batch.cu_seqlens.windows(2).position(|bounds| row < bounds[1]).unwrap_or(0);
+            return Err(Error::NonFinite { token: batch.samples[window], fault: NonFinite });
+        }
         found.nll_sum -= logprobs.iter().map(|&logprob| f64::from(logprob)).sum::<f64>();
         found.tokens += logprobs.len();
         progress(&found);
@@ -69,9 +92,9 @@ pub fn text_loss(
 }
 
 /// The next windows, one at least.
-fn next_batch<I>(windows: &mut Peekable<I>, batch_tokens: usize) -> Result<Vec<Window>, Error>
+fn next_batch<I>(windows: &mut Peekable<I>, batch_tokens: usize) -> Result<Vec<Window>, tokens::Error>
 where
-    I: Iterator<Item = Result<Window, Error>>,
+    I: Iterator<Item = Result<Window, tokens::Error>>,
 {
     let (mut batch, mut tokens) = (Vec::new(), 0);
     while let Some(window) = windows.next_if(|next| {

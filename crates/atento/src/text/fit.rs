@@ -25,19 +25,39 @@ pub fn longest_end(text: &str, fits: impl Fn(&str) -> bool) -> Option<&str> {
 }
 
 /// Splits a text into parts that fit: after as many whole sentences as do, else after as many words, else within a word.
-/// `None` where a single character does not fit.
+/// `None` where a single character does not fit. The time that it takes grows with the length of the text.
 pub fn parts<'t>(text: &'t str, fits: impl Fn(&str) -> bool) -> Option<Vec<Part<'t>>> {
-    let (mut parts, mut rest) = (Vec::new(), text.trim());
-    let mut spaced = false;
-    while !rest.is_empty() {
-        let cuts: [fn(&str) -> Vec<usize>; 3] = [sentence_ends, word_ends, char_ends];
-        let text = cuts.iter().find_map(|ends| longest(rest, &ends(rest), &fits))?.trim_end();
-        parts.push(Part { text, spaced });
-        let behind = &rest[text.len()..];
-        rest = behind.trim_start();
-        spaced = rest.len() < behind.len();
+    let text = text.trim();
+    let mut cuts = [sentence_ends(text), word_ends(text)].map(Vec::into_iter).map(Iterator::peekable);
+    let (mut parts, mut at, mut spaced) = (Vec::new(), 0, false);
+    while at < text.len() {
+        let rest = &text[at..];
+        // Nothing longer than this is looked at.
+        let reach = &rest[..reach(rest, &fits)];
+        let mut whole = cuts.iter_mut().map(|ends| {
+            while ends.next_if(|&end| end <= at).is_some() {}
+            ends.clone().map(|end| end - at).take_while(|&end| end <= reach.len()).collect()
+        });
+        let found = whole.find_map(|ends: Vec<usize>| longest(rest, &ends, &fits));
+        let part = found.or_else(|| longest(rest, &char_ends(reach), &fits))?.trim_end();
+        parts.push(Part { text: part, spaced });
+        let behind = &rest[part.len()..];
+        let next = behind.trim_start();
+        spaced = next.len() < behind.len();
+        at = text.len() - next.len();
     }
     Some(parts)
+}
+
+/// The length of a beginning that is longer than what fits, and not by much. That is twice a beginning without room, as a
+/// piece that ends within a word may have more tokens than one that ends behind it.
+fn reach(text: &str, fits: &impl Fn(&str) -> bool) -> usize {
+    let length = |count: usize| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let mut count = 1;
+    while length(count) < text.len() && fits(&text[..length(count)]) {
+        count *= 2;
+    }
+    length(2 * count)
 }
 
 fn longest<'t>(text: &'t str, ends: &[usize], fits: &impl Fn(&str) -> bool) -> Option<&'t str> {
@@ -117,6 +137,20 @@ mod tests {
         assert_eq!(split("一二。三四。", 4), ["一二。", "三四。"]);
         assert_eq!(split("3.14 is pi. So it is.", 11), ["3.14 is pi.", "So it is."]);
         assert_eq!(parts("x", |_| false), None);
+    }
+
+    #[test]
+    fn a_long_line_is_looked_at_a_few_times_over_and_not_once_for_each_of_its_parts() {
+        for text in ["x".repeat(100_000), "word ".repeat(20_000), "One. ".repeat(20_000), "grüße".repeat(20_000)] {
+            let looked_at = std::cell::Cell::new(0);
+            let fits = |part: &str| {
+                looked_at.set(looked_at.get() + part.len());
+                part.chars().count() <= 50
+            };
+            let parts = parts(&text, fits).unwrap();
+            assert!(parts.iter().all(|part| part.text.chars().count() > 40 || part.text == parts.last().unwrap().text));
+            assert!(looked_at.get() < 40 * text.len(), "{} of {}", looked_at.get(), text.len());
+        }
     }
 
     #[test]

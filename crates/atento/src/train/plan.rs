@@ -13,7 +13,7 @@ use super::events::{format_duration, group_thousands};
 use super::freeze::Frozen;
 use super::instruct::Instruct;
 use super::language::LanguageModelling;
-use super::recipe::{Recipe, Task};
+use super::recipe::{Recipe, Task, Written};
 use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
@@ -87,7 +87,7 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
     // Where a run would leave what it makes of its data.
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
     let (Found { checkpoint, warnings }, recipe) = match options.resume {
-        true => resumed(recipe)?,
+        true => resumed(recipe, &options.written)?,
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
@@ -135,13 +135,13 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
 
 /// The checkpoint that the run would go on from, if it has one, and the recipe, with the model that was asked for before
 /// there was a checkpoint.
-fn resumed(recipe: &Recipe) -> Result<(Found, Recipe), Error> {
+fn resumed(recipe: &Recipe, written: &Written) -> Result<(Found, Recipe), Error> {
     let out = recipe.out.as_deref().unwrap_or(Path::new(""));
     RunDir::check(out, Mode::Resume)?;
     let found = Checkpoints::new(out.join(CHECKPOINTS)).latest()?;
     let recipe = match found.checkpoint {
         Some(_) => recipe.clone(),
-        None => Request::again(recipe, out)?,
+        None => Request::again(recipe, written, out)?,
     };
     Ok((found, recipe))
 }

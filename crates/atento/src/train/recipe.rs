@@ -101,7 +101,9 @@ impl Recipe {
     }
 
     /// [`Recipe::load_unsettled`] of a text.
-    #[cfg(test)]
+    ///
+    /// # Errors
+    /// As there, except for files.
     pub(crate) fn read_text(text: &str, name: &str) -> Result<Loaded, Error> {
         resolve(text, Path::new(name), &[], Settling::Later).map(|(loaded, _)| loaded)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Written};
 use super::run_dir::{CONFIG, METRICS};
 use super::{Error, RunDir, metrics, resume};
 use crate::hub::ModelDir;
@@ -55,11 +55,11 @@ impl Request {
     }
 
     /// The recipe of a run that has no checkpoint, where it was killed before it could have had one, with the model that
-    /// was asked for.
+    /// was asked for. What is not stated is as it was asked for.
     ///
     /// # Errors
     /// It had one, or more was asked than is there or than is asked now.
-    pub fn again(recipe: &Recipe, run: &Path) -> Result<Recipe, Error> {
+    pub fn again(recipe: &Recipe, written: &Written, run: &Path) -> Result<Recipe, Error> {
         let progress = metrics::read(&run.join(METRICS))?.last().map(|record| record.step);
         if progress.is_some() || run.join(CONFIG).exists() {
             return Err(Error::NoCheckpoint { run: run.to_path_buf(), step: progress.unwrap_or(0) });
@@ -68,9 +68,10 @@ impl Request {
         let damaged = |problem: String| Error::Request { path: path.clone(), problem };
         let text = fs::read_to_string(&path).map_err(|error| damaged(error.to_string()))?;
         let request: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        resume::compare(&request.recipe, recipe, &path, resume::Data::Unknown)?;
+        let recipe = resume::as_saved(recipe, written, &request.recipe)?;
+        resume::compare(&request.recipe, &recipe, &path, resume::Data::Unknown)?;
         let from = request.from.map(Base::found_again).transpose()?;
-        Ok(Recipe { from, ..recipe.clone() })
+        Ok(Recipe { from, ..recipe })
     }
 }
 

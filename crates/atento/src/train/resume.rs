@@ -69,9 +69,21 @@ const FOLLOWING: [&str; 12] = [
 /// # Errors
 /// The recipe that the checkpoint holds cannot be read.
 pub fn as_before(recipe: &Recipe, written: &Written, checkpoint: &Checkpoint) -> Result<Recipe, Error> {
-    let saved = checkpoint.state.identity.as_ref().filter(|_| !written.is_empty());
-    let Some(Identity { recipe: text, .. }) = saved else { return Ok(recipe.clone()) };
-    let before = Recipe::parse(text, "config.toml", &[])?.recipe;
+    match &checkpoint.state.identity {
+        Some(Identity { recipe: text, .. }) => as_saved(recipe, written, text),
+        None => Ok(recipe.clone()),
+    }
+}
+
+/// [`as_before`] with the recipe that was saved, `text`.
+///
+/// # Errors
+/// As there.
+pub fn as_saved(recipe: &Recipe, written: &Written, text: &str) -> Result<Recipe, Error> {
+    if written.is_empty() {
+        return Ok(recipe.clone());
+    }
+    let before = Recipe::read_text(text, "config.toml")?.recipe;
     let unstated = FOLLOWING.into_iter().filter(|key| !written.contains_key(*key));
     Ok(recipe.with_values_of(&before, unstated)?)
 }
@@ -108,7 +120,7 @@ pub enum Data {
 /// # Errors
 /// As [`check`].
 pub fn compare(text: &str, recipe: &Recipe, path: &Path, data: Data) -> Result<Vec<String>, Error> {
-    let (before, now) = (Recipe::parse(text, "config.toml", &[])?.recipe.values()?, recipe.values()?);
+    let (before, now) = (Recipe::read_text(text, "config.toml")?.recipe.values()?, recipe.values()?);
     let mut notes = Vec::new();
     let added = now.keys().filter(|key| !before.contains_key(*key));
     for key in before.keys().chain(added).filter(|key| !is_same(before.get(*key), now.get(*key))) {

@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
 use atento::data::{LineReader, OnTruncate, header};
 use atento::language_model::LanguageModel;
-use atento::score::completions::completion_loss;
 use atento::score::perplexity::TextLoss;
+use atento::score::{self, completions::completion_loss};
 use serde_json::{Value, json};
 
 use crate::ui::bar::Bar;
@@ -98,6 +98,9 @@ pub fn run(
     (on_error, on_too_long): (Option<OnError>, OnTooLong),
     options: &Options,
 ) -> Result<(), Failure> {
+    if on_too_long == OnTooLong::Split {
+        return Err(anyhow!("--on-too-long split is for pairs: a prompt with its completion stays one").into());
+    }
     let usual = InstructOptions::default();
     let (prompt_template, completion_template) = templates(language, args, &usual);
     let how = InstructOptions {
@@ -127,16 +130,24 @@ pub fn run(
     let bar = Bar::start(options, report.learned_tokens as usize, "tokens");
     let found = completion_loss(&language.model, &set, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
+    });
+    let found = found.map_err(|error| match error {
+        score::completions::Error::Data(error) => error.into(),
+        error => Failure::Run(anyhow!("{source}: {error}")),
     })?;
     drop(bar);
     let mut out = Output::open();
     write(&mut out, &found, &report, options.json)?;
     out.finish()?;
     let too_long = report.too_long_dropped + report.nothing_learned_dropped;
-    if on_too_long == OnTooLong::Skip && too_long > 0 {
+    if too_long > 0 {
         let all = report.examples;
         let hint = if tally.bad > 0 { format!(", and {} lines could not be used", tally.bad) } else { String::new() };
-        let fault = anyhow!("{too_long} of {all} examples are too long and left out; see --on-too-long{hint}");
+        let what = match on_too_long {
+            OnTooLong::Cut => "have no room for a completion and are left out",
+            _ => "are too long and left out; see --on-too-long",
+        };
+        let fault = anyhow!("{too_long} of {all} examples {what}{hint}");
         return Err(Failure::Run(fault));
     }
     Tally { all: report.examples as usize, ..tally }.finish("examples")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use atento::data::tokens::{Strided, Whole};
 use atento::language_model::LanguageModel;
-use atento::score::perplexity::{TextLoss, text_loss};
+use atento::score::perplexity::{self, TextLoss, text_loss};
 use serde_json::json;
 
 use super::{EvalArgs, completions};
@@ -110,6 +110,10 @@ pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Resu
     let bar = Bar::start(options, windows.scored(), "tokens");
     let found = text_loss(&language.model, windows, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
+    });
+    let found = found.map_err(|error| match error {
+        perplexity::Error::Data(error) => error.into(),
+        error => Failure::Run(anyhow!("{}: {error}", data.display())),
     })?;
     drop(bar);
     let mut out = Output::open();

@@ -14,6 +14,8 @@ use crate::ui::options::Options;
 
 /// A pair that can be measured.
 pub struct Measurable {
+    /// Its line, counted from 1.
+    pub line: u64,
     pub source: Sentence,
     pub source_text: String,
     pub target: String,
@@ -24,7 +26,8 @@ pub struct Measurable {
 
 impl Measurable {
     fn prepare(pretrained: &Pretrained, pair: RawPair, on_too_long: OnTooLong) -> anyhow::Result<Self> {
-        let RawPair { source, target, .. } = pair;
+        let RawPair { source, target, line, .. } = pair;
+        let line = line + 1;
         let sentence = Sentence::prepare(pretrained, &source, on_too_long)?;
         let is_long = |side: Side, text: &str| {
             let ids = encode_side(&pretrained.model, &pretrained.tokenizer, side, text);
@@ -33,10 +36,10 @@ impl Measurable {
         if on_too_long == OnTooLong::Split && (is_long(Side::Source, &source) || is_long(Side::Target, &target)) {
             let left_out = "a side is too long: the pair is left out of the loss".to_owned();
             let notes = sentence.note.iter().cloned().chain([left_out]).collect();
-            return Ok(Measurable { source: sentence, source_text: source, target, scored: None, notes });
+            return Ok(Measurable { line, source: sentence, source_text: source, target, scored: None, notes });
         }
         let Scored { tokens, notes } = Scored::pair(pretrained, (&source, &target), on_too_long)?;
-        Ok(Measurable { source: sentence, source_text: source, target, scored: Some(tokens), notes })
+        Ok(Measurable { line, source: sentence, source_text: source, target, scored: Some(tokens), notes })
     }
 }
 
@@ -52,14 +55,14 @@ pub fn load(
     on_error: OnErrorArgs,
     options: &Options,
 ) -> Result<(Vec<Option<Measurable>>, Tally), Failure> {
-    let prepared: Vec<Result<(u64, Measurable), String>> =
+    let prepared: Vec<Result<Measurable, String>> =
         read(source, reader)?.into_par_iter().map(|pair| prepare(source, pretrained, pair, on_too_long)).collect();
     let mut tally = Tally { bad: 0, all: prepared.len() };
     let mut pairs = Vec::with_capacity(prepared.len());
     for pair in prepared {
         match pair {
-            Ok((line, pair)) => {
-                pair.notes.iter().for_each(|note| options.note(format_args!("{source}, line {}: {note}", line + 1)));
+            Ok(pair) => {
+                pair.notes.iter().for_each(|note| options.note(format_args!("{source}, line {}: {note}", pair.line)));
                 pairs.push(Some(pair));
             }
             Err(fault) if on_error.stops(false) => return Err(anyhow::anyhow!(fault).into()),
@@ -78,12 +81,11 @@ fn prepare(
     pretrained: &Pretrained,
     pair: Result<RawPair, Error>,
     on_too_long: OnTooLong,
-) -> Result<(u64, Measurable), String> {
+) -> Result<Measurable, String> {
     // The reader's message names the place.
     let pair = pair.map_err(|fault| fault.to_string())?;
-    let line = pair.line;
-    let measurable = Measurable::prepare(pretrained, pair, on_too_long);
-    measurable.map(|pair| (line, pair)).map_err(|fault| format!("{source}, line {}: {fault}", line + 1))
+    let line = pair.line + 1;
+    Measurable::prepare(pretrained, pair, on_too_long).map_err(|fault| format!("{source}, line {line}: {fault}"))
 }
 
 fn read(source: &ParallelSource, reader: ParallelReader) -> Result<Vec<Result<RawPair, Error>>, Error> {

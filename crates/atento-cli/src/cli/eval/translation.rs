@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use atento::data::{Pair, ParallelSource, header};
 use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
 use atento::pretrained::Pretrained;
-use atento::score::{Score, score_ids};
+use atento::score::{NonFinite, Score, score_ids};
 use atento::translate::Translation;
 use serde_json::json;
 
@@ -136,7 +136,7 @@ pub fn run(
     let hypotheses: Vec<String> = found.into_iter().map(best).collect();
     // A disk that is full does not cost the scores.
     let saved = save_to.map_or(Ok(()), |file| save(&file, &pairs, &hypotheses));
-    let measured = Measured { left_out: tally.bad, ..measure(&pretrained, &good, &hypotheses)? };
+    let measured = Measured { left_out: tally.bad, ..measure(&source, &pretrained, &good, &hypotheses)? };
     let mut out = Output::open();
     write(&mut out, &measured, options.json)?;
     out.finish()?;
@@ -155,9 +155,18 @@ fn save(file: &OutFile, pairs: &[Option<Measurable>], hypotheses: &[String]) -> 
     })
 }
 
-fn measure(pretrained: &Pretrained, pairs: &[&Measurable], hypotheses: &[String]) -> Result<Measured, Failure> {
-    let scored: Vec<Pair> = pairs.iter().filter_map(|pair| pair.scored.clone()).collect();
-    let scores = score_ids(&pretrained.model, &scored, model::start_id(pretrained));
+fn measure(
+    source: &ParallelSource,
+    pretrained: &Pretrained,
+    pairs: &[&Measurable],
+    hypotheses: &[String],
+) -> Result<Measured, Failure> {
+    let scored: Vec<(u64, &Pair)> = pairs.iter().filter_map(|pair| Some((pair.line, pair.scored.as_ref()?))).collect();
+    let tokens: Vec<Pair> = scored.iter().map(|(_, pair)| (*pair).clone()).collect();
+    let scores = score_ids(&pretrained.model, &tokens, model::start_id(pretrained));
+    if let Some(((line, _), _)) = scored.iter().zip(&scores).find(|(_, score)| !score.sum_logprob().is_finite()) {
+        return Err(Failure::Run(anyhow!("{source}, line {line}: {NonFinite}")));
+    }
     let references: Vec<&str> = pairs.iter().map(|pair| pair.target.as_str()).collect();
     let tokens: usize = scores.iter().map(|score| score.ids.len()).sum();
     let log_probability: f64 = scores.iter().map(Score::sum_logprob).sum();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, anyhow};
 use atento::data::tokens::instruct::PromptTemplate;
+use atento::json;
 use serde_json::{Map, Value};
 
 /// A prompt written for the model. A template of one field takes the prompt as it is; one of several takes a JSON object
@@ -19,8 +20,8 @@ pub fn fill(template: Option<&PromptTemplate>, prompt: &str) -> anyhow::Result<S
                 let names: Vec<String> = fields.iter().map(|field| format!("{field:?}")).collect();
                 format!("the model's prompt template needs a JSON object with {}", names.join(", "))
             };
-            let object: Map<String, Value> =
-                serde_json::from_str(prompt).map_err(|e| anyhow!("{e}")).with_context(needed)?;
+            let value = json::parse(prompt.as_bytes()).map_err(|e| anyhow!("{e}")).with_context(needed)?;
+            let Value::Object(object) = value else { return Err(anyhow!(needed())) };
             let values: Vec<&str> = fields.iter().map(|field| text(&object, field)).collect::<Result<_, _>>()?;
             Ok(template.fill(&values))
         }
@@ -55,6 +56,8 @@ mod tests {
             (r#"{"q": "a"}"#, "the prompt has no \"c.text\", which the model's prompt template needs; it has \"q\""),
             (r#"{"q": 1, "c.text": "b"}"#, "the prompt's \"q\" is 1, expected a text in quotes"),
             ("a", "the model's prompt template needs a JSON object with \"q\", \"c.text\": "),
+            ("[1]", "the model's prompt template needs a JSON object with \"q\", \"c.text\""),
+            (r#"{"q": "a", "c.text": "b", "q": "c"}"#, "\"q\" stands twice"),
         ] {
             let message = filled(prompt).unwrap_err();
             assert!(message.contains(expected), "{message}");

@@ -153,7 +153,7 @@ fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found,
         let found = checkpoints.latest()?;
         let recipe = match found.checkpoint {
             Some(_) => recipe.clone(),
-            None => Request::again(recipe, run.path())?,
+            None => Request::again(recipe, &options.written, run.path())?,
         };
         return Ok((found, recipe));
     }
