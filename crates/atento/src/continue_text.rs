@@ -4,11 +4,14 @@ use atento_tensor::Pool;
 
 use crate::generate::{
     self, ContrastiveOptions, FinishReason, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt,
-    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative,
-    search_until,
+    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, WarperOptions, contrastive_search, sample,
+    sample_speculative, search_until,
 };
+use crate::hub;
+use crate::hub::generation::GenerationConfig;
 use crate::language_model::LanguageModel;
 use crate::models::CachedGpt2;
+use crate::pretrained::search_options;
 use crate::text;
 
 /// How a continuation is found.
@@ -57,6 +60,68 @@ impl Usual {
     fn behind(self, prompt: usize) -> usize {
         let rest = self.whole.map_or(usize::MAX, |whole| whole.saturating_sub(prompt));
         self.new_tokens.min(rest).max(1)
+    }
+}
+
+impl Default for Usual {
+    /// 128 new tokens.
+    fn default() -> Self {
+        Self { new_tokens: 128, whole: None }
+    }
+}
+
+impl Usual {
+    /// What a model's own settings say.
+    #[must_use]
+    pub fn of(generation: &GenerationConfig) -> Self {
+        match (generation.max_new_tokens, generation.max_length) {
+            (None, Some(whole)) => Self { new_tokens: usize::MAX, whole: Some(whole) },
+            (new_tokens, _) => Self { new_tokens: new_tokens.unwrap_or(Self::default().new_tokens), whole: None },
+        }
+    }
+}
+
+impl ContinueOptions<'static> {
+    /// The model's own settings (generation_config.json). Where these do not say how tokens are chosen, they are drawn from
+    /// the model's distribution; the same prompt has the same continuation each time.
+    ///
+    /// # Errors
+    /// A setting that no search can have.
+    pub fn of(language: &LanguageModel) -> Result<Self, hub::Error> {
+        let (own, processors) = (&language.generation, language.processors());
+        own.require()?;
+        let draws = own.sampling.do_sample;
+        let method = match own.sampling.contrast() {
+            _ if draws != Some(true) && own.num_beams > 1 => Method::Beam(SearchOptions {
+                min_new_tokens: processors.min_new_tokens,
+                min_length: processors.min_length,
+                repetition_penalty: processors.repetition_penalty,
+                no_repeat_ngram: processors.no_repeat_ngram,
+                eos_ids: processors.eos_ids,
+                bad_words: processors.bad_words,
+                suppress_tokens: processors.suppress_tokens,
+                ..search_options(own)
+            }),
+            Some(penalty_alpha) if draws != Some(true) => {
+                let usual = ContrastiveOptions::default();
+                let top_k = own.sampling.top_k.filter(|&top_k| top_k > 0).unwrap_or(usual.top_k);
+                Method::Contrastive(ContrastiveOptions { penalty_alpha, top_k, processors, ..usual })
+            }
+            _ => {
+                let plain = WarperOptions::default();
+                let own = own.sampling;
+                let warpers = WarperOptions {
+                    temperature: if draws == Some(false) { 0.0 } else { own.temperature.unwrap_or(plain.temperature) },
+                    top_k: own.top_k.unwrap_or(plain.top_k),
+                    top_p: own.top_p.unwrap_or(plain.top_p),
+                    min_p: own.min_p.unwrap_or(plain.min_p),
+                    typical_p: own.typical_p.unwrap_or(plain.typical_p),
+                };
+                Method::Sample(SampleOptions { processors, warpers, ..SampleOptions::default() })
+            }
+        };
+        let stops = if matches!(method, Method::Beam(_)) { Vec::new() } else { own.stop_strings.clone() };
+        Ok(Self { method, stops, max_new_tokens: None, usual: Usual::of(own), slide: false })
     }
 }
 

@@ -30,9 +30,6 @@ use crate::ui::unknown::Unknowns;
 /// Prompts continued together.
 const BATCH: usize = 8;
 
-/// New tokens where neither the command nor the model says how many.
-const NEW_TOKENS: usize = 128;
-
 /// Continue texts with a language model
 ///
 /// The continuation of a single argument is printed as it is generated, with its line ends. Otherwise every continuation is
@@ -304,10 +301,7 @@ impl Verb<'_> {
                 _ => limits.stop.clone(),
             },
             max_new_tokens: limits.max_new_tokens,
-            usual: match (generation.max_new_tokens, generation.max_length) {
-                (None, Some(whole)) => Usual { new_tokens: usize::MAX, whole: Some(whole) },
-                (new_tokens, _) => Usual { new_tokens: new_tokens.unwrap_or(NEW_TOKENS), whole: None },
-            },
+            usual: Usual::of(generation),
             slide: limits.slide,
         })
     }

@@ -147,8 +147,16 @@ pub struct StepOptions {
     pub seed: u64,
 }
 
+impl Default for StepOptions {
+    /// No smoothing; the gradient's norm is clipped to 1.
+    fn default() -> Self {
+        Self { smoothing: 0.0, clip_norm: 1.0, seed: 0 }
+    }
+}
+
 /// Where a step went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{tensor} of {} is not finite", self.place())]
 pub struct NonFiniteStep {
     /// What is not finite: an op's output, or a parameter's gradient.
     pub tensor: String,

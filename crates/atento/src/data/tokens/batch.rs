@@ -33,6 +33,19 @@ pub struct CausalBatch {
 }
 
 impl CausalBatch {
+    /// Packs whole sequences of tokens: each token but the first of a sequence is to be predicted.
+    ///
+    /// # Panics
+    /// If there is no sequence, or one has fewer than two tokens.
+    pub fn of_sequences(sequences: impl IntoIterator<Item = Vec<u32>>) -> Self {
+        let window = |(sample, ids): (u64, Vec<u32>)| {
+            assert!(ids.len() > 1, "CausalBatch::of_sequences: sequence {sample} has {} tokens, expected 2", ids.len());
+            let targets = ids[1..].iter().copied().map(Some).collect();
+            Window { sample, ids: ids[..ids.len() - 1].to_vec(), targets }
+        };
+        Self::pack((0..).zip(sequences).map(window))
+    }
+
     /// Packs windows, each as one sequence.
     ///
     /// # Panics

@@ -1,0 +1,191 @@
+//! A model of either kind, ready to use: the short way into the library.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::continue_text::{self, ContinueOptions, continue_prompts};
+use crate::data::tokens::{self, Shard, Strided};
+use crate::generate::Flow;
+use crate::language_model::LanguageModel;
+use crate::pretrained::{self, Pretrained};
+use crate::score::perplexity::{self, text_loss};
+use crate::translate::{self, translate};
+use crate::{hub, text};
+
+/// Tokens computed together; only speed and memory depend on it.
+const BATCH_TOKENS: usize = 4096;
+
+/// A model with its tokenizer and its settings.
+pub enum Model {
+    /// It goes on with a text.
+    Language(Box<LanguageModel>),
+    /// It translates.
+    Translator(Box<Pretrained>),
+}
+
+/// What can go wrong between a model's directory and its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory or one of its files.
+    #[error(transparent)]
+    Load(#[from] pretrained::Error),
+    /// A setting of the model's own that its search cannot have.
+    #[error(transparent)]
+    Settings(#[from] hub::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// The prompt, or its continuation.
+    #[error(transparent)]
+    Continue(#[from] continue_text::Error),
+    /// The sentence, or its translation.
+    #[error(transparent)]
+    Translate(#[from] translate::Error),
+    /// The text that is measured.
+    #[error(transparent)]
+    Tokens(#[from] tokens::Error),
+    /// The model's answer to it.
+    #[error(transparent)]
+    Perplexity(#[from] perplexity::Error),
+    /// The model was taught with a template of several fields.
+    #[error("the model was taught with a template of several fields ({fields}): fill it and use `continue_text`")]
+    Fields {
+        /// Their names.
+        fields: String,
+    },
+    /// The model does something else.
+    #[error("this model {does}: {asked} is for a model that {expected}")]
+    OtherKind {
+        /// What it does.
+        does: &'static str,
+        /// What was asked of it.
+        asked: &'static str,
+        /// What a model for that does.
+        expected: &'static str,
+    },
+}
+
+const GOES_ON: &str = "goes on with a text";
+const TRANSLATES: &str = "translates";
+
+impl Model {
+    /// Loads a Hugging Face model directory or a run directory.
+    ///
+    /// # Errors
+    /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let is_translator = hub::ModelDir::open(path)?.kind().is_translator();
+        Ok(match is_translator {
+            true => Self::Translator(Box::new(Pretrained::load(path)?)),
+            false => Self::Language(Box::new(LanguageModel::load(path)?)),
+        })
+    }
+
+    /// What follows a prompt, by the model's own settings; see [`LanguageModel::generate`].
+    ///
+    /// # Errors
+    /// As there; the model translates.
+    pub fn generate(&self, prompt: &str) -> Result<String, Error> {
+        self.language("generate")?.generate(prompt)
+    }
+
+    /// How well a text is predicted; see [`LanguageModel::perplexity`].
+    ///
+    /// # Errors
+    /// As there; the model translates.
+    pub fn perplexity(&self, text: &str) -> Result<f64, Error> {
+        self.language("perplexity")?.perplexity(text)
+    }
+
+    /// The best translation of a sentence; see [`Pretrained::translate`].
+    ///
+    /// # Errors
+    /// As there; the model does not translate.
+    pub fn translate(&self, sentence: &str) -> Result<String, Error> {
+        match self {
+            Self::Translator(translator) => translator.translate(sentence),
+            Self::Language(_) => Err(Error::OtherKind { does: GOES_ON, asked: "translate", expected: TRANSLATES }),
+        }
+    }
+
+    fn language(&self, asked: &'static str) -> Result<&LanguageModel, Error> {
+        match self {
+            Self::Language(language) => Ok(language),
+            Self::Translator(_) => Err(Error::OtherKind { does: TRANSLATES, asked, expected: GOES_ON }),
+        }
+    }
+}
+
+impl LanguageModel {
+    /// What follows a prompt, by the model's own settings ([`ContinueOptions::of`]) and in the template that it was taught
+    /// with, without special tokens.
+    ///
+    /// # Errors
+    /// A setting that no search can have; a prompt that is empty or too long; logits that are not numbers.
+    pub fn generate(&self, prompt: &str) -> Result<String, Error> {
+        let prompt = match &self.templates {
+            None => prompt.to_owned(),
+            Some(templates) if templates.prompt.fields().len() == 1 => templates.prompt.fill(&[prompt]),
+            Some(templates) => return Err(Error::Fields { fields: templates.prompt.fields().join(", ") }),
+        };
+        let (ids, options) = (self.tokenizer.encode_prompt(&prompt)?, ContinueOptions::of(self)?);
+        let (found, _) = continue_prompts(self, &[ids], 0, &options, |_| Flow::Continue)?;
+        Ok(found.into_iter().flatten().next().map_or_else(String::new, |one| one.text))
+    }
+
+    /// e to the mean negative log-likelihood of the text's tokens, of any length: it is read in windows as long as the
+    /// model's positions, each of which begins in the middle of the one before. The first token is not predicted.
+    ///
+    /// # Errors
+    /// A text of fewer than two tokens; logits that are not numbers.
+    pub fn perplexity(&self, text: &str) -> Result<f64, Error> {
+        let (config, ids) = (&self.model.config, self.tokenizer.encode_prompt(text)?);
+        let shard = Arc::new(Shard::from_ids("the text", ids)?);
+        shard.check_ids(config.vocab_size)?;
+        let stride = (config.max_positions / 2).max(1);
+        let windows = Strided::new(shard, config.vocab_size, config.max_positions, stride)?;
+        Ok(text_loss(&self.model, windows, BATCH_TOKENS, |_| ())?.perplexity())
+    }
+}
+
+impl Pretrained {
+    /// The best translation of a sentence, by the model's own settings ([`Pretrained::translate_options`]).
+    ///
+    /// # Errors
+    /// A setting that no search can have; a sentence that is too long; logits that are not numbers.
+    pub fn translate(&self, sentence: &str) -> Result<String, Error> {
+        self.generation.require()?;
+        let found = translate(&self.model, &self.tokenizer, &[sentence], &self.translate_options())?;
+        Ok(found.into_iter().flatten().next().map_or_else(String::new, |one| one.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance").join(name)
+    }
+
+    #[test]
+    fn a_model_answers_what_its_kind_can_and_names_what_it_cannot() {
+        let language = Model::load(fixture("gpt2-tiny")).unwrap();
+        assert_eq!(language.generate("a cat").unwrap(), language.generate("a cat").unwrap());
+        assert!(language.perplexity("a red cat runs").unwrap() > 1.0);
+        let long = "a red cat runs ".repeat(50);
+        assert!(language.perplexity(&long).unwrap() > 1.0, "longer than the model's positions");
+        for text in ["", "a"] {
+            assert!(language.perplexity(text).is_err(), "{text:?}");
+        }
+        assert!(language.generate("").unwrap_err().to_string().contains("is empty"));
+        let message = language.translate("a dog").unwrap_err().to_string();
+        assert_eq!(message, "this model goes on with a text: translate is for a model that translates");
+        let translator = Model::load(fixture("marian-tiny")).unwrap();
+        translator.translate("a dog runs").unwrap();
+        let message = translator.generate("a dog").unwrap_err().to_string();
+        assert_eq!(message, "this model translates: generate is for a model that goes on with a text");
+        assert!(Model::load(fixture("none")).is_err());
+    }
+}
