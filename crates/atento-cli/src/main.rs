@@ -19,6 +19,7 @@ mod ui {
     pub mod failure;
     pub mod input;
     pub mod lines;
+    pub mod number;
     pub mod options;
     pub mod out_file;
     pub mod output;

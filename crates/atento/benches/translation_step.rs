@@ -19,7 +19,7 @@ use atento::pretrained::Pretrained;
 use atento::text::Tokenizer;
 use atento::train::build::{build_model, generation_config};
 use atento::train::data::RunData;
-use atento::train::recipe::{DataFiles, Recipe};
+use atento::train::recipe::{DataFiles, Override, Recipe};
 use atento::train::step::{StepOptions, StepStats, train_step};
 use atento::train::{Optimizer, Schedule};
 use atento_kernels::memory::LargePages;
@@ -133,7 +133,7 @@ fn main() -> Outcome<()> {
     let args = Args::parse();
     let recipe: PathBuf = args.get("recipe")?.ok_or("--recipe FILE: a recipe that translates")?;
     let dir: PathBuf = args.get("model")?.ok_or("--model DIR: a Hugging Face directory, made if it is not there")?;
-    let recipe = Recipe::load(&recipe, &args.all("set"))?.recipe;
+    let recipe = Recipe::load(&recipe, &args.all("set").into_iter().map(Override::set).collect::<Vec<_>>())?.recipe;
     let (data, Pretrained { mut model, tokenizer, generation, .. }) = prepare(&recipe, &dir)?;
     let mut trainer = Trainer::new(&recipe, &data, &model)?;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::data::demo::FAMOUS;
 use crate::pretrained::Pretrained;
+use crate::train::recipe::Override;
 use crate::train::{self, Recipe, Reporter, StopFlag, Summary, TrainOptions};
 use crate::translate::translate;
 
@@ -51,7 +52,7 @@ pub struct Demo {
 ///
 /// # Errors
 /// An override that is not valid.
-pub fn recipe(out: &Path, overrides: &[String]) -> Result<Recipe, train::Error> {
+pub fn recipe(out: &Path, overrides: &[Override]) -> Result<Recipe, train::Error> {
     let mut recipe = Recipe::parse(RECIPE, "recipes/demo.toml", overrides)?.recipe;
     recipe.out = Some(out.to_path_buf());
     Ok(recipe)

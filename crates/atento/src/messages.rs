@@ -58,6 +58,11 @@ pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     nearest(name, candidates).map_or(String::new(), |candidate| format!(" (did you mean {candidate:?}?)"))
 }
 
+/// "1 file" or "2 files": a number of things.
+pub fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A value as a message shows it: whole, or its beginning and an ellipsis.
 pub fn cut(value: &str) -> Cow<'_, str> {
     match value.char_indices().nth(SHOWN) {

@@ -42,7 +42,7 @@ pub struct BleuArgs {
     lowercase: bool,
 
     /// The metrics, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["bleu", "chrf"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bleu,chrf")]
     metrics: Vec<Metric>,
 
     /// Score every line by itself (BLEU over the n-gram orders the line is long enough for)

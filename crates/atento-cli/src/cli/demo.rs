@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use atento::demo::{self, Demo};
 use atento::train::StopFlag;
+use atento::train::recipe::Override;
 
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
@@ -31,8 +32,8 @@ pub struct DemoArgs {
 /// # Errors
 /// A setting or the run directory is wrong; training fails; standard output cannot be written.
 pub fn run(args: &DemoArgs, options: &Options) -> Result<(), Failure> {
-    let mut overrides = args.set.clone();
-    overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
+    let mut overrides: Vec<Override> = args.set.iter().map(Override::set).collect();
+    overrides.extend(options.seed.map(|seed| Override::option("--seed", "seed", seed)));
     let out_dir = args.out.clone().unwrap_or_else(demo::free_run_directory);
     let recipe = demo::recipe(&out_dir, &overrides).map_err(super::train::failure)?;
     options.start_threads(recipe.threads)?;

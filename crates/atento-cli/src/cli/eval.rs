@@ -36,7 +36,7 @@ pub struct EvalArgs {
     model: PathBuf,
 
     /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
-    #[arg(long, value_name = "PATH", required_unless_present = "source", conflicts_with_all = ["source", "target"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "target"])]
     data: Option<PathBuf>,
 
     /// What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]

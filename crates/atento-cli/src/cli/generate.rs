@@ -13,7 +13,6 @@ use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
 use atento::language_model::LanguageModel;
 use atento::text::fit;
 use atento::train::StopFlag;
-use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
 
 use self::method::{Kind, MethodArgs};
@@ -22,6 +21,7 @@ use super::translate::one_line;
 use crate::ui::failure::Failure;
 use crate::ui::input::{TextArgs, Texts};
 use crate::ui::lines::{Line, OnErrorArgs, OnTooLong};
+use crate::ui::number::positive;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::signals::stop_work_on_interrupt;
@@ -83,7 +83,7 @@ pub struct GenerateArgs {
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
     /// The most tokens of a continuation [default: the model's, or 128, as far as its positions go]
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = positive)]
     max_new_tokens: Option<usize>,
 
     /// The fewest tokens before an end token [default: the model's]
@@ -101,10 +101,6 @@ pub struct LimitArgs {
     /// Beyond the model's positions go on with the later half of the text
     #[arg(long)]
     slide: bool,
-}
-
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }
 
 /// Runs the verb.
@@ -143,7 +139,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         stopped_by.exit_code().map_or(Ok(()), |code| Err(Failure::Stopped(code)))
     });
     unknown.tell(options);
-    if draft.is_some() {
+    if drafted.proposed > 0 {
         let rate = 100.0 * drafted.acceptance_rate();
         options.note(format_args!("{rate:.0} % of {} drafted tokens were accepted", drafted.proposed));
     }

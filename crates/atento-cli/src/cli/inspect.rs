@@ -36,7 +36,7 @@ pub struct InspectArgs {
 enum InspectVerb {
     /// Show the parameters that a config.json describes
     Plan {
-        /// A config.json, a directory with one, or the name of a published shape
+        /// A config.json, a model directory or a run directory, or the name of a published shape
         config: PathBuf,
     },
 }
@@ -189,7 +189,9 @@ fn read_config(path: &Path) -> Result<Described, Failure> {
     if let (Some(name), false) = (preset, path.exists()) {
         return Ok(Gpt2Config::preset(name, VOCAB_SIZE).map_err(anyhow::Error::from)?.into());
     }
-    let path = if path.is_dir() { path.join("config.json") } else { path.to_path_buf() };
+    let candidates = ["config.json", "model/config.json"].map(|name| path.join(name));
+    let found = candidates.iter().find(|candidate| candidate.exists());
+    let path = if path.is_dir() { found.unwrap_or(&candidates[0]).clone() } else { path.to_path_buf() };
     let bytes = lfs::read(&path).with_context(|| {
         let names = PRESETS.map(|(name, _)| name).join(", ");
         format!("cannot read {}, and no published shape has that name; there are {names}", path.display())

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use atento::hub::ModelDir;
 use atento::text::{Encoding, Kind, Learned, Purpose, Tokenizer, TrainOptions};
-use clap::builder::RangedU64ValueParser;
 use serde_json::{Map, Value, json};
 
 use super::translate::one_line;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::OnErrorArgs;
+use crate::ui::number::positive;
 use crate::ui::options::Options;
 use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
@@ -44,7 +44,7 @@ struct TrainArgs {
     kind: KindName,
 
     /// Entries of the vocabulary, special tokens counted
-    #[arg(long, value_name = "N", default_value_t = 8000, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 8000, value_parser = positive)]
     vocab_size: usize,
 
     /// What the tokens are for: decides the special tokens
@@ -56,7 +56,7 @@ struct TrainArgs {
     min_frequency: Option<u64>,
 
     /// Keep this many characters at most, the most frequent ones; not with byte-bpe
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    #[arg(long, value_name = "N", value_parser = positive)]
     limit_alphabet: Option<usize>,
 
     /// Keep the most frequent characters that make up this share of the text, such as 0.9995; not with byte-bpe

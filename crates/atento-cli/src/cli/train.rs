@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use atento::data::tokens::instruct::MaskedPiece;
-use atento::train::recipe::Loaded;
+use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
@@ -131,9 +131,9 @@ pub fn failure(error: train::Error) -> Failure {
 
 /// The recipe with what the command line says in place of what it says.
 fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
-    let mut overrides = args.set.clone();
-    overrides.extend(args.max_steps.map(|steps| format!("train.max_steps={steps}")));
-    overrides.extend(options.seed.map(|seed| format!("seed={seed}")));
+    let mut overrides: Vec<Override> = args.set.iter().map(Override::set).collect();
+    overrides.extend(args.max_steps.map(|steps| Override::option("--max-steps", "train.max_steps", steps)));
+    overrides.extend(options.seed.map(|seed| Override::option("--seed", "seed", seed)));
     // A model that exists decides over what the recipe leaves out; where the recipe names it, `load` knows.
     let has_model = args.from.is_some() || args.resume;
     let load = if has_model { Recipe::load_unsettled } else { Recipe::load };

@@ -8,7 +8,6 @@ use anyhow::bail;
 use atento::generate::LengthPenalty;
 use atento::pretrained::Pretrained;
 use atento::translate::{TranslateOptions, Translation};
-use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
 
 use self::sentences::{Sentence, translate_sentences};
@@ -16,6 +15,7 @@ use super::model;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
+use crate::ui::number::positive;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::unknown::Unknowns;
@@ -40,7 +40,7 @@ pub struct TranslateArgs {
     search: SearchArgs,
 
     /// Hypotheses to print for each sentence; without --json always N lines, `score TAB text`, empty ones where there are fewer
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive())]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     n_best: usize,
 
     /// A sentence beyond the model's positions: skip it, cut its end off, or split it [default: skip]
@@ -57,7 +57,7 @@ pub struct TranslateArgs {
 #[derive(Debug, clap::Args)]
 pub struct SearchArgs {
     /// Hypotheses kept at each step; 1 is greedy search [default: the model's]
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = positive)]
     beam: Option<usize>,
 
     /// Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
@@ -69,7 +69,7 @@ pub struct SearchArgs {
     gnmt_penalty: Option<f64>,
 
     /// The most tokens of a translation, its end token counted, its start token not [default: the model's]
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = positive)]
     max_len: Option<usize>,
 
     /// The fewest tokens of a translation before its end token
@@ -81,12 +81,8 @@ pub struct SearchArgs {
     no_repeat_ngram: Option<usize>,
 
     /// Source tokens searched together; speed and memory depend on it
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = positive)]
     batch_tokens: Option<usize>,
-}
-
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }
 
 impl SearchArgs {
@@ -140,6 +136,17 @@ impl SearchArgs {
     }
 }
 
+/// Whether a beam holds as many hypotheses as `option` asks for.
+///
+/// # Errors
+/// It does not.
+pub fn check_count(option: &str, count: usize, beam: usize) -> anyhow::Result<()> {
+    if count > beam {
+        bail!("{option} is {count}, but the beam holds {beam}: raise --beam");
+    }
+    Ok(())
+}
+
 fn set<T>(value: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *value = given;
@@ -153,6 +160,7 @@ fn set<T>(value: &mut T, given: Option<T>) {
 pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
     let pretrained = model::load(&args.model, options)?;
     let mut how = args.search.options(&pretrained)?;
+    check_count("--n-best", args.n_best, how.search.beam)?;
     how.search.n_best = args.n_best;
     let mut texts = args.texts.open(options)?;
     let (mut out, mut unknown) = (Output::open(), Unknowns::default());

@@ -1,9 +1,8 @@
 //! One bad line costs one line: a verb's way through its texts.
 
-use std::fmt::Display;
-
 use anyhow::anyhow;
 use atento::data::LineError;
+use atento::data::tokens::Error;
 use atento::messages;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rayon::prelude::*;
@@ -41,9 +40,16 @@ pub struct Line<T> {
     pub ready: Result<T, String>,
 }
 
-/// Tells why a line cannot be used.
-pub fn tell_fault(fault: &str) {
-    tell(format_args!("error: {}", messages::printable(fault)));
+/// Lines that cannot be used and are told each; the others are counted.
+const TOLD: usize = 10;
+const MORE: usize = TOLD + 1;
+
+/// A fault in words. `option` knows which option names a key that is missing.
+pub fn with_option(fault: &Error, option: impl Fn(&str) -> Option<&'static str>) -> String {
+    match fault.missing_key().and_then(option) {
+        Some(option) => format!("{fault}; {option} names another key"),
+        None => fault.to_string(),
+    }
 }
 
 /// How many texts could not be used, of how many.
@@ -54,15 +60,37 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For a reader: goes past the faults of single lines, tells and counts them, or stops at the first.
-    pub fn skipping<E: Display>(&mut self, on_error: Option<OnError>) -> impl FnMut(E) -> Result<(), E> {
+    /// Counts a line that cannot be used, and tells why, unless many were told before.
+    pub fn fault(&mut self, fault: &str) {
+        self.bad += 1;
+        match self.bad {
+            ..=TOLD => tell(format_args!("error: {}", messages::printable(fault))),
+            MORE => tell("… more of the same kind are counted, not shown"),
+            _ => {}
+        }
+    }
+
+    /// For a reader: goes past the faults of single lines, tells and counts them, or stops at the first. `option` is that of
+    /// [`with_option`].
+    pub fn skipping(
+        &mut self,
+        on_error: Option<OnError>,
+        option: impl Fn(&str) -> Option<&'static str>,
+    ) -> impl FnMut(Error) -> Result<(), Error> {
         move |fault| {
             if on_error == Some(OnError::Stop) {
                 return Err(fault);
             }
-            tell_fault(&fault.to_string());
-            self.bad += 1;
+            self.fault(&with_option(&fault, &option));
             Ok(())
+        }
+    }
+
+    /// Which bad lines were told.
+    pub fn told(&self) -> String {
+        match self.bad {
+            ..=TOLD => "each is named above".to_owned(),
+            _ => format!("the first {TOLD} are named above"),
         }
     }
 
@@ -74,7 +102,8 @@ impl Tally {
         match self {
             Tally { bad: 0, .. } => Ok(()),
             Tally { bad, all } => {
-                Err(Failure::Run(anyhow!("{bad} of {all} {things} could not be used; each is named above")))
+                let told = self.told();
+                Err(Failure::Run(anyhow!("{bad} of {all} {things} could not be used; {told}")))
             }
         }
     }
@@ -109,10 +138,7 @@ impl OnErrorArgs {
             }
             if (stop.is_none() || !costs_no_work) && !lines.is_empty() {
                 tally.all += lines.len();
-                for fault in lines.iter().filter_map(|line| line.ready.as_ref().err()) {
-                    tally.bad += 1;
-                    tell_fault(fault);
-                }
+                lines.iter().filter_map(|line| line.ready.as_ref().err()).for_each(|fault| tally.fault(fault));
                 work(&lines)?;
             }
             if let Some(fault) = stop {

@@ -32,7 +32,7 @@ pub fn lines(columns: &[Align], rows: &[Vec<String>]) -> Vec<String> {
 
 /// `1,234,567`.
 pub fn thousands(number: usize) -> String {
-    atento::train::events::group_thousands(number as u64).replace(' ', ",")
+    atento::train::events::group_thousands(number as u64)
 }
 
 /// `3.1 MiB`.

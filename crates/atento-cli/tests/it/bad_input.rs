@@ -129,15 +129,28 @@ fn a_sentence_beyond_the_models_positions_is_named_by_its_line() {
 fn settings_that_cannot_be_are_refused() {
     let folder = Folder::new();
     folder.model();
-    assert_snapshot!(refusal(&folder, &["translate", "m", "--beam", "2", "--n-best", "3", "a"], ""), @"error: n_best is 3 with beam 2: ask for 1 to 2 hypotheses, or widen the beam");
+    assert_snapshot!(refusal(&folder, &["translate", "m", "--beam", "2", "--n-best", "3", "a"], ""), @"error: --n-best is 3, but the beam holds 2: raise --beam");
     assert_snapshot!(refusal(&folder, &["translate", "m", "--length-penalty", "nan", "a"], ""), @"error: length_penalty is NaN: it must be a finite number (0 turns it off, 1 scores the mean log-probability)");
     assert_snapshot!(refusal(&folder, &["translate", "m", "--max-len", "33", "a"], ""), @"error: --max-len is 33, but the model has positions for 32 tokens");
     assert_snapshot!(refusal(&folder, &["translate", "m", "--min-len", "6", "--max-len", "5", "a"], ""), @"error: --min-len is 6, but --max-len is 5 tokens");
     assert_snapshot!(refusal(&folder, &["translate", "m", "--min-len", "13", "a"], ""), @"error: --min-len is 13, but the model's longest is 12 tokens");
     for arguments in [["--beam", "0"], ["--max-len", "0"], ["--n-best", "0"], ["--batch-tokens", "0"], ["--beam", "x"]]
     {
-        refusal(&folder, &[&["translate", "m", "a"], &arguments[..]].concat(), "");
+        let message = refusal(&folder, &[&["translate", "m", "a"], &arguments[..]].concat(), "");
+        assert!(message.contains(&format!("{} ", arguments[0])), "{message}");
+        assert!(message.contains("expected a whole number, 1 or more"), "{message}");
     }
+    assert_snapshot!(refusal(&folder, &["eval", "m"], ""), @"error: name the pairs with --data, or with --source and --target");
+}
+
+#[test]
+fn a_setting_is_named_as_it_was_typed() {
+    let folder = Folder::new();
+    folder.recipe();
+    let steps = refusal(&folder, &["train", "r.toml", "--max-steps", "0"], "");
+    assert!(steps.starts_with("error: --max-steps 0: `train.max_steps` is 0, expected "), "{steps}");
+    let steps = refusal(&folder, &["train", "r.toml", "--set", "train.max_steps=0"], "");
+    assert!(steps.starts_with("error: --set train.max_steps=0: `train.max_steps` is 0, expected "), "{steps}");
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn a_recipe_names_the_model_to_start_from_beside_it() {
     let recipe = format!("from = \"../run\"\n{}", further().replace("\"text.txt\"", "\"../text.txt\""));
     folder.write("recipes/further.toml", recipe.replace("[train]", "[train]\neval_every = 1"));
     let plan = folder.run(&["train", "recipes/further.toml", "--out", "on", "--dry-run"], "").output();
-    assert!(plan.contains("trainable params: 3 616 of 3 808"), "{plan}");
+    assert!(plan.contains("trainable params: 3,616 of 3,808 (the rest is frozen)"), "{plan}");
     folder.run(&["train", "recipes/further.toml", "--out", "on", "--quiet"], "").output();
     assert!(std::fs::read_to_string(folder.path("on/config.toml")).unwrap().contains("max_positions = 16"));
     // What a run began with stays: another model is not used, and none is no change.

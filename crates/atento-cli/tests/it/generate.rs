@@ -140,6 +140,7 @@ fn wrong_prompts_and_settings_are_named() {
         (&["--prompt", "x", "--beam", "2", "--stop", "y"], "cannot be used with"),
         (&["--prompt", "x", "--weights", "int4"], "invalid value 'int4'"),
         (&["--prompt", "x", "--draft", "nowhere"], "nowhere: not found"),
+        (&["--prompt", "x", "--beam", "1", "--n", "2"], "--n is 2, but the beam holds 1: raise --beam"),
         (&["--prompt", "x", "--n", "100000000"], "100000000 is not in 1..=1024"),
         (&["--prompt", "x", "--beam", "2", "--top-k", "3"], "cannot be used with"),
         (&["--prompt", "x", "--max-new-tokens", "18446744073709551615"], "ask for at most 64"),

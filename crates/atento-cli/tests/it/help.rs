@@ -198,7 +198,7 @@ fn bleu_explains_itself() {
           --tokenize <NAME>       BLEU's tokenizer: 13a, none, intl or char [default: 13a]
           --smooth-method <NAME>  BLEU's smoothing of zero precisions: exp, floor, add-k or none [default: exp]
           --lowercase             Ignore case, in all metrics
-          --metrics <METRICS>     The metrics, separated by commas [default: bleu chrf] [possible values: bleu, chrf, chrf++]
+          --metrics <METRICS>     The metrics, separated by commas [default: bleu,chrf] [possible values: bleu, chrf, chrf++]
           --sentence-level        Score every line by itself (BLEU over the n-gram orders the line is long enough for)
           --paired <OTHER_HYP>    Test whether this second output differs from HYP, the baseline, by more than chance (paired bootstrap, drawn by --seed) [default seed: 12345]
       -h, --help                  Print help (see more with '--help')
@@ -349,7 +349,7 @@ fn inspect_plan_explains_itself() {
     Usage: atento inspect plan [OPTIONS] <CONFIG>
 
     Arguments:
-      <CONFIG>  A config.json, a directory with one, or the name of a published shape
+      <CONFIG>  A config.json, a model directory or a run directory, or the name of a published shape
 
     Options:
       -h, --help  Print help

@@ -37,6 +37,47 @@ fn a_bad_line_costs_one_line_wherever_it_is() {
 }
 
 #[test]
+fn many_bad_lines_are_counted_and_the_first_ten_told() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("lines", "no tab\n".repeat(25) + "a dog\tein Hund\n");
+    for verb in [&["score", "m", "--input", "lines"][..], &["eval", "m", "--data", "lines"]] {
+        let ran = folder.run(verb, "");
+        let told: Vec<&str> = ran.stderr.lines().collect();
+        assert_eq!((ran.code, told.len()), (Some(1), 12), "{ran:?}");
+        assert!(told[9].contains("lines, line 10: "), "{ran:?}");
+        assert_eq!(told[10], "… more of the same kind are counted, not shown");
+        assert!(told[11].starts_with("error: 25 of 26 "), "{ran:?}");
+        assert!(told[11].ends_with(" could not be used; the first 10 are named above"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_told_with_the_option_that_names_it() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("pairs.jsonl", "{\"source\": \"a\", \"en\": \"b\"}\n{\"source\": \"a\", \"target\": \"b\"}\n");
+    let told = |model: &str, data: &str, more: &[&str], expected: &str| {
+        let ran = folder.run(&[&["eval", model, "--data", data], more].concat(), "");
+        assert!(ran.code != Some(0) && ran.stderr.contains(expected), "{expected}: {ran:?}");
+    };
+    told("m", "pairs.jsonl", &[], "; --target-key names another key\n");
+    told("m", "pairs.jsonl", &["--source-key", "de"], "; --source-key names another key\n");
+    folder.write("texts.jsonl", "{\"txt\": \"a\"}\n{\"text\": \"a cat\"}\n");
+    folder.write(
+        "asked.jsonl",
+        "{\"question\": \"a\", \"completion\": \"b\"}\n{\"prompt\": \"a\", \"completion\": \"b\"}\n",
+    );
+    for model in reference_models(&["GPT2LMHeadModel"]) {
+        let model = model.to_str().unwrap();
+        for stop in [&[][..], &["--on-error", "stop"]] {
+            told(model, "texts.jsonl", stop, "(did you mean \"txt\"?); --text-key names another key\n");
+            told(model, "asked.jsonl", stop, "; --prompt-key names another key\n");
+        }
+    }
+}
+
+#[test]
 fn a_bad_line_is_an_object_with_its_text_and_the_error() {
     let folder = Folder::new();
     folder.model();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, Ran};
+use crate::support::{Folder, Ran, reference_models};
 
 const TEXT: &str = "the cat sees the dog.\nthe dog sees the cat.\n";
 
@@ -66,6 +66,9 @@ fn the_summary_says_which_steps_weights_the_model_holds() {
     let folder = continuing();
     let ran = train(&folder, "c.toml", &[&SMALL[..], &["--set", "optimizer.lr=1e-3"]].concat());
     assert!(ran.stdout.contains("\nmodel                step 2, the best validation loss\n"), "{ran:?}");
+    let plan = folder.run(&["inspect", "plan", "run"], "").output();
+    assert!(plan.contains("parameters  7,648 (7,648 trainable)"), "a run directory is one with a config.json: {plan}");
+    assert!(ran.stderr.contains("run: 7,648 parameters, 22 stretches of text"), "{ran:?}");
     let report = std::fs::read_to_string(folder.path("run/report.html")).unwrap();
     assert!(report.contains("step 2, the best validation loss"));
     let summary = |settings: &[&str]| -> (Value, Value) {
@@ -154,4 +157,15 @@ fn text_without_a_task_is_told_with_the_task() {
     folder.write("c.toml", text.replace("task = \"causal-lm\"\n", ""));
     let message = train(&folder, "c.toml", &[]).refusal();
     assert!(message.contains("c.toml:2: `data.text` is for language models: add task = \"causal-lm\""), "{message}");
+}
+
+#[test]
+fn a_draft_that_is_refused_has_no_share_of_accepted_tokens() {
+    let folder = continuing();
+    train(&folder, "c.toml", &SMALL).output();
+    for model in reference_models(&["GPT2LMHeadModel"]) {
+        let model = model.to_str().unwrap();
+        let message = folder.run(&["generate", model, "--prompt", "a", "--greedy", "--draft", "run"], "").refusal();
+        assert!(!message.contains("drafted tokens"), "{message}");
+    }
 }

@@ -142,7 +142,10 @@ fn what_cannot_be_measured_is_refused() {
     for model in models() {
         let path = model.to_str().unwrap();
         for (arguments, expected) in [
-            (&["--data", "a.txt", "--stride", "0"][..], "--stride is 0, expected 1 to 64"),
+            (
+                &["--data", "a.txt", "--stride", "0"][..],
+                "--stride is 0, expected 1 to 64: a longer stride than the window would leave tokens unscored",
+            ),
             (&["--data", "a.txt", "--stride", "65"], "--stride is 65, expected 1 to 64"),
             (&["--data", "a.txt", "--block-size", "8", "--stride", "9"], "--stride is 9, expected 1 to 8"),
             (&["--data", "a.txt", "--block-size", "65"], "--block-size is 65, but the model has positions for 64"),
@@ -157,7 +160,7 @@ fn what_cannot_be_measured_is_refused() {
             ),
             (&["--source", "a.txt", "--target", "a.txt"], "--source is for a model that translates"),
             (&["--data", "a.txt", "--weights", "int4"], "invalid value 'int4'"),
-            (&[], "--data <PATH>"),
+            (&[], "name the text with --data"),
         ] {
             let message = refuse(path, arguments);
             assert!(message.contains(expected), "{message}");

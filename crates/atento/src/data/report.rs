@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::messages;
 use crate::text::Tokenizer;
 
 /// Counts over one reading of a data set.
@@ -62,7 +63,7 @@ impl DataReport {
         let lines = [
             (self.empty_source, format!("{} with an empty source left out", self.empty_source)),
             (self.empty_target, format!("{} with an empty target left out", self.empty_target)),
-            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (self.identical_dropped, format!("{} identical on both sides left out", self.identical_dropped)),
             (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
@@ -70,7 +71,7 @@ impl DataReport {
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
-        joined(self.pairs_read, "pairs", lines)
+        joined(self.pairs_read, "pair", lines)
     }
 }
 
@@ -80,9 +81,9 @@ pub(crate) fn in_training_too(count: u64) -> String {
 }
 
 /// `of 7 pairs, 2 with an empty source left out; 1 too long left out`, of what occurred.
-pub(crate) fn joined<const N: usize>(all: u64, what: &str, lines: [(u64, String); N]) -> Option<String> {
+pub(crate) fn joined<const N: usize>(all: u64, thing: &str, lines: [(u64, String); N]) -> Option<String> {
     let found: Vec<String> = lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, line)| line).collect();
-    (!found.is_empty()).then(|| format!("of {all} {what}, {}", found.join("; ")))
+    (!found.is_empty()).then(|| format!("of {}, {}", messages::count(all, thing), found.join("; ")))
 }
 
 impl fmt::Display for DataReport {

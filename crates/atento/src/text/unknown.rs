@@ -6,6 +6,7 @@ use tokenizers::ModelWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::{Error, Tokenizer};
+use crate::messages;
 
 impl Tokenizer {
     /// The parts of a text, characters or words, that the model does not see as they are: they become the unknown token
@@ -32,7 +33,7 @@ impl Tokenizer {
         let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         match spelled {
             Some(token) => format!("the text spells the unknown token `{token}` {times}"),
-            None => format!("{count} unknown tokens"),
+            None => messages::count(count, "unknown token"),
         }
     }
 

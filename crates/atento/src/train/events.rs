@@ -103,7 +103,7 @@ pub struct StepReport {
     pub eta: Option<Duration>,
 }
 
-/// `step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s`
+/// `step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s`
 pub fn format_step_line(report: &StepReport) -> String {
     let StepReport { step, max_steps, loss, lr, grad_norm, tokens_per_second, eta } = report;
     let limit = max_steps.map_or(String::new(), |limit| format!("/{limit}"));
@@ -123,13 +123,13 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Digits in groups of three: `31 412`.
+/// Digits in groups of three: `31,412`.
 pub fn group_thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(' ');
+            grouped.push(',');
         }
         grouped.push(digit);
     }
@@ -153,10 +153,10 @@ mod tests {
         };
         assert_eq!(
             format_step_line(&report),
-            "step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31 412 tok/s | eta 12m04s"
+            "step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s"
         );
         let endless = StepReport { max_steps: None, eta: None, lr: 0.0, ..report };
-        assert_eq!(format_step_line(&endless), "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31 412 tok/s");
+        assert_eq!(format_step_line(&endless), "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31,412 tok/s");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1 000"), (31_412, "31 412"), (1_234_567, "1 234 567")] {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (31_412, "31,412"), (1_234_567, "1,234,567")] {
             assert_eq!(group_thousands(number), text);
         }
     }

@@ -144,6 +144,7 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
             Table { title: "Training".into(), rows: timing },
             Table { title: "Data".into(), rows: rows(session.work.data_report()) },
         ],
+        sample_headings: W::SAMPLE.map(str::to_owned),
         samples,
         recipe: session.recipe.to_toml()?,
     })

@@ -91,6 +91,7 @@ impl Workload for Instruct {
 
     const TOKENS: &'static str = "Tokens";
     const EXAMPLES: &'static str = "prompts with completions";
+    const SAMPLE: [&'static str; 2] = ["Prompt", "Completion"];
 
     fn begin(
         recipe: &Recipe,

@@ -95,6 +95,7 @@ impl Workload for LanguageModelling {
 
     const TOKENS: &'static str = "Tokens";
     const EXAMPLES: &'static str = "stretches of text";
+    const SAMPLE: [&'static str; 2] = ["Text", "As it goes on"];
 
     fn begin(
         recipe: &Recipe,

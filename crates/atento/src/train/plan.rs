@@ -198,8 +198,10 @@ fn in_time(seconds: f64) -> String {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |n: usize| group_thousands(n as u64);
+        let updates = |n: u64| format!("{} update{}", group_thousands(n), if n == 1 { "" } else { "s" });
         let bytes = |bytes: u64| in_words(u128::from(bytes));
-        writeln!(f, "trainable params: {} of {}", count(self.trainable), count(self.parameters))?;
+        let frozen = if self.trainable < self.parameters { " (the rest is frozen)" } else { "" };
+        writeln!(f, "trainable params: {} of {}{frozen}", count(self.trainable), count(self.parameters))?;
         let (state, activations) = (bytes(self.state_bytes), bytes(self.activation_bytes));
         write!(f, "memory: {state} for weights, gradients and moments, about {activations} for activations")?;
         match self.free_bytes {
@@ -211,11 +213,11 @@ impl fmt::Display for Plan {
         writeln!(f, "work: {:.1} GFLOP an update, about {:.2} s", self.flops_per_step / 1e9, self.seconds_per_step)?;
         writeln!(
             f,
-            "an epoch: {} {}, {} tokens, {} updates",
+            "an epoch: {} {}, {} tokens, {}",
             group_thousands(self.examples),
             self.what,
             group_thousands(self.tokens_per_epoch),
-            group_thousands(self.steps_per_epoch)
+            updates(self.steps_per_epoch)
         )?;
         match (self.steps, self.seconds) {
             (Some(steps), Some(seconds)) => {
@@ -224,7 +226,7 @@ impl fmt::Display for Plan {
                 } else {
                     String::new()
                 };
-                writeln!(f, "the run: {} updates{done}, about {}", group_thousands(steps), in_time(seconds))?;
+                writeln!(f, "the run: {}{done}, about {}", updates(steps), in_time(seconds))?;
             }
             _ => writeln!(f, "the run: as many updates as fit into the time limit")?,
         }
@@ -234,12 +236,13 @@ impl fmt::Display for Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipe::Override;
     use super::*;
 
     #[test]
     fn the_plan_of_a_small_demo_counts_parameters_and_steps() {
         let overrides = ["model.d_model=16", "model.d_ff=32", "train.max_epochs=2", "tokenizer.vocab_size=400"];
-        let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
+        let overrides: Vec<Override> = overrides.iter().map(|text| Override::set(*text)).collect();
         let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe, &TrainOptions::default()).unwrap();
         let tokenizer = crate::train::data::RunData::load(&recipe, None).unwrap().tokenizer;
@@ -280,7 +283,7 @@ mod tests {
             &["model.arch=rnn", "model.hidden=64", "model.embedding=32", "model.layers=1"],
         ] {
             let common = ["tokenizer.vocab_size=400", "train.batch_tokens=1024", "train.max_epochs=1"];
-            let overrides: Vec<String> = settings.iter().chain(&common).map(|s| (*s).to_owned()).collect();
+            let overrides: Vec<Override> = settings.iter().chain(&common).map(|text| Override::set(*text)).collect();
             let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
             let (measured, estimate) = measured_and_estimated::<Translation>(&recipe);
             assert!((0.5..2.0).contains(&(estimate / measured)), "{settings:?}: {estimate} for {measured}");

@@ -35,6 +35,7 @@ pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
 pub use settings::*;
+pub use tree::Override;
 
 use section::{Field, Kind, Setting};
 use tree::Tree;
@@ -54,7 +55,7 @@ pub struct Loaded {
 pub type Written = BTreeMap<String, Place>;
 
 impl Recipe {
-    /// Reads the recipe at `path`, with `overrides` of the form `dotted.key=value` in place of what it says.
+    /// Reads the recipe at `path`, with `overrides` in place of what it says.
     ///
     /// Paths in it are looked for from the recipe's directory, then from the working directory, and become
     /// absolute. Without `out` the run directory is `runs/` and the recipe's name. Where the recipe names a model to start
@@ -64,7 +65,7 @@ impl Recipe {
     /// # Errors
     /// The file cannot be read, is not TOML, has an unknown key, a wrong value, settings that contradict each
     /// other, or names files that are not there.
-    pub fn load(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
+    pub fn load(path: &Path, overrides: &[Override]) -> Result<Loaded, Error> {
         Self::load_as(path, overrides, Settling::OfNewModel)
     }
 
@@ -73,11 +74,11 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Recipe::load`], except for settings that contradict each other.
-    pub fn load_unsettled(path: &Path, overrides: &[String]) -> Result<Loaded, Error> {
+    pub fn load_unsettled(path: &Path, overrides: &[Override]) -> Result<Loaded, Error> {
         Self::load_as(path, overrides, Settling::Later)
     }
 
-    fn load_as(path: &Path, overrides: &[String], settling: Settling) -> Result<Loaded, Error> {
+    fn load_as(path: &Path, overrides: &[Override], settling: Settling) -> Result<Loaded, Error> {
         let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
             place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
@@ -96,7 +97,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As [`Recipe::load`], except for files.
-    pub fn parse(text: &str, name: &str, overrides: &[String]) -> Result<Loaded, Error> {
+    pub fn parse(text: &str, name: &str, overrides: &[Override]) -> Result<Loaded, Error> {
         resolve(text, Path::new(name), overrides, Settling::OfNewModel).map(|(loaded, _)| loaded)
     }
 
@@ -221,10 +222,10 @@ fn schema() -> Vec<Field> {
     }
 }
 
-fn resolve(text: &str, path: &Path, overrides: &[String], settling: Settling) -> Result<(Loaded, Tree), Error> {
+fn resolve(text: &str, path: &Path, overrides: &[Override], settling: Settling) -> Result<(Loaded, Tree), Error> {
     let mut tree = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), path)?;
-    for text in overrides {
-        tree::set(&mut tree, text)?;
+    for setting in overrides {
+        tree::set(&mut tree, setting)?;
     }
     validate::validate(&tree, &schema())?;
     let defaults = defaults_for(&tree)?;

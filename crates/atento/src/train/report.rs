@@ -18,7 +18,9 @@ pub struct Report {
     pub highlights: Vec<(String, String)>,
     /// Tables of a name and a value on each line: model, data, timing, ….
     pub tables: Vec<Table>,
-    /// Translations to look at.
+    /// What the samples' first two columns are called, such as source and reference.
+    pub sample_headings: [String; 2],
+    /// Outputs of the model to look at.
     pub samples: Vec<Sample>,
     /// The recipe, resolved.
     pub recipe: String,
@@ -33,7 +35,7 @@ pub struct Table {
     pub rows: Vec<(String, String)>,
 }
 
-/// A sentence and its translations.
+/// What the model read, what stands in the data behind it or as its translation, and what the model wrote.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     /// The sentence.
@@ -65,6 +67,7 @@ impl Report {
             tables => self.tables.iter().map(table).collect::<Value>(),
             charts => charts(records).iter().map(Chart::to_value).collect::<Value>(),
             evaluations => evaluations(records),
+            headings => &self.sample_headings,
             samples => self.samples.iter().map(sample).collect::<Value>(),
             recipe => &self.recipe,
         };

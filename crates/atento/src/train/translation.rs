@@ -128,6 +128,7 @@ impl Workload for Translation {
 
     const TOKENS: &'static str = "Source and target tokens";
     const EXAMPLES: &'static str = "pairs of sentences";
+    const SAMPLE: [&'static str; 2] = ["Source", "Reference"];
 
     fn begin(
         recipe: &Recipe,

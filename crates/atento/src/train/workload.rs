@@ -76,6 +76,8 @@ pub(super) trait Workload: Sized {
     const TOKENS: &'static str;
     /// What [`Workload::examples`] counts.
     const EXAMPLES: &'static str;
+    /// What a sample's input and the output in the data are called in the report.
+    const SAMPLE: [&'static str; 2];
 
     /// Reads and checks everything, and writes nothing but what it makes of its data, below the run directory `run`. The
     /// model's weights are not those of `resumed` yet.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use atento::hub::safetensors::SafeTensors;
+use atento::train::recipe::Override;
 use atento::train::{Event, Recipe, Reporter, StopFlag, Summary, TrainOptions, train};
 
 const SETTINGS: &str = r#"
@@ -45,7 +46,7 @@ impl Reporter for StopAt {
 }
 
 fn run(folder: &Path, name: &str, stop_at: u64, resume: bool, settings: &[&str]) -> Summary {
-    let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+    let settings: Vec<Override> = settings.iter().map(|&setting| Override::set(setting)).collect();
     let loaded = Recipe::load(&folder.join("r.toml"), &settings).unwrap();
     let recipe = Recipe { out: Some(folder.join(name)), ..loaded.recipe };
     let stop = StopFlag::new();

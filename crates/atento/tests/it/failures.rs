@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use atento::train::recipe::Override;
 use atento::train::{Error, Event, Recipe, Reporter, StopFlag, Summary, TrainOptions, train};
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ impl Folder {
     /// Trains in the directory `name`, or resumes there where it exists.
     #[expect(clippy::result_large_err, reason = "the error is that of the library")]
     fn train(&self, name: &str, settings: &[&str], mut reporter: impl Reporter) -> Result<Summary, Error> {
-        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let settings: Vec<Override> = settings.iter().map(|&setting| Override::set(setting)).collect();
         let loaded = Recipe::load(&self.path("r.toml"), &settings)?;
         let recipe = Recipe { out: Some(self.path(name)), ..loaded.recipe };
         let resume = self.path(name).exists();

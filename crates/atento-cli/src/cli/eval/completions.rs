@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::ui::bar::Bar;
 use crate::ui::failure::Failure;
-use crate::ui::lines::{OnError, OnTooLong, Tally};
+use crate::ui::lines::{OnError, OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -118,7 +118,13 @@ pub fn run(
     }
     let mut tally = Tally::default();
     let tokenizer = Arc::new(language.tokenizer.clone());
-    let set = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error))?;
+    let option = |key: &str| match source {
+        InstructSource::Jsonl { prompt_key, .. } if key == prompt_key => Some("--prompt-key"),
+        InstructSource::Jsonl { completion_key, .. } if key == completion_key => Some("--completion-key"),
+        _ => None,
+    };
+    let set = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error, option))
+        .map_err(|fault| anyhow!(with_option(&fault, option)))?;
     let report = set.report().clone();
     let vocab_size = language.model.config.vocab_size;
     if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use atento::data::tokens::{Strided, Whole};
 use atento::language_model::LanguageModel;
+use atento::messages;
 use atento::score::perplexity::{self, TextLoss, text_loss};
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use super::{EvalArgs, completions};
 use crate::cli::model;
 use crate::ui::bar::Bar;
 use crate::ui::failure::Failure;
-use crate::ui::lines::{OnTooLong, Tally};
+use crate::ui::lines::{OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
@@ -76,7 +77,7 @@ impl LanguageArgs {
         let stride = self.stride.unwrap_or(block_size / 2);
         if !(1..=block_size).contains(&stride) {
             bail!(
-                "--stride is {stride}, expected 1 to {block_size}, the tokens of a window: no token is to be left out"
+                "--stride is {stride}, expected 1 to {block_size}: a longer stride than the window would leave tokens unscored"
             );
         }
         Ok((block_size, stride))
@@ -121,7 +122,7 @@ pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Resu
     out.finish()?;
     match tally.bad {
         0 => Ok(()),
-        bad => Err(Failure::Run(anyhow!("{bad} lines could not be used; each is named above"))),
+        bad => Err(Failure::Run(anyhow!("{bad} lines could not be used; {}", tally.told()))),
     }
 }
 
@@ -140,7 +141,9 @@ fn text(
         return Err(anyhow!("{}: no val.bin in it; name the file, such as {}", data.display(), train.display()).into());
     }
     let text_key = args.text_key.as_deref().unwrap_or("text");
-    let text = Whole::open(data, text_key, &language.tokenizer, &mut tally.skipping(eval.on_error))?;
+    let option = |key: &str| (key == text_key).then_some("--text-key");
+    let text = Whole::open(data, text_key, &language.tokenizer, &mut tally.skipping(eval.on_error, option))
+        .map_err(|fault| anyhow!(with_option(&fault, option)))?;
     if text.unknown_tokens > 0 {
         options.note(format_args!(
             "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",
@@ -149,7 +152,8 @@ fn text(
         ));
     }
     if text.hidden > 0 {
-        options.note(format_args!("{}: {} hidden files were passed over", data.display(), text.hidden));
+        let files = messages::count(text.hidden, "hidden file");
+        options.note(format_args!("{}: passed over {files}", data.display()));
     }
     if !args.start_token {
         return Ok(text);

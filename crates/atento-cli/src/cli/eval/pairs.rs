@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::cli::score::scored::Scored;
 use crate::cli::translate::sentences::Sentence;
 use crate::ui::failure::Failure;
-use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally, tell_fault};
+use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 
 /// A pair that can be measured.
@@ -67,8 +67,7 @@ pub fn load(
             }
             Err(fault) if on_error.stops(false) => return Err(anyhow::anyhow!(fault).into()),
             Err(fault) => {
-                tell_fault(&fault);
-                tally.bad += 1;
+                tally.fault(&fault);
                 pairs.push(None);
             }
         }
@@ -83,7 +82,12 @@ fn prepare(
     on_too_long: OnTooLong,
 ) -> Result<Measurable, String> {
     // The reader's message names the place.
-    let pair = pair.map_err(|fault| fault.to_string())?;
+    let option = |key: &str| match source {
+        ParallelSource::Jsonl { source_key, .. } if key == source_key => Some("--source-key"),
+        ParallelSource::Jsonl { target_key, .. } if key == target_key => Some("--target-key"),
+        _ => None,
+    };
+    let pair = pair.map_err(|fault| with_option(&fault.into(), option))?;
     let line = pair.line + 1;
     Measurable::prepare(pretrained, pair, on_too_long).map_err(|fault| format!("{source}, line {line}: {fault}"))
 }

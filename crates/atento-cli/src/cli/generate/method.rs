@@ -15,8 +15,10 @@ use atento::language_model::LanguageModel;
 use atento::pretrained::search_options;
 use clap::builder::RangedU64ValueParser;
 
-use super::{LimitArgs, positive};
+use super::LimitArgs;
+use crate::cli::translate::check_count;
 use crate::ui::failure::Failure;
+use crate::ui::number::positive;
 
 /// How tokens are chosen.
 #[derive(Debug, clap::Args)]
@@ -26,7 +28,7 @@ pub struct MethodArgs {
     greedy: bool,
 
     /// Beam search with this many hypotheses
-    #[arg(long, value_name = "N", value_parser = positive(), conflicts_with_all = ["penalty_alpha", "draft", "stop", "temperature", "top_k", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"])]
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["penalty_alpha", "draft", "stop", "temperature", "top_k", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"])]
     beam: Option<usize>,
 
     /// Beam search: divide log-probabilities by length^A
@@ -82,7 +84,7 @@ pub struct MethodArgs {
     pub draft: Option<PathBuf>,
 
     /// Tokens drafted at a time
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive(), requires = "draft")]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = positive, requires = "draft")]
     draft_tokens: usize,
 
     /// Continuations of each prompt
@@ -186,7 +188,10 @@ impl MethodArgs {
         let kind = self.kind(limits, own);
         let processors = self.processors(limits, language)?;
         let temperature = match kind {
-            Kind::Beam(beam) => return Ok(Method::Beam(self.search(beam, processors, own))),
+            Kind::Beam(beam) => {
+                check_count("--n", self.n, beam)?;
+                return Ok(Method::Beam(self.search(beam, processors, own)));
+            }
             Kind::Contrast(_) if self.n > 1 => {
                 return Err(anyhow!("--n {} does not go with --penalty-alpha, which finds one text", self.n).into());
             }

@@ -242,6 +242,14 @@ impl Error {
         }
     }
 
+    /// The key that a JSON object lacks, where that is the fault.
+    pub fn missing_key(&self) -> Option<&str> {
+        match self {
+            Self::Data(data::Error::Key { key, .. }) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Names the file and the action in which the operating system reported an error.
     pub(super) fn io(path: &std::path::Path, doing: &'static str) -> impl Fn(std::io::Error) -> Error {
         move |source| Error::Io { path: path.into(), doing, source }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::data::report::joined;
+use crate::messages;
 use crate::text::Tokenizer;
 
 /// Counts of one split: `train.bin` or `val.bin`.
@@ -101,10 +102,10 @@ impl PrepareReport {
         let lines = [
             (self.hidden, format!("{} hidden files or directories passed over", self.hidden)),
             (self.empty, format!("{} empty ones left out", self.empty)),
-            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (unknown, tokenizer.unknown_in_words(unknown)),
         ];
-        joined(self.documents, "documents", lines)
+        joined(self.documents, "document", lines)
     }
 
     /// What the measures on the validation text depend on, a sentence each: where a document was cut, that there is no
@@ -125,8 +126,9 @@ impl PrepareReport {
             _ => "no validation: the text is too short to be divided by data.valid_fraction".to_owned(),
         });
         let both = (self.in_both_splits > self.duplicates_dropped).then(|| {
-            let count = self.in_both_splits;
-            format!("{count} documents of the training text are in the validation text too: its loss is lower than on new text")
+            let (count, is) =
+                (messages::count(self.in_both_splits, "document"), if self.in_both_splits == 1 { "is" } else { "are" });
+            format!("{count} of the training text {is} in the validation text too: its loss is lower than on new text")
         });
         [cut, none, both].into_iter().flatten().collect()
     }
@@ -134,7 +136,7 @@ impl PrepareReport {
 
 impl fmt::Display for PrepareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "documents: {} in {} files", self.documents, self.files)?;
+        writeln!(f, "documents: {} in {}", self.documents, messages::count(self.files, "file"))?;
         let fate = if self.duplicates_dropped > 0 { "left out" } else { "kept" };
         let lines = [
             (self.hidden, "hidden files or directories: passed over".to_owned()),
@@ -165,7 +167,8 @@ impl fmt::Display for PrepareReport {
                 continue;
             }
             let SplitCounts { documents, bytes, characters, tokens, unknown_tokens, end_tokens_in_text } = counts;
-            write!(f, "\n{name}: {tokens} tokens of {documents} documents, {bytes} bytes, {characters} characters")?;
+            let documents = messages::count(*documents, "document");
+            write!(f, "\n{name}: {tokens} tokens of {documents}, {bytes} bytes, {characters} characters")?;
             write!(f, ", {:.3} bytes per token, {unknown_tokens} unknown", counts.bytes_per_token())?;
             if *end_tokens_in_text > 0 {
                 write!(f, ", {end_tokens_in_text} end tokens spelled out in the text")?;

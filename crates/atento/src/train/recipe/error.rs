@@ -10,7 +10,7 @@ use crate::messages;
 pub enum Place {
     /// A line of a file, counted from 1.
     Line(PathBuf, usize),
-    /// An override, as given.
+    /// An override, as the command line has it.
     Override(String),
     /// Nowhere: a default, or a recipe built by a program.
     Default,
@@ -20,7 +20,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Line(path, line) => write!(f, "{}:{line}", path.display()),
-            Place::Override(text) => write!(f, "--set {}", messages::cut(text)),
+            Place::Override(text) => f.write_str(&messages::cut(text)),
             Place::Default => f.write_str("recipe"),
         }
     }

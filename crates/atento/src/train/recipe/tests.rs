@@ -260,8 +260,9 @@ fn settings_without_effect_are_noted() {
 
 #[test]
 fn overrides_win_and_are_named() {
-    let overrides =
-        |texts: &[&str]| Recipe::parse(DEMO, "r.toml", &texts.iter().map(|text| text.to_string()).collect::<Vec<_>>());
+    let overrides = |texts: &[&str]| {
+        Recipe::parse(DEMO, "r.toml", &texts.iter().map(|text| Override::set(*text)).collect::<Vec<_>>())
+    };
     let recipe =
         overrides(&["model.preset=tiny", "seed=7", "seed=8", "optimizer.lr=1e-3", "model.norm=pre"]).unwrap().recipe;
     assert_eq!((recipe.model.d_model, recipe.seed, recipe.optimizer.lr, recipe.model.norm), (128, 8, 1e-3, Norm::Pre));
@@ -270,6 +271,9 @@ fn overrides_win_and_are_named() {
         error.starts_with("--set model.dropuot=0.2: unknown key `model.dropuot`; did you mean `model.dropout`?"),
         "{error}"
     );
+    let steps = [Override::option("--max-steps", "train.max_steps", 0)];
+    let error = Recipe::parse(DEMO, "r.toml", &steps).unwrap_err().to_string();
+    assert!(error.starts_with("--max-steps 0: `train.max_steps` is 0, expected"), "{error}");
     let error = overrides(&["model.dropout=high"]).unwrap_err().to_string();
     assert!(
         error.starts_with("--set model.dropout=high: `model.dropout` is the text \"high\", expected a number"),
@@ -350,6 +354,6 @@ proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "([a-z_.\\[\\]={}\"0-9,\n -]|model|data|train|tsv){0,60}") {
         let _ = parse(&text);
-        let _ = Recipe::parse(DEMO, "r.toml", &[text]);
+        let _ = Recipe::parse(DEMO, "r.toml", &[Override::set(text)]);
     }
 }

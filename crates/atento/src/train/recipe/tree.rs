@@ -1,6 +1,7 @@
 //! A recipe as written: keys and values, each with the place it came from.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -56,16 +57,38 @@ fn tree(table: DeTable<'_>, place_of: &dyn Fn(usize) -> Place) -> Result<Tree, t
     table.into_iter().map(entry).collect()
 }
 
-/// Puts `dotted.key=value` into the tree, in place of what is there. The value is TOML, or else plain text, to the letter
-/// where no space stands before the sign.
-pub fn set(tree: &mut Tree, text: &str) -> Result<(), Error> {
+/// A setting that takes the place of what the recipe says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    /// `dotted.key=value`.
+    setting: String,
+    /// What messages call it.
+    name: String,
+}
+
+impl Override {
+    /// A setting of the form `dotted.key=value`, which the command line gives with `--set`.
+    pub fn set(setting: impl Into<String>) -> Self {
+        let setting = setting.into();
+        Self { name: format!("--set {setting}"), setting }
+    }
+
+    /// The setting at a dotted key that an option such as `--max-steps` has.
+    pub fn option(option: &str, key: &str, value: impl Display) -> Self {
+        Self { name: format!("{option} {value}"), setting: format!("{key}={value}") }
+    }
+}
+
+/// Puts a setting into the tree, in place of what is there. The value is TOML, or else plain text, to the letter where no
+/// space stands before the sign.
+pub fn set(tree: &mut Tree, Override { setting: text, name }: &Override) -> Result<(), Error> {
     let malformed = || Error::Override { text: text.to_string() };
     let (key, value) = text.split_once('=').ok_or_else(malformed)?;
     let keys: Vec<_> = key.split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
         return Err(malformed());
     }
-    let place = Place::Override(text.to_string());
+    let place = Place::Override(name.clone());
     let value = if key.ends_with(char::is_whitespace) { value.trim() } else { value };
     let mut node = override_value(value, &place);
     let (first, inner) = keys.split_first().ok_or_else(malformed)?;
@@ -186,7 +209,7 @@ mod tests {
             "data.valid={tsv=\"x\"}",
             "optimizer.betas=[0.9, 0.99]",
         ] {
-            set(&mut tree, text).unwrap();
+            set(&mut tree, &Override::set(text)).unwrap();
         }
         assert_eq!(leaf(&tree, "model.heads"), toml::Value::Integer(4));
         assert_eq!(leaf(&tree, "out"), toml::Value::String("runs/a b".into()));
@@ -194,13 +217,13 @@ mod tests {
         assert_eq!(leaf(&tree, "data.prompt_template"), toml::Value::String(" Q: {prompt} ".into()));
         assert_eq!(leaf(&tree, "tokenizer.kind"), toml::Value::String("char".into()));
         assert_eq!(leaf(&tree, "data.valid.tsv"), toml::Value::String("x".into()));
-        assert_eq!(place(&tree, "model.heads"), Place::Override("model.heads=4".into()));
+        assert_eq!(place(&tree, "model.heads"), Place::Override("--set model.heads=4".into()));
     }
 
     #[test]
     fn overrides_without_key_or_value_are_refused() {
         for text in ["model.heads", "=3", "model..heads=3", ".heads=3"] {
-            assert!(matches!(set(&mut Tree::new(), text), Err(Error::Override { .. })), "{text}");
+            assert!(matches!(set(&mut Tree::new(), &Override::set(text)), Err(Error::Override { .. })), "{text}");
         }
     }
 

@@ -57,6 +57,7 @@ fn report() -> Report {
                 &[("steps", "8,000"), ("forward and backward", "91 %"), ("evaluation", "6 %"), ("checkpoints", "1 %")],
             ),
         ],
+        sample_headings: ["Source", "Reference"].map(str::to_owned),
         samples: vec![
             Sample {
                 source: "A man in an orange hat starring at something.".into(),

@@ -14,6 +14,7 @@ use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
 use crate::data::report::{in_training_too, joined};
 use crate::data::tokens::{Error, OnFault, Window};
+use crate::messages;
 use crate::text::{self, Tokenizer};
 
 /// Examples that are tokenised at once, and about how many bytes of text.
@@ -131,14 +132,14 @@ impl InstructReport {
             (self.unreadable, format!("{} that cannot be read left out", self.unreadable)),
             (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
             (self.empty_completion, format!("{} with an empty completion left out", self.empty_completion)),
-            (self.duplicates_dropped, format!("{} duplicates left out", self.duplicates_dropped)),
+            (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.nothing_learned_dropped, no_room),
             (self.truncated, truncated),
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
-        joined(self.examples, "examples", lines)
+        joined(self.examples, "example", lines)
     }
 }
 

@@ -129,7 +129,7 @@ fn validation_that_cannot_be_or_is_trained_on_is_told() {
     let mut job = job(&[&write(&dir, "a", "ha\nus\n")], Boundary::Line, PrepareOptions::default());
     job.valid = Some(TextSource { boundary: Boundary::Line, ..TextSource::new([write(&dir, "b", "us\n")]) });
     let told = make(&job, &BYTES).unwrap().report.notes();
-    assert!(told[0].starts_with("1 documents of the training text are in the validation text too"), "{told:?}");
+    assert!(told[0].starts_with("1 document of the training text is in the validation text too"), "{told:?}");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn empty_documents_and_duplicates_are_counted() {
     let blank = write(&dir, "blank", " \n \n");
     let message =
         make(&job(&[&blank], Boundary::Line, PrepareOptions::default()), &CHARACTERS).err().unwrap().to_string();
-    assert!(message.contains("nothing is left to train on:\ndocuments: 2 in 1 files\n  2 empty"), "{message}");
+    assert!(message.contains("nothing is left to train on:\ndocuments: 2 in 1 file\n  2 empty"), "{message}");
 }
 
 #[test]
