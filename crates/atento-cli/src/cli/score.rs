@@ -14,7 +14,7 @@ use self::scored::Scored;
 use super::model::{self, Model};
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
-use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally, tell_fault};
+use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::unknown::Unknowns;
@@ -77,7 +77,7 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
 ) -> Result<(), Failure> {
     let mut texts = args.texts.open(options)?;
     let (mut out, mut unknown) = (Output::open(), Unknowns::default());
-    let (mut all, mut without) = (0, 0);
+    let mut without = Tally::default();
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
         unknown.look_at_lines(tokenizer, lines)?;
         let good = lines.iter().filter_map(|line| line.ready.as_ref().ok());
@@ -87,18 +87,17 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
                 Ok(scored) => {
                     scored.notes.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
                     let numbers: Numbers = found.next().expect("a score for every good line").into();
-                    all += 1;
+                    without.all += 1;
                     if numbers.sum_logprob.is_finite() {
                         write(&mut out, &numbers, options.json)?;
                         continue;
                     }
-                    without += 1;
                     let fault = format!("{}: {NonFinite}", line.place);
                     if args.on_error.stops(args.texts.are_arguments()) {
                         out.flush()?;
                         return Err(Failure::Run(anyhow!(fault)));
                     }
-                    tell_fault(&fault);
+                    without.fault(&fault);
                     write_fault(&mut out, line.text.as_deref(), &fault, options.json)?;
                 }
                 Err(fault) => write_fault(&mut out, line.text.as_deref(), fault, options.json)?,
@@ -109,7 +108,7 @@ fn score_lines<T: Clone + Send, S: Into<Numbers>>(
     });
     unknown.tell(options);
     done?;
-    Tally { bad: without, all }.finish("lines")
+    without.finish("lines")
 }
 
 /// One line's numbers.
