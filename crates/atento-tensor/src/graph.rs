@@ -174,6 +174,22 @@ impl<'p> Graph<'p> {
         let _ = self.backward_from(vec![(loss.clone(), ones)], &[]);
     }
 
+    /// Runs the tape backwards from the sum of several scalar losses. One that nothing trainable had a part in is passed over.
+    ///
+    /// # Panics
+    /// If a loss is not a scalar.
+    #[track_caller]
+    pub fn backward_all<'t>(&mut self, losses: impl IntoIterator<Item = &'t Tensor>) {
+        let mut outputs = Vec::new();
+        for loss in losses {
+            assert_eq!(loss.len(), 1, "backward_all: a loss has {} values", loss.len());
+            if loss.node().is_some() {
+                outputs.push((loss.clone(), self.pool.copy_of(&[1.0])));
+            }
+        }
+        let _ = self.backward_from(outputs, &[]);
+    }
+
     /// Runs the tape backwards from given output gradients; returns the gradients of `wanted` leaves (zeros where
     /// nothing flowed).
     ///

@@ -1,6 +1,7 @@
 //! One update: forward and backward over the micro-batches, clipping, and the optimiser.
 //!
-//! The loss of a step is the mean over *all* its target tokens, and a dropout mask is a function of the seed, the step
+//! A model may have several losses. Each is the mean over *all* its targets in the step, which are counted before anything is
+//! computed, times its weight; the loss of the step is their sum. A dropout mask is a function of the seed, the step
 //! and a row's place among all rows of the step. So cutting a step into more micro-batches changes memory and speed,
 //! never the update (beyond the rounding of sums). A micro-batch without a target takes its place and is not computed.
 
@@ -34,14 +35,31 @@ pub trait Trainable: Send + Sync {
     /// The directory cannot be read, or holds another model.
     fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error>;
 
-    /// The loss of a batch; see [`Graph::cross_entropy`] for `smoothing` and `scale`.
-    fn loss(&self, g: &mut Graph<'_>, batch: &Self::Batch, smoothing: f32, scale: f32) -> CrossEntropy;
+    /// The losses of a batch, in the order of [`TrainBatch::losses`], each scaled by its own of `scales`; see
+    /// [`Graph::cross_entropy`] for `smoothing` and scale.
+    fn losses(&self, g: &mut Graph<'_>, batch: &Self::Batch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy>;
+}
+
+/// A loss of a batch, as far as it is known beforehand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossInfo {
+    /// What it is called, such as `next token`.
+    pub name: &'static str,
+    /// How many targets the batch has for it.
+    pub targets: usize,
+    /// Its share of the loss of a step.
+    pub weight: f32,
 }
 
 /// What the loop has to know of a batch.
 pub trait TrainBatch {
-    /// Tokens that are predicted.
-    fn targets(&self) -> usize;
+    /// Its losses, the same of every batch and in the same order; a loss without a target in the batch is there too.
+    fn losses(&self) -> Vec<LossInfo>;
+
+    /// Targets of all losses.
+    fn targets(&self) -> usize {
+        self.losses().iter().map(|loss| loss.targets).sum()
+    }
 
     /// Tokens of each side that are processed, as [`Graph::set_rows_before`] counts them.
     fn rows(&self) -> [usize; 2];
@@ -70,14 +88,14 @@ impl Trainable for Translator {
         pretrained::load_frozen(self, base)
     }
 
-    fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
-        self.loss(g, batch, smoothing, scale)
+    fn losses(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
+        vec![self.loss(g, batch, smoothing, scales[0])]
     }
 }
 
 impl TrainBatch for PackedBatch {
-    fn targets(&self) -> usize {
-        self.target_tokens()
+    fn losses(&self) -> Vec<LossInfo> {
+        vec![LossInfo { name: "next token", targets: self.target_tokens(), weight: 1.0 }]
     }
 
     fn rows(&self) -> [usize; 2] {
@@ -104,14 +122,14 @@ impl Trainable for Gpt2 {
         language_model::load_frozen(self, base)
     }
 
-    fn loss(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scale: f32) -> CrossEntropy {
-        self.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, smoothing, scale)
+    fn losses(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
+        vec![self.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, smoothing, scales[0])]
     }
 }
 
 impl TrainBatch for CausalBatch {
-    fn targets(&self) -> usize {
-        self.predictions()
+    fn losses(&self) -> Vec<LossInfo> {
+        vec![LossInfo { name: "next token", targets: self.predictions(), weight: 1.0 }]
     }
 
     fn rows(&self) -> [usize; 2] {
@@ -126,9 +144,9 @@ impl TrainBatch for CausalBatch {
 /// What one step measured.
 #[derive(Clone, Copy, Debug)]
 pub struct StepStats {
-    /// Mean smoothed loss per target token, in nats.
+    /// The sum of the mean smoothed losses of a target, each times its weight, in nats.
     pub loss: f64,
-    /// Mean negative log-likelihood per target token, in nats.
+    /// The same of the negative log-likelihoods.
     pub nll: f64,
     /// Norm of the whole gradient before clipping.
     pub grad_norm: f64,
@@ -183,7 +201,7 @@ impl NonFiniteStep {
     }
 }
 
-/// Computes the gradient of one step into `grads` (cleared first); returns the mean loss and negative log-likelihood.
+/// Computes the gradient of one step into `grads` (cleared first); returns its loss and negative log-likelihood.
 ///
 /// # Panics
 /// If no batch has a target: the mean over none is no number.
@@ -196,19 +214,41 @@ pub fn gradients<M: Trainable>(
     options: &StepOptions,
 ) -> (f64, f64) {
     grads.values.fill(0.0);
-    let targets: usize = batches.iter().map(TrainBatch::targets).sum();
-    assert!(targets > 0, "gradients: no target in {} batches", batches.len());
-    let scale = 1.0 / targets as f32;
-    let (mut loss, mut nll) = (0.0, 0.0);
+    let totals = totals(batches);
+    let scales: Vec<f32> = totals.iter().map(scale).collect();
+    assert!(totals.iter().any(|total| total.targets > 0), "gradients: no target in {} batches", batches.len());
+    let mut sums = vec![(0.0, 0.0); totals.len()];
     for (batch, before) in with_rows_before(batches).filter(|(batch, _)| batch.targets() > 0) {
         let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
         g.set_rows_before(before);
-        let measured = model.loss(&mut g, batch, options.smoothing, scale);
-        g.backward(&measured.loss);
-        loss += measured.loss_sum;
-        nll += measured.nll_sum;
+        let measured = model.losses(&mut g, batch, options.smoothing, &scales);
+        g.backward_all(measured.iter().map(|one| &one.loss));
+        for (sum, one) in sums.iter_mut().zip(&measured) {
+            *sum = (sum.0 + one.loss_sum, sum.1 + one.nll_sum);
+        }
     }
-    (loss / targets as f64, nll / targets as f64)
+    let mean = |of: fn(&(f64, f64)) -> f64| {
+        let losses = totals.iter().zip(&sums).filter(|(total, _)| total.targets > 0);
+        losses.map(|(total, sum)| f64::from(total.weight) * of(sum) / total.targets as f64).sum()
+    };
+    (mean(|sum| sum.0), mean(|sum| sum.1))
+}
+
+/// The losses of all batches together.
+fn totals<B: TrainBatch>(batches: &[B]) -> Vec<LossInfo> {
+    let mut totals: Vec<LossInfo> = Vec::new();
+    for losses in batches.iter().map(TrainBatch::losses) {
+        match totals.is_empty() {
+            true => totals = losses,
+            false => totals.iter_mut().zip(losses).for_each(|(total, loss)| total.targets += loss.targets),
+        }
+    }
+    totals
+}
+
+/// What the sum of a loss is multiplied by.
+fn scale(total: &LossInfo) -> f32 {
+    if total.targets == 0 { 0.0 } else { total.weight / total.targets as f32 }
 }
 
 /// Computes gradients and updates the model, unless something is not finite: then nothing has changed but `grads`.
@@ -254,11 +294,12 @@ fn locate<M: Trainable>(
         let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
         g.set_rows_before(before);
         g.check_finite();
-        let measured = model.loss(&mut g, batch, options.smoothing, 1.0 / batch.targets() as f32);
+        let scales: Vec<f32> = batch.losses().iter().map(scale).collect();
+        let measured = model.losses(&mut g, batch, options.smoothing, &scales);
         if let Some(found) = g.non_finite() {
             return NonFiniteStep { tensor: format!("output of {}", found.op), layer: found.module.clone(), samples };
         }
-        g.backward(&measured.loss);
+        g.backward_all(measured.iter().map(|one| &one.loss));
         drop(g);
         if let Some(entry) =
             grads.values.iter().position(|v| !v.is_finite()).and_then(|position| model.params().entry_at(position))
@@ -290,3 +331,6 @@ fn dropout_seed(seed: u64, step: u64) -> u64 {
     let [a, b, _, _] = philox::block(philox::key(seed), philox::counter(step, 0));
     u64::from(a) << 32 | u64::from(b)
 }
+
+#[cfg(test)]
+mod tests;
