@@ -34,6 +34,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use atento_kernels::memory::LargePages;
+use atento_kernels::simd::{self, Level};
 use clap::{Parser, Subcommand};
 
 use ui::failure::{Failure, catch_bugs};
@@ -83,6 +84,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
     if !matches!(verb, Verb::Train(_) | Verb::Demo(_)) {
         options.start_threads(None)?;
     }
+    tell_unknown_simd(&options);
     match verb {
         Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
@@ -95,5 +97,15 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
+    }
+}
+
+/// Tells that the environment names no instruction set of this machine, so that the best one is taken.
+fn tell_unknown_simd(options: &Options) {
+    let Some(wanted) = std::env::var_os("ATENTO_SIMD").filter(|wanted| !wanted.is_empty()) else { return };
+    let names: Vec<&str> = simd::available().into_iter().map(Level::name).collect();
+    if names.iter().all(|name| wanted != *name) {
+        let names = names.join(", ");
+        options.note(format_args!("ATENTO_SIMD is {wanted:?} and has no effect; this machine has {names}"));
     }
 }

@@ -32,6 +32,7 @@ pub struct DemoArgs {
 /// # Errors
 /// A setting or the run directory is wrong; training fails; standard output cannot be written.
 pub fn run(args: &DemoArgs, options: &Options) -> Result<(), Failure> {
+    args.out.as_deref().map_or(Ok(()), |out| super::train::require_utf8("--out", out))?;
     let mut overrides: Vec<Override> = args.set.iter().map(Override::set).collect();
     overrides.extend(options.seed.map(|seed| Override::option("--seed", "seed", seed)));
     let out_dir = args.out.clone().unwrap_or_else(demo::free_run_directory);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use atento::data::tokens::instruct::MaskedPiece;
 use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
@@ -12,7 +12,7 @@ use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::progress::Progress;
-use crate::ui::signals::{SAVING, stop_on_interrupt};
+use crate::ui::signals::{SAVING, StoppedBy, remove_on_interrupt, stop_on_interrupt};
 use crate::ui::stderr::tell;
 use crate::ui::table::{self, Align, thousands};
 
@@ -90,7 +90,14 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
 }
 
 fn show_plan(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<(), Failure> {
-    let plan = train::plan(recipe, how).map_err(failure)?;
+    let mut stopped = Ok(StoppedBy::default());
+    let plan = train::plan_in(recipe, how, |folder| stopped = remove_on_interrupt(folder));
+    let stopped = stopped.context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
+    while stopped.exit_code().is_some() {
+        // The program is being ended, whatever became of the plan without its folder.
+        std::thread::park();
+    }
+    let plan = plan.map_err(failure)?;
     plan.notes.iter().for_each(|note| options.note(note));
     let mode = if how.resume { Mode::Resume } else { Mode::New };
     if let Some(Err(refusal)) = recipe.out.as_deref().map(|out| RunDir::check(out, mode)) {
@@ -131,6 +138,10 @@ pub fn failure(error: train::Error) -> Failure {
 
 /// The recipe with what the command line says in place of what it says.
 fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
+    let paths = [("the recipe", Some(&args.recipe)), ("--out", args.out.as_ref()), ("--from", args.from.as_ref())];
+    for (name, path) in paths.into_iter().filter_map(|(name, path)| Some((name, path?))) {
+        require_utf8(name, path)?;
+    }
     let mut overrides: Vec<Override> = args.set.iter().map(Override::set).collect();
     overrides.extend(args.max_steps.map(|steps| Override::option("--max-steps", "train.max_steps", steps)));
     overrides.extend(options.seed.map(|seed| Override::option("--seed", "seed", seed)));
@@ -146,6 +157,23 @@ fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
         loaded.recipe.from = Some(from.clone());
     }
     Ok(loaded)
+}
+
+/// A path that the run's config.toml can hold, wherever it lies.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn require_utf8(name: &str, path: &Path) -> Result<(), Failure> {
+    let whole = path.canonicalize().or_else(|_| std::path::absolute(path));
+    let whole = whole.unwrap_or_else(|_| path.to_path_buf());
+    match whole.to_str() {
+        Some(_) => Ok(()),
+        None => Err(anyhow!(
+            "{name}: the path {} is not UTF-8, and config.toml, which repeats it, must be: rename it",
+            whole.display()
+        )
+        .into()),
+    }
 }
 
 fn resume_command(run: &Path) -> String {

@@ -1,5 +1,7 @@
 //! One bad line costs one line: a verb's way through its texts.
 
+use std::fmt::Display;
+
 use anyhow::anyhow;
 use atento::data::LineError;
 use atento::data::tokens::Error;
@@ -92,6 +94,11 @@ impl Tally {
             ..=TOLD => "each is named above".to_owned(),
             _ => format!("the first {TOLD} are named above"),
         }
+    }
+
+    /// The end of a verb that has nothing to measure, as all that it has read is bad.
+    pub fn nothing_left(&self, source: impl Display, things: &str) -> Failure {
+        Failure::Run(anyhow!("{source}: none of {} {things} can be used; {}", self.bad, self.told()))
     }
 
     /// The end of a verb that went past bad lines.

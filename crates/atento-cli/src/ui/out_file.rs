@@ -40,12 +40,12 @@ impl OutFile {
 fn check_writable(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(there) if there.is_file() => OpenOptions::new().write(true).open(path).map(drop),
+        Ok(there) if there.is_file() => {
+            OpenOptions::new().write(true).open(path)?;
+            atomic::check_beside(&fs::canonicalize(path)?)
+        }
         // A pipe may wait for its reader, who is not there yet.
         Ok(_) => Ok(()),
-        Err(_) => match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => fs::read_dir(folder).map(drop),
-            _ => Ok(()),
-        },
+        Err(_) => atomic::check_beside(path),
     }
 }

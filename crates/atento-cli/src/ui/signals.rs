@@ -1,10 +1,13 @@
 //! Ctrl-C during a run: the first asks it to save and stop, the second ends the program at once.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use atento::train::StopFlag;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
@@ -68,6 +71,30 @@ pub fn stop_work_on_interrupt(
             by.0.store(signal, Ordering::Release);
             stop.stop();
             tell(format_args!("{what_happens}; press Ctrl-C again to end at once"));
+        }
+    });
+    Ok(stopped_by)
+}
+
+/// Removes a folder of work that is under way and ends the program at an interrupt or a request to terminate.
+///
+/// # Errors
+/// The system refuses to hand over its signals.
+pub fn remove_on_interrupt(folder: &Path) -> io::Result<StoppedBy> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (folder, stopped_by) = (folder.to_path_buf(), StoppedBy::default());
+    let by = stopped_by.clone();
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().find_map(|signal| u8::try_from(signal).ok()) {
+            by.0.store(signal, Ordering::Release);
+            // The work may still add files.
+            for _ in 0..100 {
+                if fs::remove_dir_all(&folder).is_err() && !folder.exists() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+            process::exit((SIGNAL_BASE + signal).into());
         }
     });
     Ok(stopped_by)

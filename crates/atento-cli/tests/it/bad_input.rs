@@ -33,6 +33,73 @@ fn a_verb_that_does_not_exist_gets_the_nearest_one() {
     ");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn paths_that_cannot_be_used_are_refused_before_any_work() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    folder.model();
+    folder.recipe();
+    let bad = std::ffi::OsStr::from_bytes(b"b\xffd");
+    std::fs::copy(folder.path("r.toml"), folder.path("").join(bad)).unwrap();
+    let run = |arguments: &[&std::ffi::OsStr]| {
+        let mut command = assert_cmd::Command::cargo_bin("atento").unwrap();
+        Ran::from(command.current_dir(folder.path("")).arg("train").args(arguments).output().unwrap()).refusal()
+    };
+    let [recipe, out, from, verb] = ["r.toml", "--out", "--from", "--dry-run"].map(std::ffi::OsStr::new);
+    for (arguments, name) in
+        [(&[recipe, out, bad][..], "--out"), (&[recipe, from, bad], "--from"), (&[bad, verb], "the recipe")]
+    {
+        let message = run(arguments);
+        assert!(
+            message.starts_with(&format!("error: {name}: the path ")) && message.contains("b\u{fffd}d is not UTF-8"),
+            "{message}"
+        );
+    }
+    std::os::unix::fs::symlink("nowhere", folder.path("link")).unwrap();
+    let message = refusal(&folder, &["train", "r.toml", "--out", "link"], "");
+    assert!(message.contains("link is a symbolic link to a place that does not exist"), "{message}");
+    folder.write("empty.txt", "");
+    assert!(refusal(&folder, &["train", "empty.txt"], "").starts_with("error: empty.txt: `data.train` is missing"));
+    let eval = ["eval", "m", "--data", "pairs.tsv", "--save-hypotheses", "/proc/hypotheses"];
+    assert!(refusal(&folder, &eval, "").starts_with("error: cannot write /proc/hypotheses: "));
+}
+
+#[test]
+fn an_instruction_set_that_does_not_exist_is_told() {
+    let run = |name: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("atento").unwrap();
+        Ran::from(command.args(["doctor", "--no-measure"]).env("ATENTO_SIMD", name).output().unwrap()).stderr
+    };
+    assert!(run("foo").starts_with("note: ATENTO_SIMD is \"foo\" and has no effect; this machine has scalar"));
+    assert_eq!((run("scalar"), run("")), (String::new(), String::new()));
+}
+
+#[test]
+fn options_that_have_no_effect_on_the_data_of_eval_are_refused_and_useless_data_fails() {
+    let folder = Folder::new();
+    folder.overflowing_models();
+    folder.write("text.txt", "a dog\n");
+    folder.write("bad.tsv", "a\nb\n");
+    folder.write("bad.jsonl", "{\"a\": 1}\n");
+    for (data, option, expected) in [
+        ("bad.tsv", "--prompt-key", "--prompt-key is for CSV and JSON objects; the columns of bad.tsv have no names"),
+        ("text.txt", "--text-key", "--text-key is for JSON objects, and text.txt is plain text"),
+    ] {
+        let message = refusal(&folder, &["eval", "lm", "--data", data, option, "x"], "");
+        assert!(message.contains(expected), "{message}");
+    }
+    for (model, data, things) in
+        [("m", "bad.tsv", "2 pairs"), ("lm", "bad.tsv", "2 examples"), ("lm", "bad.jsonl", "1 lines")]
+    {
+        let message = told(0, &folder, &["eval", model, "--data", data], "");
+        assert!(
+            message.contains(&format!("error: {data}: none of {things} can be used; each is named above")),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn zero_threads_are_refused() {
     let folder = Folder::new();

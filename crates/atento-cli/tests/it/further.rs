@@ -160,6 +160,29 @@ fn a_recipe_is_held_against_the_model_that_it_starts_from() {
 }
 
 /// The weights of a run's finished model.
+#[test]
+fn settings_that_stay_with_a_model_are_those_of_the_beginning_or_the_run_is_not_resumed() {
+    let folder = language_model();
+    folder.write("further.toml", further());
+    let train = ["train", "further.toml", "-q", "--out", "again"];
+    folder.run(&[&train[..], &["--from", "run"]].concat(), "").output();
+    let resume = [&train[..], &["--max-steps", "3", "--resume"]].concat();
+    let base = folder.path("again/base");
+    let config = std::fs::read(base.join("config.json")).unwrap();
+    std::fs::write(base.join("config.json"), [&config[..], b"\n"].concat()).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let message = folder.run(&[&resume[..], more].concat(), "").refusal();
+        assert!(message.contains("again/base, the settings that stay with the model, has changed"), "{message}");
+        assert!(message.contains("put it back as it was, or begin a new run with --out"), "{message}");
+    }
+    std::fs::write(base.join("config.json"), config).unwrap();
+    std::fs::rename(&base, folder.path("elsewhere")).unwrap();
+    let message = folder.run(&resume, "").refusal();
+    assert!(message.contains("the settings that stay with the model, is missing: put it back"), "{message}");
+    std::fs::rename(folder.path("elsewhere"), &base).unwrap();
+    folder.run(&resume, "").output();
+}
+
 fn weights(folder: &Folder, run: &str) -> Vec<u8> {
     std::fs::read(folder.path(&format!("{run}/model/model.safetensors"))).unwrap()
 }

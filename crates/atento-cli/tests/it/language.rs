@@ -150,9 +150,9 @@ fn what_a_run_would_miss_midway_is_refused_before_it_starts() {
         message
     };
     let message = refuse(&["data.text=\"short.txt\""]);
-    assert!(message.contains("train.bin") && message.contains("needs 17"), "{message}");
+    assert!(message.contains("short.txt: ") && message.contains("needs 17"), "{message}");
     let message = refuse(&["data.valid_text=\"short.txt\"", "train.eval_batches=2"]);
-    assert!(message.contains("val.bin") && message.contains("needs 17"), "{message}");
+    assert!(message.contains("short.txt: ") && message.contains("needs 17"), "{message}");
     // One document and its tail: no end token stands between them.
     let message = refuse(&["data.document_attention=true"]);
     assert!(message.contains("no end token stands between them"), "{message}");

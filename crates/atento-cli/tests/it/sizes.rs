@@ -74,11 +74,62 @@ fn a_run_that_does_not_fit_into_memory_is_refused_before_it_starts() {
     for setting in ["train.batch_tokens=9000000000000000000", "train.accumulate=9000000000000000000"] {
         let message = folder.run(&["train", "lm.toml", "--out", "run", "--set", setting], "").refusal();
         assert!(message.contains("train.batch_tokens") && message.contains(" are free here"), "{message}");
-        folder.run(&["train", "lm.toml", "--dry-run", "--set", setting], "").output();
+        // A plan may be for another machine, and tells what this one would refuse.
+        let plan = folder.run(&["train", "lm.toml", "--dry-run", "--set", setting], "");
+        assert!(plan.stderr.contains("this would not start here: an update of train.batch_tokens "), "{plan:?}");
+        plan.output();
     }
+    // The examples of a pass are no more, however many might be asked for.
+    let all = ["--set", "train.accumulate=9000000000000000000", "--set", "train.batch_tokens=9000000000000000000"];
+    let epochs = [&["train", "r.toml", "-q", "--set", "train.max_epochs=2"], &all[..]].concat();
+    let plan = folder.run(&[&epochs[..], &["--dry-run"]].concat(), "");
+    assert!(!plan.stderr.contains("would not start"), "{plan:?}");
+    folder.run(&[&epochs[..], &["--out", "whole", "--set", "schedule.warmup_steps=1"]].concat(), "").output();
     let message =
         folder.run(&["train", "r.toml", "--out", "run", "--set", "train.accumulate=9000000000000000000"], "").refusal();
     assert!(message.contains("train.accumulate 9000000000000000000"), "{message}");
+}
+
+#[test]
+fn a_validation_takes_no_more_batches_than_its_text_has() {
+    let folder = Folder::new();
+    language_recipe(&folder, "d_model = 16\nlayers = 1\nheads = 2\nmax_positions = 16", "batch_tokens = 64");
+    let run = |batches: &str, out: &str| {
+        let set = format!("train.eval_batches={batches}");
+        let command = ["train", "lm.toml", "-q", "--out", out, "--set", &set, "--set", "train.eval_every=15"];
+        folder.run(&command, "").output();
+        fs::read_to_string(folder.path(out).join("metrics.jsonl")).unwrap()
+    };
+    let losses = |metrics: String| -> Vec<f64> {
+        let loss = |line: &str| serde_json::from_str::<Value>(line).unwrap()["eval_loss"].as_f64();
+        metrics.lines().filter_map(loss).collect()
+    };
+    let all = losses(run("0", "all"));
+    assert_eq!((all.len(), losses(run("9000000000000000000", "most"))), (2, all));
+}
+
+#[test]
+fn a_plan_names_the_users_text_and_leaves_nothing_when_it_is_stopped() {
+    let folder = Folder::new();
+    language_recipe(&folder, "d_model = 16\nlayers = 1\nheads = 2\nmax_positions = 16", "batch_tokens = 64");
+    let short = folder.write("short.txt", "x y");
+    for more in [&["--dry-run"][..], &["--out", "run"]] {
+        let set = ["train", "lm.toml", "--set", "data.text=short.txt", "--set", "data.valid_fraction=0"];
+        let message = folder.run(&[&set[..], more].concat(), "").refusal();
+        assert!(message.contains(&format!("{}: 4 tokens, a window of 16 needs 17", short.display())), "{message}");
+    }
+    fs::create_dir(folder.path("tmp")).unwrap();
+    folder.write("text.txt", "the cat sees the dog.\n".repeat(1_000_000));
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("atento"));
+    command.args(["train", "lm.toml", "--dry-run"]).current_dir(folder.path("")).env("TMPDIR", folder.path("tmp"));
+    let mut plan = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let made = || fs::read_dir(folder.path("tmp")).unwrap().count();
+    while made() == 0 && plan.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let terminated = std::process::Command::new("kill").arg(plan.id().to_string()).status().unwrap();
+    assert!(terminated.success());
+    assert_eq!((plan.wait().unwrap().code(), made()), (Some(128 + 15), 0));
 }
 
 #[test]

@@ -57,6 +57,15 @@ pub fn write_named(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result
     written().map_err(Error::io(path, "write"))
 }
 
+/// Whether [`write_named`] could begin to write a file: nothing that is there is touched.
+///
+/// # Errors
+/// The directory does not take files.
+pub fn check_beside(path: &Path) -> io::Result<()> {
+    let (temporary, _) = create_beside(path, |temporary| File::create_new(temporary))?;
+    fs::remove_file(temporary)
+}
+
 /// Removes the temporary files and directories in `directory` that `is_leftover` says nobody uses, told what each stands
 /// for and the number of its process; returns how many were removed. What cannot be removed stays: it is in nobody's way.
 pub(crate) fn remove_leftovers(directory: &Path, is_leftover: impl Fn(&str, u32) -> bool) -> usize {

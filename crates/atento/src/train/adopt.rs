@@ -2,13 +2,16 @@
 //!
 //! What the recipe states of the model must be so; what it leaves out is the model's, not the preset's.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::checkpoint::ModelConfig;
+use super::checkpoint::{Identity, ModelConfig};
 use super::recipe::{
     self, Activation, Arch, ModelSettings, Norm, Recipe, Task, TieEmbeddings, TokenizerSettings, Written,
 };
+use super::request::checksum;
 use super::search;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
@@ -117,15 +120,39 @@ impl Base {
     /// Reads what [`Base::save`] wrote.
     ///
     /// # Errors
-    /// A file of it is missing or wrong.
-    pub fn saved(run: &Path, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let dir = ModelDir::open(&run.join(BASE))?;
+    /// A file of it is missing, wrong, or another than the `identity` of the run knows.
+    pub fn saved(run: &Path, identity: &Identity, tokenizer: &Tokenizer) -> Result<Self, Error> {
+        let (path, config) = (run.join(BASE), &identity.model);
+        if identity.kept.is_some() && Self::checksum(run)? != identity.kept {
+            let problem = if path.exists() { "has changed since the run saved it" } else { "is missing" };
+            let problem = format!(
+                "{}, the settings that stay with the model, {problem}: put it back as it was, or begin a new run with --out",
+                path.display()
+            );
+            return Err(Error::Setting { key: "from", problem });
+        }
+        let dir = ModelDir::open(&path)?;
         let described = match config {
             ModelConfig::LanguageModel(config) => gpt2::write_config(config),
             ModelConfig::Translator(config) => described(config)?,
         };
         let generation = dir.generation_config()?.or_ended_by(ends(tokenizer, dir.path())?);
         Ok(Self { generation, kept: dir.kept(described)? })
+    }
+
+    /// What tells the files that [`Base::save`] wrote from others; `None` where there are none.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn checksum(run: &Path) -> Result<Option<String>, Error> {
+        let dir = run.join(BASE);
+        if !dir.is_dir() {
+            return Ok(None);
+        }
+        let failed = |source| Error::Io { path: dir.clone(), source };
+        let files = fs::read_dir(&dir).map_err(failed)?.map(|entry| Ok(entry?.path()));
+        let files: Vec<PathBuf> = files.collect::<io::Result<_>>().map_err(failed)?;
+        checksum(files.into_iter().filter(|path| path.is_file()).collect()).map(Some)
     }
 
     /// Writes the files into the run directory, if there are any.
@@ -136,7 +163,7 @@ impl Base {
         let dir = run.join(BASE);
         if dir.exists() {
             // Of a start that was cut short.
-            std::fs::remove_dir_all(&dir).map_err(hub::Error::io(&dir, "remove"))?;
+            fs::remove_dir_all(&dir).map_err(hub::Error::io(&dir, "remove"))?;
         }
         match *kept == Kept::default() {
             true => Ok(()),

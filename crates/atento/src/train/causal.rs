@@ -68,8 +68,8 @@ impl Beginning {
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
                 keep_templates(&mut recipe, &options.written, templates.as_ref());
                 match identity {
-                    Some(Identity { model, from: Some(_), .. }) if config.is_some() => {
-                        let found = Base::saved(run, model, &tokenizer)?;
+                    Some(identity @ Identity { model, from: Some(_), .. }) if config.is_some() => {
+                        let found = Base::saved(run, identity, &tokenizer)?;
                         let tokens = tokenizer.vocab_size();
                         let adopted = Adopted { config: model, generation: &found.generation, tokens };
                         recipe = adopt(&recipe, &options.written, &adopted)?;

@@ -54,6 +54,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A file stands where a checkpoint would.
+    #[error("{} is no directory, and checkpoints of this run have such names: move it elsewhere", path.display())]
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
     /// A checkpoint is not what its list of files says.
     #[error("checkpoint {} is damaged: {problem}", path.display())]
     Damaged {
@@ -124,10 +130,18 @@ impl Checkpoints {
     /// The updates after which there are checkpoints, whole or damaged, in rising order.
     ///
     /// # Errors
-    /// The directory cannot be read; one that does not exist has no checkpoints.
+    /// The directory cannot be read, or a file has the name of a checkpoint; a directory that does not exist has no
+    /// checkpoints.
     pub fn steps(&self) -> Result<Vec<u64>, Error> {
         let step = |name: &String| name.strip_prefix(ASIDE).unwrap_or(name).strip_prefix("step-")?.parse().ok();
-        let mut steps: Vec<u64> = self.names()?.iter().filter_map(step).collect();
+        let mut steps = Vec::new();
+        for (name, step) in self.names()?.iter().filter_map(|name| Some((name, step(name)?))) {
+            let path = self.dir.join(name);
+            if !path.is_dir() {
+                return Err(Error::InTheWay { path });
+            }
+            steps.push(step);
+        }
         steps.sort_unstable();
         steps.dedup();
         Ok(steps)

@@ -194,7 +194,7 @@ impl Error {
                 | Self::NonFiniteWeights { .. }
                 | Self::Checkpoint(checkpoint::Error::Write { .. })
                 | Self::RunDir(run_dir::Error::Gone { .. })
-                | Self::Metrics(metrics::Error::Io { .. })
+                | Self::Metrics(metrics::Error::Io { .. } | metrics::Error::Gone { .. })
                 | Self::TensorBoard(_)
                 | Self::Report(_)
                 | Self::Scratch(_)

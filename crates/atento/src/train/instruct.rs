@@ -208,10 +208,12 @@ impl Workload for Instruct {
 
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.valid else { return Ok(None) };
-        let loss = match recipe.train.eval_batches {
-            0 => self.whole_loss(valid, pool, stop)?,
-            limit => {
-                let options = PackOptions { max_tokens: BATCH_TOKENS, seed: recipe.seed, ..PackOptions::default() };
+        let options = PackOptions { max_tokens: BATCH_TOKENS, seed: recipe.seed, ..PackOptions::default() };
+        let limit = recipe.train.eval_batches;
+        let is_part = limit > 0 && (limit as u64) < valid.batches(options.clone())?.batches_per_epoch();
+        let loss = match is_part {
+            false => self.whole_loss(valid, pool, stop)?,
+            true => {
                 let (sum, tokens) = self.loss(valid, options, limit, pool, stop)?;
                 sum / tokens as f64
             }

@@ -2,7 +2,7 @@
 //!
 //! Text is tokenised once, into `data/` of the run directory, and read from there as it is needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atento_tensor::Pool;
@@ -125,7 +125,8 @@ impl Workload for LanguageModelling {
         }
         let document_end = if recipe.data.document_attention { Some(end_token(&data, tokenizer)?) } else { None };
         for shard in std::iter::once(&data.train).chain(&data.val) {
-            check_targets(shard, document_end)?;
+            let path = text_of(&recipe).unwrap_or_else(|| shard.path().to_path_buf());
+            check_targets(shard, &path, document_end)?;
         }
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
         Ok(Begun { recipe, work, from, notes })
@@ -208,9 +209,13 @@ impl Workload for LanguageModelling {
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(val) = &self.data.val else { return Ok(None) };
         let (whole, part) = (tokens::Sampling::InOrder, tokens::Sampling::Random);
+        let options = self.options(part, BATCH_TOKENS, None);
         let (mut sum, mut tokens) = match recipe.train.eval_batches {
-            0 => (0.0, 0),
-            limit => self.loss(val, self.options(part, BATCH_TOKENS, None), limit, pool, stop)?,
+            limit if limit > 0 && (limit as u64) < batches(val, &options) => {
+                self.loss(val, options, limit, pool, stop)?
+            }
+            // All of it: by request, or as there is no more.
+            _ => (0.0, 0),
         };
         // Also where a few batches happened to hold nothing but end tokens.
         if tokens == 0 {
@@ -249,6 +254,11 @@ fn follows_batch(written: &Written) -> bool {
     written.contains_key("train.batch_tokens") && !written.contains_key("data.block_size")
 }
 
+/// Batches that hold as many tokens as a shard.
+fn batches(shard: &Shard, options: &WindowOptions) -> u64 {
+    (shard.len() as u64).div_ceil((options.block_size * options.batch_size) as u64)
+}
+
 /// Where the recipe's text is.
 fn source(recipe: &Recipe, path: &Path) -> TextSource {
     let boundary = match recipe.data.documents {
@@ -276,7 +286,7 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
 
 /// Checks before the run starts that there is enough to train on and, where something waits for it, to validate on.
 fn check_lengths(recipe: &Recipe, data: &TokenDirectory, block_size: usize) -> Result<(), Error> {
-    data.train.require(block_size)?;
+    data.train.require(block_size).map_err(|error| of_text(error, text_of(recipe)))?;
     let Some(val) = &data.val else {
         let waits = recipe.train.early_stopping.patience > 0 || recipe.schedule.kind == ScheduleKind::Plateau;
         if waits {
@@ -285,12 +295,29 @@ fn check_lengths(recipe: &Recipe, data: &TokenDirectory, block_size: usize) -> R
         }
         return Ok(());
     };
-    Ok(val.require(if recipe.train.eval_batches > 0 { block_size } else { 1 })?)
+    let least = if recipe.train.eval_batches > 0 { block_size } else { 1 };
+    let valid = recipe.data.valid_text.clone().or_else(|| recipe.data.text.clone());
+    val.require(least).map_err(|error| of_text(error, valid.filter(|_| recipe.data.tokens.is_none())))
+}
+
+/// The error with the text that tokens were made from in place of the file that was made, which does not stay.
+fn of_text(error: tokens::Error, text: Option<PathBuf>) -> Error {
+    match (error, text) {
+        (tokens::Error::TooShort { tokens, block_size, .. }, Some(path)) => {
+            tokens::Error::TooShort { path, tokens, block_size }.into()
+        }
+        (error, _) => error.into(),
+    }
+}
+
+/// The text of the recipe, where it does not name token files.
+fn text_of(recipe: &Recipe) -> Option<PathBuf> {
+    recipe.data.text.clone().filter(|_| recipe.data.tokens.is_none())
 }
 
 /// Checks before the run starts that there is a token to predict: the last of a file is never read, and an end token
 /// predicts nothing where documents do not see one another.
-fn check_targets(shard: &Shard, document_end: Option<u32>) -> Result<(), Error> {
+fn check_targets(shard: &Shard, path: &Path, document_end: Option<u32>) -> Result<(), Error> {
     const CHUNK: usize = 1 << 16;
     let (Some(end), last) = (document_end, shard.len() - 1) else { return Ok(()) };
     for from in (0..last).step_by(CHUNK) {
@@ -298,7 +325,7 @@ fn check_targets(shard: &Shard, document_end: Option<u32>) -> Result<(), Error> 
             return Ok(());
         }
     }
-    let path = shard.path().display();
+    let path = path.display();
     let problem = format!(
         "{path} has nothing to predict: its tokens are the end token {end}, one for each of its empty documents, and \
          behind one nothing is predicted; give it text, or leave it out"

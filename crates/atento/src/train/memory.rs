@@ -5,7 +5,9 @@ use atento_tensor::Params;
 use super::Error;
 use super::checkpoint::ModelConfig;
 use super::freeze::Frozen;
-use super::recipe::{OptimizerKind, Recipe, Task};
+use super::recipe::{OptimizerKind, Recipe, Sampling, Task};
+use super::step::Trainable;
+use super::workload::{Making, Workload};
 use crate::memory;
 use crate::models::{Gpt2Config, RecurrentConfig, TransformerConfig, TranslatorConfig};
 
@@ -32,18 +34,35 @@ pub(super) fn activation_bytes(recipe: &Recipe, config: &ModelConfig, tokens: f6
     numbers * size_of::<f32>() as f64
 }
 
-/// Refuses a run of a model, of which the outline is given, whose state and batches do not fit into memory. Activations are an estimate, so half of it must fit.
+/// Refuses a run of a model, of which the outline is given, whose state does not fit into memory.
 pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, params: &Params) -> Result<(), Error> {
-    let train = &recipe.train;
     let mut trained = params.clone();
     Frozen::of(recipe, params)?.apply(&mut trained);
     let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
-    memory::require(state, "training this model (weights, gradients and moments)")?;
-    // Batches of text are as large as the recipe says; of examples, perhaps smaller.
-    let tokens = if recipe.task == Task::CausalLm { train.batch_tokens } else { 1 };
+    Ok(memory::require(state, "training this model (weights, gradients and moments)")?)
+}
+
+/// Refuses a run whose updates do not fit into memory beside its state. Activations are an estimate, so half of it must
+/// fit.
+pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Making) -> Result<(), Error> {
+    let (train, config, params) = (&recipe.train, work.config(), work.model().params());
+    let state = state_bytes(recipe, params.count(), params.trainable_count()) + table_bytes(&config);
+    // Weights that are there have their memory already.
+    let held = if making == Making::Weights { size_of_val(params.values()) } else { 0 };
+    let state = state.saturating_sub(held as u128);
+    let per_epoch = work.batches_per_epoch(recipe)?.max(1);
+    let is_random = recipe.task == Task::CausalLm && recipe.data.sampling == Sampling::Random;
+    // Random windows fill a batch whatever the text; other batches are as large as the data makes them.
+    let tokens = match is_random {
+        true => train.batch_tokens as u64,
+        false => work.tokens_per_epoch().div_ceil(per_epoch),
+    };
+    let epochs = train.max_epochs.map_or(u64::MAX, |epochs| epochs as u64);
+    let batches = (train.accumulate as u64).min(per_epoch.saturating_mul(epochs));
     // The ids of an update wait for it together.
-    let batches = BATCH_BYTES * tokens as u128 * train.accumulate as u128;
-    let activations = activation_bytes(recipe, config, tokens as f64) / 2.0;
+    let batches = BATCH_BYTES * u128::from(tokens) * u128::from(batches);
+    let sides = if recipe.task == Task::Translation { 2.0 } else { 1.0 };
+    let activations = activation_bytes(recipe, &config, tokens as f64 / sides) / 2.0;
     let what = format!(
         "an update of train.batch_tokens {} and train.accumulate {} with this model",
         train.batch_tokens, train.accumulate

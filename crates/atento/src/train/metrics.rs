@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::run_dir::is_at;
 use crate::hub::atomic;
 
 /// One line of `metrics.jsonl`. What was not measured is left out.
@@ -72,6 +73,12 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Somebody removed or replaced the file while it was written to.
+    #[error("{} was removed or replaced while the run wrote to it: put it back and resume, or resume without its lines", path.display())]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// A line other than the last is not a record.
     #[error("{}:{line}: not a line of metrics: {problem}; remove the line", path.display())]
     Line {
@@ -117,7 +124,7 @@ impl Metrics {
     /// Adds a line. Measures that are not finite have no spelling in JSON and are left out.
     ///
     /// # Errors
-    /// The disk is full or fails.
+    /// The disk is full or fails; [`Error::Gone`].
     pub fn write(&mut self, record: &Record) -> Result<(), Error> {
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         let mut record = record.clone();
@@ -128,6 +135,9 @@ impl Metrics {
         record.eval.retain(|_, value| value.is_finite());
         let mut line = serde_json::to_string(&record).map_err(io::Error::from).map_err(io_error(&self.path))?;
         line.push('\n');
+        if !is_at(&self.file, &self.path) {
+            return Err(Error::Gone { path: self.path.clone() });
+        }
         // The whole line in one call: what a killed process has written ends with a line.
         self.file.write_all(line.as_bytes()).map_err(io_error(&self.path))
     }
@@ -200,6 +210,24 @@ mod tests {
         }
         metrics.sync().unwrap();
         (dir, path)
+    }
+
+    #[test]
+    fn a_file_that_was_removed_or_replaced_is_noticed() {
+        let (dir, path) = written(1..=1);
+        let (mut metrics, _) = Metrics::open(&path, after(1, true)).unwrap();
+        metrics.write(&record(2)).unwrap();
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        for replaced in [false, true] {
+            if replaced {
+                std::fs::write(&path, "").unwrap();
+            }
+            let error = metrics.write(&record(3)).unwrap_err().to_string();
+            assert!(error.contains("metrics.jsonl was removed or replaced while the run wrote to it"), "{error}");
+        }
+        std::fs::rename(dir.path().join("moved"), &path).unwrap();
+        metrics.write(&record(3)).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 3);
     }
 
     #[test]

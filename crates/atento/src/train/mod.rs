@@ -41,7 +41,7 @@ pub use events::{Event, Reporter};
 pub use masks::{ShownExample, show_masks};
 pub use metrics::{Metrics, Record};
 pub use optimizer::Optimizer;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, plan_in};
 pub use recipe::Recipe;
 pub use report::Report;
 pub use run_dir::RunDir;

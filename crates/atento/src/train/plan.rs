@@ -76,21 +76,31 @@ pub struct Plan {
 /// # Errors
 /// Whatever would keep the run from starting, but that it needs more memory than there is.
 pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
+    plan_in(recipe, options, |_| ())
+}
+
+/// [`plan`] for a program that may be stopped: `begun` is told the folder of what is made of the data. It is removed in
+/// the end, and whoever ends the program before should remove it.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_in(recipe: &Recipe, options: &TrainOptions, begun: impl FnOnce(&Path)) -> Result<Plan, Error> {
+    let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
+    begun(scratch.path());
     match recipe.task {
-        Task::Translation => outlook::<Translation>(recipe, options),
-        Task::CausalLm => outlook::<LanguageModelling>(recipe, options),
-        Task::Instruct => outlook::<Instruct>(recipe, options),
+        Task::Translation => outlook::<Translation>(recipe, options, scratch.path()),
+        Task::CausalLm => outlook::<LanguageModelling>(recipe, options, scratch.path()),
+        Task::Instruct => outlook::<Instruct>(recipe, options, scratch.path()),
     }
 }
 
-fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
-    // Where a run would leave what it makes of its data.
-    let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
+/// The outlook of a run; `scratch` is where it leaves what a run would make of its data.
+fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
     let (Found { checkpoint, warnings }, recipe) = match options.resume {
         true => resumed(recipe, &options.written)?,
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
-    let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch.path());
+    let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch);
     let Begun { recipe, mut work, mut notes, .. } =
         W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings);
@@ -99,6 +109,9 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions) -> Result<Plan,
     frozen.apply(work.model_mut().params_mut());
     notes.extend(frozen.notes);
     let trainable = work.model().params().trainable_count();
+    if let Err(refusal) = memory::check_update(&recipe, &work, Making::Outline) {
+        notes.push(format!("as it is, this would not start here: {refusal}"));
+    }
     if let Some(checkpoint) = &checkpoint {
         check_checkpoint(checkpoint, &work, trainable)?;
     }

@@ -83,7 +83,7 @@ impl Recipe {
         let text = std::str::from_utf8(&bytes).map_err(|error| Error::NotText {
             place: Place::Line(path.to_path_buf(), tree::line_of(&bytes, error.valid_up_to())),
         })?;
-        let (mut loaded, tree) = resolve(text, path, overrides, settling)?;
+        let (mut loaded, tree) = resolve(text, path, overrides, settling).map_err(|error| error.in_file(path))?;
         files::find(&mut loaded.recipe, path, &|key| tree::place(&tree, key))?;
         if loaded.recipe.out.is_none() {
             let name = path.file_stem().unwrap_or("run".as_ref());

@@ -106,6 +106,11 @@ pub(super) fn contents(path: &Path) -> Result<String, Error> {
             files.push(file);
         }
     }
+    checksum(files)
+}
+
+/// Names, sizes and contents of files, in a few digits.
+pub(super) fn checksum(mut files: Vec<PathBuf>) -> Result<String, Error> {
     files.sort();
     let mut crc = crc32fast::Hasher::new();
     for file in files {

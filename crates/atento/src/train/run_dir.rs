@@ -53,6 +53,12 @@ pub enum Error {
         /// The process's number, as far as it is known.
         process: String,
     },
+    /// A symbolic link to nothing.
+    #[error("{} is a symbolic link to a place that does not exist: make that directory, or choose another with --out", path.display())]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+    },
     /// There is a run, and a new one was to begin.
     #[error("{} already holds a run: add --resume to go on with it, or choose another directory with --out", path.display())]
     Exists {
@@ -118,6 +124,9 @@ impl RunDir {
         // Whether a run is there is looked at below.
         if contents != Contents::Run || mode == Mode::Resume {
             Self::check(path, mode)?;
+        }
+        if path.is_symlink() && !path.exists() {
+            return Err(Error::Dangling { path: path.to_path_buf() });
         }
         fs::create_dir_all(path).map_err(io_error(path))?;
         // A process that trains there is named before the run it has begun.
@@ -331,7 +340,7 @@ fn is_alive(process: &str) -> bool {
 
 /// Whether an open file is the one at `path`. As it is open, its number is no other file's.
 #[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     let (open, found) = (file.metadata().map(number), fs::metadata(path).map(number));
@@ -340,7 +349,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 
 /// Where files have no numbers, and none that is open can be removed.
 #[cfg(not(unix))]
-fn is_at(_: &File, path: &Path) -> bool {
+pub(super) fn is_at(_: &File, path: &Path) -> bool {
     path.exists()
 }
 
@@ -465,6 +474,16 @@ mod tests {
             assert!(matches!(RunDir::open(&path, Mode::Resume), Err(Error::NothingToResume { .. })));
         }
         assert!(!dir.path().join("none").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nothing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let error = RunDir::open(&link, Mode::New).unwrap_err().to_string();
+        assert!(error.contains("link is a symbolic link to a place that does not exist"), "{error}");
     }
 
     #[test]

@@ -104,8 +104,8 @@ impl Beginning {
         let mut recipe = resume::as_before(recipe, &options.written, checkpoint)?;
         let mut base = None;
         match identity {
-            Some(Identity { model, from: Some(_), .. }) => {
-                let found = Base::saved(run, model, &tokenizer)?;
+            Some(identity @ Identity { model, from: Some(_), .. }) => {
+                let found = Base::saved(run, identity, &tokenizer)?;
                 let adopted = Adopted { config: model, generation: &found.generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
                 base = Some(found);

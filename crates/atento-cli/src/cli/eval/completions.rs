@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use atento::data::tokens;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
 use atento::data::{LineReader, OnTruncate, header};
 use atento::language_model::LanguageModel;
@@ -101,6 +102,11 @@ pub fn run(
     if on_too_long == OnTooLong::Split {
         return Err(anyhow!("--on-too-long split is for pairs: a prompt with its completion stays one").into());
     }
+    if let InstructSource::Tsv { .. } = source
+        && let Some(option) = args.given().filter(|option| option.ends_with("-key"))
+    {
+        return Err(anyhow!("{option} is for CSV and JSON objects; the columns of {source} have no names").into());
+    }
     let usual = InstructOptions::default();
     let (prompt_template, completion_template) = templates(language, args, &usual);
     let how = InstructOptions {
@@ -123,8 +129,11 @@ pub fn run(
         InstructSource::Jsonl { completion_key, .. } if key == completion_key => Some("--completion-key"),
         _ => None,
     };
-    let set = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error, option))
-        .map_err(|fault| anyhow!(with_option(&fault, option)))?;
+    let opened = InstructSet::open_past(source, tokenizer, how, &mut tally.skipping(on_error, option));
+    let set = opened.map_err(|fault| match fault {
+        tokens::Error::NothingLeft { .. } if tally.bad > 0 => tally.nothing_left(source, "examples"),
+        fault => anyhow!(with_option(&fault, option)).into(),
+    })?;
     let report = set.report().clone();
     let vocab_size = language.model.config.vocab_size;
     if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
-use atento::data::tokens::{Strided, Whole};
+use atento::data::tokens::instruct::InstructSource;
+use atento::data::tokens::{self, Strided, Whole};
 use atento::language_model::LanguageModel;
 use atento::messages;
 use atento::score::perplexity::{self, TextLoss, text_loss};
@@ -140,10 +141,17 @@ fn text(
         let train: PathBuf = data.join("train.bin");
         return Err(anyhow!("{}: no val.bin in it; name the file, such as {}", data.display(), train.display()).into());
     }
+    let is_jsonl = matches!(InstructSource::from_path(data), InstructSource::Jsonl { .. });
+    if args.text_key.is_some() && data.is_file() && !is_jsonl {
+        return Err(anyhow!("--text-key is for JSON objects, and {} is plain text", data.display()).into());
+    }
     let text_key = args.text_key.as_deref().unwrap_or("text");
     let option = |key: &str| (key == text_key).then_some("--text-key");
-    let text = Whole::open(data, text_key, &language.tokenizer, &mut tally.skipping(eval.on_error, option))
-        .map_err(|fault| anyhow!(with_option(&fault, option)))?;
+    let opened = Whole::open(data, text_key, &language.tokenizer, &mut tally.skipping(eval.on_error, option));
+    let text = opened.map_err(|fault| match fault {
+        tokens::Error::Empty { .. } if tally.bad > 0 => tally.nothing_left(data.display(), "lines"),
+        fault => anyhow!(with_option(&fault, option)).into(),
+    })?;
     if text.unknown_tokens > 0 {
         options.note(format_args!(
             "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",

@@ -119,7 +119,7 @@ pub fn run(
     let how = args.search.options(&pretrained)?;
     let (pairs, tally) = pairs::load(&source, reader, &pretrained, on_too_long, on_error, options)?;
     if tally.bad == tally.all {
-        return Err(Failure::Run(anyhow!("{source}: none of {} pairs can be used; {}", tally.all, tally.told())));
+        return Err(tally.nothing_left(&source, "pairs"));
     }
     let good: Vec<&Measurable> = pairs.iter().flatten().collect();
     let mut unknown = Unknowns::default();

@@ -87,6 +87,9 @@ pub struct Identity {
     /// What tells the model directory's contents from others, where frozen weights are read from it.
     #[serde(default)]
     pub base: Option<String>,
+    /// What tells the files in the run's `base/` from others, where it has that.
+    #[serde(default)]
+    pub kept: Option<String>,
     /// What tells its training and validation data from other data; older checkpoints do not say.
     pub data: Option<String>,
 }

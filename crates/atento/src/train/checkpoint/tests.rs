@@ -37,6 +37,7 @@ fn state(step: u64) -> TrainState {
             model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
             from: Some("m".into()),
             base: Some("1b".into()),
+            kept: Some("3c".into()),
             data: Some("2a".into()),
         }),
     }
@@ -153,6 +154,15 @@ fn a_run_that_never_saved_has_no_checkpoint() {
 fn the_newest_is_found_by_number_not_by_name() {
     let (_dir, checkpoints) = with(&[100, 20, 9]);
     assert_eq!(checkpoints.steps().unwrap(), [9, 20, 100]);
+    // A file of that name is nobody's checkpoint: it stays, and is named.
+    let stray = checkpoints.path(20).with_file_name("step-50");
+    std::fs::write(&stray, "mine").unwrap();
+    assert!(checkpoints.save(&state(50), &[]).is_err());
+    for refused in [checkpoints.steps().err(), checkpoints.latest().err(), checkpoints.sweep().err()] {
+        assert!(refused.unwrap().to_string().contains("step-50 is no directory"));
+    }
+    assert_eq!(std::fs::read_to_string(&stray).unwrap(), "mine");
+    std::fs::remove_file(&stray).unwrap();
     assert_eq!(latest_step(&checkpoints), Some(100));
 }
 

@@ -93,7 +93,7 @@ impl Checkpoints {
     /// one steps aside first, where every reader finds it; `sweep` puts it back if the process dies in between.
     fn put(&self, temporary: &Path, step: u64) -> io::Result<()> {
         let (path, aside) = (self.path(step), self.aside(step));
-        let replaces = path.exists();
+        let replaces = path.is_dir();
         if replaces {
             // What an earlier replacement could not remove.
             if aside.exists() {

@@ -1,7 +1,7 @@
 //! What can be wrong with a recipe, said so that it can be put right.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::messages;
 
@@ -10,6 +10,8 @@ use crate::messages;
 pub enum Place {
     /// A line of a file, counted from 1.
     Line(PathBuf, usize),
+    /// A file that leaves the setting out.
+    File(PathBuf),
     /// An override, as the command line has it.
     Override(String),
     /// Nowhere: a default, or a recipe built by a program.
@@ -20,6 +22,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Place::File(path) => path.display().fmt(f),
             Place::Override(text) => f.write_str(&messages::cut(text)),
             Place::Default => f.write_str("recipe"),
         }
@@ -118,6 +121,18 @@ pub enum Error {
         /// The paths that were looked for.
         tried: Vec<PathBuf>,
     },
+}
+
+impl Error {
+    /// The error of a recipe that was read from a file.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Error::Conflict { place: Place::Default, message } => {
+                Error::Conflict { place: Place::File(path.to_path_buf()), message }
+            }
+            error => error,
+        }
+    }
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

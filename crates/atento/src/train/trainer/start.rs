@@ -19,7 +19,8 @@ use crate::train::request::Request;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
 use crate::train::{
-    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, metrics, resume,
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, memory, metrics,
+    resume,
 };
 
 impl<'r, W: Workload> Session<'r, W> {
@@ -37,6 +38,8 @@ impl<'r, W: Workload> Session<'r, W> {
         let model = work.model_mut();
         let saved = resumed.and_then(|checkpoint| checkpoint.state.identity.as_ref());
         let base = freeze(model, &recipe, from.as_deref(), saved, &mut notes)?;
+        memory::check_update(&recipe, &work, Making::Weights)?;
+        let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let mut schedule = Schedule::new(&recipe);
         let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
@@ -76,6 +79,7 @@ impl<'r, W: Workload> Session<'r, W> {
             let (generation, kept) = work.base();
             Base::save(run.path(), generation, kept)?;
         }
+        let kept = Base::checksum(run.path())?;
         save_tokenizer(work.tokenizer(), run.path())?;
         if let Some(found) = work.templates() {
             templates::write(run.path(), found)?;
@@ -100,7 +104,7 @@ impl<'r, W: Workload> Session<'r, W> {
             run,
             reporter,
             grads: Grads::zeros(work.model().params()),
-            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, data: Some(data) },
+            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, kept, data: Some(data) },
             work,
             recipe,
             pool: Pool::new(),
