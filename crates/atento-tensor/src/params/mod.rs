@@ -12,8 +12,10 @@
 //! added one after the other are neighbours, so a group of projections can be multiplied as one matrix ([`Params::fused`])
 //! while each keeps its own name in files.
 
+mod freezing;
 mod frozen;
 mod grads;
+mod handles;
 mod init;
 #[cfg(test)]
 mod tests;
@@ -27,83 +29,10 @@ use atento_kernels::philox::Rng;
 
 pub use frozen::{Frozen, Values, View};
 pub use grads::Grads;
+pub use handles::{ParamEntry, ParamId, Weight};
 pub use init::Init;
 
-/// The number of a parameter in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParamId(u32);
-
-/// A parameter, or neighbours read as one matrix: a small copyable handle that layers hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
-    /// The first parameter.
-    first: ParamId,
-    /// How many parameters it is made of.
-    parts: u32,
-    /// Rows; 1 for a vector.
-    pub rows: usize,
-    /// Columns.
-    pub cols: usize,
-}
-
-impl Weight {
-    /// The number of values.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows * self.cols
-    }
-
-    /// Whether the parameter holds no values.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Places in the table.
-    fn ids(&self) -> Range<usize> {
-        let first = self.first.0 as usize;
-        first..first + self.parts as usize
-    }
-}
-
-/// Where the values of a parameter are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In the arena of what trains, from this value on.
-    Trained(usize),
-    /// In the arena of buffers, from this value on.
-    Buffer(usize),
-    /// Among the frozen ones.
-    Frozen,
-}
-
-/// One row of the parameter table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParamEntry {
-    /// Dotted module path, e.g. `encoder.layers.0.self_attn.q_proj.weight`.
-    pub name: String,
-    /// Dimensions as stored in files.
-    pub dims: Vec<usize>,
-    /// Its handle.
-    pub weight: Weight,
-    /// Whether weight decay applies: true for matrices, false for biases and norms.
-    pub decay: bool,
-    place: Place,
-}
-
-impl ParamEntry {
-    /// Whether training changes it.
-    #[must_use]
-    pub fn is_trained(&self) -> bool {
-        matches!(self.place, Place::Trained(_))
-    }
-
-    /// Whether it is frozen, which a buffer is not: that could not be trained.
-    #[must_use]
-    pub fn is_frozen(&self) -> bool {
-        self.place == Place::Frozen
-    }
-}
+use handles::Place;
 
 /// The parameters of a model.
 #[derive(Clone, Default)]
@@ -228,93 +157,6 @@ impl Params {
     pub fn parts(&self, weight: Weight) -> impl ExactSizeIterator<Item = Weight> + use<> {
         let parts: Vec<Weight> = self.entries[weight.ids()].iter().map(|entry| entry.weight).collect();
         parts.into_iter()
-    }
-
-    /// Makes parameters buffers: they are part of the model, but not trained.
-    ///
-    /// # Panics
-    /// If one of them is frozen.
-    #[track_caller]
-    pub fn make_buffers(&mut self, which: impl Fn(&ParamEntry) -> bool) {
-        let moves = |entry: &ParamEntry| entry.is_trained() && which(entry);
-        assert!(!self.entries.iter().any(|entry| entry.is_frozen() && which(entry)), "make_buffers: one is frozen");
-        self.rebuild(moves, |params, index, values| {
-            let start = params.buffers.extend(params.entries[index].weight.len(), params.is_outline);
-            params.entries[index].place = Place::Buffer(start);
-            if let Some(values) = values {
-                params.buffers.values[start..start + values.len()].copy_from_slice(values);
-            }
-        });
-    }
-
-    /// Freezes parameters: from here on they have values that nothing trains, apart from the arena. Before any value was
-    /// written they have none until [`set_frozen`](Self::set_frozen).
-    pub fn freeze(&mut self, which: impl Fn(&ParamEntry) -> bool) {
-        self.rebuild(
-            |entry| entry.is_trained() && which(entry),
-            |params, index, values| {
-                let entry = &mut params.entries[index];
-                entry.place = Place::Frozen;
-                if let Some(values) = values {
-                    params.frozen.insert(entry.weight.first, Frozen::F32(values.to_vec().into()));
-                }
-            },
-        );
-    }
-
-    /// As [`freeze`](Self::freeze), but the values are forgotten: [`set_frozen`](Self::set_frozen) gives others.
-    pub fn freeze_without_values(&mut self, which: impl Fn(&ParamEntry) -> bool) {
-        let leaves = |entry: &ParamEntry| entry.is_trained() && which(entry);
-        self.rebuild(leaves, |params, index, _| params.entries[index].place = Place::Frozen);
-    }
-
-    /// Takes trained parameters out of their arena and hands each over with its values, if any was written.
-    fn rebuild(
-        &mut self,
-        leaves: impl Fn(&ParamEntry) -> bool,
-        mut take: impl FnMut(&mut Self, usize, Option<&[f32]>),
-    ) {
-        let count =
-            self.entries.iter().filter(|entry| entry.is_trained() && !leaves(entry)).map(|e| e.weight.len()).sum();
-        if count == self.trained.len {
-            return;
-        }
-        let has_values = self.has_values();
-        let room = if self.is_outline { 0 } else { count };
-        let old = std::mem::replace(&mut self.trained, Arena { values: vec![0.0; room], len: 0 });
-        for index in 0..self.entries.len() {
-            let entry = &self.entries[index];
-            let Place::Trained(from) = entry.place else { continue };
-            let len = entry.weight.len();
-            let values = has_values.then(|| &old.values[from..from + len]);
-            if leaves(entry) {
-                take(self, index, values);
-                continue;
-            }
-            let start = self.trained.extend(len, self.is_outline);
-            self.entries[index].place = Place::Trained(start);
-            if let Some(values) = values {
-                self.trained.values[start..start + len].copy_from_slice(values);
-            }
-        }
-    }
-
-    /// Gives a frozen parameter its values.
-    ///
-    /// # Panics
-    /// If the parameter is not frozen, or there are not as many values.
-    #[track_caller]
-    pub fn set_frozen(&mut self, weight: Weight, values: Frozen) {
-        assert_eq!(weight.parts, 1, "set_frozen: {weight:?} is made of several parameters");
-        assert!(self.entries[weight.ids().start].is_frozen(), "set_frozen: {weight:?} is not frozen");
-        assert!(values.fits(weight), "set_frozen: {values:?} for {weight:?}");
-        self.frozen.insert(weight.first, values);
-    }
-
-    /// The values of a frozen parameter.
-    #[must_use]
-    pub fn frozen(&self, weight: Weight) -> Option<&Frozen> {
-        self.frozen.get(&weight.first).filter(|_| weight.parts == 1)
     }
 
     /// The values of a weight, as an op reads them.

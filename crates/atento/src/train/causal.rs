@@ -60,15 +60,15 @@ impl Beginning {
             (Some(checkpoint), _) => {
                 let tokenizer = saved_tokenizer(run)?;
                 let templates = templates::read(run)?;
-                let identity = checkpoint.state.identity.as_ref();
-                let config = match identity {
-                    Some(Identity { model: ModelConfig::LanguageModel(config), .. }) => Some(config),
-                    _ => None,
+                let identity = &checkpoint.state.identity;
+                let config = match &identity.model {
+                    ModelConfig::LanguageModel(config) => Some(config),
+                    ModelConfig::Translator(_) => None,
                 };
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
                 keep_templates(&mut recipe, &options.written, templates.as_ref());
                 match identity {
-                    Some(identity @ Identity { model, from: Some(_), .. }) if config.is_some() => {
+                    Identity { model, from: Some(_), .. } if config.is_some() => {
                         let found = Base::saved(run, identity, &tokenizer)?;
                         let tokens = tokenizer.vocab_size();
                         let adopted = Adopted { config: model, generation: &found.generation, tokens };
@@ -77,8 +77,8 @@ impl Beginning {
                     }
                     _ => recipe.settle(&options.written)?,
                 }
-                notes.extend(resume::check(checkpoint, &recipe, run)?);
-                from = identity.and_then(|identity| identity.from.clone());
+                notes.extend(resume::check(checkpoint, &recipe)?);
+                from.clone_from(&identity.from);
                 let model = config.map(|config| new_model(config.clone(), &recipe, making)).transpose()?;
                 (tokenizer, model, templates)
             }

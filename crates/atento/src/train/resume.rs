@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::checkpoint::{Checkpoint, Identity};
 use super::recipe::{Recipe, ScheduleKind, Written};
-use super::run_dir::CONFIG;
 
 /// Keys, and tables with all of their keys, that may differ.
 const MAY_CHANGE: [&str; 17] = [
@@ -69,10 +68,7 @@ const FOLLOWING: [&str; 12] = [
 /// # Errors
 /// The recipe that the checkpoint holds cannot be read.
 pub fn as_before(recipe: &Recipe, written: &Written, checkpoint: &Checkpoint) -> Result<Recipe, Error> {
-    match &checkpoint.state.identity {
-        Some(Identity { recipe: text, .. }) => as_saved(recipe, written, text),
-        None => Ok(recipe.clone()),
-    }
+    as_saved(recipe, written, &checkpoint.state.identity.recipe)
 }
 
 /// [`as_before`] with the recipe that was saved, `text`.
@@ -92,17 +88,14 @@ pub fn as_saved(recipe: &Recipe, written: &Written, text: &str) -> Result<Recipe
 ///
 /// # Errors
 /// [`Error::OtherRun`] names the first setting that must not differ.
-pub fn check(checkpoint: &Checkpoint, recipe: &Recipe, run: &Path) -> Result<Vec<String>, Error> {
-    let saved = checkpoint.state.identity.as_ref().map(|identity| identity.recipe.clone());
-    // Older checkpoints do not hold it.
-    let Some(text) = saved.or_else(|| std::fs::read_to_string(run.join(CONFIG)).ok()) else { return Ok(Vec::new()) };
-    let begun_from = checkpoint.state.identity.as_ref().and_then(|identity| identity.from.as_ref());
+pub fn check(checkpoint: &Checkpoint, recipe: &Recipe) -> Result<Vec<String>, Error> {
+    let Identity { recipe: text, from, .. } = &checkpoint.state.identity;
+    let begun_from = from.as_ref();
     let is_another = |from: &&PathBuf| Some(*from) != begun_from && from.canonicalize().ok().as_ref() != begun_from;
     let unused = recipe.from.iter().filter(is_another);
     let unused = unused.map(|from| format!("{} is not used: the run goes on from its checkpoint", from.display()));
-    let knows_data = checkpoint.state.identity.as_ref().is_some_and(|identity| identity.data.is_some());
     let mut notes: Vec<String> = unused.collect();
-    notes.extend(compare(&text, recipe, &checkpoint.path, if knows_data { Data::Known } else { Data::Unknown })?);
+    notes.extend(compare(text, recipe, &checkpoint.path, Data::Known)?);
     Ok(notes)
 }
 
@@ -146,9 +139,9 @@ pub fn compare(text: &str, recipe: &Recipe, path: &Path, data: Data) -> Result<V
 /// # Errors
 /// [`Error::OtherData`].
 pub fn check_data(checkpoint: &Checkpoint, hash: &str) -> Result<(), Error> {
-    match checkpoint.state.identity.as_ref().and_then(|identity| identity.data.as_ref()) {
-        Some(before) if before != hash => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
-        _ => Ok(()),
+    match checkpoint.state.identity.data == hash {
+        true => Ok(()),
+        false => Err(Error::OtherData { path: checkpoint.path.display().to_string() }),
     }
 }
 

@@ -100,11 +100,11 @@ impl Beginning {
         making: Making,
     ) -> Result<Self, Error> {
         let tokenizer = saved_tokenizer(run)?;
-        let identity = checkpoint.state.identity.as_ref();
+        let identity = &checkpoint.state.identity;
         let mut recipe = resume::as_before(recipe, &options.written, checkpoint)?;
         let mut base = None;
         match identity {
-            Some(identity @ Identity { model, from: Some(_), .. }) => {
+            Identity { model, from: Some(_), .. } => {
                 let found = Base::saved(run, identity, &tokenizer)?;
                 let adopted = Adopted { config: model, generation: &found.generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
@@ -112,12 +112,12 @@ impl Beginning {
             }
             _ => recipe.settle(&options.written)?,
         }
-        let notes = resume::check(checkpoint, &recipe, run)?;
-        let model = match identity.map(|identity| &identity.model) {
-            Some(ModelConfig::Translator(config)) => Some(new_model(config.clone(), &recipe, making)?),
-            _ => None,
+        let notes = resume::check(checkpoint, &recipe)?;
+        let model = match &identity.model {
+            ModelConfig::Translator(config) => Some(new_model(config.clone(), &recipe, making)?),
+            ModelConfig::LanguageModel(_) => None,
         };
-        let from = identity.and_then(|identity| identity.from.clone());
+        let from = identity.from.clone();
         Ok(Self { recipe, tokenizer: Some(tokenizer), model, base, from, notes })
     }
 }

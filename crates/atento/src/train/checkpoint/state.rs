@@ -40,18 +40,11 @@ pub struct TrainState {
     /// The step of the last evaluation.
     pub evaluated: Option<u64>,
     /// Whether the recipe asked for this checkpoint, rather than someone who stopped the run here.
-    #[serde(default = "yes")]
     pub regular: bool,
     /// What happened since the last line of the log.
-    #[serde(default)]
     pub window: LogWindow,
-    /// What the run is; older checkpoints do not say.
-    pub identity: Option<Identity>,
-}
-
-/// Older checkpoints do not tell.
-fn yes() -> bool {
-    true
+    /// What the run is.
+    pub identity: Identity,
 }
 
 /// The steps that the next line of the log is about.
@@ -85,13 +78,11 @@ pub struct Identity {
     /// The model directory whose weights and tokenizer it started with.
     pub from: Option<PathBuf>,
     /// What tells the model directory's contents from others, where frozen weights are read from it.
-    #[serde(default)]
     pub base: Option<String>,
     /// What tells the files in the run's `base/` from others, where it has that.
-    #[serde(default)]
     pub kept: Option<String>,
-    /// What tells its training and validation data from other data; older checkpoints do not say.
-    pub data: Option<String>,
+    /// What tells its training and validation data from other data.
+    pub data: String,
 }
 
 /// All that determines a model but its weights.

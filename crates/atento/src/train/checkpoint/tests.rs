@@ -32,14 +32,14 @@ fn state(step: u64) -> TrainState {
         evaluated: Some(4),
         regular: false,
         window: LogWindow { steps: 3, loss: 0.1 + 0.2, ..LogWindow::default() },
-        identity: Some(Identity {
+        identity: Identity {
             recipe: "seed = 1\n".into(),
             model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
             from: Some("m".into()),
             base: Some("1b".into()),
             kept: Some("3c".into()),
-            data: Some("2a".into()),
-        }),
+            data: "2a".into(),
+        },
     }
 }
 

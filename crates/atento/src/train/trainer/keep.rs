@@ -127,7 +127,7 @@ impl<W: Workload> Session<'_, W> {
             evaluated: self.last_evaluation,
             regular,
             window: self.window,
-            identity: Some(self.identity.clone()),
+            identity: self.identity.clone(),
         };
         let mut blobs = vec![
             Blob { name: "values", values: self.work.model().params().values() },

@@ -19,8 +19,7 @@ use crate::train::request::Request;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
 use crate::train::{
-    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, memory, metrics,
-    resume,
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, memory, resume,
 };
 
 impl<'r, W: Workload> Session<'r, W> {
@@ -36,7 +35,7 @@ impl<'r, W: Workload> Session<'r, W> {
         let Begun { mut recipe, mut work, from, mut notes } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
         let model = work.model_mut();
-        let saved = resumed.and_then(|checkpoint| checkpoint.state.identity.as_ref());
+        let saved = resumed.map(|checkpoint| &checkpoint.state.identity);
         let base = freeze(model, &recipe, from.as_deref(), saved, &mut notes)?;
         memory::check_update(&recipe, &work, Making::Weights)?;
         let model = work.model_mut();
@@ -104,7 +103,7 @@ impl<'r, W: Workload> Session<'r, W> {
             run,
             reporter,
             grads: Grads::zeros(work.model().params()),
-            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, kept, data: Some(data) },
+            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, kept, data },
             work,
             recipe,
             pool: Pool::new(),
@@ -188,14 +187,7 @@ fn begun<T: 'static, E: 'static>(
 /// The metrics of the run, without what is yet to come, and the step of the last evaluation.
 fn open_metrics(run: &RunDir, state: Option<&TrainState>) -> Result<(Metrics, Option<u64>), Error> {
     let step = state.map_or(0, |state| state.step);
-    let evaluated = match state {
-        // Older checkpoints do not say: what they were saved after is in the metrics.
-        Some(TrainState { identity: Some(Identity { data: None, .. }) | None, .. }) => {
-            let records = metrics::read(&run.metrics())?;
-            records.iter().any(|record| record.step == step && !record.eval.is_empty()).then_some(step)
-        }
-        state => state.and_then(|state| state.evaluated),
-    };
+    let evaluated = state.and_then(|state| state.evaluated);
     let logged = state.is_none_or(|state| state.window.steps == 0);
     let (metrics, _) = Metrics::open(&run.metrics(), Place { step, logged, evaluated: evaluated == Some(step) })?;
     Ok((metrics, evaluated))
