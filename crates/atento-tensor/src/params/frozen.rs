@@ -93,6 +93,6 @@ pub enum View<'a> {
     Exact(&'a [f32]),
     /// A matrix `[outputs, inputs]` in fewer bits.
     Compact(Compact<'a>),
-    /// Neighbours that do not lie side by side: each of the weight's [`parts`](Weight::parts) has a view of its own.
+    /// Neighbours that do not lie side by side: each of the weight's [parts](crate::Params::parts) has a view of its own.
     Parts,
 }
