@@ -89,14 +89,17 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
         }
         return Ok(Chosen { step: session.step, why: "the last step".to_owned() });
     }
-    let mut sum = vec![0.0_f64; count];
-    let mut values = vec![0.0_f32; count];
-    for &step in &chosen {
-        session.checkpoints.load(step)?.read_into(blob, &mut values)?;
-        sum.iter_mut().zip(&values).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
     let weights = session.work.model_mut().params_mut().values_mut();
-    weights.iter_mut().zip(&sum).for_each(|(weight, sum)| *weight = (sum / chosen.len() as f64) as f32);
+    if let [step] = chosen[..] {
+        session.checkpoints.load(step)?.read_into(blob, weights)?;
+    } else {
+        let mut sum = vec![0.0_f64; count];
+        for &step in &chosen {
+            session.checkpoints.load(step)?.read_into(blob, weights)?;
+            sum.iter_mut().zip(&*weights).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        weights.iter_mut().zip(&sum).for_each(|(weight, sum)| *weight = (sum / chosen.len() as f64) as f32);
+    }
     let why = match (chosen.len(), session.early_stopping.metric) {
         (1, _) if takes_mean => "the last checkpoint".to_owned(),
         (count, _) if takes_mean => format!("the mean of the last {count} checkpoints"),
