@@ -162,10 +162,12 @@ fn affine_maps_match_the_reference_with_and_without_saving_their_input() {
 fn a_missing_bias_is_a_zero_bias() {
     let (x, weight) = (values(12, 1), values(20, 2));
     for act in [Activation::Identity, Activation::Silu] {
-        let (mut with, mut without) = (vec![0.0; 15], vec![0.0; 15]);
-        linear::forward(3, &x, &weight, WeightLayout::OutIn, Some(&[0.0; 5]), act, None, &mut with);
-        linear::forward(3, &x, &weight, WeightLayout::OutIn, None, act, None, &mut without);
-        assert_eq!(with, without);
+        for_each_level(|level| {
+            let (mut with, mut without) = (vec![0.0; 15], vec![0.0; 15]);
+            linear::forward(3, &x, &weight, WeightLayout::OutIn, Some(&[0.0; 5]), act, None, &mut with);
+            linear::forward(3, &x, &weight, WeightLayout::OutIn, None, act, None, &mut without);
+            assert_eq!(with, without, "{level:?}");
+        });
     }
 }
 
