@@ -133,7 +133,7 @@ impl Windows {
         let random = self.options.sampling == Sampling::Random;
         let end = if random { index + batch_size } else { now.windows.min(index + batch_size) };
         let windows = (index..end).map(|at| match random {
-            true => self.random(epoch * now.windows + at),
+            true => self.random(epoch.wrapping_mul(now.windows).wrapping_add(at)),
             false => self.block(&now, at),
         });
         let batch = CausalBatch::pack(windows.collect::<Result<Vec<_>, _>>()?);
@@ -141,7 +141,7 @@ impl Windows {
             Some(end_token) => batch.cut_after(end_token),
             None => batch,
         };
-        Ok((batch, Cursor { epoch: epoch + end / now.windows, index: end % now.windows }))
+        Ok((batch, Cursor { epoch: epoch.saturating_add(end / now.windows), index: end % now.windows }))
     }
 
     /// Random window number `number`.
