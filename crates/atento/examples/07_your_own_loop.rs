@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("perplexity of the text before: {:.2}", language.perplexity(TEXT)?);
 
     // One sequence is a batch here; a batch may hold many, one after the other, without padding.
-    let batch = CausalBatch::of_sequences([language.tokenizer.encode_prompt(TEXT)?]);
+    let batch = CausalBatch::of_sequences([language.tokenizer.encode_prompt(TEXT)?])?;
     let settings = OptimizerSettings::default();
     let mut optimizer = Optimizer::new(&settings, &language.model.params);
     let (mut grads, pool) = (Grads::zeros(&language.model.params), Pool::new());

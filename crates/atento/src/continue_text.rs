@@ -4,8 +4,8 @@ use atento_tensor::Pool;
 
 use crate::generate::{
     self, ContrastiveOptions, FinishReason, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt,
-    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, WarperOptions, contrastive_search, sample,
-    sample_speculative, search_until,
+    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative,
+    search_until,
 };
 use crate::hub;
 use crate::hub::generation::GenerationConfig;
@@ -92,31 +92,16 @@ impl ContinueOptions<'static> {
         own.require()?;
         let draws = own.sampling.do_sample;
         let method = match own.sampling.contrast() {
-            _ if draws != Some(true) && own.num_beams > 1 => Method::Beam(SearchOptions {
-                min_new_tokens: processors.min_new_tokens,
-                min_length: processors.min_length,
-                repetition_penalty: processors.repetition_penalty,
-                no_repeat_ngram: processors.no_repeat_ngram,
-                eos_ids: processors.eos_ids,
-                bad_words: processors.bad_words,
-                suppress_tokens: processors.suppress_tokens,
-                ..search_options(own)
-            }),
+            _ if draws != Some(true) && own.num_beams > 1 => Method::Beam(search_options(own).with(processors)),
             Some(penalty_alpha) if draws != Some(true) => {
-                let usual = ContrastiveOptions::default();
-                let top_k = own.sampling.top_k.filter(|&top_k| top_k > 0).unwrap_or(usual.top_k);
-                Method::Contrastive(ContrastiveOptions { penalty_alpha, top_k, processors, ..usual })
+                let top_k = own.sampling.candidates();
+                Method::Contrastive(ContrastiveOptions { penalty_alpha, top_k, top_logprobs: 0, processors })
             }
             _ => {
-                let plain = WarperOptions::default();
-                let own = own.sampling;
-                let warpers = WarperOptions {
-                    temperature: if draws == Some(false) { 0.0 } else { own.temperature.unwrap_or(plain.temperature) },
-                    top_k: own.top_k.unwrap_or(plain.top_k),
-                    top_p: own.top_p.unwrap_or(plain.top_p),
-                    min_p: own.min_p.unwrap_or(plain.min_p),
-                    typical_p: own.typical_p.unwrap_or(plain.typical_p),
-                };
+                let mut warpers = own.sampling.warpers();
+                if draws == Some(false) {
+                    warpers.temperature = 0.0;
+                }
                 Method::Sample(SampleOptions { processors, warpers, ..SampleOptions::default() })
             }
         };

@@ -34,7 +34,7 @@
 //!
 //! let LanguageModel { mut model, tokenizer, .. } =
 //!     LanguageModel::load(Path::new("tests/fixtures/conformance/gpt2-tiny"))?;
-//! let batch = CausalBatch::of_sequences([tokenizer.encode_prompt("a red cat runs")?]);
+//! let batch = CausalBatch::of_sequences([tokenizer.encode_prompt("a red cat runs")?])?;
 //! let mut optimizer = Optimizer::new(&OptimizerSettings::default(), &model.params);
 //! let (mut grads, pool, options) = (Grads::zeros(&model.params), Pool::new(), StepOptions::default());
 //! let mut losses = Vec::new();

@@ -174,8 +174,19 @@ mod tests {
         let language = Model::load(fixture("gpt2-tiny")).unwrap();
         assert_eq!(language.generate("a cat").unwrap(), language.generate("a cat").unwrap());
         assert!(language.perplexity("a red cat runs").unwrap() > 1.0);
-        let long = "a red cat runs ".repeat(50);
-        assert!(language.perplexity(&long).unwrap() > 1.0, "longer than the model's positions");
+        // As `eval` measures a file, also of a text longer than the model's positions.
+        let Model::Language(inner) = &language else { unreachable!() };
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["a red cat runs".to_owned(), "a red cat runs ".repeat(50)] {
+            let path = dir.path().join("text");
+            std::fs::write(&path, &text).unwrap();
+            let whole = tokens::Whole::open(&path, "text", &inner.tokenizer, &mut Err).unwrap();
+            let config = &inner.model.config;
+            let windows = Strided::new(whole.tokens, config.vocab_size, config.max_positions, config.max_positions / 2);
+            let expected = text_loss(&inner.model, windows.unwrap(), 64, |_| ()).unwrap().perplexity();
+            let found = language.perplexity(&text).unwrap();
+            assert!((found / expected - 1.0).abs() < 1e-6, "{found}, by `eval` {expected}");
+        }
         for text in ["", "a"] {
             assert!(language.perplexity(text).is_err(), "{text:?}");
         }

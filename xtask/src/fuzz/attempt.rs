@@ -102,11 +102,19 @@ fn judge(status: ExitStatus, said: &str) -> Verdict {
     match status.code() {
         _ if said.contains(PANIC) => Verdict::Finding(last()),
         Some(0) => Verdict::Accepted,
-        Some(1) if said.contains(DAMAGED) => Verdict::Refused,
+        Some(1) if said.contains(DAMAGED) || names_every_bad_line(said) => Verdict::Refused,
         Some(2) if !said.trim().is_empty() => Verdict::Refused,
         Some(code) => Verdict::Finding(format!("exit code {code}: {}", last())),
         None => Verdict::Finding(format!("{status}: {}", last())),
     }
+}
+
+/// Whether a verb went past bad lines and named each of them, as it must: a changed model may have no place for them.
+fn names_every_bad_line(said: &str) -> bool {
+    let mut lines = said.lines().filter_map(|line| line.strip_prefix("error: "));
+    let bad = lines.next_back().and_then(|last| last.strip_suffix(" lines could not be used; each is named above"));
+    let counted = bad.and_then(|bad| bad.split_once(" of ")?.0.parse().ok());
+    counted == Some(lines.filter(|line| line.starts_with("standard input, line ")).count())
 }
 
 /// Puts the size and the checksum of a changed file of a checkpoint into its list of files, so that what the file says is
@@ -138,4 +146,20 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         copy(&from.join(&name), &to.join(&name))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_lines_are_no_finding_where_each_is_named() {
+        let (first, second) =
+            ("error: standard input, line 1: too long\n", "error: standard input, line 2: too long\n");
+        let end = "error: 2 of 2 lines could not be used; each is named above\n";
+        assert!(names_every_bad_line(&[first, second, end].concat()));
+        for said in [&[first, end][..], &[second], &[end], &[first, second, end, "error: something else\n"]] {
+            assert!(!names_every_bad_line(&said.concat()), "{said:?}");
+        }
+    }
 }

@@ -150,8 +150,9 @@ impl Killer {
 
     /// Resumes a run that was killed, or begins it again where nothing was written down.
     fn go_on(&self, scene: &Scene<'_>, kill: Kill) -> Output {
-        let limit = scene.arguments.iter().skip_while(|argument| **argument != "--max-steps").take(2).copied();
-        let resumed = self.train(&limit.chain(["--resume"]).collect::<Vec<_>>(), kill);
+        // A run that goes on knows its model.
+        let pairs = scene.arguments.chunks(2).filter(|pair| !["--from", "--resume"].contains(&pair[0]));
+        let resumed = self.train(&[&pairs.flatten().copied().collect::<Vec<_>>()[..], &["--resume"]].concat(), kill);
         let message = String::from_utf8_lossy(&resumed.stderr).into_owned();
         match resumed.status.code() == Some(2) && message.contains("no run to resume") {
             true => self.train(scene.arguments, kill),
@@ -272,6 +273,8 @@ fn leftovers(run: &Path) -> Vec<PathBuf> {
 
 fn every_run_of(task: &str) {
     let Some(killer) = Killer::new(task) else { return };
+    let modules = if task == TRANSLATION { "encoder" } else { "wte" };
+    let frozen = &format!("train.freeze=[\"{modules}\"]");
     let mut kills = 0;
     let changes = killer.count(&[]);
     let (run, finished, cut, base) =
@@ -286,6 +289,11 @@ fn every_run_of(task: &str) {
         Scene { name: "a longer run", before: Some(&finished), arguments: &["--max-steps", "6", "--resume"] },
         Scene { name: "a run that goes on", before: Some(&cut), arguments: &["--resume"] },
         Scene { name: "a run from a model", before: None, arguments: &["--from", "base"] },
+        Scene {
+            name: "a run from a model, partly frozen",
+            before: None,
+            arguments: &["--from", "base", "--set", frozen],
+        },
     ];
     for scene in &scenes {
         kills += killer.sweep(scene);

@@ -84,10 +84,4 @@ impl Params {
         assert!(values.fits(weight), "set_frozen: {values:?} for {weight:?}");
         self.frozen.insert(weight.first, values);
     }
-
-    /// The values of a frozen parameter.
-    #[must_use]
-    pub fn frozen(&self, weight: Weight) -> Option<&Frozen> {
-        self.frozen.get(&weight.first).filter(|_| weight.parts == 1)
-    }
 }

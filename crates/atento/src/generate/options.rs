@@ -1,7 +1,7 @@
 //! The options of a search, named and counted so that each says what it counts.
 
 use super::Error;
-use super::sample_options::{check_bad_words, check_repetition_penalty, check_tokens};
+use super::sample_options::{ProcessorOptions, check_bad_words, check_repetition_penalty, check_tokens};
 
 /// Divides the log-probability of a hypothesis by a function of its length |Y|, so that long ones are not at a loss.
 /// |Y| counts the generated tokens, the end token included, the prefix not.
@@ -77,6 +77,23 @@ pub struct SearchOptions {
     pub forced_bos: Option<u32>,
     /// The last token of a hypothesis that reaches `max_new_tokens`.
     pub forced_eos: Option<u32>,
+}
+
+impl SearchOptions {
+    /// The search with these in place of what it does to the probabilities of tokens.
+    #[must_use]
+    pub fn with(self, processors: ProcessorOptions) -> Self {
+        Self {
+            min_new_tokens: processors.min_new_tokens,
+            min_length: processors.min_length,
+            repetition_penalty: processors.repetition_penalty,
+            no_repeat_ngram: processors.no_repeat_ngram,
+            eos_ids: processors.eos_ids,
+            bad_words: processors.bad_words,
+            suppress_tokens: processors.suppress_tokens,
+            ..self
+        }
+    }
 }
 
 impl Default for SearchOptions {

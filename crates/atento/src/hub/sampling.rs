@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::json::Keys;
+use crate::generate::{ContrastiveOptions, WarperOptions};
 use serde_json::{Value, json};
 
 /// The settings of sampling and of contrastive search; `None` where the file does not say.
@@ -58,6 +59,25 @@ impl Sampling {
             ("typical_p", json!(self.typical_p)),
             ("penalty_alpha", json!(self.penalty_alpha)),
         ]
+    }
+
+    /// How tokens are drawn where they are, each setting neutral unless the file says otherwise.
+    #[must_use]
+    pub fn warpers(&self) -> WarperOptions {
+        let plain = WarperOptions::default();
+        WarperOptions {
+            temperature: self.temperature.unwrap_or(plain.temperature),
+            top_k: self.top_k.unwrap_or(plain.top_k),
+            top_p: self.top_p.unwrap_or(plain.top_p),
+            min_p: self.min_p.unwrap_or(plain.min_p),
+            typical_p: self.typical_p.unwrap_or(plain.typical_p),
+        }
+    }
+
+    /// The candidates of contrastive search.
+    #[must_use]
+    pub fn candidates(&self) -> usize {
+        self.top_k.filter(|&top_k| top_k > 0).unwrap_or(ContrastiveOptions::default().top_k)
     }
 
     /// The weight of contrastive search, where the file asks for that: it needs more than one candidate.

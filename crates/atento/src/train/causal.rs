@@ -262,14 +262,7 @@ pub(super) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperO
     if own.do_sample != Some(true) {
         return usual;
     }
-    let plain = WarperOptions::default();
-    WarperOptions {
-        temperature: own.temperature.unwrap_or(plain.temperature),
-        top_k: own.top_k.unwrap_or(plain.top_k),
-        top_p: own.top_p.unwrap_or(plain.top_p),
-        min_p: own.min_p.unwrap_or(plain.min_p),
-        typical_p: own.typical_p.unwrap_or(plain.typical_p),
-    }
+    own.warpers()
 }
 
 /// Rows of the report's table on a decoder-only model.

@@ -5,6 +5,8 @@
 //!
 //! What is frozen keeps the values it starts with. They are mapped from the model that the run started from, which the
 //! checkpoints name by path and contents; without one they are the random ones that follow from the seed.
+//! A file that is cut short while it is mapped ends the process (`hub::mmap`), at the cost of the updates since the last
+//! checkpoint; a resumed run refuses a model that has changed.
 
 use std::path::Path;
 

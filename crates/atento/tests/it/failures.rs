@@ -206,6 +206,7 @@ fn a_place_in_the_data_that_cannot_be_read_is_not_taken_for_the_beginning() {
     let folder = Folder::new();
     for (cursor, expected) in [
         (serde_json::json!({"epoch": 0}), "its place in the data, {\"epoch\":0}, cannot be read: missing field"),
+        (serde_json::json!({"epoch": u64::MAX, "index": 0}), "cannot be read: no run comes to"),
         (serde_json::json!({"epoch": 0, "index": 1_000_000}), "(epoch 0, index 1000000) does not exist"),
     ] {
         let _ = fs::remove_dir_all(folder.path("run"));

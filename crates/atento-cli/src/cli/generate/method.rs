@@ -196,8 +196,7 @@ impl MethodArgs {
                 return Err(anyhow!("--n {} does not go with --penalty-alpha, which finds one text", self.n).into());
             }
             Kind::Contrast(penalty_alpha) => {
-                let top_k = self.top_k.or(own.sampling.top_k.filter(|&top_k| top_k > 0));
-                let top_k = top_k.unwrap_or(ContrastiveOptions::default().top_k);
+                let top_k = self.top_k.unwrap_or(own.sampling.candidates());
                 return Ok(Method::Contrastive(ContrastiveOptions {
                     penalty_alpha,
                     top_k,
@@ -206,15 +205,15 @@ impl MethodArgs {
                 }));
             }
             Kind::Greedy => Some(0.0),
-            Kind::Chance => self.temperature.or(own.sampling.temperature),
+            Kind::Chance => self.temperature,
         };
-        let plain = WarperOptions::default();
+        let usual = own.sampling.warpers();
         let warpers = WarperOptions {
-            temperature: temperature.unwrap_or(plain.temperature),
-            top_k: self.top_k.or(own.sampling.top_k).unwrap_or(plain.top_k),
-            top_p: self.top_p.or(own.sampling.top_p).unwrap_or(plain.top_p),
-            min_p: self.min_p.or(own.sampling.min_p).unwrap_or(plain.min_p),
-            typical_p: self.typical_p.or(own.sampling.typical_p).unwrap_or(plain.typical_p),
+            temperature: temperature.unwrap_or(usual.temperature),
+            top_k: self.top_k.unwrap_or(usual.top_k),
+            top_p: self.top_p.unwrap_or(usual.top_p),
+            min_p: self.min_p.unwrap_or(usual.min_p),
+            typical_p: self.typical_p.unwrap_or(usual.typical_p),
         };
         let options = SampleOptions { n: self.n, seed, top_logprobs: 0, processors, warpers };
         Ok(match draft {
@@ -228,14 +227,7 @@ impl MethodArgs {
             beam,
             n_best: self.n,
             length_penalty: LengthPenalty::HuggingFace(self.length_penalty.unwrap_or(f64::from(own.length_penalty))),
-            min_new_tokens: processors.min_new_tokens,
-            min_length: processors.min_length,
-            repetition_penalty: processors.repetition_penalty,
-            no_repeat_ngram: processors.no_repeat_ngram,
-            eos_ids: processors.eos_ids,
-            bad_words: processors.bad_words,
-            suppress_tokens: processors.suppress_tokens,
-            ..search_options(own)
+            ..search_options(own).with(processors)
         }
     }
 

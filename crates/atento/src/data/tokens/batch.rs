@@ -1,5 +1,9 @@
 //! Packed sequences with a target at each position.
 
+use std::path::PathBuf;
+
+use super::Error;
+
 /// A stretch of tokens, and what is to be predicted at each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Window {
@@ -35,15 +39,24 @@ pub struct CausalBatch {
 impl CausalBatch {
     /// Packs whole sequences of tokens: each token but the first of a sequence is to be predicted.
     ///
-    /// # Panics
-    /// If there is no sequence, or one has fewer than two tokens.
-    pub fn of_sequences(sequences: impl IntoIterator<Item = Vec<u32>>) -> Self {
+    /// # Errors
+    /// [`Error::Empty`] where there is no sequence, or none of its tokens; [`Error::SingleToken`].
+    pub fn of_sequences(sequences: impl IntoIterator<Item = Vec<u32>>) -> Result<Self, Error> {
         let window = |(sample, ids): (u64, Vec<u32>)| {
-            assert!(ids.len() > 1, "CausalBatch::of_sequences: sequence {sample} has {} tokens, expected 2", ids.len());
+            let path = PathBuf::from(format!("sequence {sample}"));
+            match ids.len() {
+                0 => return Err(Error::Empty { path }),
+                1 => return Err(Error::SingleToken { path }),
+                _ => {}
+            }
             let targets = ids[1..].iter().copied().map(Some).collect();
-            Window { sample, ids: ids[..ids.len() - 1].to_vec(), targets }
+            Ok(Window { sample, ids: ids[..ids.len() - 1].to_vec(), targets })
         };
-        Self::pack((0..).zip(sequences).map(window))
+        let windows: Vec<Window> = (0..).zip(sequences).map(window).collect::<Result<_, _>>()?;
+        if windows.is_empty() {
+            return Err(Error::Empty { path: "the batch".into() });
+        }
+        Ok(Self::pack(windows))
     }
 
     /// Packs windows, each as one sequence.
@@ -124,6 +137,17 @@ mod tests {
         assert_eq!(cut.samples, [10, 13, 40, 41, 42]);
         assert_eq!(cut.targets, [Some(5), Some(1), None, Some(7), None, None, Some(1), None]);
         assert_eq!(batch.clone().cut_after(99), batch);
+    }
+
+    #[test]
+    fn sequences_are_predicted_from_their_second_token_on() {
+        let batch = CausalBatch::of_sequences([vec![4, 5, 6], vec![7, 8]]).unwrap();
+        assert_eq!((&batch.ids[..], &batch.cu_seqlens[..]), (&[4, 5, 7][..], &[0, 2, 3][..]));
+        assert_eq!(batch.targets, [Some(5), Some(6), Some(8)]);
+        let message = |sequences: Vec<Vec<u32>>| CausalBatch::of_sequences(sequences).unwrap_err().to_string();
+        assert!(message(vec![]).starts_with("the batch: there are no tokens"));
+        assert!(message(vec![vec![1, 2], vec![]]).starts_with("sequence 1: there are no tokens"));
+        assert!(message(vec![vec![1]]).starts_with("sequence 0: a single token"));
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl Windows {
         let random = self.options.sampling == Sampling::Random;
         let end = if random { index + batch_size } else { now.windows.min(index + batch_size) };
         let windows = (index..end).map(|at| match random {
+            // The number only chooses among streams of random numbers.
             true => self.random(epoch.wrapping_mul(now.windows).wrapping_add(at)),
             false => self.block(&now, at),
         });
@@ -141,7 +142,7 @@ impl Windows {
             Some(end_token) => batch.cut_after(end_token),
             None => batch,
         };
-        Ok((batch, Cursor { epoch: epoch.saturating_add(end / now.windows), index: end % now.windows }))
+        Ok((batch, Cursor { epoch: epoch + end / now.windows, index: end % now.windows }))
     }
 
     /// Random window number `number`.
@@ -281,6 +282,15 @@ mod tests {
         assert!(cuts[0] != cuts[1] || cuts[1] != cuts[2], "{cuts:?}");
         let other = WindowOptions { seed: 1, ..options(Sampling::Sequential, 50, 100, 3) };
         assert_ne!(all(windows(1000, other))[0], dealt[0]);
+    }
+
+    #[test]
+    fn random_windows_have_no_last_epoch() {
+        let mut windows = windows(90, options(Sampling::Random, 8, 2, 1));
+        windows.options.epochs = None;
+        windows.seek(Cursor { epoch: u64::MAX, index: 0 }).unwrap();
+        let (_, cursor) = windows.next().unwrap().unwrap();
+        assert_eq!(cursor, Cursor { epoch: u64::MAX, index: 2 });
     }
 
     #[test]

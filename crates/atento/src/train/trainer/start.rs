@@ -167,13 +167,18 @@ fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found,
     Ok((Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()))
 }
 
+/// Epochs that no run comes to, so that counting them never overflows.
+const MOST_EPOCHS: u64 = 1 << 40;
+
 /// The place in the data behind the last update.
 fn cursor<W: Workload>(checkpoint: &Checkpoint) -> Result<W::Cursor, Error> {
     let saved = &checkpoint.state.cursor;
-    serde_json::from_value(saved.clone()).map_err(|error| {
-        let (path, problem) = (checkpoint.path.clone(), error.to_string());
-        Error::Cursor { path, found: saved.to_string(), problem }
-    })
+    let refuse = |problem| Error::Cursor { path: checkpoint.path.clone(), found: saved.to_string(), problem };
+    let cursor = serde_json::from_value(saved.clone()).map_err(|error| refuse(error.to_string()))?;
+    match W::epoch(cursor) < MOST_EPOCHS {
+        true => Ok(cursor),
+        false => Err(refuse(format!("no run comes to {MOST_EPOCHS} epochs"))),
+    }
 }
 
 /// Batches of which the first is dealt out: what is wrong with it is found before anything is written.
