@@ -12,8 +12,9 @@
 use std::time::Instant;
 
 use atento::generate::{Prompt, SearchOptions, search};
-use atento::models::gpt2::{Precision, config};
-use atento::models::{CachedGpt2, Gpt2, Gpt2Config};
+use atento::models::Precision;
+use atento::models::gpt2::config;
+use atento::models::{CachedCausal, Gpt2, Gpt2Config};
 use atento_kernels::memory::LargePages;
 use atento_kernels::peak::{read_gigabytes_per_second, triad_gigabytes_per_second};
 use atento_kernels::philox::Rng;
@@ -36,7 +37,7 @@ fn main() {
     };
     let config = Gpt2Config::preset(&text(0, "gpt2"), config::VOCAB_SIZE).expect("a preset");
     let mut model = Gpt2::init(config, 1);
-    model.hold(precision).expect("initial weights are finite");
+    precision.hold_all(&mut model.params).expect("initial weights are finite");
     let read = bytes_each * (model.params.count() - model.config.max_positions * model.config.d_model);
     let rng = &mut Rng::new(3, 3);
     let prompts: Vec<Vec<u32>> =
@@ -44,7 +45,7 @@ fn main() {
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let pool = Pool::new();
     let run = |new_tokens: usize| {
-        let mut decoder = CachedGpt2::new(&model, &pool, &slices, prompt_len + new_tokens);
+        let mut decoder = CachedCausal::new(&model, &pool, &slices, prompt_len + new_tokens);
         let prompts: Vec<Prompt> =
             prompts.iter().map(|prefix| Prompt { prefix: prefix.clone(), max_new_tokens: new_tokens }).collect();
         let start = Instant::now();

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use atento::data::{BatchOptions, Batches};
 use atento::models::Translator;
-use atento::pretrained::Pretrained;
+use atento::pipelines::Pretrained;
 use atento::text::Tokenizer;
 use atento::train::build::{build_model, generation_config};
 use atento::train::data::RunData;
@@ -60,7 +60,7 @@ fn prepare(recipe: &Recipe, dir: &Path) -> Outcome<(RunData, Pretrained)> {
     }
     let data = RunData::load(recipe, None)?;
     let model = build_model(recipe, &data.tokenizer)?;
-    let generation = generation_config(recipe, &model);
+    let generation = generation_config(recipe, &*model);
     let created = Pretrained::new(model, copy(&data.tokenizer)?, generation);
     created.save(dir)?;
     Ok((data, created))
@@ -82,7 +82,7 @@ struct Trainer {
 }
 
 impl Trainer {
-    fn new(recipe: &Recipe, data: &RunData, model: &Translator) -> Outcome<Self> {
+    fn new(recipe: &Recipe, data: &RunData, model: &dyn Translator) -> Outcome<Self> {
         let train = &recipe.train;
         let options = BatchOptions {
             max_tokens: train.batch_tokens,
@@ -104,7 +104,7 @@ impl Trainer {
     }
 
     /// The next batch and the update from it.
-    fn step(&mut self, model: &mut Translator) -> Outcome<StepStats> {
+    fn step(&mut self, model: &mut Box<dyn Translator>) -> Outcome<StepStats> {
         let (batch, _) = self.batches.next().ok_or("the data has ended")??;
         self.step += 1;
         let Self { optimizer, grads, pool, options, step, .. } = self;
@@ -135,7 +135,7 @@ fn main() -> Outcome<()> {
     let dir: PathBuf = args.get("model")?.ok_or("--model DIR: a Hugging Face directory, made if it is not there")?;
     let recipe = Recipe::load(&recipe, &args.all("set").into_iter().map(Override::set).collect::<Vec<_>>())?.recipe;
     let (data, Pretrained { mut model, tokenizer, generation, .. }) = prepare(&recipe, &dir)?;
-    let mut trainer = Trainer::new(&recipe, &data, &model)?;
+    let mut trainer = Trainer::new(&recipe, &data, &*model)?;
 
     let first_loss = trainer.step(&mut model)?.loss;
     for _ in 1..args.get("warmup")?.unwrap_or(5) {

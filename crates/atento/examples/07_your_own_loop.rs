@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One sequence is a batch here; a batch may hold many, one after the other, without padding.
     let batch = CausalBatch::of_sequences([language.tokenizer.encode_prompt(TEXT)?])?;
     let settings = OptimizerSettings::default();
-    let mut optimizer = Optimizer::new(&settings, &language.model.params);
-    let (mut grads, pool) = (Grads::zeros(&language.model.params), Pool::new());
+    let mut optimizer = Optimizer::new(&settings, language.model.params());
+    let (mut grads, pool) = (Grads::zeros(language.model.params()), Pool::new());
     for step in 1..=20 {
         let batches = std::slice::from_ref(&batch);
         let model = &mut language.model;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::data::demo::FAMOUS;
-use crate::pretrained::Pretrained;
+use crate::pipelines::Pretrained;
+use crate::pipelines::translate::translate;
 use crate::train::recipe::Override;
 use crate::train::{self, Recipe, Reporter, StopFlag, Summary, TrainOptions};
-use crate::translate::translate;
 
 /// The recipe that the demonstration trains; also `recipes/demo.toml` of the repository.
 pub const RECIPE: &str = include_str!("../../../recipes/demo.toml");
@@ -73,7 +73,7 @@ pub fn run(recipe: &Recipe, stop: &StopFlag, reporter: &mut dyn Reporter) -> Res
     let summary = train::train(recipe, &TrainOptions::default(), stop, reporter)?;
     let pretrained = Pretrained::load(&summary.run.join("model"))?;
     let options = pretrained.translate_options();
-    let translated = translate(&pretrained.model, &pretrained.tokenizer, &SENTENCES, &options)?;
+    let translated = translate(&*pretrained.model, &pretrained.tokenizer, &SENTENCES, &options)?;
     let translations = SENTENCES
         .iter()
         .zip(translated)

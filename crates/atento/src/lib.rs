@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! [`continue_text`], [`translate`](mod@translate), [`score`] and [`eval`] have every option of the program's verbs.
+//! [`pipelines`], [`score`] and [`eval`] have every option of the program's verbs.
 //!
 //! # Training
 //!
@@ -35,8 +35,8 @@
 //! let LanguageModel { mut model, tokenizer, .. } =
 //!     LanguageModel::load(Path::new("tests/fixtures/conformance/gpt2-tiny"))?;
 //! let batch = CausalBatch::of_sequences([tokenizer.encode_prompt("a red cat runs")?])?;
-//! let mut optimizer = Optimizer::new(&OptimizerSettings::default(), &model.params);
-//! let (mut grads, pool, options) = (Grads::zeros(&model.params), Pool::new(), StepOptions::default());
+//! let mut optimizer = Optimizer::new(&OptimizerSettings::default(), model.params());
+//! let (mut grads, pool, options) = (Grads::zeros(model.params()), Pool::new(), StepOptions::default());
 //! let mut losses = Vec::new();
 //! for step in 1..=2 {
 //!     let batches = std::slice::from_ref(&batch);
@@ -52,31 +52,25 @@
 //! [`layers`] and [`models`] are built on the tape of [`Graph`]; `examples/01_self_attention.rs` and those that follow show
 //! attention step by step. [`hub`] reads and writes model directories, [`text`] is the tokenizer, [`data`] makes batches.
 
-pub mod continue_text;
 pub mod data;
 pub mod demo;
 pub mod encoding;
 pub mod eval;
+pub mod families;
 pub mod generate;
 pub mod hub;
 pub mod json;
-pub mod language_model;
 pub mod layers;
 pub mod lfs;
 pub mod memory;
 pub mod messages;
-mod model;
 pub mod models;
-pub mod pretrained;
+pub mod pipelines;
 pub mod score;
 pub mod text;
-pub mod text_classifier;
 pub mod train;
-pub mod translate;
 
-pub use atento_tensor::{Grads, Graph, Params, Pool, Tensor};
-pub use language_model::LanguageModel;
-pub use model::{Error, Model};
-pub use pretrained::Pretrained;
+pub use atento_tensor::{Grads, Graph, ParamEntry, Params, Pool, Tensor};
+pub use pipelines::{Error, LanguageModel, Loaded, Model, Pretrained, TextClassifier};
 pub use text::Tokenizer;
 pub use train::{Optimizer, Recipe};

@@ -138,7 +138,7 @@ impl Fault {
 ///
 /// # Errors
 /// A side that is empty, too long, or tokenised for another model.
-pub fn encode_side(model: &Translator, tokenizer: &Tokenizer, side: Side, text: &str) -> Result<Vec<u32>, Fault> {
+pub fn encode_side(model: &dyn Translator, tokenizer: &Tokenizer, side: Side, text: &str) -> Result<Vec<u32>, Fault> {
     let ids = match side {
         Side::Source => tokenizer.encode_source(text)?,
         Side::Target => tokenizer.encode_target(text)?,
@@ -153,7 +153,7 @@ pub fn encode_side(model: &Translator, tokenizer: &Tokenizer, side: Side, text: 
 /// # Errors
 /// A pair that is too long, empty, or tokenised for another model; nothing is scored then.
 pub fn score_pairs<S: AsRef<str> + Sync>(
-    model: &Translator,
+    model: &dyn Translator,
     tokenizer: &Tokenizer,
     pairs: &[(S, S)],
     start_id: u32,
@@ -176,7 +176,7 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
 /// # Panics
 /// If a side is empty or an id is not below the model's vocabulary.
 #[must_use]
-pub fn score_ids(model: &Translator, pairs: &[Pair], start_id: u32) -> Vec<Score> {
+pub fn score_ids(model: &dyn Translator, pairs: &[Pair], start_id: u32) -> Vec<Score> {
     let length = |pair: &Pair| pair.source.len().max(pair.target.len());
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     // Like lengths together, the longest first: a batch is as wide as its first pair.
@@ -198,7 +198,7 @@ pub fn score_ids(model: &Translator, pairs: &[Pair], start_id: u32) -> Vec<Score
 }
 
 fn score_batch<'a>(
-    model: &Translator,
+    model: &dyn Translator,
     pool: &Pool,
     pairs: impl Iterator<Item = &'a Pair> + Clone,
     start_id: u32,
@@ -239,12 +239,12 @@ mod tests {
     const PAIRS: [(&str, &str); 4] =
         [("a dog runs", "ein Hund rennt"), ("", ""), ("dogs", "Hunde"), ("a dog and a cat", "ein Hund und eine Katze")];
 
-    fn model() -> (Translator, Tokenizer) {
+    fn model() -> (Transformer, Tokenizer) {
         let lines = PAIRS.iter().flat_map(|&(source, target)| [source, target]).map(|text| Ok(text.to_owned()));
         let options = TrainOptions { vocab_size: 320, min_frequency: 1, ..TrainOptions::default() };
         let tokenizer = Tokenizer::train::<text::Error>(lines, &options).unwrap();
         let config = TransformerConfig { max_positions: 24, ..TransformerConfig::tiny(tokenizer.vocab_size()) };
-        (Translator::Transformer(Box::new(Transformer::init(config, 7))), tokenizer)
+        (Transformer::init(config, 7), tokenizer)
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
-use atento::pretrained;
+use atento::pipelines::LoadError;
 use serde_json::json;
 
 use super::model::{self, Model};
@@ -48,7 +49,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         }
         Model::Language(language) => {
             language.save_as(&args.out, floats(&args.weights)).map_err(unwritten)?;
-            language.model.params.count()
+            language.model.params().count()
         }
     };
     let file = args.out.join("model.safetensors");
@@ -65,7 +66,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
 }
 
 fn load(args: &ConvertArgs, options: &Options) -> Result<Model, Failure> {
-    let is_translator = ModelDir::open(&args.model)?.kind().is_translator();
+    let is_translator = ModelDir::open(&args.model)?.head() == Head::Translation;
     match args.weights.as_str() {
         "int8" if is_translator => {
             Err(anyhow::anyhow!("{}: int8 is for language models, this model translates", args.model.display()).into())
@@ -98,9 +99,9 @@ fn check_empty(out: &Path) -> anyhow::Result<()> {
 }
 
 /// Whose fault it was: a weight that is too large is the model's.
-fn unwritten(error: pretrained::Error) -> Failure {
+fn unwritten(error: LoadError) -> Failure {
     match error {
-        pretrained::Error::Hub(atento::hub::Error::TooLarge { .. }) => error.into(),
+        LoadError::Hub(atento::hub::Error::TooLarge { .. }) => error.into(),
         error => Failure::run(error),
     }
 }

@@ -8,6 +8,7 @@ mod translation;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use atento::families::Head;
 use atento::hub::ModelDir;
 
 use crate::ui::failure::Failure;
@@ -68,7 +69,7 @@ pub struct EvalArgs {
 /// # Errors
 /// The model, the data or a setting is wrong; the work fails; a file cannot be written.
 pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
-    let translates = ModelDir::open(&args.model)?.kind().is_translator();
+    let translates = ModelDir::open(&args.model)?.head() == Head::Translation;
     let misplaced = match translates {
         true => args.language.given().or(args.completions.given()),
         false => args.translation.given(),

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
-use atento::continue_text::{self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts};
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
-use atento::language_model::LanguageModel;
+use atento::pipelines::LanguageModel;
+use atento::pipelines::continue_text::{
+    self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts,
+};
 use atento::text::fit;
 use atento::train::StopFlag;
 use serde_json::{Value, json};

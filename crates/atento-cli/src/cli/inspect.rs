@@ -1,15 +1,15 @@
 //! `atento inspect MODEL`: the parameters of a model, module by module, without loading them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use atento::hub::{Checked, ModelDir, ModelKind, Weights, gpt2, gpt2_classifier, m2m100, marian, recurrent};
+use atento::ParamEntry;
+use atento::families::{self, Config};
+use atento::hub::{Checked, ModelDir, Weights};
 use atento::lfs;
-use atento::models::config::TieEmbeddings;
-use atento::models::gpt2::ClassifierConfig;
-use atento::models::gpt2::config::{PRESETS, VOCAB_SIZE};
 use atento::models::parameters::NamedShape;
-use atento::models::{Gpt2Config, RecurrentConfig, TransformerConfig};
+use atento::pipelines::outline;
 use serde_json::{Map, Value, json};
 
 use crate::ui::failure::Failure;
@@ -59,12 +59,11 @@ impl Parameter {
 
     /// A layer of a stack, or else the part that the parameter belongs to.
     fn module(&self) -> &str {
-        let in_stack = self.name.match_indices(".layers.").next().map(|(at, found)| at + found.len());
-        match in_stack.or(self.name.strip_prefix("h.").map(|_| 2)) {
-            Some(number) => {
-                let end = self.name[number..].find('.').map_or(self.name.len(), |end| number + end);
-                &self.name[..end]
-            }
+        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let mut ends = self.name.match_indices('.').map(|(at, _)| at);
+        let layer = ends.find(|&end| self.name[..end].rsplit('.').next().is_some_and(is_number));
+        match layer {
+            Some(end) => &self.name[..end],
             None => self.name.rsplit_once('.').map_or(self.name.as_str(), |(module, _)| module),
         }
     }
@@ -76,7 +75,7 @@ impl Parameter {
 /// The model or the configuration is wrong; standard output cannot be written.
 pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     let parameters = match (&args.plan, &args.model) {
-        (Some(InspectVerb::Plan { config }), None) => read_config(config)?.parameters(None),
+        (Some(InspectVerb::Plan { config }), None) => parameters(&read_config(config)?, None),
         (None, Some(model)) => of_directory(&ModelDir::open(model)?, options)?,
         _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
     };
@@ -89,74 +88,23 @@ pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
     out.finish()
 }
 
-/// What a configuration says of parameters.
-struct Described {
-    table: Vec<NamedShape>,
-    tying: TieEmbeddings,
-    /// Names under which a file may hold a parameter.
-    spellings: fn(&str) -> Vec<String>,
-}
-
-impl From<TransformerConfig> for Described {
-    fn from(config: TransformerConfig) -> Self {
-        Described { table: config.parameters(), tying: config.tie_embeddings, spellings: seq2seq_spellings }
-    }
-}
-
-impl From<RecurrentConfig> for Described {
-    fn from(config: RecurrentConfig) -> Self {
-        Described { table: config.parameters(), tying: config.tie_embeddings, spellings: seq2seq_spellings }
-    }
-}
-
-impl From<Gpt2Config> for Described {
-    fn from(config: Gpt2Config) -> Self {
-        let tying = if config.tie_embeddings { TieEmbeddings::Decoder } else { TieEmbeddings::None };
-        Described { table: config.parameters(), tying, spellings: gpt2::sources }
-    }
-}
-
-impl From<ClassifierConfig> for Described {
-    fn from(config: ClassifierConfig) -> Self {
-        Described { table: config.parameters(), tying: TieEmbeddings::None, spellings: gpt2::sources }
-    }
-}
-
-impl Described {
-    fn parameters(self, weights: Option<&Weights>) -> Vec<Parameter> {
-        let parameter = |(name, shape): NamedShape| Parameter {
-            dtype: weights.and_then(|weights| dtype(weights, &(self.spellings)(&name))),
-            // The reference keeps this bias out of training.
-            trainable: name != "final_logits_bias",
-            tied_to: tied_to(self.tying, &name),
-            name,
-            shape,
-        };
-        self.table.into_iter().map(parameter).collect()
-    }
+/// The parameters of a model, as its configuration has them; with the types that they have in a file.
+fn parameters(config: &Arc<dyn Config>, weights: Option<&Weights>) -> Vec<Parameter> {
+    let outline = outline(config);
+    let parameter = |(name, shape): NamedShape| Parameter {
+        dtype: weights.and_then(|weights| dtype(weights, &config.sources(&name))),
+        trainable: outline.entry(&name).is_some_and(ParamEntry::is_trained),
+        tied_to: config.shared_by(&name),
+        name,
+        shape,
+    };
+    config.parameters().into_iter().map(parameter).collect()
 }
 
 fn of_directory(dir: &ModelDir, options: &Options) -> Result<Vec<Parameter>, Failure> {
-    let (described, weights, notes) = match dir.kind() {
-        ModelKind::Marian | ModelKind::M2m100 => {
-            let Checked { config, weights, notes } = dir.transformer_weights()?;
-            (Described::from(config), weights, notes)
-        }
-        ModelKind::AtentoRnn => {
-            let Checked { config, weights, notes } = dir.recurrent_weights()?;
-            (Described::from(config), weights, notes)
-        }
-        ModelKind::Gpt2 => {
-            let Checked { config, weights, notes } = dir.gpt2_weights()?;
-            (Described::from(config), weights, notes)
-        }
-        ModelKind::Gpt2Classifier => {
-            let Checked { config, weights, notes } = dir.gpt2_classifier_weights()?;
-            (Described::from(config), weights, notes)
-        }
-    };
+    let Checked { config, weights, notes } = dir.checked()?;
     notes.iter().for_each(|note| options.note(note));
-    Ok(described.parameters(Some(&weights)))
+    Ok(parameters(&config, Some(&weights)))
 }
 
 /// The element type in the file.
@@ -165,47 +113,23 @@ fn dtype(weights: &Weights, spellings: &[String]) -> Option<String> {
     weights.get(found).ok().map(|info| info.dtype.to_string())
 }
 
-/// A shared table may be stored under the name of any of its places.
-fn seq2seq_spellings(name: &str) -> Vec<String> {
-    const TABLES: [&str; 4] =
-        ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
-    let others = if TABLES.contains(&name) { &TABLES[..] } else { &[] };
-    let names = std::iter::once(&name).chain(others);
-    names.flat_map(|name| [marian::hf_name(name), (*name).to_owned()]).collect()
-}
-
-fn tied_to(tying: TieEmbeddings, name: &str) -> &'static [&'static str] {
-    match (tying, name) {
-        (TieEmbeddings::All, "shared.weight") => {
-            &["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"]
-        }
-        (TieEmbeddings::Decoder, "decoder.embed_tokens.weight" | "wte.weight") => &["lm_head.weight"],
-        _ => &[],
-    }
-}
-
-fn read_config(path: &Path) -> Result<Described, Failure> {
-    let preset = path.to_str().filter(|name| PRESETS.iter().any(|(preset, _)| preset == name));
-    if let (Some(name), false) = (preset, path.exists()) {
-        return Ok(Gpt2Config::preset(name, VOCAB_SIZE).map_err(anyhow::Error::from)?.into());
+fn read_config(path: &Path) -> Result<Arc<dyn Config>, Failure> {
+    let shape = path.to_str().and_then(|name| families::ALL.into_iter().find_map(|family| family.shape(name)));
+    if let (Some(config), false) = (shape, path.exists()) {
+        return Ok(config);
     }
     let candidates = ["config.json", "model/config.json"].map(|name| path.join(name));
     let found = candidates.iter().find(|candidate| candidate.exists());
     let path = if path.is_dir() { found.unwrap_or(&candidates[0]).clone() } else { path.to_path_buf() };
     let bytes = lfs::read(&path).with_context(|| {
-        let names = PRESETS.map(|(name, _)| name).join(", ");
+        let names: Vec<&str> = families::ALL.into_iter().flat_map(|family| family.shapes()).collect();
+        let names = names.join(", ");
         format!("cannot read {}, and no published shape has that name; there are {names}", path.display())
     })?;
     let object: Map<String, Value> = atento::json::parse(&bytes)
         .and_then(serde_json::from_value)
         .map_err(|error| anyhow!("{}: not a JSON object: {error}", path.display()))?;
-    Ok(match ModelKind::of(&path, &object)? {
-        ModelKind::Marian => marian::read_config(&path, &object)?.into(),
-        ModelKind::M2m100 => m2m100::read_config(&path, &object)?.into(),
-        ModelKind::AtentoRnn => recurrent::read_config(&path, &object)?.into(),
-        ModelKind::Gpt2 => gpt2::read_config(&path, &object)?.into(),
-        ModelKind::Gpt2Classifier => gpt2_classifier::read_config(&path, &object)?.into(),
-    })
+    Ok(families::read(&path, &object, None)?)
 }
 
 /// Runs of parameters of one module, in order.
@@ -283,6 +207,7 @@ fn row(module: &str, parameter: &Parameter) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use atento::models::TransformerConfig;
 
     #[test]
     fn a_parameter_belongs_to_its_layer_or_else_to_its_part() {
@@ -300,9 +225,10 @@ mod tests {
     #[test]
     fn counts_are_those_of_the_configuration() {
         let config = TransformerConfig::tiny(500);
-        let parameters = Described::from(config.clone()).parameters(None);
-        assert_eq!(total(&parameters), config.parameter_count());
-        assert_eq!(trainable(&parameters), config.parameter_count() - 500);
+        let count = config.parameter_count();
+        let parameters = parameters(&(Arc::new(config) as Arc<dyn Config>), None);
+        assert_eq!(total(&parameters), count);
+        assert_eq!(trainable(&parameters), count - 500);
         assert_eq!(modules(&parameters).map(<[_]>::len).sum::<usize>(), parameters.len());
         assert_eq!(modules(&parameters).count(), 2 + 4 + 4);
     }

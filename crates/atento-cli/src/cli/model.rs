@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use atento::hub::{ModelDir, ModelKind};
-use atento::language_model::LanguageModel;
-use atento::models::gpt2::Precision;
-use atento::pretrained::Pretrained;
+use atento::families::Head;
+use atento::hub::ModelDir;
+use atento::models::Precision;
+use atento::pipelines::LanguageModel;
+use atento::pipelines::Pretrained;
 
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
@@ -14,8 +15,9 @@ use crate::ui::options::Options;
 /// Opens a model directory, unless no verb here uses what it holds.
 fn open(path: &Path) -> Result<ModelDir, Failure> {
     let dir = ModelDir::open(path)?;
-    if dir.kind() == ModelKind::Gpt2Classifier {
-        let is = "this model gives whole texts labels or values (GPT2ForSequenceClassification)";
+    if dir.head() == Head::Labels {
+        let class = dir.model_config()?.class();
+        let is = format!("this model gives whole texts labels or values ({class}ForSequenceClassification)");
         return Err(anyhow!("{}: {is}; `atento inspect` shows it, no other verb uses it", path.display()).into());
     }
     Ok(dir)
@@ -26,7 +28,7 @@ fn open(path: &Path) -> Result<ModelDir, Failure> {
 /// # Errors
 /// A file of it is missing or wrong.
 pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
-    if !open(path)?.kind().is_translator() {
+    if open(path)?.head() != Head::Translation {
         let verbs = "`atento generate` continues texts with it, `atento score` measures them";
         return Err(anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
@@ -56,7 +58,7 @@ pub enum Model {
 /// # Errors
 /// As [`load`].
 pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
-    if open(path)?.kind().is_translator() {
+    if open(path)?.head() == Head::Translation {
         return Ok(Model::Translator(Box::new(load(path, options)?)));
     }
     Ok(Model::Language(Box::new(load_language(path, None, options)?)))
@@ -69,7 +71,7 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
 /// A file of it is missing or wrong, or it is another kind of model.
 pub fn load_language(path: &Path, weights: Option<&str>, options: &Options) -> Result<LanguageModel, Failure> {
     let dir = open(path)?;
-    if dir.kind().is_translator() {
+    if dir.head() == Head::Translation {
         return Err(anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
     }
     let precision = match weights {

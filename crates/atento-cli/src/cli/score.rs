@@ -57,12 +57,12 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
             };
             let start_id = model::start_id(&pretrained);
             score_lines(args, options, &pretrained.tokenizer, prepare, |pairs| {
-                score::score_ids(&pretrained.model, pairs, start_id)
+                score::score_ids(&*pretrained.model, pairs, start_id)
             })
         }
         Model::Language(language) => {
             let prepare = |text: &str| Scored::text(&language, text, args.on_too_long);
-            score_lines(args, options, &language.tokenizer, prepare, |texts| causal::score_ids(&language.model, texts))
+            score_lines(args, options, &language.tokenizer, prepare, |texts| causal::score_ids(&*language.model, texts))
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use atento::generate::LengthPenalty;
-use atento::pretrained::Pretrained;
-use atento::translate::{TranslateOptions, Translation};
+use atento::pipelines::Pretrained;
+use atento::pipelines::translate::{TranslateOptions, Translation};
 use serde_json::{Value, json};
 
 use self::sentences::{Sentence, translate_sentences};

@@ -394,6 +394,9 @@ fn a_model_that_gives_labels_is_inspected_and_refused_by_the_other_verbs() {
             );
         }
         let message = folder.run(&["train", "r.toml", "--from", path, "--out", "run"], "").refusal();
-        assert!(message.contains("this model gives whole texts labels or values and continues none"), "{message}");
+        assert!(
+            message.contains("a model that goes on with a text: this model gives whole texts labels or values"),
+            "{message}"
+        );
     }
 }

@@ -5,10 +5,10 @@ use std::process::Output;
 
 use assert_cmd::Command;
 use atento::hub::generation::GenerationConfig;
-use atento::language_model::LanguageModel;
 use atento::models::config::TieEmbeddings;
-use atento::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator};
-use atento::pretrained::Pretrained;
+use atento::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig};
+use atento::pipelines::LanguageModel;
+use atento::pipelines::Pretrained;
 use atento::text::{self, Tokenizer, TrainOptions};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ impl Folder {
             ..TransformerConfig::tiny(tokenizer.vocab_size())
         };
         let generation = GenerationConfig { max_length: Some(13), ..GenerationConfig::of_model(&config) };
-        let model = Translator::Transformer(Box::new(Transformer::init(config, 1)));
+        let model = Transformer::init(config, 1);
         let path = self.path("m");
         Pretrained::new(model, tokenizer, generation).save(&path).unwrap();
         path
@@ -76,7 +76,6 @@ impl Folder {
             let table = model.params.entry(table).unwrap().weight;
             model.params.get_mut(table)[row * table.cols..][..table.cols].fill(3e38);
         }
-        let model = Translator::Transformer(Box::new(model));
         Pretrained::new(model, tokenizer.clone(), generation).save(&self.path("m")).unwrap();
         let config = Gpt2Config {
             tie_embeddings: false,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use atento_kernels::linear::WeightLayout;
+
 /// The number of a parameter in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParamId(pub(super) u32);
@@ -61,6 +63,8 @@ pub struct ParamEntry {
     pub weight: Weight,
     /// Whether weight decay applies: true for matrices, false for biases and norms.
     pub decay: bool,
+    /// How it lies, if it is a matrix that rows are multiplied by or looked up in: only such may be held in fewer bits.
+    pub layout: Option<WeightLayout>,
     pub(super) place: Place,
 }
 

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 use atento_kernels::compact::Compact;
+use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
 pub use frozen::{Frozen, Values, View};
@@ -116,6 +117,34 @@ impl Params {
     /// If the name is taken or `dims` is not a vector's or a matrix's.
     #[track_caller]
     pub fn add(&mut self, name: &str, dims: &[usize], init: Init, rng: &mut Rng) -> Weight {
+        self.add_entry(name, dims, None, init, rng)
+    }
+
+    /// Adds a matrix that rows are multiplied by or looked up in, lying as `layout` says.
+    ///
+    /// # Panics
+    /// If the name is taken.
+    #[track_caller]
+    pub fn add_matrix(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        layout: WeightLayout,
+        init: Init,
+        rng: &mut Rng,
+    ) -> Weight {
+        self.add_entry(name, &shape, Some(layout), init, rng)
+    }
+
+    #[track_caller]
+    fn add_entry(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        layout: Option<WeightLayout>,
+        init: Init,
+        rng: &mut Rng,
+    ) -> Weight {
         let (rows, cols) = match *dims {
             [cols] => (1, cols),
             [rows, cols] => (rows, cols),
@@ -130,7 +159,7 @@ impl Params {
             init.write(&mut self.trained.values[start..start + weight.len()], rows, cols, rng);
         }
         let (decay, place) = (dims.len() == 2, Place::Trained(start));
-        self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, place });
+        self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, layout, place });
         weight
     }
 

@@ -4,12 +4,13 @@
 //! silence: [`GenerationConfig::not_honoured`] lists them.
 
 use super::Error;
+use super::decimal;
 use super::json::Keys;
 use super::sampling::Sampling;
-use super::seq2seq::decimal;
+use crate::families::Sizes;
 use crate::generate::LARGEST_BEAM;
+use crate::models::RecurrentConfig;
 use crate::models::config::TransformerConfig;
-use crate::models::{Gpt2Config, RecurrentConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -166,11 +167,11 @@ impl GenerationConfig {
     }
 
     /// Greedy search with a language model's own tokens; how much to generate is for the caller to say.
-    pub fn of_language_model(config: &Gpt2Config) -> Self {
+    pub fn of_language_model(sizes: Sizes) -> Self {
         Self {
-            bos_id: config.bos_id,
-            eos_ids: config.eos_id.into_iter().collect(),
-            pad_id: config.pad_id,
+            bos_id: sizes.bos_id,
+            eos_ids: sizes.eos_id.into_iter().collect(),
+            pad_id: sizes.pad_id,
             ..Self::default()
         }
     }

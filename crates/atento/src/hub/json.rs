@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Reads a file that must hold one JSON object.
-pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
+pub(crate) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
     let bytes = encoding::read_text(path).map_err(Error::io(path, "read"))?;
     let invalid = |detail: String| Error::Json { path: path.to_path_buf(), detail };
     match json::parse(&bytes) {
@@ -18,26 +18,31 @@ pub(super) fn read_object(path: &Path) -> Result<Map<String, Value>, Error> {
 }
 
 /// The bytes of a JSON file as people like to read it.
-pub(super) fn pretty(object: &Map<String, Value>) -> Vec<u8> {
+pub(crate) fn pretty(object: &Map<String, Value>) -> Vec<u8> {
     let mut text = format!("{:#}", Value::Object(object.clone()));
     text.push('\n');
     text.into_bytes()
 }
 
+/// A number as it is written, not as its nearest `f32` reads in `f64`: 0.1, not 0.10000000149011612.
+pub(crate) fn decimal(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 /// An object together with the file it came from.
 #[derive(Clone, Copy)]
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     path: &'a Path,
     object: &'a Map<String, Value>,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn new(path: &'a Path, object: &'a Map<String, Value>) -> Self {
+    pub(crate) fn new(path: &'a Path, object: &'a Map<String, Value>) -> Self {
         Self { path, object }
     }
 
     /// The value of a key; absent and `null` are the same.
-    pub(super) fn optional<T: FromJson>(&self, key: &str) -> Result<Option<T>, Error> {
+    pub(crate) fn optional<T: FromJson>(&self, key: &str) -> Result<Option<T>, Error> {
         match self.object.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match T::from_json(value) {
@@ -48,13 +53,13 @@ impl<'a> Keys<'a> {
     }
 
     /// Ids of special tokens, one or several. A negative one stands for none, as in `"pad_token_id": -1`.
-    pub(super) fn special(&self, key: &str) -> Result<Option<Vec<u32>>, Error> {
+    pub(crate) fn special(&self, key: &str) -> Result<Option<Vec<u32>>, Error> {
         let ids: Option<Vec<i64>> = self.optional(key)?;
         Ok(ids.map(|ids| ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
     }
 
     /// The id of a special token; nothing where it is negative.
-    pub(super) fn special_one(&self, key: &str) -> Result<Option<u32>, Error> {
+    pub(crate) fn special_one(&self, key: &str) -> Result<Option<u32>, Error> {
         match self.special(key)?.as_deref() {
             None | Some([]) => Ok(None),
             Some([token]) => Ok(Some(*token)),
@@ -62,7 +67,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn required<T: FromJson>(&self, key: &str) -> Result<T, Error> {
+    pub(crate) fn required<T: FromJson>(&self, key: &str) -> Result<T, Error> {
         self.optional(key)?.ok_or_else(|| Error::MissingKey {
             path: self.path.to_path_buf(),
             key: key.into(),
@@ -70,12 +75,12 @@ impl<'a> Keys<'a> {
         })
     }
 
-    pub(super) fn or<T: FromJson>(&self, key: &str, default: T) -> Result<T, Error> {
+    pub(crate) fn or<T: FromJson>(&self, key: &str, default: T) -> Result<T, Error> {
         Ok(self.optional(key)?.unwrap_or(default))
     }
 
     /// The error that the value of `key` is not what it should be.
-    pub(super) fn wrong(&self, key: &str, expected: impl Into<String>) -> Error {
+    pub(crate) fn wrong(&self, key: &str, expected: impl Into<String>) -> Error {
         let value = self.object.get(key).map_or("absent".into(), Value::to_string);
         let found = match value.char_indices().nth(100) {
             Some((cut, _)) => format!("{}…", &value[..cut]),
@@ -86,7 +91,7 @@ impl<'a> Keys<'a> {
 }
 
 /// A type that a JSON value can be, without conversion from other types.
-pub(super) trait FromJson: Sized {
+pub(crate) trait FromJson: Sized {
     const EXPECTED: &'static str;
     fn from_json(value: &Value) -> Option<Self>;
 }

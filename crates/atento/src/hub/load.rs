@@ -5,12 +5,11 @@
 
 use super::error::List;
 use super::int8::Int8Matrix;
-use super::names::{Extra, NameMap};
 use super::nearest::{nearest, quoted};
 use super::safetensors::Dtype;
 use super::weights::Weights;
 use super::{Error, int8};
-use crate::models::config::{Norm, TransformerConfig};
+use crate::families::{Config, Extra};
 use crate::models::parameters::NamedShape;
 use atento_kernels::elementwise;
 use atento_kernels::linear::WeightLayout;
@@ -18,6 +17,15 @@ use atento_tensor::{Frozen, Values};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::sync::Arc;
+
+/// Which tensors a file has, and what they are called.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'c> {
+    /// The model.
+    pub config: &'c dyn Config,
+    /// Whether config.json says that matrices are in int8.
+    pub is_int8: bool,
+}
 
 /// A set of named parameters that a checkpoint can fill.
 pub trait NamedTensors {
@@ -110,7 +118,7 @@ fn is_finite(frozen: &Frozen) -> bool {
 /// # Errors
 /// Missing tensors, wrong shapes or element types, NaN or infinities, copies that differ from what
 /// they are tied to, positions of an M2M100 that are not the sinusoids.
-pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
+pub fn load(weights: &Weights, names: Names<'_>, target: &mut dyn NamedTensors) -> Result<(), Error> {
     let plan = check(weights, names, &target.expected())?;
     for step in &plan.steps {
         target.fill(&step.internal, &Source { weights, stored: step.stored.as_deref() })?;
@@ -119,43 +127,7 @@ pub fn load(weights: &Weights, names: NameMap<'_>, target: &mut dyn NamedTensors
         let source = plan.steps.iter().find(|step| step.internal == *original).and_then(|step| step.stored.as_deref());
         check_copy(weights, stored, original, source.unwrap_or(stored))?;
     }
-    let NameMap::Seq2Seq(config) = names else { return Ok(()) };
-    // Marian's are taken as they are (`stored_positions`); M2M100's are never read from a file.
-    let is_computed = |stored: &&String| config.norm == Norm::Pre || stored.ends_with(".weights");
-    plan.positions.iter().filter(is_computed).try_for_each(|stored| {
-        match first_other_row(weights, config, stored, &read_positions(weights, config, stored)?)? {
-            None => Ok(()),
-            Some(row) => Err(Error::Positions { path: weights.path().to_path_buf(), name: stored.clone(), row }),
-        }
-    })
-}
-
-/// The position tables of encoder and decoder, `[max_positions, d_model]` each, where a Marian checkpoint stores others
-/// than the sinusoids; `transformers` reads them too, though it never writes any.
-///
-/// # Errors
-/// A table of another size, or with an element that is no finite number.
-pub fn stored_positions(weights: &Weights, config: &TransformerConfig) -> Result<Option<[Vec<f32>; 2]>, Error> {
-    if config.norm == Norm::Pre {
-        return Ok(None);
-    }
-    let mut is_own = false;
-    let mut table = |side: &str| {
-        let stored = format!("model.{side}.embed_positions.weight");
-        if !weights.contains(&stored) {
-            return Ok(config.sinusoid().table(config.max_positions, config.d_model, config.pad_id));
-        }
-        let mut table = read_positions(weights, config, &stored)?;
-        let rows = table.len() / config.d_model;
-        if rows < config.max_positions {
-            check_shape(weights, &stored, &[], &[config.max_positions, config.d_model])?;
-        }
-        table.truncate(config.max_positions * config.d_model);
-        is_own |= first_other_row(weights, config, &stored, &table)?.is_some();
-        Ok(table)
-    };
-    let tables = [table("encoder")?, table("decoder")?];
-    Ok(is_own.then_some(tables))
+    names.config.check_positions(weights, &plan.positions)
 }
 
 /// Which tensor fills which parameter, and what the rest of the file is.
@@ -179,24 +151,24 @@ struct Step {
 ///
 /// # Errors
 /// Missing tensors, with the nearest names; the first wrong shape; a matrix in int8 that nothing tells of.
-pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
+pub fn check(weights: &Weights, names: Names<'_>, expected: &[NamedShape]) -> Result<Plan, Error> {
     let mut steps = Vec::with_capacity(expected.len());
     let mut missing = Vec::new();
     for (internal, shape) in expected {
-        let sources = names.sources(internal);
+        let sources = names.config.sources(internal);
         let stored = sources.iter().find(|name| weights.contains(name)).cloned();
         match &stored {
             Some(stored) => {
-                check_shape(weights, stored, shape, &names.stored_shape(internal, shape))?;
+                check_shape(weights, stored, shape, &names.config.stored_shape(internal, shape))?;
                 check_type(weights, stored, names)?;
             }
-            None if names.zero_if_missing(internal) => {}
+            None if names.config.is_zero_if_missing(internal) => {}
             None => missing.push(sources[0].clone()),
         }
         steps.push(Step { internal: internal.clone(), stored });
     }
     let mut used: HashSet<String> = steps.iter().filter_map(|step| step.stored.clone()).collect();
-    if matches!(names, NameMap::Gpt2Int8(_)) {
+    if names.is_int8 {
         let scales = check_scales(weights, &steps)?;
         missing.extend(scales.iter().filter(|scale| !weights.contains(scale)).cloned());
         used.extend(scales);
@@ -204,7 +176,7 @@ pub fn check(weights: &Weights, names: NameMap<'_>, expected: &[NamedShape]) -> 
     let mut plan = Plan { steps: Vec::new(), copies: Vec::new(), positions: Vec::new(), note: None };
     let mut unexpected = Vec::new();
     for stored in weights.names().filter(|name| !used.contains(*name)) {
-        match names.extra(stored) {
+        match names.config.extra(stored) {
             Extra::CopyOf(original) => plan.copies.push((stored.to_string(), original)),
             Extra::Positions => plan.positions.push(stored.to_string()),
             Extra::Unused => {}
@@ -232,7 +204,7 @@ fn check_scales(weights: &Weights, steps: &[Step]) -> Result<Vec<String>, Error>
 }
 
 /// The shape must be the stored one; the parameter's own is as good where it differs only in ones.
-fn check_shape(weights: &Weights, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
+pub(crate) fn check_shape(weights: &Weights, stored: &str, own: &[usize], expected: &[usize]) -> Result<(), Error> {
     let found = weights.get(stored)?.shape;
     if found == expected || found == own {
         return Ok(());
@@ -259,14 +231,14 @@ fn report_missing(weights: &Weights, missing: &[String], unused: &[&str]) -> Res
 
 fn note_unexpected(
     weights: &Weights,
-    names: NameMap<'_>,
+    names: Names<'_>,
     unexpected: &[&str],
     expected: &[NamedShape],
 ) -> Option<String> {
     if unexpected.is_empty() {
         return None;
     }
-    let known: Vec<String> = expected.iter().map(|(name, _)| names.sources(name).swap_remove(0)).collect();
+    let known: Vec<String> = expected.iter().map(|(name, _)| names.config.sources(name).swap_remove(0)).collect();
     let describe = |name: &&str| match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("{} (the nearest expected is `{near}`)", quoted(name)),
         None => quoted(name),
@@ -278,9 +250,9 @@ fn note_unexpected(
 }
 
 /// Numbers in int8 mean nothing without their factors, of which config.json has to tell.
-fn check_type(weights: &Weights, stored: &str, names: NameMap<'_>) -> Result<(), Error> {
+fn check_type(weights: &Weights, stored: &str, names: Names<'_>) -> Result<(), Error> {
     let dtype = weights.get(stored)?.dtype;
-    if dtype != Dtype::I8 || matches!(names, NameMap::Gpt2Int8(_)) {
+    if dtype != Dtype::I8 || names.is_int8 {
         return Ok(());
     }
     let (path, name) = (weights.path().to_path_buf(), stored.to_string());
@@ -302,42 +274,4 @@ fn check_copy(weights: &Weights, stored: &str, original: &str, source: &str) -> 
         return Ok(());
     }
     Err(Error::Tied { path: weights.path().to_path_buf(), stored: stored.to_string(), tied_to: original.to_string() })
-}
-
-/// A stored table of positions, of as many rows as there are.
-fn read_positions(weights: &Weights, config: &TransformerConfig, stored: &str) -> Result<Vec<f32>, Error> {
-    let shape = weights.get(stored)?.shape;
-    let rows = match *shape {
-        [rows, d_model] if d_model == config.d_model => rows,
-        _ => config.max_positions,
-    };
-    check_shape(weights, stored, &[], &[rows, config.d_model])?;
-    weights.read_f32(stored, shape)
-}
-
-/// The first row of a stored table that is not what would be computed, within the error of its type.
-fn first_other_row(
-    weights: &Weights,
-    config: &TransformerConfig,
-    stored: &str,
-    table: &[f32],
-) -> Result<Option<usize>, Error> {
-    let tolerance = match weights.get(stored)?.dtype {
-        Dtype::F16 => 1e-3,
-        Dtype::BF16 => 8e-3,
-        _ => 5e-4,
-    };
-    let mut row = vec![0.0; config.d_model];
-    for (index, found) in table.chunks_exact(config.d_model).enumerate() {
-        config.sinusoid().write_row(index, &mut row);
-        // M2M100's table has zeros where padding would read, one row before the first token's.
-        let is_padding = config.sinusoid().row_of_token(0, config.pad_id) == index + 1;
-        if is_padding && found.iter().all(|&value| value == 0.0) {
-            continue;
-        }
-        if found.iter().zip(&row).any(|(found, expected)| (found - expected).abs() > tolerance) {
-            return Ok(Some(index));
-        }
-    }
-    Ok(None)
 }

@@ -8,37 +8,30 @@
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
 //! tokenizer_config   tokenizer_config.json           special_tokens   which token has which role
 //! templates         prompt_template.json, our own
-//! gpt2_classifier   config.json of GPT-2 with labels
-//! int8          matrices in int8, in config.json and in a file
+//! //! int8          matrices in int8, in config.json and in a file
 //! kept          the rest of a directory's files  special_ids   tokens that no table has
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
 //!
-//! Models never read files: a loader hands them named tensors. Nothing here trusts a file; whatever is wrong
+//! What the config.json and the tensors of a family of models are called is for [`families`](crate::families) to say. Models
+//! never read files: a loader hands them named tensors. Nothing here trusts a file; whatever is wrong
 //! with one is an [`Error`] that names it.
 
 pub mod atomic;
 mod elements;
 mod error;
 pub mod generation;
-pub mod gpt2;
-pub mod gpt2_classifier;
 pub mod int8;
-mod json;
+pub(crate) mod json;
 pub mod kept;
 pub mod load;
-pub mod m2m100;
-pub mod marian;
 pub(crate) mod mmap;
 pub mod model_dir;
-pub mod names;
 pub mod pickle;
-pub mod recurrent;
 pub mod safetensors;
 pub mod sampling;
 pub mod save;
-mod seq2seq;
 mod shard_index;
 mod special_ids;
 pub mod special_tokens;
@@ -50,11 +43,12 @@ pub mod weights;
 #[cfg(test)]
 mod tests;
 
-use crate::messages as nearest;
+pub(crate) use crate::messages as nearest;
 
 pub use error::{Error, Fault};
+pub(crate) use json::decimal;
 pub use kept::Kept;
-pub use model_dir::{Checked, ModelDir, ModelKind};
+pub(crate) use model_dir::CONFIG;
+pub use model_dir::{Checked, ModelDir};
 pub use pickle::TorchFault;
-pub(crate) use seq2seq::decimal;
 pub use weights::Weights;

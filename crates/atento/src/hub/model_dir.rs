@@ -7,23 +7,18 @@
 
 use super::generation::GenerationConfig;
 use super::json::{Keys, read_object};
-use super::names::NameMap;
-use super::nearest::{hint, nearest};
+use super::load::{self, Names};
+use super::nearest::nearest;
 use super::weights::Weights;
-use super::{Error, Kept, gpt2, gpt2_classifier, int8, load, m2m100, marian, recurrent, special_ids};
-use crate::models::config::TransformerConfig;
-use crate::models::gpt2::ClassifierConfig;
-use crate::models::gpt2::config::VOCAB_SIZE;
-use crate::models::{Gpt2Config, RecurrentConfig};
+use super::{Error, Kept, int8, special_ids};
+use crate::families::{self, Config, Family, Head};
 use crate::text::{Tokenizer, byte_pairs};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// `model_type` of the recurrent baseline, which is this project's own.
-pub const RNN_MODEL_TYPE: &str = "atento_rnn";
-
-pub(super) const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 pub(super) const GENERATION: &str = "generation_config.json";
 pub(super) const WEIGHTS: &str = "model.safetensors";
 /// Where weights are looked for, in this order.
@@ -32,61 +27,11 @@ const WEIGHTS_READ: [&str; 4] =
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
-/// What kind of model a directory holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelKind {
-    /// A post-norm encoder–decoder, `MarianMTModel`.
-    Marian,
-    /// A pre-norm encoder–decoder, `M2M100ForConditionalGeneration`.
-    M2m100,
-    /// The recurrent baseline.
-    AtentoRnn,
-    /// A decoder-only language model.
-    Gpt2,
-    /// A decoder-only model that gives whole texts labels or values.
-    Gpt2Classifier,
-}
-
-impl ModelKind {
-    /// By `model_type`; what is told apart by `architectures` is listed as the commoner.
-    const ALL: [(&'static str, ModelKind); 4] = [
-        (marian::MODEL_TYPE, ModelKind::Marian),
-        (m2m100::MODEL_TYPE, ModelKind::M2m100),
-        (RNN_MODEL_TYPE, ModelKind::AtentoRnn),
-        (gpt2::MODEL_TYPE, ModelKind::Gpt2),
-    ];
-
-    /// The kind that a config.json names.
-    ///
-    /// # Errors
-    /// It names none, or one that is not known; the message lists those that are.
-    pub fn of(path: &Path, config: &Map<String, Value>) -> Result<Self, Error> {
-        let known = Self::ALL.map(|(name, _)| format!("\"{name}\"")).join(", ");
-        let key = "model_type";
-        let Some(value) = config.get(key).filter(|value| !value.is_null()) else {
-            let hint = format!("{}; expected one of {known}", hint(key, config.keys().map(String::as_str)));
-            return Err(Error::MissingKey { path: path.into(), key: key.into(), hint });
-        };
-        let found = Self::ALL.into_iter().find(|(name, _)| value.as_str() == Some(name));
-        let wrong = || Keys::new(path, config).wrong(key, format!("one of {known}"));
-        match found {
-            Some((_, ModelKind::Gpt2)) if gpt2_classifier::is_classifier(config) => Ok(ModelKind::Gpt2Classifier),
-            found => found.map(|(_, kind)| kind).ok_or_else(wrong),
-        }
-    }
-
-    /// Whether it turns sentences into sentences, by an encoder and a decoder.
-    #[must_use]
-    pub fn is_translator(self) -> bool {
-        matches!(self, ModelKind::Marian | ModelKind::M2m100 | ModelKind::AtentoRnn)
-    }
-}
-
 /// A model's configuration with the weights that belong to it.
 #[derive(Debug)]
-pub struct Checked<C> {
+pub struct Checked {
     /// The configuration.
-    pub config: C,
+    pub config: Arc<dyn Config>,
     /// The weights: every parameter is there, in its shape.
     pub weights: Weights,
     /// What of the files is not used, one sentence each.
@@ -97,7 +42,8 @@ pub struct Checked<C> {
 #[derive(Debug, Clone)]
 pub struct ModelDir {
     root: PathBuf,
-    kind: ModelKind,
+    family: &'static dyn Family,
+    head: Head,
     config: Map<String, Value>,
 }
 
@@ -110,8 +56,8 @@ impl ModelDir {
         let root = find_root(path)?;
         let config_path = root.join(CONFIG);
         let config = read_object(&config_path)?;
-        let kind = ModelKind::of(&config_path, &config)?;
-        Ok(Self { root, kind, config })
+        let (family, head) = families::detect(&config_path, &config)?;
+        Ok(Self { root, family, head, config })
     }
 
     /// The directory the files are in.
@@ -119,24 +65,32 @@ impl ModelDir {
         &self.root
     }
 
-    /// What kind of model it is.
-    pub fn kind(&self) -> ModelKind {
-        self.kind
+    /// The family of its model.
+    pub fn family(&self) -> &'static dyn Family {
+        self.family
     }
 
-    /// Refuses a model that does not translate.
+    /// What its model does.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Refuses a model that does something else.
     ///
     /// # Errors
-    /// Its `model_type`, and those that do.
-    pub fn require_translator(&self) -> Result<(), Error> {
-        if self.kind.is_translator() {
+    /// Its `model_type`, and those that do; or its class, where others of the family do.
+    pub fn require(&self, head: Head) -> Result<(), Error> {
+        if self.head == head {
             return Ok(());
         }
-        let names = ModelKind::ALL.into_iter().filter(|(_, kind)| kind.is_translator());
-        let names: Vec<String> = names.map(|(name, _)| format!("\"{name}\"")).collect();
         let path = self.root.join(CONFIG);
-        Err(Keys::new(&path, &self.config)
-            .wrong("model_type", format!("a model that translates: {}", names.join(", "))))
+        let keys = Keys::new(&path, &self.config);
+        if self.family.heads().contains(&head) {
+            let (is, wanted) = (self.head.does(), head.does());
+            return Err(keys.wrong("architectures", format!("those of a model that {wanted}: this model {is}")));
+        }
+        let names = families::quoted(families::with_head(head));
+        Err(keys.wrong("model_type", format!("a model that {}: {names}", head.does())))
     }
 
     /// config.json as it stands.
@@ -144,19 +98,12 @@ impl ModelDir {
         &self.config
     }
 
-    /// The configuration of an encoder–decoder Transformer.
+    /// The configuration of the model. What config.json leaves open is as its class has it.
     ///
     /// # Errors
-    /// A key of config.json is missing or wrong, or the model is of another kind.
-    pub fn transformer_config(&self) -> Result<TransformerConfig, Error> {
-        let path = self.root.join(CONFIG);
-        match self.kind {
-            ModelKind::Marian => marian::read_config(&path, &self.config),
-            ModelKind::M2m100 => m2m100::read_config(&path, &self.config),
-            ModelKind::AtentoRnn | ModelKind::Gpt2 | ModelKind::Gpt2Classifier => {
-                Err(Keys::new(&path, &self.config).wrong("model_type", "an encoder–decoder Transformer's"))
-            }
-        }
+    /// A key of config.json is missing or wrong.
+    pub fn model_config(&self) -> Result<Arc<dyn Config>, Error> {
+        families::read(&self.root.join(CONFIG), &self.config, None)
     }
 
     /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
@@ -184,7 +131,7 @@ impl ModelDir {
     /// # Errors
     /// A file cannot be read, or tokenizer_config.json is no JSON object.
     pub fn kept(&self, described: Map<String, Value>) -> Result<Kept, Error> {
-        Kept::read(&self.root, &self.config, described, self.kind.is_translator())
+        Kept::read(&self.root, &self.config, described, self.is_translator())
     }
 
     /// Opens the weights, one file or shards: safetensors where there are such, else PyTorch's own format.
@@ -199,49 +146,29 @@ impl ModelDir {
         }
     }
 
-    /// Opens the weights and checks, before anything is allocated for them, that they are those of the
-    /// configuration.
+    /// Opens the weights and checks, before anything is allocated for them, that they are those of the configuration. What
+    /// that leaves open, the weights say.
     ///
     /// # Errors
-    /// As [`ModelDir::transformer_config`], [`ModelDir::weights`] and [`load::check`].
-    pub fn transformer_weights(&self) -> Result<Checked<TransformerConfig>, Error> {
-        let config = self.transformer_config()?;
-        let weights = self.weights()?;
-        let plan = load::check(&weights, NameMap::Seq2Seq(&config), &config.parameters())?;
-        self.checked(config, weights, plan)
-    }
-
-    /// As [`ModelDir::transformer_weights`], for the recurrent baseline.
-    ///
-    /// # Errors
-    /// A key of config.json is missing or wrong, the model is of another kind; as [`ModelDir::weights`] and
-    /// [`load::check`].
-    pub fn recurrent_weights(&self) -> Result<Checked<RecurrentConfig>, Error> {
+    /// As [`ModelDir::model_config`], [`ModelDir::weights`] and [`load::check`].
+    pub fn checked(&self) -> Result<Checked, Error> {
         let path = self.root.join(CONFIG);
-        if self.kind != ModelKind::AtentoRnn {
-            return Err(Keys::new(&path, &self.config).wrong("model_type", format!("\"{RNN_MODEL_TYPE}\"")));
-        }
-        let config = recurrent::read_config(&path, &self.config)?;
+        // What is wrong with the configuration is told before the weights are looked for.
+        self.model_config()?;
         let weights = self.weights()?;
-        let plan = load::check(&weights, NameMap::Same, &config.parameters())?;
-        self.checked(config, weights, plan)
+        let config = families::read(&path, &self.config, Some(&weights))?;
+        let plan = load::check(&weights, self.names(&*config)?, &config.parameters())?;
+        let mut notes = special_ids::notes(&path, &self.config, config.sizes().vocab_size);
+        notes.extend(plan.note);
+        Ok(Checked { config, weights, notes })
     }
 
-    /// As [`ModelDir::transformer_weights`], for a decoder-only model. Where config.json does not say whether the output
-    /// projection is the embedding table, the weights do; [`ModelDir::gpt2_names`] says how they are called.
+    /// The names that the files have for the parameters of a model of this configuration.
     ///
     /// # Errors
-    /// As [`ModelDir::recurrent_weights`].
-    pub fn gpt2_weights(&self) -> Result<Checked<Gpt2Config>, Error> {
-        let path = self.require_gpt2(ModelKind::Gpt2, gpt2::ARCHITECTURE)?;
-        let mut config = gpt2::read_config(&path, &self.config)?;
-        let weights = self.weights()?;
-        if self.config.get("tie_word_embeddings").is_none_or(Value::is_null) {
-            config.tie_embeddings = gpt2::tied_in_file(&weights)?;
-        }
-        config.bias &= gpt2::has_biases(&weights);
-        let plan = load::check(&weights, self.gpt2_names(&config)?, &config.parameters())?;
-        self.checked(config, weights, plan)
+    /// As [`ModelDir::is_int8`].
+    pub fn names<'c>(&self, config: &'c dyn Config) -> Result<Names<'c>, Error> {
+        Ok(Names { config, is_int8: self.is_int8()? })
     }
 
     /// Whether config.json says that matrices are in int8.
@@ -260,48 +187,8 @@ impl ModelDir {
         if self.is_int8()? { Err(Error::Int8 { path: self.root.join(CONFIG) }) } else { Ok(()) }
     }
 
-    /// The names of a decoder-only model of this configuration.
-    ///
-    /// # Errors
-    /// As [`ModelDir::is_int8`].
-    pub fn gpt2_names<'c>(&self, config: &'c Gpt2Config) -> Result<NameMap<'c>, Error> {
-        Ok(if self.is_int8()? { NameMap::Gpt2Int8(config) } else { NameMap::Gpt2(config) })
-    }
-
-    /// As [`ModelDir::gpt2_weights`], for a decoder-only model with labels.
-    ///
-    /// # Errors
-    /// As [`ModelDir::recurrent_weights`].
-    pub fn gpt2_classifier_weights(&self) -> Result<Checked<ClassifierConfig>, Error> {
-        let path = self.require_gpt2(ModelKind::Gpt2Classifier, gpt2_classifier::ARCHITECTURE)?;
-        let mut config = gpt2_classifier::read_config(&path, &self.config)?;
-        let weights = self.weights()?;
-        config.trunk.bias &= gpt2::has_biases(&weights);
-        let plan = load::check(&weights, NameMap::Gpt2(&config.trunk), &config.parameters())?;
-        self.checked(config, weights, plan)
-    }
-
-    fn checked<C>(&self, config: C, weights: Weights, plan: load::Plan) -> Result<Checked<C>, Error> {
-        let mut notes = special_ids::notes(&self.root.join(CONFIG), &self.config, self.vocab_size()?);
-        notes.extend(plan.note);
-        Ok(Checked { config, weights, notes })
-    }
-
-    /// Where config.json is, if the model is the GPT-2 of this kind.
-    fn require_gpt2(&self, kind: ModelKind, architecture: &str) -> Result<PathBuf, Error> {
-        let path = self.root.join(CONFIG);
-        let keys = Keys::new(&path, &self.config);
-        if self.kind.is_translator() {
-            return Err(keys.wrong("model_type", format!("\"{}\"", gpt2::MODEL_TYPE)));
-        }
-        if self.kind != kind {
-            let is = match self.kind {
-                ModelKind::Gpt2Classifier => "gives whole texts labels or values and continues none",
-                _ => "continues texts and gives them no labels",
-            };
-            return Err(keys.wrong("architectures", format!("[\"{architecture}\"]: this model {is}")));
-        }
-        Ok(path)
+    fn is_translator(&self) -> bool {
+        self.head == Head::Translation
     }
 
     /// Where tokenizer.json is, or the vocab.json of a GPT-2 that has none.
@@ -317,7 +204,7 @@ impl ModelDir {
         let pairs = self.root.join(byte_pairs::VOCAB);
         if path.exists() {
             Ok(path)
-        } else if !self.kind.is_translator() && pairs.exists() {
+        } else if !self.is_translator() && pairs.exists() {
             Ok(pairs)
         } else {
             Err(self.missing(TOKENIZER, &others))
@@ -347,12 +234,7 @@ impl ModelDir {
 
     /// Rows of the model's table.
     fn vocab_size(&self) -> Result<usize, Error> {
-        let path = self.root.join(CONFIG);
-        let keys = Keys::new(&path, &self.config);
-        match self.kind {
-            ModelKind::Gpt2 | ModelKind::Gpt2Classifier => keys.or("vocab_size", VOCAB_SIZE),
-            _ => keys.required("vocab_size"),
-        }
+        Ok(self.model_config()?.sizes().vocab_size)
     }
 
     /// The error that a file is missing, with what is there in its place.

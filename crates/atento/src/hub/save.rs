@@ -3,14 +3,13 @@
 use super::generation::GenerationConfig;
 use super::json::pretty;
 use super::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS};
-use super::names::hf_tensors;
 use super::safetensors::{FloatType, NamedTensor, write};
 use super::tokenizer_config::TokenizerConfig;
-use super::{Error, Kept, atomic, m2m100, marian, recurrent, seq2seq};
-use crate::models::RecurrentConfig;
-use crate::models::config::{Norm, TransformerConfig};
+use super::{Error, Kept, atomic, int8};
+use crate::families::Config;
+use atento_kernels::compact::Compact;
+use atento_tensor::{Params, View};
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -57,54 +56,29 @@ pub fn save_dir(
     json_file(CONFIG, &config)
 }
 
-/// The object of config.json for an encoder–decoder.
+/// Every tensor of a model as its files hold them, and whether matrices are in int8.
 ///
-/// # Errors
-/// The configuration has a value that the format cannot express.
-pub(crate) fn transformer_json(config: &TransformerConfig) -> Result<Map<String, Value>, Error> {
-    let written = match config.norm {
-        Norm::Post => marian::write_config(config),
-        Norm::Pre => m2m100::write_config(config),
-    };
-    written.map_err(|error| seq2seq::unwritable(Path::new(CONFIG), error))
-}
-
-/// Writes an encoder–decoder as a directory that `transformers` loads: post-norm as `MarianMTModel`, pre-norm as
-/// `M2M100ForConditionalGeneration`. `values` gives each parameter's elements by our name.
-///
-/// # Errors
-/// As [`save_dir`], or the configuration has a value that the format cannot express.
-pub fn save_transformer<'a, V: Into<Cow<'a, [f32]>>>(
-    dir: &Path,
-    config: &TransformerConfig,
-    files: &DirFiles<'_>,
-    positions: Option<[&'a [f32]; 2]>,
-    values: impl Fn(&str) -> V,
-) -> Result<(), Error> {
-    let written = transformer_json(config)?;
-    let mut tensors = hf_tensors(config, values);
-    for (side, table) in ["encoder", "decoder"].into_iter().zip(positions.into_iter().flatten()) {
-        let name = format!("model.{side}.embed_positions.weight");
-        tensors.push(NamedTensor::new(name, [config.max_positions, config.d_model], table));
+/// # Panics
+/// If matrices are held in bf16 for inference alone: they have no exact values.
+pub(crate) fn tensors<'p>(
+    config: &dyn Config,
+    params: &'p Params,
+    positions: Option<[&'p [f32]; 2]>,
+) -> (Vec<NamedTensor<'p>>, bool) {
+    let (mut tensors, mut is_int8) = (Vec::new(), false);
+    for entry in params.entries() {
+        let name = config.sources(&entry.name).swap_remove(0);
+        match (params.view(entry.weight), entry.layout) {
+            (View::Compact(Compact::Int8 { values, scales }), Some(layout)) => {
+                is_int8 = true;
+                tensors.extend(int8::tensors(&name, &entry.dims, layout, values, scales));
+            }
+            _ => {
+                let shape = config.stored_shape(&entry.name, &entry.dims);
+                tensors.push(NamedTensor::new(name, shape, params.to_f32(entry.weight)));
+            }
+        }
     }
-    save_dir(dir, written, files, tensors)
-}
-
-/// Writes the recurrent baseline as a directory of this project's own format. `values` gives each parameter's elements
-/// by name.
-///
-/// # Errors
-/// As [`save_dir`].
-pub fn save_recurrent<'a, V: Into<Cow<'a, [f32]>>>(
-    dir: &Path,
-    config: &RecurrentConfig,
-    files: &DirFiles<'_>,
-    values: impl Fn(&str) -> V,
-) -> Result<(), Error> {
-    let tensors: Vec<_> = config
-        .parameters()
-        .into_iter()
-        .map(|(name, shape)| NamedTensor::new(name.clone(), shape, values(&name)))
-        .collect();
-    save_dir(dir, recurrent::write_config(config), files, tensors)
+    tensors.extend(config.more_tensors(params, positions));
+    (tensors, is_int8)
 }

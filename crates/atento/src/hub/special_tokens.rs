@@ -12,10 +12,10 @@
 //! role are the usual names of tokens taken, and that is told. A run keeps what was decided in a file of its own
 //! (`token_roles.json`), which comes before all.
 
-use super::gpt2;
 use super::json::{pretty, read_object};
 use super::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG};
 use super::{Error, atomic};
+use crate::families;
 use crate::text::{Roles, SpecialIds, TargetStart, Tokenizer, byte_pairs};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -68,7 +68,7 @@ pub fn ends(tokenizer: &Tokenizer, root: &Path) -> Result<Vec<u32>, Error> {
 ///
 /// # Errors
 /// The file is no tokenizer; one beside it is no JSON object.
-pub fn load_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), crate::pretrained::Error> {
+pub fn load_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), crate::pipelines::LoadError> {
     let tokenizer = Tokenizer::load(path)?;
     let is_part_of_a_model = path.ends_with(TOKENIZER) || path.ends_with(byte_pairs::VOCAB);
     if !is_part_of_a_model {
@@ -200,9 +200,12 @@ impl Files {
 
     /// The token that the class of the model has to begin and to end a text, where config.json does not say.
     fn default_of(&self, role: &str, tokenizer: &Tokenizer) -> Option<u32> {
-        let is_gpt2 = self.config.get("model_type").and_then(Value::as_str) == Some(gpt2::MODEL_TYPE);
-        let says = self.config.contains_key(&format!("{role}_token_id"));
-        (is_gpt2 && !says).then_some(gpt2::END_OF_TEXT).filter(|&id| tokenizer.id_to_token(id).is_some())
+        if self.config.contains_key(&format!("{role}_token_id")) {
+            return None;
+        }
+        let (family, _) = families::detect(Path::new(CONFIG), &self.config).ok()?;
+        let model_type = self.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        family.default_id(model_type, role).filter(|&id| tokenizer.id_to_token(id).is_some())
     }
 
     fn target_start(&self, tokenizer: &Tokenizer) -> TargetStart {

@@ -1,14 +1,15 @@
 //! Whole directories: written, read back, and broken in every way a directory can be.
 
 use super::generation::GenerationConfig;
-use super::load::{NamedTensors, Source, load, stored_positions};
-use super::model_dir::{Checked, ModelDir, ModelKind};
-use super::names::{NameMap, hf_tensors};
+use super::load::{NamedTensors, Names, Source, load};
+use super::model_dir::{Checked, ModelDir};
 use super::safetensors::{FloatType, NamedTensor, SafeTensors, write};
-use super::save::{DirFiles, save_dir, save_transformer};
+use super::save::{DirFiles, save_dir, tensors};
 use super::tokenizer_config::TokenizerConfig;
 use super::weights::Weights;
-use super::{Error, Kept, marian};
+use super::{Error, Kept};
+use crate::families::{self, Config, Head};
+use crate::models::Transformer;
 use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
 use crate::models::parameters::NamedShape;
 use serde_json::{Map, Value, json};
@@ -86,7 +87,22 @@ fn save(dir: &Path, config: &TransformerConfig, parameters: &Parameters) {
         tokenizer_config: &tokenizer_config,
         kept: &Kept::default(),
     };
-    save_transformer(dir, config, &files, None, |name| &parameters.values[name]).unwrap();
+    save_dir(dir, config.to_json().unwrap(), &files, hf_tensors(config, parameters)).unwrap();
+}
+
+/// The tensors that are written for a model with these parameters.
+fn hf_tensors(config: &TransformerConfig, parameters: &Parameters) -> Vec<NamedTensor<'static>> {
+    let mut params = Transformer::init(config.clone(), 0).params;
+    for entry in params.entries().to_vec() {
+        params.get_mut(entry.weight).copy_from_slice(&parameters.values[&entry.name]);
+    }
+    let (tensors, is_int8) = tensors(config, Box::leak(Box::new(params)), None);
+    assert!(!is_int8);
+    tensors
+}
+
+fn names(config: &dyn Config) -> Names<'_> {
+    Names { config, is_int8: false }
 }
 
 /// A saved directory of distinct parameters.
@@ -100,7 +116,7 @@ fn saved(config: &TransformerConfig) -> (tempfile::TempDir, Parameters) {
 /// Loads the file at `path` into a model of `config`.
 fn load_file(path: &Path, config: &TransformerConfig) -> Result<Parameters, Error> {
     let mut parameters = Parameters::zeros(config.parameters());
-    load(&Weights::open(path)?, NameMap::Seq2Seq(config), &mut parameters)?;
+    load(&Weights::open(path)?, names(config), &mut parameters)?;
     Ok(parameters)
 }
 
@@ -119,15 +135,15 @@ fn a_saved_directory_is_loaded_back_whole() {
             let config = small(norm, tie);
             let (directory, parameters) = saved(&config);
             let dir = ModelDir::open(directory.path()).unwrap();
-            let kind = if norm == Norm::Post { ModelKind::Marian } else { ModelKind::M2m100 };
-            assert_eq!(dir.kind(), kind);
-            let Checked { config: read, weights, notes } = dir.transformer_weights().unwrap();
-            assert_eq!((&read, notes.len()), (&config, 0));
+            let class = if norm == Norm::Post { "Marian" } else { "M2M100" };
+            let Checked { config: read, weights, notes } = dir.checked().unwrap();
+            assert_eq!((read.class(), dir.head(), notes.len()), (class, Head::Translation, 0));
+            assert_eq!(read.to_json().unwrap(), config.to_json().unwrap());
             let generation = GenerationConfig::of_model(&config);
             let file = generation.to_json();
             assert_eq!(dir.generation_config().unwrap(), generation.with_file(&file));
             let mut loaded = Parameters::zeros(config.parameters());
-            load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+            load(&weights, names(&config), &mut loaded).unwrap();
             assert_eq!(loaded.values, parameters.values);
             assert!(dir.tokenizer_path().unwrap().ends_with("tokenizer.json"));
         }
@@ -156,7 +172,7 @@ fn tied_copies_and_positions_of_older_writers_are_accepted_when_equal() {
         if norm == Norm::Pre {
             positions[..config.d_model].fill(0.0);
         }
-        let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+        let mut tensors = hf_tensors(&config, &parameters);
         for name in ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"] {
             tensors.push(NamedTensor::new(name, [config.vocab_size, config.d_model], table));
         }
@@ -170,7 +186,7 @@ fn tied_copies_and_positions_of_older_writers_are_accepted_when_equal() {
 fn a_table_under_another_of_its_tied_names_is_found() {
     let config = small(Norm::Post, TieEmbeddings::All);
     let parameters = Parameters::distinct(&config);
-    let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+    let mut tensors = hf_tensors(&config, &parameters);
     tensors[0].name = "lm_head.weight".into();
     // The bias is a buffer that transformers does not ask for either.
     tensors.retain(|tensor| tensor.name != "final_logits_bias");
@@ -183,7 +199,7 @@ fn a_table_under_another_of_its_tied_names_is_found() {
 fn tensors_at_odds_with_the_configuration_are_named() {
     let config = small(Norm::Post, TieEmbeddings::All);
     let parameters = Parameters::distinct(&config);
-    let whole = hf_tensors(&config, |name| &parameters.values[name]);
+    let whole = hf_tensors(&config, &parameters);
     let (short, bias, table) = ([1.0], [0.5; 12], [0.0; 11 * 8]);
     let nan = [f32::NAN; 8];
     let tensor = |name: &str, shape: &[usize], values| Some(NamedTensor::new(name, shape, values));
@@ -220,14 +236,14 @@ fn marian_positions_are_taken_as_they_are_stored_and_m2m100s_are_not() {
     let positions = |norm: Norm, name: &str, shape: &[usize], values: &[f32]| {
         let config = small(norm, TieEmbeddings::All);
         let parameters = Parameters::distinct(&config);
-        let mut tensors = hf_tensors(&config, |name| &parameters.values[name]);
+        let mut tensors = hf_tensors(&config, &parameters);
         tensors.push(NamedTensor::new(name, shape, values));
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("model.safetensors");
         write(&path, &tensors, &[]).unwrap();
         let weights = Weights::open(&path).unwrap();
-        let loaded = load(&weights, NameMap::Seq2Seq(&config), &mut Parameters::zeros(config.parameters()));
-        loaded.and_then(|()| stored_positions(&weights, &config)).map_err(|error| error.to_string())
+        let loaded = load(&weights, names(&config), &mut Parameters::zeros(config.parameters()));
+        loaded.and_then(|()| config.positions(&weights)).map_err(|error| error.to_string())
     };
     let (decoder, longer) = ("model.decoder.embed_positions.weight", [0.25; 18 * 8]);
     let config = small(Norm::Post, TieEmbeddings::All);
@@ -252,7 +268,7 @@ fn a_configuration_of_absurd_size_fails_on_the_header_alone() {
     let path = directory.path().join("config.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("vocab_size\": 11", "vocab_size\": 16777216")).unwrap();
-    let message = ModelDir::open(directory.path()).unwrap().transformer_weights().unwrap_err().to_string();
+    let message = ModelDir::open(directory.path()).unwrap().checked().unwrap_err().to_string();
     assert!(message.contains("has shape [11, 8], expected [16777216, 8]"), "{message}");
 }
 
@@ -285,7 +301,7 @@ fn what_a_directory_lacks_is_said_with_what_it_has() {
     assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not a usable safetensors file"));
     fs::write(path("source.spm"), "").unwrap();
     assert!(message(dir.tokenizer_path().unwrap_err()).contains("there is source.spm"));
-    assert!(message(dir.transformer_config().unwrap_err()).contains("`d_model` is missing"));
+    assert!(message(dir.model_config().unwrap_err()).contains("`d_model` is missing"));
 }
 
 #[test]
@@ -293,7 +309,7 @@ fn sharded_weights_are_found_through_their_index() {
     let config = small(Norm::Pre, TieEmbeddings::All);
     let (directory, parameters) = saved(&config);
     let path = |name: &str| directory.path().join(name);
-    let tensors = hf_tensors(&config, |name| &parameters.values[name]);
+    let tensors = hf_tensors(&config, &parameters);
     let mut weight_map = Map::new();
     for (file, part) in ["one.safetensors", "two.safetensors"].iter().zip(tensors.chunks(tensors.len() / 2 + 1)) {
         write(&path(file), part, &[]).unwrap();
@@ -301,9 +317,9 @@ fn sharded_weights_are_found_through_their_index() {
     }
     fs::write(path("model.safetensors.index.json"), json!({ "weight_map": weight_map }).to_string()).unwrap();
     fs::remove_file(path("model.safetensors")).unwrap();
-    let Checked { weights, .. } = ModelDir::open(directory.path()).unwrap().transformer_weights().unwrap();
+    let Checked { weights, .. } = ModelDir::open(directory.path()).unwrap().checked().unwrap();
     let mut loaded = Parameters::zeros(config.parameters());
-    load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+    load(&weights, names(&config), &mut loaded).unwrap();
     assert_eq!(loaded.values, parameters.values);
 }
 
@@ -311,9 +327,9 @@ fn sharded_weights_are_found_through_their_index() {
 fn weights_that_pytorch_saved_load_to_the_values_of_safetensors() {
     let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let load_dir = |dir: &Path| {
-        let Checked { config, weights, .. } = ModelDir::open(dir).unwrap().transformer_weights().unwrap();
+        let Checked { config, weights, .. } = ModelDir::open(dir).unwrap().checked().unwrap();
         let mut loaded = Parameters::zeros(config.parameters());
-        load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+        load(&weights, names(&*config), &mut loaded).unwrap();
         (weights.path().file_name().unwrap().to_owned(), loaded.values)
     };
     let reference = fixtures.join("conformance/marian-tiny");
@@ -337,30 +353,6 @@ fn weights_that_pytorch_saved_load_to_the_values_of_safetensors() {
     assert_eq!(load_dir(directory.path()), ("model.safetensors".into(), expected));
 }
 
-#[test]
-fn a_model_with_names_of_its_own_is_saved_and_loaded_as_it_is() {
-    let directory = tempfile::tempdir().unwrap();
-    let shapes: Vec<NamedShape> = vec![("gru.weight".into(), vec![2, 3]), ("gru.bias".into(), vec![2])];
-    let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    let tensors = [NamedTensor::new("gru.weight", [2, 3], &values), NamedTensor::new("gru.bias", [2], &values[..2])];
-    let Value::Object(config) = json!({"model_type": "atento_rnn", "vocab_size": 9}) else { unreachable!() };
-    let tokenizer = tokenizer_config();
-    let files = DirFiles {
-        generation: None,
-        floats: FloatType::F32,
-        tokenizer_json: b"{}",
-        tokenizer_config: &tokenizer,
-        kept: &Kept::default(),
-    };
-    save_dir(directory.path(), config, &files, tensors.to_vec()).unwrap();
-    let dir = ModelDir::open(directory.path()).unwrap();
-    assert_eq!(dir.kind(), ModelKind::AtentoRnn);
-    assert!(dir.transformer_config().is_err());
-    let mut loaded = Parameters::zeros(shapes);
-    load(&dir.weights().unwrap(), NameMap::Same, &mut loaded).unwrap();
-    assert_eq!(loaded.values["gru.weight"], values);
-}
-
 /// Reads the reference directory where a checkout has it.
 #[test]
 fn the_reference_directory_loads_where_it_is_present() {
@@ -369,15 +361,14 @@ fn the_reference_directory_loads_where_it_is_present() {
         return;
     }
     let dir = ModelDir::open(&path).unwrap();
-    let Checked { config, weights, .. } = dir.transformer_weights().unwrap();
-    assert_eq!((config.d_model, config.vocab_size, config.norm), (48, 700, Norm::Post));
-    assert_eq!(config.tie_embeddings, TieEmbeddings::All);
+    let Checked { config, weights, .. } = dir.checked().unwrap();
+    assert_eq!((config.sizes().d_model, config.sizes().vocab_size, config.class()), (48, 700, "Marian"));
     let mut loaded = Parameters::zeros(config.parameters());
-    load(&weights, NameMap::Seq2Seq(&config), &mut loaded).unwrap();
+    load(&weights, names(&*config), &mut loaded).unwrap();
     assert_eq!(dir.generation_config().unwrap().banned_ids(), [0]);
     // What is written from it says the same as what was read.
-    let written = marian::write_config(&config).unwrap();
-    assert_eq!(marian::read_config(&path, &written).unwrap(), config);
+    let written = config.to_json().unwrap();
+    assert_eq!(families::read(&path, &written, None).unwrap().to_json().unwrap(), written);
     let gradients = SafeTensors::open(&path.join("grads.safetensors")).unwrap();
     assert!(gradients.names().len() > 10);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
 use atento_tensor::ops::{AttentionInput, AttentionSpec, Segment};
-use atento_tensor::{Graph, Params, Tensor};
+use atento_tensor::{Graph, Init, Params, Tensor};
 
 use super::Linear;
 
@@ -36,7 +36,8 @@ impl SelfAttention {
     /// Random weights, named `{path}.{q,k,v,out}_proj`.
     pub fn init(params: &mut Params, path: &str, d_model: usize, spec: AttentionSpec, rng: &mut Rng) -> Self {
         let paths = ["q", "k", "v"].map(|p| format!("{path}.{p}_proj"));
-        let qkv = Linear::init_fused(params, &paths, d_model, d_model, rng);
+        let parts = paths.each_ref().map(|path| (path.as_str(), d_model));
+        let qkv = Linear::stacked(params, &parts, d_model, true, Init::Xavier, rng);
         let out = Linear::init(params, &format!("{path}.out_proj"), d_model, d_model, rng);
         Self { qkv, out, spec }
     }
@@ -59,7 +60,8 @@ impl CrossAttention {
     pub fn init(params: &mut Params, path: &str, d_model: usize, spec: AttentionSpec, rng: &mut Rng) -> Self {
         let query = Linear::init(params, &format!("{path}.q_proj"), d_model, d_model, rng);
         let paths = ["k", "v"].map(|p| format!("{path}.{p}_proj"));
-        let key_value = Linear::init_fused(params, &paths, d_model, d_model, rng);
+        let parts = paths.each_ref().map(|path| (path.as_str(), d_model));
+        let key_value = Linear::stacked(params, &parts, d_model, true, Init::Xavier, rng);
         let out = Linear::init(params, &format!("{path}.out_proj"), d_model, d_model, rng);
         Self { query, key_value, out, spec }
     }

@@ -1,6 +1,7 @@
 //! Token embeddings.
 
 use atento_kernels::philox::Rng;
+use atento_tensor::ops::WeightLayout;
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
 /// A table of one vector per token.
@@ -19,7 +20,8 @@ impl Embedding {
     /// `{path}.weight`.
     pub fn init(params: &mut Params, path: &str, vocab_size: usize, d_model: usize, scale: f32, rng: &mut Rng) -> Self {
         let init = Init::Normal((d_model as f32).powf(-0.5));
-        let table = params.add(&format!("{path}.weight"), &[vocab_size, d_model], init, rng);
+        let shape = [vocab_size, d_model];
+        let table = params.add_matrix(&format!("{path}.weight"), shape, WeightLayout::OutIn, init, rng);
         Self { table, scale, padding_id: None }
     }
 

@@ -36,7 +36,7 @@ impl Gru {
         let weight = add("weight_hh", &[3 * hidden, hidden], uniform);
         let bias_ih = add("bias_ih", &[3 * hidden], Init::Zeros);
         let bias = add("bias_hh", &[3 * hidden], Init::Zeros);
-        let input = Linear::over(weight_ih, bias_ih);
+        let input = Linear::over(weight_ih, Some(bias_ih));
         Self { input, recurrence: GruRecurrence { weight, bias }, direction }
     }
 

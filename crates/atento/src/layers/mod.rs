@@ -16,3 +16,18 @@ pub use gru::{AttendingGru, BidirectionalGru, Gru};
 pub use linear::Linear;
 pub use norm::LayerNorm;
 pub use time_major::TimeMajor;
+
+use atento_tensor::ops::Activation;
+
+/// The function that configurations call so.
+#[must_use]
+pub fn activation(name: &str) -> Activation {
+    match name {
+        "relu" => Activation::Relu,
+        "gelu" => Activation::Gelu,
+        "silu" | "swish" => Activation::Silu,
+        "tanh" => Activation::Tanh,
+        // `gelu_new`, `gelu_fast` and `gelu_pytorch_tanh` are one function.
+        _ => Activation::GeluTanh,
+    }
+}

@@ -1,4 +1,4 @@
-//! Layer normalisation with its gain and bias.
+//! Normalisations with their gains and biases.
 
 use atento_kernels::philox::Rng;
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};

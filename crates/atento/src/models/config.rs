@@ -266,7 +266,7 @@ impl TransformerConfig {
     }
 }
 
-pub(super) fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> ConfigError {
+pub(crate) fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> ConfigError {
     ConfigError { key, found: found.to_string(), expected: expected.into() }
 }
 

@@ -47,7 +47,7 @@ fn fill(values: &[f32], target: &mut [f32], used: usize, width: usize) {
 mod tests {
     use super::*;
     use crate::models::config::{Norm, TieEmbeddings};
-    use crate::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator, TranslatorConfig};
+    use crate::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig};
 
     fn check(old: &Params, new: &mut Params, vocabulary: &[&str]) {
         grow(old, new, 18);
@@ -93,8 +93,8 @@ mod tests {
                 }
                 .with_norm(norm)
             };
-            let mut new = Translator::init(TranslatorConfig::Transformer(config(23)), 1);
-            check(&Transformer::init(config(20), 3).params, new.params_mut(), vocabulary);
+            let mut new = Transformer::init(config(23), 1);
+            check(&Transformer::init(config(20), 3).params, &mut new.params, vocabulary);
         }
     }
 }

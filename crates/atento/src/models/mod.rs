@@ -1,11 +1,15 @@
 //! The models: what they are made of and what their parameters are called.
 
+mod cached_causal;
 mod cached_decoder;
+mod causal;
+pub mod classifier;
 pub mod config;
 pub mod gpt2;
 pub mod grow;
 mod kv_cache;
 pub mod parameters;
+pub mod precision;
 pub mod recurrent;
 pub mod recurrent_config;
 mod recurrent_decoder;
@@ -14,9 +18,13 @@ pub mod transformer;
 mod transformer_layer;
 pub mod translator;
 
+pub use cached_causal::CachedCausal;
+pub use causal::{Attend, CausalLm};
+pub use classifier::Classifier;
 pub use config::TransformerConfig;
-pub use gpt2::{CachedGpt2, Gpt2, Gpt2Classifier, Gpt2Config};
+pub use gpt2::{Gpt2, Gpt2Config};
+pub use precision::Precision;
 pub use recurrent::Recurrent;
 pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;
-pub use translator::{Translator, TranslatorConfig};
+pub use translator::Translator;

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
-use atento_tensor::ops::{Activation, CrossEntropy, Direction, Memory, TimeSteps, WeightLayout};
+use atento_tensor::ops::{Activation, CrossEntropy, Direction, Memory, TimeSteps};
 use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::TieEmbeddings;
@@ -79,7 +79,8 @@ impl Recurrent {
         let p = &mut params;
         let (embedding, hidden) = (config.embedding, config.hidden);
         let (source_embedding, target_embedding, table) = init_embeddings(p, &config, rng);
-        let output = Linear::over(table, p.add("lm_head.bias", &[config.vocab_size], Init::Zeros, rng));
+        let bias = p.add("lm_head.bias", &[config.vocab_size], Init::Zeros, rng);
+        let output = Linear::over(table, Some(bias));
         let inputs = |layer: usize| if layer == 0 { embedding } else { 2 * hidden };
         let encoder = (0..config.layers)
             .map(|i| BidirectionalGru::init(p, &format!("encoder.layers.{i}"), inputs(i), hidden, rng))
@@ -168,7 +169,7 @@ impl Recurrent {
         let (layout, hidden) = self.teacher_forced(g, batch);
         let targets: Vec<Option<u32>> = layout.arrange(&batch.target_output).into_iter().map(Some).collect();
         g.label(|| "lm_head".into());
-        g.cross_entropy(&hidden, self.output.weight, self.output.bias, &targets, smoothing, scale)
+        self.output.cross_entropy(g, &hidden, &targets, smoothing, scale)
     }
 
     /// The logits of every target position (teacher forcing), in the order of the batch.
@@ -191,7 +192,7 @@ impl Recurrent {
     }
 
     pub(super) fn project(&self, g: &mut Graph<'_>, hidden: &Tensor) -> Tensor {
-        g.linear(hidden, self.output.weight, WeightLayout::OutIn, self.output.bias, Activation::Identity)
+        self.output.forward(g, hidden)
     }
 
     fn embed(&self, g: &mut Graph<'_>, embedding: &Embedding, ids: &[u32], rows: &Arc<[u32]>) -> Tensor {

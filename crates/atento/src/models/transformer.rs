@@ -15,7 +15,7 @@ use super::sinusoid::PositionTable;
 use super::transformer_layer::{DecoderLayer, EncoderLayer};
 use crate::data::batches::PackedBatch;
 use crate::layers::attention::{cross_segments, self_segments};
-use crate::layers::{Embedding, LayerNorm};
+use crate::layers::{Embedding, LayerNorm, Linear};
 
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x1A17;
@@ -32,8 +32,7 @@ pub struct Transformer {
     pub(super) decoder: Vec<DecoderLayer>,
     pub(super) source_embedding: Embedding,
     pub(super) target_embedding: Embedding,
-    pub(super) output: Weight,
-    pub(super) output_bias: Option<Weight>,
+    pub(super) output: Linear,
     pub(super) encoder_norm: Option<LayerNorm>,
     pub(super) decoder_norm: Option<LayerNorm>,
     positions: PositionTables,
@@ -65,9 +64,10 @@ impl Transformer {
         let p = &mut params;
         let d_model = config.d_model;
         let scale = if config.scale_embedding { (d_model as f32).sqrt() } else { 1.0 };
-        let (source_embedding, target_embedding, output) = init_embeddings(p, &config, scale, rng);
-        let output_bias =
+        let (source_embedding, target_embedding, table) = init_embeddings(p, &config, scale, rng);
+        let bias =
             (config.norm == Norm::Post).then(|| p.add("final_logits_bias", &[config.vocab_size], Init::Zeros, rng));
+        let output = Linear::over(table, bias);
         let final_norm = |p: &mut Params, path: &str, rng: &mut Rng| {
             (config.norm == Norm::Pre).then(|| LayerNorm::init(p, path, d_model, config.layer_norm_eps, rng))
         };
@@ -79,7 +79,7 @@ impl Transformer {
             .map(|i| DecoderLayer::init(p, &format!("decoder.layers.{i}"), &config, rng))
             .collect();
         let decoder_norm = final_norm(p, "decoder.layer_norm", rng);
-        if output_bias.is_some() {
+        if bias.is_some() {
             // A buffer in the reference implementation, zero unless a checkpoint says otherwise.
             p.make_buffers(|entry| entry.name == "final_logits_bias");
         }
@@ -93,7 +93,6 @@ impl Transformer {
             source_embedding,
             target_embedding,
             output,
-            output_bias,
             encoder_norm,
             decoder_norm,
             positions,
@@ -184,7 +183,7 @@ impl Transformer {
         let hidden = self.decode(g, &memory, &batch.cu_source, &batch.target_input, &batch.cu_target);
         let targets: Vec<Option<u32>> = batch.target_output.iter().map(|&id| Some(id)).collect();
         g.label(|| "output projection".into());
-        g.cross_entropy(&hidden, self.output, self.output_bias, &targets, smoothing, scale)
+        self.output.cross_entropy(g, &hidden, &targets, smoothing, scale)
     }
 
     /// The logits of every target position (teacher forcing).
@@ -199,8 +198,7 @@ impl Transformer {
     }
 
     pub(super) fn project(&self, g: &mut Graph<'_>, hidden: &Tensor) -> Tensor {
-        use atento_tensor::ops::{Activation, WeightLayout};
-        g.linear(hidden, self.output, WeightLayout::OutIn, self.output_bias, Activation::Identity)
+        self.output.forward(g, hidden)
     }
 
     fn embed(&self, g: &mut Graph<'_>, side: Side, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {

@@ -1,165 +1,188 @@
 //! The models that translate, behind one face: the Transformer and the recurrent network it replaced share data,
 //! trainer, search and evaluation.
 
+use std::sync::Arc;
+
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Graph, Params, Pool, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::cached_decoder::CachedDecoder;
-use super::config::TransformerConfig;
 use super::recurrent::Recurrent;
-use super::recurrent_config::RecurrentConfig;
 use super::recurrent_decoder::RecurrentDecoder;
 use super::transformer::Transformer;
 use crate::data::batches::PackedBatch;
+use crate::families::Config;
 use crate::generate::StepDecoder;
 use crate::hub::generation::GenerationConfig;
 
 /// A sequence-to-sequence model with its parameters.
-pub enum Translator {
-    /// Vaswani et al. 2017.
-    Transformer(Box<Transformer>),
-    /// Bahdanau et al. 2015.
-    Recurrent(Box<Recurrent>),
-}
-
-/// Everything that determines a model's parameters and its forward pass.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TranslatorConfig {
-    /// Of the Transformer.
-    Transformer(TransformerConfig),
-    /// Of the recurrent network.
-    Recurrent(RecurrentConfig),
-}
-
-impl Translator {
-    /// A model with random weights decided by `seed`.
-    #[must_use]
-    pub fn init(config: TranslatorConfig, seed: u64) -> Self {
-        match config {
-            TranslatorConfig::Transformer(config) => Self::Transformer(Box::new(Transformer::init(config, seed))),
-            TranslatorConfig::Recurrent(config) => Self::Recurrent(Box::new(Recurrent::init(config, seed))),
-        }
-    }
-
-    /// The parameters' names and shapes: a model that takes no memory and cannot be used.
-    #[must_use]
-    pub fn outline(config: TranslatorConfig) -> Self {
-        match config {
-            TranslatorConfig::Transformer(config) => Self::Transformer(Box::new(Transformer::outline(config))),
-            TranslatorConfig::Recurrent(config) => Self::Recurrent(Box::new(Recurrent::outline(config))),
-        }
-    }
-
-    /// Its sizes and options.
-    #[must_use]
-    pub fn config(&self) -> TranslatorConfig {
-        match self {
-            Self::Transformer(model) => TranslatorConfig::Transformer(model.config.clone()),
-            Self::Recurrent(model) => TranslatorConfig::Recurrent(model.config.clone()),
-        }
-    }
+pub trait Translator: Send + Sync {
+    /// All that determines it but its weights.
+    fn config(&self) -> Arc<dyn Config>;
 
     /// Says whether training computes each layer again in the backward, where the model can, instead of keeping its
     /// activations.
-    pub fn checkpoint_activations(&mut self, checkpoint: bool) {
-        if let Self::Transformer(model) = self {
-            model.checkpoint_activations = checkpoint;
-        }
-    }
+    fn checkpoint_activations(&mut self, _checkpoint: bool) {}
 
     /// All parameters.
-    #[must_use]
-    pub fn params(&self) -> &Params {
-        match self {
-            Self::Transformer(model) => &model.params,
-            Self::Recurrent(model) => &model.params,
-        }
-    }
+    fn params(&self) -> &Params;
 
     /// All parameters, to be trained or loaded.
-    pub fn params_mut(&mut self) -> &mut Params {
-        match self {
-            Self::Transformer(model) => &mut model.params,
-            Self::Recurrent(model) => &mut model.params,
-        }
-    }
+    fn params_mut(&mut self) -> &mut Params;
 
     /// The training loss of a batch; see [`Graph::cross_entropy`] for `smoothing` and `scale`.
-    pub fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
-        match self {
-            Self::Transformer(model) => model.loss(g, batch, smoothing, scale),
-            Self::Recurrent(model) => model.loss(g, batch, smoothing, scale),
-        }
-    }
+    fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy;
 
     /// Logits under teacher forcing: [target_tokens, vocab_size].
     #[must_use]
-    pub fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
-        match self {
-            Self::Transformer(model) => model.logits(g, batch),
-            Self::Recurrent(model) => model.logits(g, batch),
-        }
-    }
+    fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor;
 
     /// Encodes packed source sentences for a search, one row per sentence.
     #[must_use]
-    pub fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {
-        match self {
-            Self::Transformer(model) => Box::new(CachedDecoder::new(model, pool, source, cu_source)),
-            Self::Recurrent(model) => Box::new(RecurrentDecoder::new(model, pool, source, cu_source)),
-        }
-    }
+    fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm>;
 
     /// Bytes that a search of up to `length` tokens takes for each live hypothesis of a source sentence of `source_len`
     /// tokens: its logits and its part of the decoder's cache, spare buffers included.
     #[must_use]
-    pub fn decoder_row_bytes(&self, source_len: usize, length: usize) -> usize {
-        let cached = match self {
-            Self::Transformer(model) => {
-                // The cache grows by doubling.
-                let capacity = length.min(model.config.max_positions).next_power_of_two().max(16);
-                (model.decoder.len() + 1) * capacity * 2 * model.config.d_model
-            }
-            Self::Recurrent(model) => (2 * model.config.layers + 3 * source_len) * model.config.hidden,
-        };
-        (self.vocab_size() + cached) * size_of::<f32>()
+    fn decoder_row_bytes(&self, source_len: usize, length: usize) -> usize;
+
+    /// The decoder's first token.
+    #[must_use]
+    fn start_id(&self) -> u32;
+
+    /// Greedy search with the model's own special tokens.
+    #[must_use]
+    fn generation_defaults(&self) -> GenerationConfig;
+
+    /// The position tables that are not the computed ones, of encoder and decoder.
+    #[must_use]
+    fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        None
     }
+
+    /// Replaces the position tables, where the model has such: those of a checkpoint that stores its own.
+    ///
+    /// # Shapes
+    /// Both: [max_positions, d_model], row-major.
+    fn set_positions(&mut self, _source: Vec<f32>, _target: Vec<f32>) {}
 
     /// Rows of the embedding table.
     #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        match self {
-            Self::Transformer(model) => model.config.vocab_size,
-            Self::Recurrent(model) => model.config.vocab_size,
-        }
+    fn vocab_size(&self) -> usize {
+        self.config().sizes().vocab_size
     }
 
     /// The longest sentence in tokens on either side; `None` where there is no limit.
     #[must_use]
-    pub fn max_positions(&self) -> Option<usize> {
-        match self {
-            Self::Transformer(model) => Some(model.config.max_positions),
-            Self::Recurrent(_) => None,
-        }
+    fn max_positions(&self) -> Option<usize> {
+        self.config().sizes().max_positions
+    }
+}
+
+impl Translator for Transformer {
+    fn config(&self) -> Arc<dyn Config> {
+        Arc::new(self.config.clone())
     }
 
-    /// The decoder's first token.
-    #[must_use]
-    pub fn start_id(&self) -> u32 {
-        match self {
-            Self::Transformer(model) => model.config.decoder_start_id,
-            Self::Recurrent(model) => model.config.decoder_start_id,
-        }
+    fn checkpoint_activations(&mut self, checkpoint: bool) {
+        self.checkpoint_activations = checkpoint;
     }
 
-    /// Greedy search with the model's own special tokens.
-    #[must_use]
-    pub fn generation_defaults(&self) -> GenerationConfig {
-        match self {
-            Self::Transformer(model) => GenerationConfig::of_model(&model.config),
-            Self::Recurrent(model) => GenerationConfig::of_recurrent(&model.config),
-        }
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
+        self.loss(g, batch, smoothing, scale)
+    }
+
+    fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
+        self.logits(g, batch)
+    }
+
+    fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {
+        Box::new(CachedDecoder::new(self, pool, source, cu_source))
+    }
+
+    fn decoder_row_bytes(&self, _: usize, length: usize) -> usize {
+        // The cache grows by doubling.
+        let capacity = length.min(self.config.max_positions).next_power_of_two().max(16);
+        let cached = (self.decoder.len() + 1) * capacity * 2 * self.config.d_model;
+        (self.config.vocab_size + cached) * size_of::<f32>()
+    }
+
+    fn start_id(&self) -> u32 {
+        self.config.decoder_start_id
+    }
+
+    fn generation_defaults(&self) -> GenerationConfig {
+        GenerationConfig::of_model(&self.config)
+    }
+
+    fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        self.own_positions()
+    }
+
+    fn set_positions(&mut self, source: Vec<f32>, target: Vec<f32>) {
+        self.set_positions(source, target);
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+}
+
+impl Translator for Recurrent {
+    fn config(&self) -> Arc<dyn Config> {
+        Arc::new(self.config.clone())
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn loss(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scale: f32) -> CrossEntropy {
+        self.loss(g, batch, smoothing, scale)
+    }
+
+    fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
+        self.logits(g, batch)
+    }
+
+    fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {
+        Box::new(RecurrentDecoder::new(self, pool, source, cu_source))
+    }
+
+    fn decoder_row_bytes(&self, source_len: usize, _: usize) -> usize {
+        let cached = (2 * self.config.layers + 3 * source_len) * self.config.hidden;
+        (self.config.vocab_size + cached) * size_of::<f32>()
+    }
+
+    fn start_id(&self) -> u32 {
+        self.config.decoder_start_id
+    }
+
+    fn generation_defaults(&self) -> GenerationConfig {
+        GenerationConfig::of_recurrent(&self.config)
+    }
+}
+
+impl From<Transformer> for Box<dyn Translator> {
+    fn from(model: Transformer) -> Self {
+        Box::new(model)
+    }
+}
+
+impl From<Recurrent> for Box<dyn Translator> {
+    fn from(model: Recurrent) -> Self {
+        Box::new(model)
     }
 }

@@ -7,7 +7,7 @@ use atento_tensor::{Graph, Pool};
 use rayon::prelude::*;
 
 use super::{BATCH_LOGITS, BATCH_TOKENS, Fault, target_logprobs};
-use crate::models::Gpt2;
+use crate::models::CausalLm;
 use crate::text::Tokenizer;
 
 /// The log-probabilities of one text.
@@ -48,9 +48,9 @@ pub struct Error {
 ///
 /// # Errors
 /// A text that is empty, too long, or tokenised for another model.
-pub fn encode_text(model: &Gpt2, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
+pub fn encode_text(model: &dyn CausalLm, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Fault> {
     let ids = tokenizer.encode_text(text)?;
-    Fault::check(&ids, model.config.vocab_size, Some(model.config.max_positions))?;
+    Fault::check(&ids, model.vocab_size(), Some(model.max_positions()))?;
     Ok(ids)
 }
 
@@ -59,7 +59,7 @@ pub fn encode_text(model: &Gpt2, tokenizer: &Tokenizer, text: &str) -> Result<Ve
 /// # Errors
 /// A text that is empty, too long, or tokenised for another model; nothing is scored then.
 pub fn score_texts<S: AsRef<str> + Sync>(
-    model: &Gpt2,
+    model: &dyn CausalLm,
     tokenizer: &Tokenizer,
     texts: &[S],
 ) -> Result<Vec<TextScore>, Error> {
@@ -75,7 +75,7 @@ pub fn score_texts<S: AsRef<str> + Sync>(
 /// # Panics
 /// If a text is empty or longer than the model's positions, or an id is not below its vocabulary.
 #[must_use]
-pub fn score_ids(model: &Gpt2, texts: &[Vec<u32>]) -> Vec<TextScore> {
+pub fn score_ids(model: &dyn CausalLm, texts: &[Vec<u32>]) -> Vec<TextScore> {
     let pool = Pool::new();
     let (mut scores, mut rest) = (Vec::with_capacity(texts.len()), texts);
     while !rest.is_empty() {
@@ -91,7 +91,7 @@ pub fn score_ids(model: &Gpt2, texts: &[Vec<u32>]) -> Vec<TextScore> {
     scores
 }
 
-fn score_batch(model: &Gpt2, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> {
+fn score_batch(model: &dyn CausalLm, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> {
     let mut cu_seqlens = vec![0];
     batch.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
     // The last token of a text predicts nothing.
@@ -109,12 +109,18 @@ fn score_batch(model: &Gpt2, pool: &Pool, batch: &[Vec<u32>]) -> Vec<TextScore> 
 /// `ids`, `targets`: `[tokens]`; `cu_seqlens`: [sequences + 1]; result: one for each target that is not `None`.
 ///
 /// # Panics
-/// As [`Gpt2::hidden`].
+/// As [`CausalLm::hidden`].
 #[must_use]
-pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targets: &[Option<u32>]) -> Vec<f32> {
-    let (vocab_size, d_model) = (model.config.vocab_size, model.config.d_model);
+pub fn logprobs(
+    model: &dyn CausalLm,
+    pool: &Pool,
+    ids: &[u32],
+    cu_seqlens: &[u32],
+    targets: &[Option<u32>],
+) -> Vec<f32> {
+    let (vocab_size, d_model) = (model.vocab_size(), model.d_model());
     within(|| {
-        let mut g = Graph::infer(&model.params, pool);
+        let mut g = Graph::infer(model.params(), pool);
         let hidden = model.hidden(&mut g, ids, cu_seqlens);
         let (asked, targets): (Vec<usize>, Vec<u32>) =
             targets.iter().enumerate().filter_map(|(at, target)| Some((at, (*target)?))).unzip();
@@ -133,7 +139,7 @@ pub fn logprobs(model: &Gpt2, pool: &Pool, ids: &[u32], cu_seqlens: &[u32], targ
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Gpt2Config;
+    use crate::models::{Gpt2, Gpt2Config};
 
     fn model() -> Gpt2 {
         Gpt2::init(Gpt2Config::new(40, 2, 24, 3, 32), 5)
@@ -152,7 +158,7 @@ mod tests {
             }
             let targets: Vec<Option<u32>> = (0..ids.len()).map(|i| ids.get(i + 1).copied()).collect();
             let pool = Pool::new();
-            let mut g = Graph::infer(&model.params, &pool);
+            let mut g = Graph::infer(model.params(), &pool);
             let nll = model.loss(&mut g, ids, &[0, ids.len() as u32], &targets, 0.0, 1.0).nll_sum;
             assert!((score.sum_logprob() + nll).abs() < 1e-4, "{} {nll}", score.sum_logprob());
         }

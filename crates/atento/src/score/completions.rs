@@ -7,7 +7,7 @@ use super::causal::logprobs;
 use super::perplexity::TextLoss;
 use crate::data::tokens::instruct::{InstructSet, PackOptions};
 use crate::data::tokens::{self, CausalBatch};
-use crate::models::Gpt2;
+use crate::models::CausalLm;
 
 /// Why completions cannot be measured.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Error {
 /// # Panics
 /// If an example is longer than the model's positions or an id is not below its vocabulary.
 pub fn completion_loss(
-    model: &Gpt2,
+    model: &dyn CausalLm,
     set: &InstructSet,
     batch_tokens: usize,
     mut progress: impl FnMut(&TextLoss),
@@ -43,7 +43,7 @@ pub fn completion_loss(
     let options = PackOptions { max_tokens, shuffle: false, epochs: Some(1), ..PackOptions::default() };
     let (pool, mut found) = (Pool::new(), TextLoss::default());
     for (batch, _) in set.batches(options)? {
-        let mut g = Graph::infer(&model.params, &pool);
+        let mut g = Graph::infer(model.params(), &pool);
         let loss = model.loss(&mut g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
         if !loss.nll_sum.is_finite() {
             let number = first_non_finite(model, &pool, &batch) + 1;
@@ -57,7 +57,7 @@ pub fn completion_loss(
 }
 
 /// The example of a batch, by its number from 0, of which the loss is no number.
-fn first_non_finite(model: &Gpt2, pool: &Pool, batch: &CausalBatch) -> u64 {
+fn first_non_finite(model: &dyn CausalLm, pool: &Pool, batch: &CausalBatch) -> u64 {
     let mut logprobs = logprobs(model, pool, &batch.ids, &batch.cu_seqlens, &batch.targets).into_iter();
     let mut is_bad = |bounds: &[u32]| {
         let targets = batch.targets[bounds[0] as usize..bounds[1] as usize].iter().flatten().count();

@@ -12,7 +12,7 @@ use atento_tensor::Pool;
 use super::NonFinite;
 use super::causal::logprobs;
 use crate::data::tokens::{self, CausalBatch, Window};
-use crate::models::Gpt2;
+use crate::models::CausalLm;
 
 /// How well a text is predicted.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -68,7 +68,7 @@ pub enum Error {
 /// # Panics
 /// If a window is longer than the model's positions or an id is not below its vocabulary.
 pub fn text_loss(
-    model: &Gpt2,
+    model: &dyn CausalLm,
     windows: impl IntoIterator<Item = Result<Window, tokens::Error>>,
     batch_tokens: usize,
     mut progress: impl FnMut(&TextLoss),
@@ -113,7 +113,7 @@ mod tests {
     use super::super::causal::score_ids;
     use super::*;
     use crate::data::tokens::{Shard, Strided};
-    use crate::models::Gpt2Config;
+    use crate::models::{Gpt2, Gpt2Config};
 
     fn model() -> Gpt2 {
         Gpt2::init(Gpt2Config::new(40, 2, 24, 3, 16), 5)

@@ -1,9 +1,10 @@
 //! Tokens that a recipe adds to the tokenizer of the model that is trained further, and their rows in the model.
 
 use super::Error;
+use crate::families::Start;
 use crate::hub::Kept;
 use crate::models::grow::grow;
-use crate::models::{Gpt2, Translator, TranslatorConfig};
+use crate::pipelines::Net;
 use crate::text::Tokenizer;
 
 const KEY: &str = "tokenizer.add_tokens";
@@ -25,12 +26,12 @@ pub(super) fn add_to_tokenizer(tokenizer: &mut Tokenizer, tokens: &[String]) -> 
     Ok(())
 }
 
-/// Adds tokens to a language model; says what was done.
+/// Adds tokens to a model and its tokenizer; says what was done.
 ///
 /// # Errors
 /// As [`add_to_tokenizer`].
-pub(super) fn add_to_language_model(
-    model: &mut Gpt2,
+pub(super) fn add_to_model<M: Net>(
+    model: &mut M,
     tokenizer: &mut Tokenizer,
     kept: &mut Kept,
     tokens: &[String],
@@ -40,54 +41,23 @@ pub(super) fn add_to_language_model(
     if tokenizer.vocab_size() == used {
         return Ok(None);
     }
-    let (mut config, rows) = (model.config.clone(), model.config.vocab_size);
-    config.vocab_size = rows.max(tokenizer.vocab_size());
-    if model.params.is_outline() {
-        *model = Gpt2::outline(config);
-        return Ok(Some(note(tokenizer, used, model.config.vocab_size)));
-    }
-    let mut grown = Gpt2::unloaded(config);
-    grow(&model.params, &mut grown.params, used.min(rows));
-    *model = grown;
-    kept.set("vocab_size", model.config.vocab_size.into());
-    Ok(Some(note(tokenizer, used, model.config.vocab_size)))
-}
-
-/// Adds tokens to a translator; says what was done.
-///
-/// # Errors
-/// As [`add_to_tokenizer`].
-pub(super) fn add_to_translator(
-    model: &mut Translator,
-    tokenizer: &mut Tokenizer,
-    kept: &mut Kept,
-    tokens: &[String],
-) -> Result<Option<String>, Error> {
-    let used = tokenizer.vocab_size();
-    add_to_tokenizer(tokenizer, tokens)?;
-    if tokenizer.vocab_size() == used {
-        return Ok(None);
-    }
-    let filled = used.min(model.vocab_size());
-    let mut config = model.config();
-    let rows = match &mut config {
-        TranslatorConfig::Transformer(config) => &mut config.vocab_size,
-        TranslatorConfig::Recurrent(config) => &mut config.vocab_size,
-    };
-    *rows = (*rows).max(tokenizer.vocab_size());
+    let before = model.config().sizes().vocab_size;
+    let rows = before.max(tokenizer.vocab_size());
+    let config = model.config().with_rows(rows);
+    let build = |start| M::build(&config, start).expect("the same kind of model with more rows");
     if model.params().is_outline() {
-        *model = Translator::outline(config);
-        return Ok(Some(note(tokenizer, used, model.vocab_size())));
+        *model = build(Start::Outline);
+        return Ok(Some(note(tokenizer, used, rows)));
     }
-    let mut grown = Translator::init(config, 0);
-    grow(model.params(), grown.params_mut(), filled);
+    let mut grown = build(Start::Unloaded);
+    grow(model.params(), grown.params_mut(), used.min(before));
     *model = grown;
     for key in ["vocab_size", "decoder_vocab_size"] {
         if kept.config().contains_key(key) {
-            kept.set(key, model.vocab_size().into());
+            kept.set(key, rows.into());
         }
     }
-    Ok(Some(note(tokenizer, used, model.vocab_size())))
+    Ok(Some(note(tokenizer, used, rows)))
 }
 
 fn note(tokenizer: &Tokenizer, used: usize, rows: usize) -> String {

@@ -7,17 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::checkpoint::{Identity, ModelConfig};
-use super::recipe::{
-    self, Activation, Arch, ModelSettings, Norm, Recipe, Task, TieEmbeddings, TokenizerSettings, Written,
-};
+use super::checkpoint::Identity;
+use super::recipe::{self, ModelSettings, Recipe, Task, TokenizerSettings, Written};
 use super::request::checksum;
 use super::search;
+use crate::families::{Config, Sizes};
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
-use crate::hub::{self, Kept, ModelDir, atomic, decimal, gpt2};
-use crate::models::{Gpt2Config, TransformerConfig, TranslatorConfig, config};
-use crate::pretrained::described;
+use crate::hub::{self, Kept, ModelDir, atomic};
 use crate::text::Tokenizer;
 
 /// The run's copy of its tokenizer, as its `config.toml` beside it names it.
@@ -58,7 +55,7 @@ pub fn is_described(recipe: &Recipe, written: &Written, of_model: &Tokenizer) ->
 /// A model to be trained further, but for its weights.
 pub struct Adopted<'a> {
     /// All that determines it.
-    pub config: &'a ModelConfig,
+    pub config: &'a dyn Config,
     /// How it wants its outputs searched for.
     pub generation: &'a GenerationConfig,
     /// The ids of its tokenizer.
@@ -71,37 +68,19 @@ pub struct Adopted<'a> {
 /// The recipe states something else of the model, or the model's sizes do not go with its other settings.
 pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<Recipe, Error> {
     let mut adopted = recipe.clone();
-    let rows = model.config.vocab_size();
+    let Sizes { vocab_size: rows, max_positions, .. } = model.config.sizes();
     adopted.model =
-        ModelSettings { vocab_size: (rows != model.tokens).then_some(rows), ..describe(&recipe.model, model.config) };
+        ModelSettings { vocab_size: (rows != model.tokens).then_some(rows), ..model.config.describe(&recipe.model) };
     refuse_contradictions(recipe, &adopted, written)?;
     let add_tokens = recipe.tokenizer.add_tokens.clone();
     let file = Some(TOKENIZER_FILE.into());
     adopted.tokenizer = TokenizerSettings { file, add_tokens, ..TokenizerSettings::default() };
     if adopted.task == Task::Translation {
         model.generation.require()?;
-        adopted.search = search::adopt(&recipe.search, written, model.generation, model.config.max_positions());
+        adopted.search = search::adopt(&recipe.search, written, model.generation, max_positions);
     }
     adopted.settle_adopted(written)?;
     Ok(adopted)
-}
-
-/// Whether two configurations describe one function with the same special tokens.
-#[cfg(test)]
-fn is_same_function(one: &ModelConfig, other: &ModelConfig) -> bool {
-    let plain = |config: &ModelConfig| {
-        let mut config = config.clone();
-        let name = match &mut config {
-            ModelConfig::LanguageModel(Gpt2Config { activation, .. })
-            | ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig { activation, .. })) => {
-                activation
-            }
-            ModelConfig::Translator(TranslatorConfig::Recurrent(_)) => return config,
-        };
-        *name = activation(name).word().to_owned();
-        config
-    };
-    plain(one) == plain(other)
 }
 
 /// Where a run keeps what its model's directory said beside the weights.
@@ -132,12 +111,8 @@ impl Base {
             return Err(Error::Setting { key: "from", problem });
         }
         let dir = ModelDir::open(&path)?;
-        let described = match config {
-            ModelConfig::LanguageModel(config) => gpt2::write_config(config),
-            ModelConfig::Translator(config) => described(config)?,
-        };
         let generation = dir.generation_config()?.or_ended_by(ends(tokenizer, dir.path())?);
-        Ok(Self { generation, kept: dir.kept(described)? })
+        Ok(Self { generation, kept: dir.kept(config.to_json()?)? })
     }
 
     /// What tells the files that [`Base::save`] wrote from others; `None` where there are none.
@@ -172,91 +147,6 @@ impl Base {
     }
 }
 
-/// The settings that describe a model; those without a meaning for it stay as they are.
-fn describe(settings: &ModelSettings, config: &ModelConfig) -> ModelSettings {
-    match config {
-        ModelConfig::LanguageModel(config) => describe_gpt2(settings, config),
-        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => describe_transformer(settings, config),
-        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => ModelSettings {
-            arch: Arch::Rnn,
-            hidden: config.hidden,
-            embedding: config.embedding,
-            layers: config.layers,
-            dropout: decimal(config.dropout),
-            tie_embeddings: tie_embeddings(config.tie_embeddings),
-            ..settings.clone()
-        },
-    }
-}
-
-fn describe_transformer(settings: &ModelSettings, config: &TransformerConfig) -> ModelSettings {
-    ModelSettings {
-        arch: Arch::Transformer,
-        d_model: config.d_model,
-        encoder_layers: config.encoder_layers,
-        decoder_layers: config.decoder_layers,
-        heads: config.encoder_heads,
-        decoder_heads: (config.decoder_heads != config.encoder_heads).then_some(config.decoder_heads),
-        d_ff: config.encoder_ffn,
-        decoder_d_ff: (config.decoder_ffn != config.encoder_ffn).then_some(config.decoder_ffn),
-        scale_embedding: config.scale_embedding,
-        activation: activation(&config.activation),
-        norm: match config.norm {
-            config::Norm::Post => Norm::Post,
-            config::Norm::Pre => Norm::Pre,
-        },
-        dropout: decimal(config.dropout),
-        attention_dropout: decimal(config.attention_dropout),
-        activation_dropout: decimal(config.activation_dropout),
-        tie_embeddings: tie_embeddings(config.tie_embeddings),
-        max_positions: config.max_positions,
-        ..settings.clone()
-    }
-}
-
-fn describe_gpt2(settings: &ModelSettings, config: &Gpt2Config) -> ModelSettings {
-    let tie = if config.tie_embeddings { TieEmbeddings::All } else { TieEmbeddings::None };
-    ModelSettings {
-        arch: Arch::Gpt2,
-        d_model: config.d_model,
-        layers: config.layers,
-        heads: config.heads,
-        d_ff: config.d_ff,
-        activation: activation(&config.activation),
-        dropout: decimal(config.dropout),
-        embedding_dropout: (config.embedding_dropout != config.dropout).then_some(decimal(config.embedding_dropout)),
-        attention_dropout: decimal(config.attention_dropout),
-        layer_norm_eps: decimal(config.layer_norm_eps),
-        scale_attention: config.scale_attention,
-        scale_by_layer: config.scale_by_layer,
-        tie_embeddings: tie,
-        max_positions: config.max_positions,
-        bias: config.bias,
-        ..settings.clone()
-    }
-}
-
-/// The recipe's word for one of the functions that a model may have.
-fn activation(name: &str) -> Activation {
-    match name {
-        "relu" => Activation::Relu,
-        "gelu" => Activation::Gelu,
-        // Also called swish.
-        "silu" | "swish" => Activation::Silu,
-        "tanh" => Activation::Tanh,
-        // `gelu_new`, `gelu_fast` and `gelu_pytorch_tanh` are one function.
-        _ => Activation::GeluNew,
-    }
-}
-
-fn tie_embeddings(tie: config::TieEmbeddings) -> TieEmbeddings {
-    match tie {
-        config::TieEmbeddings::All => TieEmbeddings::All,
-        config::TieEmbeddings::Decoder => TieEmbeddings::Decoder,
-        config::TieEmbeddings::None => TieEmbeddings::None,
-    }
-}
-
 /// What is written of the model, key by key or as a preset, must be so.
 fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> Result<(), Error> {
     let (stated, found) = (stated.values()?, found.values()?);
@@ -277,12 +167,15 @@ fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> 
 mod tests {
     use std::sync::LazyLock;
 
-    use super::super::build::{gpt2_config, model_config};
+    use super::super::build::model_config;
     use super::*;
+    use crate::models::Gpt2Config;
+    use crate::models::config::{self, TransformerConfig};
+    use crate::train::recipe::Activation;
 
-    fn model() -> ModelConfig {
+    fn model() -> TransformerConfig {
         let config = TransformerConfig { encoder_layers: 2, decoder_layers: 1, ..TransformerConfig::tiny(500) };
-        ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig { max_positions: 200, ..config }))
+        TransformerConfig { max_positions: 200, ..config }
     }
 
     fn adopted(lines: &str) -> Result<Recipe, Error> {
@@ -291,9 +184,9 @@ mod tests {
         adopt(&loaded.recipe, &loaded.written, &adopted_model(&model()))
     }
 
-    fn adopted_model(config: &ModelConfig) -> Adopted<'_> {
+    fn adopted_model(config: &dyn Config) -> Adopted<'_> {
         static PLAIN: LazyLock<GenerationConfig> = LazyLock::new(GenerationConfig::default);
-        Adopted { config, generation: &PLAIN, tokens: config.vocab_size() }
+        Adopted { config, generation: &PLAIN, tokens: config.sizes().vocab_size }
     }
 
     #[test]
@@ -310,7 +203,7 @@ mod tests {
     fn a_recipe_is_held_against_the_model_and_not_against_a_preset() {
         let recipe = adopted("max_length = 180\n[train]\nbatch_tokens = 190\n[search]\nmin_length = 150\n").unwrap();
         assert_eq!((recipe.data.max_length, recipe.search.max_length), (180, 200));
-        let config = ModelConfig::LanguageModel(Gpt2Config::new(90, 2, 48, 4, 64));
+        let config = Gpt2Config::new(90, 2, 48, 4, 64);
         let text = "task = \"causal-lm\"\n[data]\ntokens = \"t\"\n[train]\nbatch_tokens = 128\n";
         let loaded = Recipe::read_text(text, "r.toml").unwrap();
         let recipe = adopt(&loaded.recipe, &loaded.written, &adopted_model(&config)).unwrap();
@@ -360,20 +253,23 @@ mod tests {
             ..TransformerConfig::tiny(tokenizer.vocab_size() + 7).with_norm(config::Norm::Pre)
         };
         let translation = "[data]\ncorpus = \"demo\"\n";
-        for (text, config) in [
-            ("task = \"causal-lm\"\n[data]\ntext = \"x\"\n", ModelConfig::LanguageModel(gpt2)),
-            (translation, ModelConfig::Translator(TranslatorConfig::Transformer(transformer))),
-        ] {
+        let models: [(&str, &dyn Config); 2] =
+            [("task = \"causal-lm\"\n[data]\ntext = \"x\"\n", &gpt2), (translation, &transformer)];
+        // Activations have several names.
+        let described = |config: &dyn Config| {
+            let mut object = config.to_json().unwrap();
+            let name = object["activation_function"].as_str().map(|name| Activation::named(name).word());
+            object.insert("activation_function".into(), name.into());
+            object
+        };
+        for (text, config) in models {
             let loaded = Recipe::read_text(text, "r.toml").unwrap();
-            let model = Adopted { tokens: tokenizer.vocab_size(), ..adopted_model(&config) };
+            let model = Adopted { tokens: tokenizer.vocab_size(), ..adopted_model(config) };
             let recipe = adopt(&loaded.recipe, &loaded.written, &model).unwrap();
             // A new run from config.toml.
             let again = Recipe::parse(&recipe.to_toml().unwrap(), "config.toml", &[]).unwrap().recipe;
-            let made = match config {
-                ModelConfig::LanguageModel(_) => ModelConfig::LanguageModel(gpt2_config(&again, &tokenizer).unwrap()),
-                ModelConfig::Translator(_) => ModelConfig::Translator(model_config(&again, &tokenizer).unwrap()),
-            };
-            assert!(is_same_function(&made, &config), "{made:?}\n{config:?}");
+            let made = model_config(&again, &tokenizer).unwrap();
+            assert_eq!(described(&*made), described(config));
         }
     }
 

@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 
 use atento_tensor::{Graph, Pool};
 
-use super::added_tokens::{add_to_language_model, add_to_tokenizer};
+use super::added_tokens::{add_to_model, add_to_tokenizer};
 use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
-use super::build::gpt2_config;
-use super::checkpoint::{Checkpoint, Identity, ModelConfig};
+use super::build::{model_config, new_model};
+use super::checkpoint::{Checkpoint, Identity};
 use super::events::group_thousands;
 use super::recipe::{Recipe, Task, TokenizerKind, TokenizerSettings, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::Making;
-use super::{Error, StopFlag, memory, resume};
-use crate::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
+use super::{Error, StopFlag, resume};
 use crate::data::tokens::CausalBatch;
 use crate::data::tokens::instruct::Templates;
 use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
 use crate::hub::generation::GenerationConfig;
 use crate::hub::templates;
-use crate::language_model::LanguageModel;
-use crate::models::{Gpt2, Gpt2Config};
+use crate::models::CausalLm;
+use crate::pipelines::LanguageModel;
+use crate::pipelines::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::text::train::Kind;
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
 
@@ -61,17 +61,13 @@ impl Beginning {
                 let tokenizer = saved_tokenizer(run)?;
                 let templates = templates::read(run)?;
                 let identity = &checkpoint.state.identity;
-                let config = match &identity.model {
-                    ModelConfig::LanguageModel(config) => Some(config),
-                    ModelConfig::Translator(_) => None,
-                };
                 recipe = resume::as_before(&recipe, &options.written, checkpoint)?;
                 keep_templates(&mut recipe, &options.written, templates.as_ref());
                 match identity {
-                    Identity { model, from: Some(_), .. } if config.is_some() => {
+                    Identity { model, from: Some(_), .. } => {
                         let found = Base::saved(run, identity, &tokenizer)?;
                         let tokens = tokenizer.vocab_size();
-                        let adopted = Adopted { config: model, generation: &found.generation, tokens };
+                        let adopted = Adopted { config: &**model, generation: &found.generation, tokens };
                         recipe = adopt(&recipe, &options.written, &adopted)?;
                         base = Some(found);
                     }
@@ -79,8 +75,8 @@ impl Beginning {
                 }
                 notes.extend(resume::check(checkpoint, &recipe)?);
                 from.clone_from(&identity.from);
-                let model = config.map(|config| new_model(config.clone(), &recipe, making)).transpose()?;
-                (tokenizer, model, templates)
+                let model = new_model(identity.model.shared(), &recipe, making)?;
+                (tokenizer, Some(model), templates)
             }
             (None, Some(path)) => {
                 let loaded = match making {
@@ -90,16 +86,17 @@ impl Beginning {
                 let LanguageModel { mut model, mut tokenizer, generation, templates, mut kept, notes: found } = loaded;
                 notes.extend(found);
                 notes.extend(generation.unusable.iter().map(|fault| format!("{fault}; samples are drawn without it")));
-                if model.config.eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
+                if model.sizes().eos_id.is_none_or(|eos| !generation.eos_ids.contains(&eos)) {
                     // The end that is taught is one that the trained model declares.
-                    model.config.eos_id = tokenizer.special().eos;
-                    kept.set("eos_token_id", model.config.eos_id.into());
+                    let end = tokenizer.special().eos;
+                    model.set_eos_id(end);
+                    kept.set("eos_token_id", end.into());
                 }
                 let add = &recipe.tokenizer.add_tokens;
-                notes.extend(add_to_language_model(&mut model, &mut tokenizer, &mut kept, add)?);
+                notes.extend(add_to_model(&mut model, &mut tokenizer, &mut kept, add)?);
                 keep_templates(&mut recipe, &options.written, templates.as_ref());
-                let config = ModelConfig::LanguageModel(model.config.clone());
-                let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
+                let config = model.config();
+                let adopted = Adopted { config: &*config, generation: &generation, tokens: tokenizer.vocab_size() };
                 if is_described(&recipe, &options.written, &tokenizer) {
                     let model = path.display();
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
@@ -118,24 +115,24 @@ impl Beginning {
                 (tokenizer, None, None)
             }
         };
-        let mut model = match model {
+        let mut model: Box<dyn CausalLm> = match model {
             Some(model) => model,
-            None => new_model(gpt2_config(&recipe, &tokenizer)?, &recipe, making)?,
+            None => new_model(&model_config(&recipe, &tokenizer)?, &recipe, making)?,
         };
         if is_unasked {
-            let (preset, parameters) = (recipe.model.preset, group_thousands(model.params.count() as u64));
+            let (preset, parameters) = (recipe.model.preset, group_thousands(model.params().count() as u64));
             notes.push(format!(
                 "no [model] and no --from: a new model of preset {preset}, {parameters} parameters, starts from random weights"
             ));
         }
-        model.checkpoint_activations = recipe.train.checkpoint_activations;
-        let tokenizer = tokenizer.for_table(model.config.vocab_size);
+        model.checkpoint_activations(recipe.train.checkpoint_activations);
+        let tokenizer = tokenizer.for_table(model.vocab_size());
         let language = match base {
             Some(Base { generation, kept }) => {
                 LanguageModel { model, tokenizer, generation, kept, notes: Vec::new(), templates }
             }
             None => {
-                let generation = GenerationConfig::of_language_model(&model.config);
+                let generation = GenerationConfig::of_language_model(model.sizes());
                 LanguageModel { templates, ..LanguageModel::new(model, tokenizer, generation) }
             }
         };
@@ -157,16 +154,6 @@ fn keep_templates(recipe: &mut Recipe, written: &Written, found: Option<&Templat
     if !written.contains_key("data.completion_template") {
         recipe.data.completion_template = completion.text().to_owned();
     }
-}
-
-/// A model with random weights, which have to fit into memory, or its outline.
-fn new_model(config: Gpt2Config, recipe: &Recipe, making: Making) -> Result<Gpt2, Error> {
-    let outline = Gpt2::outline(config);
-    if making == Making::Outline {
-        return Ok(outline);
-    }
-    memory::check_room(recipe, &ModelConfig::LanguageModel(outline.config.clone()), &outline.params)?;
-    Ok(Gpt2::init(outline.config, recipe.seed))
 }
 
 /// Learns the tokenizer of a recipe from pieces of text.
@@ -200,7 +187,7 @@ pub(super) fn learn_tokenizer(
 
 /// The loss over batches: the sum in nats and the tokens that were predicted, 0 where no batch has a target.
 pub(super) fn loss(
-    model: &Gpt2,
+    model: &dyn CausalLm,
     pool: &Pool,
     batches: impl Iterator<Item = Result<CausalBatch, Error>>,
     stop: &StopFlag,
@@ -214,7 +201,7 @@ pub(super) fn loss(
         if batch.predictions() == 0 {
             continue;
         }
-        let g = &mut Graph::infer(&model.params, pool);
+        let g = &mut Graph::infer(model.params(), pool);
         let found = model.loss(g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
         (sum, tokens) = (sum + found.nll_sum, tokens + found.n_targets);
     }
@@ -266,11 +253,10 @@ pub(super) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperO
 }
 
 /// Rows of the report's table on a decoder-only model.
-pub(super) fn describe(model: &Gpt2, block_size: usize) -> Vec<(String, String)> {
-    let config = &model.config;
+pub(super) fn describe(model: &dyn CausalLm, block_size: usize) -> Vec<(String, String)> {
     vec![
-        ("Vocabulary".into(), config.vocab_size.to_string()),
-        ("Blocks, width, heads".into(), format!("{}, {}, {}", config.layers, config.d_model, config.heads)),
+        ("Vocabulary".into(), model.vocab_size().to_string()),
+        ("Blocks, width, heads".into(), format!("{}, {}, {}", model.layers(), model.d_model(), model.heads())),
         ("Tokens at a stretch".into(), block_size.to_string()),
     ]
 }

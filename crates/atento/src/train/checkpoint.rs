@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::atomic::sync as sync_dir;
 pub use read::{Checkpoint, Found};
-pub use state::{Identity, LogWindow, ModelConfig, TrainState};
+pub use state::{Identity, LogWindow, TrainState};
 pub use write::Blob;
 
 /// The checkpoints of one run.

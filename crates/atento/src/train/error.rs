@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::step::NonFiniteStep;
 use super::{checkpoint, metrics, recipe, report, run_dir, tensorboard};
 use crate::models::config::ConfigError;
-use crate::{data, eval, hub, pretrained, text, translate};
+use crate::pipelines::{self, translate};
+use crate::{data, eval, hub, text};
 
 /// A training run that cannot start or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Error {
     Text(#[from] text::Error),
     /// A model directory.
     #[error(transparent)]
-    Pretrained(#[from] pretrained::Error),
+    Pretrained(#[from] pipelines::LoadError),
     /// A file of a model directory.
     #[error(transparent)]
     Hub(#[from] hub::Error),
@@ -51,7 +52,7 @@ pub enum Error {
     Translate(#[from] translate::Error),
     /// Continuing validation text.
     #[error(transparent)]
-    Continue(#[from] crate::continue_text::Error),
+    Continue(#[from] crate::pipelines::continue_text::Error),
     /// Scoring them.
     #[error(transparent)]
     Eval(#[from] eval::Error),

@@ -6,8 +6,8 @@ use super::{Error, StopFlag};
 use crate::data::batches::{PackedBatch, Pair};
 use crate::eval::{Bleu, BleuScore};
 use crate::models::Translator;
+use crate::pipelines::translate::{TranslateOptions, translate_unless};
 use crate::text::Tokenizer;
-use crate::translate::{TranslateOptions, translate_unless};
 
 /// Tokens of one validation batch; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
@@ -36,7 +36,13 @@ impl Loss {
 ///
 /// # Panics
 /// If there are no pairs: data sets are never empty.
-pub fn loss(model: &Translator, pool: &Pool, pairs: &[Pair], start_id: u32, stop: &StopFlag) -> Result<Loss, Error> {
+pub fn loss(
+    model: &dyn Translator,
+    pool: &Pool,
+    pairs: &[Pair],
+    start_id: u32,
+    stop: &StopFlag,
+) -> Result<Loss, Error> {
     assert!(!pairs.is_empty(), "evaluate::loss: no pairs");
     let (mut sum, mut tokens) = (0.0, 0);
     for batch in in_batches(pairs) {
@@ -72,7 +78,7 @@ fn in_batches(pairs: &[Pair]) -> Vec<&[Pair]> {
 /// # Errors
 /// The translation's and the scorer's; [`Error::Stopped`] as above.
 pub fn bleu(
-    model: &Translator,
+    model: &dyn Translator,
     tokenizer: &Tokenizer,
     pairs: &[(String, String)],
     options: &TranslateOptions,

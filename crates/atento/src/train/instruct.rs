@@ -7,7 +7,7 @@ use std::sync::Arc;
 use atento_tensor::Pool;
 
 use super::causal::{self, BATCH_TOKENS, Beginning};
-use super::checkpoint::{Checkpoint, ModelConfig};
+use super::checkpoint::Checkpoint;
 use super::data::on_truncate;
 use super::recipe::{FileSettings, Recipe};
 use super::report::Sample;
@@ -21,12 +21,13 @@ use crate::data::tokens::instruct::{
     CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
 };
 use crate::data::tokens::{self, Cursor};
+use crate::families::Config;
 use crate::generate::WarperOptions;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::load_tokenizer;
-use crate::language_model::LanguageModel;
-use crate::models::Gpt2;
+use crate::models::CausalLm;
+use crate::pipelines::LanguageModel;
 use crate::text::Tokenizer;
 
 /// Completions shown in the report, and the most tokens of each.
@@ -56,7 +57,7 @@ impl Instruct {
         let max_tokens = options.max_tokens.max(set.report().longest as usize);
         let batches = set.batches(PackOptions { max_tokens, epochs: Some(1), ..options })?;
         let batches = batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit));
-        causal::loss(&self.language.model, pool, batches, stop)
+        causal::loss(&*self.language.model, pool, batches, stop)
     }
 
     /// The loss of all completions of a set.
@@ -86,7 +87,7 @@ impl Instruct {
 }
 
 impl Workload for Instruct {
-    type Model = Gpt2;
+    type Model = Box<dyn CausalLm>;
     type Cursor = Cursor;
 
     const TOKENS: &'static str = "Tokens";
@@ -115,12 +116,12 @@ impl Workload for Instruct {
         language.templates =
             Some(Templates { prompt: PromptTemplate::parse(&recipe.data.prompt_template)?, completion });
         let LanguageModel { model, tokenizer, .. } = &language;
-        let block_size = block_size(&recipe, model.config.max_positions)?;
+        let block_size = block_size(&recipe, model.max_positions())?;
         let shared = Arc::new(tokenizer.clone());
         let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
         // What is watched is how the model answers, whatever else it learns, and of every example.
         let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
-        let positions = model.config.max_positions;
+        let positions = model.max_positions();
         let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
             files.as_ref().map(|files| open(key, files, &shared, options.clone(), positions)).transpose()
         };
@@ -136,16 +137,16 @@ impl Workload for Instruct {
         (&self.language.generation, &self.language.kept)
     }
 
-    fn model(&self) -> &Gpt2 {
+    fn model(&self) -> &Self::Model {
         &self.language.model
     }
 
-    fn model_mut(&mut self) -> &mut Gpt2 {
+    fn model_mut(&mut self) -> &mut Self::Model {
         &mut self.language.model
     }
 
-    fn config(&self) -> ModelConfig {
-        ModelConfig::LanguageModel(self.language.model.config.clone())
+    fn config(&self) -> Arc<dyn Config> {
+        self.language.model.config()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -237,7 +238,7 @@ impl Workload for Instruct {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        causal::describe(&self.language.model, self.block_size)
+        causal::describe(&*self.language.model, self.block_size)
     }
 }
 

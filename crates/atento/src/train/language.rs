@@ -8,7 +8,7 @@ use std::sync::Arc;
 use atento_tensor::Pool;
 
 use super::causal::{self, BATCH_TOKENS, Beginning};
-use super::checkpoint::{Checkpoint, ModelConfig};
+use super::checkpoint::Checkpoint;
 use super::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
 use super::report::Sample;
 use super::trainer::TrainOptions;
@@ -20,12 +20,13 @@ use crate::data::tokens::{
     self, Boundary, Cursor, Preparation, PrepareOptions, Shard, Sidecar, TextSource, TokenDirectory, WindowOptions,
     Windows,
 };
+use crate::families::Config;
 use crate::generate::WarperOptions;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::load_tokenizer;
-use crate::language_model::LanguageModel;
-use crate::models::Gpt2;
+use crate::models::CausalLm;
+use crate::pipelines::LanguageModel;
 use crate::text::Tokenizer;
 
 /// Continuations shown in the report, and the tokens of each and of its beginning.
@@ -53,9 +54,9 @@ impl LanguageModelling {
         stop: &StopFlag,
     ) -> Result<(f64, usize), Error> {
         let model = &self.language.model;
-        let windows = Windows::new(Arc::clone(shard), model.config.vocab_size, options)?;
+        let windows = Windows::new(Arc::clone(shard), model.vocab_size(), options)?;
         let batches = windows.map(|item| item.map(|(batch, _)| batch).map_err(Error::from));
-        causal::loss(model, pool, batches.take(causal::limit(limit)), stop)
+        causal::loss(&**model, pool, batches.take(causal::limit(limit)), stop)
     }
 
     fn options(&self, sampling: tokens::Sampling, batch_tokens: usize, epochs: Option<u64>) -> WindowOptions {
@@ -71,13 +72,13 @@ impl LanguageModelling {
         };
         let epochs = recipe.train.max_epochs.map(|n| n as u64);
         let options = self.options(sampling, recipe.train.batch_tokens, epochs);
-        Ok(Windows::new(Arc::clone(&self.data.train), self.language.model.config.vocab_size, options)?)
+        Ok(Windows::new(Arc::clone(&self.data.train), self.language.model.vocab_size(), options)?)
     }
 
     /// How the model goes on with stretches of the validation text.
     fn samples(&self, shard: &Shard) -> Result<Vec<Sample>, Error> {
         let (language, tokens) = (&self.language, shard.len());
-        let length = SAMPLE_TOKENS.min(language.model.config.max_positions / 2).min(tokens / 2);
+        let length = SAMPLE_TOKENS.min(language.model.max_positions() / 2).min(tokens / 2);
         if length == 0 {
             return Ok(Vec::new());
         }
@@ -90,7 +91,7 @@ impl LanguageModelling {
 }
 
 impl Workload for LanguageModelling {
-    type Model = Gpt2;
+    type Model = Box<dyn CausalLm>;
     type Cursor = Cursor;
 
     const TOKENS: &'static str = "Tokens";
@@ -108,17 +109,17 @@ impl Workload for LanguageModelling {
             Beginning::find(recipe, options, resumed, run, making, tokenizer)?;
         let LanguageModel { model, tokenizer, .. } = &language;
         let data = token_files(&recipe, tokenizer, &run.join("data"), resumed.is_some())?;
-        data.check_vocabulary(model.config.vocab_size)?;
+        data.check_vocabulary(model.vocab_size())?;
         // Token files that others made are what the recipe asks for, whatever became of their text.
         let newer = if recipe.data.tokens.is_none() { data.newer_sources() } else { Vec::new() };
         notes.extend(newer.iter().map(|path| {
             let path = path.display();
             format!("data: {path} has changed since the run began, which goes on with the tokens that it made then")
         }));
-        let block_size = recipe.data.block_size.unwrap_or(model.config.max_positions);
+        let block_size = recipe.data.block_size.unwrap_or(model.max_positions());
         check_lengths(&recipe, &data, block_size)?;
-        if resumed.is_none() && block_size < model.config.max_positions && follows_batch(&options.written) {
-            let positions = model.config.max_positions;
+        if resumed.is_none() && block_size < model.max_positions() && follows_batch(&options.written) {
+            let positions = model.max_positions();
             notes.push(format!(
                 "windows of {block_size} tokens because of `train.batch_tokens`; the model has {positions} positions"
             ));
@@ -136,16 +137,16 @@ impl Workload for LanguageModelling {
         (&self.language.generation, &self.language.kept)
     }
 
-    fn model(&self) -> &Gpt2 {
+    fn model(&self) -> &Self::Model {
         &self.language.model
     }
 
-    fn model_mut(&mut self) -> &mut Gpt2 {
+    fn model_mut(&mut self) -> &mut Self::Model {
         &mut self.language.model
     }
 
-    fn config(&self) -> ModelConfig {
-        ModelConfig::LanguageModel(self.language.model.config.clone())
+    fn config(&self) -> Arc<dyn Config> {
+        self.language.model.config()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -245,7 +246,7 @@ impl Workload for LanguageModelling {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        causal::describe(&self.language.model, self.block_size)
+        causal::describe(&*self.language.model, self.block_size)
     }
 }
 

@@ -3,13 +3,12 @@
 use atento_tensor::Params;
 
 use super::Error;
-use super::checkpoint::ModelConfig;
 use super::freeze::Frozen;
 use super::recipe::{OptimizerKind, Recipe, Sampling, Task};
 use super::step::Trainable;
 use super::workload::{Making, Workload};
+use crate::families::Config;
 use crate::memory;
-use crate::models::{Gpt2Config, RecurrentConfig, TransformerConfig, TranslatorConfig};
 
 /// Bytes of a token in a batch: its id, what follows it, and what is known of its sequence.
 const BATCH_BYTES: u128 = 16;
@@ -24,18 +23,13 @@ pub(super) fn state_bytes(recipe: &Recipe, parameters: usize, trainable: usize) 
 }
 
 /// About how many bytes the activations of a batch take, with `tokens` on each side.
-pub(super) fn activation_bytes(recipe: &Recipe, config: &ModelConfig, tokens: f64) -> f64 {
-    let checkpoint = recipe.train.checkpoint_activations;
-    let numbers = match config {
-        ModelConfig::LanguageModel(config) => of_gpt2(config, tokens, checkpoint),
-        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => of_transformer(config, tokens, checkpoint),
-        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => of_recurrent(config, tokens),
-    };
-    numbers * size_of::<f32>() as f64
+pub(super) fn activation_bytes(recipe: &Recipe, config: &dyn Config, tokens: f64) -> f64 {
+    let numbers = config.activations(tokens, recipe.train.checkpoint_activations);
+    (numbers + logits(config.sizes().vocab_size, tokens)) * size_of::<f32>() as f64
 }
 
 /// Refuses a run of a model, of which the outline is given, whose state does not fit into memory.
-pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, params: &Params) -> Result<(), Error> {
+pub(super) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) -> Result<(), Error> {
     let mut trained = params.clone();
     Frozen::of(recipe, params)?.apply(&mut trained);
     let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
@@ -46,7 +40,7 @@ pub(super) fn check_room(recipe: &Recipe, config: &ModelConfig, params: &Params)
 /// fit.
 pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Making) -> Result<(), Error> {
     let (train, config, params) = (&recipe.train, work.config(), work.model().params());
-    let state = state_bytes(recipe, params.count(), params.trainable_count()) + table_bytes(&config);
+    let state = state_bytes(recipe, params.count(), params.trainable_count()) + table_bytes(&*config);
     // Weights that are there have their memory already.
     let held = if making == Making::Weights { size_of_val(params.values()) } else { 0 };
     let state = state.saturating_sub(held as u128);
@@ -62,7 +56,7 @@ pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Makin
     // The ids of an update wait for it together.
     let batches = BATCH_BYTES * u128::from(tokens) * u128::from(batches);
     let sides = if recipe.task == Task::Translation { 2.0 } else { 1.0 };
-    let activations = activation_bytes(recipe, &config, tokens as f64 / sides) / 2.0;
+    let activations = activation_bytes(recipe, &*config, tokens as f64 / sides) / 2.0;
     let what = format!(
         "an update of train.batch_tokens {} and train.accumulate {} with this model",
         train.batch_tokens, train.accumulate
@@ -71,43 +65,11 @@ pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Makin
 }
 
 /// Bytes of the table of positions, which is no parameter.
-fn table_bytes(config: &ModelConfig) -> u128 {
-    match config {
-        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => {
-            4 * config.max_positions as u128 * config.d_model as u128
-        }
-        _ => 0,
-    }
+fn table_bytes(config: &dyn Config) -> u128 {
+    size_of::<f32>() as u128 * config.table_len() as u128
 }
 
 /// Logits of a chunk.
 fn logits(vocab_size: usize, tokens: f64) -> f64 {
     CHUNK_LOGITS.max(32.0 * vocab_size as f64).min(tokens * vocab_size as f64)
-}
-
-fn of_gpt2(config: &Gpt2Config, tokens: f64, checkpoint: bool) -> f64 {
-    let (d_model, d_ff, layers) = (config.d_model as f64, config.d_ff as f64, config.layers as f64);
-    let block = 9.0 * d_model + 2.0 * d_ff;
-    let kept = if checkpoint { layers * d_model + block } else { layers * block };
-    tokens * (kept + 4.0 * d_model) + logits(config.vocab_size, tokens)
-}
-
-fn of_transformer(config: &TransformerConfig, tokens: f64, checkpoint: bool) -> f64 {
-    let d_model = config.d_model as f64;
-    let (encoder, decoder) = (config.encoder_layers as f64, config.decoder_layers as f64);
-    // The decoder's reads the source too.
-    let (in_encoder, in_decoder) =
-        (9.0 * d_model + 2.0 * config.encoder_ffn as f64, 16.0 * d_model + 2.0 * config.decoder_ffn as f64);
-    let kept = if checkpoint {
-        (encoder + decoder) * d_model + in_encoder.max(in_decoder)
-    } else {
-        encoder * in_encoder + decoder * in_decoder
-    };
-    tokens * (kept + 6.0 * d_model) + logits(config.vocab_size, tokens)
-}
-
-fn of_recurrent(config: &RecurrentConfig, tokens: f64) -> f64 {
-    let (hidden, embedding, layers) = (config.hidden as f64, config.embedding as f64, config.layers as f64);
-    let kept = layers * (24.0 * hidden) + 8.0 * hidden + 6.0 * embedding;
-    tokens * kept + logits(config.vocab_size, tokens)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use atento_kernels::matmul::{self, Mat, MatMut};
 use serde::Serialize;
 
-use super::checkpoint::{Checkpoint, Checkpoints, Found, ModelConfig};
+use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
 use super::freeze::Frozen;
 use super::instruct::Instruct;
@@ -22,7 +22,6 @@ use super::translation::Translation;
 use super::workload::{Begun, Making, Workload};
 use super::{Error, checkpoint, memory, resume};
 use crate::memory::{free, in_words};
-use crate::models::TranslatorConfig;
 
 /// How long the speed of a matrix product is measured.
 const MEASURED: Duration = Duration::from_millis(60);
@@ -124,12 +123,12 @@ fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path)
     let flops_per_step = 6.0 * parameters as f64 * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64;
     let config = work.config();
     let batch_tokens = (train.batch_tokens as f64).min(tokens_per_epoch as f64);
-    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(width(&config), train.batch_tokens));
+    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(config.sizes().d_model, train.batch_tokens));
     Ok(Plan {
         parameters,
         trainable,
         state_bytes: u64::try_from(memory::state_bytes(&recipe, parameters, trainable)).unwrap_or(u64::MAX),
-        activation_bytes: memory::activation_bytes(&recipe, &config, batch_tokens) as u64,
+        activation_bytes: memory::activation_bytes(&recipe, &*config, batch_tokens) as u64,
         free_bytes: free(),
         flops_per_step,
         examples: work.examples() as u64,
@@ -168,15 +167,6 @@ fn check_checkpoint<W: Workload>(checkpoint: &Checkpoint, work: &W, parameters: 
             Err(checkpoint::Error::Mismatch { path, name, found, expected: parameters }.into())
         }
         _ => Ok(()),
-    }
-}
-
-/// The width of a model's widest common matrix.
-fn width(config: &ModelConfig) -> usize {
-    match config {
-        ModelConfig::LanguageModel(config) => config.d_model,
-        ModelConfig::Translator(TranslatorConfig::Transformer(config)) => config.d_model,
-        ModelConfig::Translator(TranslatorConfig::Recurrent(config)) => config.hidden,
     }
 }
 
@@ -259,8 +249,8 @@ mod tests {
         let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe, &TrainOptions::default()).unwrap();
         let tokenizer = crate::train::data::RunData::load(&recipe, None).unwrap().tokenizer;
-        let config = super::super::build::transformer_config(&recipe, &tokenizer);
-        assert_eq!(plan.parameters, config.unwrap().parameter_count());
+        let config = super::super::build::model_config(&recipe, &tokenizer).unwrap();
+        assert_eq!(plan.parameters, crate::families::parameter_count(&*config));
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
         // The output's bias is part of the model and not trained.
         assert!(plan.trainable < plan.parameters);
@@ -278,7 +268,7 @@ mod tests {
         let mut grads = atento_tensor::Grads::zeros(model.params());
         let options = super::super::step::StepOptions { smoothing: 0.1, clip_norm: 0.0, seed: 1 };
         super::super::step::gradients(model, &mut grads, &pool, std::slice::from_ref(&batch), 1, &options);
-        let estimate = memory::activation_bytes(&recipe, &work.config(), recipe.train.batch_tokens as f64);
+        let estimate = memory::activation_bytes(&recipe, &*work.config(), recipe.train.batch_tokens as f64);
         (pool.stats().peak_bytes as f64, estimate)
     }
 

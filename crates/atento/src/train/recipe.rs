@@ -8,13 +8,13 @@
 //! [`Recipe::to_toml`] writes the whole of it, resolved, so that a run can be repeated from its directory:
 //! loading that text gives an equal recipe.
 
+mod arch;
 mod check;
 mod choices;
 mod document;
 mod error;
 mod files;
 mod follow;
-mod preset;
 pub(crate) mod section;
 mod settings;
 mod task;
@@ -29,8 +29,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::encoding;
+use crate::{encoding, families};
 
+pub use arch::Arch;
 pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
@@ -275,15 +276,13 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,
     };
-    let families = [Arch::Transformer, Arch::Rnn, Arch::Gpt2];
-    let usual = if recipe.task == Task::Translation { Arch::Transformer } else { Arch::Gpt2 };
-    let stated = word("model.arch").and_then(|word| families.into_iter().find(|arch| arch.word() == word));
-    let arch = stated.unwrap_or(usual);
+    let usual = families::with_head(recipe.task.head()).next().map_or_else(Arch::default, Arch);
+    let arch = word("model.arch").and_then(|word| Arch::named(&word)).unwrap_or(usual);
     let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];
     let named = word("model.preset").and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
-    recipe.model = ModelSettings::preset(arch, named.unwrap_or(recipe.model.preset));
-    if let (Arch::Gpt2, Some(d_model)) = (arch, whole("model.d_model")) {
-        recipe.model.d_ff = 4 * d_model;
+    recipe.model = arch.family().preset(named.unwrap_or(recipe.model.preset));
+    if let Some(d_ff) = whole("model.d_model").and_then(|d_model| arch.family().d_ff(d_model)) {
+        recipe.model.d_ff = d_ff;
     }
     if ["train.max_epochs", "train.max_minutes"].iter().any(|key| tree::find(tree, key).is_some()) {
         recipe.train.max_steps = None;

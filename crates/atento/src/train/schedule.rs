@@ -132,9 +132,11 @@ impl Schedule {
         let last = train.max_steps.filter(|_| train.max_epochs.is_none() && train.max_minutes.is_none());
         let decay = Decay { floor: settings.min_lr, end: decay_steps.or(last) };
         match settings.kind {
-            ScheduleKind::Noam => {
-                Self::Noam { scale: settings.scale, d_model: recipe.model.width(), warmup_steps: settings.warmup_steps }
-            }
+            ScheduleKind::Noam => Self::Noam {
+                scale: settings.scale,
+                d_model: recipe.model.arch.family().width(&recipe.model),
+                warmup_steps: settings.warmup_steps,
+            },
             ScheduleKind::InverseSqrt => Self::InverseSqrt { warmup },
             ScheduleKind::Linear => Self::Linear { warmup, decay },
             ScheduleKind::Cosine => Self::Cosine { warmup, decay },

@@ -10,7 +10,7 @@ const MAX_LENGTH: usize = 256;
 
 /// The search settings of a recipe, for the `generation_config.json` of a model that the run makes.
 #[must_use]
-pub fn generation_config(recipe: &Recipe, model: &Translator) -> GenerationConfig {
+pub fn generation_config(recipe: &Recipe, model: &dyn Translator) -> GenerationConfig {
     let search = &recipe.search;
     let longest = model.max_positions().unwrap_or(usize::MAX);
     GenerationConfig {

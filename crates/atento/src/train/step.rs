@@ -15,8 +15,8 @@ use atento_tensor::{Grads, Graph, Params, Pool};
 use super::Optimizer;
 use crate::data::batches::PackedBatch;
 use crate::data::tokens::CausalBatch;
-use crate::models::{Gpt2, Translator};
-use crate::{language_model, pretrained};
+use crate::models::{CausalLm, Translator};
+use crate::pipelines::{self, load_frozen};
 
 /// A model that learns from batches of its kind.
 pub trait Trainable: Send + Sync {
@@ -33,7 +33,7 @@ pub trait Trainable: Send + Sync {
     ///
     /// # Errors
     /// The directory cannot be read, or holds another model.
-    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error>;
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError>;
 
     /// The losses of a batch, in the order of [`TrainBatch::losses`], each scaled by its own of `scales`; see
     /// [`Graph::cross_entropy`] for `smoothing` and scale.
@@ -73,7 +73,27 @@ pub trait TrainBatch {
     fn samples(&self) -> Vec<u64>;
 }
 
-impl Trainable for Translator {
+impl<M: Trainable + ?Sized> Trainable for Box<M> {
+    type Batch = M::Batch;
+
+    fn params(&self) -> &Params {
+        (**self).params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        (**self).params_mut()
+    }
+
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError> {
+        (**self).load_frozen(base)
+    }
+
+    fn losses(&self, g: &mut Graph<'_>, batch: &M::Batch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
+        (**self).losses(g, batch, smoothing, scales)
+    }
+}
+
+impl Trainable for dyn Translator + '_ {
     type Batch = PackedBatch;
 
     fn params(&self) -> &Params {
@@ -84,8 +104,8 @@ impl Trainable for Translator {
         self.params_mut()
     }
 
-    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error> {
-        pretrained::load_frozen(self, base)
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError> {
+        load_frozen(&*self.config(), self.params_mut(), base)
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -107,19 +127,19 @@ impl TrainBatch for PackedBatch {
     }
 }
 
-impl Trainable for Gpt2 {
+impl Trainable for dyn CausalLm + '_ {
     type Batch = CausalBatch;
 
     fn params(&self) -> &Params {
-        &self.params
+        self.params()
     }
 
     fn params_mut(&mut self) -> &mut Params {
-        &mut self.params
+        self.params_mut()
     }
 
-    fn load_frozen(&mut self, base: &Path) -> Result<(), pretrained::Error> {
-        language_model::load_frozen(self, base)
+    fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError> {
+        load_frozen(&*self.config(), self.params_mut(), base)
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -205,7 +225,7 @@ impl NonFiniteStep {
 ///
 /// # Panics
 /// If no batch has a target: the mean over none is no number.
-pub fn gradients<M: Trainable>(
+pub fn gradients<M: Trainable + ?Sized>(
     model: &M,
     grads: &mut Grads,
     pool: &Pool,
@@ -255,7 +275,7 @@ fn scale(total: &LossInfo) -> f32 {
 ///
 /// # Errors
 /// Names the first value that is not finite.
-pub fn train_step<M: Trainable>(
+pub fn train_step<M: Trainable + ?Sized>(
     model: &mut M,
     optimizer: &mut Optimizer,
     grads: &mut Grads,
@@ -280,7 +300,7 @@ pub fn train_step<M: Trainable>(
 }
 
 /// Runs the step again, micro-batch by micro-batch, watching every op.
-fn locate<M: Trainable>(
+fn locate<M: Trainable + ?Sized>(
     model: &M,
     grads: &mut Grads,
     pool: &Pool,

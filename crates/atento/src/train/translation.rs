@@ -1,28 +1,30 @@
 //! Learning to translate: pairs of sentences, an encoder and a decoder, BLEU.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atento_tensor::Pool;
 use serde_json::Value;
 
-use super::added_tokens::add_to_translator;
+use super::added_tokens::add_to_model;
 use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
-use super::build::{generation_config, model_config};
-use super::checkpoint::{Checkpoint, Identity, ModelConfig};
+use super::build::{generation_config, model_config, new_model};
+use super::checkpoint::{Checkpoint, Identity};
 use super::data::{HeldOut, RunData};
 use super::recipe::Recipe;
 use super::report::Sample;
 use super::trainer::TrainOptions;
 use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
-use super::{Error, StopFlag, evaluate, memory, resume, search};
+use super::{Error, StopFlag, evaluate, resume, search};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
+use crate::families::Config;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
-use crate::models::{Translator, TranslatorConfig};
-use crate::pretrained::Pretrained;
+use crate::models::Translator;
+use crate::pipelines::Pretrained;
+use crate::pipelines::translate::TranslateOptions;
 use crate::text::Tokenizer;
-use crate::translate::TranslateOptions;
 
 /// Translations shown in the report.
 const SAMPLES: usize = 20;
@@ -40,7 +42,7 @@ pub(super) struct Beginning {
     /// The tokenizer; without one, the recipe says which.
     pub tokenizer: Option<Tokenizer>,
     /// The model; without one, the recipe says which.
-    pub model: Option<Translator>,
+    pub model: Option<Box<dyn Translator>>,
     /// What stays with a model that is trained further.
     base: Option<Base>,
     /// Where the model came from, if the run did not make it.
@@ -61,10 +63,8 @@ impl Beginning {
             Making::Weights => Pretrained::load(from)?,
             Making::Outline => Pretrained::outline(from)?,
         };
-        let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes } = loaded;
-        if let Translator::Transformer(transformer) = &model
-            && transformer.own_positions().is_some()
-        {
+        let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes, .. } = loaded;
+        if model.own_positions().is_some() {
             // A checkpoint of a run does not hold them.
             return Err(Error::Setting {
                 key: "from",
@@ -75,9 +75,9 @@ impl Beginning {
             });
         }
         let add = &recipe.tokenizer.add_tokens;
-        notes.extend(add_to_translator(&mut model, &mut tokenizer, &mut kept, add)?);
-        let config = ModelConfig::Translator(model.config());
-        let adopted = Adopted { config: &config, generation: &generation, tokens: tokenizer.vocab_size() };
+        notes.extend(add_to_model(&mut model, &mut tokenizer, &mut kept, add)?);
+        let config = model.config();
+        let adopted = Adopted { config: &*config, generation: &generation, tokens: tokenizer.vocab_size() };
         let adopted = adopt(recipe, &options.written, &adopted)?;
         let drops = |key: &&str| kept.config().get(*key).and_then(Value::as_f64).is_some_and(|share| share > 0.0);
         for key in ["encoder_layerdrop", "decoder_layerdrop"].into_iter().filter(drops) {
@@ -106,24 +106,22 @@ impl Beginning {
         match identity {
             Identity { model, from: Some(_), .. } => {
                 let found = Base::saved(run, identity, &tokenizer)?;
-                let adopted = Adopted { config: model, generation: &found.generation, tokens: tokenizer.vocab_size() };
+                let adopted =
+                    Adopted { config: &**model, generation: &found.generation, tokens: tokenizer.vocab_size() };
                 recipe = adopt(&recipe, &options.written, &adopted)?;
                 base = Some(found);
             }
             _ => recipe.settle(&options.written)?,
         }
         let notes = resume::check(checkpoint, &recipe)?;
-        let model = match &identity.model {
-            ModelConfig::Translator(config) => Some(new_model(config.clone(), &recipe, making)?),
-            ModelConfig::LanguageModel(_) => None,
-        };
+        let model = Some(new_model(identity.model.shared(), &recipe, making)?);
         let from = identity.from.clone();
         Ok(Self { recipe, tokenizer: Some(tokenizer), model, base, from, notes })
     }
 }
 
 impl Workload for Translation {
-    type Model = Translator;
+    type Model = Box<dyn Translator>;
     type Cursor = Cursor;
 
     const TOKENS: &'static str = "Source and target tokens";
@@ -141,28 +139,28 @@ impl Workload for Translation {
             Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run, making)?,
             None => Beginning::anew(recipe, options, making)?,
         };
-        let rows = model.as_ref().map(Translator::vocab_size).or(recipe.model.vocab_size);
+        let rows = model.as_ref().map(|model| model.vocab_size()).or(recipe.model.vocab_size);
         let tokenizer = tokenizer.map(|tokenizer| tokenizer.for_table(rows.unwrap_or(usize::MAX)));
         let data = RunData::load(&recipe, tokenizer)?;
         notes.extend(data.notes.iter().cloned());
         notes.extend(recipe.data.header_notes());
-        let mut model = match model {
+        let mut model: Box<dyn Translator> = match model {
             Some(model) => model,
-            None => new_model(model_config(&recipe, &data.tokenizer)?, &recipe, making)?,
+            None => new_model(&model_config(&recipe, &data.tokenizer)?, &recipe, making)?,
         };
         model.checkpoint_activations(recipe.train.checkpoint_activations);
-        check_positions(&model, &recipe)?;
-        check_held_out(&model, &data)?;
+        check_positions(&*model, &recipe)?;
+        check_held_out(&*model, &data)?;
         // As it will be read again.
         let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
         let tokenizer = tokenizer.with_roles(data.tokenizer.roles()).for_table(model.vocab_size());
         let pretrained = match base {
             Some(Base { generation, kept }) => {
                 let generation = search::overlay(&generation, &recipe.search, model.max_positions());
-                Pretrained { model, tokenizer, generation, kept, notes: Vec::new() }
+                Pretrained { model, tokenizer, generation, templates: None, kept, notes: Vec::new() }
             }
             None => {
-                let generation = generation_config(&recipe, &model);
+                let generation = generation_config(&recipe, &*model);
                 Pretrained::new(model, tokenizer, generation)
             }
         };
@@ -175,16 +173,16 @@ impl Workload for Translation {
         (&self.pretrained.generation, &self.pretrained.kept)
     }
 
-    fn model(&self) -> &Translator {
+    fn model(&self) -> &Self::Model {
         &self.pretrained.model
     }
 
-    fn model_mut(&mut self) -> &mut Translator {
+    fn model_mut(&mut self) -> &mut Self::Model {
         &mut self.pretrained.model
     }
 
-    fn config(&self) -> ModelConfig {
-        ModelConfig::Translator(self.pretrained.model.config())
+    fn config(&self) -> Arc<dyn Config> {
+        self.pretrained.model.config()
     }
 
     fn tokenizer(&self) -> &Tokenizer {
@@ -243,7 +241,7 @@ impl Workload for Translation {
     fn measure(&self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.data.valid else { return Ok(None) };
         let (train, model) = (&recipe.train, &self.pretrained.model);
-        let loss = evaluate::loss(model, pool, &valid.pairs, model.start_id(), stop)?.nll;
+        let loss = evaluate::loss(&**model, pool, &valid.pairs, model.start_id(), stop)?.nll;
         if train.eval_beam == 0 {
             return Ok(Some(Measured { loss, bleu: None }));
         }
@@ -251,7 +249,7 @@ impl Workload for Translation {
         let pairs = &valid.text[..valid.text.len().min(limit)];
         let mut options = self.translate_options(recipe);
         options.search.beam = train.eval_beam;
-        let (score, _) = evaluate::bleu(model, &self.pretrained.tokenizer, pairs, &options, stop)?;
+        let (score, _) = evaluate::bleu(&**model, &self.pretrained.tokenizer, pairs, &options, stop)?;
         Ok(Some(Measured { loss, bleu: Some(score.score) }))
     }
 
@@ -312,9 +310,9 @@ impl Translation {
         stop: &StopFlag,
     ) -> Result<(), Error> {
         let model = &self.pretrained.model;
-        let loss = evaluate::loss(model, pool, &held_out.pairs, model.start_id(), stop)?;
+        let loss = evaluate::loss(&**model, pool, &held_out.pairs, model.start_id(), stop)?;
         let options = self.translate_options(recipe);
-        let (bleu, hypotheses) = evaluate::bleu(model, &self.pretrained.tokenizer, &held_out.text, &options, stop)?;
+        let (bleu, hypotheses) = evaluate::bleu(&**model, &self.pretrained.tokenizer, &held_out.text, &options, stop)?;
         judgement.metrics.insert(format!("{name}_loss"), loss.nll);
         judgement.metrics.insert(format!("{name}_perplexity"), loss.perplexity());
         judgement.metrics.insert(format!("{name}_bleu"), bleu.score);
@@ -350,17 +348,7 @@ fn check_tokens(pretrained: &Pretrained) -> Result<(), Error> {
     }
 }
 
-/// A model with random weights, which have to fit into memory, or its outline.
-fn new_model(config: TranslatorConfig, recipe: &Recipe, making: Making) -> Result<Translator, Error> {
-    let outline = Translator::outline(config);
-    if making == Making::Outline {
-        return Ok(outline);
-    }
-    memory::check_room(recipe, &ModelConfig::Translator(outline.config()), outline.params())?;
-    Ok(Translator::init(outline.config(), recipe.seed))
-}
-
-fn check_positions(model: &Translator, recipe: &Recipe) -> Result<(), Error> {
+fn check_positions(model: &dyn Translator, recipe: &Recipe) -> Result<(), Error> {
     let longest = recipe.data.max_length;
     match model.max_positions() {
         Some(positions) if positions < longest => {
@@ -375,7 +363,7 @@ fn check_positions(model: &Translator, recipe: &Recipe) -> Result<(), Error> {
 }
 
 /// Held-out sentences are measured whole: each must have a place in the model.
-fn check_held_out(model: &Translator, data: &RunData) -> Result<(), Error> {
+fn check_held_out(model: &dyn Translator, data: &RunData) -> Result<(), Error> {
     let Some(positions) = model.max_positions() else { return Ok(()) };
     for (key, held_out) in [("data.valid", &data.valid), ("data.test", &data.test)] {
         let Some(HeldOut { text, place, pairs, .. }) = held_out else { continue };

@@ -5,18 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atento_tensor::Pool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{Checkpoint, ModelConfig};
+use super::checkpoint::Checkpoint;
 use super::recipe::Recipe;
 use super::report::Sample;
 use super::step::Trainable;
 use super::trainer::TrainOptions;
 use super::{Error, StopFlag};
 use crate::data::tokens::instruct::Templates;
+use crate::families::Config;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
 use crate::text::Tokenizer;
@@ -99,7 +101,7 @@ pub(super) trait Workload: Sized {
     fn model_mut(&mut self) -> &mut Self::Model;
 
     /// All that determines the model but its weights.
-    fn config(&self) -> ModelConfig;
+    fn config(&self) -> Arc<dyn Config>;
 
     /// The tokenizer, of which the run keeps a copy.
     fn tokenizer(&self) -> &Tokenizer;

@@ -6,7 +6,7 @@ use atento::data::tokens::{CausalBatch, Window};
 use atento::models::config::{Norm, TieEmbeddings};
 use atento::models::recurrent::Recurrent;
 use atento::models::recurrent_config::RecurrentConfig;
-use atento::models::{Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator};
+use atento::models::{CausalLm, Gpt2, Gpt2Config, Transformer, TransformerConfig, Translator};
 use atento::train::Optimizer;
 use atento::train::recipe::{OptimizerKind, OptimizerSettings};
 use atento::train::step::{StepOptions, StepStats, gradients, train_step};
@@ -14,7 +14,7 @@ use atento_tensor::{Grads, Params, Pool};
 
 const VOCAB: usize = 61;
 
-fn transformer(norm: Norm, tie_embeddings: TieEmbeddings, dropout: f32) -> Translator {
+fn transformer(norm: Norm, tie_embeddings: TieEmbeddings, dropout: f32) -> Box<dyn Translator> {
     let config = TransformerConfig {
         d_model: 24,
         encoder_layers: 2,
@@ -30,10 +30,10 @@ fn transformer(norm: Norm, tie_embeddings: TieEmbeddings, dropout: f32) -> Trans
         tie_embeddings,
         ..TransformerConfig::tiny(VOCAB).with_norm(norm)
     };
-    Translator::Transformer(Box::new(Transformer::init(config, 3)))
+    Box::new(Transformer::init(config, 3))
 }
 
-fn recurrent(dropout: f32) -> Translator {
+fn recurrent(dropout: f32) -> Box<dyn Translator> {
     let config = RecurrentConfig {
         vocab_size: VOCAB,
         embedding: 16,
@@ -47,11 +47,11 @@ fn recurrent(dropout: f32) -> Translator {
         unk_id: Some(2),
         decoder_start_id: 0,
     };
-    Translator::Recurrent(Box::new(Recurrent::init(config, 3)))
+    Box::new(Recurrent::init(config, 3))
 }
 
 /// One model of each kind, by name.
-fn models(dropout: f32) -> [(&'static str, Translator); 4] {
+fn models(dropout: f32) -> [(&'static str, Box<dyn Translator>); 4] {
     [
         ("post-norm, one table", transformer(Norm::Post, TieEmbeddings::All, dropout)),
         ("post-norm, two tables", transformer(Norm::Post, TieEmbeddings::Decoder, dropout)),
@@ -77,14 +77,14 @@ fn pairs(n: usize) -> Vec<Pair> {
 }
 
 /// The pairs in batches of so many.
-fn batches(model: &Translator, pairs: &[Pair], size: usize) -> Vec<PackedBatch> {
+fn batches(model: &dyn Translator, pairs: &[Pair], size: usize) -> Vec<PackedBatch> {
     pairs.chunks(size).map(|chunk| PackedBatch::new(chunk, model.start_id())).collect()
 }
 
 const OPTIONS: StepOptions = StepOptions { smoothing: 0.1, clip_norm: 1.0, seed: 5 };
 
 /// Loss per target token and gradients of one step.
-fn step_gradients(model: &Translator, batches: &[PackedBatch]) -> (f64, Grads) {
+fn step_gradients(model: &dyn Translator, batches: &[PackedBatch]) -> (f64, Grads) {
     let mut grads = Grads::zeros(model.params());
     let (loss, _) = gradients(model, &mut grads, &Pool::new(), batches, 1, &OPTIONS);
     (loss, grads)
@@ -109,7 +109,7 @@ fn assert_equal_gradients(params: &Params, name: &str, found: &Grads, expected: 
 #[test]
 fn every_parameter_has_a_gradient_and_moves() {
     for (name, mut model) in models(0.1) {
-        let batches = batches(&model, &pairs(16), 16);
+        let batches = batches(&*model, &pairs(16), 16);
         let before = model.params().clone();
         let mut optimizer = Optimizer::new(&OptimizerSettings::default(), model.params());
         let (pool, mut grads) = (Pool::new(), Grads::zeros(model.params()));
@@ -137,15 +137,15 @@ fn every_parameter_has_a_gradient_and_moves() {
 #[test]
 fn frozen_parameters_stay_and_the_others_learn_as_if_all_did() {
     for (name, mut model) in models(0.1) {
-        let batches = batches(&model, &pairs(16), 16);
-        let (loss, all) = step_gradients(&model, &batches);
+        let batches = batches(&*model, &pairs(16), 16);
+        let (loss, all) = step_gradients(&*model, &batches);
         let entries = model.params().entries().to_vec();
         for keep in 0..3 {
             let frozen: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).skip(keep).step_by(3).collect();
             let mut partly = model.params().clone();
             partly.freeze(|entry| frozen.contains(&entry.name.as_str()));
             let whole = std::mem::replace(model.params_mut(), partly);
-            let (found, some) = step_gradients(&model, &batches);
+            let (found, some) = step_gradients(&*model, &batches);
             assert!((loss - found).abs() < 1e-6, "{name}: loss {found}, with all trained {loss}");
             for entry in model.params().entries().iter().filter(|entry| entry.is_trained()) {
                 let (found, expected) = (some.get(entry.weight), all.get(entry.weight));
@@ -169,16 +169,16 @@ fn frozen_parameters_stay_and_the_others_learn_as_if_all_did() {
 fn a_batch_is_the_sum_of_its_sentences() {
     for (name, model) in models(0.0).into_iter().chain(models(0.2)) {
         let pairs = pairs(8);
-        let (together, expected) = step_gradients(&model, &batches(&model, &pairs, 8));
-        let (alone, found) = step_gradients(&model, &batches(&model, &pairs, 1));
+        let (together, expected) = step_gradients(&*model, &batches(&*model, &pairs, 8));
+        let (alone, found) = step_gradients(&*model, &batches(&*model, &pairs, 1));
         assert!((together - alone).abs() < 1e-6, "{name}: loss {alone}, in one batch {together}");
         assert_equal_gradients(model.params(), name, &found, &expected);
     }
 }
 
 /// A language model with dropout everywhere.
-fn language_model() -> Gpt2 {
-    Gpt2::init(Gpt2Config { dropout: 0.2, ..Gpt2Config::new(50, 2, 16, 2, 520) }, 3)
+fn language_model() -> Box<dyn CausalLm> {
+    Box::new(Gpt2::init(Gpt2Config { dropout: 0.2, ..Gpt2Config::new(50, 2, 16, 2, 520) }, 3))
 }
 
 /// Windows of these lengths; those of `silent` have no target.
@@ -202,7 +202,7 @@ fn a_step_with_dropout_is_the_same_in_one_batch_and_in_many_of_any_size() {
         let mut windows = windows(&lengths, silent).into_iter();
         let batches: Vec<CausalBatch> = cuts.iter().map(|&n| CausalBatch::pack(windows.by_ref().take(n))).collect();
         assert!(windows.next().is_none());
-        let mut grads = Grads::zeros(&model.params);
+        let mut grads = Grads::zeros(model.params());
         let (loss, _) = gradients(&model, &mut grads, &Pool::new(), &batches, 1, &OPTIONS);
         (loss, grads)
     };
@@ -212,7 +212,7 @@ fn a_step_with_dropout_is_the_same_in_one_batch_and_in_many_of_any_size() {
             let (loss, found) = step(cuts, silent);
             let name = format!("{cuts:?} without targets in {silent:?}");
             assert!((loss - expected_loss).abs() < 1e-6, "{name}: loss {loss}, in one batch {expected_loss}");
-            assert_equal_gradients(&model.params, &name, &found, &expected);
+            assert_equal_gradients(model.params(), &name, &found, &expected);
         }
     }
 }
@@ -221,12 +221,12 @@ fn a_step_with_dropout_is_the_same_in_one_batch_and_in_many_of_any_size() {
 fn trained(lengths: &[usize]) -> Vec<u32> {
     let mut model = language_model();
     let batches = [CausalBatch::pack(windows(lengths, &[]))];
-    let mut optimizer = Optimizer::new(&OptimizerSettings::default(), &model.params);
-    let (pool, mut grads) = (Pool::new(), Grads::zeros(&model.params));
+    let mut optimizer = Optimizer::new(&OptimizerSettings::default(), model.params());
+    let (pool, mut grads) = (Pool::new(), Grads::zeros(model.params()));
     for step in 1..=3 {
         train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, step, 1e-2, &OPTIONS).unwrap();
     }
-    model.params.values().iter().map(|value| value.to_bits()).collect()
+    model.params().values().iter().map(|value| value.to_bits()).collect()
 }
 
 #[test]
@@ -245,11 +245,11 @@ fn a_training_on_batches_of_any_size_does_not_depend_on_the_number_of_threads() 
 }
 
 /// Three steps of gradient descent, clipped, over batches of this size; the numbers of each step and the parameters.
-fn descend(mut model: Translator, size: usize) -> (Vec<StepStats>, Vec<f32>) {
+fn descend(mut model: Box<dyn Translator>, size: usize) -> (Vec<StepStats>, Vec<f32>) {
     let settings = OptimizerSettings { kind: OptimizerKind::Sgd, ..OptimizerSettings::default() };
     let mut optimizer = Optimizer::new(&settings, model.params());
     let (pool, mut grads) = (Pool::new(), Grads::zeros(model.params()));
-    let batches = batches(&model, &pairs(64), size);
+    let batches = batches(&*model, &pairs(64), size);
     let mut step = |step| train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, step, 0.5, &OPTIONS);
     let stats = (1..=3).map(|n| step(n).unwrap()).collect();
     (stats, model.params().values().to_vec())
@@ -274,10 +274,10 @@ fn a_step_of_eight_batches_is_the_step_of_one_of_eight_times_the_size() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for (name, model) in models(0.2) {
-        let batches = batches(&model, &pairs(64), 32);
+        let batches = batches(&*model, &pairs(64), 32);
         let [one, four] = [1, 4].map(|n_threads| {
             let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            threads.install(|| step_gradients(&model, &batches))
+            threads.install(|| step_gradients(&*model, &batches))
         });
         assert_eq!(one.0, four.0, "{name}: loss");
         assert!(one.1.values == four.1.values, "{name}: gradients");
@@ -289,11 +289,9 @@ fn recomputed_layers_have_the_same_gradients_to_the_bit() {
     for norm in [Norm::Post, Norm::Pre] {
         let [kept, recomputed] = [false, true].map(|checkpoint| {
             let mut model = transformer(norm, TieEmbeddings::All, 0.2);
-            if let Translator::Transformer(model) = &mut model {
-                model.checkpoint_activations = checkpoint;
-            }
-            let batches = batches(&model, &pairs(16), 8);
-            step_gradients(&model, &batches)
+            model.checkpoint_activations(checkpoint);
+            let batches = batches(&*model, &pairs(16), 8);
+            step_gradients(&*model, &batches)
         });
         assert_eq!(kept.0, recomputed.0, "{norm:?}");
         assert!(kept.1.values == recomputed.1.values, "{norm:?}: gradients");

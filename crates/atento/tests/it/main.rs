@@ -1,10 +1,10 @@
 //! Integration tests of the library, one binary.
 
+mod causal;
+mod classifier;
 mod conformance;
 mod endings;
 mod failures;
-mod gpt2;
-mod gpt2_classifier;
 mod invariants;
 mod marian;
 mod recipes;

@@ -4,11 +4,10 @@
 use std::path::PathBuf;
 
 use atento::data::batches::{PackedBatch, Pair};
-use atento::hub::names::hf_name;
 use atento::hub::safetensors::SafeTensors;
-use atento::models::Translator;
-use atento::pretrained::Pretrained;
-use atento::translate::translate;
+use atento::models::sinusoid::Sinusoid;
+use atento::pipelines::Pretrained;
+use atento::pipelines::translate::translate;
 use atento_tensor::{Grads, Graph, Pool};
 
 use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
@@ -73,7 +72,7 @@ fn every_gradient_equals_the_reference() {
         let loss = loaded.model.loss(&mut g, &batch, 0.0, 1.0 / batch.target_tokens() as f32);
         g.backward(&loss.loss);
         drop(g);
-        assert_gradients(&dir, params, &grads, hf_name);
+        assert_gradients(&dir, &*loaded.model.config(), params, &grads);
     }
 }
 
@@ -110,7 +109,7 @@ fn greedy_and_beam_search_equal_the_reference() {
             let mut options = loaded.translate_options();
             options.search.beam = beam;
             options.max_new_tokens = ids(&cases[0][format!("beam{beam}")]).len() - 1;
-            let found = translate(&loaded.model, &loaded.tokenizer, &texts, &options).unwrap();
+            let found = translate(&*loaded.model, &loaded.tokenizer, &texts, &options).unwrap();
             for (case, found) in cases.iter().zip(found) {
                 let expected = ids(&case[format!("beam{beam}")]);
                 assert_eq!(found[0].hypothesis.ids, expected[1..], "{}: beam {beam}: {}", dir.display(), case["text"]);
@@ -124,19 +123,18 @@ fn greedy_and_beam_search_equal_the_reference() {
 fn position_tables_of_its_own_stay_with_a_model() {
     for dir in conformance::fixtures(&["marian"], "grads.safetensors") {
         let mut loaded = Pretrained::load(&dir).unwrap();
-        let usual = translate(&loaded.model, &loaded.tokenizer, &["a red cat"], &loaded.translate_options()).unwrap();
-        let Translator::Transformer(model) = &mut loaded.model else { unreachable!() };
-        let config = &model.config;
-        let mut table = config.sinusoid().table(config.max_positions, config.d_model, config.pad_id);
+        let usual = translate(&*loaded.model, &loaded.tokenizer, &["a red cat"], &loaded.translate_options()).unwrap();
+        let sizes = loaded.model.config().sizes();
+        let (positions, pad_id) = (sizes.max_positions.unwrap(), sizes.pad_id.unwrap());
+        let mut table = Sinusoid::Marian.table(positions, sizes.d_model, pad_id);
         table.iter_mut().for_each(|x| *x *= 3.0);
-        model.set_positions(table.clone(), table.clone());
+        loaded.model.set_positions(table.clone(), table.clone());
         let saved = tempfile::tempdir().unwrap();
         loaded.save(saved.path()).unwrap();
         let again = Pretrained::load(saved.path()).unwrap();
-        let Translator::Transformer(model) = &again.model else { unreachable!() };
-        assert_eq!(model.own_positions(), Some([&table[..], &table[..]]));
+        assert_eq!(again.model.own_positions(), Some([&table[..], &table[..]]));
         let log_probability = |of: &Pretrained| {
-            let found = translate(&of.model, &of.tokenizer, &["a red cat"], &of.translate_options()).unwrap();
+            let found = translate(&*of.model, &of.tokenizer, &["a red cat"], &of.translate_options()).unwrap();
             found[0][0].hypothesis.score
         };
         assert_eq!(log_probability(&again), log_probability(&loaded));

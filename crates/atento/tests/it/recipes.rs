@@ -37,7 +37,7 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
             }
         }
         if task != Task::Translation {
-            recipe.model.arch = Arch::Gpt2;
+            recipe.model.arch = Arch::named("gpt2").unwrap();
         }
         change(&mut recipe);
         recipe
@@ -51,7 +51,7 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
         ("train.accumulate", |recipe| recipe.train.accumulate = 0),
         ("model.arch", |recipe| {
             let is_translation = recipe.task == Task::Translation;
-            recipe.model.arch = if is_translation { Arch::Gpt2 } else { Arch::Rnn };
+            recipe.model.arch = Arch::named(if is_translation { "gpt2" } else { "rnn" }).unwrap();
         }),
     ];
     for task in [Task::Translation, Task::CausalLm, Task::Instruct] {

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use atento::data::tokens;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
 use atento::data::{LineReader, OnTruncate, header};
-use atento::language_model::LanguageModel;
+use atento::pipelines::LanguageModel;
 use atento::score::perplexity::TextLoss;
 use atento::score::{self, completions::completion_loss};
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ pub fn run(
     let how = InstructOptions {
         prompt_template,
         completion_template,
-        block_size: language.model.config.max_positions,
+        block_size: language.model.max_positions(),
         on_truncate: match on_too_long {
             OnTooLong::Cut => OnTruncate::Warn,
             _ => OnTruncate::Drop,
@@ -135,7 +135,7 @@ pub fn run(
         fault => anyhow!(with_option(&fault, option)).into(),
     })?;
     let report = set.report().clone();
-    let vocab_size = language.model.config.vocab_size;
+    let vocab_size = language.model.vocab_size();
     if let Some(id) = set.examples().iter().flat_map(|one| &one.ids).find(|id| **id as usize >= vocab_size) {
         return Err(anyhow!("{source}: token id {id}, but the model's table has {vocab_size} rows").into());
     }
@@ -143,7 +143,7 @@ pub fn run(
         options.note(format_args!("{source}: {losses}"));
     }
     let bar = Bar::start(options, report.learned_tokens as usize, "tokens");
-    let found = completion_loss(&language.model, &set, BATCH_TOKENS, |so_far| {
+    let found = completion_loss(&*language.model, &set, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
     });
     let found = found.map_err(|error| match error {

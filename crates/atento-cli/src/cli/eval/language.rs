@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use atento::data::tokens::instruct::InstructSource;
 use atento::data::tokens::{self, Strided, Whole};
-use atento::language_model::LanguageModel;
 use atento::messages;
+use atento::pipelines::LanguageModel;
 use atento::score::perplexity::{self, TextLoss, text_loss};
 use serde_json::json;
 
@@ -102,15 +102,15 @@ pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Resu
     if let Some(option) = eval.completions.given().or(eval.on_too_long.map(|_| "--on-too-long")) {
         return Err(anyhow!("{option} is for prompts with completions, and {} holds plain text", data.display()).into());
     }
-    let (block_size, stride) = args.lengths(language.model.config.max_positions)?;
+    let (block_size, stride) = args.lengths(language.model.max_positions())?;
     let mut tally = Tally::default();
     let text = text(&language, data, eval, &mut tally, options)?;
     // All of them first, so that a wrong one costs no work.
-    let vocab_size = language.model.config.vocab_size;
+    let vocab_size = language.model.vocab_size();
     text.tokens.check_ids(vocab_size)?;
     let windows = Strided::new(Arc::clone(&text.tokens), vocab_size, block_size, stride)?;
     let bar = Bar::start(options, windows.scored(), "tokens");
-    let found = text_loss(&language.model, windows, BATCH_TOKENS, |so_far| {
+    let found = text_loss(&*language.model, windows, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
     });
     let found = found.map_err(|error| match error {

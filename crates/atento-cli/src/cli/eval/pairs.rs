@@ -2,7 +2,7 @@
 
 use atento::data::parallel::{MAX_LOADED_PAIRS, ParallelReader};
 use atento::data::{Error, ParallelSource, RawPair};
-use atento::pretrained::Pretrained;
+use atento::pipelines::Pretrained;
 use atento::score::{Fault, Side, encode_side};
 use rayon::prelude::*;
 
@@ -30,7 +30,7 @@ impl Measurable {
         let line = line + 1;
         let sentence = Sentence::prepare(pretrained, &source, on_too_long)?;
         let is_long = |side: Side, text: &str| {
-            let ids = encode_side(&pretrained.model, &pretrained.tokenizer, side, text);
+            let ids = encode_side(&*pretrained.model, &pretrained.tokenizer, side, text);
             matches!(ids, Err(Fault::TooLong { .. }))
         };
         if on_too_long == OnTooLong::Split && (is_long(Side::Source, &source) || is_long(Side::Target, &target)) {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use atento::data::{Pair, ParallelSource, header};
 use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
-use atento::pretrained::Pretrained;
+use atento::pipelines::Pretrained;
+use atento::pipelines::translate::Translation;
 use atento::score::{NonFinite, Score, score_ids};
-use atento::translate::Translation;
 use serde_json::json;
 
 use super::pairs::{self, Measurable};
@@ -163,7 +163,7 @@ fn measure(
 ) -> Result<Measured, Failure> {
     let scored: Vec<(u64, &Pair)> = pairs.iter().filter_map(|pair| Some((pair.line, pair.scored.as_ref()?))).collect();
     let tokens: Vec<Pair> = scored.iter().map(|(_, pair)| (*pair).clone()).collect();
-    let scores = score_ids(&pretrained.model, &tokens, model::start_id(pretrained));
+    let scores = score_ids(&*pretrained.model, &tokens, model::start_id(pretrained));
     if let Some(((line, _), _)) = scored.iter().zip(&scores).find(|(_, score)| !score.sum_logprob().is_finite()) {
         return Err(Failure::Run(anyhow!("{source}, line {line}: {NonFinite}")));
     }

@@ -6,13 +6,13 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use atento::continue_text::Method;
 use atento::generate::{
     ContrastiveOptions, LengthPenalty, ProcessorOptions, SampleOptions, SearchOptions, WarperOptions,
 };
 use atento::hub::generation::GenerationConfig;
-use atento::language_model::LanguageModel;
-use atento::pretrained::search_options;
+use atento::pipelines::LanguageModel;
+use atento::pipelines::continue_text::Method;
+use atento::pipelines::translate::search_options;
 use clap::builder::RangedU64ValueParser;
 
 use super::LimitArgs;

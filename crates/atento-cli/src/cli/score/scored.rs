@@ -2,8 +2,8 @@
 
 use anyhow::anyhow;
 use atento::data::Pair;
-use atento::language_model::LanguageModel;
-use atento::pretrained::Pretrained;
+use atento::pipelines::LanguageModel;
+use atento::pipelines::Pretrained;
 use atento::score::causal::encode_text;
 use atento::score::{Fault, Side, encode_side};
 use atento::text::fit;
@@ -23,7 +23,7 @@ impl Scored<Vec<u32>> {
     /// # Errors
     /// Why the model cannot score it.
     pub fn text(language: &LanguageModel, text: &str, on_too_long: OnTooLong) -> anyhow::Result<Self> {
-        let encode = |text: &str| encode_text(&language.model, &language.tokenizer, text);
+        let encode = |text: &str| encode_text(&*language.model, &language.tokenizer, text);
         let mut notes = Vec::new();
         Ok(Scored { tokens: fitting("text", text, on_too_long, &mut notes, encode)?, notes })
     }
@@ -41,7 +41,7 @@ impl Scored<Pair> {
     ) -> anyhow::Result<Self> {
         let mut notes = Vec::new();
         let mut side = |side: Side, text| {
-            let encode = |text: &str| encode_side(&pretrained.model, &pretrained.tokenizer, side, text);
+            let encode = |text: &str| encode_side(&*pretrained.model, &pretrained.tokenizer, side, text);
             fitting(&side.to_string(), text, on_too_long, &mut notes, encode)
         };
         let tokens = Pair { id: 0, source: side(Side::Source, source)?, target: side(Side::Target, target)? };

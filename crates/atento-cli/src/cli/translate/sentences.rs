@@ -2,10 +2,10 @@
 
 use anyhow::anyhow;
 use atento::generate::{self, Hypothesis};
-use atento::pretrained::Pretrained;
+use atento::pipelines::Pretrained;
+use atento::pipelines::translate::{self, TranslateOptions, Translation, encode_source, translate_ids};
 use atento::score::Fault;
 use atento::text::fit;
-use atento::translate::{self, TranslateOptions, Translation, encode_source, translate_ids};
 
 use crate::ui::failure::Failure;
 use crate::ui::lines::OnTooLong;
@@ -31,7 +31,7 @@ impl Sentence {
     /// # Errors
     /// Why the model cannot translate it.
     pub fn prepare(pretrained: &Pretrained, text: &str, on_too_long: OnTooLong) -> anyhow::Result<Self> {
-        let encode = |text: &str| encode_source(&pretrained.model, &pretrained.tokenizer, text);
+        let encode = |text: &str| encode_source(&*pretrained.model, &pretrained.tokenizer, text);
         if text.trim().is_empty() {
             return Ok(Sentence { parts: Vec::new(), note: None });
         }
@@ -71,7 +71,7 @@ pub fn translate_sentences(
 ) -> Result<Vec<Vec<Translation>>, Failure> {
     let sources: Vec<Vec<u32>> =
         sentences.iter().flat_map(|sentence| sentence.parts.iter().map(|part| part.ids.clone())).collect();
-    let mut found = translate_ids(&pretrained.model, &sources, options).map_err(failure)?.into_iter();
+    let mut found = translate_ids(&*pretrained.model, &sources, options).map_err(failure)?.into_iter();
     let translated = |sentence: &&Sentence| {
         let lists = found.by_ref().take(sentence.parts.len());
         let lists =

@@ -1,13 +1,12 @@
 //! One block of the decoder-only Transformer: `x + attend(norm(x))`, then `x + mlp(norm(x))`.
 
-use std::sync::Arc;
-
 use atento_kernels::philox::Rng;
-use atento_tensor::ops::{Activation, AttentionInput, AttentionSpec, Segment};
+use atento_tensor::ops::{Activation, AttentionSpec};
 use atento_tensor::{Graph, Init, Params, Tensor};
 
 use super::Gpt2Config;
-use crate::layers::{LayerNorm, Linear};
+use crate::layers::{LayerNorm, Linear, activation};
+use crate::models::causal::Attend;
 
 /// A block's parts.
 #[derive(Clone, Copy)]
@@ -30,13 +29,13 @@ pub(super) struct MaskedAttention {
 }
 
 impl MaskedAttention {
-    /// Attends within each segment, every token to itself and those before it.
+    /// Attends, every token to itself and those before it.
     ///
     /// # Shapes
     /// `x` and the result: [tokens, d_model].
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Tensor, segments: &Arc<[Segment]>) -> Tensor {
+    pub fn forward(&self, g: &mut Graph<'_>, layer: usize, x: &Tensor, attend: &mut Attend<'_>) -> Tensor {
         let qkv = self.qkv.forward(g, x);
-        let context = g.attention(self.spec, AttentionInput::Packed(&qkv), None, segments);
+        let context = attend.forward(g, layer, self.spec, &qkv);
         self.out.forward(g, &context)
     }
 }
@@ -93,15 +92,4 @@ fn attention_spec(config: &Gpt2Config, index: usize) -> AttentionSpec {
         spec.scale /= (index + 1) as f32;
     }
     spec
-}
-
-/// The function of one of [`super::config::ACTIVATIONS`].
-fn activation(name: &str) -> Activation {
-    match name {
-        "relu" => Activation::Relu,
-        "gelu" => Activation::Gelu,
-        "silu" | "swish" => Activation::Silu,
-        "tanh" => Activation::Tanh,
-        _ => Activation::GeluTanh,
-    }
 }

@@ -8,25 +8,20 @@
 //! ("scaled by 1/√N where N is the number of residual layers", §2.3).
 
 mod block;
-pub mod classifier;
 pub mod config;
-mod decoder;
-pub mod precision;
 
 use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
-use atento_tensor::ops::{Activation, CrossEntropy, Positions, Segment, WeightLayout};
-use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+use atento_tensor::ops::{Positions, Segment, WeightLayout};
+use atento_tensor::{Graph, Init, Params, Tensor};
 
-use crate::layers::attention::self_segments;
-use crate::layers::{Embedding, LayerNorm};
+use super::causal::{Attend, CausalLm};
+use crate::families::{Config, Sizes};
+use crate::layers::{Embedding, LayerNorm, Linear};
 use block::Block;
 
-pub use classifier::{ClassifierConfig, Gpt2Classifier};
 pub use config::Gpt2Config;
-pub use decoder::CachedGpt2;
-pub use precision::Precision;
 
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x6974;
@@ -46,7 +41,7 @@ pub struct Gpt2 {
     positions: Positions,
     blocks: Vec<Block>,
     final_norm: LayerNorm,
-    output: Weight,
+    output: Linear,
 }
 
 impl Gpt2 {
@@ -74,89 +69,20 @@ impl Gpt2 {
     fn build(config: Gpt2Config, mut params: Params, rng: &mut Rng, normal: impl Fn(f32) -> Init) -> Self {
         let p = &mut params;
         let table = |p: &mut Params, name: &str, rows: usize, rng: &mut Rng| {
-            p.add(&format!("{name}.weight"), &[rows, config.d_model], normal(INIT_STD), rng)
+            p.add_matrix(&format!("{name}.weight"), [rows, config.d_model], WeightLayout::OutIn, normal(INIT_STD), rng)
         };
         let tokens = Embedding { table: table(p, "wte", config.vocab_size, rng), scale: 1.0, padding_id: None };
-        let positions = Positions::Learned(table(p, "wpe", config.max_positions, rng));
+        let places = [config.max_positions, config.d_model];
+        let positions = Positions::Learned(p.add("wpe.weight", &places, normal(INIT_STD), rng));
         let residual = normal(INIT_STD / (2.0 * config.layers as f32).sqrt());
         let blocks = (0..config.layers).map(|i| Block::init(p, &config, i, normal(INIT_STD), residual, rng)).collect();
         let final_norm = LayerNorm::init(p, "ln_f", config.d_model, config.layer_norm_eps, rng);
-        let output = if config.tie_embeddings { tokens.table } else { table(p, "lm_head", config.vocab_size, rng) };
+        let rows = if config.tie_embeddings { tokens.table } else { table(p, "lm_head", config.vocab_size, rng) };
+        let output = Linear::over(rows, None);
         if !config.bias {
             p.make_buffers(|entry| entry.name.ends_with(".bias"));
         }
         Self { config, params, checkpoint_activations: false, tokens, positions, blocks, final_norm, output }
-    }
-
-    /// The states that the output projection reads, of packed sequences.
-    ///
-    /// # Shapes
-    /// `ids`: `[tokens]`; `cu_seqlens`: [sequences + 1]; result: [tokens, d_model].
-    ///
-    /// # Panics
-    /// If a sequence is longer than the model's positions or an id is not below its vocabulary.
-    #[must_use]
-    pub fn hidden(&self, g: &mut Graph<'_>, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
-        let segments = self_segments(cu_seqlens);
-        let x = self.embed(g, ids, &position_ids(cu_seqlens));
-        if self.checkpoint_activations {
-            return self.run_checkpointed(g, x, &segments);
-        }
-        self.run(g, x, |g, _, block, x| block.attention.forward(g, x, &segments), |_| ())
-    }
-
-    /// All states, as Hugging Face's `output_hidden_states` gives them: the embeddings, then the residual stream after
-    /// each block, the last one normalised.
-    ///
-    /// # Shapes
-    /// As [`Gpt2::hidden`]; `layers + 1` results.
-    #[must_use]
-    pub fn hidden_states(&self, g: &mut Graph<'_>, ids: &[u32], cu_seqlens: &[u32]) -> Vec<Tensor> {
-        let segments = self_segments(cu_seqlens);
-        let x = self.embed(g, ids, &position_ids(cu_seqlens));
-        let mut states = Vec::with_capacity(self.blocks.len() + 1);
-        let attend = |g: &mut Graph<'_>, _: usize, block: &Block, x: &Tensor| block.attention.forward(g, x, &segments);
-        let last = self.run(g, x, attend, |state| states.push(state.clone()));
-        states.pop();
-        states.push(last);
-        states
-    }
-
-    /// The logits of every position.
-    ///
-    /// # Shapes
-    /// As [`Gpt2::hidden`]; result: [tokens, vocab_size].
-    #[must_use]
-    pub fn logits(&self, g: &mut Graph<'_>, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
-        let hidden = self.hidden(g, ids, cu_seqlens);
-        self.project(g, &hidden)
-    }
-
-    /// The training loss: cross-entropy at every position that has a target; see [`Graph::cross_entropy`].
-    ///
-    /// # Shapes
-    /// As [`Gpt2::hidden`]; `targets`: `[tokens]`, each position's next token.
-    pub fn loss(
-        &self,
-        g: &mut Graph<'_>,
-        ids: &[u32],
-        cu_seqlens: &[u32],
-        targets: &[Option<u32>],
-        smoothing: f32,
-        scale: f32,
-    ) -> CrossEntropy {
-        let hidden = self.hidden(g, ids, cu_seqlens);
-        g.label(|| "output projection".into());
-        g.cross_entropy(&hidden, self.output, None, targets, smoothing, scale)
-    }
-
-    /// Projects states onto the vocabulary.
-    ///
-    /// # Shapes
-    /// `hidden`: [rows, d_model]; result: [rows, vocab_size].
-    #[must_use]
-    pub fn project(&self, g: &mut Graph<'_>, hidden: &Tensor) -> Tensor {
-        g.linear(hidden, self.output, WeightLayout::OutIn, None, Activation::Identity)
     }
 
     fn embed(&self, g: &mut Graph<'_>, ids: &[u32], position_ids: &[u32]) -> Tensor {
@@ -166,21 +92,13 @@ impl Gpt2 {
         g.dropout(&placed, self.config.embedding_dropout)
     }
 
-    /// All blocks and the last norm over embedded tokens. `attend` is the attention sublayer of a block, over whole
-    /// sequences in training and over a cache in decoding; `each` sees the residual stream before every block and after
-    /// the last.
-    fn run(
-        &self,
-        g: &mut Graph<'_>,
-        mut x: Tensor,
-        mut attend: impl FnMut(&mut Graph<'_>, usize, &Block, &Tensor) -> Tensor,
-        mut each: impl FnMut(&Tensor),
-    ) -> Tensor {
+    /// All blocks and the last norm over embedded tokens.
+    fn run(&self, g: &mut Graph<'_>, mut x: Tensor, mut attend: Attend<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
         each(&x);
         let mut normalised = self.blocks[0].attention_norm.forward(g, &x);
         for (i, block) in self.blocks.iter().enumerate() {
             g.label(|| format!("h.{i}"));
-            let attended = attend(g, i, block, &normalised);
+            let attended = block.attention.forward(g, i, &normalised, &mut attend);
             let (sum, transformed) = block.transform(g, &x, &attended);
             let next = self.blocks.get(i + 1).map_or(&self.final_norm, |next| &next.attention_norm);
             (x, normalised) = next.forward_residual(g, &sum, &transformed, self.config.dropout);
@@ -190,25 +108,91 @@ impl Gpt2 {
     }
 
     /// [`Gpt2::run`] keeping one tensor a block, what is inside being computed again in the backward.
-    fn run_checkpointed(&self, g: &mut Graph<'_>, mut x: Tensor, segments: &Arc<[Segment]>) -> Tensor {
+    fn run_checkpointed(
+        &self,
+        g: &mut Graph<'_>,
+        mut x: Tensor,
+        segments: &Arc<[Segment]>,
+        each: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        each(&x);
         for (i, block) in self.blocks.iter().enumerate() {
             g.label(|| format!("h.{i}"));
             let (block, segments) = (*block, Arc::clone(segments));
             x = g.checkpoint(&[&x], move |g, x| {
                 let normalised = block.attention_norm.forward(g, &x[0]);
-                let attended = block.attention.forward(g, &normalised, &segments);
+                let attended = block.attention.forward(g, i, &normalised, &mut Attend::segments(&segments));
                 let (sum, transformed) = block.transform(g, &x[0], &attended);
                 let dropped = g.dropout(&transformed, block.dropout);
                 g.add(&sum, &dropped)
             });
+            each(&x);
         }
         self.final_norm.forward(g, &x)
     }
 }
 
-/// Positions of packed sequences: each begins at 0.
-fn position_ids(cu_seqlens: &[u32]) -> Vec<u32> {
-    cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
+impl CausalLm for Gpt2 {
+    fn config(&self) -> Arc<dyn Config> {
+        Arc::new(self.config.clone())
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.config.sizes()
+    }
+
+    fn layers(&self) -> usize {
+        self.config.layers
+    }
+
+    fn heads(&self) -> usize {
+        self.config.heads
+    }
+
+    fn kv_width(&self) -> usize {
+        2 * self.config.d_model
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        &mut self.params
+    }
+
+    fn checkpoint_activations(&mut self, checkpoint: bool) {
+        self.checkpoint_activations = checkpoint;
+    }
+
+    fn set_eos_id(&mut self, id: Option<u32>) {
+        self.config.eos_id = id;
+    }
+
+    fn output(&self) -> Linear {
+        self.output
+    }
+
+    fn states(
+        &self,
+        g: &mut Graph<'_>,
+        ids: &[u32],
+        position_ids: &[u32],
+        attend: Attend<'_>,
+        each: &mut dyn FnMut(&Tensor),
+    ) -> Tensor {
+        let x = self.embed(g, ids, position_ids);
+        match attend.whole().filter(|_| self.checkpoint_activations) {
+            Some(segments) => self.run_checkpointed(g, x, segments, each),
+            None => self.run(g, x, attend, each),
+        }
+    }
+}
+
+impl From<Gpt2> for Box<dyn CausalLm> {
+    fn from(model: Gpt2) -> Self {
+        Box::new(model)
+    }
 }
 
 #[cfg(test)]

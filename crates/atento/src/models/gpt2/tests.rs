@@ -1,5 +1,6 @@
 use super::*;
 use crate::generate::StepDecoder;
+use crate::models::{CachedCausal, Precision};
 use atento_tensor::{Grads, Pool};
 
 fn config() -> Gpt2Config {
@@ -91,7 +92,7 @@ fn decoding_over_a_cache_gives_the_logits_of_the_whole_sequence() {
     let rows: Vec<&[u32]> = cu_seqlens.windows(2).map(|pair| &ids[pair[0] as usize..pair[1] as usize]).collect();
     for capacity in [0, 16] {
         let prompts: Vec<&[u32]> = rows.iter().map(|row| &row[..row.len().saturating_sub(3).max(1)]).collect();
-        let mut decoder = CachedGpt2::new(&model, &pool, &prompts, capacity);
+        let mut decoder = CachedCausal::new(&model, &pool, &prompts, capacity);
         let mut live: Vec<usize> = vec![0, 1, 2];
         loop {
             let lengths = decoder.lengths().to_vec();
@@ -124,13 +125,13 @@ fn weights_in_fewer_bits_give_nearly_the_same_logits() {
     for (precision, tolerance) in [(Precision::F32, 0.0), (Precision::Bf16, 0.01), (Precision::Int8, 0.02)] {
         let mut model = Gpt2::init(config(), 3);
         let exact = logits(&model);
-        model.hold(precision).unwrap();
+        precision.hold_all(&mut model.params).unwrap();
         let size = exact.iter().map(|x| x.abs()).fold(0.0, f32::max);
         let difference = exact.iter().zip(logits(&model)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference <= tolerance * size, "{precision:?}: {difference} of {size}");
         assert_eq!(difference == 0.0, precision == Precision::F32);
         // One row at a time takes another path.
-        let mut decoder = CachedGpt2::new(&model, &pool, &[&ids[..9]], 16);
+        let mut decoder = CachedCausal::new(&model, &pool, &[&ids[..9]], 16);
         let mut last = vec![0.0; 50];
         decoder.step(&ids[8..9], &mut last);
         let expected = &logits(&model)[8 * 50..9 * 50];
@@ -143,7 +144,7 @@ fn a_matrix_that_int8_has_no_number_for_is_named() {
     let mut model = Gpt2::init(config(), 3);
     let entry = model.params.entries().iter().find(|entry| entry.name.ends_with("attn.c_attn.weight")).unwrap().clone();
     model.params.get_mut(entry.weight)[5] = f32::NAN;
-    let message = model.hold(Precision::Int8).unwrap_err().to_string();
+    let message = Precision::Int8.hold_all(&mut model.params).unwrap_err().to_string();
     assert_eq!(message, format!("tensor `{}` holds NaN at element 5: int8 has no number for it", entry.name));
 }
 
@@ -151,7 +152,7 @@ fn a_matrix_that_int8_has_no_number_for_is_named() {
 fn weights_in_fewer_bits_are_not_trained_and_pass_gradients_on() {
     let gradients = |precision: Precision| {
         let mut model = Gpt2::init(config(), 3);
-        model.hold(precision).unwrap();
+        precision.hold_all(&mut model.params).unwrap();
         let (ids, cu_seqlens) = packed(&[9, 12]);
         let targets: Vec<Option<u32>> = ids.iter().map(|&id| Some((id + 1) % 50)).collect();
         let mut grads = Grads::zeros(&model.params);

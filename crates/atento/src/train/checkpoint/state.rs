@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::{Gpt2Config, TranslatorConfig};
+use crate::families::ModelConfig;
 use crate::train::early_stopping::EarlyStopping;
 use crate::train::exact;
 use crate::train::schedule::PlateauState;
@@ -83,36 +83,4 @@ pub struct Identity {
     pub kept: Option<String>,
     /// What tells its training and validation data from other data.
     pub data: String,
-}
-
-/// All that determines a model but its weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ModelConfig {
-    /// Of a model that translates.
-    Translator(TranslatorConfig),
-    /// Of a decoder-only model.
-    LanguageModel(Gpt2Config),
-}
-
-impl ModelConfig {
-    /// Rows of the embedding tables.
-    #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        match self {
-            Self::Translator(TranslatorConfig::Transformer(config)) => config.vocab_size,
-            Self::Translator(TranslatorConfig::Recurrent(config)) => config.vocab_size,
-            Self::LanguageModel(config) => config.vocab_size,
-        }
-    }
-
-    /// The longest sequence in tokens, where there is a longest.
-    #[must_use]
-    pub fn max_positions(&self) -> Option<usize> {
-        match self {
-            Self::Translator(TranslatorConfig::Transformer(config)) => Some(config.max_positions),
-            Self::Translator(TranslatorConfig::Recurrent(_)) => None,
-            Self::LanguageModel(config) => Some(config.max_positions),
-        }
-    }
 }

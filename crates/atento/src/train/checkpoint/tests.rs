@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::write::{Output, create_file};
 use super::*;
-use crate::models::{TransformerConfig, TranslatorConfig};
+use crate::families::{Config, ModelConfig};
+use crate::models::TransformerConfig;
 use crate::train::EarlyStopping;
 use crate::train::schedule::PlateauState;
 
@@ -34,7 +35,7 @@ fn state(step: u64) -> TrainState {
         window: LogWindow { steps: 3, loss: 0.1 + 0.2, ..LogWindow::default() },
         identity: Identity {
             recipe: "seed = 1\n".into(),
-            model: ModelConfig::Translator(TranslatorConfig::Transformer(TransformerConfig::tiny(90))),
+            model: ModelConfig::from(Arc::new(TransformerConfig::tiny(90)) as Arc<dyn Config>),
             from: Some("m".into()),
             base: Some("1b".into()),
             kept: Some("3c".into()),

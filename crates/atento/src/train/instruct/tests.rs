@@ -6,7 +6,7 @@ use atento_tensor::Grads;
 
 use super::*;
 use crate::data::tokens::CausalBatch;
-use crate::models::Gpt2Config;
+use crate::models::{Gpt2, Gpt2Config};
 use crate::text::{self, TrainOptions as LearnOptions};
 use crate::train::step::{StepOptions, gradients};
 
@@ -25,17 +25,17 @@ fn batch(pairs: &str, train_on_prompt: bool) -> CausalBatch {
     set.batches(PackOptions { shuffle: false, ..PackOptions::default() }).unwrap().next().unwrap().0
 }
 
-fn model() -> Gpt2 {
-    Gpt2::init(Gpt2Config::new(tokenizer().vocab_size(), 2, 16, 2, 16), 1)
+fn model() -> Box<dyn CausalLm> {
+    Box::new(Gpt2::init(Gpt2Config::new(tokenizer().vocab_size(), 2, 16, 2, 16), 1))
 }
 
 /// The bits of every parameter's gradient.
-fn gradient(model: &Gpt2, batch: CausalBatch) -> BTreeMap<&str, Vec<u32>> {
-    let mut grads = Grads::zeros(&model.params);
+fn gradient(model: &dyn CausalLm, batch: CausalBatch) -> BTreeMap<&str, Vec<u32>> {
+    let mut grads = Grads::zeros(model.params());
     let options = StepOptions { smoothing: 0.0, clip_norm: 0.0, seed: 1 };
     gradients(model, &mut grads, &Pool::new(), &[batch], 1, &options);
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
-    let entries = model.params.entries().iter();
+    let entries = model.params().entries().iter();
     entries.map(|entry| (entry.name.as_str(), bits(grads.get(entry.weight)))).collect()
 }
 
@@ -48,12 +48,12 @@ fn a_prompt_contributes_nothing_where_no_completion_looks_back_at_it() {
     // Attention writes nothing: a token takes part in what is predicted at its own position, and nowhere else.
     let mut model = model();
     for layer in 0..2 {
-        let written = model.params.entry(&format!("h.{layer}.attn.c_proj.weight")).unwrap().weight;
-        model.params.get_mut(written).fill(0.0);
+        let written = model.params().entry(&format!("h.{layer}.attn.c_proj.weight")).unwrap().weight;
+        model.params_mut().get_mut(written).fill(0.0);
     }
     // What attention would write depends on the prompt, and so does the gradient of the map that writes it.
     let of = |pairs, train_on_prompt| {
-        let mut all = gradient(&model, batch(pairs, train_on_prompt));
+        let mut all = gradient(&*model, batch(pairs, train_on_prompt));
         all.retain(|name, _| !name.ends_with("attn.c_proj.weight"));
         all
     };
@@ -66,10 +66,10 @@ fn a_prompt_contributes_nothing_where_no_completion_looks_back_at_it() {
 #[test]
 fn a_prompt_is_read_and_a_completion_is_learned() {
     let model = model();
-    let found = gradient(&model, batch(PAIRS, false));
-    assert_eq!(found, gradient(&model, batch(PAIRS, false)));
-    assert_ne!(found, gradient(&model, batch(OTHER_PROMPTS, false)));
+    let found = gradient(&*model, batch(PAIRS, false));
+    assert_eq!(found, gradient(&*model, batch(PAIRS, false)));
+    assert_ne!(found, gradient(&*model, batch(OTHER_PROMPTS, false)));
     let mut relabelled = batch(PAIRS, false);
     *relabelled.targets.iter_mut().flatten().next().unwrap() = 0;
-    assert_ne!(found, gradient(&model, relabelled));
+    assert_ne!(found, gradient(&*model, relabelled));
 }

@@ -2,16 +2,21 @@
 
 use super::choices::*;
 use super::error::{Error, Place};
+use super::section::{Kind, Setting};
 use super::settings::*;
 use super::task;
+use crate::families;
 
 /// Refuses settings that cannot go together. `written` knows the dotted keys that say something else than the default,
 /// `place` where they stand.
 pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
     task::conflicts(recipe, written, place)?;
-    if (recipe.task == Task::Translation) == (recipe.model.arch == Arch::Gpt2) {
+    if !recipe.model.arch.family().heads().contains(&recipe.task.head()) {
         let (task, arch) = (recipe.task, recipe.model.arch);
-        let message = format!("`task` \"{task}\" does not go with `model.arch` \"{arch}\"");
+        let families: Vec<String> =
+            families::with_head(task.head()).map(|family| format!("\"{}\"", family.name())).collect();
+        let families = families.join(", ");
+        let message = format!("`task` \"{task}\" does not go with `model.arch` \"{arch}\"; it goes with {families}");
         return conflict(place("model.arch"), message);
     }
     model_conflicts(recipe, place)?;
@@ -24,7 +29,7 @@ pub(super) fn conflict(place: Place, message: impl Into<String>) -> Result<(), E
 
 fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
     let model = &recipe.model;
-    if model.arch == Arch::Rnn {
+    if !model.arch.family().has_heads() {
         return Ok(());
     }
     if !model.d_model.is_multiple_of(model.heads) {
@@ -141,7 +146,7 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
         });
     let of_task = task::foreign_settings(recipe.task).filter(|key| written(key));
     let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));
-    let mut notes: Vec<_> = of_task.chain(of_rules).collect();
+    let mut notes: Vec<_> = of_task.chain(of_other_families(recipe, written)).chain(of_rules).collect();
     if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
         notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
     }
@@ -150,48 +155,14 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
 
 type Rule = (&'static str, &'static [&'static str], bool);
 
-fn model_rules(recipe: &Recipe) -> [Rule; 7] {
-    let transformer = recipe.model.arch != Arch::Rnn;
+fn model_rules(recipe: &Recipe) -> [Rule; 3] {
     let has_files = recipe.tokenizer.file.is_none();
     [
         (
-            "on a recurrent model",
-            &[
-                "model.d_model",
-                "model.encoder_layers",
-                "model.decoder_layers",
-                "model.heads",
-                "model.d_ff",
-                "model.activation",
-                "model.norm",
-                "model.attention_dropout",
-                "model.activation_dropout",
-                "model.max_positions",
-                "model.decoder_heads",
-                "model.decoder_d_ff",
-                "model.scale_embedding",
-                "train.checkpoint_activations",
-            ],
-            transformer,
+            "on a model of this `model.arch`",
+            &["train.checkpoint_activations"],
+            recipe.model.arch.family().checkpoints(),
         ),
-        (
-            "except with `model.arch` \"gpt2\"",
-            &[
-                "model.bias",
-                "model.embedding_dropout",
-                "model.layer_norm_eps",
-                "model.scale_attention",
-                "model.scale_by_layer",
-            ],
-            recipe.model.arch == Arch::Gpt2,
-        ),
-        (
-            "with `model.arch` \"gpt2\"",
-            &["model.decoder_heads", "model.decoder_d_ff", "model.scale_embedding"],
-            recipe.model.arch != Arch::Gpt2,
-        ),
-        ("on a transformer", &["model.hidden", "model.embedding"], !transformer),
-        ("on an encoder–decoder transformer", &["model.layers"], recipe.model.arch != Arch::Transformer),
         (
             "when `tokenizer.file` is given",
             &[
@@ -211,6 +182,19 @@ fn model_rules(recipe: &Recipe) -> [Rule; 7] {
             !has_files || recipe.tokenizer.kind != TokenizerKind::Char,
         ),
     ]
+}
+
+/// The keys of `[model]` that mean something for every family.
+const COMMON: [&str; 5] = ["arch", "preset", "dropout", "tie_embeddings", "vocab_size"];
+
+/// A sentence for each setting of `[model]` that was `written` and means nothing for the family.
+fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
+    let (arch, Kind::Table(fields)) = (recipe.model.arch, ModelSettings::kind()) else { return Vec::new() };
+    let own = arch.family().keys();
+    let foreign = fields.into_iter().map(|field| field.name);
+    let foreign = foreign.filter(|name| !COMMON.contains(name) && !own.contains(name));
+    let foreign = foreign.map(|name| format!("model.{name}")).filter(|key| written(key));
+    foreign.map(|key| format!("`{key}` has no effect with `model.arch` \"{arch}\"")).collect()
 }
 
 fn training_rules(recipe: &Recipe) -> [Rule; 9] {

@@ -1,6 +1,8 @@
 //! The words that keys of a recipe accept.
 
 use super::section::choice;
+use crate::families::Head;
+use crate::models::config;
 
 choice! {
     /// What the run trains.
@@ -72,18 +74,6 @@ choice! {
         Random = "random",
         /// All stretches of the text, one after the other, in random order.
         Sequential = "sequential",
-    }
-}
-
-choice! {
-    /// The family of the model.
-    Arch {
-        /// The encoder–decoder of "Attention Is All You Need".
-        Transformer = "transformer",
-        /// The GRU encoder–decoder with additive attention that it replaced.
-        Rnn = "rnn",
-        /// The decoder-only Transformer.
-        Gpt2 = "gpt2",
     }
 }
 
@@ -188,5 +178,60 @@ choice! {
         Plateau = "plateau",
         /// Linear warm-up, level, and a final decay.
         Wsd = "wsd",
+    }
+}
+
+impl Task {
+    /// What its models do.
+    #[must_use]
+    pub fn head(self) -> Head {
+        match self {
+            Self::Translation => Head::Translation,
+            Self::CausalLm | Self::Instruct => Head::Language,
+        }
+    }
+}
+
+impl Activation {
+    /// The recipe's word for one of the functions that a model may have.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name {
+            "relu" => Self::Relu,
+            "gelu" => Self::Gelu,
+            // Also called swish.
+            "silu" | "swish" => Self::Silu,
+            "tanh" => Self::Tanh,
+            // `gelu_new`, `gelu_fast` and `gelu_pytorch_tanh` are one function.
+            _ => Self::GeluNew,
+        }
+    }
+}
+
+impl TieEmbeddings {
+    /// Of a model with one table, or two.
+    #[must_use]
+    pub fn all_or_none(tied: bool) -> Self {
+        if tied { Self::All } else { Self::None }
+    }
+}
+
+impl From<TieEmbeddings> for config::TieEmbeddings {
+    fn from(tie: TieEmbeddings) -> Self {
+        match tie {
+            TieEmbeddings::All => Self::All,
+            TieEmbeddings::Decoder => Self::Decoder,
+            TieEmbeddings::None => Self::None,
+        }
+    }
+}
+
+impl From<config::TieEmbeddings> for TieEmbeddings {
+    fn from(tie: config::TieEmbeddings) -> Self {
+        match tie {
+            config::TieEmbeddings::All => Self::All,
+            config::TieEmbeddings::Decoder => Self::Decoder,
+            config::TieEmbeddings::None => Self::None,
+        }
     }
 }

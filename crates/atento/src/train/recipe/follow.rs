@@ -22,7 +22,8 @@ pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
 
 /// Heads divide the width.
 fn follow_width(model: &mut ModelSettings, is_stated: Stated<'_>) {
-    if model.arch == Arch::Rnn || model.d_model.is_multiple_of(model.heads) {
+    let family = model.arch.family();
+    if !family.has_heads() || model.d_model.is_multiple_of(model.heads) {
         return;
     }
     if !is_stated("model.heads") {
@@ -32,8 +33,8 @@ fn follow_width(model: &mut ModelSettings, is_stated: Stated<'_>) {
         // Sinusoidal positions come in pairs.
         let unit = if model.heads.is_multiple_of(2) { model.heads } else { 2 * model.heads };
         model.d_model = model.d_model.next_multiple_of(unit);
-        if model.arch == Arch::Gpt2 && !is_stated("model.d_ff") {
-            model.d_ff = 4 * model.d_model;
+        if let (Some(d_ff), false) = (family.d_ff(model.d_model), is_stated("model.d_ff")) {
+            model.d_ff = d_ff;
         }
     }
 }
@@ -46,7 +47,7 @@ fn follow_sentences(recipe: &mut Recipe, is_stated: Stated<'_>) {
     if !is_stated("model.max_positions") {
         model.max_positions = model.max_positions.max(longest.unwrap_or(0));
     }
-    let positions = if model.arch == Arch::Rnn { usize::MAX } else { model.max_positions };
+    let positions = if model.arch.family().has_positions() { model.max_positions } else { usize::MAX };
     if !is_stated("data.max_length") {
         let room = if is_stated("train.batch_tokens") { train.batch_tokens.max(2) } else { usize::MAX };
         data.max_length = data.max_length.min(positions).min(room);

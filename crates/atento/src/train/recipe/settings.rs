@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::arch::Arch;
 use super::choices::*;
 use super::section::{Range, section};
 
@@ -118,7 +119,7 @@ section! {
     /// `[model]`: what is trained. The sizes that are left out are those of the preset.
     ModelSettings {
         /// The family.
-        arch: Arch = Arch::Transformer;
+        arch: Arch = Arch::default();
         /// The named sizes to start from.
         preset: Preset = Preset::Small;
         /// Transformer, decoder-only: the width of embeddings and residual stream.

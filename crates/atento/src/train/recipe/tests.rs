@@ -245,8 +245,11 @@ fn the_default_limit_yields_to_others() {
 #[test]
 fn settings_without_effect_are_noted() {
     let notes = |text: &str| parse(&format!("{DEMO}{text}")).unwrap().notes;
-    assert_eq!(notes("[model]\narch = \"rnn\"\nheads = 8\n"), ["`model.heads` has no effect on a recurrent model"]);
-    assert_eq!(notes("[model]\nhidden = 8\n"), ["`model.hidden` has no effect on a transformer"]);
+    assert_eq!(
+        notes("[model]\narch = \"rnn\"\nheads = 8\n"),
+        ["`model.heads` has no effect with `model.arch` \"rnn\""]
+    );
+    assert_eq!(notes("[model]\nhidden = 8\n"), ["`model.hidden` has no effect with `model.arch` \"transformer\""]);
     assert_eq!(
         notes("[optimizer]\nkind = \"sgd\"\neps = 1e-3\n"),
         ["`optimizer.eps` has no effect with `optimizer.kind` \"sgd\""]
@@ -341,7 +344,7 @@ proptest! {
     ) {
         let mut recipe = Recipe { seed, threads, out: out.map(Into::into), ..Recipe::default() };
         recipe.data.train = Some(FileSettings { jsonl: Some("a \"b\"\\.jsonl".into()), source_key: Some("en".into()), ..FileSettings::default() });
-        recipe.model = ModelSettings::preset(if rnn { Arch::Rnn } else { Arch::Transformer }, Preset::Tiny);
+        recipe.model = Arch::named(if rnn { "rnn" } else { "transformer" }).unwrap().family().preset(Preset::Tiny);
         recipe.model.dropout = dropout;
         recipe.optimizer.lr = lr;
         recipe.train.max_minutes = minutes;

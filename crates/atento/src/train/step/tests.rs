@@ -42,7 +42,7 @@ impl Trainable for Toy {
         &mut self.params
     }
 
-    fn load_frozen(&mut self, _: &Path) -> Result<(), pretrained::Error> {
+    fn load_frozen(&mut self, _: &Path) -> Result<(), pipelines::LoadError> {
         Ok(())
     }
 

@@ -103,7 +103,7 @@ impl<'r, W: Workload> Session<'r, W> {
             run,
             reporter,
             grads: Grads::zeros(work.model().params()),
-            identity: Identity { recipe: recipe.to_toml()?, model: work.config(), from, base, kept, data },
+            identity: Identity { recipe: recipe.to_toml()?, model: work.config().into(), from, base, kept, data },
             work,
             recipe,
             pool: Pool::new(),

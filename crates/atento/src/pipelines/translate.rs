@@ -6,7 +6,9 @@
 use atento_tensor::Pool;
 use rayon::prelude::*;
 
-use crate::generate::{self, Hypothesis, Prompt, SearchOptions, search_until};
+use super::Loaded;
+use crate::generate::{self, EarlyStopping, Hypothesis, LengthPenalty, Prompt, SearchOptions, search_until};
+use crate::hub::generation::{self, GenerationConfig};
 use crate::models::Translator;
 use crate::score::Fault;
 use crate::text::{self, Tokenizer};
@@ -64,6 +66,58 @@ pub struct TranslateOptions {
     pub batch_tokens: usize,
 }
 
+/// Source tokens searched together by default.
+const USUAL_BATCH: usize = 1024;
+
+/// A translator, ready to use.
+pub type Pretrained = Loaded<Box<dyn Translator>>;
+
+impl Pretrained {
+    /// The model's own settings for translating.
+    #[must_use]
+    pub fn translate_options(&self) -> TranslateOptions {
+        let start_id = self.generation.decoder_start_id.unwrap_or_else(|| self.model.start_id());
+        TranslateOptions {
+            search: search_options(&self.generation),
+            start_id,
+            // The start token counts in `max_length`.
+            max_new_tokens: self
+                .generation
+                .max_new_tokens
+                .or(self.generation.max_length.map(|n| n.saturating_sub(1)))
+                .unwrap_or(256)
+                .max(1),
+            max_length_ratio: None,
+            batch_tokens: USUAL_BATCH,
+        }
+    }
+}
+
+/// A search as `generation_config.json` asks for it.
+#[must_use]
+pub fn search_options(generation: &GenerationConfig) -> SearchOptions {
+    SearchOptions {
+        beam: generation.num_beams,
+        n_best: 1,
+        length_penalty: LengthPenalty::HuggingFace(f64::from(generation.length_penalty)),
+        early_stopping: match generation.early_stopping {
+            generation::EarlyStopping::Heuristic => EarlyStopping::False,
+            generation::EarlyStopping::AtEnoughCandidates => EarlyStopping::True,
+            generation::EarlyStopping::Exhaustive => EarlyStopping::Never,
+        },
+        // The start token counts in `min_length`.
+        min_new_tokens: generation.min_new_tokens.unwrap_or(generation.min_length.saturating_sub(1)),
+        min_length: 0,
+        repetition_penalty: generation.repetition_penalty,
+        no_repeat_ngram: generation.no_repeat_ngram_size,
+        eos_ids: generation.eos_ids.clone(),
+        bad_words: generation.bad_words_ids.clone(),
+        suppress_tokens: generation.suppressed_ids.clone(),
+        forced_bos: generation.forced_bos_id,
+        forced_eos: generation.forced_eos_id,
+    }
+}
+
 /// One hypothesis in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Translation {
@@ -88,7 +142,7 @@ impl Translation {
 /// # Errors
 /// A sentence that is too long or that the model's table cannot represent.
 pub fn encode_sources<S: AsRef<str> + Sync>(
-    model: &Translator,
+    model: &dyn Translator,
     tokenizer: &Tokenizer,
     sentences: &[S],
 ) -> Result<Vec<Vec<u32>>, Error> {
@@ -101,7 +155,7 @@ pub fn encode_sources<S: AsRef<str> + Sync>(
 ///
 /// # Errors
 /// The sentence is too long, or has a token without a row in the model's table.
-pub fn encode_source(model: &Translator, tokenizer: &Tokenizer, sentence: &str) -> Result<Vec<u32>, Fault> {
+pub fn encode_source(model: &dyn Translator, tokenizer: &Tokenizer, sentence: &str) -> Result<Vec<u32>, Fault> {
     let ids = tokenizer.encode_source(sentence)?;
     Fault::check_fit(&ids, model.vocab_size(), model.max_positions())?;
     Ok(ids)
@@ -112,7 +166,7 @@ pub fn encode_source(model: &Translator, tokenizer: &Tokenizer, sentence: &str) 
 /// # Errors
 /// See [`Error`]; nothing is translated then.
 pub fn translate<S: AsRef<str> + Sync>(
-    model: &Translator,
+    model: &dyn Translator,
     tokenizer: &Tokenizer,
     sentences: &[S],
     options: &TranslateOptions,
@@ -126,7 +180,7 @@ pub fn translate<S: AsRef<str> + Sync>(
 /// # Errors
 /// As above.
 pub fn translate_unless<S: AsRef<str> + Sync>(
-    model: &Translator,
+    model: &dyn Translator,
     tokenizer: &Tokenizer,
     sentences: &[S],
     options: &TranslateOptions,
@@ -143,7 +197,7 @@ pub fn translate_unless<S: AsRef<str> + Sync>(
 /// # Errors
 /// The search's.
 pub fn translate_ids(
-    model: &Translator,
+    model: &dyn Translator,
     sources: &[Vec<u32>],
     options: &TranslateOptions,
 ) -> Result<Vec<Vec<Hypothesis>>, Error> {
@@ -151,7 +205,7 @@ pub fn translate_ids(
 }
 
 fn search_unless(
-    model: &Translator,
+    model: &dyn Translator,
     sources: &[Vec<u32>],
     options: &TranslateOptions,
     stopped: &(dyn Fn() -> bool + Sync),
@@ -187,7 +241,7 @@ fn search_unless(
 }
 
 /// The bytes that the search of a sentence of up to `longest` tokens takes.
-fn sentence_bytes(model: &Translator, longest: usize, options: &TranslateOptions) -> usize {
+fn sentence_bytes(model: &dyn Translator, longest: usize, options: &TranslateOptions) -> usize {
     let length = options.max_new_tokens.min(model.max_positions().unwrap_or(usize::MAX));
     let row_bytes = model.decoder_row_bytes(longest, length).saturating_add(options.search.row_bytes(length));
     row_bytes.saturating_mul(options.search.beam).max(1)
@@ -214,7 +268,7 @@ fn cut<'a>(order: &'a [usize], sources: &[Vec<u32>], batch_tokens: usize, most: 
 }
 
 fn search_batch(
-    model: &Translator,
+    model: &dyn Translator,
     sources: &[Vec<u32>],
     batch: &[usize],
     options: &TranslateOptions,
@@ -240,7 +294,7 @@ fn search_batch(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::{TransformerConfig, TranslatorConfig};
+    use crate::models::{Transformer, TransformerConfig};
 
     fn options(beam: usize) -> TranslateOptions {
         TranslateOptions {
@@ -255,7 +309,7 @@ mod tests {
     #[test]
     fn what_is_searched_together_fits_the_memory_and_changes_nothing() {
         let config = TransformerConfig { d_model: 16, encoder_layers: 1, ..TransformerConfig::tiny(40_000) };
-        let model = Translator::init(TranslatorConfig::Transformer(config), 1);
+        let model = Transformer::init(config, 1);
         let order: Vec<usize> = (0..100_000).collect();
         let sources = vec![vec![7, 2, 1]; order.len()];
         for beam in [1, 4, 1024] {

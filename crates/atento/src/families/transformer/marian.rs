@@ -4,17 +4,15 @@
 //! `share_encoder_decoder_embeddings` (do source and target have one?). Since transformers 5 the first one,
 //! when false, unties all three.
 
-use super::json::Keys;
 use super::seq2seq::{self, Defaults};
-use super::{Error, names};
+use crate::hub::Error;
+use crate::hub::json::Keys;
 use crate::models::config::{ConfigError, Norm, TieEmbeddings, TransformerConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-pub use names::{hf_name, internal_name};
-
 /// `model_type` in config.json.
-pub const MODEL_TYPE: &str = "marian";
+pub(super) const MODEL_TYPE: &str = "marian";
 
 /// `MarianConfig`'s own values, those of the OPUS-MT models.
 const DEFAULTS: Defaults = Defaults {
@@ -30,7 +28,7 @@ const DEFAULTS: Defaults = Defaults {
 ///
 /// # Errors
 /// A key is missing, of the wrong type, or has a value no model can have; the message names file and key.
-pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<TransformerConfig, Error> {
+pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<TransformerConfig, Error> {
     let keys = Keys::new(path, object);
     let shared: bool = keys.or("share_encoder_decoder_embeddings", true)?;
     let tied: bool = keys.or("tie_word_embeddings", true)?;
@@ -53,7 +51,7 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Transform
 ///
 /// # Errors
 /// A value that cannot be, or that `MarianMTModel` cannot express.
-pub fn write_config(config: &TransformerConfig) -> Result<Map<String, Value>, ConfigError> {
+pub(super) fn write_config(config: &TransformerConfig) -> Result<Map<String, Value>, ConfigError> {
     let mut object = seq2seq::write(config)?;
     let tied = config.tie_embeddings;
     object.insert("model_type".into(), json!(MODEL_TYPE));

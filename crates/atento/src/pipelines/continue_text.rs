@@ -2,17 +2,46 @@
 
 use atento_tensor::Pool;
 
+use super::Loaded;
+use super::translate::search_options;
 use crate::generate::{
-    self, ContrastiveOptions, FinishReason, Flow, Hypothesis, Prompt, Sample, SampleOptions, SamplePrompt,
-    SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative,
-    search_until,
+    self, ContrastiveOptions, FinishReason, Flow, Hypothesis, ProcessorOptions, Prompt, Sample, SampleOptions,
+    SamplePrompt, SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample,
+    sample_speculative, search_until,
 };
 use crate::hub;
 use crate::hub::generation::GenerationConfig;
-use crate::language_model::LanguageModel;
-use crate::models::CachedGpt2;
-use crate::pretrained::search_options;
+use crate::models::{CachedCausal, CausalLm};
 use crate::text;
+
+/// A causal language model, ready to use.
+pub type LanguageModel = Loaded<Box<dyn CausalLm>>;
+
+impl LanguageModel {
+    /// What its own settings do to the probabilities of tokens. Rows without a token are never generated.
+    #[must_use]
+    pub fn processors(&self) -> ProcessorOptions {
+        let own = &self.generation;
+        let suppressed = own.suppressed_ids.iter().copied();
+        ProcessorOptions {
+            repetition_penalty: own.repetition_penalty,
+            no_repeat_ngram: own.no_repeat_ngram_size,
+            bad_words: own.bad_words_ids.clone(),
+            // A count of new tokens is stronger than one of the whole.
+            min_new_tokens: own.min_new_tokens.unwrap_or(0),
+            min_length: if own.min_new_tokens.is_some() { 0 } else { own.min_length },
+            suppress_tokens: suppressed.chain(self.unused_ids()).collect(),
+            eos_ids: own.eos_ids.clone(),
+            ..ProcessorOptions::default()
+        }
+    }
+
+    /// Rows of the table that no token of the tokenizer has, where the table was rounded up: they must not be generated.
+    #[must_use]
+    pub fn unused_ids(&self) -> Vec<u32> {
+        (self.tokenizer.vocab_size() as u32..self.model.vocab_size() as u32).collect()
+    }
+}
 
 /// How a continuation is found.
 pub enum Method<'m> {
@@ -220,7 +249,7 @@ pub fn check_prompt(
     new: usize,
     options: &ContinueOptions<'_>,
 ) -> Result<(), PromptFault> {
-    let (limit, vocab_size) = (model.model.config.max_positions, model.model.config.vocab_size);
+    let (limit, vocab_size) = (model.model.max_positions(), model.model.vocab_size());
     if ids.is_empty() {
         return Err(PromptFault::Empty);
     }
@@ -249,7 +278,7 @@ pub fn check_draft(model: &LanguageModel, draft: &LanguageModel) -> Result<(), E
 }
 
 fn check_rows(model: &LanguageModel, draft: &LanguageModel) -> Result<(), Error> {
-    let (draft, target) = (draft.model.config.vocab_size, model.model.config.vocab_size);
+    let (draft, target) = (draft.model.vocab_size(), model.model.vocab_size());
     match draft == target {
         true => Ok(()),
         false => Err(generate::Error::DraftVocabulary { draft, target }.into()),
@@ -275,7 +304,7 @@ pub fn continue_prompts(
     options: &ContinueOptions<'_>,
     mut on_text: impl FnMut(&TextEvent<'_>) -> Flow,
 ) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
-    let positions = model.model.config.max_positions;
+    let positions = model.model.max_positions();
     let mut new_tokens = Vec::with_capacity(prompts.len());
     for (i, ids) in prompts.iter().enumerate() {
         let refuse = |fault| Error::Prompt { number: i + 1, fault };
@@ -286,7 +315,7 @@ pub fn continue_prompts(
     let pool = Pool::new();
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let whole = slices.iter().zip(&new_tokens).map(|(ids, new)| ids.len().saturating_add(*new)).max().unwrap_or(0);
-    let mut decoder = CachedGpt2::new(&model.model, &pool, &slices, whole);
+    let mut decoder = CachedCausal::new(&*model.model, &pool, &slices, whole);
     if options.slide {
         decoder = decoder.sliding(&slices);
     }
@@ -337,11 +366,11 @@ pub fn continue_prompts(
                 return Err(Error::SlideWithDraft);
             }
             check_rows(model, draft)?;
-            let (found, needed) = (draft.model.config.max_positions, whole - 1);
+            let (found, needed) = (draft.model.max_positions(), whole - 1);
             if found < needed {
                 return Err(Error::ShortDraft { found, needed });
             }
-            let mut draft = CachedGpt2::new(&draft.model, &pool, &slices[..1], whole);
+            let mut draft = CachedCausal::new(&*draft.model, &pool, &slices[..1], whole);
             let (sample, found) = sample_speculative(&mut decoder, &mut draft, prompt, how, *draft_tokens, &mut sink)?;
             report = found;
             vec![vec![sample]]

@@ -1,7 +1,7 @@
 //! What `MarianConfig` and `M2M100Config` have in common: nearly every key of config.json.
 
-use super::Error;
-use super::json::Keys;
+use crate::hub::json::Keys;
+use crate::hub::{Error, decimal};
 use crate::models::config::{ConfigError, NO_TOKEN, Norm, TieEmbeddings, TransformerConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -103,7 +103,7 @@ pub(super) fn write(config: &TransformerConfig) -> Result<Map<String, Value>, Co
 }
 
 /// The key's token, the first where it is a list (generation_config.json has them all); `default` where it is absent.
-pub(super) fn token_or(keys: Keys<'_>, key: &str, default: u32) -> Result<u32, Error> {
+pub(in crate::families) fn token_or(keys: Keys<'_>, key: &str, default: u32) -> Result<u32, Error> {
     Ok(keys.special(key)?.map_or(default, |ids| ids.first().copied().unwrap_or(NO_TOKEN)))
 }
 
@@ -117,13 +117,8 @@ pub(super) fn unwritable(path: &Path, error: ConfigError) -> Error {
     }
 }
 
-/// A number as it is written, not as its nearest `f32` reads in `f64`: 0.1, not 0.10000000149011612.
-pub(crate) fn decimal(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
-}
-
 /// The key that stands for a field of ours.
-pub(super) fn hf_key(key: &'static str) -> &'static str {
+pub(in crate::families) fn hf_key(key: &'static str) -> &'static str {
     match key {
         "encoder_heads" => "encoder_attention_heads",
         "decoder_heads" => "decoder_attention_heads",

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::continue_text::{self, ContinueOptions, continue_prompts};
+use super::continue_text::{self, ContinueOptions, LanguageModel, continue_prompts};
+use super::translate::{self, Pretrained, translate};
+use super::{LoadError, TextClassifier};
 use crate::data::tokens::{self, Shard, Strided};
+use crate::families::Head;
 use crate::generate::Flow;
-use crate::language_model::LanguageModel;
-use crate::pretrained::{self, Pretrained};
 use crate::score::perplexity::{self, text_loss};
-use crate::translate::{self, translate};
 use crate::{hub, text};
 
 /// Tokens computed together; only speed and memory depend on it.
@@ -21,6 +21,8 @@ pub enum Model {
     Language(Box<LanguageModel>),
     /// It translates.
     Translator(Box<Pretrained>),
+    /// It gives whole texts labels or values.
+    Classifier(Box<TextClassifier>),
 }
 
 /// What can go wrong between a model's directory and its answer.
@@ -28,7 +30,7 @@ pub enum Model {
 pub enum Error {
     /// The directory or one of its files.
     #[error(transparent)]
-    Load(#[from] pretrained::Error),
+    Load(#[from] LoadError),
     /// A setting of the model's own that its search cannot have.
     #[error(transparent)]
     Settings(#[from] hub::Error),
@@ -65,9 +67,6 @@ pub enum Error {
     },
 }
 
-const GOES_ON: &str = "goes on with a text";
-const TRANSLATES: &str = "translates";
-
 impl Model {
     /// Loads a Hugging Face model directory or a run directory.
     ///
@@ -75,11 +74,21 @@ impl Model {
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let is_translator = hub::ModelDir::open(path)?.kind().is_translator();
-        Ok(match is_translator {
-            true => Self::Translator(Box::new(Pretrained::load(path)?)),
-            false => Self::Language(Box::new(LanguageModel::load(path)?)),
+        Ok(match hub::ModelDir::open(path)?.head() {
+            Head::Translation => Self::Translator(Box::new(Pretrained::load(path)?)),
+            Head::Language => Self::Language(Box::new(LanguageModel::load(path)?)),
+            Head::Labels => Self::Classifier(Box::new(TextClassifier::load(path)?)),
         })
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        match self {
+            Self::Translator(_) => Head::Translation,
+            Self::Language(_) => Head::Language,
+            Self::Classifier(_) => Head::Labels,
+        }
     }
 
     /// What follows a prompt, by the model's own settings; see [`LanguageModel::generate`].
@@ -105,15 +114,19 @@ impl Model {
     pub fn translate(&self, sentence: &str) -> Result<String, Error> {
         match self {
             Self::Translator(translator) => translator.translate(sentence),
-            Self::Language(_) => Err(Error::OtherKind { does: GOES_ON, asked: "translate", expected: TRANSLATES }),
+            _ => Err(self.other_kind("translate", Head::Translation)),
         }
     }
 
     fn language(&self, asked: &'static str) -> Result<&LanguageModel, Error> {
         match self {
             Self::Language(language) => Ok(language),
-            Self::Translator(_) => Err(Error::OtherKind { does: TRANSLATES, asked, expected: GOES_ON }),
+            _ => Err(self.other_kind(asked, Head::Language)),
         }
+    }
+
+    fn other_kind(&self, asked: &'static str, expected: Head) -> Error {
+        Error::OtherKind { does: self.head().does(), asked, expected: expected.does() }
     }
 }
 
@@ -140,12 +153,12 @@ impl LanguageModel {
     /// # Errors
     /// A text of fewer than two tokens; logits that are not numbers.
     pub fn perplexity(&self, text: &str) -> Result<f64, Error> {
-        let (config, ids) = (&self.model.config, self.tokenizer.encode_prompt(text)?);
+        let (vocab_size, positions) = (self.model.vocab_size(), self.model.max_positions());
+        let ids = self.tokenizer.encode_prompt(text)?;
         let shard = Arc::new(Shard::from_ids("the text", ids)?);
-        shard.check_ids(config.vocab_size)?;
-        let stride = (config.max_positions / 2).max(1);
-        let windows = Strided::new(shard, config.vocab_size, config.max_positions, stride)?;
-        Ok(text_loss(&self.model, windows, BATCH_TOKENS, |_| ())?.perplexity())
+        shard.check_ids(vocab_size)?;
+        let windows = Strided::new(shard, vocab_size, positions, (positions / 2).max(1))?;
+        Ok(text_loss(&*self.model, windows, BATCH_TOKENS, |_| ())?.perplexity())
     }
 }
 
@@ -156,7 +169,7 @@ impl Pretrained {
     /// A setting that no search can have; a sentence that is too long; logits that are not numbers.
     pub fn translate(&self, sentence: &str) -> Result<String, Error> {
         self.generation.require()?;
-        let found = translate(&self.model, &self.tokenizer, &[sentence], &self.translate_options())?;
+        let found = translate(&*self.model, &self.tokenizer, &[sentence], &self.translate_options())?;
         Ok(found.into_iter().flatten().next().map_or_else(String::new, |one| one.text))
     }
 }
@@ -181,9 +194,9 @@ mod tests {
             let path = dir.path().join("text");
             std::fs::write(&path, &text).unwrap();
             let whole = tokens::Whole::open(&path, "text", &inner.tokenizer, &mut Err).unwrap();
-            let config = &inner.model.config;
-            let windows = Strided::new(whole.tokens, config.vocab_size, config.max_positions, config.max_positions / 2);
-            let expected = text_loss(&inner.model, windows.unwrap(), 64, |_| ()).unwrap().perplexity();
+            let (rows, positions) = (inner.model.vocab_size(), inner.model.max_positions());
+            let windows = Strided::new(whole.tokens, rows, positions, positions / 2);
+            let expected = text_loss(&*inner.model, windows.unwrap(), 64, |_| ()).unwrap().perplexity();
             let found = language.perplexity(&text).unwrap();
             assert!((found / expected - 1.0).abs() < 1e-6, "{found}, by `eval` {expected}");
         }

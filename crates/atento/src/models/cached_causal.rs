@@ -1,17 +1,17 @@
-//! GPT-2 token by token, with a cache of keys and values.
+//! A decoder-only model token by token, with a cache of keys and values.
 
 use std::ops::Range;
 
 use atento_kernels::threads::within;
 use atento_tensor::{Graph, Pool, Tensor};
 
-use super::Gpt2;
+use super::causal::{Attend, CausalLm};
+use super::kv_cache::KvCache;
 use crate::generate::{BlockDecoder, HiddenDecoder, StepDecoder};
-use crate::models::kv_cache::{KvCache, first_columns};
 
 /// Decoding state of a batch of prompts, which may have different lengths.
-pub struct CachedGpt2<'m> {
-    model: &'m Gpt2,
+pub struct CachedCausal<'m> {
+    model: &'m dyn CausalLm,
     pool: Pool,
     cache: KvCache,
     /// The tokens in the cache, where they are needed to slide.
@@ -23,21 +23,21 @@ pub struct CachedGpt2<'m> {
     last: Option<Tensor>,
 }
 
-impl<'m> CachedGpt2<'m> {
+impl<'m> CachedCausal<'m> {
     /// One row per prompt. All tokens of a prompt but the last go into the cache; the last is the first to be fed by
     /// [`StepDecoder::step`]. `capacity` tokens of each row, prompt included, fit without the cache being moved.
     ///
     /// # Panics
     /// If a prompt is empty or longer than the model's positions.
     #[must_use]
-    pub fn new(model: &'m Gpt2, pool: &Pool, prompts: &[&[u32]], capacity: usize) -> Self {
-        let config = &model.config;
+    pub fn new(model: &'m dyn CausalLm, pool: &Pool, prompts: &[&[u32]], capacity: usize) -> Self {
+        let limit = model.max_positions();
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
-        assert!(longest <= config.max_positions, "CachedGpt2::new: a prompt of {longest} tokens");
-        let capacity = capacity.clamp(longest, config.max_positions);
-        let cache = KvCache::new(config.layers, 2 * config.d_model, prompts.len(), capacity);
+        assert!(longest <= limit, "CachedCausal::new: a prompt of {longest} tokens");
+        let capacity = capacity.clamp(longest, limit);
+        let cache = KvCache::new(model.layers(), model.kv_width(), prompts.len(), capacity);
         let before_last: Vec<&[u32]> =
-            prompts.iter().map(|prompt| prompt.split_last().expect("CachedGpt2::new: a prompt is empty").1).collect();
+            prompts.iter().map(|prompt| prompt.split_last().expect("CachedCausal::new: a prompt is empty").1).collect();
         let mut end = 0;
         let rows = before_last.iter().map(|tokens| {
             end += tokens.len();
@@ -79,24 +79,9 @@ impl<'m> CachedGpt2<'m> {
         let positions: Vec<u32> = (self.cache.lengths().iter().zip(&counts))
             .flat_map(|(&length, &count)| length as u32..(length + count) as u32)
             .collect();
-        let segments = self.cache.segments(&counts);
-        let (model, cache) = (self.model, &mut self.cache);
-        let d_model = model.config.d_model;
-        let g = &mut Graph::infer(&model.params, &self.pool);
-        let x = model.embed(g, &rows.concat(), &positions);
-        let hidden = model.run(
-            g,
-            x,
-            |g, layer, block, x| {
-                let attention = &block.attention;
-                let qkv = attention.qkv.forward(g, x);
-                cache.append(layer, &qkv, &counts);
-                let query = first_columns(g, &qkv, d_model);
-                let context = g.attention_over(attention.spec, &query, cache.layer(layer), &segments);
-                attention.out.forward(g, &context)
-            },
-            |_| (),
-        );
+        let g = &mut Graph::infer(self.model.params(), &self.pool);
+        let attend = Attend::cache(&mut self.cache, &counts);
+        let hidden = self.model.states(g, &rows.concat(), &positions, attend, &mut |_| ());
         self.cache.advance(&counts);
         hidden
     }
@@ -105,7 +90,7 @@ impl<'m> CachedGpt2<'m> {
     fn feed_and_project(&mut self, rows: &[&[u32]], logits: &mut [f32]) {
         within(|| {
             let hidden = self.feed(rows);
-            let g = &mut Graph::infer(&self.model.params, &self.pool);
+            let g = &mut Graph::infer(self.model.params(), &self.pool);
             logits.copy_from_slice(self.model.project(g, &hidden).values());
             self.last = Some(hidden);
         });
@@ -113,7 +98,7 @@ impl<'m> CachedGpt2<'m> {
 
     /// Makes room in the rows that are full.
     fn make_room(&mut self) {
-        let limit = self.model.config.max_positions;
+        let limit = self.model.max_positions();
         let Some(mut rows) = self.slide.take() else { return };
         let full: Vec<bool> = self.cache.lengths().iter().map(|&length| length >= limit).collect();
         if full.contains(&true) {
@@ -131,13 +116,13 @@ impl<'m> CachedGpt2<'m> {
     }
 }
 
-impl StepDecoder for CachedGpt2<'_> {
+impl StepDecoder for CachedCausal<'_> {
     fn vocab_size(&self) -> usize {
-        self.model.config.vocab_size
+        self.model.vocab_size()
     }
 
     fn step(&mut self, tokens: &[u32], logits: &mut [f32]) {
-        assert_eq!(tokens.len(), self.cache.lengths().len(), "CachedGpt2::step: one token per row");
+        assert_eq!(tokens.len(), self.cache.lengths().len(), "CachedCausal::step: one token per row");
         self.make_room();
         let rows: Vec<&[u32]> = tokens.chunks(1).collect();
         self.feed_and_project(&rows, logits);
@@ -154,13 +139,13 @@ impl StepDecoder for CachedGpt2<'_> {
     }
 }
 
-impl HiddenDecoder for CachedGpt2<'_> {
+impl HiddenDecoder for CachedCausal<'_> {
     fn d_model(&self) -> usize {
-        self.model.config.d_model
+        self.model.d_model()
     }
 
     fn prefill_hidden(&self, row: usize) -> &[f32] {
-        let (d_model, rows) = (self.model.config.d_model, self.prefill_rows[row].clone());
+        let (d_model, rows) = (self.model.d_model(), self.prefill_rows[row].clone());
         self.prefill.as_ref().map_or(&[], |states| &states.values()[rows.start * d_model..rows.end * d_model])
     }
 
@@ -169,13 +154,13 @@ impl HiddenDecoder for CachedGpt2<'_> {
     }
 }
 
-impl BlockDecoder for CachedGpt2<'_> {
+impl BlockDecoder for CachedCausal<'_> {
     fn vocab_size(&self) -> usize {
-        self.model.config.vocab_size
+        self.model.vocab_size()
     }
 
     fn step_block(&mut self, tokens: &[u32], logits: &mut [f32]) {
-        assert_eq!(self.cache.lengths().len(), 1, "CachedGpt2::step_block: one row");
+        assert_eq!(self.cache.lengths().len(), 1, "CachedCausal::step_block: one row");
         self.feed_and_project(&[tokens], logits);
     }
 

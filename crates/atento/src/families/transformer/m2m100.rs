@@ -3,20 +3,18 @@
 //! The class ties all three tables or none. A model whose target and output alone are one is written with that
 //! table twice and `tie_word_embeddings` false; [`TIE_KEY`], which the class carries along unread, says the rest.
 
-use super::json::Keys;
 use super::seq2seq::{self, Defaults};
-use super::{Error, names};
+use crate::hub::Error;
+use crate::hub::json::Keys;
 use crate::models::config::{ConfigError, Norm, TieEmbeddings, TransformerConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-pub use names::{hf_name, internal_name};
-
 /// `model_type` in config.json.
-pub const MODEL_TYPE: &str = "m2m_100";
+pub(super) const MODEL_TYPE: &str = "m2m_100";
 
 /// A key of our own: "decoder" where target and output are one table.
-pub const TIE_KEY: &str = "atento_tie_embeddings";
+pub(super) const TIE_KEY: &str = "atento_tie_embeddings";
 
 /// `M2M100Config`'s own values.
 const DEFAULTS: Defaults = Defaults {
@@ -32,7 +30,7 @@ const DEFAULTS: Defaults = Defaults {
 ///
 /// # Errors
 /// A key is missing, of the wrong type, or has a value no model can have; the message names file and key.
-pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<TransformerConfig, Error> {
+pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<TransformerConfig, Error> {
     let keys = Keys::new(path, object);
     let tied: bool = keys.or("tie_word_embeddings", true)?;
     let of_ours: Option<String> = keys.optional(TIE_KEY)?;
@@ -52,7 +50,7 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Transform
 ///
 /// # Errors
 /// A value that cannot be, or that `M2M100ForConditionalGeneration` cannot express.
-pub fn write_config(config: &TransformerConfig) -> Result<Map<String, Value>, ConfigError> {
+pub(super) fn write_config(config: &TransformerConfig) -> Result<Map<String, Value>, ConfigError> {
     let mut object = seq2seq::write(config)?;
     object.insert("model_type".into(), json!(MODEL_TYPE));
     object.insert("architectures".into(), json!(["M2M100ForConditionalGeneration"]));

@@ -1,15 +1,13 @@
 //! Weights in fewer bits, for inference.
 //!
-//! The matrices that a token is multiplied by (projections and the embedding table) are what decoding reads; positions,
-//! norms and biases stay in f32.
+//! The matrices that a token is multiplied by (projections and the embedding table; those with a layout) are what decoding
+//! reads; positions, norms and biases stay in f32.
 
 use atento_kernels::compact::{to_bf16, to_int8};
 use atento_kernels::elementwise::first_non_finite;
 use atento_tensor::ops::WeightLayout;
-use atento_tensor::{Frozen, ParamEntry};
+use atento_tensor::{Frozen, ParamEntry, Params};
 use half::bf16;
-
-use super::Gpt2;
 
 /// How a model's matrices are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +25,20 @@ impl Precision {
     /// Whether a parameter is rounded in this precision.
     #[must_use]
     pub fn rounds(self, entry: &ParamEntry) -> bool {
-        self != Precision::F32 && layout(entry).is_some()
+        self != Precision::F32 && entry.layout.is_some()
+    }
+
+    /// Holds the matrices of a model so from here on. It can no longer be trained.
+    ///
+    /// # Errors
+    /// [`NotFinite`]; matrices before that one are held already.
+    pub fn hold_all(self, params: &mut Params) -> Result<(), NotFinite> {
+        params.freeze(|entry| self.rounds(entry));
+        for entry in params.entries().to_vec().iter().filter(|entry| self.rounds(entry)) {
+            let held = self.hold(entry, params.get(entry.weight))?;
+            params.set_frozen(entry.weight, held);
+        }
+        Ok(())
     }
 
     /// The values of a parameter in this precision.
@@ -38,7 +49,7 @@ impl Precision {
     /// # Panics
     /// If it is not one that this precision rounds.
     pub fn hold(self, entry: &ParamEntry, values: &[f32]) -> Result<Frozen, NotFinite> {
-        let layout = layout(entry).filter(|_| self != Precision::F32).expect("hold: a parameter that is rounded");
+        let layout = entry.layout.filter(|_| self != Precision::F32).expect("hold: a parameter that is rounded");
         let (outputs, inputs) = match layout {
             WeightLayout::OutIn => (entry.weight.rows, entry.weight.cols),
             WeightLayout::InOut => (entry.weight.cols, entry.weight.rows),
@@ -67,29 +78,4 @@ pub struct NotFinite {
     pub index: usize,
     /// What it is.
     pub value: f32,
-}
-
-/// How a matrix that tokens are multiplied by is stored; `None` for every other parameter.
-#[must_use]
-pub fn layout(entry: &ParamEntry) -> Option<WeightLayout> {
-    match entry.name.as_str() {
-        "wte.weight" | "lm_head.weight" => Some(WeightLayout::OutIn),
-        name if name.starts_with("h.") && entry.dims.len() == 2 => Some(WeightLayout::InOut),
-        _ => None,
-    }
-}
-
-impl Gpt2 {
-    /// Holds the model's matrices in fewer bits from here on. It can no longer be trained.
-    ///
-    /// # Errors
-    /// [`NotFinite`]; matrices before that one are held already.
-    pub fn hold(&mut self, precision: Precision) -> Result<(), NotFinite> {
-        self.params.freeze(|entry| precision.rounds(entry));
-        for entry in self.params.entries().to_vec().iter().filter(|entry| precision.rounds(entry)) {
-            let held = precision.hold(entry, self.params.get(entry.weight))?;
-            self.params.set_frozen(entry.weight, held);
-        }
-        Ok(())
-    }
 }

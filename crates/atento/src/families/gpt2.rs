@@ -1,42 +1,254 @@
-//! config.json and parameter names of GPT-2 checkpoints (`GPT2LMHeadModel`).
+//! GPT-2 and GPT-3's shapes: config.json and parameter names of `GPT2LMHeadModel`.
 //!
 //! Names are ours with `transformer.` before them, which the first published checkpoints lack. Weights inside blocks are
 //! `[in, out]`, here and there. Old writers also stored each block's causal mask; nothing needs it.
 
-use super::Error;
-use super::json::Keys;
-use super::seq2seq::decimal;
-use super::weights::Weights;
-use crate::models::gpt2::Gpt2Config;
-use crate::models::gpt2::classifier::SCORE;
-use crate::models::gpt2::config::{ACTIVATIONS, VOCAB_SIZE};
-use serde_json::{Map, Value, json};
 use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::labels::SCORE;
+use super::{Config, Extra, Family, Head, Sizes, Start};
+use crate::hub::json::Keys;
+use crate::hub::{Error, Weights, decimal};
+use crate::models::gpt2::config::{ACTIVATIONS, PRESETS, VOCAB_SIZE};
+use crate::models::parameters::NamedShape;
+use crate::models::{CausalLm, Gpt2, Gpt2Config};
+use crate::text::SpecialIds;
+use crate::train;
+use crate::train::recipe::{self, Activation, Arch, ModelSettings, Preset};
 
 /// `model_type` of GPT-2 checkpoints.
-pub const MODEL_TYPE: &str = "gpt2";
-
-/// The class of those that continue texts.
-pub const ARCHITECTURE: &str = "GPT2LMHeadModel";
+const MODEL_TYPE: &str = "gpt2";
 
 /// The output projection, which is never under the prefix.
-pub(super) const OUTPUT: &str = "lm_head.weight";
+const OUTPUT: &str = "lm_head.weight";
 /// The embedding table.
-pub(super) const TABLE: &str = "wte.weight";
+const TABLE: &str = "wte.weight";
 const PREFIX: &str = "transformer.";
 
 /// A key of our own, which the class carries along unread: false where the model has no biases.
-pub(super) const BIAS_KEY: &str = "atento_bias";
+const BIAS_KEY: &str = "atento_bias";
 
 /// What `GPT2Config` takes for both special tokens when a file leaves them out.
-pub(super) const END_OF_TEXT: u32 = 50_256;
+const END_OF_TEXT: u32 = 50_256;
+
+/// GPT-2 and GPT-3.
+pub struct Gpt2Family;
+
+impl Family for Gpt2Family {
+    fn name(&self) -> &'static str {
+        "gpt2"
+    }
+
+    fn model_types(&self) -> &'static [&'static str] {
+        &[MODEL_TYPE]
+    }
+
+    fn heads(&self) -> &'static [Head] {
+        &[Head::Language, Head::Labels]
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        object: &Map<String, Value>,
+        weights: Option<&Weights>,
+    ) -> Result<Arc<dyn Config>, Error> {
+        let mut config = read_config(path, object)?;
+        if let Some(weights) = weights {
+            if object.get("tie_word_embeddings").is_none_or(Value::is_null) {
+                config.tie_embeddings = is_tied_in(weights)?;
+            }
+            config.bias &= has_biases(weights);
+        }
+        Ok(Arc::new(config))
+    }
+
+    fn default_id(&self, _: &str, _: &str) -> Option<u32> {
+        Some(END_OF_TEXT)
+    }
+
+    fn shapes(&self) -> Vec<&'static str> {
+        PRESETS.map(|(name, _)| name).to_vec()
+    }
+
+    fn shape(&self, name: &str) -> Option<Arc<dyn Config>> {
+        Some(Arc::new(Gpt2Config::preset(name, VOCAB_SIZE).ok()?))
+    }
+
+    /// Ours, nanoGPT's for characters, and GPT-2's smallest two.
+    fn preset(&self, preset: Preset) -> ModelSettings {
+        let (d_model, heads, layers, max_positions) = match preset {
+            Preset::Tiny => (128, 4, 4, 64),
+            Preset::Small => (384, 6, 6, 256),
+            Preset::Base => (768, 12, 12, 1024),
+            Preset::Big => (1024, 16, 24, 1024),
+        };
+        ModelSettings {
+            arch: Arch(&Gpt2Family),
+            preset,
+            d_model,
+            heads,
+            layers,
+            d_ff: 4 * d_model,
+            activation: Activation::GeluNew,
+            max_positions,
+            ..ModelSettings::default()
+        }
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &[
+            "d_model",
+            "layers",
+            "heads",
+            "d_ff",
+            "activation",
+            "attention_dropout",
+            "embedding_dropout",
+            "max_positions",
+            "bias",
+            "layer_norm_eps",
+            "scale_attention",
+            "scale_by_layer",
+        ]
+    }
+
+    fn d_ff(&self, d_model: usize) -> Option<usize> {
+        Some(4 * d_model)
+    }
+
+    fn of_recipe(
+        &self,
+        model: &ModelSettings,
+        rows: usize,
+        special: SpecialIds,
+    ) -> Result<Arc<dyn Config>, train::Error> {
+        let config = Gpt2Config {
+            d_ff: model.d_ff,
+            activation: model.activation.word().to_owned(),
+            dropout: model.dropout as f32,
+            embedding_dropout: model.embedding_dropout.unwrap_or(model.dropout) as f32,
+            attention_dropout: model.attention_dropout as f32,
+            tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
+            bias: model.bias,
+            layer_norm_eps: model.layer_norm_eps as f32,
+            scale_attention: model.scale_attention,
+            scale_by_layer: model.scale_by_layer,
+            bos_id: special.bos,
+            eos_id: special.eos,
+            pad_id: special.pad,
+            ..Gpt2Config::new(rows, model.layers, model.d_model, model.heads, model.max_positions)
+        };
+        config.validate()?;
+        Ok(Arc::new(config))
+    }
+}
+
+impl Config for Gpt2Config {
+    fn family(&self) -> &'static dyn Family {
+        &Gpt2Family
+    }
+
+    fn head(&self) -> Head {
+        Head::Language
+    }
+
+    fn sizes(&self) -> Sizes {
+        let &Self { vocab_size, d_model, max_positions, bos_id, eos_id, pad_id, .. } = self;
+        Sizes { vocab_size, d_model, max_positions: Some(max_positions), bos_id, eos_id, pad_id }
+    }
+
+    fn to_json(&self) -> Result<Map<String, Value>, Error> {
+        Ok(write_config(self))
+    }
+
+    fn class(&self) -> &'static str {
+        "GPT2"
+    }
+
+    fn parameters(&self) -> Vec<NamedShape> {
+        self.parameters()
+    }
+
+    fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
+        Arc::new(Self { vocab_size: rows, ..self.clone() })
+    }
+
+    fn without_output(&self) -> Arc<dyn Config> {
+        Arc::new(Self { tie_embeddings: true, ..self.clone() })
+    }
+
+    fn sources(&self, name: &str) -> Vec<String> {
+        match name {
+            OUTPUT | SCORE => vec![name.to_owned()],
+            _ => vec![format!("{PREFIX}{name}"), name.to_owned()],
+        }
+    }
+
+    /// A model without biases need not store them.
+    fn is_zero_if_missing(&self, name: &str) -> bool {
+        !self.bias && name.ends_with(".bias")
+    }
+
+    fn extra(&self, stored: &str) -> Extra {
+        match stored {
+            OUTPUT if self.tie_embeddings => Extra::CopyOf(TABLE),
+            _ if is_mask(stored) => Extra::Unused,
+            _ => Extra::Unexpected,
+        }
+    }
+
+    fn shared_by(&self, name: &str) -> &'static [&'static str] {
+        if self.tie_embeddings && name == TABLE { &[OUTPUT] } else { &[] }
+    }
+
+    fn describe(&self, settings: &ModelSettings) -> ModelSettings {
+        let other = self.embedding_dropout != self.dropout;
+        ModelSettings {
+            arch: Arch(self.family()),
+            d_model: self.d_model,
+            layers: self.layers,
+            heads: self.heads,
+            d_ff: self.d_ff,
+            activation: Activation::named(&self.activation),
+            dropout: decimal(self.dropout),
+            embedding_dropout: other.then_some(decimal(self.embedding_dropout)),
+            attention_dropout: decimal(self.attention_dropout),
+            layer_norm_eps: decimal(self.layer_norm_eps),
+            scale_attention: self.scale_attention,
+            scale_by_layer: self.scale_by_layer,
+            tie_embeddings: recipe::TieEmbeddings::all_or_none(self.tie_embeddings),
+            max_positions: self.max_positions,
+            bias: self.bias,
+            ..settings.clone()
+        }
+    }
+
+    fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {
+        let (d_model, d_ff, layers) = (self.d_model as f64, self.d_ff as f64, self.layers as f64);
+        let block = 9.0 * d_model + 2.0 * d_ff;
+        let kept = if checkpoint { layers * d_model + block } else { layers * block };
+        tokens * (kept + 4.0 * d_model)
+    }
+
+    fn causal(&self, start: Start) -> Option<Box<dyn CausalLm>> {
+        Some(Box::new(match start {
+            Start::Random(seed) => Gpt2::init(self.clone(), seed),
+            Start::Unloaded => Gpt2::unloaded(self.clone()),
+            Start::Outline => Gpt2::outline(self.clone()),
+        }))
+    }
+}
 
 /// Reads the configuration from the object that `path` holds. Whether the output is tied is as the object says, or else
 /// as the class has it: the weights may say otherwise.
 ///
 /// # Errors
 /// A key is of the wrong type or has a value no model can have; the message names file and key.
-pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Config, Error> {
+fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Config, Error> {
     let keys = Keys::new(path, object);
     if keys.or("add_cross_attention", false)? {
         return Err(keys.wrong("add_cross_attention", "false: a decoder with an encoder beside it is another model"));
@@ -75,11 +287,10 @@ pub fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Confi
 
 /// The object that config.json is to hold. A model without biases is written with biases of 0, which is the same
 /// function; `atento_bias` says that they are not to be trained.
-#[must_use]
-pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
+fn write_config(config: &Gpt2Config) -> Map<String, Value> {
     let entries = [
         ("model_type", json!(MODEL_TYPE)),
-        ("architectures", json!([ARCHITECTURE])),
+        ("architectures", json!(["GPT2LMHeadModel"])),
         ("vocab_size", json!(config.vocab_size)),
         ("n_positions", json!(config.max_positions)),
         ("n_embd", json!(config.d_model)),
@@ -107,7 +318,7 @@ pub fn write_config(config: &Gpt2Config) -> Map<String, Value> {
 }
 
 /// Whether the file has the biases of a model. One that has none at all is a model without biases.
-pub(super) fn has_biases(weights: &Weights) -> bool {
+fn has_biases(weights: &Weights) -> bool {
     weights.names().any(|name| name.ends_with(".bias") && !is_mask(name))
 }
 
@@ -116,35 +327,21 @@ pub(super) fn has_biases(weights: &Weights) -> bool {
 ///
 /// # Errors
 /// One of the two tensors cannot be read.
-pub(super) fn tied_in_file(weights: &Weights) -> Result<bool, Error> {
+fn is_tied_in(weights: &Weights) -> Result<bool, Error> {
     if !weights.contains(OUTPUT) {
         return Ok(true);
     }
-    let Some(table) = sources(TABLE).into_iter().find(|name| weights.contains(name)) else {
+    let names = [format!("{PREFIX}{TABLE}"), TABLE.to_owned()];
+    let Some(table) = names.into_iter().find(|name| weights.contains(name)) else {
         return Ok(true);
     };
     weights.are_equal(OUTPUT, &table)
 }
 
-/// Names under which a file may hold a parameter, today's first.
-#[must_use]
-pub fn sources(internal: &str) -> Vec<String> {
-    match internal {
-        OUTPUT | SCORE => vec![internal.to_string()],
-        _ => vec![format!("{PREFIX}{internal}"), internal.to_string()],
-    }
-}
-
 /// Whether a tensor is a block's causal mask, or the value it masked with.
-pub(super) fn is_mask(stored: &str) -> bool {
+fn is_mask(stored: &str) -> bool {
     let parts: Vec<&str> = stored.strip_prefix(PREFIX).unwrap_or(stored).split('.').collect();
     matches!(parts[..], ["h", layer, "attn", "bias" | "masked_bias"] if layer.parse::<usize>().is_ok())
-}
-
-/// The name in the file of a parameter of ours.
-#[must_use]
-pub fn hf_name(internal: &str) -> String {
-    sources(internal).swap_remove(0)
 }
 
 /// The key that stands for a field of ours.

@@ -1,4 +1,4 @@
-//! A decoder-only model against `transformers`: logits, hidden states, the gradient of every parameter, ten AdamW losses,
+//! Decoder-only models against `transformers`: logits, hidden states, the gradient of every parameter, ten AdamW losses,
 //! greedy and beam search. The committed fixture has two small models; a larger set beside the repository is used when
 //! present.
 
@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 
 use atento::generate::{Prompt, SearchOptions, search};
 use atento::hub::ModelDir;
-use atento::hub::gpt2::hf_name;
 use atento::hub::safetensors::{FloatType, SafeTensors};
-use atento::language_model::LanguageModel;
-use atento::models::gpt2::Precision;
-use atento::models::{CachedGpt2, Gpt2};
+use atento::models::{CachedCausal, CausalLm, Precision};
+use atento::pipelines::LanguageModel;
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Pool};
 use serde_json::Value;
 
 use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run};
 
-fn fixtures() -> Vec<PathBuf> {
-    conformance::fixtures(&["GPT2LMHeadModel"], "grads.safetensors")
+/// The models of every family with this recording.
+fn fixtures(file: &str) -> Vec<PathBuf> {
+    conformance::fixtures(&["GPT2LMHeadModel"], file)
+}
+
+/// The name in its files of a parameter.
+fn stored(model: &dyn CausalLm, name: &str) -> String {
+    model.config().sources(name).swap_remove(0)
 }
 
 /// Texts with their ids, packed.
@@ -42,14 +46,14 @@ fn cases(dir: &Path) -> Cases {
 
 #[test]
 fn tokens_logits_and_hidden_states_equal_the_reference() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let loaded = LanguageModel::load(&dir).unwrap();
         let Cases { texts, prompts, cu_seqlens } = cases(&dir);
         let reference = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
         let (model, pool) = (&loaded.model, Pool::new());
         // All texts packed as one batch: none may see another.
-        let logits = model.logits(&mut Graph::infer(&model.params, &pool), &prompts.concat(), &cu_seqlens);
-        let states = model.hidden_states(&mut Graph::infer(&model.params, &pool), &prompts.concat(), &cu_seqlens);
+        let logits = model.logits(&mut Graph::infer(model.params(), &pool), &prompts.concat(), &cu_seqlens);
+        let states = model.hidden_states(&mut Graph::infer(model.params(), &pool), &prompts.concat(), &cu_seqlens);
         for (i, bounds) in cu_seqlens.windows(2).enumerate() {
             assert_eq!(loaded.tokenizer.encode_ids(&texts[i], true).unwrap(), prompts[i]);
             let tokens = bounds[0] as usize..bounds[1] as usize;
@@ -58,10 +62,10 @@ fn tokens_logits_and_hidden_states_equal_the_reference() {
                 let difference = largest_difference(found, expected);
                 assert!(difference <= 1e-4, "{}: case {i}: {what} differ by {difference}", dir.display());
             };
-            let vocab_size = model.config.vocab_size;
+            let vocab_size = model.vocab_size();
             let expected = reference.read_f32(&format!("{i}.logits"), &[tokens.len(), vocab_size]).unwrap();
             check(&part(logits.values(), vocab_size), &expected, "logits");
-            let d_model = model.config.d_model;
+            let d_model = model.d_model();
             let shape = [states.len(), tokens.len(), d_model];
             let expected = reference.read_f32(&format!("{i}.hidden"), &shape).unwrap();
             for (layer, (state, expected)) in states.iter().zip(expected.chunks(tokens.len() * d_model)).enumerate() {
@@ -72,7 +76,7 @@ fn tokens_logits_and_hidden_states_equal_the_reference() {
 }
 
 /// The loss of a recorded training batch, whose labels are its inputs, −100 where nothing is asked for.
-fn loss(model: &Gpt2, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
+fn loss(model: &dyn CausalLm, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
     let inputs = conformance::rows(file, &format!("{step}.input_ids"));
     let labels = conformance::rows(file, &format!("{step}.labels"));
     let length = inputs[0].len();
@@ -88,45 +92,45 @@ fn loss(model: &Gpt2, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> Cro
 
 #[test]
 fn every_gradient_equals_the_reference_with_and_without_recomputation() {
-    for dir in fixtures() {
+    for dir in fixtures("grads.safetensors") {
         let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
         let mut model = LanguageModel::load(&dir).unwrap().model;
         for checkpoint_activations in [false, true] {
-            model.checkpoint_activations = checkpoint_activations;
-            let mut grads = Grads::zeros(&model.params);
-            let mut g = Graph::train(&model.params, &mut grads, &Pool::new(), 0);
-            let loss = loss(&model, &mut g, &batches, 0);
+            model.checkpoint_activations(checkpoint_activations);
+            let mut grads = Grads::zeros(model.params());
+            let mut g = Graph::train(model.params(), &mut grads, &Pool::new(), 0);
+            let loss = loss(&*model, &mut g, &batches, 0);
             g.backward(&loss.loss);
             drop(g);
-            assert_gradients(&dir, &model.params, &grads, hf_name);
+            assert_gradients(&dir, &*model.config(), model.params(), &grads);
         }
     }
 }
 
 #[test]
 fn ten_adamw_losses_equal_the_reference() {
-    for dir in fixtures() {
+    for dir in fixtures("grads.safetensors") {
         let mut model = LanguageModel::load(&dir).unwrap().model;
         let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
-        let (mut optimizer, lr, losses) = recorded_run(&dir, &model.params);
-        let mut grads = Grads::zeros(&model.params);
+        let (mut optimizer, lr, losses) = recorded_run(&dir, model.params());
+        let mut grads = Grads::zeros(model.params());
         let pool = Pool::new();
         for (step, expected) in losses.into_iter().enumerate() {
             grads.values.fill(0.0);
-            let mut g = Graph::train(&model.params, &mut grads, &pool, 0);
-            let loss = loss(&model, &mut g, &batches, step);
+            let mut g = Graph::train(model.params(), &mut grads, &pool, 0);
+            let loss = loss(&*model, &mut g, &batches, step);
             g.backward(&loss.loss);
             drop(g);
             let found = loss.loss_sum / loss.n_targets as f64;
             assert!((found - expected).abs() <= 1e-5, "{}: step {step}: {found} {expected}", dir.display());
-            optimizer.step(&mut model.params, &grads, lr, step as u64 + 1, 1.0);
+            optimizer.step(model.params_mut(), &grads, lr, step as u64 + 1, 1.0);
         }
     }
 }
 
 #[test]
 fn greedy_and_beam_search_equal_the_reference_alone_and_in_a_batch() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let LanguageModel { model, generation, .. } = LanguageModel::load(&dir).unwrap();
         let Cases { prompts, .. } = cases(&dir);
         let expected = json(&dir.join("expected.json"));
@@ -136,7 +140,7 @@ fn greedy_and_beam_search_equal_the_reference_alone_and_in_a_batch() {
             let max_new_tokens = wanted.iter().map(Vec::len).max().unwrap();
             let run = |prompts: &[Vec<u32>]| {
                 let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-                let mut decoder = CachedGpt2::new(&model, &Pool::new(), &slices, 0);
+                let mut decoder = CachedCausal::new(&*model, &Pool::new(), &slices, 0);
                 let prompts: Vec<Prompt> =
                     prompts.iter().map(|prefix| Prompt { prefix: prefix.clone(), max_new_tokens }).collect();
                 search(&mut decoder, &prompts, &options).unwrap()
@@ -154,13 +158,13 @@ fn greedy_and_beam_search_equal_the_reference_alone_and_in_a_batch() {
 
 #[test]
 fn a_saved_model_loads_to_the_same_numbers() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let loaded = LanguageModel::load(&dir).unwrap();
         let copy = tempfile::tempdir().unwrap();
         loaded.save(copy.path()).unwrap();
         let again = LanguageModel::load(copy.path()).unwrap();
-        assert_eq!(again.model.config, loaded.model.config);
-        assert_eq!(again.model.params.values(), loaded.model.params.values());
+        assert_eq!(again.model.config().to_json().unwrap(), loaded.model.config().to_json().unwrap());
+        assert_eq!(again.model.params().values(), loaded.model.params().values());
         let (first, second) = (dir.join("model.safetensors"), copy.path().join("model.safetensors"));
         let names = |path: &Path| {
             let mut names: Vec<String> = SafeTensors::open(path).unwrap().names().map(str::to_owned).collect();
@@ -173,7 +177,7 @@ fn a_saved_model_loads_to_the_same_numbers() {
 
 #[test]
 fn a_directory_with_vocab_and_merges_is_loaded_and_saved_with_one_tokenizer_file() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let old = tempfile::tempdir().unwrap();
         for name in ["config.json", "generation_config.json", "model.safetensors"] {
             std::fs::copy(dir.join(name), old.path().join(name)).unwrap();
@@ -206,14 +210,14 @@ fn a_directory_with_vocab_and_merges_is_loaded_and_saved_with_one_tokenizer_file
 fn held(dir: &Path, precision: Precision, prompts: &[Vec<u32>]) -> (LanguageModel, Vec<f32>) {
     let language = LanguageModel::from_dir(&ModelDir::open(dir).unwrap(), precision).unwrap();
     let cu_seqlens = [0, prompts[0].len() as u32];
-    let g = &mut Graph::infer(&language.model.params, &Pool::new());
+    let g = &mut Graph::infer(language.model.params(), &Pool::new());
     let logits = language.model.logits(g, &prompts[0], &cu_seqlens).values().to_vec();
     (language, logits)
 }
 
 #[test]
 fn a_model_saved_in_int8_is_the_one_that_is_rounded_when_it_is_loaded() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let Cases { prompts, .. } = cases(&dir);
         let (rounded, expected) = held(&dir, Precision::Int8, &prompts);
         let small = tempfile::tempdir().unwrap();
@@ -226,13 +230,13 @@ fn a_model_saved_in_int8_is_the_one_that_is_rounded_when_it_is_loaded() {
         let (exact, logits) = held(small.path(), Precision::F32, &prompts);
         assert!(largest_difference(&logits, &expected) < 1e-4);
         let file = SafeTensors::open(&small.path().join("model.safetensors")).unwrap();
-        for entry in again.model.params.entries().iter().filter(|entry| entry.is_frozen()) {
-            let name = hf_name(&entry.name);
+        for entry in again.model.params().entries().iter().filter(|entry| entry.is_frozen()) {
+            let name = stored(&*again.model, &entry.name);
             let [rows, cols] = entry.dims[..] else { unreachable!() };
             let whole = file.read_i64(&name, &[rows, cols]).unwrap();
             let scale = file.get(&format!("{name}_scale")).unwrap().shape.to_vec();
             let factors = file.read_f32(&format!("{name}_scale"), &scale).unwrap();
-            for (i, value) in exact.model.params.get(entry.weight).iter().enumerate() {
+            for (i, value) in exact.model.params().get(entry.weight).iter().enumerate() {
                 let factor = factors[if scale[0] == 1 { i % cols } else { i / cols }];
                 assert_eq!(*value, whole[i] as f32 * factor, "{name}");
             }
@@ -244,7 +248,7 @@ fn a_model_saved_in_int8_is_the_one_that_is_rounded_when_it_is_loaded() {
 
 #[test]
 fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let small = tempfile::tempdir().unwrap();
         let (language, _) = held(&dir, Precision::Int8, &cases(&dir).prompts);
         language.save(small.path()).unwrap();
@@ -271,7 +275,7 @@ fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused(
             config.clone(),
             "missing tensor `transformer.wte.weight_scale` (the file has `transformer.wte.weight_scald`)",
         );
-        let rows = language.model.config.vocab_size;
+        let rows = language.model.vocab_size();
         rename(&format!("[{rows},1]"), &format!("[1,{rows}]"));
         refuse(config, &format!("`transformer.wte.weight_scale` has shape [1, {rows}], expected [{rows}, 1]"));
     }
@@ -279,18 +283,18 @@ fn int8_that_the_configuration_does_not_tell_of_or_that_lacks_a_part_is_refused(
 
 #[test]
 fn weights_rounded_as_they_are_written_are_read_back_rounded() {
-    for dir in fixtures() {
+    for dir in fixtures("expected.safetensors") {
         let mut loaded = LanguageModel::load(&dir).unwrap();
         for (floats, digits) in [(FloatType::Bf16, 8), (FloatType::F16, 11)] {
             let copy = tempfile::tempdir().unwrap();
             loaded.save_as(copy.path(), floats).unwrap();
             let again = LanguageModel::load(copy.path()).unwrap();
-            for (found, exact) in again.model.params.values().iter().zip(loaded.model.params.values()) {
+            for (found, exact) in again.model.params().values().iter().zip(loaded.model.params().values()) {
                 assert!((found - exact).abs() <= exact.abs() / f32::from(1_u16 << digits) + 1e-7, "{found} {exact}");
             }
             assert_eq!(json(&copy.path().join("config.json"))["dtype"], floats.config_name());
         }
-        loaded.model.params.values_mut()[3] = 1e5;
+        loaded.model.params_mut().values_mut()[3] = 1e5;
         let copy = tempfile::tempdir().unwrap();
         let message = loaded.save_as(copy.path(), FloatType::F16).unwrap_err().to_string();
         assert!(

@@ -1,0 +1,355 @@
+//! A model with its tokenizer and settings: what a directory on disk holds and what the verbs work with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use atento_tensor::{Frozen, Params};
+
+use crate::data::tokens::instruct::Templates;
+use crate::families::{Config, Head, Start};
+use crate::hub::generation::GenerationConfig;
+use crate::hub::int8::{self, Int8Matrix};
+use crate::hub::load::{self, NamedTensors, Source};
+use crate::hub::safetensors::FloatType;
+use crate::hub::save::{DirFiles, save_dir, tensors};
+use crate::hub::special_tokens::declare;
+use crate::hub::tokenizer_config::TokenizerConfig;
+use crate::hub::{self, Checked, Kept, ModelDir, templates};
+use crate::memory;
+use crate::models::parameters::NamedShape;
+use crate::models::{CausalLm, Classifier, Precision, Translator};
+use crate::text::{self, Tokenizer};
+
+/// What tokenizer_config.json says of a model without a longest sentence.
+const NO_LONGEST: usize = i64::MAX as usize;
+
+/// A model of one kind, ready to use.
+pub struct Loaded<M> {
+    /// The model and its parameters.
+    pub model: M,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// How it wants its outputs searched for.
+    pub generation: GenerationConfig,
+    /// How its prompts and completions are written, where it was taught to answer.
+    pub templates: Option<Templates>,
+    /// What its directory says beyond that; it is saved with it.
+    pub kept: Kept,
+    /// What of its directory is not used, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What can go wrong with a model directory.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory or one of its files.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// The model is too large.
+    #[error(transparent)]
+    Memory(#[from] memory::TooLarge),
+}
+
+/// A kind of model that a directory can hold.
+pub trait Net: Sized {
+    /// What it does.
+    const HEAD: Head;
+
+    /// The model, if this is what the configuration is of.
+    fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self>;
+
+    /// All that determines it but its weights.
+    fn config(&self) -> Arc<dyn Config>;
+
+    /// All parameters.
+    fn params(&self) -> &Params;
+
+    /// All parameters, to be loaded.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// The position tables that are not the computed ones, of encoder and decoder.
+    fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        None
+    }
+
+    /// Replaces the position tables.
+    fn set_positions(&mut self, _source: Vec<f32>, _target: Vec<f32>) {}
+}
+
+impl Net for Box<dyn Translator> {
+    const HEAD: Head = Head::Translation;
+
+    fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
+        config.translator(start)
+    }
+
+    fn config(&self) -> Arc<dyn Config> {
+        (**self).config()
+    }
+
+    fn params(&self) -> &Params {
+        (**self).params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        (**self).params_mut()
+    }
+
+    fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        (**self).own_positions()
+    }
+
+    fn set_positions(&mut self, source: Vec<f32>, target: Vec<f32>) {
+        (**self).set_positions(source, target);
+    }
+}
+
+impl Net for Box<dyn CausalLm> {
+    const HEAD: Head = Head::Language;
+
+    fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
+        config.causal(start)
+    }
+
+    fn config(&self) -> Arc<dyn Config> {
+        (**self).config()
+    }
+
+    fn params(&self) -> &Params {
+        (**self).params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        (**self).params_mut()
+    }
+}
+
+impl Net for Classifier {
+    const HEAD: Head = Head::Labels;
+
+    fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
+        Some(Self::build(config.labelled()?.clone(), start))
+    }
+
+    fn config(&self) -> Arc<dyn Config> {
+        Arc::new(self.config.clone())
+    }
+
+    fn params(&self) -> &Params {
+        self.trunk.params()
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        self.trunk.params_mut()
+    }
+}
+
+impl<M: Net> Loaded<M> {
+    /// A model that was made here.
+    #[must_use]
+    pub fn new(model: impl Into<M>, tokenizer: Tokenizer, generation: GenerationConfig) -> Self {
+        let (model, kept) = (model.into(), Kept::default());
+        Self { model, tokenizer, generation, templates: None, kept, notes: Vec::new() }
+    }
+
+    /// Loads a Hugging Face model directory or a run directory whose weights are exact.
+    ///
+    /// # Errors
+    /// Matrices in int8, which [`Loaded::from_dir`] loads; a model of another kind;
+    /// files that are missing, broken, or do not belong together; each message names the file and the fault.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let dir = ModelDir::open(path)?;
+        dir.require(M::HEAD)?;
+        dir.require_exact()?;
+        Self::read(&dir, Some(Precision::F32))
+    }
+
+    /// All of it but the weights, whose names and shapes are checked: the model is an outline ([`Params::outline`]).
+    ///
+    /// # Errors
+    /// As [`Loaded::load`].
+    pub fn outline(path: &Path) -> Result<Self, Error> {
+        let dir = ModelDir::open(path)?;
+        dir.require(M::HEAD)?;
+        dir.require_exact()?;
+        Self::read(&dir, None)
+    }
+
+    /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read. Matrices in int8 are held
+    /// as they are in [`Precision::Int8`], and otherwise are the numbers that they stand for.
+    ///
+    /// # Errors
+    /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
+    pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
+        Self::read(dir, Some(precision))
+    }
+
+    /// Without a precision, the weights are not read.
+    fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
+        dir.require(M::HEAD)?;
+        let Checked { config, weights, mut notes } = dir.checked()?;
+        let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
+        let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
+        notes.extend(generation.notes.iter().cloned());
+        notes.extend(declared.notes);
+        notes.extend(dir.note_on_vocabulary(&tokenizer)?);
+        let kept = dir.kept(config.to_json()?)?;
+        let templates = templates::read(dir.path())?;
+        let tokenizer = tokenizer.for_table(config.sizes().vocab_size);
+        let build = |start| M::build(&config, start).expect("a directory that has been asked for its head");
+        let mut model = build(Start::Outline);
+        if let Some(precision) = precision {
+            if precision == Precision::F32 {
+                memory::require(4 * model.params().count() as u128, "the model")?;
+            }
+            model = build(Start::Unloaded);
+            model.params_mut().freeze(|entry| precision.rounds(entry));
+            let mut target = Rounding { params: model.params_mut(), precision, exact: Vec::new() };
+            load::load(&weights, dir.names(&*config)?, &mut target)?;
+        }
+        if let Some([source, target]) = config.positions(&weights)? {
+            model.set_positions(source, target);
+        }
+        Ok(Self { model, tokenizer, generation, templates, kept, notes })
+    }
+
+    /// Writes a complete model directory; each file is replaced atomically. Matrices that are held in int8 are written so,
+    /// and are loaded so by [`Loaded::from_dir`].
+    ///
+    /// # Errors
+    /// The directory cannot be written; what was there before is then still whole.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.save_as(dir, FloatType::F32)
+    }
+
+    /// [`Loaded::save`] with real numbers rounded to a type.
+    ///
+    /// # Errors
+    /// As [`Loaded::save`], or a weight is too large for the type.
+    pub fn save_as(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
+        let config = self.model.config();
+        let sizes = config.sizes();
+        let longest = sizes.max_positions.unwrap_or(NO_LONGEST);
+        let tokens = tokenizer_config(&self.tokenizer, longest, (sizes.pad_id, sizes.eos_id));
+        let tokenizer_json = self.tokenizer.to_json_bytes()?;
+        if let Some(found) = &self.templates {
+            templates::write(dir, found)?;
+        }
+        let files = DirFiles {
+            generation: (M::HEAD != Head::Labels).then_some(&self.generation),
+            floats,
+            tokenizer_json: &tokenizer_json,
+            tokenizer_config: &tokens,
+            kept: &self.kept,
+        };
+        let mut written = config.to_json()?;
+        let (tensors, is_int8) = tensors(&*config, self.model.params(), self.model.own_positions());
+        if is_int8 {
+            written.insert(int8::KEY.to_owned(), int8::config());
+        }
+        Ok(save_dir(dir, written, &files, tensors)?)
+    }
+}
+
+/// What tokenizer_config.json is to say; `(pad, eos)` are the model's.
+pub(crate) fn tokenizer_config(
+    tokenizer: &Tokenizer,
+    model_max_length: usize,
+    (pad, eos): (Option<u32>, Option<u32>),
+) -> TokenizerConfig {
+    let token = |id: u32| tokenizer.id_to_token(id);
+    let special = tokenizer.special();
+    TokenizerConfig {
+        model_max_length,
+        pad_token: pad.and_then(token),
+        eos_token: eos.and_then(token),
+        bos_token: special.bos.and_then(token),
+        unk_token: special.unk.and_then(token),
+    }
+}
+
+/// Gives the frozen parameters of a model the values that they have in a directory, mapped where that can be.
+///
+/// # Errors
+/// As [`Loaded::load`]; the directory holds another model.
+pub(crate) fn load_frozen(config: &dyn Config, params: &mut Params, path: &Path) -> Result<(), Error> {
+    let dir = ModelDir::open(path)?;
+    let weights = dir.weights()?;
+    Ok(load::load(&weights, dir.names(config)?, &mut FrozenTensors { params })?)
+}
+
+impl NamedTensors for Params {
+    fn expected(&self) -> Vec<NamedShape> {
+        self.entries().iter().map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
+    }
+
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
+        let weight = self.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).weight;
+        source.read(self.get_mut(weight))
+    }
+}
+
+/// The frozen parameters of a model, to be filled from the model that it was trained from.
+struct FrozenTensors<'p> {
+    params: &'p mut Params,
+}
+
+impl NamedTensors for FrozenTensors<'_> {
+    fn expected(&self) -> Vec<NamedShape> {
+        let frozen = self.params.entries().iter().filter(|entry| entry.is_frozen());
+        frozen.map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
+    }
+
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
+        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}"));
+        let weight = entry.weight;
+        let values = source.read_frozen(weight.len(), entry.layout)?;
+        self.params.set_frozen(weight, values);
+        Ok(())
+    }
+}
+
+/// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
+struct Rounding<'p> {
+    params: &'p mut Params,
+    precision: Precision,
+    exact: Vec<f32>,
+}
+
+impl NamedTensors for Rounding<'_> {
+    fn expected(&self) -> Vec<NamedShape> {
+        self.params.expected()
+    }
+
+    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
+        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).clone();
+        if !self.precision.rounds(&entry) {
+            return self.params.fill(name, source);
+        }
+        if self.precision == Precision::Int8
+            && let Some(Int8Matrix { values, scales, layout }) = source.read_int8()?
+            && Some(layout) == entry.layout
+        {
+            self.params.set_frozen(entry.weight, Frozen::Int8 { values: values.into(), scales: scales.into() });
+            return Ok(());
+        }
+        self.exact.resize(entry.weight.len(), 0.0);
+        source.read(&mut self.exact)?;
+        let held = self.precision.hold(&entry, &self.exact).expect("`read` refuses numbers that are not finite");
+        self.params.set_frozen(entry.weight, held);
+        Ok(())
+    }
+}
+
+/// The table of a model's parameters without values, whatever it does.
+#[must_use]
+pub fn outline(config: &Arc<dyn Config>) -> Params {
+    fn of<M: Net>(config: &Arc<dyn Config>) -> Option<Params> {
+        M::build(config, Start::Outline).map(|model| model.params().clone())
+    }
+    let found = of::<Classifier>(config).or_else(|| of::<Box<dyn Translator>>(config));
+    found.or_else(|| of::<Box<dyn CausalLm>>(config)).expect("a configuration that a model is built from")
+}

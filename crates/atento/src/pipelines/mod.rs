@@ -1,0 +1,20 @@
+//! From a directory to an answer: load a model once, use it many times.
+//!
+//! [`Model`] is the short way; [`translate`] and [`continue_text`] have every option of the program's verbs. [`Loaded`] is a
+//! model of one kind with its tokenizer and settings.
+
+pub mod continue_text;
+mod loaded;
+mod model;
+pub mod translate;
+
+use crate::models::Classifier;
+
+pub use continue_text::LanguageModel;
+pub(crate) use loaded::load_frozen;
+pub use loaded::{Error as LoadError, Loaded, Net, outline};
+pub use model::{Error, Model};
+pub use translate::Pretrained;
+
+/// A model that gives whole texts labels or values, ready to use.
+pub type TextClassifier = Loaded<Classifier>;
