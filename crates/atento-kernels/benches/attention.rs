@@ -1,7 +1,7 @@
 //! Speed of attention, forward and backward, beside the plain reference and the machine's peak.
 //!
 //! Counts 4·D multiply-adds' worth of operations per query-key pair and head forward and 10·D
-//! backward, half of the pairs when causal. `cargo bench -p atento-kernels --bench attention`.
+//! backward, half of the pairs when causal and those of the window when there is one. `cargo bench -p atento-kernels --bench attention`.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -17,14 +17,22 @@ struct Shape {
     head_dim: usize,
     causal: bool,
     dropout: bool,
+    window: Option<usize>,
 }
 
 fn main() {
     let threads = rayon::current_num_threads();
     let peak = fma_peak() * threads as f64;
     println!("{:?}, {threads} threads, FMA peak {peak:.0} GFLOP/s", simd::level());
-    let shape =
-        |segments, len, heads, head_dim, causal, dropout| Shape { segments, len, heads, head_dim, causal, dropout };
+    let shape = |segments, len, heads, head_dim, causal, dropout| Shape {
+        segments,
+        len,
+        heads,
+        head_dim,
+        causal,
+        dropout,
+        window: None,
+    };
     println!("{:<40}{:>12}{:>12}{:>12}{:>10}{:>12}", "GFLOP/s", "forward", "backward", "both", "of peak", "reference");
     for shape in [
         shape(280, 15, 4, 64, false, false),
@@ -33,6 +41,7 @@ fn main() {
         shape(8, 256, 6, 64, true, false),
         shape(8, 256, 6, 64, true, true),
         shape(1, 2048, 12, 64, true, false),
+        Shape { window: Some(256), ..shape(1, 2048, 12, 64, true, false) },
         shape(1, 1, 12, 64, true, false),
     ] {
         report(&shape, peak);
@@ -101,7 +110,7 @@ fn best_seconds(mut call: impl FnMut()) -> f64 {
 }
 
 fn report(shape: &Shape, peak: f64) {
-    let &Shape { segments, len, heads, head_dim, causal, dropout } = shape;
+    let &Shape { segments, len, heads, head_dim, causal, dropout, window } = shape;
     let (tokens, width) = (segments * len, heads * head_dim);
     let list: Vec<Segment> = (0..segments)
         .map(|i| Segment { query_start: i * len, query_len: len, key_start: i * len, key_len: len })
@@ -112,6 +121,7 @@ fn report(shape: &Shape, peak: f64) {
         head_dim,
         scale: 1.0 / (head_dim as f32).sqrt(),
         causal,
+        window,
         bias: None,
         dropout: dropout.then_some(Dropout { probability: 0.1, seed: 1, stream: 2, first_row: 0 }),
         segments: &list,
@@ -128,12 +138,19 @@ fn report(shape: &Shape, peak: f64) {
     let backward = best_seconds(|| {
         attention.backward(&Qkv::Packed(&qkv), &out, &lse, &dout, QkvGrad::Packed(&mut grad), None);
     });
-    let pairs = (segments * len * len * heads * head_dim) as f64 / if causal { 2.0 } else { 1.0 };
+    // Of `len` causal queries, all but the first see a whole window.
+    let seen = match window {
+        Some(window) => (len * window) as f64 - (window * window) as f64 / 2.0,
+        None if causal => (len * len) as f64 / 2.0,
+        None => (len * len) as f64,
+    };
+    let pairs = (segments * heads * head_dim) as f64 * seen;
     let rate = |operations: f64, seconds: f64| operations * pairs / seconds / 1e9;
     let both = rate(14.0, forward + backward);
     let name = format!(
-        "{segments} × {len}, {heads} heads of {head_dim}{}{}",
+        "{segments} × {len}, {heads} heads of {head_dim}{}{}{}",
         if causal { ", causal" } else { "" },
+        window.map_or(String::new(), |window| format!(", {window}")),
         if dropout { ", dropout" } else { "" }
     );
     println!(

@@ -88,13 +88,6 @@ unsafe fn key_head<S: Lanes>(job: &Backward<'_>, segment: &Segment, kv_head: usi
         dkey: rows(&job.grads.key),
         dvalue: rows(&job.grads.value),
     };
-    if segment.query_len == 0 {
-        // SAFETY: the caller promises a valid job, whose gradients hold a row for each of the segment's keys.
-        unsafe {
-            clear_rows(place.dkey.row_mut(0), keys, head_dim);
-            clear_rows(place.dvalue.row_mut(0), keys, head_dim);
-        }
-    }
     let gathers = worth_gathering(segment.query_len.div_ceil(QUERIES) * group, keys);
     let (mut used, mut scratch) = (place, scratch);
     if gathers {
@@ -107,9 +100,16 @@ unsafe fn key_head<S: Lanes>(job: &Backward<'_>, segment: &Segment, kv_head: usi
             scratch = scratch.add(4 * keys * head_dim);
         }
     }
+    // Keys before the first block's are seen by no query.
+    let unseen = if segment.query_len == 0 { keys } else { Tile::block(job.attention, segment, 0).first_key() };
+    // SAFETY: the caller promises a valid job, whose gradients hold a row for each of the segment's keys, as do gathered ones.
+    unsafe {
+        clear_rows(used.dkey.row_mut(0), unseen, head_dim);
+        clear_rows(used.dvalue.row_mut(0), unseen, head_dim);
+    }
     for head in kv_head * group..(kv_head + 1) * group {
         // Keys before this one have their gradients begun by earlier queries.
-        let mut begun = if head == kv_head * group { 0 } else { keys };
+        let mut begun = if head == kv_head * group { unseen } else { keys };
         for query in (0..segment.query_len).step_by(QUERIES) {
             let block = Tile::block(job.attention, segment, query);
             // SAFETY: `used` holds the segment's keys, in place or gathered; after them, the scratch has room for what a
@@ -211,11 +211,11 @@ unsafe fn query_block<S: Lanes>(
     // SAFETY: promised by the caller; the block's views hold its queries' rows, and its tiles' keys are the segment's.
     unsafe {
         let block = Block::new::<S>(job, segment, head, tile, scratch);
-        let visible = tile.visible_keys();
+        let (first, visible) = (tile.first_key(), tile.visible_keys());
         if visible == 0 {
             clear_rows(block.dquery.row_mut(0), tile.queries, job.attention.head_dim);
         }
-        for key in (0..visible).step_by(KEYS) {
+        for key in (first..visible).step_by(KEYS) {
             let tile = tile.at_key(key);
             let fresh = begun.saturating_sub(key);
             tile_gradients::<S>(job, segment, head, &tile, &block, keys, fresh);
@@ -313,7 +313,7 @@ unsafe fn tile_gradients<S: Lanes>(
 
         // dK = dSᵀ·Q and dQ = dS·K, of dS times the scale of the scores.
         tile.sum_over_queries::<S>(dscores, block.query.row(0), dkey, head_dim, fresh);
-        let by_query = if tile.key == 0 { Store::Overwrite } else { Store::Add };
+        let by_query = if tile.key == tile.first_key() { Store::Overwrite } else { Store::Add };
         tile.sum_over_keys::<S>(dscores, key, block.dquery.row_mut(0), head_dim, by_query);
     }
 }

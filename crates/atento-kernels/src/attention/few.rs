@@ -4,7 +4,7 @@
 //! # Safety
 //! Callers promise what [`lanes`](super::lanes) says. The job, or attention and views, are valid as [`Forward`] says;
 //! `segment` is one of its segments, `head` one of its heads and `query` one of the segment's. Then a query sees at most
-//! `key_len` keys, and the views hold their rows.
+//! `key_len` keys, those of a range that ends within the segment, and the views hold their rows.
 
 use std::f32::consts::{LN_2, LOG2_E};
 
@@ -30,7 +30,8 @@ pub(super) unsafe fn few_queries<S: Lanes>(job: &Forward<'_>, segment: &Segment,
     for query in 0..segment.query_len {
         let row = segment.query_start + query;
         let out = (job.out.at(row, head, head_dim), job.out.stride);
-        let seen = Mask::new(attention, segment).keys_seen_by(query);
+        let mask = Mask::new(attention, segment);
+        let (first, seen) = (mask.first_key_of(query), mask.keys_seen_by(query));
         // SAFETY: the caller promises a valid job and `key_len` numbers of weights, at least as many as are seen. The
         // product is one row: A the weights seen, B the values of their keys, C the query's output. `head_dim` fits 32 bits.
         unsafe {
@@ -39,9 +40,9 @@ pub(super) unsafe fn few_queries<S: Lanes>(job: &Forward<'_>, segment: &Segment,
                 clear_rows(out, 1, head_dim);
             } else {
                 let kv_head = attention.kv_head(head);
-                let values = job.views.value.head(segment.key_start, kv_head, head_dim, seen).row(0);
+                let values = job.views.value.head(segment.key_start, kv_head, head_dim, seen).row(first);
                 multiply::<S>(&Product {
-                    a: weights,
+                    a: weights.add(first),
                     a_row: 0,
                     a_column: 1,
                     b: values.0,
@@ -50,7 +51,7 @@ pub(super) unsafe fn few_queries<S: Lanes>(job: &Forward<'_>, segment: &Segment,
                     c_row: 0,
                     rows: 1,
                     columns: head_dim,
-                    depth: seen,
+                    depth: seen - first,
                     store: Store::Scale { new: &inverse(sum) },
                 });
             }
@@ -80,11 +81,12 @@ unsafe fn segment_weights<S: Lanes>(attention: &Attention<'_>, views: &Views, se
             unsafe {
                 let row = weights.add((head * segment.query_len + query) * segment.key_len);
                 let (_, sum) = weigh_row::<S>(attention, views, segment, head, query, row);
-                let seen = Mask::new(attention, segment).keys_seen_by(query);
-                for key in 0..seen {
+                let mask = Mask::new(attention, segment);
+                let (first, seen) = (mask.first_key_of(query), mask.keys_seen_by(query));
+                for key in first..seen {
                     *row.add(key) *= inverse(sum);
                 }
-                for key in seen..segment.key_len {
+                for key in (0..first).chain(seen..segment.key_len) {
                     *row.add(key) = 0.0;
                 }
             }
@@ -98,10 +100,11 @@ fn inverse(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
 }
 
-/// Weights of the keys that a query sees, `2^(score − maximum)`; returns the maximum and their sum.
+/// Weights of the keys that a query sees, `2^(score − maximum)`, at their place among the segment's keys; returns the
+/// maximum and their sum.
 ///
 /// # Safety
-/// `weights` is a number for each of these keys.
+/// `weights` is a number for each of the keys up to the last one seen.
 #[inline(always)]
 unsafe fn weigh_row<S: Lanes>(
     attention: &Attention<'_>,
@@ -114,14 +117,15 @@ unsafe fn weigh_row<S: Lanes>(
     let head_dim = attention.head_dim;
     let row = segment.query_start + query;
     let from = views.query.at(row, head, head_dim);
-    let seen = Mask::new(attention, segment).keys_seen_by(query);
+    let mask = Mask::new(attention, segment);
+    let (first, seen) = (mask.first_key_of(query), mask.keys_seen_by(query));
     let kv_head = attention.kv_head(head);
-    let keys = views.key.head(segment.key_start, kv_head, head_dim, seen).row(0);
+    let keys = views.key.head(segment.key_start, kv_head, head_dim, seen).row(first);
     // SAFETY: the caller promises `seen` numbers of weights; the views hold the query's row and `seen` rows of keys.
     unsafe {
-        dot_rows::<S>(from, keys, seen, head_dim, weights);
+        dot_rows::<S>(from, keys, seen - first, head_dim, weights.add(first));
         let mut maximum = f32::MIN;
-        for key in 0..seen {
+        for key in first..seen {
             let mut score = *weights.add(key) * attention.scale;
             if let Some(bias) = &attention.bias {
                 score += bias.data[bias.at(head, query, key)];
@@ -130,7 +134,7 @@ unsafe fn weigh_row<S: Lanes>(
             *weights.add(key) = score;
             maximum = if score > maximum { score } else { maximum };
         }
-        let sum = exp2_row::<S>(weights, seen, maximum);
+        let sum = exp2_row::<S>(weights.add(first), seen - first, maximum);
         (maximum, sum)
     }
 }

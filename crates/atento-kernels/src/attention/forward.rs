@@ -85,25 +85,32 @@ unsafe fn query_blocks<S: Lanes>(
 ) {
     let (attention, head_dim) = (job.attention, job.attention.head_dim);
     let blocks = blocks.start..blocks.end.min(segment.query_len.div_ceil(QUERIES));
+    if blocks.is_empty() {
+        return;
+    }
+    let block_at = |block: usize| Tile::block(attention, segment, block * QUERIES);
+    // The keys that the blocks see.
+    let (first, end) = (block_at(blocks.start).first_key(), block_at(blocks.end - 1).visible_keys());
     let (kv_head, row, keys) = (attention.kv_head(head), segment.key_start, segment.key_len);
     let mut key = job.views.key.head(row, kv_head, head_dim, keys);
     let mut value = job.views.value.head(row, kv_head, head_dim, keys);
     let mut scratch = scratch;
-    if worth_gathering(blocks.len(), keys) {
+    if worth_gathering(blocks.len(), end - first) {
         for rows in [&mut key, &mut value] {
-            let copy = gathered(keys, head_dim, scratch);
-            // SAFETY: the views hold the segment's keys, and the scratch begins with room for two copies of as many rows.
+            let copy = gathered(end - first, head_dim, scratch);
+            // SAFETY: the views hold the segment's keys, of which `first .. end` are some, and the scratch begins with room
+            // for two copies of as many rows.
             unsafe {
-                copy_rows::<S>(*rows, copy, head_dim);
-                *rows = copy;
-                scratch = scratch.add(keys * head_dim);
+                copy_rows::<S>(rows.rows_from(first, end - first), copy, head_dim);
+                scratch = scratch.add((end - first) * head_dim);
             }
+            *rows = copy.preceded_by(first);
         }
     }
     for block in blocks {
-        let block = Tile::block(attention, segment, block * QUERIES);
-        // SAFETY: `key` and `value` hold the segment's rows, in place or gathered; after them, the scratch has room for what
-        // a block needs.
+        let block = block_at(block);
+        // SAFETY: `key` and `value` hold the rows that the blocks see, in place or gathered; after them, the scratch has room
+        // for what a block needs.
         unsafe { query_block::<S>(job, segment, head, &block, key, value, scratch) };
     }
 }
@@ -186,7 +193,7 @@ impl Statistics {
 /// The outputs of a block of queries, over all their keys.
 ///
 /// # Safety
-/// `key` and `value` are the segment's rows, and `scratch` is `BLOCK_SCRATCH + QUERIES · head_dim` numbers.
+/// `key` and `value` are the segment's rows, those at least that the block sees, and `scratch` is `BLOCK_SCRATCH + QUERIES · head_dim` numbers.
 #[inline(always)]
 unsafe fn query_block<S: Lanes>(
     job: &Forward<'_>,
@@ -213,11 +220,11 @@ unsafe fn query_block<S: Lanes>(
         // Softmax runs on powers of two.
         pack::<S>(query, head_dim, attention.scale * LOG2_E, packed, block.row);
         let out = job.out.head(row, head, head_dim, block.queries).row_mut(0);
-        let visible = block.visible_keys();
+        let (begin, visible) = (block.first_key(), block.visible_keys());
         if visible == 0 {
             clear_rows(out, block.queries, head_dim);
         }
-        for first in (0..visible).step_by(KEYS) {
+        for first in (begin..visible).step_by(KEYS) {
             let tile = block.at_key(first);
             tile.times_packed::<S>(key.row(first), packed, head_dim, scores);
             if let Some(bias) = &attention.bias {
@@ -228,7 +235,7 @@ unsafe fn query_block<S: Lanes>(
                 tile.fill_keep(other, dropout, head, segment.query_start);
                 tile.product::<S>(scores, other, scores);
             }
-            let store = statistics.store(first == 0, first + tile.keys == visible);
+            let store = statistics.store(first == begin, first + tile.keys == visible);
             tile.sum_over_keys::<S>(scores, value.row(first), out, head_dim, store);
         }
         if let Some(lse) = job.lse {

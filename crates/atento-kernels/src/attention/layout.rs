@@ -126,6 +126,18 @@ impl View {
         View { start: self.at(row, head, head_dim), stride: self.stride, rows: count }
     }
 
+    /// `count` rows from `row` on.
+    #[inline(always)]
+    pub fn rows_from(&self, row: usize, count: usize) -> Self {
+        View { start: self.start.wrapping_add(row * self.stride), stride: self.stride, rows: count }
+    }
+
+    /// The same rows counted from `count` on, as if so many more lay before them, of which none may be touched.
+    #[inline(always)]
+    pub fn preceded_by(&self, count: usize) -> Self {
+        View { start: self.start.wrapping_sub(count * self.stride), stride: self.stride, rows: self.rows + count }
+    }
+
     /// The rows from `row` on, to be read: their beginning and stride.
     #[inline(always)]
     pub fn row(&self, row: usize) -> (*const f32, usize) {

@@ -17,6 +17,9 @@
 //! where Δ follows from out_i = Σ_j w_ij·z_ij·v_j, so the sum over keys is a dot product over
 //! dimensions.
 //!
+//! **Window.** Query i at position p = i + key_len − query_len sees the keys p − window < j ≤ p. Tiles of keys that no
+//! query of a block sees are skipped, so a sequence of T tokens costs O(T·window).
+//!
 //! **Memory.** Scores exist for 64 queries × 64 keys at a time, in scratch that a thread keeps;
 //! nothing of the size of queries × keys is ever made, and a call allocates nothing once its
 //! threads have their scratch. Sequences beyond 512 keys also gather a head's keys and values, and
@@ -118,6 +121,9 @@ pub struct Attention<'a> {
     /// Whether query i sees only the keys j ≤ i + key_len − query_len: the last query sees all
     /// keys, as new queries do at the end of a key-value cache.
     pub causal: bool,
+    /// How many keys a query sees, itself included, with `causal` only: of the keys that causality lets it see, the last
+    /// so many (sliding window attention, Beltagy et al., "Longformer", 2020, section 3.1).
+    pub window: Option<usize>,
     /// Added to the scores.
     pub bias: Option<Bias<'a>>,
     /// Dropout of the weights.
@@ -146,7 +152,7 @@ impl Attention<'_> {
         let lse = lse.map(|lse| View::exact("lse", exclusive(lse), rows, self.n_heads));
         let job = forward::Forward { attention: self, views, out, lse };
         let (level, scratch) = (simd::level(), forward::forward_scratch(self));
-        let divide = Divide { segments: true, blocks: true };
+        let divide = Divide { segments: true, blocks: true, reach: self.reach() };
         let unit = 2 * self.head_dim;
         split(self.segments, self.n_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
@@ -207,7 +213,7 @@ impl Attention<'_> {
         };
         let (level, scratch) = (simd::level(), backward::backward_scratch(self));
         // All segments add to a head's bias gradient, so one task takes them, in order.
-        let divide = Divide { segments: job.dbias.is_none(), blocks: false };
+        let divide = Divide { segments: job.dbias.is_none(), blocks: false, reach: self.reach() };
         let unit = self.head_dim.saturating_mul(5).saturating_mul(self.n_heads / self.n_kv_heads);
         split(self.segments, self.n_kv_heads, unit, divide, &|part| {
             with_scratch(scratch, |scratch| {
@@ -247,6 +253,11 @@ impl Attention<'_> {
         }
     }
 
+    /// Keys that a block of queries meets, at most.
+    fn reach(&self) -> usize {
+        self.window.map_or(usize::MAX, |window| window.saturating_add(tile::QUERIES))
+    }
+
     /// The key and value head of a query head.
     #[inline(always)]
     fn kv_head(&self, head: usize) -> usize {
@@ -259,6 +270,9 @@ impl Attention<'_> {
         let (h, k, d) = (self.n_heads, self.n_kv_heads, self.head_dim);
         assert!(d > 0 && k > 0 && h > 0 && h.is_multiple_of(k), "attention: {h} heads of {d}, {k} key-value heads");
         assert!(u32::try_from(d).is_ok(), "attention: heads of {d} numbers, which 32 bits cannot count");
+        if let Some(window) = self.window {
+            assert!(self.causal && window > 0, "attention: a window of {window}, causal {}", self.causal);
+        }
         if let Some(Dropout { probability, .. }) = self.dropout {
             assert!(
                 (0.0..1.0).contains(&probability),

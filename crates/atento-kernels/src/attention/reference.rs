@@ -1,7 +1,7 @@
 //! Attention as its definition says, in plain loops that store every weight: what the tiled passes
 //! are tested against, in f32 or f64.
 
-use std::ops::{Add, AddAssign, Div, Mul, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Range, Sub};
 
 use super::{Attention, Segment};
 
@@ -41,7 +41,10 @@ fn for_each_pair(attention: &Attention<'_>, mut each: impl FnMut(usize, usize, &
         for head in 0..attention.n_heads {
             for i in 0..segment.query_len {
                 for j in 0..segment.key_len {
-                    if !attention.causal || j + segment.query_len <= i + segment.key_len {
+                    // Key j lies so far before the query.
+                    let before = (i + segment.key_len).checked_sub(j + segment.query_len);
+                    let is_near = |before| attention.window.is_none_or(|window| before < window);
+                    if !attention.causal || before.is_some_and(is_near) {
                         each(index, head, segment, i, j);
                     }
                     index += 1;
@@ -92,7 +95,7 @@ pub fn forward<T: Real>(
         if let Some(bias) = &attention.bias {
             weights[at] += T::of(bias.data[bias.at(head, i, j)]);
         }
-        if j == 0 {
+        if j == 0 || rows.last().is_none_or(|row: &Range<usize>| row.end != at) {
             rows.push(at..at);
         }
         if let Some(row) = rows.last_mut() {

@@ -12,10 +12,12 @@ use super::tile::Tile;
 use super::{Bias, Dropout};
 use crate::philox;
 
-/// A vector of queries, from `lane` of the block on. All of them see the tile's first `full` keys,
-/// and some of them the keys up to `seen`, which are the tile's. The whole vector lies within `row`.
+/// A vector of queries, from `lane` of the block on. All of them see the tile's keys from `begun` to `full`, if any, and
+/// some of them those from `first` to `seen`. The whole vector lies within `row`.
 struct Column {
     lane: usize,
+    first: usize,
+    begun: usize,
     full: usize,
     seen: usize,
 }
@@ -24,26 +26,37 @@ impl Tile {
     /// The block's vectors of queries.
     #[inline(always)]
     fn columns<S: Lanes>(&self) -> impl Iterator<Item = Column> {
-        (0..self.queries).step_by(S::LANES).map(|lane| Column {
-            lane,
-            full: self.seen_by_lane(lane),
-            seen: self.seen_by_lane((lane + S::LANES).min(self.queries) - 1),
+        (0..self.queries).step_by(S::LANES).map(|lane| {
+            let last = (lane + S::LANES).min(self.queries) - 1;
+            Column {
+                lane,
+                first: self.first_seen_by_lane(lane),
+                begun: self.first_seen_by_lane(last),
+                full: self.seen_by_lane(lane),
+                seen: self.seen_by_lane(last),
+            }
         })
     }
 
-    /// Puts −∞ in the scores that the mask hides, among the keys that a column's queries share.
+    /// Puts −∞ in the scores that the mask hides, among the keys that some of a column's queries see.
     ///
     /// # Safety
-    /// `scores` are scores, `lane` is a column's, and `keys` are the tile's.
+    /// `scores` are scores, and the column is the tile's.
     #[inline(always)]
-    unsafe fn hide<S: Lanes>(&self, scores: *mut f32, lane: usize, keys: std::ops::Range<usize>) {
-        // SAFETY: the caller promises that each of `keys` is a row of the scores, and that a vector from `lane` on lies in it.
+    unsafe fn hide<S: Lanes>(&self, scores: *mut f32, column: &Column) {
+        let &Column { lane, first, begun, full, seen } = column;
+        // SAFETY: the keys of a column are rows of the scores, in which its vector lies.
         unsafe {
             let hidden = S::splat(f32::NEG_INFINITY);
-            for n in keys {
+            for n in full.max(first)..seen {
                 let at = scores.add(n * self.row + lane);
-                let first = self.first_lane(n).saturating_sub(lane).min(S::LANES);
-                S::store(at, S::from_lane(first, S::load(at), hidden));
+                let from = self.first_lane(n).saturating_sub(lane).min(S::LANES);
+                S::store(at, S::from_lane(from, S::load(at), hidden));
+            }
+            for n in first..begun.min(seen) {
+                let at = scores.add(n * self.row + lane);
+                let end = self.end_lane(n).saturating_sub(lane).min(S::LANES);
+                S::store(at, S::from_lane(end, hidden, S::load(at)));
             }
         }
     }
@@ -62,27 +75,32 @@ impl Tile {
         sum: *mut f32,
         shrink: *mut f32,
     ) {
-        for Column { lane, full, seen } in self.columns::<S>() {
+        for column in self.columns::<S>() {
+            let Column { lane, first, seen, .. } = column;
+            let fours = first + (seen - first) / 4 * 4;
             // SAFETY: a column's vector lies within `row`, and so in each row of the scores and in what the caller
             // promises to be a number a query. The rows reached are below `seen`, `keys` at most, or below `keys`.
             unsafe {
-                self.hide::<S>(scores, lane, full..seen);
+                self.hide::<S>(scores, &column);
                 let at = |n: usize| scores.wrapping_add(n * self.row + lane);
                 let before = S::load(maximum.add(lane));
                 let mut highest = [before; 4];
-                for n in (0..seen / 4 * 4).step_by(4) {
+                for n in (first..fours).step_by(4) {
                     for i in 0..4 {
                         highest[i] = S::max(S::load(at(n + i)), highest[i]);
                     }
                 }
-                for n in seen / 4 * 4..seen {
+                for n in fours..seen {
                     highest[0] = S::max(S::load(at(n)), highest[0]);
                 }
                 let [a, b, c, d] = highest;
                 let highest = S::max(S::max(a, b), S::max(c, d));
                 let shrunk = S::exp2(S::sub(before, highest));
                 let mut total = S::mul(S::load(sum.add(lane)), shrunk);
-                for n in 0..seen {
+                for n in 0..first {
+                    S::store(at(n), S::splat(0.0));
+                }
+                for n in first..seen {
                     let weight = S::exp2(S::sub(S::load(at(n)), highest));
                     total = S::add(total, weight);
                     S::store(at(n), weight);
@@ -103,14 +121,16 @@ impl Tile {
     /// `scores` are scores, and `log_sum` is a number a query.
     #[inline(always)]
     pub unsafe fn weights<S: Lanes>(&self, scores: *mut f32, log_sum: *const f32) {
-        for Column { lane, full, seen } in self.columns::<S>() {
+        for column in self.columns::<S>() {
+            let Column { lane, first, seen, .. } = column;
             // SAFETY: a column's vector lies within `row`, and so in each of the scores' `keys` rows and in `log_sum`.
             unsafe {
-                self.hide::<S>(scores, lane, full..seen);
+                self.hide::<S>(scores, &column);
                 let log_sum = S::load(log_sum.add(lane));
                 for n in 0..self.keys {
                     let at = scores.add(n * self.row + lane);
-                    let weight = if n < seen { S::exp2(S::sub(S::load(at), log_sum)) } else { S::splat(0.0) };
+                    let is_seen = first <= n && n < seen;
+                    let weight = if is_seen { S::exp2(S::sub(S::load(at), log_sum)) } else { S::splat(0.0) };
                     S::store(at, weight);
                 }
             }
@@ -133,14 +153,14 @@ impl Tile {
     ) {
         // SAFETY: the caller promises the instruction set.
         let scale = unsafe { S::splat(scale) };
-        for Column { lane, seen, .. } in self.columns::<S>() {
+        for Column { lane, first, seen, .. } in self.columns::<S>() {
             // SAFETY: a column's vector lies within `row`, and so in each of the scores' `keys` rows and in `delta`.
             unsafe {
                 let delta = S::load(delta.add(lane));
                 for n in 0..self.keys {
                     let at = n * self.row + lane;
                     let mut dscore = S::splat(0.0);
-                    if n < seen {
+                    if first <= n && n < seen {
                         let mut dweight = S::load(dweights.add(at));
                         if let Some(keep) = keep {
                             dweight = S::mul(dweight, S::load(keep.add(at)));

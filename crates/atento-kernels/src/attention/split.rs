@@ -28,6 +28,8 @@ pub(super) struct Part {
 pub(super) struct Divide {
     pub segments: bool,
     pub blocks: bool,
+    /// Keys that a query meets, at most.
+    pub reach: usize,
 }
 
 /// Runs `work` on parts of `segments` × `heads`; `unit` is the cost of a query-key pair of a head.
@@ -37,7 +39,7 @@ pub(super) fn split(segments: &[Segment], heads: usize, unit: usize, divide: Div
 }
 
 fn run(segments: &[Segment], part: Part, unit: usize, divide: Divide, work: &(impl Fn(Part) + Sync)) {
-    let halves = if cost(&segments[part.segments.clone()], &part, unit) <= GRAIN {
+    let halves = if cost(&segments[part.segments.clone()], &part, unit, divide.reach) <= GRAIN {
         None
     } else {
         halve(segments, &part, divide)
@@ -51,7 +53,7 @@ fn run(segments: &[Segment], part: Part, unit: usize, divide: Divide, work: &(im
 }
 
 /// Multiply-adds of a part, and a little for each of its segments and heads.
-fn cost(segments: &[Segment], part: &Part, unit: usize) -> usize {
+fn cost(segments: &[Segment], part: &Part, unit: usize, reach: usize) -> usize {
     const OVERHEAD: usize = 1 << 12;
     let one_head: usize = segments
         .iter()
@@ -59,7 +61,7 @@ fn cost(segments: &[Segment], part: &Part, unit: usize) -> usize {
             let blocks = segment.query_len.div_ceil(QUERIES);
             let taken = part.blocks.end.min(blocks).saturating_sub(part.blocks.start);
             let queries = (taken * QUERIES).min(segment.query_len);
-            OVERHEAD.saturating_add(queries.saturating_mul(segment.key_len).saturating_mul(unit))
+            OVERHEAD.saturating_add(queries.saturating_mul(segment.key_len.min(reach)).saturating_mul(unit))
         })
         .fold(0, usize::saturating_add);
     one_head.saturating_mul(part.heads.len())

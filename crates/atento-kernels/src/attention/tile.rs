@@ -18,7 +18,7 @@
 
 use super::lanes::{Lanes, WIDEST};
 use super::product::{Product, Store, multiply};
-use super::{Attention, Segment};
+use super::{Attention, Dropout, Segment};
 
 /// Queries of a block: four vectors of the widest kind, as wide as a register tile gets.
 pub(super) const QUERIES: usize = 64;
@@ -33,6 +33,8 @@ const BAND: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Mask {
     pub causal: bool,
+    /// `usize::MAX` where there is none.
+    pub window: usize,
     pub query_len: usize,
     pub key_len: usize,
 }
@@ -40,7 +42,8 @@ pub(super) struct Mask {
 impl Mask {
     #[inline(always)]
     pub fn new(attention: &Attention<'_>, segment: &Segment) -> Self {
-        Mask { causal: attention.causal, query_len: segment.query_len, key_len: segment.key_len }
+        let window = attention.window.unwrap_or(usize::MAX);
+        Mask { causal: attention.causal, window, query_len: segment.query_len, key_len: segment.key_len }
     }
 
     /// Query `i` sees the keys before this one.
@@ -49,10 +52,22 @@ impl Mask {
         if self.causal { (i + 1 + self.key_len).saturating_sub(self.query_len) } else { self.key_len }
     }
 
+    /// Query `i` sees the keys from this one on.
+    #[inline(always)]
+    pub fn first_key_of(&self, i: usize) -> usize {
+        self.keys_seen_by(i).saturating_sub(self.window)
+    }
+
     /// Key `j` is seen by the queries from this one on.
     #[inline(always)]
     pub fn first_query_of(&self, j: usize) -> usize {
         if self.causal { (j + self.query_len).saturating_sub(self.key_len) } else { 0 }
+    }
+
+    /// Key `j` is seen by the queries before this one, which may lie beyond the last.
+    #[inline(always)]
+    pub fn queries_that_see(&self, j: usize) -> usize {
+        (j + self.query_len).saturating_add(self.window).saturating_sub(self.key_len)
     }
 }
 
@@ -97,7 +112,21 @@ impl Tile {
         self.mask.keys_seen_by(self.query + self.queries - 1)
     }
 
-    /// Of the tile's keys, how many query `lane` of the block sees.
+    /// Where the block's first tile begins: at or shortly before the first key that any of its queries sees.
+    #[inline(always)]
+    pub fn first_key(&self) -> usize {
+        // The random numbers of dropout come for so many keys at once.
+        self.mask.first_key_of(self.query) / Dropout::KEYS_PER_BLOCK * Dropout::KEYS_PER_BLOCK
+    }
+
+    /// Of the tile's keys, the first that query `lane` of the block sees.
+    #[inline(always)]
+    pub fn first_seen_by_lane(&self, lane: usize) -> usize {
+        let first = self.mask.first_key_of(self.query + lane);
+        first.saturating_sub(self.key).min(self.keys)
+    }
+
+    /// Of the tile's keys, the end of those that query `lane` of the block sees.
     #[inline(always)]
     pub fn seen_by_lane(&self, lane: usize) -> usize {
         let seen = self.mask.keys_seen_by(self.query + lane);
@@ -111,10 +140,17 @@ impl Tile {
         first.saturating_sub(self.query).min(self.queries)
     }
 
+    /// The end of the block's queries that see key `n` of the tile.
+    #[inline(always)]
+    pub fn end_lane(&self, n: usize) -> usize {
+        let end = self.mask.queries_that_see(self.key + n);
+        end.saturating_sub(self.query).min(self.queries)
+    }
+
     /// Whether every query sees every key.
     #[inline(always)]
     fn all_visible(&self) -> bool {
-        self.keys == 0 || self.first_lane(self.keys - 1) == 0
+        self.keys == 0 || self.first_lane(self.keys - 1) == 0 && self.end_lane(0) == self.queries
     }
 
     /// Rows that are multiplied together, out of `rows`.
@@ -136,9 +172,12 @@ impl Tile {
         out: *mut f32,
     ) {
         for n in (0..self.keys).step_by(self.band(self.keys)) {
+            let rows = self.band(self.keys).min(self.keys - n);
             let first = self.first_lane(n) / S::LANES * S::LANES;
+            let end = self.end_lane(n + rows - 1).next_multiple_of(S::LANES);
             // SAFETY: the caller promises the operands. A is rows of keys, from `n` to at most the last. B and C are columns
-            // of `packed` and of the scores, from `first` to the queries rounded up to whole vectors, which is at most `row`.
+            // of `packed` and of the scores, from `first` to at most the queries rounded up to whole vectors, which is at
+            // most `row`; a window is one key or more, so `end` is no less than `first`.
             unsafe {
                 multiply::<S>(&Product {
                     a: keys.add(n * stride),
@@ -148,8 +187,8 @@ impl Tile {
                     b_row: self.row,
                     c: out.add(n * self.row + first),
                     c_row: self.row,
-                    rows: self.band(self.keys).min(self.keys - n),
-                    columns: self.queries.next_multiple_of(S::LANES) - first,
+                    rows,
+                    columns: end - first,
                     depth: head_dim,
                     store: Store::Overwrite,
                 });
@@ -173,20 +212,22 @@ impl Tile {
     ) {
         for m in (0..self.queries).step_by(self.band(self.queries)) {
             let rows = self.band(self.queries).min(self.queries - m);
+            let first = self.first_seen_by_lane(m);
             // SAFETY: the caller promises the operands. A is columns `m .. m + rows` of the scores, which are queries and
-            // so within `row`; C is their rows of `out` and `store` their factors. The depth is at most the tile's keys.
+            // so within `row`; C is their rows of `out` and `store` their factors. The rows of A and B from `first` on are
+            // keys of the tile, and the last query sees as many or more of them than lie before the first one's.
             unsafe {
                 multiply::<S>(&Product {
-                    a: scores.add(m),
+                    a: scores.add(first * self.row + m),
                     a_row: 1,
                     a_column: self.row,
-                    b: keys.0,
+                    b: keys.0.add(first * keys.1),
                     b_row: keys.1,
                     c: out.0.add(m * out.1),
                     c_row: out.1,
                     rows,
                     columns: head_dim,
-                    depth: self.seen_by_lane(m + rows - 1),
+                    depth: self.seen_by_lane(m + rows - 1) - first,
                     store: store.of_rows(m),
                 });
             }
@@ -217,7 +258,8 @@ impl Tile {
                 store = Store::Add;
             }
             // SAFETY: the caller promises the operands. A is rows `n .. n + rows` of the scores, which are keys, in the
-            // columns from `first` on that are queries; B is these queries' rows, and C these keys' rows of `out`.
+            // columns from `first` on that are queries; B is these queries' rows, and C these keys' rows of `out`. A window
+            // is one key or more, so the queries that see the last of the keys end no earlier than the first's begin.
             unsafe {
                 multiply::<S>(&Product {
                     a: scores.add(n * self.row + first),
@@ -229,7 +271,7 @@ impl Tile {
                     c_row: out.1,
                     rows,
                     columns: head_dim,
-                    depth: self.queries - first,
+                    depth: self.end_lane(n + rows - 1) - first,
                     store,
                 });
             }

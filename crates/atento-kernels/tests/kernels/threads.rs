@@ -183,8 +183,17 @@ fn attention(lengths: &[usize], causal: bool, dropout: Option<Dropout>) -> Vec<f
     let tokens: usize = lengths.iter().sum();
     let (width, x) = (n_heads * head_dim, values(tokens * 3 * n_heads * head_dim, 1));
     let scale = (head_dim as f32).sqrt().recip();
-    let attention =
-        Attention { n_heads, n_kv_heads: n_heads, head_dim, scale, causal, bias: None, dropout, segments: &segments };
+    let attention = Attention {
+        n_heads,
+        n_kv_heads: n_heads,
+        head_dim,
+        scale,
+        causal,
+        window: None,
+        bias: None,
+        dropout,
+        segments: &segments,
+    };
     let (mut out, mut lse) = (vec![0.0; tokens * width], vec![0.0; tokens * n_heads]);
     attention.forward(&Qkv::Packed(&x), &mut out, Some(&mut lse));
     let (dout, mut grad) = (values(tokens * width, 2), vec![0.0; x.len()]);

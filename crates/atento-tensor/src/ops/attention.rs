@@ -23,6 +23,8 @@ pub struct AttentionSpec {
     pub scale: f32,
     /// Whether a query sees only keys up to its own position (aligned at the end of the key range).
     pub causal: bool,
+    /// How many keys a query sees, itself included, with `causal` only: the last of those that it may see.
+    pub window: Option<usize>,
     /// Probability of dropping an attention weight in training.
     pub dropout: f32,
 }
@@ -40,7 +42,8 @@ impl AttentionSpec {
     /// The scaled dot-product attention of the paper.
     #[must_use]
     pub fn new(n_heads: usize, head_dim: usize, causal: bool, dropout: f32) -> Self {
-        Self { n_heads, n_kv_heads: n_heads, head_dim, scale: (head_dim as f32).powf(-0.5), causal, dropout }
+        let scale = (head_dim as f32).powf(-0.5);
+        Self { n_heads, n_kv_heads: n_heads, head_dim, scale, causal, window: None, dropout }
     }
 
     fn kernel<'a>(&self, segments: &'a [Segment], bias: Option<Bias<'a>>, dropout: Option<Dropout>) -> Attention<'a> {
@@ -50,6 +53,7 @@ impl AttentionSpec {
             head_dim: self.head_dim,
             scale: self.scale,
             causal: self.causal,
+            window: self.window,
             bias,
             dropout,
             segments,
@@ -217,6 +221,19 @@ mod tests {
     fn heads_may_share_keys_and_values() {
         let spec = AttentionSpec { n_kv_heads: 2, ..AttentionSpec::new(4, 2, true, 0.0) };
         packed(spec, &[(0, 3, 0, 3), (3, 2, 3, 2)], 5);
+    }
+
+    #[test]
+    fn a_window_hides_the_keys_before_it() {
+        for window in [1, 2, 3] {
+            let spec = AttentionSpec { window: Some(window), ..AttentionSpec::new(2, 3, true, 0.0) };
+            let found = packed(spec, &[(0, 5, 0, 5), (5, 2, 5, 2)], 7);
+            let all = packed(AttentionSpec { window: None, ..spec }, &[(0, 5, 0, 5), (5, 2, 5, 2)], 7);
+            for (row, (found, all)) in found.outputs[0].chunks(6).zip(all.outputs[0].chunks(6)).enumerate() {
+                let position = if row < 5 { row } else { row - 5 };
+                assert_eq!(found == all, position < window, "row {row}, window {window}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,17 @@ use super::*;
 
 /// Attention of one head of four numbers.
 fn one_head(segments: &[Segment]) -> Attention<'_> {
-    Attention { n_heads: 1, n_kv_heads: 1, head_dim: 4, scale: 1.0, causal: false, bias: None, dropout: None, segments }
+    Attention {
+        n_heads: 1,
+        n_kv_heads: 1,
+        head_dim: 4,
+        scale: 1.0,
+        causal: false,
+        window: None,
+        bias: None,
+        dropout: None,
+        segments,
+    }
 }
 
 fn panics<R>(f: impl FnOnce() -> R) -> bool {
@@ -90,6 +100,18 @@ fn sizes_that_cannot_be_counted_and_rows_that_overlap_are_refused() {
     };
     assert!(panics(|| plain.backward(&packed, &[0.0; 8], &[0.0; 2], &[0.0; 8], grad, None)));
     assert_eq!(overlapping, [9.0; 8]);
+}
+
+#[test]
+fn a_window_needs_a_key_and_the_order_of_a_causal_mask() {
+    let segments = [Segment { query_start: 0, query_len: 2, key_start: 0, key_len: 2 }];
+    let plain = one_head(&segments);
+    let x = [0.5f32; 24];
+    for (causal, window, fine) in [(true, 1, true), (true, usize::MAX, true), (true, 0, false), (false, 1, false)] {
+        let attention = Attention { causal, window: Some(window), ..plain };
+        let refused = panics(|| attention.forward(&Qkv::Packed(&x), &mut [0.0; 8], None));
+        assert_eq!(refused, !fine, "causal {causal}, window {window}");
+    }
 }
 
 /// Sizes that are counted in 32 bits, or that make the scratch's length wrap; no row is needed for them.

@@ -17,6 +17,7 @@ struct Case {
     n_kv_heads: usize,
     head_dim: usize,
     causal: bool,
+    window: Option<usize>,
     bias: bool,
     /// Whether the bias is −∞ for some keys, and for all of the second query's.
     hidden: bool,
@@ -34,6 +35,7 @@ const PLAIN: Case = Case {
     n_kv_heads: 2,
     head_dim: 16,
     causal: false,
+    window: None,
     bias: false,
     hidden: false,
     dropout: 0.0,
@@ -41,6 +43,8 @@ const PLAIN: Case = Case {
     lengths: &[(5, 5), (1, 1), (17, 17), (33, 33)],
     gap: 0,
 };
+
+const WINDOW: Case = Case { causal: true, ..PLAIN };
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -70,6 +74,16 @@ const CASES: &[Case] = &[
     Case { name: "gathered keys", head_dim: 12, causal: true, n_heads: 4, lengths: &[(130, 530), (9, 520), (520, 520)], ..PLAIN },
     Case { name: "gathered keys of one head", head_dim: 16, n_heads: 1, n_kv_heads: 1, lengths: &[(70, 520)], ..PLAIN },
     Case { name: "divided query blocks", head_dim: 8, n_heads: 1, n_kv_heads: 1, lengths: &[(2100, 140)], ..PLAIN },
+    Case { name: "window of one key", window: Some(1), lengths: &[(5, 5), (1, 1), (0, 9), (70, 70), (3, 70), (9, 2)], ..WINDOW },
+    Case { name: "window of a tile less one", window: Some(63), lengths: &[(200, 200), (65, 200), (2, 66), (64, 65)], ..WINDOW },
+    Case { name: "window of a tile", window: Some(64), lengths: &[(200, 200), (65, 200), (2, 66), (9, 300)], ..WINDOW },
+    Case { name: "window of a tile and one", window: Some(65), lengths: &[(200, 200), (65, 200), (2, 66), (130, 131)], ..WINDOW },
+    Case { name: "window of a few keys, odd head size", window: Some(5), head_dim: 13, lengths: &[(33, 33), (70, 3), (4, 40), (140, 70)], ..WINDOW },
+    Case { name: "window as long as the segments", window: Some(70), lengths: &[(70, 70), (9, 70), (69, 69), (71, 71)], ..WINDOW },
+    Case { name: "window with dropout, bias, grouped", window: Some(37), dropout: 0.4, bias: true, n_heads: 4, gap: 2, lengths: &[(9, 9), (2, 80), (80, 90), (140, 170)], ..WINDOW },
+    Case { name: "window with bias that hides keys", window: Some(21), bias: true, hidden: true, lengths: &[(9, 9), (3, 20), (70, 140)], ..WINDOW },
+    Case { name: "window of gathered keys", window: Some(100), head_dim: 12, n_heads: 4, lengths: &[(600, 900), (5, 600), (520, 520)], ..WINDOW },
+    Case { name: "window of divided query blocks", window: Some(70), head_dim: 8, n_heads: 1, n_kv_heads: 1, lengths: &[(2100, 2110)], ..WINDOW },
     Case { name: "long causal", head_dim: 8, causal: true, lengths: &[(200, 200), (65, 64), (64, 65), (65, 200)], ..PLAIN },
 ];
 
@@ -127,6 +141,7 @@ impl Case {
             head_dim: self.head_dim,
             scale: 1.0 / (self.head_dim as f32).sqrt(),
             causal: self.causal,
+            window: self.window,
             bias: data.bias.as_ref().map(|(data, max_query_len, max_key_len)| Bias {
                 data,
                 max_query_len: *max_query_len,
@@ -311,7 +326,12 @@ fn log_sums(attention: &Attention<'_>, query: &[f64], key: &[f64]) -> Vec<f64> {
     for s in attention.segments {
         for (i, head) in (0..s.query_len).flat_map(|i| (0..h).map(move |head| (i, head))) {
             let q = ((s.query_start + i) * h + head) * d;
-            let seen = |j: &usize| !attention.causal || j + s.query_len <= i + s.key_len;
+            let position = (i + s.key_len) as i64 - s.query_len as i64;
+            let distance = |j: usize| position - j as i64;
+            let seen = |&j: &usize| {
+                let is_near = attention.window.is_none_or(|window| distance(j) < window as i64);
+                !attention.causal || distance(j) >= 0 && is_near
+            };
             let scores = Vec::from_iter((0..s.key_len).filter(seen).map(|j| {
                 let k = ((s.key_start + j) * attention.n_kv_heads + attention.kv_head(head)) * d;
                 let dot: f64 = (0..d).map(|x| query[q + x] * key[k + x]).sum();

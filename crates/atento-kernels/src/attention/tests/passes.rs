@@ -2,6 +2,7 @@
 //! reference, dropout and the powers of two by themselves.
 
 use super::*;
+use crate::philox::Rng;
 
 /// Each within `tolerance` of the largest expected number, which is at least 1.
 #[track_caller]
@@ -13,6 +14,20 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32) {
         let fine = a == b || (a - b).abs() <= tolerance * largest && b != UNTOUCHED;
         assert!(fine, "{what}: number {at} is {a}, not {b}");
     }
+}
+
+#[track_caller]
+fn assert_all_close(name: &str, actual: &Results, expected: &Results, tolerance: f32) {
+    let check = |what: &str, part: fn(&Results) -> &[f32]| {
+        assert_close(&format!("{name}, {what}"), part(actual), part(expected), tolerance);
+    };
+    check("out", |results| &results.out);
+    check("lse", |results| &results.lse);
+    check("dquery", |results| &results.dquery);
+    check("dkey", |results| &results.dkey);
+    check("dvalue", |results| &results.dvalue);
+    check("dbias", |results| &results.dbias);
+    check("weights", |results| &results.weights);
 }
 
 /// The relative error of a weight is the absolute error of its score, which grows with the score.
@@ -27,18 +42,7 @@ fn every_case_matches_the_reference_at_every_level_and_layout() {
         let expected = expected(case, &data);
         for_each_level(|level| {
             let actual = run(case, &data, Layout::QueryAndPacked);
-            let tolerance = tolerance(case);
-            let check = |what: &str, actual: &[f32], expected: &[f32]| {
-                let what = format!("{}, {level:?}, {what}", case.name);
-                assert_close(&what, actual, expected, tolerance);
-            };
-            check("out", &actual.out, &expected.out);
-            check("lse", &actual.lse, &expected.lse);
-            check("dquery", &actual.dquery, &expected.dquery);
-            check("dkey", &actual.dkey, &expected.dkey);
-            check("dvalue", &actual.dvalue, &expected.dvalue);
-            check("dbias", &actual.dbias, &expected.dbias);
-            check("weights", &actual.weights, &expected.weights);
+            assert_all_close(&format!("{}, {level:?}", case.name), &actual, &expected, tolerance(case));
             for layout in [Layout::Packed, Layout::Separate] {
                 let other = run(case, &data, layout);
                 assert!(other == actual, "{}, {level:?}: {layout:?} differs", case.name);
@@ -66,6 +70,58 @@ fn thread_counts_do_not_change_a_bit() {
         };
         assert!(with_threads(1) == with_threads(3), "{}", case.name);
     }
+}
+
+/// Sizes at random: lengths around those of blocks and tiles, windows from one key to more than there are.
+#[test]
+fn windows_of_any_size_match_the_reference() {
+    const AROUND: [usize; 12] = [1, 2, 4, 5, 15, 17, 63, 64, 65, 100, 130, 200];
+    let mut rng = Rng::new(3, 0);
+    let mut pick = |below: usize| rng.below(below);
+    for round in 0..40 {
+        let lengths: Vec<(usize, usize)> = (0..3).map(|_| (AROUND[pick(12)], AROUND[pick(12)])).collect();
+        let case = Case {
+            name: "at random",
+            window: Some(AROUND[pick(12)] + pick(3)),
+            head_dim: [1, 7, 8, 20][pick(4)],
+            n_heads: [2, 4][pick(2)],
+            dropout: [0.0, 0.3][pick(2)],
+            bias: pick(3) == 0,
+            gap: pick(2),
+            lengths: lengths.leak(),
+            ..WINDOW
+        };
+        let data = case.data();
+        let expected = expected(&case, &data);
+        let actual = with_level(simd::detected(), || run(&case, &data, Layout::QueryAndPacked));
+        let name = format!("round {round}, window {:?} of {:?}", case.window, case.lengths);
+        assert_all_close(&name, &actual, &expected, tolerance(&case));
+    }
+}
+
+#[test]
+fn a_window_that_hides_nothing_changes_no_bit() {
+    let plain = Case { lengths: &[(70, 70), (3, 69), (200, 200), (9, 2)], dropout: 0.2, ..WINDOW };
+    let data = plain.data();
+    for window in [200, 1000, usize::MAX] {
+        let wide = Case { window: Some(window), ..plain };
+        for_each_level(|level| {
+            let [plain, wide] = [&plain, &wide].map(|case| run(case, &data, Layout::Packed));
+            assert!(plain == wide, "window {window} at {level:?}");
+        });
+    }
+}
+
+#[test]
+fn nan_reaches_the_queries_whose_window_holds_it_and_no_others() {
+    let case = Case { lengths: &[(300, 300)], window: Some(70), ..WINDOW };
+    let mut data = case.data();
+    data.key[100 * 32] = f32::NAN; // Key 100 of head 0.
+    for_each_level(|level| {
+        for (row, out) in run_forward(&case, &data).chunks(32).enumerate() {
+            assert_eq!(out[0].is_nan(), (100..170).contains(&row), "{level:?}: row {row}");
+        }
+    });
 }
 
 #[test]
