@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::graph::NodeId;
-use crate::pool::Buffer;
+use crate::pool::{Buffer, Pool};
 
 /// A contiguous row-major `f32` array. Cloning shares the memory.
 #[derive(Clone)]
@@ -83,6 +83,11 @@ impl Tensor {
 }
 
 impl Tensor {
+    /// The values in a buffer of their own: the tensor's, if nothing else holds it, or a copy.
+    pub(crate) fn into_buffer(self, pool: &Pool) -> Buffer {
+        Arc::try_unwrap(self.data).unwrap_or_else(|shared| pool.copy_of(&shared))
+    }
+
     pub(crate) fn tracked_as(mut self, node: Option<NodeId>) -> Self {
         self.node = node;
         self

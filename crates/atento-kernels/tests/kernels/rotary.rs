@@ -4,10 +4,31 @@ use atento_kernels::rope::*;
 const POSITIONS: [u32; 3] = [5, 0, 1000];
 const PAIRINGS: [Pairing; 2] = [Pairing::HalfSplit, Pairing::Interleaved];
 
-fn table(head_dim: usize) -> Vec<f32> {
-    let mut table = vec![0.0; 1001 * head_dim];
-    fill_table(head_dim, 10_000.0, &mut table);
-    table
+fn frequencies(head_dim: usize) -> Vec<f32> {
+    let mut periods = vec![0.0; head_dim / 2];
+    atento_kernels::rope::periods(10_000.0, &mut periods);
+    periods.iter().map(|period| 1.0 / period).collect()
+}
+
+fn turns(positions: &[u32], head_dim: usize, factor: f32) -> Vec<f32> {
+    let mut turns = vec![f32::NAN; positions.len() * head_dim];
+    fill_turns(positions, &frequencies(head_dim), factor, &mut turns);
+    turns
+}
+
+/// As PyTorch has them: the product is rounded.
+fn angles(position: u32, head_dim: usize) -> Vec<f64> {
+    frequencies(head_dim).iter().map(|frequency| f64::from(position as f32 * frequency)).collect()
+}
+
+#[test]
+fn periods_are_powers_of_theta() {
+    let mut found = [0.0; 64];
+    periods(500_000.0, &mut found);
+    let expected: Vec<f64> = (0..64).map(|i| (500_000f64.ln() * f64::from(i) / 64.0).exp()).collect();
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((f64::from(*found) / expected - 1.0).abs() < 1e-6, "{found}, expected {expected}");
+    }
 }
 
 #[test]
@@ -16,16 +37,16 @@ fn rotations_match_the_reference_and_leave_the_rest_of_a_row() {
     let x = values(3 * stride, 1);
     for pairing in PAIRINGS {
         for_each_level(|_| {
-            let mut turned = x.clone();
-            forward(&mut turned, &POSITIONS, heads, d, stride, &table(d), pairing);
+            let (mut turned, turns) = (x.clone(), turns(&POSITIONS, d, 1.0));
+            forward(&mut turned, &turns, heads, d, stride, pairing);
             let mut expected = wide(&x);
             for (row, &position) in expected.chunks_mut(stride).zip(&POSITIONS) {
                 for head in row[..heads * d].chunks_mut(d) {
-                    head.copy_from_slice(&reference(head, position, 10_000.0, pairing));
+                    head.copy_from_slice(&reference(head, &angles(position, d), pairing));
                 }
             }
             assert_close("x", &turned, &expected, 1e-6);
-            backward(&mut turned, &POSITIONS, heads, d, stride, &table(d), pairing);
+            backward(&mut turned, &turns, heads, d, stride, pairing);
             assert_close("turned back", &turned, &wide(&x), 1e-6);
         });
     }
@@ -33,13 +54,23 @@ fn rotations_match_the_reference_and_leave_the_rest_of_a_row() {
 
 #[test]
 fn the_gradient_is_that_of_finite_differences() {
-    let (x, dy) = (values(6, 1), values(6, 2));
+    let (x, dy, factor) = (values(6, 1), values(6, 2), 1.25);
     for pairing in PAIRINGS {
         let mut dx = dy.clone();
-        backward(&mut dx, &[7], 1, 6, 6, &table(6), pairing);
-        let slopes = gradient(&x, |x| weighted(&reference(x, 7, 10_000.0, pairing), &dy));
-        assert_close("dx", &dx, &slopes, 1e-6);
+        backward(&mut dx, &turns(&[7], 6, factor), 1, 6, 6, pairing);
+        let scaled = |x: &[f64]| -> Vec<f64> {
+            reference(x, &angles(7, 6), pairing).iter().map(|y| y * f64::from(factor)).collect()
+        };
+        assert_close("dx", &dx, &gradient(&x, |x| weighted(&scaled(x), &dy)), 1e-6);
     }
+}
+
+#[test]
+fn rows_without_heads_and_batches_without_rows_are_left_alone() {
+    let mut x = values(8, 1);
+    forward(&mut x, &turns(&[3, 4], 4, 1.0), 0, 4, 4, Pairing::HalfSplit);
+    forward(&mut [], &[], 2, 4, 8, Pairing::HalfSplit);
+    assert_eq!(x, values(8, 1));
 }
 
 #[test]
@@ -50,7 +81,7 @@ fn rotations_are_those_of_llama_and_gptj() {
     ];
     for (pairing, golden) in PAIRINGS.into_iter().zip(golden) {
         let mut x = values(6, 11);
-        forward(&mut x, &[5], 1, 6, 6, &table(6), pairing);
+        forward(&mut x, &turns(&[5], 6, 1.0), 1, 6, 6, pairing);
         assert_close("x", &x, &golden, 1e-6);
     }
 }

@@ -33,7 +33,7 @@ pub use attentive_gru::{AttentiveGru, Memory};
 pub use cross_entropy::CrossEntropy;
 pub use embedding::Positions;
 pub use gru_sequence::GruRecurrence;
-pub use rope::Rope;
+pub use rope::{Rope, RopeScaling, Turns};
 pub use time_steps::{Direction, TimeSteps};
 
 pub use atento_kernels::activation::Activation;
