@@ -4,19 +4,62 @@
 //!
 //! Backward. With g = γ·dy and ∂r/∂x = −r³·x/C, dx = r·(g − x̂·Σ(g·x̂)/C) and dγ = Σ_rows dy·x̂.
 
+pub use crate::residual_rms_norm::{add_dropout_rms_norm_backward, add_dropout_rms_norm_forward};
+
 use rayon::prelude::*;
 
-use crate::parallel::{add_partials, rows_per_partial, rows_per_task};
+use crate::norm::{Upstream, check};
+use crate::parallel::{add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 use crate::reduce;
 use crate::simd::mul_add;
 
-#[track_caller]
-fn check(op: &str, gamma: &[f32], rows: usize, lengths: &[usize]) -> usize {
-    let width = gamma.len();
-    assert!(width > 0, "{op}: gamma is empty");
-    let expected = rows * width;
-    assert!(lengths.iter().all(|&l| l == expected), "{op}: lengths {lengths:?}, expected {rows} rows of {width}");
-    width
+/// Normalises one row; returns its reciprocal root mean square.
+#[inline(always)]
+pub(crate) fn rms_norm_row<const FMA: bool>(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) -> f32 {
+    let mean_square = reduce::fold(x, |sum, x| mul_add::<FMA>(x, x, sum)) / gamma.len() as f32;
+    let rstd = 1.0 / (mean_square + eps).sqrt();
+    for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
+        *out = x * rstd * gamma;
+    }
+    rstd
+}
+
+/// Σ γ·dy·x̂ / C of one row.
+#[inline(always)]
+pub(crate) fn mean_product<const FMA: bool>(x: &[f32], gamma: &[f32], rstd: f32, dy: &[f32]) -> f32 {
+    let step = |(_, sum): (f32, f32), x: f32, gamma, dy| (0.0, mul_add::<FMA>(gamma * dy, x * rstd, sum));
+    reduce::fold3(x, gamma, dy, step).1 / gamma.len() as f32
+}
+
+/// Gradient of one row into `dx`, added to `upstream`; adds to the row sum `dgamma`, if wanted.
+#[inline(always)]
+pub(crate) fn rms_norm_row_backward<const FMA: bool>(
+    x: &[f32],
+    gamma: &[f32],
+    rstd: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+    upstream: Upstream<'_>,
+    dgamma: Option<&mut [f32]>,
+) {
+    let n = gamma.len();
+    let mean = mean_product::<FMA>(x, gamma, rstd, dy);
+    let (x, dy, dx) = (&x[..n], &dy[..n], &mut dx[..n]);
+    let gradient = |i: usize, normalised: f32, old: f32| {
+        let centred = mul_add::<FMA>(-normalised, mean, gamma[i] * dy[i]);
+        mul_add::<FMA>(centred, rstd, old)
+    };
+    match dgamma {
+        Some(dgamma) => {
+            let dgamma = &mut dgamma[..n];
+            upstream.add_into(dx, |i, old| {
+                let normalised = x[i] * rstd;
+                dgamma[i] = mul_add::<FMA>(dy[i], normalised, dgamma[i]);
+                gradient(i, normalised, old)
+            });
+        }
+        None => upstream.add_into(dx, |i, old| gradient(i, x[i] * rstd, old)),
+    }
 }
 
 /// `out = rms_norm(x)`; saves the reciprocal root mean square of each row.
@@ -33,11 +76,7 @@ pub fn rms_norm_forward(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32], rst
     fn body<const FMA: bool>(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32], rstd: &mut [f32]) {
         let width = gamma.len();
         for ((x, out), rstd) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)).zip(rstd) {
-            let mean_square = reduce::fold(x, |sum, x| mul_add::<FMA>(x, x, sum)) / width as f32;
-            *rstd = 1.0 / (mean_square + eps).sqrt();
-            for ((out, x), gamma) in out.iter_mut().zip(x).zip(gamma) {
-                *out = x * *rstd * gamma;
-            }
+            *rstd = rms_norm_row::<FMA>(x, gamma, eps, out);
         }
     }
     let rows = rows_per_task(width);
@@ -48,7 +87,7 @@ pub fn rms_norm_forward(x: &[f32], gamma: &[f32], eps: f32, out: &mut [f32], rst
     });
 }
 
-/// Gradients of [`rms_norm_forward`]: `dx = …` (`+=` with `accumulate`), `dgamma += …`.
+/// Gradients of [`rms_norm_forward`], those that are given a place: `dx = …` (`+=` with `accumulate`), `dgamma += …`.
 ///
 /// # Shapes
 /// `x, dy, dx: [rows, C]`, `rstd: [rows]`, `gamma, dgamma: [C]`.
@@ -61,49 +100,58 @@ pub fn rms_norm_backward(
     gamma: &[f32],
     rstd: &[f32],
     dy: &[f32],
-    dx: &mut [f32],
+    dx: Option<&mut [f32]>,
     accumulate: bool,
-    dgamma: &mut [f32],
+    dgamma: Option<&mut [f32]>,
 ) {
-    let width = check("rms_norm_backward", gamma, rstd.len(), &[x.len(), dy.len(), dx.len()]);
-    assert_eq!(dgamma.len(), width, "rms_norm_backward: dgamma and gamma");
+    let dx_len = dx.as_deref().map_or(x.len(), <[f32]>::len);
+    let width = check("rms_norm_backward", gamma, rstd.len(), &[x.len(), dy.len(), dx_len]);
+    assert_eq!(dgamma.as_deref().map_or(width, <[f32]>::len), width, "rms_norm_backward: dgamma and gamma");
     #[inline(always)]
     fn body<const FMA: bool>(
         x: &[f32],
         gamma: &[f32],
         rstd: &[f32],
         dy: &[f32],
-        dx: &mut [f32],
-        accumulate: bool,
-        dgamma: &mut [f32],
+        dx: Option<&mut [f32]>,
+        upstream: Upstream<'_>,
+        mut dgamma: Option<&mut [f32]>,
     ) {
         let n = gamma.len();
-        let rows = x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(dx.chunks_exact_mut(n));
-        for (((x, dy), dx), &rstd) in rows.zip(rstd) {
-            let (_, sum) =
-                reduce::fold3(x, gamma, dy, |(_, sum), x, gamma, dy| (0.0, mul_add::<FMA>(gamma * dy, x * rstd, sum)));
-            let mean = sum / n as f32;
-            let (x, dy, dx, dgamma) = (&x[..n], &dy[..n], &mut dx[..n], &mut dgamma[..n]);
-            for i in 0..n {
-                let normalised = x[i] * rstd;
-                dgamma[i] = mul_add::<FMA>(dy[i], normalised, dgamma[i]);
-                let gradient = mul_add::<FMA>(-normalised, mean, gamma[i] * dy[i]) * rstd;
-                dx[i] = if accumulate { dx[i] + gradient } else { gradient };
+        let rows = x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(rstd);
+        match (dx, &mut dgamma) {
+            (Some(dx), _) => {
+                for (((x, dy), &rstd), dx) in rows.zip(dx.chunks_exact_mut(n)) {
+                    rms_norm_row_backward::<FMA>(x, gamma, rstd, dy, dx, upstream, dgamma.as_deref_mut());
+                }
             }
+            (None, Some(dgamma)) => {
+                for ((x, dy), &rstd) in rows {
+                    for ((dgamma, x), dy) in dgamma.iter_mut().zip(x).zip(dy) {
+                        *dgamma = mul_add::<FMA>(*dy, x * rstd, *dgamma);
+                    }
+                }
+            }
+            (None, None) => {}
         }
     }
     let rows = rows_per_partial(rstd.len(), width);
-    let chunk = rows * width;
-    let mut partials = vec![0.0; rstd.len().div_ceil(rows) * width];
+    let (chunk, tasks) = (rows * width, rstd.len().div_ceil(rows));
+    let upstream = if accumulate { Upstream::InPlace } else { Upstream::None };
+    let mut partials = vec![0.0; if dgamma.is_some() { tasks * width } else { 0 }];
+    let partial = dgamma.is_some().then_some(&mut partials[..]);
     x.par_chunks(chunk)
         .zip(dy.par_chunks(chunk))
-        .zip(dx.par_chunks_mut(chunk))
-        .zip(rstd.par_chunks(rows).zip(partials.par_chunks_mut(width)))
-        .for_each(|(((x, dy), dx), (rstd, dgamma))| {
+        .zip(rstd.par_chunks(rows))
+        .zip(optional_chunks_mut(dx, chunk, tasks))
+        .zip(optional_chunks_mut(partial, width, tasks))
+        .for_each(|((((x, dy), rstd), dx), dgamma)| {
             crate::dispatch!(body(x: &[f32], gamma: &[f32], rstd: &[f32], dy: &[f32],
-                dx: &mut [f32], accumulate: bool, dgamma: &mut [f32]));
+                dx: Option<&mut [f32]>, upstream: Upstream<'_>, dgamma: Option<&mut [f32]>));
         });
-    add_partials(&partials, dgamma);
+    if let Some(dgamma) = dgamma {
+        add_partials(&partials, dgamma);
+    }
 }
 
 /// One row of [`rms_norm_forward`] in f64.

@@ -364,18 +364,15 @@ impl Backward<'_> {
         self.nodes[node.0] = Some(gradient);
     }
 
-    /// A parameter's gradient, to add to; that of one which is not trained goes nowhere.
-    pub(crate) fn with_gradient(&mut self, weight: Weight, work: impl FnOnce(&Params, &mut [f32])) {
-        match self.grads.find_mut(weight) {
-            Some(gradient) => work(self.params, gradient),
-            None => work(self.params, &mut self.pool.zeros(weight.len())),
-        }
-    }
-
-    /// Two parameters' gradients at once, as [`with_gradient`](Self::with_gradient) gives one.
+    /// Two parameters' gradients, to add to; those of one which is not trained go nowhere.
     pub(crate) fn with_pair(&mut self, weights: [Weight; 2], work: impl FnOnce(&Params, [&mut [f32]; 2])) {
-        let [mut first, mut second] = weights.map(|weight| self.pool.zeros(weight.len()));
-        work(self.params, self.grads.pair_mut(weights, [&mut first, &mut second]));
+        let [first, second] = self.grads.find_pair_mut(weights);
+        let scratch = |found: &Option<&mut [f32]>, weight: Weight| match found {
+            Some(_) => self.pool.zeros(0),
+            None => self.pool.zeros(weight.len()),
+        };
+        let (mut one, mut other) = (scratch(&first, weights[0]), scratch(&second, weights[1]));
+        work(self.params, [first.unwrap_or(&mut one), second.unwrap_or(&mut other)]);
     }
 }
 

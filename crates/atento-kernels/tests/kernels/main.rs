@@ -12,6 +12,7 @@ mod matrices;
 mod norms;
 mod optimisers;
 mod recurrent;
+mod rms_norms;
 mod rotary;
 mod rows;
 mod threads;

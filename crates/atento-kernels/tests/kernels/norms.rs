@@ -45,12 +45,20 @@ fn rms_norm_and_all_its_gradients_match_the_reference() {
             rms_norm::rms_norm_forward(&x, &gamma, 1e-6, &mut y, &mut rstd);
             assert_close("y", &y, &rms_norm_rows(&xw, &gw), 1e-6);
             let (mut dx, mut dgamma) = (vec![f32::NAN; x.len()], vec![0.0; width]);
-            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, &mut dx, false, &mut dgamma);
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, Some(&mut dx), false, Some(&mut dgamma));
             assert_close("dx", &dx, &gradient(&x, |x| weighted(&rms_norm_rows(x, &gw), &dy)), 2e-6);
             assert_close("dgamma", &dgamma, &gradient(&gamma, |g| weighted(&rms_norm_rows(&xw, g), &dy)), 2e-6);
             let twice: Vec<f64> = dx.iter().map(|&d| 2.0 * f64::from(d)).collect();
-            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, &mut dx, true, &mut dgamma);
+            let (once, mut added) = (dx.clone(), vec![0.0; width]);
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, Some(&mut dx), true, Some(&mut added));
             assert_close("dx added", &dx, &twice, 1e-6);
+            assert_eq!(added, dgamma);
+            // Each alone is what it is beside the other.
+            let mut alone = vec![0.0; width];
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, None, false, Some(&mut alone));
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, Some(&mut dx), false, None);
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, None, false, None);
+            assert_eq!((alone, dx), (dgamma, once));
         });
     }
 }
@@ -76,7 +84,7 @@ fn norms_are_those_of_pytorch() {
 
     let mut dgamma = [0.0; 5];
     rms_norm::rms_norm_forward(&x, &gamma, 1e-6, &mut y, &mut rstd);
-    rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, &mut dx, false, &mut dgamma);
+    rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, Some(&mut dx), false, Some(&mut dgamma));
     #[rustfmt::skip]
     let golden = (
         [1.61556246, -2.66301518e-2, 2.38191909, 7.72274397e-1, 2.24876826e-1, -1.60881965, -2.18339820e-1, 1.05722443, 1.05722443, -2.18339820e-1],

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use crate::support::*;
 use atento_kernels::attention::{Attention, Dropout, Qkv, QkvGrad, Segment};
 use atento_kernels::dropout::DropoutKey;
+use atento_kernels::qk_norm::{self, Heads};
 use atento_kernels::simd::{self, with_level};
 use atento_kernels::{
     activation::Activation, additive_attention, compact, cross_entropy, elementwise, embedding, gru, linear, norm,
@@ -117,8 +118,22 @@ fn row_kernels_of_any_number_of_rows_do_not_depend_on_threads() {
             norm::layer_norm_backward(&x, &gamma, &mean, &rstd, &dy, &mut dx, false, &mut dg, &mut db);
             let (mut z, mut dz) = (vec![0.0; x.len()], vec![0.0; x.len()]);
             rms_norm::rms_norm_forward(&x, &gamma, 1e-5, &mut z, &mut rstd);
-            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, &mut dz, false, &mut dg);
+            rms_norm::rms_norm_backward(&x, &gamma, &rstd, &dy, Some(&mut dz), false, Some(&mut dg));
             [y, dx, dg, db, z, dz].concat()
+        });
+        assert_same_bits(&format!("joined RMS norm and norm of heads, {rows} rows"), || {
+            let key = Some(DropoutKey { probability: 0.1, seed: 1, stream: 2, first: 0 });
+            let [mut sum, mut y, mut z, mut dresidual, mut dbranch] = [(); 5].map(|()| vec![0.0; x.len()]);
+            let (mut rstd, mut dg) = (vec![0.0; rows], vec![0.0; width]);
+            rms_norm::add_dropout_rms_norm_forward(&x, &dy, key, &gamma, 1e-5, &mut sum, &mut y, &mut rstd);
+            let (dr, db, dgamma) = (&mut dresidual, Some(&mut dbranch[..]), Some(&mut dg[..]));
+            rms_norm::add_dropout_rms_norm_backward(&sum, &gamma, &rstd, &dy, key, dr, false, db, dgamma);
+            let heads = Heads { n_heads: 3, n_kv_heads: 1, head_dim: 8 };
+            let (gammas, mut rstd) = ([&gamma[..8], &gamma[8..16]], vec![0.0; rows * 4]);
+            qk_norm::forward(&x, heads, gammas, 1e-5, &mut z, &mut rstd);
+            let (mut dz, mut dq, mut dk) = (dy.clone(), vec![0.0; 8], vec![0.0; 8]);
+            qk_norm::backward(&x, heads, gammas, &rstd, &mut dz, [Some(&mut dq), Some(&mut dk)]);
+            [sum, y, z, dresidual, dbranch, dg, dz, dq, dk].concat()
         });
         assert_same_bits(&format!("joined norm, {rows} rows"), || {
             let key = Some(DropoutKey { probability: 0.1, seed: 1, stream: 2, first: 0 });

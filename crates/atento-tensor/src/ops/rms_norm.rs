@@ -24,15 +24,13 @@ impl Graph<'_> {
             let x = x.clone();
             self.push("rms_norm", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let (mut dx, accumulate) = match x.node() {
-                    Some(input) => pass.slot(input, x.len()),
-                    None => (pass.pool.take(x.len()), false),
+                let (mut dx, accumulate) = match x.node().map(|input| pass.slot(input, x.len())) {
+                    Some((dx, accumulate)) => (Some(dx), accumulate),
+                    None => (None, false),
                 };
-                pass.with_gradient(gamma, |params, dgamma| {
-                    let gamma = params.get(gamma);
-                    rms_norm::rms_norm_backward(x.values(), gamma, &rstd, &dy, &mut dx, accumulate, dgamma);
-                });
-                if let Some(input) = x.node() {
+                let (values, dgamma) = (pass.params.get(gamma), pass.grads.find_mut(gamma));
+                rms_norm::rms_norm_backward(x.values(), values, &rstd, &dy, dx.as_deref_mut(), accumulate, dgamma);
+                if let (Some(input), Some(dx)) = (x.node(), dx) {
                     pass.put(input, dx);
                 }
             });

@@ -49,21 +49,17 @@ impl Grads {
         Some(&mut self.values[start..start + weight.len()])
     }
 
-    /// Two gradients at once, of different parameters, in `scratch` what is not trained.
-    pub(crate) fn pair_mut<'a>(
-        &'a mut self,
-        [first, second]: [Weight; 2],
-        [first_scratch, second_scratch]: [&'a mut [f32]; 2],
-    ) -> [&'a mut [f32]; 2] {
+    /// Two gradients at once, of different parameters; `None` for one that is not trained.
+    pub(crate) fn find_pair_mut(&mut self, [first, second]: [Weight; 2]) -> [Option<&mut [f32]>; 2] {
         let range = |weight: Weight, start: usize| start..start + weight.len();
         match (self.offset(first), self.offset(second)) {
             (Some(one), Some(other)) => {
                 let ranges = [range(first, one), range(second, other)];
-                self.values.get_disjoint_mut(ranges).expect("parameters do not overlap")
+                self.values.get_disjoint_mut(ranges).expect("parameters do not overlap").map(Some)
             }
-            (Some(one), None) => [&mut self.values[range(first, one)], second_scratch],
-            (None, Some(other)) => [first_scratch, &mut self.values[range(second, other)]],
-            (None, None) => [first_scratch, second_scratch],
+            (Some(one), None) => [Some(&mut self.values[range(first, one)]), None],
+            (None, Some(other)) => [None, Some(&mut self.values[range(second, other)])],
+            (None, None) => [None, None],
         }
     }
 

@@ -99,8 +99,9 @@ fn gradients_exist_for_what_trains_alone() {
     assert_eq!(grads.values, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
     assert!(grads.find_mut(weights[1]).is_none() && grads.find_mut(weights[2]).is_none());
     assert!(panics(|| assert!(grads.get(weights[1]).is_empty())));
-    let (mut first, mut second) = ([0.0; 3], [0.0; 4]);
-    grads.pair_mut([weights[2], weights[3]], [&mut first, &mut second])[1].fill(2.0);
+    let [none, found] = grads.find_pair_mut([weights[2], weights[3]]);
+    assert!(none.is_none());
+    found.unwrap().fill(2.0);
     assert_eq!(grads.get(weights[3]), [2.0; 4]);
     let fused = params.fused(&[weights[0], weights[1]]);
     assert!(panics(|| assert!(grads.find_mut(fused).is_none())), "one part is trained, the other is not");
