@@ -7,7 +7,9 @@ use atento_kernels::activation::{self, Activation};
 use atento_kernels::dropout::{self, DropoutKey};
 use atento_kernels::linear::{self, WeightLayout};
 use atento_kernels::matmul::{self, Mat, MatMut};
-use atento_kernels::{cross_entropy, embedding, norm, optim, philox};
+use atento_kernels::qk_norm::{self, Heads};
+use atento_kernels::rope::{self, Pairing};
+use atento_kernels::{cross_entropy, embedding, gated, norm, optim, philox, rms_norm};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 
@@ -126,6 +128,18 @@ fn activation_backward(bencher: Bencher<'_, '_>, act: Activation) {
     bencher.counter(bytes(3 * SIZE)).bench_local(|| activation::backward(act, &x, &dy, &mut dx));
 }
 
+#[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
+fn gated_forward(bencher: Bencher<'_, '_>, act: Activation) {
+    let (x, mut y) = (random(2 * SIZE), random(SIZE));
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| gated::forward(act, &x, WIDTH, &mut y));
+}
+
+#[divan::bench(args = [Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu])]
+fn gated_backward(bencher: Bencher<'_, '_>, act: Activation) {
+    let (x, dy, mut dx) = (random(2 * SIZE), random(SIZE), random(2 * SIZE));
+    bencher.counter(bytes(5 * SIZE)).bench_local(|| gated::backward(act, &x, WIDTH, &dy, &mut dx));
+}
+
 #[divan::bench]
 fn activation_reference_gelu(bencher: Bencher<'_, '_>) {
     let x = random(WIDTH);
@@ -153,6 +167,51 @@ fn layer_norm_backward(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
+fn rms_norm_forward(bencher: Bencher<'_, '_>) {
+    let (x, g, mut y, mut rstd) = (random(SIZE), random(WIDTH), random(SIZE), random(ROWS));
+    bencher.counter(bytes(2 * SIZE)).bench_local(|| rms_norm::rms_norm_forward(&x, &g, 1e-5, &mut y, &mut rstd));
+}
+
+/// With the gradient of gamma, or without, as where it is frozen.
+#[divan::bench(consts = [true, false])]
+fn rms_norm_backward<const DGAMMA: bool>(bencher: Bencher<'_, '_>) {
+    let (x, dy, g, mut dx) = (random(SIZE), random(SIZE), random(WIDTH), random(SIZE));
+    let (rstd, mut dg) = (vec![1.0; ROWS], random(WIDTH));
+    bencher.counter(bytes(3 * SIZE)).bench_local(|| {
+        let dgamma = DGAMMA.then_some(&mut dg[..]);
+        rms_norm::rms_norm_backward(&x, &g, &rstd, &dy, Some(&mut dx), false, dgamma);
+    });
+}
+
+const HEADS: Heads = Heads { n_heads: 4, n_kv_heads: 2, head_dim: 64 };
+
+#[divan::bench]
+fn qk_norm_forward(bencher: Bencher<'_, '_>) {
+    let size = ROWS * HEADS.width();
+    let (x, g, mut y, mut rstd) = (random(size), random(64), random(size), random(ROWS * HEADS.normalised()));
+    bencher.counter(bytes(2 * size)).bench_local(|| qk_norm::forward(&x, HEADS, [&g, &g], 1e-5, &mut y, &mut rstd));
+}
+
+/// Queries and keys are read and their gradients read and written; values are not touched.
+#[divan::bench]
+fn qk_norm_backward(bencher: Bencher<'_, '_>) {
+    let (x, g, mut dx) = (random(ROWS * HEADS.width()), random(64), random(ROWS * HEADS.width()));
+    let (rstd, mut dq, mut dk) = (vec![1.0; ROWS * HEADS.normalised()], random(64), random(64));
+    bencher.counter(bytes(3 * ROWS * HEADS.normalised() * 64)).bench_local(|| {
+        qk_norm::backward(&x, HEADS, [&g, &g], &rstd, &mut dx, [Some(&mut dq), Some(&mut dk)]);
+    });
+}
+
+#[divan::bench(consts = [true, false])]
+fn rope_forward<const HALF_SPLIT: bool>(bencher: Bencher<'_, '_>) {
+    let pairing = if HALF_SPLIT { Pairing::HalfSplit } else { Pairing::Interleaved };
+    let (mut x, turns) = (random(ROWS * HEADS.width()), vec![0.7; ROWS * 64]);
+    bencher.counter(bytes(2 * ROWS * HEADS.normalised() * 64)).bench_local(|| {
+        rope::forward(&mut x, &turns, HEADS.normalised(), 64, HEADS.width(), pairing);
+    });
+}
+
+#[divan::bench]
 fn layer_norm_reference(bencher: Bencher<'_, '_>) {
     let [x, g, b] = [(); 3].map(|()| random(WIDTH).into_iter().map(f64::from).collect::<Vec<_>>());
     bencher.counter(bytes(2 * WIDTH)).bench_local(|| norm::reference(&x, &g, &b, 1e-5));
@@ -166,6 +225,15 @@ fn add_dropout_layer_norm_forward(bencher: Bencher<'_, '_>) {
     let (mut s, mut y, mut mean, mut rstd) = (random(SIZE), random(SIZE), random(ROWS), random(ROWS));
     bencher.counter(bytes(4 * SIZE)).bench_local(|| {
         norm::add_dropout_layer_norm_forward(&r, &x, Some(KEY), &g, &b, 1e-5, &mut s, &mut y, &mut mean, &mut rstd);
+    });
+}
+
+#[divan::bench]
+fn add_dropout_rms_norm_forward(bencher: Bencher<'_, '_>) {
+    let (r, x, g) = (random(SIZE), random(SIZE), random(WIDTH));
+    let (mut s, mut y, mut rstd) = (random(SIZE), random(SIZE), random(ROWS));
+    bencher.counter(bytes(4 * SIZE)).bench_local(|| {
+        rms_norm::add_dropout_rms_norm_forward(&r, &x, Some(KEY), &g, 1e-5, &mut s, &mut y, &mut rstd);
     });
 }
 

@@ -9,8 +9,8 @@
 //! | silu | x·σ(x) | σ(x)(1 + x(1 − σ(x))) |
 //! | tanh | tanh x | 1 − tanh² x |
 //!
-//! GELU: Hendrycks and Gimpel 2016, arXiv:1606.08415; SiLU: Elfwing et al. 2017, arXiv:1702.03118;
-//! SwiGLU: Shazeer 2020, arXiv:2002.05202. The backward takes the input of the forward.
+//! GELU: Hendrycks and Gimpel 2016, arXiv:1606.08415; SiLU: Elfwing et al. 2017, arXiv:1702.03118.
+//! The backward takes the input of the forward. Functions of a gate: [`gated`](crate::gated).
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use std::str::FromStr;
 use rayon::prelude::*;
 
 use crate::math::{erf, exp, sigmoid, tanh};
-use crate::parallel::{TASK, rows_per_task};
+use crate::parallel::TASK;
 use crate::simd::mul_add;
 
 /// Which function.
@@ -89,6 +89,11 @@ impl Activation {
 pub(crate) trait Function {
     fn value<const FMA: bool>(x: f32) -> f32;
     fn slope<const FMA: bool>(x: f32) -> f32;
+    /// Both, which share what costs most.
+    #[inline(always)]
+    fn value_and_slope<const FMA: bool>(x: f32) -> (f32, f32) {
+        (Self::value::<FMA>(x), Self::slope::<FMA>(x))
+    }
 }
 
 pub(crate) struct Identity;
@@ -134,9 +139,14 @@ impl Function for Gelu {
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
+        Self::value_and_slope::<FMA>(x).1
+    }
+    #[inline(always)]
+    fn value_and_slope<const FMA: bool>(x: f32) -> (f32, f32) {
         const INVERSE_SQRT_TAU: f32 = 0.398_942_3;
         let density = INVERSE_SQRT_TAU * exp::<FMA>(-0.5 * x * x);
-        mul_add::<FMA>(x, density, normal_cdf::<FMA>(x))
+        let cdf = normal_cdf::<FMA>(x);
+        (x * cdf, mul_add::<FMA>(x, density, cdf))
     }
 }
 
@@ -161,10 +171,15 @@ impl Function for GeluTanh {
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
+        Self::value_and_slope::<FMA>(x).1
+    }
+    #[inline(always)]
+    fn value_and_slope<const FMA: bool>(x: f32) -> (f32, f32) {
         let square = x * x;
         let (s, rest) = sigmoid_and_rest::<FMA>(x * mul_add::<FMA>(TANH_CUBE, square, TANH_SLOPE));
         let du = mul_add::<FMA>(3.0 * TANH_CUBE, square, TANH_SLOPE);
-        mul_add::<FMA>(x * s * rest, du, s)
+        let value = x * s;
+        (value, mul_add::<FMA>(value * rest, du, s))
     }
 }
 
@@ -175,8 +190,12 @@ impl Function for Silu {
     }
     #[inline(always)]
     fn slope<const FMA: bool>(x: f32) -> f32 {
+        Self::value_and_slope::<FMA>(x).1
+    }
+    #[inline(always)]
+    fn value_and_slope<const FMA: bool>(x: f32) -> (f32, f32) {
         let (s, rest) = sigmoid_and_rest::<FMA>(x);
-        s * mul_add::<FMA>(x, rest, 1.0)
+        (x * s, s * mul_add::<FMA>(x, rest, 1.0))
     }
 }
 
@@ -250,65 +269,6 @@ pub fn backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     with_function!(activation, run, x, dy, dx)
 }
 
-/// SwiGLU: `out = silu(gate) · up` for rows `[gate | up]`.
-///
-/// # Shapes
-/// `x: [rows, 2·d_ff]` with the gate first, `out: [rows, d_ff]`.
-///
-/// # Panics
-/// If the lengths do not fit.
-#[track_caller]
-pub fn swiglu_forward(x: &[f32], d_ff: usize, out: &mut [f32]) {
-    assert!(d_ff > 0 && out.len().is_multiple_of(d_ff) && x.len() == 2 * out.len(), "swiglu_forward: x, d_ff and out");
-    #[inline(always)]
-    fn body<const FMA: bool>(x: &[f32], d_ff: usize, out: &mut [f32]) {
-        for (x, out) in x.chunks_exact(2 * d_ff).zip(out.chunks_exact_mut(d_ff)) {
-            let (gate, up) = x.split_at(d_ff);
-            for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-                *out = Silu::value::<FMA>(gate) * up;
-            }
-        }
-    }
-    let rows = rows_per_task(d_ff);
-    x.par_chunks(rows * 2 * d_ff).zip(out.par_chunks_mut(rows * d_ff)).for_each(|(x, out)| {
-        crate::dispatch!(body(x: &[f32], d_ff: usize, out: &mut [f32]));
-    });
-}
-
-/// Gradient of [`swiglu_forward`]: `dgate = dy·up·silu′(gate)`, `dup = dy·silu(gate)`.
-///
-/// # Shapes
-/// `x, dx: [rows, 2·d_ff]`, `dy: [rows, d_ff]`.
-///
-/// # Panics
-/// If the lengths do not fit.
-#[track_caller]
-pub fn swiglu_backward(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
-    assert!(
-        d_ff > 0 && dy.len().is_multiple_of(d_ff) && x.len() == 2 * dy.len() && dx.len() == x.len(),
-        "swiglu_backward: x, d_ff, dy and dx"
-    );
-    #[inline(always)]
-    fn body<const FMA: bool>(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]) {
-        let rows = x.chunks_exact(2 * d_ff).zip(dx.chunks_exact_mut(2 * d_ff)).zip(dy.chunks_exact(d_ff));
-        for ((x, dx), dy) in rows {
-            let (gate, up) = x.split_at(d_ff);
-            let (dgate, dup) = dx.split_at_mut(d_ff);
-            for i in 0..d_ff.min(dy.len()) {
-                let (s, rest) = sigmoid_and_rest::<FMA>(gate[i]);
-                dup[i] = dy[i] * gate[i] * s;
-                dgate[i] = dy[i] * up[i] * s * mul_add::<FMA>(gate[i], rest, 1.0);
-            }
-        }
-    }
-    let rows = rows_per_task(d_ff);
-    let wide = rows * 2 * d_ff;
-    let chunks = x.par_chunks(wide).zip(dx.par_chunks_mut(wide)).zip(dy.par_chunks(rows * d_ff));
-    chunks.for_each(|((x, dx), dy)| {
-        crate::dispatch!(body(x: &[f32], d_ff: usize, dy: &[f32], dx: &mut [f32]));
-    });
-}
-
 /// An activation function in f64.
 pub fn reference(activation: Activation, x: f64) -> f64 {
     let cdf = |x: f64| 0.5 * (1.0 + crate::math::erf_f64(x / std::f64::consts::SQRT_2));
@@ -323,10 +283,4 @@ pub fn reference(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
     }
-}
-
-/// One row of [`swiglu_forward`] in f64.
-pub fn swiglu_reference(x: &[f64]) -> Vec<f64> {
-    let (gate, up) = x.split_at(x.len() / 2);
-    gate.iter().zip(up).map(|(&gate, up)| reference(Activation::Silu, gate) * up).collect()
 }

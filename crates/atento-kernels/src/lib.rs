@@ -16,6 +16,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod exp_sum;
 mod few_rows;
+pub mod gated;
 pub mod gru;
 pub mod linear;
 pub mod math;

@@ -1,5 +1,6 @@
 use crate::support::*;
 use atento_kernels::activation::{self, Activation};
+use atento_kernels::gated;
 
 const ALL: [Activation; 6] = [
     Activation::Identity,
@@ -80,19 +81,26 @@ fn nan_stays_nan_and_names_round_trip() {
 }
 
 #[test]
-fn swiglu_and_its_gradient_match_the_reference() {
+fn gated_functions_and_their_gradients_match_the_reference() {
     for (rows, d_ff) in [(0, 3), (1, 1), (3, 37), (300, 64)] {
-        let (x, dy) = (values(rows * 2 * d_ff, 1), values(rows * d_ff, 2));
-        let forward = |x: &[f64]| -> Vec<f64> { x.chunks(2 * d_ff).flat_map(activation::swiglu_reference).collect() };
-        let expected = forward(&wide(&x));
-        for_each_level(|_| {
-            let (mut y, mut dx) = (vec![0.0; rows * d_ff], vec![0.0; x.len()]);
-            activation::swiglu_forward(&x, d_ff, &mut y);
-            activation::swiglu_backward(&x, d_ff, &dy, &mut dx);
-            assert_close("y", &y, &expected, 1e-6);
-            if rows <= 3 {
-                assert_close("dx", &dx, &gradient(&x, |x| weighted(&forward(x), &dy)), 1e-6);
-            }
-        });
+        // Never 0, where ReLU has no slope.
+        let x: Vec<f32> = values(rows * 2 * d_ff, 1).iter().map(|x| x + 0.01).collect();
+        let dy = values(rows * d_ff, 2);
+        for act in ALL {
+            let forward =
+                |x: &[f64]| -> Vec<f64> { x.chunks(2 * d_ff).flat_map(|x| gated::reference(act, x)).collect() };
+            let expected = forward(&wide(&x));
+            let slopes = (rows <= 3).then(|| gradient(&x, |x| weighted(&forward(x), &dy)));
+            for_each_level(|level| {
+                let (mut y, mut dx) = (vec![0.0; rows * d_ff], vec![f32::NAN; x.len()]);
+                gated::forward(act, &x, d_ff, &mut y);
+                gated::backward(act, &x, d_ff, &dy, &mut dx);
+                let name = format!("{act:?} at {level:?}");
+                assert_close(&name, &y, &expected, 1e-6);
+                if let Some(slopes) = &slopes {
+                    assert_close(&name, &dx, slopes, 1e-6);
+                }
+            });
+        }
     }
 }

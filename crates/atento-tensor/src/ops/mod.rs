@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 #[cfg(test)]
 mod finite_differences;
+mod gated;
 mod gather;
 mod gru_sequence;
 mod layer_norm;
@@ -25,7 +26,6 @@ mod rms_norm;
 mod rope;
 mod scale;
 mod squared_error;
-mod swiglu;
 #[cfg(test)]
 mod testing;
 mod time_steps;
