@@ -73,7 +73,7 @@ def randomise(model, generator):
     """Draws every parameter, none of them where initialisation would leave it."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if ".ln_" in name and name.endswith("weight"):
+        if ("ln_" in name or "norm" in name) and name.endswith("weight"):
             parameter.data = 1.0 + 0.3 * noise
         elif parameter.dim() == 1:
             parameter.data = 0.3 * noise
@@ -134,9 +134,6 @@ def train(model, generator):
 
 
 def write(name, seed, options):
-    generator = torch.Generator().manual_seed(seed)
-    directory = FIXTURES / name
-    tokenizer = train_tokenizer()
     # The stored values of the size-dependent keys are tried as well: 64 positions, 290 tokens.
     settings = dict(n_embd=16, n_layer=2, n_head=4, n_positions=64, vocab_size=VOCAB_SIZE)
     config = GPT2Config(
@@ -147,7 +144,15 @@ def write(name, seed, options):
         bos_token_id=0,
         eos_token_id=0,
     )
-    model = GPT2LMHeadModel(config).eval()
+    record(name, seed, GPT2LMHeadModel(config))
+
+
+def record(name, seed, model):
+    """Writes a model, whose parameters are drawn here, with everything that is computed for it."""
+    generator = torch.Generator().manual_seed(seed)
+    directory = FIXTURES / name
+    tokenizer = train_tokenizer()
+    model = model.eval()
     randomise(model, generator)
     model.tie_weights()
     model.save_pretrained(directory)

@@ -8,6 +8,7 @@
 
 pub mod gpt2;
 pub mod labels;
+pub mod llama;
 pub mod recurrent;
 pub mod transformer;
 
@@ -33,7 +34,8 @@ use crate::train::recipe::{ModelSettings, Preset};
 pub use model_config::ModelConfig;
 
 /// Every family. Where several have the head that a task needs, a recipe that names none means the first.
-pub static ALL: [&dyn Family; 3] = [&transformer::TransformerFamily, &recurrent::RecurrentFamily, &gpt2::Gpt2Family];
+pub static ALL: [&dyn Family; 4] =
+    [&transformer::TransformerFamily, &recurrent::RecurrentFamily, &gpt2::Gpt2Family, &llama::LlamaFamily];
 
 /// What a model does with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
 pub use gru::{AttendingGru, BidirectionalGru, Gru};
 pub use linear::Linear;
-pub use norm::LayerNorm;
+pub use norm::{LayerNorm, RmsNorm};
 pub use time_major::TimeMajor;
 
 use atento_tensor::ops::Activation;

@@ -41,3 +41,32 @@ impl LayerNorm {
         g.residual_norm(residual, branch, dropout, self.gamma, self.beta, self.eps)
     }
 }
+
+/// `y = x / sqrt(mean(x²) + ε) · γ` (Zhang & Sennrich 2019).
+#[derive(Clone, Copy, Debug)]
+pub struct RmsNorm {
+    /// γ: `[d_model]`.
+    pub gamma: Weight,
+    /// ε, inside the square root.
+    pub eps: f32,
+}
+
+impl RmsNorm {
+    /// Gain 1, named `{path}.weight`.
+    pub fn init(params: &mut Params, path: &str, d_model: usize, eps: f32, rng: &mut Rng) -> Self {
+        Self { gamma: params.add(&format!("{path}.weight"), &[d_model], Init::Ones, rng), eps }
+    }
+
+    /// Normalises each row.
+    #[must_use]
+    #[track_caller]
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Tensor) -> Tensor {
+        g.rms_norm(x, self.gamma, self.eps)
+    }
+
+    /// Joins a sub-layer to its residual stream; returns `(residual + branch, its normalisation)`.
+    #[track_caller]
+    pub fn forward_residual(&self, g: &mut Graph<'_>, residual: &Tensor, branch: &Tensor) -> (Tensor, Tensor) {
+        g.residual_rms_norm(residual, branch, self.gamma, self.eps, 0.0)
+    }
+}

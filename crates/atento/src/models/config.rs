@@ -36,7 +36,7 @@ pub const PRESETS: [&str; 4] = ["base", "big", "small", "tiny"];
 /// The largest vocabulary, width or number of positions accepted, so that products of sizes cannot overflow.
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 /// The most layers accepted on one side.
-pub(super) const MOST_LAYERS: usize = 1024;
+pub(crate) const MOST_LAYERS: usize = 1024;
 
 /// Everything that determines an encoder–decoder's parameters and its forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

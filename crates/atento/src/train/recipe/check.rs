@@ -32,7 +32,11 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
     if !model.arch.family().has_heads() {
         return Ok(());
     }
-    if !model.d_model.is_multiple_of(model.heads) {
+    if let Some(kv_heads) = model.kv_heads.filter(|kv_heads| !model.heads.is_multiple_of(*kv_heads)) {
+        let message = format!("`model.kv_heads` is {kv_heads}, which does not divide `model.heads` {}", model.heads);
+        return conflict(place("model.kv_heads"), message);
+    }
+    if model.head_dim.is_none() && !model.d_model.is_multiple_of(model.heads) {
         let divisors: Vec<_> = (1..=model.d_model.min(64))
             .filter(|heads| model.d_model.is_multiple_of(*heads))
             .map(|heads| heads.to_string())

@@ -20,12 +20,20 @@ pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     follow_limit(recipe, is_stated);
 }
 
-/// Heads divide the width.
+/// Heads divide the width, and those of keys and values the others.
 fn follow_width(model: &mut ModelSettings, is_stated: Stated<'_>) {
     let family = model.arch.family();
-    if !family.has_heads() || model.d_model.is_multiple_of(model.heads) {
-        return;
+    if family.has_heads() && model.head_dim.is_none() && !model.d_model.is_multiple_of(model.heads) {
+        make_divide(model, is_stated);
     }
+    let Some(kv_heads) = model.kv_heads.filter(|kv_heads| !model.heads.is_multiple_of(*kv_heads)) else { return };
+    if !is_stated("model.kv_heads") {
+        model.kv_heads = (1..=kv_heads).rev().find(|kv_heads| model.heads.is_multiple_of(*kv_heads));
+    }
+}
+
+fn make_divide(model: &mut ModelSettings, is_stated: Stated<'_>) {
+    let family = model.arch.family();
     if !is_stated("model.heads") {
         let divisors = (1..=model.heads).rev().filter(|&heads| model.d_model.is_multiple_of(heads));
         model.heads = divisors.max().unwrap_or(1);

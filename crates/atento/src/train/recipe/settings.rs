@@ -168,6 +168,18 @@ section! {
         scale_attention: bool = true;
         /// Decoder-only: divide the attention scores of block i by i too.
         scale_by_layer: bool = false;
+        /// Llama: key and value heads, each of which serves several query heads; they divide `heads`; as many as those if left out.
+        kv_heads: Option<usize> = None, in at_least(1.0).up_to(1024.0);
+        /// Llama: the width of a head; `d_model` divided by `heads` if left out.
+        head_dim: Option<usize> = None, in at_least(2.0).up_to(65536.0);
+        /// Llama: the base of the wavelengths of rotary positions.
+        rope_theta: f64 = 10_000.0, in Range::above(1.0);
+        /// Llama: the last tokens that a token sees, itself included, in every block; all if left out.
+        sliding_window: Option<usize> = None, in at_least(1.0).up_to(16_777_216.0);
+        /// Llama: whether the projections of queries, keys and values have biases.
+        qkv_bias: bool = false;
+        /// Llama: whether each head of queries and keys is normalised.
+        qk_norm: bool = false;
         /// Rows of the embedding tables; as many as the tokenizer has ids if left out.
         vocab_size: Option<usize> = None, in at_least(1.0).up_to(16_777_216.0);
     }

@@ -1,0 +1,462 @@
+//! Llama and the decoders shaped like it: config.json and parameter names of `LlamaForCausalLM` (SmolLM's too),
+//! `MistralForCausalLM`, `Qwen2ForCausalLM` (of Qwen 2 and 2.5) and `Qwen3ForCausalLM`.
+//!
+//! The four differ in defaults and in what they can say; a model is written as the one that says all it is. Names are ours
+//! with `model.` before them.
+
+mod published;
+mod rope;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::labels::SCORE;
+use super::{Config, Extra, Family, Head, Sizes, Start};
+use crate::hub::json::Keys;
+use crate::hub::{Error, Weights, decimal};
+use crate::models::CausalLm;
+use crate::models::llama::config::inner_width;
+use crate::models::llama::{Llama, LlamaConfig};
+use crate::models::parameters::NamedShape;
+use crate::text::SpecialIds;
+use crate::train;
+use crate::train::recipe::{Activation, Arch, ModelSettings, Preset, TieEmbeddings};
+
+/// The output projection, which is never under the prefix.
+const OUTPUT: &str = "lm_head.weight";
+/// The embedding table.
+const TABLE: &str = "embed_tokens.weight";
+const PREFIX: &str = "model.";
+
+/// Llama, Mistral, Qwen 2 to 3, SmolLM.
+pub struct LlamaFamily;
+
+/// What a class of `transformers` takes for keys that a file leaves out.
+struct Defaults {
+    model_type: &'static str,
+    class: &'static str,
+    vocab_size: usize,
+    d_ff: usize,
+    max_positions: usize,
+    /// Without a number, as many as query heads.
+    kv_heads: Option<usize>,
+    /// Without a number, `d_model / heads`.
+    head_dim: Option<usize>,
+    window: Option<usize>,
+    bos_id: Option<u32>,
+    eos_id: Option<u32>,
+}
+
+const LLAMA: Defaults = Defaults {
+    model_type: "llama",
+    class: "Llama",
+    vocab_size: 32_000,
+    d_ff: 11_008,
+    max_positions: 2048,
+    kv_heads: None,
+    head_dim: None,
+    window: None,
+    bos_id: Some(1),
+    eos_id: Some(2),
+};
+const MISTRAL: Defaults = Defaults {
+    model_type: "mistral",
+    class: "Mistral",
+    d_ff: 14_336,
+    max_positions: 131_072,
+    kv_heads: Some(8),
+    window: Some(4096),
+    ..LLAMA
+};
+const QWEN2: Defaults = Defaults {
+    model_type: "qwen2",
+    class: "Qwen2",
+    vocab_size: 151_936,
+    d_ff: 22_016,
+    max_positions: 32_768,
+    kv_heads: Some(32),
+    window: Some(4096),
+    bos_id: None,
+    eos_id: None,
+    ..LLAMA
+};
+const QWEN3: Defaults = Defaults { model_type: "qwen3", class: "Qwen3", head_dim: Some(128), ..QWEN2 };
+
+impl Family for LlamaFamily {
+    fn name(&self) -> &'static str {
+        "llama"
+    }
+
+    fn model_types(&self) -> &'static [&'static str] {
+        &[LLAMA.model_type, MISTRAL.model_type, QWEN2.model_type, QWEN3.model_type]
+    }
+
+    fn heads(&self) -> &'static [Head] {
+        &[Head::Language, Head::Labels]
+    }
+
+    fn read(
+        &self,
+        path: &Path,
+        object: &Map<String, Value>,
+        weights: Option<&Weights>,
+    ) -> Result<Arc<dyn Config>, Error> {
+        let mut config = read_config(path, object)?;
+        let says = object.get("tie_word_embeddings").is_some_and(|value| !value.is_null());
+        if let Some(weights) = weights.filter(|_| !says) {
+            config.tie_embeddings = !weights.contains(OUTPUT);
+        }
+        Ok(Arc::new(config))
+    }
+
+    fn default_id(&self, model_type: &str, role: &str) -> Option<u32> {
+        let defaults = defaults_of(model_type);
+        if role == "bos" { defaults.bos_id } else { defaults.eos_id }
+    }
+
+    fn shapes(&self) -> Vec<&'static str> {
+        published::names()
+    }
+
+    fn shape(&self, name: &str) -> Option<Arc<dyn Config>> {
+        Some(Arc::new(published::shape(name)?))
+    }
+
+    /// The smaller two are ours, the larger ones SmolLM's.
+    fn preset(&self, preset: Preset) -> ModelSettings {
+        let (d_model, layers, heads, kv_heads, d_ff, max_positions) = match preset {
+            Preset::Tiny => (128, 4, 4, 2, inner_width(128), 64),
+            Preset::Small => (384, 6, 6, 2, inner_width(384), 256),
+            Preset::Base => (576, 30, 9, 3, 1536, 2048),
+            Preset::Big => (960, 32, 15, 5, 2560, 2048),
+        };
+        ModelSettings {
+            arch: Arch(&LlamaFamily),
+            preset,
+            d_model,
+            heads,
+            kv_heads: Some(kv_heads),
+            layers,
+            d_ff,
+            activation: Activation::Silu,
+            dropout: 0.0,
+            max_positions,
+            ..ModelSettings::default()
+        }
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        &[
+            "d_model",
+            "layers",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "d_ff",
+            "activation",
+            "attention_dropout",
+            "max_positions",
+            "layer_norm_eps",
+            "rope_theta",
+            "sliding_window",
+            "qkv_bias",
+            "qk_norm",
+        ]
+    }
+
+    fn d_ff(&self, d_model: usize) -> Option<usize> {
+        Some(inner_width(d_model))
+    }
+
+    fn of_recipe(
+        &self,
+        model: &ModelSettings,
+        rows: usize,
+        special: SpecialIds,
+    ) -> Result<Arc<dyn Config>, train::Error> {
+        let plain = LlamaConfig::new(rows, model.layers, model.d_model, model.heads, model.max_positions);
+        let config = LlamaConfig {
+            kv_heads: model.kv_heads.unwrap_or(model.heads),
+            head_dim: model.head_dim.unwrap_or(plain.head_dim),
+            d_ff: model.d_ff,
+            activation: model.activation.word().to_owned(),
+            rope_theta: model.rope_theta,
+            norm_eps: model.layer_norm_eps as f32,
+            attention_dropout: model.attention_dropout as f32,
+            tie_embeddings: model.tie_embeddings != TieEmbeddings::None,
+            qkv_bias: model.qkv_bias,
+            // Qwen 3 has biases everywhere in the attention or nowhere.
+            out_bias: model.qkv_bias && model.qk_norm,
+            qk_norm: model.qk_norm,
+            window: model.sliding_window,
+            windowed: vec![model.sliding_window.is_some(); model.layers],
+            bos_id: special.bos,
+            eos_id: special.eos,
+            pad_id: special.pad,
+            ..plain
+        };
+        config.validate()?;
+        Ok(Arc::new(config))
+    }
+}
+
+fn defaults_of(model_type: &str) -> &'static Defaults {
+    let found = [&LLAMA, &MISTRAL, &QWEN2, &QWEN3].into_iter().find(|one| one.model_type == model_type);
+    found.unwrap_or(&LLAMA)
+}
+
+/// Reads the configuration from the object that `path` holds.
+///
+/// # Errors
+/// A key is of the wrong type or has a value no model can have; the message names file and key.
+fn read_config(path: &Path, object: &Map<String, Value>) -> Result<LlamaConfig, Error> {
+    let keys = Keys::new(path, object);
+    let defaults = defaults_of(object.get("model_type").and_then(Value::as_str).unwrap_or_default());
+    let vocab_size = keys.or("vocab_size", defaults.vocab_size)?;
+    let is_there = |id: &u32| (*id as usize) < vocab_size;
+    let special = |key: &str, default: Option<u32>| match object.contains_key(key) {
+        // Several may end a text; the model itself knows one.
+        true => Ok(keys.special(key)?.and_then(|ids| ids.into_iter().find(is_there))),
+        false => Ok::<_, Error>(default.filter(is_there)),
+    };
+    let (d_model, heads): (usize, usize) = (keys.or("hidden_size", 4096)?, keys.or("num_attention_heads", 32)?);
+    let layers = keys.or("num_hidden_layers", 32)?;
+    let max_positions = keys.or("max_position_embeddings", defaults.max_positions)?;
+    let head_dim = keys.optional("head_dim")?.or(defaults.head_dim);
+    if head_dim.is_none() && (heads == 0 || !d_model.is_multiple_of(heads)) {
+        return Err(keys.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}")));
+    }
+    let kv_heads: Option<usize> = match object.contains_key("num_key_value_heads") {
+        true => keys.optional("num_key_value_heads")?,
+        false => defaults.kv_heads,
+    };
+    let (rope_theta, rope_scaling) = rope::read(path, object, max_positions)?;
+    let (window, windowed) = read_windows(keys, object, defaults, layers)?;
+    let is_qwen2 = defaults.model_type == QWEN2.model_type;
+    let has_bias = !is_qwen2 && defaults.model_type != MISTRAL.model_type && keys.or("attention_bias", false)?;
+    let config = LlamaConfig {
+        vocab_size,
+        d_model,
+        layers,
+        heads,
+        kv_heads: kv_heads.unwrap_or(heads),
+        head_dim: head_dim.unwrap_or(d_model / heads.max(1)),
+        d_ff: keys.or("intermediate_size", defaults.d_ff)?,
+        activation: keys.or("hidden_act", "silu".to_string())?,
+        max_positions,
+        rope_theta,
+        rope_scaling,
+        norm_eps: keys.or("rms_norm_eps", 1e-6)?,
+        attention_dropout: keys.or("attention_dropout", 0.0)?,
+        tie_embeddings: keys.or("tie_word_embeddings", false)?,
+        qkv_bias: is_qwen2 || has_bias,
+        out_bias: has_bias,
+        mlp_bias: defaults.model_type == LLAMA.model_type && keys.or("mlp_bias", false)?,
+        qk_norm: defaults.model_type == QWEN3.model_type,
+        window,
+        windowed,
+        bos_id: special("bos_token_id", defaults.bos_id)?,
+        eos_id: special("eos_token_id", defaults.eos_id)?,
+        pad_id: keys.special_one("pad_token_id")?.filter(is_there),
+    };
+    config.validate().map_err(|error| keys.wrong(json_key(error.key), error.expected))?;
+    Ok(config)
+}
+
+/// The window, and which blocks' attention is confined to it: all of Mistral's, of Qwen's those that `layer_types` says,
+/// or from `max_window_layers` on.
+fn read_windows(
+    keys: Keys<'_>,
+    object: &Map<String, Value>,
+    defaults: &Defaults,
+    layers: usize,
+) -> Result<(Option<usize>, Vec<bool>), Error> {
+    let none = (None, vec![false; layers.min(crate::models::config::MOST_LAYERS + 1)]);
+    let Some(usual) = defaults.window else { return Ok(none) };
+    let window = match object.contains_key("sliding_window") {
+        true => keys.optional("sliding_window")?,
+        false => Some(usual),
+    };
+    let is_mistral = defaults.model_type == MISTRAL.model_type;
+    let Some(window) = window.filter(|_| is_mistral) else {
+        if is_mistral || !keys.or("use_sliding_window", false)? {
+            return Ok(none);
+        }
+        let Some(window) = window else { return Ok(none) };
+        let Some(types) = keys.optional::<Vec<String>>("layer_types")? else {
+            let first: usize = keys.or("max_window_layers", 28)?;
+            return Ok((Some(window), (0..none.1.len()).map(|layer| layer >= first).collect()));
+        };
+        const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
+        if types.len() != layers || types.iter().any(|kind| !KINDS.contains(&kind.as_str())) {
+            let expected = format!("\"{}\" or \"{}\" for each of the {layers} layers", KINDS[0], KINDS[1]);
+            return Err(keys.wrong("layer_types", expected));
+        }
+        return Ok((Some(window), types.iter().map(|kind| kind == KINDS[1]).collect()));
+    };
+    Ok((Some(window), vec![true; none.1.len()]))
+}
+
+/// The class that can say all that a model is.
+fn class_of(config: &LlamaConfig) -> &'static Defaults {
+    let has_window = config.window.is_some() && config.windowed.contains(&true);
+    match () {
+        () if config.qk_norm => &QWEN3,
+        () if config.qkv_bias && !config.out_bias => &QWEN2,
+        () if has_window && !config.qkv_bias => &MISTRAL,
+        () => &LLAMA,
+    }
+}
+
+impl Config for LlamaConfig {
+    fn family(&self) -> &'static dyn Family {
+        &LlamaFamily
+    }
+
+    fn head(&self) -> Head {
+        Head::Language
+    }
+
+    fn sizes(&self) -> Sizes {
+        let &Self { vocab_size, d_model, max_positions, bos_id, eos_id, pad_id, .. } = self;
+        Sizes { vocab_size, d_model, max_positions: Some(max_positions), bos_id, eos_id, pad_id }
+    }
+
+    fn to_json(&self) -> Result<Map<String, Value>, Error> {
+        let Defaults { model_type, class, .. } = *class_of(self);
+        let entries = [
+            ("model_type", json!(model_type)),
+            ("architectures", json!([format!("{class}ForCausalLM")])),
+            ("vocab_size", json!(self.vocab_size)),
+            ("hidden_size", json!(self.d_model)),
+            ("intermediate_size", json!(self.d_ff)),
+            ("num_hidden_layers", json!(self.layers)),
+            ("num_attention_heads", json!(self.heads)),
+            ("num_key_value_heads", json!(self.kv_heads)),
+            ("head_dim", json!(self.head_dim)),
+            ("hidden_act", json!(self.activation)),
+            ("max_position_embeddings", json!(self.max_positions)),
+            ("initializer_range", json!(0.02)),
+            ("rms_norm_eps", json!(decimal(self.norm_eps))),
+            ("attention_dropout", json!(decimal(self.attention_dropout))),
+            ("tie_word_embeddings", json!(self.tie_embeddings)),
+            ("bos_token_id", json!(self.bos_id)),
+            ("eos_token_id", json!(self.eos_id)),
+            ("pad_token_id", json!(self.pad_id)),
+            ("dtype", json!("float32")),
+            ("use_cache", json!(true)),
+        ];
+        let mut object: Map<String, Value> = entries.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
+        rope::write(self.rope_theta, &self.rope_scaling, &mut object);
+        if [LLAMA.model_type, QWEN3.model_type].contains(&model_type) {
+            object.insert("attention_bias".into(), json!(self.out_bias));
+        }
+        if model_type == LLAMA.model_type {
+            object.insert("mlp_bias".into(), json!(self.mlp_bias));
+        } else {
+            object.insert("sliding_window".into(), json!(self.window));
+        }
+        if [QWEN2.model_type, QWEN3.model_type].contains(&model_type) {
+            let kind = |windowed: &bool| if *windowed { "sliding_attention" } else { "full_attention" };
+            object.insert("use_sliding_window".into(), json!(self.window.is_some()));
+            object.insert("layer_types".into(), self.windowed.iter().map(kind).collect());
+        }
+        Ok(object)
+    }
+
+    fn class(&self) -> &'static str {
+        class_of(self).class
+    }
+
+    fn parameters(&self) -> Vec<NamedShape> {
+        self.parameters()
+    }
+
+    fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
+        Arc::new(Self { vocab_size: rows, ..self.clone() })
+    }
+
+    fn without_output(&self) -> Arc<dyn Config> {
+        Arc::new(Self { tie_embeddings: true, ..self.clone() })
+    }
+
+    fn sources(&self, name: &str) -> Vec<String> {
+        match name {
+            OUTPUT | SCORE => vec![name.to_owned()],
+            _ => vec![format!("{PREFIX}{name}"), name.to_owned()],
+        }
+    }
+
+    fn extra(&self, stored: &str) -> Extra {
+        match stored {
+            OUTPUT if self.tie_embeddings => Extra::CopyOf(TABLE),
+            // Old writers stored the frequencies of the positions.
+            _ if stored.ends_with(".rotary_emb.inv_freq") => Extra::Unused,
+            _ => Extra::Unexpected,
+        }
+    }
+
+    fn shared_by(&self, name: &str) -> &'static [&'static str] {
+        if self.tie_embeddings && name == TABLE { &[OUTPUT] } else { &[] }
+    }
+
+    fn describe(&self, settings: &ModelSettings) -> ModelSettings {
+        ModelSettings {
+            arch: Arch(self.family()),
+            d_model: self.d_model,
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads: (self.kv_heads != self.heads).then_some(self.kv_heads),
+            head_dim: (self.heads * self.head_dim != self.d_model).then_some(self.head_dim),
+            d_ff: self.d_ff,
+            activation: Activation::named(&self.activation),
+            dropout: 0.0,
+            attention_dropout: decimal(self.attention_dropout),
+            max_positions: self.max_positions,
+            layer_norm_eps: decimal(self.norm_eps),
+            rope_theta: self.rope_theta,
+            sliding_window: self.window.filter(|_| self.windowed.iter().all(|windowed| *windowed)),
+            qkv_bias: self.qkv_bias,
+            qk_norm: self.qk_norm,
+            tie_embeddings: TieEmbeddings::all_or_none(self.tie_embeddings),
+            ..settings.clone()
+        }
+    }
+
+    fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {
+        let (d_model, d_ff, layers) = (self.d_model as f64, self.d_ff as f64, self.layers as f64);
+        let (queries, keys) = ((self.heads * self.head_dim) as f64, (self.kv_heads * self.head_dim) as f64);
+        let block = 6.0 * d_model + 2.0 * queries + 2.0 * keys + 3.0 * d_ff;
+        let kept = if checkpoint { layers * d_model + block } else { layers * block };
+        tokens * (kept + 4.0 * d_model)
+    }
+
+    fn causal(&self, start: Start) -> Option<Box<dyn CausalLm>> {
+        Some(Box::new(Llama::build(self.clone(), start)))
+    }
+}
+
+/// The key that stands for a field of ours.
+fn json_key(key: &'static str) -> &'static str {
+    match key {
+        "d_model" => "hidden_size",
+        "layers" => "num_hidden_layers",
+        "heads" => "num_attention_heads",
+        "kv_heads" => "num_key_value_heads",
+        "d_ff" => "intermediate_size",
+        "activation" => "hidden_act",
+        "max_positions" => "max_position_embeddings",
+        "norm_eps" => "rms_norm_eps",
+        "window" => "sliding_window",
+        "windowed" => "layer_types",
+        "bos_id" => "bos_token_id",
+        "eos_id" => "eos_token_id",
+        "pad_id" => "pad_token_id",
+        same => same,
+    }
+}
+
+#[cfg(test)]
+mod tests;
