@@ -192,10 +192,11 @@ fn qk_norm_forward(bencher: Bencher<'_, '_>) {
     bencher.counter(bytes(2 * size)).bench_local(|| qk_norm::forward(&x, HEADS, [&g, &g], 1e-5, &mut y, &mut rstd));
 }
 
-/// Queries and keys are read and their gradients read and written; values are not touched.
+/// Queries and keys are read and their gradients read and written; values are not touched. Gammas of 1 keep the gradients,
+/// which are written over themselves, away from numbers too small to be normal.
 #[divan::bench]
 fn qk_norm_backward(bencher: Bencher<'_, '_>) {
-    let (x, g, mut dx) = (random(ROWS * HEADS.width()), random(64), random(ROWS * HEADS.width()));
+    let (x, g, mut dx) = (random(ROWS * HEADS.width()), vec![1.0; 64], random(ROWS * HEADS.width()));
     let (rstd, mut dq, mut dk) = (vec![1.0; ROWS * HEADS.normalised()], random(64), random(64));
     bencher.counter(bytes(3 * ROWS * HEADS.normalised() * 64)).bench_local(|| {
         qk_norm::backward(&x, HEADS, [&g, &g], &rstd, &mut dx, [Some(&mut dq), Some(&mut dk)]);
@@ -205,7 +206,8 @@ fn qk_norm_backward(bencher: Bencher<'_, '_>) {
 #[divan::bench(consts = [true, false])]
 fn rope_forward<const HALF_SPLIT: bool>(bencher: Bencher<'_, '_>) {
     let pairing = if HALF_SPLIT { Pairing::HalfSplit } else { Pairing::Interleaved };
-    let (mut x, turns) = (random(ROWS * HEADS.width()), vec![0.7; ROWS * 64]);
+    let (mut x, mut turns) = (random(ROWS * HEADS.width()), random(ROWS * 64));
+    rope::fill_turns(&ids(8192), &[0.1; 32], 1.0, &mut turns);
     bencher.counter(bytes(2 * ROWS * HEADS.normalised() * 64)).bench_local(|| {
         rope::forward(&mut x, &turns, HEADS.normalised(), 64, HEADS.width(), pairing);
     });
@@ -234,6 +236,17 @@ fn add_dropout_rms_norm_forward(bencher: Bencher<'_, '_>) {
     let (mut s, mut y, mut rstd) = (random(SIZE), random(SIZE), random(ROWS));
     bencher.counter(bytes(4 * SIZE)).bench_local(|| {
         rms_norm::add_dropout_rms_norm_forward(&r, &x, Some(KEY), &g, 1e-5, &mut s, &mut y, &mut rstd);
+    });
+}
+
+#[divan::bench]
+fn add_dropout_rms_norm_backward(bencher: Bencher<'_, '_>) {
+    let (x, dy, g) = (random(SIZE), random(SIZE), random(WIDTH));
+    let (rstd, mut dx, mut dbranch, mut dg) = (vec![1.0; ROWS], random(SIZE), random(SIZE), random(WIDTH));
+    bencher.counter(bytes(5 * SIZE)).bench_local(|| {
+        let (dbranch, dg) = (Some(&mut dbranch[..]), Some(&mut dg[..]));
+        rms_norm::add_dropout_rms_norm_backward(&x, &g, &rstd, &dy, None, &mut dx, true, dbranch, dg);
+        dx.fill(0.5);
     });
 }
 

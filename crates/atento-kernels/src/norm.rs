@@ -114,13 +114,21 @@ pub(crate) fn layer_norm_row_backward<const FMA: bool>(
     let n = gamma.len();
     let (x, dy, dx) = (&x[..n], &dy[..n], &mut dx[..n]);
     let (dgamma, dbeta) = (&mut dgamma[..n], &mut dbeta[..n]);
-    upstream.add_into(dx, |i, old| {
+    let mut each = |i: usize, old: f32| {
         let normalised = (x[i] - mean) * rstd;
         dgamma[i] = mul_add::<FMA>(dy[i], normalised, dgamma[i]);
         dbeta[i] += dy[i];
         let centred = mul_add::<FMA>(gamma[i], dy[i], -mean_g);
         mul_add::<FMA>(mul_add::<FMA>(-normalised, mean_gx, centred), rstd, old)
-    });
+    };
+    match upstream {
+        Upstream::None => (0..n).for_each(|i| dx[i] = each(i, 0.0)),
+        Upstream::InPlace => (0..n).for_each(|i| dx[i] = each(i, dx[i])),
+        Upstream::From(from) => {
+            let from = &from[..n];
+            (0..n).for_each(|i| dx[i] = each(i, from[i]));
+        }
+    }
 }
 
 /// What the gradient of the input is added to.
@@ -129,22 +137,6 @@ pub(crate) enum Upstream<'a> {
     None,
     InPlace,
     From(&'a [f32]),
-}
-
-impl Upstream<'_> {
-    /// `dx[i] = each(i, what element i is added to)`.
-    #[inline(always)]
-    pub(crate) fn add_into(self, dx: &mut [f32], mut each: impl FnMut(usize, f32) -> f32) {
-        let n = dx.len();
-        match self {
-            Upstream::None => (0..n).for_each(|i| dx[i] = each(i, 0.0)),
-            Upstream::InPlace => (0..n).for_each(|i| dx[i] = each(i, dx[i])),
-            Upstream::From(from) => {
-                let from = &from[..n];
-                (0..n).for_each(|i| dx[i] = each(i, from[i]));
-            }
-        }
-    }
 }
 
 /// Gradients of [`layer_norm_forward`]: `dx = …` (`+=` with `accumulate`), `dgamma += …`,

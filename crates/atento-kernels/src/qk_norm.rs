@@ -118,15 +118,17 @@ pub fn backward(
         gammas: [&[f32]; 2],
         rstd: &[f32],
         dx: &mut [f32],
-        [mut dq, mut dk]: [Option<&mut [f32]>; 2],
+        dq: &mut [f32],
+        dk: &mut [f32],
     ) {
         let (d, width) = (heads.head_dim, heads.width());
         let rows = x.chunks_exact(width).zip(dx.chunks_exact_mut(width)).zip(rstd.chunks_exact(heads.normalised()));
         for ((x, dx), rstd) in rows {
-            let each = x.chunks_exact(d).zip(dx.chunks_exact_mut(d)).zip(rstd).enumerate();
-            for (head, ((x, dx), &rstd)) in each {
-                let (gamma, dgamma) = if head < heads.n_heads { (gammas[0], &mut dq) } else { (gammas[1], &mut dk) };
-                head_backward::<FMA>(x, gamma, rstd, dx, dgamma.as_deref_mut());
+            for (head, ((x, dx), &rstd)) in x.chunks_exact(d).zip(dx.chunks_exact_mut(d)).zip(rstd).enumerate() {
+                match head < heads.n_heads {
+                    true => head_backward::<FMA>(x, gammas[0], rstd, dx, dq),
+                    false => head_backward::<FMA>(x, gammas[1], rstd, dx, dk),
+                }
             }
         }
     }
@@ -142,9 +144,10 @@ pub fn backward(
         .zip(rstd.par_chunks(stats))
         .zip(optional_chunks_mut(partial_dq, d, tasks).zip(optional_chunks_mut(partial_dk, d, tasks)))
         .for_each(|(((x, dx), rstd), (dq, dk))| {
-            let dgammas = [dq, dk];
+            // Plain slices, empty where nothing is wanted, as in `rms_norm_backward`.
+            let (dq, dk) = (dq.unwrap_or(&mut []), dk.unwrap_or(&mut []));
             crate::dispatch!(body(x: &[f32], heads: Heads, gammas: [&[f32]; 2], rstd: &[f32], dx: &mut [f32],
-                dgammas: [Option<&mut [f32]>; 2]));
+                dq: &mut [f32], dk: &mut [f32]));
         });
     for (dgamma, partials) in dgammas.into_iter().zip([dq, dk]) {
         if let Some(dgamma) = dgamma {
@@ -153,25 +156,32 @@ pub fn backward(
     }
 }
 
-/// The gradient of one head, in place of that of its output; adds to `dgamma`, if wanted.
+/// The gradient of one head, in place of that of its output; adds to `dgamma`, unless that is empty.
 #[inline(always)]
-fn head_backward<const FMA: bool>(x: &[f32], gamma: &[f32], rstd: f32, dx: &mut [f32], dgamma: Option<&mut [f32]>) {
+fn head_backward<const FMA: bool>(x: &[f32], gamma: &[f32], rstd: f32, dx: &mut [f32], dgamma: &mut [f32]) {
+    match dgamma.is_empty() {
+        true => head_gradients::<FMA, false>(x, gamma, rstd, dx, dgamma),
+        false => head_gradients::<FMA, true>(x, gamma, rstd, dx, dgamma),
+    }
+}
+
+#[inline(always)]
+fn head_gradients<const FMA: bool, const DGAMMA: bool>(
+    x: &[f32],
+    gamma: &[f32],
+    rstd: f32,
+    dx: &mut [f32],
+    dgamma: &mut [f32],
+) {
     let n = gamma.len();
     let mean = mean_product::<FMA>(x, gamma, rstd, dx);
     let (x, dx) = (&x[..n], &mut dx[..n]);
-    let gradient = |i: usize, dy: f32| mul_add::<FMA>(-(x[i] * rstd), mean, gamma[i] * dy) * rstd;
-    match dgamma {
-        Some(dgamma) => {
-            let dgamma = &mut dgamma[..n];
-            for i in 0..n {
-                dgamma[i] = mul_add::<FMA>(dx[i], x[i] * rstd, dgamma[i]);
-                dx[i] = gradient(i, dx[i]);
-            }
+    let dgamma = if DGAMMA { &mut dgamma[..n] } else { dgamma };
+    for i in 0..n {
+        let (normalised, dy) = (x[i] * rstd, dx[i]);
+        if DGAMMA {
+            dgamma[i] = mul_add::<FMA>(dy, normalised, dgamma[i]);
         }
-        None => {
-            for i in 0..n {
-                dx[i] = gradient(i, dx[i]);
-            }
-        }
+        dx[i] = mul_add::<FMA>(-normalised, mean, gamma[i] * dy) * rstd;
     }
 }

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::dropout::{self, DropoutKey};
-use crate::norm::{Upstream, check};
+use crate::norm::check;
 use crate::parallel::{add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 use crate::rms_norm::{rms_norm_row, rms_norm_row_backward};
 
@@ -111,18 +111,21 @@ pub fn add_dropout_rms_norm_backward(
     #[inline(always)]
     fn body<const FMA: bool>(
         (sum, gamma, rstd, dy): (&[f32], &[f32], &[f32], &[f32]),
-        upstream: Upstream<'_>,
+        accumulate: bool,
         dropout: Option<(DropoutKey, usize)>,
         dresidual: &mut [f32],
-        mut dbranch: Option<&mut [f32]>,
-        mut dgamma: Option<&mut [f32]>,
+        dbranch: &mut [f32],
+        dgamma: &mut [f32],
     ) {
         let width = gamma.len();
         for (row, &rstd) in rstd.iter().enumerate() {
             let at = row * width..(row + 1) * width;
             let (x, dy, dresidual) = (&sum[at.clone()], &dy[at.clone()], &mut dresidual[at.clone()]);
-            rms_norm_row_backward::<FMA>(x, gamma, rstd, dy, dresidual, upstream, dgamma.as_deref_mut());
-            let Some(dbranch) = dbranch.as_deref_mut().map(|dbranch| &mut dbranch[at]) else { continue };
+            rms_norm_row_backward::<FMA>(x, gamma, rstd, dy, dresidual, accumulate, dgamma);
+            if dbranch.is_empty() {
+                continue;
+            }
+            let dbranch = &mut dbranch[at];
             match dropout {
                 Some((key, first)) => dropout::for_groups(key, first + row * width, width, |range, multipliers| {
                     let from = &dresidual[range.clone()];
@@ -136,7 +139,6 @@ pub fn add_dropout_rms_norm_backward(
     }
     let rows = rows_per_partial(rstd.len(), width);
     let (chunk, tasks) = (rows * width, rstd.len().div_ceil(rows));
-    let upstream = if accumulate { Upstream::InPlace } else { Upstream::None };
     let mut partials = vec![0.0; if dgamma.is_some() { tasks * width } else { 0 }];
     let partial = dgamma.is_some().then_some(&mut partials[..]);
     sum.par_chunks(chunk)
@@ -148,9 +150,10 @@ pub fn add_dropout_rms_norm_backward(
         .for_each(|(task, ((((sum, dy), rstd), (dresidual, dbranch)), dgamma))| {
             let dropout = key.map(|key| (key, task * chunk));
             let operands = (sum, gamma, rstd, dy);
-            crate::dispatch!(body(operands: (&[f32], &[f32], &[f32], &[f32]), upstream: Upstream<'_>,
-                dropout: Option<(DropoutKey, usize)>, dresidual: &mut [f32], dbranch: Option<&mut [f32]>,
-                dgamma: Option<&mut [f32]>));
+            // Plain slices, empty where nothing is wanted, as in `rms_norm_backward`.
+            let (dbranch, dgamma) = (dbranch.unwrap_or(&mut []), dgamma.unwrap_or(&mut []));
+            crate::dispatch!(body(operands: (&[f32], &[f32], &[f32], &[f32]), accumulate: bool,
+                dropout: Option<(DropoutKey, usize)>, dresidual: &mut [f32], dbranch: &mut [f32], dgamma: &mut [f32]));
         });
     if let Some(dgamma) = dgamma {
         add_partials(&partials, dgamma);

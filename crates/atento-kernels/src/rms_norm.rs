@@ -8,7 +8,7 @@ pub use crate::residual_rms_norm::{add_dropout_rms_norm_backward, add_dropout_rm
 
 use rayon::prelude::*;
 
-use crate::norm::{Upstream, check};
+use crate::norm::check;
 use crate::parallel::{add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 use crate::reduce;
 use crate::simd::mul_add;
@@ -27,11 +27,10 @@ pub(crate) fn rms_norm_row<const FMA: bool>(x: &[f32], gamma: &[f32], eps: f32, 
 /// Σ γ·dy·x̂ / C of one row.
 #[inline(always)]
 pub(crate) fn mean_product<const FMA: bool>(x: &[f32], gamma: &[f32], rstd: f32, dy: &[f32]) -> f32 {
-    let step = |(_, sum): (f32, f32), x: f32, gamma, dy| (0.0, mul_add::<FMA>(gamma * dy, x * rstd, sum));
-    reduce::fold3(x, gamma, dy, step).1 / gamma.len() as f32
+    reduce::fold_three(x, gamma, dy, |sum, x, gamma, dy| mul_add::<FMA>(gamma * dy, x * rstd, sum)) / gamma.len() as f32
 }
 
-/// Gradient of one row into `dx`, added to `upstream`; adds to the row sum `dgamma`, if wanted.
+/// Gradients of one row: into `dx`, or added to it with `accumulate`; those of gamma are added to `dgamma`, unless that is empty.
 #[inline(always)]
 pub(crate) fn rms_norm_row_backward<const FMA: bool>(
     x: &[f32],
@@ -39,26 +38,37 @@ pub(crate) fn rms_norm_row_backward<const FMA: bool>(
     rstd: f32,
     dy: &[f32],
     dx: &mut [f32],
-    upstream: Upstream<'_>,
-    dgamma: Option<&mut [f32]>,
+    accumulate: bool,
+    dgamma: &mut [f32],
+) {
+    match (accumulate, dgamma.is_empty()) {
+        (false, false) => row_backward::<FMA, false, true>(x, gamma, rstd, dy, dx, dgamma),
+        (false, true) => row_backward::<FMA, false, false>(x, gamma, rstd, dy, dx, dgamma),
+        (true, false) => row_backward::<FMA, true, true>(x, gamma, rstd, dy, dx, dgamma),
+        (true, true) => row_backward::<FMA, true, false>(x, gamma, rstd, dy, dx, dgamma),
+    }
+}
+
+#[inline(always)]
+fn row_backward<const FMA: bool, const ADD: bool, const DGAMMA: bool>(
+    x: &[f32],
+    gamma: &[f32],
+    rstd: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+    dgamma: &mut [f32],
 ) {
     let n = gamma.len();
     let mean = mean_product::<FMA>(x, gamma, rstd, dy);
     let (x, dy, dx) = (&x[..n], &dy[..n], &mut dx[..n]);
-    let gradient = |i: usize, normalised: f32, old: f32| {
-        let centred = mul_add::<FMA>(-normalised, mean, gamma[i] * dy[i]);
-        mul_add::<FMA>(centred, rstd, old)
-    };
-    match dgamma {
-        Some(dgamma) => {
-            let dgamma = &mut dgamma[..n];
-            upstream.add_into(dx, |i, old| {
-                let normalised = x[i] * rstd;
-                dgamma[i] = mul_add::<FMA>(dy[i], normalised, dgamma[i]);
-                gradient(i, normalised, old)
-            });
+    let dgamma = if DGAMMA { &mut dgamma[..n] } else { dgamma };
+    for i in 0..n {
+        let normalised = x[i] * rstd;
+        if DGAMMA {
+            dgamma[i] = mul_add::<FMA>(dy[i], normalised, dgamma[i]);
         }
-        None => upstream.add_into(dx, |i, old| gradient(i, x[i] * rstd, old)),
+        let centred = mul_add::<FMA>(-normalised, mean, gamma[i] * dy[i]);
+        dx[i] = mul_add::<FMA>(centred, rstd, if ADD { dx[i] } else { 0.0 });
     }
 }
 
@@ -113,31 +123,26 @@ pub fn rms_norm_backward(
         gamma: &[f32],
         rstd: &[f32],
         dy: &[f32],
-        dx: Option<&mut [f32]>,
-        upstream: Upstream<'_>,
-        mut dgamma: Option<&mut [f32]>,
+        dx: &mut [f32],
+        accumulate: bool,
+        dgamma: &mut [f32],
     ) {
         let n = gamma.len();
         let rows = x.chunks_exact(n).zip(dy.chunks_exact(n)).zip(rstd);
-        match (dx, &mut dgamma) {
-            (Some(dx), _) => {
-                for (((x, dy), &rstd), dx) in rows.zip(dx.chunks_exact_mut(n)) {
-                    rms_norm_row_backward::<FMA>(x, gamma, rstd, dy, dx, upstream, dgamma.as_deref_mut());
+        if dx.is_empty() {
+            for ((x, dy), &rstd) in rows {
+                for ((dgamma, x), dy) in dgamma.iter_mut().zip(x).zip(dy) {
+                    *dgamma = mul_add::<FMA>(*dy, x * rstd, *dgamma);
                 }
             }
-            (None, Some(dgamma)) => {
-                for ((x, dy), &rstd) in rows {
-                    for ((dgamma, x), dy) in dgamma.iter_mut().zip(x).zip(dy) {
-                        *dgamma = mul_add::<FMA>(*dy, x * rstd, *dgamma);
-                    }
-                }
+        } else {
+            for (((x, dy), &rstd), dx) in rows.zip(dx.chunks_exact_mut(n)) {
+                rms_norm_row_backward::<FMA>(x, gamma, rstd, dy, dx, accumulate, dgamma);
             }
-            (None, None) => {}
         }
     }
     let rows = rows_per_partial(rstd.len(), width);
     let (chunk, tasks) = (rows * width, rstd.len().div_ceil(rows));
-    let upstream = if accumulate { Upstream::InPlace } else { Upstream::None };
     let mut partials = vec![0.0; if dgamma.is_some() { tasks * width } else { 0 }];
     let partial = dgamma.is_some().then_some(&mut partials[..]);
     x.par_chunks(chunk)
@@ -146,8 +151,10 @@ pub fn rms_norm_backward(
         .zip(optional_chunks_mut(dx, chunk, tasks))
         .zip(optional_chunks_mut(partial, width, tasks))
         .for_each(|((((x, dy), rstd), dx), dgamma)| {
+            // Plain slices, empty where nothing is wanted: of optional ones the compiler does not know that they lie apart.
+            let (dx, dgamma) = (dx.unwrap_or(&mut []), dgamma.unwrap_or(&mut []));
             crate::dispatch!(body(x: &[f32], gamma: &[f32], rstd: &[f32], dy: &[f32],
-                dx: Option<&mut [f32]>, upstream: Upstream<'_>, dgamma: Option<&mut [f32]>));
+                dx: &mut [f32], accumulate: bool, dgamma: &mut [f32]));
         });
     if let Some(dgamma) = dgamma {
         add_partials(&partials, dgamma);
