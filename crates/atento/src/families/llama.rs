@@ -15,8 +15,9 @@ use serde_json::{Map, Value, json};
 use super::labels::SCORE;
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
-use crate::hub::{Error, Weights, decimal};
+use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
+use crate::models::config::{ConfigError, wrong};
 use crate::models::llama::config::inner_width;
 use crate::models::llama::{Llama, LlamaConfig};
 use crate::models::parameters::NamedShape;
@@ -161,7 +162,7 @@ impl Family for LlamaFamily {
             "layer_norm_eps",
             "rope_theta",
             "sliding_window",
-            "qkv_bias",
+            "attention_bias",
             "qk_norm",
         ]
     }
@@ -186,9 +187,8 @@ impl Family for LlamaFamily {
             norm_eps: model.layer_norm_eps as f32,
             attention_dropout: model.attention_dropout as f32,
             tie_embeddings: model.tie_embeddings != TieEmbeddings::None,
-            qkv_bias: model.qkv_bias,
-            // Qwen 3 has biases everywhere in the attention or nowhere.
-            out_bias: model.qkv_bias && model.qk_norm,
+            qkv_bias: model.attention_bias,
+            out_bias: model.attention_bias,
             qk_norm: model.qk_norm,
             window: model.sliding_window,
             windowed: vec![model.sliding_window.is_some(); model.layers],
@@ -198,6 +198,7 @@ impl Family for LlamaFamily {
             ..plain
         };
         config.validate()?;
+        check_class(&config)?;
         Ok(Arc::new(config))
     }
 }
@@ -299,7 +300,23 @@ fn read_windows(
     Ok((Some(window), vec![true; none.1.len()]))
 }
 
-/// The class that can say all that a model is.
+/// Checks that one class can say all that a model is.
+///
+/// # Errors
+/// It has what no class has together.
+fn check_class(config: &LlamaConfig) -> Result<(), ConfigError> {
+    let class = class_of(config);
+    if config.window.is_some() && class.model_type == LLAMA.model_type {
+        let expected = "none beside biases in the attention, unless queries and keys are normalised";
+        return Err(wrong("window", config.window.unwrap_or_default(), expected));
+    }
+    if config.mlp_bias && class.model_type != LLAMA.model_type {
+        return Err(wrong("mlp_bias", true, format!("false in a {}", class.class)));
+    }
+    Ok(())
+}
+
+/// The class that can say all that a model is, if one can.
 fn class_of(config: &LlamaConfig) -> &'static Defaults {
     let has_window = config.window.is_some() && config.windowed.contains(&true);
     match () {
@@ -326,6 +343,12 @@ impl Config for LlamaConfig {
 
     fn to_json(&self) -> Result<Map<String, Value>, Error> {
         let Defaults { model_type, class, .. } = *class_of(self);
+        check_class(self).map_err(|error| Error::WrongValue {
+            path: CONFIG.into(),
+            key: json_key(error.key).into(),
+            found: error.found,
+            expected: error.expected,
+        })?;
         let entries = [
             ("model_type", json!(model_type)),
             ("architectures", json!([format!("{class}ForCausalLM")])),
@@ -418,7 +441,7 @@ impl Config for LlamaConfig {
             layer_norm_eps: decimal(self.norm_eps),
             rope_theta: self.rope_theta,
             sliding_window: self.window.filter(|_| self.windowed.iter().all(|windowed| *windowed)),
-            qkv_bias: self.qkv_bias,
+            attention_bias: self.qkv_bias,
             qk_norm: self.qk_norm,
             tie_embeddings: TieEmbeddings::all_or_none(self.tie_embeddings),
             ..settings.clone()

@@ -111,6 +111,21 @@ fn a_wrong_value_is_named_by_its_key_in_the_file() {
 }
 
 #[test]
+fn what_no_class_can_say_is_refused_before_it_is_trained() {
+    let plain = LlamaConfig { window: Some(8), windowed: vec![true; 2], ..LlamaConfig::new(300, 2, 48, 4, 64) };
+    let message = LlamaConfig { qkv_bias: true, out_bias: true, ..plain.clone() }.to_json().unwrap_err().to_string();
+    assert!(message.contains("`sliding_window` is 8, expected none beside biases"), "{message}");
+    let message = LlamaConfig { mlp_bias: true, ..plain.clone() }.to_json().unwrap_err().to_string();
+    assert!(message.contains("`mlp_bias` is true, expected false in a Mistral"), "{message}");
+    let special = SpecialIds::default();
+    let mut settings = LlamaFamily.preset(Preset::Tiny);
+    (settings.sliding_window, settings.attention_bias) = (Some(8), true);
+    assert!(LlamaFamily.of_recipe(&settings, 300, special).unwrap_err().to_string().contains("window"));
+    settings.qk_norm = true;
+    assert_eq!(LlamaFamily.of_recipe(&settings, 300, special).unwrap().class(), "Qwen3");
+}
+
+#[test]
 fn published_shapes_have_the_published_numbers_of_parameters() {
     for (name, count) in [
         ("smollm-135m", 134_515_008),

@@ -176,8 +176,8 @@ section! {
         rope_theta: f64 = 10_000.0, in Range::above(1.0);
         /// Llama: the last tokens that a token sees, itself included, in every block; all if left out.
         sliding_window: Option<usize> = None, in at_least(1.0).up_to(16_777_216.0);
-        /// Llama: whether the projections of queries, keys and values have biases.
-        qkv_bias: bool = false;
+        /// Llama: whether the projections of the attention have biases.
+        attention_bias: bool = false;
         /// Llama: whether each head of queries and keys is normalised.
         qk_norm: bool = false;
         /// Rows of the embedding tables; as many as the tokenizer has ids if left out.
