@@ -67,6 +67,7 @@ pub mod messages;
 pub mod models;
 pub mod pipelines;
 pub mod score;
+pub mod tasks;
 pub mod text;
 pub mod train;
 

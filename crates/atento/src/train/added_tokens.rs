@@ -13,7 +13,7 @@ const KEY: &str = "tokenizer.add_tokens";
 ///
 /// # Errors
 /// A token is empty, or named twice.
-pub(super) fn add_to_tokenizer(tokenizer: &mut Tokenizer, tokens: &[String]) -> Result<(), Error> {
+pub(crate) fn add_to_tokenizer(tokenizer: &mut Tokenizer, tokens: &[String]) -> Result<(), Error> {
     for (at, token) in tokens.iter().enumerate() {
         let problem = match token {
             token if token.is_empty() => "it holds an empty token: leave that out".to_owned(),
@@ -30,7 +30,7 @@ pub(super) fn add_to_tokenizer(tokenizer: &mut Tokenizer, tokens: &[String]) -> 
 ///
 /// # Errors
 /// As [`add_to_tokenizer`].
-pub(super) fn add_to_model<M: Net>(
+pub(crate) fn add_to_model<M: Net>(
     model: &mut M,
     tokenizer: &mut Tokenizer,
     kept: &mut Kept,

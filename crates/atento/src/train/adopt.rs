@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::checkpoint::Identity;
-use super::recipe::{self, ModelSettings, Recipe, Task, TokenizerSettings, Written};
+use super::recipe::{self, ModelSettings, Recipe, TokenizerSettings, Written};
 use super::request::checksum;
-use super::search;
-use crate::families::{Config, Sizes};
+use crate::families::{Config, Head, Sizes};
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
 use crate::hub::{self, Kept, ModelDir, atomic};
+use crate::tasks::translation::adopt as adopt_search;
 use crate::text::Tokenizer;
 
 /// The run's copy of its tokenizer, as its `config.toml` beside it names it.
@@ -75,9 +75,9 @@ pub fn adopt(recipe: &Recipe, written: &Written, model: &Adopted<'_>) -> Result<
     let add_tokens = recipe.tokenizer.add_tokens.clone();
     let file = Some(TOKENIZER_FILE.into());
     adopted.tokenizer = TokenizerSettings { file, add_tokens, ..TokenizerSettings::default() };
-    if adopted.task == Task::Translation {
+    if adopted.task.head() == Head::Translation {
         model.generation.require()?;
-        adopted.search = search::adopt(&recipe.search, written, model.generation, max_positions);
+        adopted.search = adopt_search(&recipe.search, written, model.generation, max_positions);
     }
     adopted.settle_adopted(written)?;
     Ok(adopted)

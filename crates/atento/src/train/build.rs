@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::Error;
 use super::memory;
 use super::recipe::Recipe;
-pub use super::search::generation_config;
 use super::workload::Making;
 use crate::families::{Config, Start};
 use crate::models::Translator;
 use crate::pipelines::Net;
+pub use crate::tasks::translation::generation_config;
 use crate::text::Tokenizer;
 
 /// The model that a recipe describes, for a tokenizer.
@@ -25,7 +25,7 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Arc<dyn Co
 ///
 /// # Errors
 /// The model does something else than the task needs, or does not fit.
-pub(super) fn new_model<M: Net>(config: &Arc<dyn Config>, recipe: &Recipe, making: Making) -> Result<M, Error> {
+pub(crate) fn new_model<M: Net>(config: &Arc<dyn Config>, recipe: &Recipe, making: Making) -> Result<M, Error> {
     let build = |start| {
         M::build(config, start).ok_or_else(|| {
             let problem = format!("a model of this family does not what the task needs: one that {}", M::HEAD.does());

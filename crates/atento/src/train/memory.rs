@@ -4,7 +4,7 @@ use atento_tensor::Params;
 
 use super::Error;
 use super::freeze::Frozen;
-use super::recipe::{OptimizerKind, Recipe, Sampling, Task};
+use super::recipe::{OptimizerKind, Recipe};
 use super::step::Trainable;
 use super::workload::{Making, Workload};
 use crate::families::Config;
@@ -16,20 +16,20 @@ const BATCH_BYTES: u128 = 16;
 const CHUNK_LOGITS: f64 = (4 << 20) as f64;
 
 /// Bytes of weights and, of those that are trained, gradients, moments and, where it is kept, the moving average.
-pub(super) fn state_bytes(recipe: &Recipe, parameters: usize, trainable: usize) -> u128 {
+pub(crate) fn state_bytes(recipe: &Recipe, parameters: usize, trainable: usize) -> u128 {
     let moments = if recipe.optimizer.kind == OptimizerKind::Sgd { 1 } else { 2 };
     let average = u128::from(recipe.train.ema > 0.0);
     (parameters as u128 + (1 + moments + average) * trainable as u128) * size_of::<f32>() as u128
 }
 
 /// About how many bytes the activations of a batch take, with `tokens` on each side.
-pub(super) fn activation_bytes(recipe: &Recipe, config: &dyn Config, tokens: f64) -> f64 {
+pub(crate) fn activation_bytes(recipe: &Recipe, config: &dyn Config, tokens: f64) -> f64 {
     let numbers = config.activations(tokens, recipe.train.checkpoint_activations);
     (numbers + logits(config.sizes().vocab_size, tokens)) * size_of::<f32>() as f64
 }
 
 /// Refuses a run of a model, of which the outline is given, whose state does not fit into memory.
-pub(super) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) -> Result<(), Error> {
+pub(crate) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) -> Result<(), Error> {
     let mut trained = params.clone();
     Frozen::of(recipe, params)?.apply(&mut trained);
     let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
@@ -38,16 +38,16 @@ pub(super) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) 
 
 /// Refuses a run whose updates do not fit into memory beside its state. Activations are an estimate, so half of it must
 /// fit.
-pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Making) -> Result<(), Error> {
+pub(crate) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Making) -> Result<(), Error> {
     let (train, config, params) = (&recipe.train, work.config(), work.model().params());
     let state = state_bytes(recipe, params.count(), params.trainable_count()) + table_bytes(&*config);
     // Weights that are there have their memory already.
     let held = if making == Making::Weights { size_of_val(params.values()) } else { 0 };
     let state = state.saturating_sub(held as u128);
     let per_epoch = work.batches_per_epoch(recipe)?.max(1);
-    let is_random = recipe.task == Task::CausalLm && recipe.data.sampling == Sampling::Random;
-    // Random windows fill a batch whatever the text; other batches are as large as the data makes them.
-    let tokens = match is_random {
+    let is_full = recipe.task.fills_batches(&recipe.data);
+    // Other batches are as large as the data makes them.
+    let tokens = match is_full {
         true => train.batch_tokens as u64,
         false => work.tokens_per_epoch().div_ceil(per_epoch),
     };
@@ -55,7 +55,7 @@ pub(super) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Makin
     let batches = (train.accumulate as u64).min(per_epoch.saturating_mul(epochs));
     // The ids of an update wait for it together.
     let batches = BATCH_BYTES * u128::from(tokens) * u128::from(batches);
-    let sides = if recipe.task == Task::Translation { 2.0 } else { 1.0 };
+    let sides = recipe.task.sides() as f64;
     let activations = activation_bytes(recipe, &*config, tokens as f64 / sides) / 2.0;
     let what = format!(
         "an update of train.batch_tokens {} and train.accumulate {} with this model",

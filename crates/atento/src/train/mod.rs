@@ -1,44 +1,35 @@
 //! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
-mod added_tokens;
-mod adopt;
+pub(crate) mod added_tokens;
+pub(crate) mod adopt;
 pub mod build;
-mod causal;
 pub mod checkpoint;
-pub mod data;
 pub mod early_stopping;
 mod error;
-pub mod evaluate;
 pub mod events;
 mod exact;
 mod finish;
 mod freeze;
-mod instruct;
-mod language;
-mod masks;
-mod memory;
+pub(crate) mod memory;
 pub mod metrics;
 pub mod optimizer;
 pub mod plan;
 pub mod recipe;
 pub mod report;
 mod request;
-mod resume;
+pub(crate) mod resume;
 pub mod run_dir;
 pub mod schedule;
-mod search;
 pub mod step;
 pub mod stop;
 pub mod tensorboard;
 pub mod trainer;
-mod translation;
-mod workload;
+pub(crate) mod workload;
 
 pub use checkpoint::{Checkpoints, TrainState};
 pub use early_stopping::EarlyStopping;
 pub use error::Error;
 pub use events::{Event, Reporter};
-pub use masks::{ShownExample, show_masks};
 pub use metrics::{Metrics, Record};
 pub use optimizer::Optimizer;
 pub use plan::{Plan, plan, plan_in};
@@ -48,4 +39,6 @@ pub use run_dir::RunDir;
 pub use schedule::Schedule;
 pub use stop::StopFlag;
 pub use tensorboard::TensorBoard;
-pub use trainer::{Summary, TrainOptions, train};
+pub use trainer::{Summary, TrainOptions, show_masks, train};
+
+pub use crate::tasks::ShownExample;

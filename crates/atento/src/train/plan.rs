@@ -11,14 +11,11 @@ use serde::Serialize;
 use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
 use super::freeze::Frozen;
-use super::instruct::Instruct;
-use super::language::LanguageModelling;
-use super::recipe::{Recipe, Task, Written};
+use super::recipe::{Recipe, Written};
 use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
 use super::trainer::TrainOptions;
-use super::translation::Translation;
 use super::workload::{Begun, Making, Workload};
 use super::{Error, checkpoint, memory, resume};
 use crate::memory::{free, in_words};
@@ -86,15 +83,11 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
 pub fn plan_in(recipe: &Recipe, options: &TrainOptions, begun: impl FnOnce(&Path)) -> Result<Plan, Error> {
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
     begun(scratch.path());
-    match recipe.task {
-        Task::Translation => outlook::<Translation>(recipe, options, scratch.path()),
-        Task::CausalLm => outlook::<LanguageModelling>(recipe, options, scratch.path()),
-        Task::Instruct => outlook::<Instruct>(recipe, options, scratch.path()),
-    }
+    recipe.task.plan(recipe, options, scratch.path())
 }
 
 /// The outlook of a run; `scratch` is where it leaves what a run would make of its data.
-fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
+pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
     let (Found { checkpoint, warnings }, recipe) = match options.resume {
         true => resumed(recipe, &options.written)?,
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
@@ -248,7 +241,7 @@ mod tests {
         let overrides: Vec<Override> = overrides.iter().map(|text| Override::set(*text)).collect();
         let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
         let plan = plan(&recipe, &TrainOptions::default()).unwrap();
-        let tokenizer = crate::train::data::RunData::load(&recipe, None).unwrap().tokenizer;
+        let tokenizer = crate::tasks::translation::data::RunData::load(&recipe, None).unwrap().tokenizer;
         let config = super::super::build::model_config(&recipe, &tokenizer).unwrap();
         assert_eq!(plan.parameters, crate::families::parameter_count(&*config));
         assert_eq!(plan.steps, Some(2 * plan.steps_per_epoch));
@@ -288,7 +281,7 @@ mod tests {
             let common = ["tokenizer.vocab_size=400", "train.batch_tokens=1024", "train.max_epochs=1"];
             let overrides: Vec<Override> = settings.iter().chain(&common).map(|text| Override::set(*text)).collect();
             let recipe = crate::demo::recipe(Path::new("unused"), &overrides).unwrap();
-            let (measured, estimate) = measured_and_estimated::<Translation>(&recipe);
+            let (measured, estimate) = measured_and_estimated::<crate::tasks::translation::Translation>(&recipe);
             assert!((0.5..2.0).contains(&(estimate / measured)), "{settings:?}: {estimate} for {measured}");
         }
     }

@@ -8,16 +8,15 @@
 //! [`Recipe::to_toml`] writes the whole of it, resolved, so that a run can be repeated from its directory:
 //! loading that text gives an equal recipe.
 
-mod arch;
-mod check;
+pub(crate) mod check;
 mod choices;
 mod document;
 mod error;
 mod files;
 mod follow;
+mod registered;
 pub(crate) mod section;
 mod settings;
-mod task;
 mod tree;
 mod validate;
 
@@ -31,10 +30,10 @@ use serde::Deserialize;
 
 use crate::{encoding, families};
 
-pub use arch::Arch;
 pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
+pub use registered::{Arch, Task};
 pub use settings::*;
 pub use tree::Override;
 
@@ -252,14 +251,7 @@ fn resolve(text: &str, path: &Path, overrides: &[Override], settling: Settling) 
 /// The defaults of a task.
 fn defaults_of(task: Task) -> Recipe {
     let mut recipe = Recipe { task, ..Recipe::default() };
-    if task != Task::Translation {
-        recipe.train.label_smoothing = 0.0;
-        recipe.tokenizer.kind = TokenizerKind::ByteBpe;
-    }
-    if task == Task::Instruct {
-        // A completion that is cut has no end: nothing would tell the model where to stop.
-        recipe.data.on_truncate = OnTruncate::Error;
-    }
+    task.set_defaults(&mut recipe);
     recipe
 }
 
@@ -269,9 +261,7 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
-    let decoder_only = [Task::CausalLm, Task::Instruct];
-    let task = word("task").and_then(|word| decoder_only.into_iter().find(|task| task.word() == word));
-    let mut recipe = defaults_of(task.unwrap_or(Task::Translation));
+    let mut recipe = defaults_of(word("task").and_then(|word| Task::named(&word)).unwrap_or_default());
     let whole = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,

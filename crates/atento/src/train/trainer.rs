@@ -18,15 +18,13 @@ use super::checkpoint::{Checkpoints, Identity, LogWindow};
 use super::early_stopping::EarlyStopping;
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
-use super::instruct::Instruct;
-use super::language::LanguageModelling;
 use super::metrics::{Metrics, Record};
-use super::recipe::{OnNonFinite, Recipe, Task, Written};
+use super::recipe::{OnNonFinite, Recipe, Written};
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepOptions, StepStats, TrainBatch, Trainable, train_step};
-use super::translation::Translation;
 use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
+use crate::tasks::ShownExample;
 
 /// The batches of one update.
 type MicroBatches<W> = Vec<<<W as Workload>::Model as Trainable>::Batch>;
@@ -92,14 +90,18 @@ pub fn train(
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, Error> {
-    match recipe.task {
-        Task::Translation => run::<Translation>(recipe, options, stop, reporter),
-        Task::CausalLm => run::<LanguageModelling>(recipe, options, stop, reporter),
-        Task::Instruct => run::<Instruct>(recipe, options, stop, reporter),
-    }
+    recipe.task.train(recipe, options, stop, reporter)
 }
 
-fn run<W: Workload>(
+/// Examples from all over the training data, as [`train()`] would learn from them; at most `count`.
+///
+/// # Errors
+/// Whatever would keep the run from starting; a task that learns all of its text.
+pub fn show_masks(recipe: &Recipe, options: &TrainOptions, count: usize) -> Result<Vec<ShownExample>, Error> {
+    recipe.task.show_masks(recipe, options, count)
+}
+
+pub(crate) fn run<W: Workload>(
     recipe: &Recipe,
     options: &TrainOptions,
     stop: &StopFlag,

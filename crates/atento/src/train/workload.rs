@@ -24,12 +24,12 @@ use crate::hub::generation::GenerationConfig;
 use crate::text::Tokenizer;
 
 /// Batches, each with the place in the data behind it.
-pub(super) type Batches<W> =
+pub(crate) type Batches<W> =
     Box<dyn Iterator<Item = Result<(<<W as Workload>::Model as Trainable>::Batch, <W as Workload>::Cursor), Error>>>;
 
 /// What is made of a model at the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Making {
+pub(crate) enum Making {
     /// Its weights: random, or those of the model to start from.
     Weights,
     /// Its sizes alone, which take no memory: for a plan.
@@ -37,7 +37,7 @@ pub(super) enum Making {
 }
 
 /// A workload at the beginning of a run or of a later part of it.
-pub(super) struct Begun<W> {
+pub(crate) struct Begun<W> {
     /// The recipe; where there was a model already, it describes that one.
     pub recipe: Recipe,
     /// Model and data.
@@ -49,7 +49,7 @@ pub(super) struct Begun<W> {
 }
 
 /// What validation found.
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Cross-entropy per target token, in nats.
     pub loss: f64,
     /// BLEU, where translations were made.
@@ -58,7 +58,7 @@ pub(super) struct Measured {
 
 /// What the finished model is worth.
 #[derive(Default)]
-pub(super) struct Judgement {
+pub(crate) struct Judgement {
     /// Measures by name: `valid_loss`, `test_bleu`, …
     pub metrics: BTreeMap<String, f64>,
     /// The signature of the BLEU scores.
@@ -68,7 +68,7 @@ pub(super) struct Judgement {
 }
 
 /// A model, its data, and how it is judged.
-pub(super) trait Workload: Sized {
+pub(crate) trait Workload: Sized {
     /// What is trained.
     type Model: Trainable;
     /// A place in the training data.

@@ -4,13 +4,13 @@ use super::choices::*;
 use super::error::{Error, Place};
 use super::section::{Kind, Setting};
 use super::settings::*;
-use super::task;
 use crate::families;
+use crate::tasks::foreign_keys;
 
 /// Refuses settings that cannot go together. `written` knows the dotted keys that say something else than the default,
 /// `place` where they stand.
 pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
-    task::conflicts(recipe, written, place)?;
+    recipe.task.check(recipe, written, place)?;
     if !recipe.model.arch.family().heads().contains(&recipe.task.head()) {
         let (task, arch) = (recipe.task, recipe.model.arch);
         let families: Vec<String> =
@@ -23,7 +23,7 @@ pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn
     train_conflicts(recipe, place)
 }
 
-pub(super) fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
+pub(crate) fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
     Err(Error::Conflict { place, message: message.into() })
 }
 
@@ -49,24 +49,6 @@ fn model_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
         return conflict(place("model.heads"), message);
     }
-    if recipe.task != Task::Translation {
-        return Ok(());
-    }
-    if let Some(heads) = model.decoder_heads.filter(|&heads| !model.d_model.is_multiple_of(heads)) {
-        let message =
-            format!("`model.decoder_heads` is {heads}, which does not divide `model.d_model` {}", model.d_model);
-        return conflict(place("model.decoder_heads"), message);
-    }
-    for (key, length) in [("data.max_length", recipe.data.max_length), ("search.max_length", recipe.search.max_length)]
-    {
-        if length > model.max_positions {
-            let message = format!(
-                "`{key}` is {length}, but the model has {} positions (`model.max_positions`); lower one or raise the other",
-                model.max_positions
-            );
-            return conflict(place(key), message);
-        }
-    }
     Ok(())
 }
 
@@ -81,13 +63,6 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             place("train"),
             "training has no end: set `train.max_steps`, `train.max_epochs` or `train.max_minutes`",
         );
-    }
-    if recipe.task == Task::Translation && train.batch_tokens < data.max_length {
-        let message = format!(
-            "`train.batch_tokens` is {}, and a sentence of `data.max_length` {} tokens does not fit",
-            train.batch_tokens, data.max_length,
-        );
-        return conflict(place("train.batch_tokens"), message);
     }
     if train.average_last > train.keep_last {
         let message = format!(
@@ -107,7 +82,7 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             format!("`search.min_length` {} is more than `search.max_length` {}", search.min_length, search.max_length);
         return conflict(place("search.min_length"), message);
     }
-    let watched = is_watched(recipe);
+    let watched = recipe.task.is_watched(&recipe.data);
     let stopping = train.early_stopping.patience > 0;
     if (stopping || schedule.kind == ScheduleKind::Plateau) && (!watched || train.eval_every == 0) {
         let key = if stopping { "train.early_stopping" } else { "schedule.kind" };
@@ -116,7 +91,7 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
         );
     }
-    if train.early_stopping.metric == Metric::Bleu && recipe.task != Task::Translation {
+    if train.early_stopping.metric == Metric::Bleu && !recipe.task.has_bleu() {
         return conflict(
             place("train.early_stopping.metric"),
             "`train.early_stopping.metric` is \"bleu\", which a language model does not have: watch \"loss\"",
@@ -131,16 +106,6 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
     Ok(())
 }
 
-/// Whether there is something to validate on.
-fn is_watched(recipe: &Recipe) -> bool {
-    let data = &recipe.data;
-    match recipe.task {
-        Task::Translation => data.corpus.is_some() || data.valid.is_some(),
-        Task::CausalLm => data.tokens.is_some() || data.valid_text.is_some() || data.valid_fraction > 0.0,
-        Task::Instruct => data.valid.is_some(),
-    }
-}
-
 /// A sentence for each setting that was `written` and does nothing in this recipe.
 pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
     let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
@@ -148,7 +113,7 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
         rules.filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty()).flat_map(|(reason, keys, _)| {
             keys.iter().filter(|key| written(key)).map(move |key| format!("`{key}` has no effect {reason}"))
         });
-    let of_task = task::foreign_settings(recipe.task).filter(|key| written(key));
+    let of_task = foreign_keys(&*recipe.task).into_iter().filter(|key| written(key));
     let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));
     let mut notes: Vec<_> = of_task.chain(of_other_families(recipe, written)).chain(of_rules).collect();
     if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
@@ -205,7 +170,7 @@ fn training_rules(recipe: &Recipe) -> [Rule; 9] {
     use ScheduleKind::*;
     let schedule = recipe.schedule.kind;
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
-    let watched = is_watched(recipe);
+    let watched = recipe.task.is_watched(&recipe.data);
     [
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),

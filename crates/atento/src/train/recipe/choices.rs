@@ -1,20 +1,7 @@
 //! The words that keys of a recipe accept.
 
 use super::section::choice;
-use crate::families::Head;
 use crate::models::config;
-
-choice! {
-    /// What the run trains.
-    Task {
-        /// An encoder–decoder that translates sentences.
-        Translation = "translation",
-        /// A decoder-only model that continues text.
-        CausalLm = "causal-lm",
-        /// A decoder-only model that answers prompts with completions.
-        Instruct = "instruct",
-    }
-}
 
 choice! {
     /// Text that comes with the program.
@@ -178,17 +165,6 @@ choice! {
         Plateau = "plateau",
         /// Linear warm-up, level, and a final decay.
         Wsd = "wsd",
-    }
-}
-
-impl Task {
-    /// What its models do.
-    #[must_use]
-    pub fn head(self) -> Head {
-        match self {
-            Self::Translation => Head::Translation,
-            Self::CausalLm | Self::Instruct => Head::Language,
-        }
     }
 }
 

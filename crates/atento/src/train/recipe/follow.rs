@@ -5,18 +5,13 @@
 
 use super::choices::*;
 use super::settings::*;
-
-/// Whether a dotted key was stated.
-type Stated<'a> = &'a dyn Fn(&str) -> bool;
+use crate::tasks::Stated;
 
 /// Moves the settings that are not stated.
 pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     follow_width(&mut recipe.model, is_stated);
-    if recipe.task == Task::Translation {
-        follow_sentences(recipe, is_stated);
-    } else {
-        follow_stretches(recipe, is_stated);
-    }
+    let task = recipe.task;
+    task.follow(recipe, is_stated);
     follow_limit(recipe, is_stated);
 }
 
@@ -44,43 +39,6 @@ fn make_divide(model: &mut ModelSettings, is_stated: Stated<'_>) {
         if let (Some(d_ff), false) = (family.d_ff(model.d_model), is_stated("model.d_ff")) {
             model.d_ff = d_ff;
         }
-    }
-}
-
-/// Sentences fit into the model and into a batch.
-fn follow_sentences(recipe: &mut Recipe, is_stated: Stated<'_>) {
-    let Recipe { data, model, train, search, .. } = recipe;
-    let lengths = [("data.max_length", data.max_length), ("search.max_length", search.max_length)];
-    let longest = lengths.into_iter().filter(|(key, _)| is_stated(key)).map(|(_, length)| length).max();
-    if !is_stated("model.max_positions") {
-        model.max_positions = model.max_positions.max(longest.unwrap_or(0));
-    }
-    let positions = if model.arch.family().has_positions() { model.max_positions } else { usize::MAX };
-    if !is_stated("data.max_length") {
-        let room = if is_stated("train.batch_tokens") { train.batch_tokens.max(2) } else { usize::MAX };
-        data.max_length = data.max_length.min(positions).min(room);
-    }
-    if !is_stated("train.batch_tokens") {
-        train.batch_tokens = train.batch_tokens.max(data.max_length);
-    }
-    if !is_stated("search.max_length") {
-        search.max_length = search.max_length.max(search.min_length).min(positions);
-    }
-}
-
-/// Stretches of text fit into the model and into a batch.
-fn follow_stretches(recipe: &mut Recipe, is_stated: Stated<'_>) {
-    let Recipe { task, data, model, train, .. } = recipe;
-    if let Some(block_size) = data.block_size
-        && !is_stated("model.max_positions")
-    {
-        model.max_positions = model.max_positions.max(block_size);
-    }
-    let block_size = data.block_size.unwrap_or(model.max_positions);
-    if !is_stated("train.batch_tokens") {
-        train.batch_tokens = train.batch_tokens.max(block_size);
-    } else if *task == Task::CausalLm && !is_stated("data.block_size") && train.batch_tokens < block_size {
-        data.block_size = Some(train.batch_tokens);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::arch::Arch;
 use super::choices::*;
+use super::registered::{Arch, Task};
 use super::section::{Range, section};
 
 fn at_least(min: f64) -> Range {
@@ -310,7 +310,7 @@ section! {
     /// A training run, described in full.
     Recipe {
         /// What is trained.
-        task: Task = Task::Translation;
+        task: Task = Task::default();
         /// The number from which initial weights, dropout and order of the data follow.
         seed: u64 = 1, in at_least(0.0);
         /// Threads to compute with; all cores if left out.

@@ -2,12 +2,12 @@
 
 use atento_tensor::{Graph, Pool};
 
-use super::{Error, StopFlag};
 use crate::data::batches::{PackedBatch, Pair};
 use crate::eval::{Bleu, BleuScore};
 use crate::models::Translator;
 use crate::pipelines::translate::{TranslateOptions, translate_unless};
 use crate::text::Tokenizer;
+use crate::train::{Error, StopFlag};
 
 /// Tokens of one validation batch; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;

@@ -1,20 +1,10 @@
-//! What `language` and `instruct` do alike, both of them training a decoder-only model: find or make it, learn its
+//! What `causal-lm` and `instruct` do alike, both of them training a decoder-only model: find or make it, learn its
 //! tokenizer, measure its loss, and show what it writes.
 
 use std::path::{Path, PathBuf};
 
 use atento_tensor::{Graph, Pool};
 
-use super::added_tokens::{add_to_model, add_to_tokenizer};
-use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
-use super::build::{model_config, new_model};
-use super::checkpoint::{Checkpoint, Identity};
-use super::events::group_thousands;
-use super::recipe::{Recipe, Task, TokenizerKind, TokenizerSettings, Written};
-use super::report::Sample;
-use super::trainer::TrainOptions;
-use super::workload::Making;
-use super::{Error, StopFlag, resume};
 use crate::data::tokens::CausalBatch;
 use crate::data::tokens::instruct::Templates;
 use crate::generate::{Flow, SampleOptions, TextEvent, WarperOptions};
@@ -25,13 +15,23 @@ use crate::pipelines::LanguageModel;
 use crate::pipelines::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::text::train::Kind;
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
+use crate::train::added_tokens::{add_to_model, add_to_tokenizer};
+use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
+use crate::train::build::{model_config, new_model};
+use crate::train::checkpoint::{Checkpoint, Identity};
+use crate::train::events::group_thousands;
+use crate::train::recipe::{Recipe, TokenizerKind, TokenizerSettings, Written};
+use crate::train::report::Sample;
+use crate::train::trainer::TrainOptions;
+use crate::train::workload::Making;
+use crate::train::{Error, StopFlag, resume};
 
 /// Tokens of one validation batch, whatever those of a training batch: `train.eval_batches` counts batches of this size,
 /// so that what is measured does not change with memory and accumulation.
-pub(super) const BATCH_TOKENS: usize = 4096;
+pub(crate) const BATCH_TOKENS: usize = 4096;
 
 /// What a run begins with.
-pub(super) struct Beginning {
+pub(crate) struct Beginning {
     /// The recipe; where there is a model already, it describes that one.
     pub recipe: Recipe,
     /// The model, its weights not yet those of a checkpoint, and its tokenizer.
@@ -141,13 +141,13 @@ impl Beginning {
 }
 
 /// Whether a recipe states something of the model.
-pub(super) fn describes_model(written: &Written) -> bool {
+pub(crate) fn describes_model(written: &Written) -> bool {
     written.keys().any(|key| key.starts_with("model."))
 }
 
 /// A model that was taught with a template is taught further with the same one, unless the recipe states another.
 fn keep_templates(recipe: &mut Recipe, written: &Written, found: Option<&Templates>) {
-    let Some(Templates { prompt, completion }) = found.filter(|_| recipe.task == Task::Instruct) else { return };
+    let Some(Templates { prompt, completion }) = found.filter(|_| recipe.task.has_templates()) else { return };
     if !written.contains_key("data.prompt_template") {
         recipe.data.prompt_template = prompt.text().to_owned();
     }
@@ -157,7 +157,7 @@ fn keep_templates(recipe: &mut Recipe, written: &Written, found: Option<&Templat
 }
 
 /// Learns the tokenizer of a recipe from pieces of text.
-pub(super) fn learn_tokenizer(
+pub(crate) fn learn_tokenizer(
     settings: &TokenizerSettings,
     lessons: impl Iterator<Item = Result<String, Error>>,
 ) -> Result<(Tokenizer, Vec<String>), Error> {
@@ -186,7 +186,7 @@ pub(super) fn learn_tokenizer(
 }
 
 /// The loss over batches: the sum in nats and the tokens that were predicted, 0 where no batch has a target.
-pub(super) fn loss(
+pub(crate) fn loss(
     model: &dyn CausalLm,
     pool: &Pool,
     batches: impl Iterator<Item = Result<CausalBatch, Error>>,
@@ -209,12 +209,12 @@ pub(super) fn loss(
 }
 
 /// How many batches `train.eval_batches` stands for.
-pub(super) fn limit(eval_batches: usize) -> usize {
+pub(crate) fn limit(eval_batches: usize) -> usize {
     if eval_batches == 0 { usize::MAX } else { eval_batches }
 }
 
 /// What the model writes, in at most `new_tokens` tokens, behind each beginning, beside what stands there in the data.
-pub(super) fn samples(
+pub(crate) fn samples(
     language: &LanguageModel,
     stretches: &[(Vec<u32>, Vec<u32>)],
     warpers: WarperOptions,
@@ -244,7 +244,7 @@ pub(super) fn samples(
 }
 
 /// How a model draws tokens by its own settings, where they say that it does; else `usual`.
-pub(super) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperOptions {
+pub(crate) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperOptions {
     let own = &language.generation.sampling;
     if own.do_sample != Some(true) {
         return usual;
@@ -253,7 +253,7 @@ pub(super) fn warpers(language: &LanguageModel, usual: WarperOptions) -> WarperO
 }
 
 /// Rows of the report's table on a decoder-only model.
-pub(super) fn describe(model: &dyn CausalLm, block_size: usize) -> Vec<(String, String)> {
+pub(crate) fn describe(model: &dyn CausalLm, block_size: usize) -> Vec<(String, String)> {
     vec![
         ("Vocabulary".into(), model.vocab_size().to_string()),
         ("Blocks, width, heads".into(), format!("{}, {}, {}", model.layers(), model.d_model(), model.heads())),

@@ -6,16 +6,8 @@ use std::sync::Arc;
 use atento_tensor::Pool;
 use serde_json::Value;
 
-use super::added_tokens::add_to_model;
-use super::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
-use super::build::{generation_config, model_config, new_model};
-use super::checkpoint::{Checkpoint, Identity};
 use super::data::{HeldOut, RunData};
-use super::recipe::Recipe;
-use super::report::Sample;
-use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
-use super::{Error, StopFlag, evaluate, resume, search};
+use super::{evaluate, search};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
 use crate::families::Config;
@@ -25,18 +17,27 @@ use crate::models::Translator;
 use crate::pipelines::Pretrained;
 use crate::pipelines::translate::TranslateOptions;
 use crate::text::Tokenizer;
+use crate::train::added_tokens::add_to_model;
+use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
+use crate::train::build::{generation_config, model_config, new_model};
+use crate::train::checkpoint::{Checkpoint, Identity};
+use crate::train::recipe::Recipe;
+use crate::train::report::Sample;
+use crate::train::trainer::TrainOptions;
+use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
+use crate::train::{Error, StopFlag, resume};
 
 /// Translations shown in the report.
 const SAMPLES: usize = 20;
 
 /// A translator and its pairs of sentences.
-pub(super) struct Translation {
+pub(crate) struct Translation {
     data: RunData,
     pretrained: Pretrained,
 }
 
 /// What a run begins with.
-pub(super) struct Beginning {
+pub(crate) struct Beginning {
     /// The recipe; where there is a model already, it describes that one.
     pub recipe: Recipe,
     /// The tokenizer; without one, the recipe says which.

@@ -6,14 +6,6 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use super::causal::{self, BATCH_TOKENS, Beginning};
-use super::checkpoint::Checkpoint;
-use super::data::on_truncate;
-use super::recipe::{FileSettings, Recipe};
-use super::report::Sample;
-use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
-use super::{Error, StopFlag};
 use crate::data;
 use crate::data::hash::combine;
 use crate::data::tokens::instruct::template::PROMPT;
@@ -28,16 +20,24 @@ use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::load_tokenizer;
 use crate::models::CausalLm;
 use crate::pipelines::LanguageModel;
+use crate::tasks::files::on_truncate;
+use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::recipe::{FileSettings, Recipe};
+use crate::train::report::Sample;
+use crate::train::trainer::TrainOptions;
+use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
+use crate::train::{Error, StopFlag};
 
 /// Completions shown in the report, and the most tokens of each.
 const SAMPLES: usize = 10;
 const SAMPLE_TOKENS: usize = 128;
 
 /// A language model and its prompts with completions.
-pub(super) struct Instruct {
+pub(crate) struct Instruct {
     language: LanguageModel,
-    pub(super) train: InstructSet,
+    pub(crate) train: InstructSet,
     valid: Option<InstructSet>,
     test: Option<InstructSet>,
     block_size: usize,
@@ -56,8 +56,8 @@ impl Instruct {
         // An example that is held out may be longer than any batch of the training.
         let max_tokens = options.max_tokens.max(set.report().longest as usize);
         let batches = set.batches(PackOptions { max_tokens, epochs: Some(1), ..options })?;
-        let batches = batches.map(|(batch, _)| Ok(batch)).take(causal::limit(limit));
-        causal::loss(&*self.language.model, pool, batches, stop)
+        let batches = batches.map(|(batch, _)| Ok(batch)).take(language::limit(limit));
+        language::loss(&*self.language.model, pool, batches, stop)
     }
 
     /// The loss of all completions of a set.
@@ -75,7 +75,7 @@ impl Instruct {
             .map(|(prompt, completion)| (prompt.to_vec(), completion.to_vec()))
             .collect();
         let greedy = WarperOptions { temperature: 0.0, ..WarperOptions::default() };
-        causal::samples(&self.language, &stretches, causal::warpers(&self.language, greedy), 0, SAMPLE_TOKENS)
+        language::samples(&self.language, &stretches, language::warpers(&self.language, greedy), 0, SAMPLE_TOKENS)
     }
 
     /// The parts of the data that there are, each with its name.
@@ -238,7 +238,7 @@ impl Workload for Instruct {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        causal::describe(&*self.language.model, self.block_size)
+        language::describe(&*self.language.model, self.block_size)
     }
 }
 
@@ -338,12 +338,12 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     let source = source(files).ok_or_else(no_data)?;
     let named = |error| with_key("data.train", files, error);
     let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
-    causal::learn_tokenizer(&recipe.tokenizer, lessons)
+    language::learn_tokenizer(&recipe.tokenizer, lessons)
 }
 
 /// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.
 fn check_described(options: &TrainOptions) -> Result<(), Error> {
-    if causal::describes_model(&options.written) {
+    if language::describes_model(&options.written) {
         return Ok(());
     }
     let problem = "there is no model: start from one with `from` or --from, or describe a new one in [model]".into();

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Error;
-use super::added_tokens::add_to_tokenizer;
-use super::recipe::{self, Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
 use crate::data::demo::{DemoCorpus, DemoOptions};
 use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
 use crate::hub::special_tokens;
+use crate::tasks::files::on_truncate;
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Learned, Tokenizer};
+use crate::train::Error;
+use crate::train::added_tokens::add_to_tokenizer;
+use crate::train::recipe::{Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
 
 /// Sentences to look at and to score, as text and as ids.
 pub struct HeldOut {
@@ -145,16 +146,6 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,
-    }
-}
-
-/// What the recipe does with an example that is too long.
-pub(super) fn on_truncate(recipe: &Recipe) -> OnTruncate {
-    match recipe.data.on_truncate {
-        recipe::OnTruncate::Error => OnTruncate::Error,
-        recipe::OnTruncate::Warn => OnTruncate::Warn,
-        recipe::OnTruncate::Drop => OnTruncate::Drop,
-        recipe::OnTruncate::Split => OnTruncate::Split,
     }
 }
 

@@ -7,13 +7,6 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use super::causal::{self, BATCH_TOKENS, Beginning};
-use super::checkpoint::Checkpoint;
-use super::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
-use super::report::Sample;
-use super::trainer::TrainOptions;
-use super::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
-use super::{Error, StopFlag};
 use crate::data::hash::combine;
 use crate::data::tokens::instruct::Templates;
 use crate::data::tokens::{
@@ -27,14 +20,21 @@ use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::load_tokenizer;
 use crate::models::CausalLm;
 use crate::pipelines::LanguageModel;
+use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
+use crate::train::report::Sample;
+use crate::train::trainer::TrainOptions;
+use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
+use crate::train::{Error, StopFlag};
 
 /// Continuations shown in the report, and the tokens of each and of its beginning.
 const SAMPLES: usize = 5;
 const SAMPLE_TOKENS: usize = 64;
 
 /// A language model and its text.
-pub(super) struct LanguageModelling {
+pub(crate) struct LanguageModelling {
     language: LanguageModel,
     data: TokenDirectory,
     block_size: usize,
@@ -56,7 +56,7 @@ impl LanguageModelling {
         let model = &self.language.model;
         let windows = Windows::new(Arc::clone(shard), model.vocab_size(), options)?;
         let batches = windows.map(|item| item.map(|(batch, _)| batch).map_err(Error::from));
-        causal::loss(&**model, pool, batches.take(causal::limit(limit)), stop)
+        language::loss(&**model, pool, batches.take(language::limit(limit)), stop)
     }
 
     fn options(&self, sampling: tokens::Sampling, batch_tokens: usize, epochs: Option<u64>) -> WindowOptions {
@@ -86,7 +86,7 @@ impl LanguageModelling {
         let stretch = |at| Ok((shard.read(at..at + length)?, shard.read(at + length..at + 2 * length)?));
         let stretches = starts.map(stretch).collect::<Result<Vec<_>, Error>>()?;
         let warpers = WarperOptions { temperature: 0.8, top_k: 200, ..WarperOptions::default() };
-        causal::samples(language, &stretches, causal::warpers(language, warpers), self.seed, length)
+        language::samples(language, &stretches, language::warpers(language, warpers), self.seed, length)
     }
 }
 
@@ -246,7 +246,7 @@ impl Workload for LanguageModelling {
     }
 
     fn describe(&self) -> Vec<(String, String)> {
-        causal::describe(&*self.language.model, self.block_size)
+        language::describe(&*self.language.model, self.block_size)
     }
 }
 
@@ -276,7 +276,7 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
         (Some(path), _) => Ok(load_tokenizer(path)?),
         (None, Some(text)) => {
             let lessons = source(recipe, text).lessons()?.map(|piece| piece.map_err(Error::from));
-            causal::learn_tokenizer(&recipe.tokenizer, lessons)
+            language::learn_tokenizer(&recipe.tokenizer, lessons)
         }
         (None, None) => {
             let problem = "there is no text to learn a tokenizer from: name one".into();

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Error;
-use super::instruct::Instruct;
-use super::recipe::{Recipe, Task};
-use super::trainer::TrainOptions;
-use super::workload::{Begun, Making, Workload};
+use super::run::Instruct;
 use crate::data::tokens::instruct::MaskedPiece;
+use crate::train::Error;
+use crate::train::recipe::Recipe;
+use crate::train::trainer::TrainOptions;
+use crate::train::workload::{Begun, Making, Workload};
 
 /// An example as the model gets it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,16 +22,11 @@ pub struct ShownExample {
     pub pieces: Vec<MaskedPiece>,
 }
 
-/// Examples from all over the training data, as [`train`](super::train()) would learn from them; at most `count`.
+/// Examples from all over the training data, as a run would learn from them; at most `count`.
 ///
 /// # Errors
-/// Whatever would keep the run from starting; a task that learns all of its text.
-pub fn show_masks(recipe: &Recipe, options: &TrainOptions, count: usize) -> Result<Vec<ShownExample>, Error> {
-    if recipe.task != Task::Instruct {
-        let problem =
-            format!("\"{}\" has no masks to show: only \"instruct\" leaves prompts out of the loss", recipe.task);
-        return Err(Error::Setting { key: "task", problem });
-    }
+/// Whatever would keep the run from starting.
+pub(super) fn show(recipe: &Recipe, options: &TrainOptions, count: usize) -> Result<Vec<ShownExample>, Error> {
     let Begun { work, .. } = Instruct::begin(recipe, options, None, Path::new(""), Making::Outline)?;
     let show = |at: usize| {
         let example = &work.train.examples()[at];

@@ -1,9 +1,9 @@
 //! The settings of `[search]` and those of a generation_config.json, one from the other.
 
-use super::recipe::{Recipe, SearchSettings, Written};
 use crate::hub::decimal;
 use crate::hub::generation::GenerationConfig;
 use crate::models::Translator;
+use crate::train::recipe::{Recipe, SearchSettings, Written};
 
 /// The longest translation where nothing says how long.
 const MAX_LENGTH: usize = 256;
@@ -25,7 +25,7 @@ pub fn generation_config(recipe: &Recipe, model: &dyn Translator) -> GenerationC
 }
 
 /// The settings for training a model further: its own where the recipe does not state them.
-pub(super) fn adopt(
+pub(crate) fn adopt(
     stated: &SearchSettings,
     written: &Written,
     generation: &GenerationConfig,
@@ -52,7 +52,7 @@ pub(super) fn adopt(
 }
 
 /// A model's own settings with those of the recipe in their place where the two differ.
-pub(super) fn overlay(
+pub(crate) fn overlay(
     generation: &GenerationConfig,
     search: &SearchSettings,
     positions: Option<usize>,

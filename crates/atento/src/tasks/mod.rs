@@ -1,0 +1,145 @@
+//! The tasks that a recipe may have, one a folder: what each asks of its settings and its data, what it learns, and how it
+//! is judged. Nothing else knows a task.
+//!
+//! A [`Task`] is what is known of a task before it runs. How a run of it goes, model, batches and measures, is a
+//! `Workload`, which the loop of [`train`](crate::train) drives.
+//!
+//! To add a task: its folder here and its line in [`ALL`].
+
+mod causal_lm;
+mod files;
+mod instruct;
+mod language;
+pub mod translation;
+
+use std::path::Path;
+
+use crate::families::Head;
+use crate::train::recipe::{self, DataSettings, Place, Recipe};
+use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
+
+pub use instruct::ShownExample;
+
+/// Every task; a recipe that names none means the first.
+pub static ALL: [&dyn Task; 3] = [&translation::TranslationTask, &causal_lm::CausalLmTask, &instruct::InstructTask];
+
+/// Whether a dotted key was stated.
+pub type Stated<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Where a dotted key was written.
+pub type PlaceOf<'a> = &'a dyn Fn(&str) -> Place;
+
+/// What is known of a task before it runs.
+pub trait Task: Sync {
+    /// Its name in recipes, as `task`.
+    fn name(&self) -> &'static str;
+
+    /// What its models do.
+    fn head(&self) -> Head;
+
+    /// The settings, or tables of settings, that mean something for it and not for every task.
+    fn keys(&self) -> &'static [&'static str];
+
+    /// Sequences of an example that are processed apart.
+    fn sides(&self) -> usize {
+        1
+    }
+
+    /// Whether BLEU can be measured on the validation data.
+    fn has_bleu(&self) -> bool {
+        false
+    }
+
+    /// Whether prompts and completions are written in templates, which stay with the model.
+    fn has_templates(&self) -> bool {
+        false
+    }
+
+    /// Whether there is something to validate on.
+    fn is_watched(&self, data: &DataSettings) -> bool;
+
+    /// Whether batches are full whatever the data.
+    fn fills_batches(&self, _data: &DataSettings) -> bool {
+        false
+    }
+
+    /// Changes the defaults that are others for it.
+    fn set_defaults(&self, _recipe: &mut Recipe) {}
+
+    /// Moves settings that nobody stated so that they contradict none that somebody did.
+    fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>);
+
+    /// Refuses settings that cannot go together, and data that cannot be learned from. `written` knows the keys that say
+    /// something else than the default.
+    ///
+    /// # Errors
+    /// The first conflict, with its place.
+    fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error>;
+
+    /// Trains; see [`train`](crate::train::train()).
+    ///
+    /// # Errors
+    /// As there.
+    fn train(
+        &self,
+        recipe: &Recipe,
+        options: &TrainOptions,
+        stop: &StopFlag,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Summary, Error>;
+
+    /// Plans a run; see [`plan`](crate::train::plan()). What a run would make of its data is left in `scratch`.
+    ///
+    /// # Errors
+    /// As there.
+    fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error>;
+
+    /// Examples from all over the training data, as a run would learn from them; at most `count`.
+    ///
+    /// # Errors
+    /// Whatever would keep the run from starting; a task that learns all of its text.
+    fn show_masks(&self, _: &Recipe, _: &TrainOptions, _count: usize) -> Result<Vec<ShownExample>, Error> {
+        let names: Vec<String> =
+            ALL.into_iter().filter(|task| task.has_templates()).map(|task| format!("\"{}\"", task.name())).collect();
+        let problem = format!(
+            "\"{}\" has no masks to show: only {} leaves prompts out of the loss",
+            self.name(),
+            names.join(", ")
+        );
+        Err(Error::Setting { key: "task", problem })
+    }
+}
+
+/// The task of that name, as recipes have it.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static dyn Task> {
+    ALL.into_iter().find(|task| task.name() == name)
+}
+
+/// The settings that only other tasks have.
+pub fn foreign_keys(task: &dyn Task) -> Vec<&'static str> {
+    let mut keys: Vec<&str> = ALL.into_iter().flat_map(Task::keys).copied().collect();
+    keys.retain(|key| !task.keys().contains(key));
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// What the tasks of language models have in common: stretches of text fit into the model and into a batch. Where the model
+/// has positions for more than two usual batches, a stretch is as long as one.
+fn follow_stretches(recipe: &mut Recipe, is_stated: Stated<'_>, are_cut: bool) {
+    let Recipe { data, model, train, .. } = recipe;
+    if let Some(block_size) = data.block_size
+        && !is_stated("model.max_positions")
+    {
+        model.max_positions = model.max_positions.max(block_size);
+    }
+    let block_size = data.block_size.unwrap_or(model.max_positions);
+    let (is_own, batch) = (is_stated("train.batch_tokens"), train.batch_tokens);
+    let is_cut = if is_own { are_cut && batch < block_size } else { 2 * batch < block_size };
+    if is_cut && !is_stated("data.block_size") {
+        data.block_size = Some(batch);
+    } else if !is_own {
+        train.batch_tokens = batch.max(block_size);
+    }
+}
