@@ -204,7 +204,7 @@ impl ModelDir {
         let pairs = self.root.join(byte_pairs::VOCAB);
         if path.exists() {
             Ok(path)
-        } else if !self.is_translator() && pairs.exists() {
+        } else if self.family.has_byte_pairs() && pairs.exists() {
             Ok(pairs)
         } else {
             Err(self.missing(TOKENIZER, &others))

@@ -21,6 +21,8 @@ use crate::ui::output::Output;
 
 /// Tokens computed together; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
+/// The longest window where none is asked for: what a window takes of memory grows with it.
+const USUAL_WINDOW: usize = 4096;
 
 /// What only a language model can be asked.
 #[derive(Debug, clap::Args)]
@@ -30,7 +32,7 @@ pub struct LanguageArgs {
     #[arg(long, value_name = "N")]
     stride: Option<usize>,
 
-    /// Tokens of a window [default: the model's positions]
+    /// Tokens of a window [default: the model's positions, at most 4096]
     #[arg(long, value_name = "N")]
     block_size: Option<usize>,
 
@@ -68,7 +70,7 @@ impl LanguageArgs {
 
     /// Window and stride.
     fn lengths(&self, positions: usize) -> anyhow::Result<(usize, usize)> {
-        let block_size = self.block_size.unwrap_or(positions);
+        let block_size = self.block_size.unwrap_or(positions.min(USUAL_WINDOW));
         if block_size > positions {
             bail!("--block-size is {block_size}, but the model has positions for {positions} tokens");
         }
