@@ -4,6 +4,7 @@
 //! The four differ in defaults and in what they can say; a model is written as the one that says all it is. Names are ours
 //! with `model.` before them.
 
+mod classes;
 mod published;
 mod rope;
 
@@ -12,12 +13,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use self::classes::{
+    Defaults, LLAMA, MISTRAL, QWEN2, QWEN3, check_class, class_of, defaults_of, json_key, read_config,
+};
 use super::labels::SCORE;
 use super::{Config, Extra, Family, Head, Sizes, Start};
-use crate::hub::json::Keys;
 use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
-use crate::models::config::{ConfigError, wrong};
 use crate::models::llama::config::inner_width;
 use crate::models::llama::{Llama, LlamaConfig};
 use crate::models::parameters::NamedShape;
@@ -33,57 +35,6 @@ const PREFIX: &str = "model.";
 
 /// Llama, Mistral, Qwen 2 to 3, SmolLM.
 pub struct LlamaFamily;
-
-/// What a class of `transformers` takes for keys that a file leaves out.
-struct Defaults {
-    model_type: &'static str,
-    class: &'static str,
-    vocab_size: usize,
-    d_ff: usize,
-    max_positions: usize,
-    /// Without a number, as many as query heads.
-    kv_heads: Option<usize>,
-    /// Without a number, `d_model / heads`.
-    head_dim: Option<usize>,
-    window: Option<usize>,
-    bos_id: Option<u32>,
-    eos_id: Option<u32>,
-}
-
-const LLAMA: Defaults = Defaults {
-    model_type: "llama",
-    class: "Llama",
-    vocab_size: 32_000,
-    d_ff: 11_008,
-    max_positions: 2048,
-    kv_heads: None,
-    head_dim: None,
-    window: None,
-    bos_id: Some(1),
-    eos_id: Some(2),
-};
-const MISTRAL: Defaults = Defaults {
-    model_type: "mistral",
-    class: "Mistral",
-    d_ff: 14_336,
-    max_positions: 131_072,
-    kv_heads: Some(8),
-    window: Some(4096),
-    ..LLAMA
-};
-const QWEN2: Defaults = Defaults {
-    model_type: "qwen2",
-    class: "Qwen2",
-    vocab_size: 151_936,
-    d_ff: 22_016,
-    max_positions: 32_768,
-    kv_heads: Some(32),
-    window: Some(4096),
-    bos_id: None,
-    eos_id: None,
-    ..LLAMA
-};
-const QWEN3: Defaults = Defaults { model_type: "qwen3", class: "Qwen3", head_dim: Some(128), ..QWEN2 };
 
 impl Family for LlamaFamily {
     fn name(&self) -> &'static str {
@@ -200,130 +151,6 @@ impl Family for LlamaFamily {
         config.validate()?;
         check_class(&config)?;
         Ok(Arc::new(config))
-    }
-}
-
-fn defaults_of(model_type: &str) -> &'static Defaults {
-    let found = [&LLAMA, &MISTRAL, &QWEN2, &QWEN3].into_iter().find(|one| one.model_type == model_type);
-    found.unwrap_or(&LLAMA)
-}
-
-/// Reads the configuration from the object that `path` holds.
-///
-/// # Errors
-/// A key is of the wrong type or has a value no model can have; the message names file and key.
-fn read_config(path: &Path, object: &Map<String, Value>) -> Result<LlamaConfig, Error> {
-    let keys = Keys::new(path, object);
-    let defaults = defaults_of(object.get("model_type").and_then(Value::as_str).unwrap_or_default());
-    let vocab_size = keys.or("vocab_size", defaults.vocab_size)?;
-    let is_there = |id: &u32| (*id as usize) < vocab_size;
-    let special = |key: &str, default: Option<u32>| match object.contains_key(key) {
-        // Several may end a text; the model itself knows one.
-        true => Ok(keys.special(key)?.and_then(|ids| ids.into_iter().find(is_there))),
-        false => Ok::<_, Error>(default.filter(is_there)),
-    };
-    let (d_model, heads): (usize, usize) = (keys.or("hidden_size", 4096)?, keys.or("num_attention_heads", 32)?);
-    let layers = keys.or("num_hidden_layers", 32)?;
-    let max_positions = keys.or("max_position_embeddings", defaults.max_positions)?;
-    let head_dim = keys.optional("head_dim")?.or(defaults.head_dim);
-    if head_dim.is_none() && (heads == 0 || !d_model.is_multiple_of(heads)) {
-        return Err(keys.wrong("num_attention_heads", format!("a divisor of hidden_size = {d_model}")));
-    }
-    let kv_heads: Option<usize> = match object.contains_key("num_key_value_heads") {
-        true => keys.optional("num_key_value_heads")?,
-        false => defaults.kv_heads,
-    };
-    let (rope_theta, rope_scaling) = rope::read(path, object, max_positions)?;
-    let (window, windowed) = read_windows(keys, object, defaults, layers)?;
-    let is_qwen2 = defaults.model_type == QWEN2.model_type;
-    let has_bias = !is_qwen2 && defaults.model_type != MISTRAL.model_type && keys.or("attention_bias", false)?;
-    let config = LlamaConfig {
-        vocab_size,
-        d_model,
-        layers,
-        heads,
-        kv_heads: kv_heads.unwrap_or(heads),
-        head_dim: head_dim.unwrap_or(d_model / heads.max(1)),
-        d_ff: keys.or("intermediate_size", defaults.d_ff)?,
-        activation: keys.or("hidden_act", "silu".to_string())?,
-        max_positions,
-        rope_theta,
-        rope_scaling,
-        norm_eps: keys.or("rms_norm_eps", 1e-6)?,
-        attention_dropout: keys.or("attention_dropout", 0.0)?,
-        tie_embeddings: keys.or("tie_word_embeddings", false)?,
-        qkv_bias: is_qwen2 || has_bias,
-        out_bias: has_bias,
-        mlp_bias: defaults.model_type == LLAMA.model_type && keys.or("mlp_bias", false)?,
-        qk_norm: defaults.model_type == QWEN3.model_type,
-        window,
-        windowed,
-        bos_id: special("bos_token_id", defaults.bos_id)?,
-        eos_id: special("eos_token_id", defaults.eos_id)?,
-        pad_id: keys.special_one("pad_token_id")?.filter(is_there),
-    };
-    config.validate().map_err(|error| keys.wrong(json_key(error.key), error.expected))?;
-    Ok(config)
-}
-
-/// The window, and which blocks' attention is confined to it: all of Mistral's, of Qwen's those that `layer_types` says,
-/// or from `max_window_layers` on.
-fn read_windows(
-    keys: Keys<'_>,
-    object: &Map<String, Value>,
-    defaults: &Defaults,
-    layers: usize,
-) -> Result<(Option<usize>, Vec<bool>), Error> {
-    let none = (None, vec![false; layers.min(crate::models::config::MOST_LAYERS + 1)]);
-    let Some(usual) = defaults.window else { return Ok(none) };
-    let window = match object.contains_key("sliding_window") {
-        true => keys.optional("sliding_window")?,
-        false => Some(usual),
-    };
-    let is_mistral = defaults.model_type == MISTRAL.model_type;
-    let Some(window) = window.filter(|_| is_mistral) else {
-        if is_mistral || !keys.or("use_sliding_window", false)? {
-            return Ok(none);
-        }
-        let Some(window) = window else { return Ok(none) };
-        let Some(types) = keys.optional::<Vec<String>>("layer_types")? else {
-            let first: usize = keys.or("max_window_layers", 28)?;
-            return Ok((Some(window), (0..none.1.len()).map(|layer| layer >= first).collect()));
-        };
-        const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
-        if types.len() != layers || types.iter().any(|kind| !KINDS.contains(&kind.as_str())) {
-            let expected = format!("\"{}\" or \"{}\" for each of the {layers} layers", KINDS[0], KINDS[1]);
-            return Err(keys.wrong("layer_types", expected));
-        }
-        return Ok((Some(window), types.iter().map(|kind| kind == KINDS[1]).collect()));
-    };
-    Ok((Some(window), vec![true; none.1.len()]))
-}
-
-/// Checks that one class can say all that a model is.
-///
-/// # Errors
-/// It has what no class has together.
-fn check_class(config: &LlamaConfig) -> Result<(), ConfigError> {
-    let class = class_of(config);
-    if config.window.is_some() && class.model_type == LLAMA.model_type {
-        let expected = "none beside biases in the attention, unless queries and keys are normalised";
-        return Err(wrong("window", config.window.unwrap_or_default(), expected));
-    }
-    if config.mlp_bias && class.model_type != LLAMA.model_type {
-        return Err(wrong("mlp_bias", true, format!("false in a {}", class.class)));
-    }
-    Ok(())
-}
-
-/// The class that can say all that a model is, if one can.
-fn class_of(config: &LlamaConfig) -> &'static Defaults {
-    let has_window = config.window.is_some() && config.windowed.contains(&true);
-    match () {
-        () if config.qk_norm => &QWEN3,
-        () if config.qkv_bias && !config.out_bias => &QWEN2,
-        () if has_window && !config.qkv_bias => &MISTRAL,
-        () => &LLAMA,
     }
 }
 
@@ -458,26 +285,6 @@ impl Config for LlamaConfig {
 
     fn causal(&self, start: Start) -> Option<Box<dyn CausalLm>> {
         Some(Box::new(Llama::build(self.clone(), start)))
-    }
-}
-
-/// The key that stands for a field of ours.
-fn json_key(key: &'static str) -> &'static str {
-    match key {
-        "d_model" => "hidden_size",
-        "layers" => "num_hidden_layers",
-        "heads" => "num_attention_heads",
-        "kv_heads" => "num_key_value_heads",
-        "d_ff" => "intermediate_size",
-        "activation" => "hidden_act",
-        "max_positions" => "max_position_embeddings",
-        "norm_eps" => "rms_norm_eps",
-        "window" => "sliding_window",
-        "windowed" => "layer_types",
-        "bos_id" => "bos_token_id",
-        "eos_id" => "eos_token_id",
-        "pad_id" => "pad_token_id",
-        same => same,
     }
 }
 
