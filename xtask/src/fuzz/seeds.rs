@@ -40,7 +40,7 @@ pub fn make(program: &Path, folder: &Path) -> Result<()> {
         let name = format!("{kind}.json");
         run(&["tokenizer", "train", "text.txt", "pairs.tsv", "--kind", kind, "--vocab-size", "400", "--out", &name])?;
     }
-    for name in ["lm", "mt", "pre", "rnn"] {
+    for name in ["lm", "mt", "pre", "rnn", "llama", "mistral", "qwen"] {
         run(&["train", &format!("{name}.toml"), "--out", name, "-q"])?;
     }
     run(&["convert", "lm", "--out", "int8", "--weights", "int8"])?;
@@ -76,6 +76,16 @@ fn recipes(folder: &Path) -> Result<()> {
     let write = |name: &str, text: String| fs::write(folder.join(name), text);
     let causal = |data: &str| recipe("task = \"causal-lm\"\n", data, CAUSAL, "batch_tokens = 64");
     write("lm.toml", causal("text = \"text.txt\"\n[tokenizer]\nkind = \"byte_bpe\"\nvocab_size = 280"))?;
+    let llama = CAUSAL.replace("gpt2", "llama");
+    for (name, more) in [
+        ("llama", "attention_bias = true\nkv_heads = 1"),
+        ("mistral", "sliding_window = 8\nhead_dim = 6\nrope_theta = 500.0"),
+        ("qwen", "sliding_window = 8\nqk_norm = true\ntie_embeddings = \"none\""),
+    ] {
+        let data = "text = \"text.txt\"\n[tokenizer]\nkind = \"byte_bpe\"\nvocab_size = 280";
+        let text = recipe("task = \"causal-lm\"\n", data, &format!("{llama}\n{more}"), "batch_tokens = 64");
+        write(&format!("{name}.toml"), text)?;
+    }
     write("tokens.toml", causal("tokens = \"tokens\"\nblock_size = 16\n[tokenizer]\nfile = \"lm/tokenizer.json\""))?;
     let prompts =
         "train = { jsonl = \"prompts.jsonl\" }\nvalid = { csv = \"prompts.csv\" }\n[tokenizer]\nkind = \"char\"";

@@ -95,6 +95,12 @@ pub const TARGETS: &[Target] = &[
         commands: &[PLAN_SIZES, INSPECT, SCORE, GENERATE],
     },
     Target {
+        name: "config-llama",
+        form: Form::Json,
+        files: &["llama/model/config.json", "mistral/model/config.json", "qwen/model/config.json"],
+        commands: &[PLAN_SIZES, INSPECT, SCORE, GENERATE],
+    },
+    Target {
         name: "config-translator",
         form: Form::Json,
         files: &["mt/model/config.json", "pre/model/config.json", "rnn/model/config.json"],
@@ -121,7 +127,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "recipe",
         form: Form::Toml,
-        files: &["lm.toml", "mt.toml", "rnn.toml", "instruct.toml", "tokens.toml"],
+        files: &["lm.toml", "mt.toml", "rnn.toml", "llama.toml", "instruct.toml", "tokens.toml"],
         commands: &[PLAN],
     },
     Target {

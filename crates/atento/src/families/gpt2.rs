@@ -110,6 +110,7 @@ impl Family for Gpt2Family {
             "heads",
             "d_ff",
             "activation",
+            "dropout",
             "attention_dropout",
             "embedding_dropout",
             "max_positions",

@@ -63,7 +63,7 @@ impl Family for RecurrentFamily {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &["hidden", "embedding", "layers"]
+        &["hidden", "embedding", "layers", "dropout"]
     }
 
     fn width(&self, settings: &ModelSettings) -> usize {

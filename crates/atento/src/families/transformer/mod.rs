@@ -79,6 +79,7 @@ impl Family for TransformerFamily {
             "d_ff",
             "activation",
             "norm",
+            "dropout",
             "attention_dropout",
             "activation_dropout",
             "max_positions",

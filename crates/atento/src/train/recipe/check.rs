@@ -154,7 +154,7 @@ fn model_rules(recipe: &Recipe) -> [Rule; 3] {
 }
 
 /// The keys of `[model]` that mean something for every family.
-const COMMON: [&str; 5] = ["arch", "preset", "dropout", "tie_embeddings", "vocab_size"];
+const COMMON: [&str; 4] = ["arch", "preset", "tie_embeddings", "vocab_size"];
 
 /// A sentence for each setting of `[model]` that was `written` and means nothing for the family.
 fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {

@@ -132,11 +132,11 @@ section! {
         heads: usize = 4, in at_least(1.0).up_to(1024.0);
         /// Transformer, decoder-only: the inner width of feed-forward blocks.
         d_ff: usize = 1024, in at_least(1.0).up_to(1_048_576.0);
-        /// Transformer, decoder-only: the function inside feed-forward blocks.
+        /// Transformer, decoder-only: the function inside feed-forward blocks; of Llama, that of the gate.
         activation: Activation = Activation::Relu;
         /// Transformer: where the layer norms stand.
         norm: Norm = Norm::Post;
-        /// The share of values set to zero at the output of each block and of the embeddings.
+        /// Transformer, RNN, GPT-2: the share of values set to zero at the output of each block and of the embeddings.
         dropout: f64 = 0.1, in fraction();
         /// Transformer, decoder-only: the share of attention weights set to zero.
         attention_dropout: f64 = 0.0, in fraction();
@@ -152,7 +152,7 @@ section! {
         embedding: usize = 256, in at_least(1.0).up_to(65536.0);
         /// RNN: recurrent layers in the encoder and in the decoder. Decoder-only: blocks.
         layers: usize = 1, in at_least(1.0).up_to(1024.0);
-        /// Decoder-only: whether there are biases; without them, all are 0.
+        /// GPT-2: whether there are biases; without them, all are 0.
         bias: bool = true;
         /// Transformer: attention heads in the decoder; as many as in the encoder if left out.
         decoder_heads: Option<usize> = None, in at_least(1.0).up_to(1024.0);
@@ -160,13 +160,13 @@ section! {
         decoder_d_ff: Option<usize> = None, in at_least(1.0).up_to(1_048_576.0);
         /// Transformer: multiply embeddings by the square root of their width.
         scale_embedding: bool = true;
-        /// Decoder-only: the share of values set to zero in the embeddings; `dropout` if left out.
+        /// GPT-2: the share of values set to zero in the embeddings; `dropout` if left out.
         embedding_dropout: Option<f64> = None, in fraction();
-        /// Decoder-only: what layer norms add to the variance.
+        /// Decoder-only: what layer norms add to the variance, RMS norms to the mean square.
         layer_norm_eps: f64 = 1e-5, in Range::above(0.0).below(1.0);
-        /// Decoder-only: divide attention scores by the square root of a head's width.
+        /// GPT-2: divide attention scores by the square root of a head's width.
         scale_attention: bool = true;
-        /// Decoder-only: divide the attention scores of block i by i too.
+        /// GPT-2: divide the attention scores of block i by i too.
         scale_by_layer: bool = false;
         /// Llama: key and value heads, each of which serves several query heads; they divide `heads`; as many as those if left out.
         kv_heads: Option<usize> = None, in at_least(1.0).up_to(1024.0);
