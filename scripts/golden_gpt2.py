@@ -168,27 +168,25 @@ def record(name, seed, model):
         (directory / file).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def write_classifier(name, seed, labels, targets):
+def small_gpt2(**options):
+    sizes = dict(n_embd=8, n_layer=2, n_head=2, n_positions=48, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    return GPT2Config(**sizes, **options)
+
+
+def write_classifier(name, seed, labels, targets, make_config=small_gpt2, make_model=GPT2ForSequenceClassification):
     generator = torch.Generator().manual_seed(seed)
     directory = FIXTURES / name
     tokenizer = train_tokenizer()
     pad = tokenizer.token_to_id("!")
-    config = GPT2Config(
-        n_embd=8,
-        n_layer=2,
-        n_head=2,
-        n_positions=48,
+    config = make_config(
         vocab_size=VOCAB_SIZE,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=pad,
         id2label=dict(enumerate(labels)),
         label2id={label: number for number, label in enumerate(labels)},
     )
-    model = GPT2ForSequenceClassification(config).eval()
+    model = make_model(config).eval()
     randomise(model, generator)
     model.save_pretrained(directory)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END).save_pretrained(directory)

@@ -10,10 +10,11 @@ Made with transformers 5.24.0, tokenizers 0.23.3, safetensors 0.8.0, torch 2.15.
 import logging
 
 import torch
-from golden_gpt2 import VOCAB_SIZE, record
+from golden_gpt2 import VOCAB_SIZE, record, write_classifier
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    LlamaForSequenceClassification,
     MistralConfig,
     MistralForCausalLM,
     Qwen2Config,
@@ -71,3 +72,11 @@ if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     for name, seed, (config, model), options in MODELS:
         record(name, seed, model(config(**SIZES, **options)))
+    write_classifier(
+        "llama-classifier",
+        25,
+        ["red", "green", "blue"],
+        [2, 0, 0, 1],
+        lambda **options: LlamaConfig(**{**SIZES, **options}),
+        LlamaForSequenceClassification,
+    )

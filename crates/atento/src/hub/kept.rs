@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// Files that belong to a tokenizer and that nothing here reads.
-const FILES: [&str; 3] = ["special_tokens_map.json", "chat_template.jinja", "added_tokens.json"];
+const FILES: [&str; 4] = ["special_tokens_map.json", "chat_template.jinja", "added_tokens.json", "tokenizer.model"];
 /// Files that `transformers` reads the tokenizers of translators from.
 const TRANSLATOR_FILES: [&str; 4] = ["source.spm", "target.spm", "sentencepiece.bpe.model", "vocab.json"];
 

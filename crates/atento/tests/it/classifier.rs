@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::conformance::{self, assert_gradients, ids, json, largest_difference};
 
 fn fixtures() -> Vec<PathBuf> {
-    conformance::fixtures(&["GPT2ForSequenceClassification"], "grads.safetensors")
+    conformance::fixtures(&["GPT2ForSequenceClassification", "LlamaForSequenceClassification"], "grads.safetensors")
 }
 
 /// Texts packed, each with `padding` times the padding token after it, and their recorded numbers.
@@ -99,7 +99,7 @@ fn a_saved_classifier_has_the_tensors_and_labels_it_had() {
 fn a_classifier_is_not_taken_for_what_continues_or_translates() {
     for dir in fixtures() {
         let message = LanguageModel::load(&dir).err().unwrap().to_string();
-        let expected = "`architectures` is [\"GPT2ForSequenceClassification\"], expected those of a model that goes on";
+        let expected = "ForSequenceClassification\"], expected those of a model that goes on with a text";
         assert!(message.contains(expected) && message.contains("gives whole texts labels"), "{message}");
         let message = Pretrained::load(&dir).err().unwrap().to_string();
         assert!(message.contains("a model that translates"), "{message}");
