@@ -149,7 +149,10 @@ impl Family for LlamaFamily {
             ..plain
         };
         config.validate()?;
-        check_class(&config)?;
+        check_class(&config).map_err(|error| {
+            let key = if error.key == "window" { "model.sliding_window" } else { error.key };
+            train::Error::Setting { key, problem: format!("it is {}, expected {}", error.found, error.expected) }
+        })?;
         Ok(Arc::new(config))
     }
 }
