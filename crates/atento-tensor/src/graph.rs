@@ -9,10 +9,12 @@
 //! rows lie before its own ([`Graph::set_rows_before`]), a pass drops what one pass over all of them would drop there.
 
 use atento_kernels::dropout::DropoutKey;
-use atento_kernels::elementwise;
 
+use crate::buffer::Buffer;
+use crate::device::Device;
 use crate::params::{Grads, Params, Weight};
-use crate::pool::{Buffer, Pool};
+use crate::pool::Pool;
+use crate::slice::{Dtype, SliceMut};
 use crate::tensor::Tensor;
 
 /// A value on the tape whose gradient is wanted.
@@ -110,6 +112,12 @@ impl<'p> Graph<'p> {
     #[must_use]
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// What computes this pass: the device whose memory the pool is.
+    #[must_use]
+    pub fn device(&self) -> &'static dyn Device {
+        self.pool.device()
     }
 
     /// Whether the pass records gradients and applies dropout.
@@ -216,7 +224,7 @@ impl<'p> Graph<'p> {
             .iter()
             .map(|tensor| {
                 let node = tensor.node().expect("backward: a wanted leaf is not tracked");
-                pass.take(node).unwrap_or_else(|| pass.pool.zeros(tensor.len()))
+                pass.take(node).unwrap_or_else(|| pass.pool.zeros_as(tensor.dtype(), tensor.len()))
             })
             .collect()
     }
@@ -313,7 +321,7 @@ impl<'p> Graph<'p> {
 
     /// Wraps an op's output: tracked when the graph records and `tracked` says that something upstream is trainable.
     pub(crate) fn output(&mut self, op: &'static str, data: Buffer, dims: &[usize], tracked: bool) -> Tensor {
-        if self.check_finite && self.non_finite.is_none() && data.iter().any(|x| !x.is_finite()) {
+        if self.check_finite && self.non_finite.is_none() && !self.device().all_finite(data.slice()) {
             self.non_finite = Some(NonFinite { op, module: self.module.clone() });
         }
         self.has_tracked |= tracked;
@@ -337,6 +345,11 @@ pub struct Backward<'a> {
 }
 
 impl Backward<'_> {
+    /// What computes this pass.
+    pub(crate) fn device(&self) -> &'static dyn Device {
+        self.pool.device()
+    }
+
     /// Takes the gradient that has arrived at a node; `None` when its value was never used.
     pub(crate) fn take(&mut self, node: NodeId) -> Option<Buffer> {
         self.nodes[node.0].take()
@@ -344,18 +357,19 @@ impl Backward<'_> {
 
     /// Adds a gradient to a node.
     pub(crate) fn accumulate(&mut self, node: NodeId, gradient: Buffer) {
+        let device = self.device();
         match &mut self.nodes[node.0] {
-            Some(sum) => elementwise::add_assign(sum, &gradient),
+            Some(sum) => device.add_assign(sum.slice_mut(), gradient.slice()),
             empty => *empty = Some(gradient),
         }
     }
 
     /// The node's gradient buffer to write into, and whether it already holds a sum to add to. Hand it back with
     /// [`Backward::put`].
-    pub(crate) fn slot(&mut self, node: NodeId, len: usize) -> (Buffer, bool) {
+    pub(crate) fn slot(&mut self, node: NodeId, dtype: Dtype, len: usize) -> (Buffer, bool) {
         match self.nodes[node.0].take() {
             Some(buffer) => (buffer, true),
-            None => (self.pool.take(len), false),
+            None => (self.pool.take_as(dtype, len), false),
         }
     }
 
@@ -365,14 +379,14 @@ impl Backward<'_> {
     }
 
     /// Two parameters' gradients, to add to; those of one which is not trained go nowhere.
-    pub(crate) fn with_pair(&mut self, weights: [Weight; 2], work: impl FnOnce(&Params, [&mut [f32]; 2])) {
+    pub(crate) fn with_pair(&mut self, weights: [Weight; 2], work: impl FnOnce(&Params, [SliceMut<'_>; 2])) {
         let [first, second] = self.grads.find_pair_mut(weights);
         let scratch = |found: &Option<&mut [f32]>, weight: Weight| match found {
             Some(_) => self.pool.zeros(0),
             None => self.pool.zeros(weight.len()),
         };
         let (mut one, mut other) = (scratch(&first, weights[0]), scratch(&second, weights[1]));
-        work(self.params, [first.unwrap_or(&mut one), second.unwrap_or(&mut other)]);
+        work(self.params, [first.unwrap_or(one.f32_mut()).into(), second.unwrap_or(other.f32_mut()).into()]);
     }
 }
 

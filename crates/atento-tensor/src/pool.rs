@@ -6,24 +6,58 @@
 //! allocated, its capacity rounded up by at most an eighth, so that batches of slightly different sizes share buffers.
 //! The new buffer takes the place of a free one that is somewhat too small, if there is one: when batches vary, buffers
 //! grow to the largest of them instead of gathering in every size.
+//!
+//! Memory has no dtype: the bytes of a buffer of one dtype serve the next of another. A pool is memory of one
+//! [`Device`], whose kernels work on it.
 
 use std::collections::BTreeMap;
-use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Values in 64 bytes: buffers begin at a cache line, which the vector units read a tenth faster.
+use crate::buffer::Buffer;
+use crate::device::{Cpu, Device};
+use crate::slice::{Dtype, Slice};
+
+/// Words in 64 bytes: buffers begin at a cache line, which the vector units read a tenth faster.
 const ALIGNMENT: usize = 16;
 
+/// Bytes of the words that memory is counted in. A word is an f32, so that f32 needs no conversion.
+const WORD: usize = size_of::<f32>();
+
 /// A shared store of free buffers. Cloning it gives another handle to the same store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Pool {
     shelves: Arc<Mutex<Shelves>>,
+    device: &'static dyn Device,
 }
 
+/// Free memory by its capacity in words.
 #[derive(Default)]
 struct Shelves {
     free: BTreeMap<usize, Vec<Vec<f32>>>,
     stats: PoolStats,
+}
+
+/// A run of words that begins at a cache line.
+#[derive(Default)]
+pub(crate) struct Memory {
+    words: Vec<f32>,
+    start: usize,
+}
+
+impl Memory {
+    fn new(words: Vec<f32>) -> Self {
+        // The address of a vector never changes, so neither does where its aligned part begins.
+        let start = words.as_ptr().align_offset(ALIGNMENT * WORD).min(ALIGNMENT);
+        Self { words, start }
+    }
+
+    pub(crate) fn words(&self) -> &[f32] {
+        &self.words[self.start..]
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut [f32] {
+        &mut self.words[self.start..]
+    }
 }
 
 /// What a pool has handed out so far.
@@ -41,55 +75,64 @@ pub struct PoolStats {
     pub peak_bytes: usize,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pool {
-    /// An empty pool.
+    /// An empty pool of the processor's memory.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { shelves: Arc::default(), device: &Cpu }
     }
 
-    /// A buffer of `len` values with unspecified (but initialised) contents: the caller overwrites all of it.
+    /// Whose memory this is: the device that computes on it.
+    #[must_use]
+    pub fn device(&self) -> &'static dyn Device {
+        self.device
+    }
+
+    /// A buffer of `len` values of f32 with unspecified (but initialised) contents: the caller overwrites all of it.
     #[must_use]
     pub fn take(&self, len: usize) -> Buffer {
-        let mut shelves = self.lock();
-        shelves.stats.requests += 1;
-        // Rounding makes the smallest buffers more than twice what was asked for; they still serve such requests again.
-        let largest = len.saturating_mul(2).max(rounded_capacity(len));
-        let fitting = shelves.free.range(len..=largest).next().map(|(&capacity, _)| capacity);
-        let data = match fitting {
-            Some(capacity) => shelves.remove(capacity),
-            None => {
-                let capacity = rounded_capacity(len);
-                let outgrown = shelves.free.range(len / 2..len).next_back().map(|(&capacity, _)| capacity);
-                if let Some(outgrown) = outgrown {
-                    drop(shelves.remove(outgrown));
-                    shelves.stats.held_bytes -= outgrown * size_of::<f32>();
-                }
-                shelves.stats.allocations += 1;
-                shelves.stats.held_bytes += capacity * size_of::<f32>();
-                vec![0.0; capacity + ALIGNMENT]
-            }
-        };
-        shelves.stats.live_bytes += (data.len() - ALIGNMENT) * size_of::<f32>();
-        shelves.stats.peak_bytes = shelves.stats.peak_bytes.max(shelves.stats.live_bytes);
-        // The address of a buffer never changes, so neither does where its aligned part begins.
-        let start = data.as_ptr().align_offset(ALIGNMENT * size_of::<f32>()).min(ALIGNMENT);
-        Buffer { data, start, len, pool: self.clone() }
+        self.take_as(Dtype::F32, len)
     }
 
-    /// A buffer of `len` zeros.
+    /// [`take`](Self::take) for any dtype.
+    #[must_use]
+    pub fn take_as(&self, dtype: Dtype, len: usize) -> Buffer {
+        let words = len.saturating_mul(dtype.size()).div_ceil(WORD);
+        let memory = Memory::new(self.lock().take(words));
+        Buffer { memory, dtype, len, pool: self.clone() }
+    }
+
+    /// A buffer of `len` zeros of f32.
     #[must_use]
     pub fn zeros(&self, len: usize) -> Buffer {
-        let mut buffer = self.take(len);
-        buffer.fill(0.0);
+        self.zeros_as(Dtype::F32, len)
+    }
+
+    /// [`zeros`](Self::zeros) for any dtype.
+    #[must_use]
+    pub fn zeros_as(&self, dtype: Dtype, len: usize) -> Buffer {
+        let mut buffer = self.take_as(dtype, len);
+        self.device.fill(buffer.slice_mut(), 0.0);
         buffer
     }
 
     /// A buffer holding a copy of `values`.
     #[must_use]
     pub fn copy_of(&self, values: &[f32]) -> Buffer {
-        let mut buffer = self.take(values.len());
-        buffer.copy_from_slice(values);
+        self.copy(values.into())
+    }
+
+    /// A buffer holding a copy of values of any dtype.
+    #[must_use]
+    pub fn copy(&self, values: Slice<'_>) -> Buffer {
+        let mut buffer = self.take_as(values.dtype(), values.len());
+        self.device.copy(values, buffer.slice_mut());
         buffer
     }
 
@@ -99,6 +142,10 @@ impl Pool {
         self.lock().stats
     }
 
+    pub(crate) fn give_back(&self, memory: Memory) {
+        self.lock().give_back(memory.words);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shelves> {
         // A panic while the lock is held leaves the shelves valid: every change is a single push or pop.
         self.shelves.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -106,6 +153,37 @@ impl Pool {
 }
 
 impl Shelves {
+    /// Memory for `words` words.
+    fn take(&mut self, words: usize) -> Vec<f32> {
+        self.stats.requests += 1;
+        // Rounding makes the smallest buffers more than twice what was asked for; they still serve such requests again.
+        let largest = words.saturating_mul(2).max(rounded_capacity(words));
+        let fitting = self.free.range(words..=largest).next().map(|(&capacity, _)| capacity);
+        let data = match fitting {
+            Some(capacity) => self.remove(capacity),
+            None => {
+                let capacity = rounded_capacity(words);
+                let outgrown = self.free.range(words / 2..words).next_back().map(|(&capacity, _)| capacity);
+                if let Some(outgrown) = outgrown {
+                    drop(self.remove(outgrown));
+                    self.stats.held_bytes -= outgrown * WORD;
+                }
+                self.stats.allocations += 1;
+                self.stats.held_bytes += capacity * WORD;
+                vec![0.0; capacity + ALIGNMENT]
+            }
+        };
+        self.stats.live_bytes += (data.len() - ALIGNMENT) * WORD;
+        self.stats.peak_bytes = self.stats.peak_bytes.max(self.stats.live_bytes);
+        data
+    }
+
+    fn give_back(&mut self, data: Vec<f32>) {
+        let capacity = data.len() - ALIGNMENT;
+        self.stats.live_bytes -= capacity * WORD;
+        self.free.entry(capacity).or_default().push(data);
+    }
+
     fn remove(&mut self, capacity: usize) -> Vec<f32> {
         let shelf = self.free.get_mut(&capacity).expect("the shelf was just found");
         let data = shelf.pop().expect("shelves are removed when they become empty");
@@ -120,37 +198,6 @@ impl Shelves {
 fn rounded_capacity(len: usize) -> usize {
     let step = (len.next_power_of_two() / 16).max(16);
     len.max(1).next_multiple_of(step)
-}
-
-/// A run of `f32` on loan from a [`Pool`]; dropping it gives the memory back.
-pub struct Buffer {
-    data: Vec<f32>,
-    start: usize,
-    len: usize,
-    pool: Pool,
-}
-
-impl Deref for Buffer {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.data[self.start..self.start + self.len]
-    }
-}
-
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.data[self.start..self.start + self.len]
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let data = std::mem::take(&mut self.data);
-        let mut shelves = self.pool.lock();
-        let capacity = data.len() - ALIGNMENT;
-        shelves.stats.live_bytes -= capacity * size_of::<f32>();
-        shelves.free.entry(capacity).or_default().push(data);
-    }
 }
 
 #[cfg(test)]
@@ -178,8 +225,8 @@ mod tests {
     #[test]
     fn zeros_are_zero_even_from_a_used_buffer() {
         let pool = Pool::new();
-        pool.take(64).fill(7.0);
-        assert!(pool.zeros(64).iter().all(|&x| x == 0.0));
+        pool.take(64).f32_mut().fill(7.0);
+        assert!(pool.zeros(64).f32().iter().all(|&x| x == 0.0));
     }
 
     #[test]
@@ -209,6 +256,22 @@ mod tests {
         assert_eq!((pool.stats().live_bytes, pool.stats().peak_bytes), (128, 384));
         drop(second);
         assert_eq!((pool.stats().live_bytes, pool.stats().peak_bytes), (0, 384));
+    }
+
+    #[test]
+    fn memory_of_one_dtype_serves_the_next_of_another() {
+        let pool = Pool::new();
+        drop(pool.take(1000));
+        drop(pool.take_as(Dtype::Bf16, 2000));
+        drop(pool.copy_of(&[1.0; 1000]));
+        assert_eq!((pool.stats().allocations, pool.stats().requests), (1, 3));
+    }
+
+    #[test]
+    fn buffers_begin_at_a_cache_line() {
+        let pool = Pool::new();
+        let buffers = [1, 17, 1000].map(|len| pool.take(len));
+        assert!(buffers.iter().all(|buffer| buffer.f32().as_ptr().addr().is_multiple_of(64)));
     }
 
     #[test]

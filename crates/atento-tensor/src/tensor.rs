@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::buffer::Buffer;
 use crate::graph::NodeId;
-use crate::pool::{Buffer, Pool};
+use crate::pool::Pool;
+use crate::slice::{Dtype, Slice};
 
-/// A contiguous row-major `f32` array. Cloning shares the memory.
+/// A contiguous row-major array. Cloning shares the memory.
 #[derive(Clone)]
 pub struct Tensor {
     data: Arc<Buffer>,
@@ -40,10 +42,26 @@ impl Tensor {
         &self.dims
     }
 
-    /// The values, row-major.
+    /// The values, row-major, for code that reads results.
+    ///
+    /// # Panics
+    /// If they are not f32.
     #[must_use]
+    #[track_caller]
     pub fn values(&self) -> &[f32] {
-        &self.data
+        self.data.f32()
+    }
+
+    /// The values, row-major, of whatever dtype, for kernels.
+    #[must_use]
+    pub fn slice(&self) -> Slice<'_> {
+        self.data.slice()
+    }
+
+    /// How the values are held.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        self.data.dtype()
     }
 
     /// The number of values.
@@ -85,7 +103,7 @@ impl Tensor {
 impl Tensor {
     /// The values in a buffer of their own: the tensor's, if nothing else holds it, or a copy.
     pub(crate) fn into_buffer(self, pool: &Pool) -> Buffer {
-        Arc::try_unwrap(self.data).unwrap_or_else(|shared| pool.copy_of(&shared))
+        Arc::try_unwrap(self.data).unwrap_or_else(|shared| pool.copy(shared.slice()))
     }
 
     pub(crate) fn tracked_as(mut self, node: Option<NodeId>) -> Self {

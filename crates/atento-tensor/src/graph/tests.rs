@@ -23,7 +23,7 @@ fn with_graph<R>(pool: &Pool, body: impl FnOnce(&mut Graph<'_>) -> R) -> R {
 /// The gradients of `wanted` when every value of `y` has upstream gradient 1.
 fn gradients(g: &mut Graph<'_>, y: &Tensor, wanted: &[&Tensor]) -> Vec<Vec<f32>> {
     let ones = g.pool().copy_of(&vec![1.0; y.len()]);
-    g.backward_from(vec![(y.clone(), ones)], wanted).iter().map(|d| d.to_vec()).collect()
+    g.backward_from(vec![(y.clone(), ones)], wanted).iter().map(|d| d.f32().to_vec()).collect()
 }
 
 #[test]

@@ -6,28 +6,10 @@
 
 use std::sync::Arc;
 
-use atento_kernels::attention::{Attention, Bias, Dropout, Qkv, QkvGrad, Segment};
+use atento_kernels::attention::Segment;
 
-use crate::{Graph, Tensor};
-
-/// The part of an attention that does not change from batch to batch.
-#[derive(Clone, Copy, Debug)]
-pub struct AttentionSpec {
-    /// Query heads.
-    pub n_heads: usize,
-    /// Key and value heads; a divisor of `n_heads`.
-    pub n_kv_heads: usize,
-    /// Width of one head.
-    pub head_dim: usize,
-    /// Factor on the scores, usually `1/sqrt(head_dim)`.
-    pub scale: f32,
-    /// Whether a query sees only keys up to its own position (aligned at the end of the key range).
-    pub causal: bool,
-    /// How many keys a query sees, itself included, with `causal` only: the last of those that it may see.
-    pub window: Option<usize>,
-    /// Probability of dropping an attention weight in training.
-    pub dropout: f32,
-}
+use crate::device::{AttentionGradients, AttentionInputs, AttentionSpec, DropoutKey, ScoreBias};
+use crate::{Buffer, Graph, Tensor};
 
 /// Where queries, keys and values come from.
 #[derive(Clone, Copy)]
@@ -36,29 +18,6 @@ pub enum AttentionInput<'a> {
     Packed(&'a Tensor),
     /// Queries `[query_tokens, n_heads·head_dim]`, and keys and values `[key_tokens, 2·n_kv_heads·head_dim]`.
     QueryAndPacked(&'a Tensor, &'a Tensor),
-}
-
-impl AttentionSpec {
-    /// The scaled dot-product attention of the paper.
-    #[must_use]
-    pub fn new(n_heads: usize, head_dim: usize, causal: bool, dropout: f32) -> Self {
-        let scale = (head_dim as f32).powf(-0.5);
-        Self { n_heads, n_kv_heads: n_heads, head_dim, scale, causal, window: None, dropout }
-    }
-
-    fn kernel<'a>(&self, segments: &'a [Segment], bias: Option<Bias<'a>>, dropout: Option<Dropout>) -> Attention<'a> {
-        Attention {
-            n_heads: self.n_heads,
-            n_kv_heads: self.n_kv_heads,
-            head_dim: self.head_dim,
-            scale: self.scale,
-            causal: self.causal,
-            window: self.window,
-            bias,
-            dropout,
-            segments,
-        }
-    }
 }
 
 impl Graph<'_> {
@@ -97,23 +56,16 @@ impl Graph<'_> {
             }
         }
         let bias = bias.cloned();
-        let dropout = self.next_dropout(spec.dropout, 1).map(|key| Dropout {
-            probability: key.probability,
-            seed: key.seed,
-            stream: key.stream,
-            first_row: key.first,
-        });
-        let mut out = self.pool().take(rows * width);
+        let dropout = self.next_dropout(spec.dropout, 1);
+        let device = self.device();
+        let mut out = self.pool().take_as(query.dtype(), rows * width);
         // Rows outside every segment would keep stale values.
         if segments.iter().map(|s| s.query_len).sum::<usize>() < rows {
-            out.fill(0.0);
+            device.fill(out.slice_mut(), 0.0);
         }
         let mut log_sum_exp = self.is_training().then(|| self.pool().take(rows * spec.n_heads));
-        spec.kernel(segments, bias_view(bias.as_ref()), dropout).forward(
-            &qkv(&query, key_value.as_ref()),
-            &mut out,
-            log_sum_exp.as_deref_mut(),
-        );
+        let inputs = inputs_of(spec, segments, &query, key_value.as_ref(), bias.as_ref(), dropout);
+        device.attention(inputs, out.slice_mut(), log_sum_exp.as_mut().map(Buffer::slice_mut));
         let tracked =
             [Some(&query), key_value.as_ref(), bias.as_ref()].into_iter().flatten().any(|t| t.node().is_some());
         let y = self.output("attention", out, &[rows, width], tracked);
@@ -121,21 +73,17 @@ impl Graph<'_> {
             let (segments, saved) = (Arc::clone(segments), y.detached());
             self.push("attention", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let mut dquery = pass.pool.zeros(query.len());
-                let mut dkey_value = key_value.as_ref().map(|kv| pass.pool.zeros(kv.len()));
-                let mut dbias = bias.as_ref().filter(|b| b.node().is_some()).map(|b| pass.pool.zeros(b.len()));
-                let grad = match &mut dkey_value {
-                    None => QkvGrad::Packed(&mut dquery),
-                    Some(dkv) => QkvGrad::QueryAndPacked { query: &mut dquery, key_value: dkv },
+                let zeros = |t: &Tensor| pass.pool.zeros_as(t.dtype(), t.len());
+                let (mut dquery, mut dkey_value) = (zeros(&query), key_value.as_ref().map(zeros));
+                let mut dbias = bias.as_ref().filter(|b| b.node().is_some()).map(zeros);
+                let gradients = AttentionGradients {
+                    query: dquery.slice_mut(),
+                    key_value: dkey_value.as_mut().map(Buffer::slice_mut),
+                    bias: dbias.as_mut().map(Buffer::slice_mut),
                 };
-                spec.kernel(&segments, bias_view(bias.as_ref()), dropout).backward(
-                    &qkv(&query, key_value.as_ref()),
-                    saved.values(),
-                    &log_sum_exp,
-                    &dy,
-                    grad,
-                    dbias.as_deref_mut(),
-                );
+                let inputs = inputs_of(spec, &segments, &query, key_value.as_ref(), bias.as_ref(), dropout);
+                let (out, log_sum_exp) = (saved.slice(), log_sum_exp.slice());
+                pass.device().attention_backward(inputs, out, log_sum_exp, dy.slice(), gradients);
                 let gradients =
                     [(Some(&query), Some(dquery)), (key_value.as_ref(), dkey_value), (bias.as_ref(), dbias)];
                 for (input, gradient) in gradients {
@@ -166,25 +114,28 @@ impl Graph<'_> {
     ) -> Tensor {
         assert!(!self.is_training(), "attention_over: the cache has no gradient");
         let [rows, width] = query.dims();
-        let mut out = self.pool().zeros(rows * width);
-        let input = Qkv::QueryAndPacked { query: query.values(), key_value };
-        spec.kernel(segments, None, None).forward(&input, &mut out, None);
+        let mut out = self.pool().zeros_as(query.dtype(), rows * width);
+        let inputs =
+            AttentionInputs { key_value: Some(key_value.into()), ..inputs_of(spec, segments, query, None, None, None) };
+        self.device().attention(inputs, out.slice_mut(), None);
         self.output("attention", out, &[rows, width], false)
     }
 }
 
-fn qkv<'a>(query: &'a Tensor, key_value: Option<&'a Tensor>) -> Qkv<'a> {
-    match key_value {
-        None => Qkv::Packed(query.values()),
-        Some(kv) => Qkv::QueryAndPacked { query: query.values(), key_value: kv.values() },
-    }
-}
-
-fn bias_view(bias: Option<&Tensor>) -> Option<Bias<'_>> {
-    bias.map(|b| {
-        let [_, max_queries, max_keys] = b.dims();
-        Bias { data: b.values(), max_query_len: max_queries, max_key_len: max_keys }
-    })
+/// What the kernel reads.
+fn inputs_of<'a>(
+    spec: AttentionSpec,
+    segments: &'a [Segment],
+    query: &'a Tensor,
+    key_value: Option<&'a Tensor>,
+    bias: Option<&'a Tensor>,
+    dropout: Option<DropoutKey>,
+) -> AttentionInputs<'a> {
+    let bias = bias.map(|b| {
+        let [_, max_query_len, max_key_len] = b.dims();
+        ScoreBias { values: b.slice(), max_query_len, max_key_len }
+    });
+    AttentionInputs { spec, segments, query: query.slice(), key_value: key_value.map(Tensor::slice), bias, dropout }
 }
 
 #[cfg(test)]

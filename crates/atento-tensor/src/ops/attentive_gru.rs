@@ -15,15 +15,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use atento_kernels::activation::Activation;
-use atento_kernels::additive_attention::{self, Gradients, Inputs};
-use atento_kernels::elementwise;
-use atento_kernels::gru;
-use atento_kernels::linear::{self, WeightLayout};
-use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::linear::WeightLayout;
 
 use super::gru_sequence::GruRecurrence;
 use super::time_steps::{Direction, TimeSteps, span};
-use crate::{Backward, Buffer, Graph, Tensor, Weight};
+use crate::device::{AdditiveGradients, AdditiveInputs};
+use crate::{Backward, Buffer, Dtype, Graph, Slice, SliceMut, Tensor, Weight};
 
 /// The parameters of a GRU that attends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +67,9 @@ impl Graph<'_> {
         steps: &Arc<TimeSteps>,
     ) -> (Tensor, Tensor) {
         let sizes = Sizes::check(gates_x, initial, cell, memory, steps);
-        let mut saved = Saved::new(self, sizes, memory, steps);
-        let mut states = self.pool().take(steps.tokens() * sizes.hidden);
-        let mut contexts = self.pool().take(steps.tokens() * sizes.values);
+        let mut saved = Saved::new(self, sizes, gates_x.dtype(), memory, steps);
+        let [mut states, mut contexts] =
+            [sizes.hidden, sizes.values].map(|width| self.pool().take_as(gates_x.dtype(), steps.tokens() * width));
         saved.forward(self, gates_x, initial, cell, memory, &mut states, &mut contexts);
         let upstream = [gates_x, initial, &memory.keys, &memory.values].iter().any(|input| input.node().is_some());
         let AttentiveGru { recurrence, context, query, score } = cell;
@@ -87,9 +84,10 @@ impl Graph<'_> {
                 if dstates.is_none() && dcontexts.is_none() {
                     return;
                 }
-                let dstates = dstates.unwrap_or_else(|| pass.pool.zeros(saved.steps.tokens() * sizes.hidden));
-                let dcontexts = dcontexts.unwrap_or_else(|| pass.pool.zeros(contexts.len()));
-                let found = saved.backward(pass, cell, &memory, contexts.values(), dstates, dcontexts);
+                let zeros = |len: usize| pass.pool.zeros_as(contexts.dtype(), len);
+                let dstates = dstates.unwrap_or_else(|| zeros(saved.previous.len()));
+                let dcontexts = dcontexts.unwrap_or_else(|| zeros(contexts.len()));
+                let found = saved.backward(pass, cell, &memory, contexts.slice(), dstates, dcontexts);
                 let nodes = [gates_node, initial_node, memory.keys.node(), memory.values.node()];
                 for (node, gradient) in nodes.into_iter().zip(found) {
                     if let Some(node) = node {
@@ -142,7 +140,7 @@ struct Saved {
 }
 
 impl Saved {
-    fn new(g: &Graph<'_>, sizes: Sizes, memory: &Memory, steps: &Arc<TimeSteps>) -> Self {
+    fn new(g: &Graph<'_>, sizes: Sizes, dtype: Dtype, memory: &Memory, steps: &Arc<TimeSteps>) -> Self {
         let mut end = 0;
         let alpha_at: Vec<Range<usize>> = (steps.order(Direction::Forward).into_iter())
             .map(|t| {
@@ -156,10 +154,10 @@ impl Saved {
             sizes,
             steps: Arc::clone(steps),
             alpha_at,
-            alpha: pool.take(end),
-            queries: pool.take(tokens * sizes.attention),
-            previous: pool.take(tokens * sizes.hidden),
-            cell: pool.take(tokens * 4 * sizes.hidden),
+            alpha: pool.take_as(dtype, end),
+            queries: pool.take_as(dtype, tokens * sizes.attention),
+            previous: pool.take_as(dtype, tokens * sizes.hidden),
+            cell: pool.take_as(dtype, tokens * 4 * sizes.hidden),
         }
     }
 
@@ -170,35 +168,36 @@ impl Saved {
         initial: &Tensor,
         cell: AttentiveGru,
         memory: &Memory,
-        states: &mut [f32],
-        contexts: &mut [f32],
+        states: &mut Buffer,
+        contexts: &mut Buffer,
     ) {
-        let (params, Sizes { hidden, attention, values }) = (g.params(), self.sizes);
+        let (device, params, Sizes { hidden, attention, values }) = (g.device(), g.params(), self.sizes);
         let steps = Arc::clone(&self.steps);
-        let project = |rows: usize, x: &[f32], weight: Weight, bias: Option<&[f32]>, out: &mut [f32]| {
-            let (weight, identity) = (params.get(weight), Activation::Identity);
-            linear::forward(rows, x, weight, WeightLayout::OutIn, bias, identity, None, out);
+        let project = |rows: usize, x: Slice<'_>, weight: Weight, bias: Option<Slice<'_>>, out: SliceMut<'_>| {
+            let (weight, identity) = (params.view(weight), Activation::Identity);
+            device.linear(rows, x, weight, WeightLayout::OutIn, bias, identity, None, out);
         };
-        let mut gates_x = g.pool().copy_of(gates_x.values());
-        let mut gates_h = g.pool().take(steps.sequences() * 3 * hidden);
+        let mut gates_x = g.pool().copy(gates_x.slice());
+        let mut gates_h = g.pool().take_as(gates_x.dtype(), steps.sequences() * 3 * hidden);
         for t in steps.order(Direction::Forward) {
             let rows = steps.rows(t);
             let n = rows.len();
-            let previous = &mut self.previous[span(&rows, hidden)];
-            steps.copy_previous(Direction::Forward, t, hidden, states, Some(initial.values()), previous);
-            let queries = &mut self.queries[span(&rows, attention)];
-            project(n, previous, cell.query, None, queries);
-            let context = &mut contexts[span(&rows, values)];
-            let inputs = attention_inputs(memory, n, queries, params.get(cell.score));
-            additive_attention::forward(inputs, &mut self.alpha[self.alpha_at[t].clone()], context);
-            let gates_x = &mut gates_x[span(&rows, 3 * hidden)];
-            let weight = Mat::row_major(params.get(cell.context), 3 * hidden, values).t();
-            let context = Mat::row_major(context, n, values);
-            matmul::gemm(1.0, context, weight, 1.0, MatMut::row_major(gates_x, n, 3 * hidden));
-            let gates_h = &mut gates_h[..n * 3 * hidden];
-            project(n, previous, cell.recurrence.weight, Some(params.get(cell.recurrence.bias)), gates_h);
-            let (state, saved) = (&mut states[span(&rows, hidden)], &mut self.cell[span(&rows, 4 * hidden)]);
-            gru::forward(gates_x, gates_h, previous, hidden, state, saved);
+            let mut previous = self.previous.part_mut(span(&rows, hidden));
+            let begin = Some(initial.slice());
+            steps.copy_previous(device, Direction::Forward, t, hidden, states.slice(), begin, previous.reborrow());
+            let previous = previous.as_slice();
+            let mut queries = self.queries.part_mut(span(&rows, attention));
+            project(n, previous, cell.query, None, queries.reborrow());
+            let mut context = contexts.part_mut(span(&rows, values));
+            let inputs = attention_inputs(memory, n, queries.as_slice(), params.slice(cell.score));
+            device.additive_attention(inputs, self.alpha.part_mut(self.alpha_at[t].clone()), context.reborrow());
+            let mut gates_x = gates_x.part_mut(span(&rows, 3 * hidden));
+            device.linear_add(n, context.as_slice(), params.slice(cell.context), gates_x.reborrow());
+            let mut gates_h = gates_h.part_mut(0..n * 3 * hidden);
+            let bias = Some(params.slice(cell.recurrence.bias));
+            project(n, previous, cell.recurrence.weight, bias, gates_h.reborrow());
+            let (state, saved) = (states.part_mut(span(&rows, hidden)), self.cell.part_mut(span(&rows, 4 * hidden)));
+            device.gru(gates_x.as_slice(), gates_h.as_slice(), previous, hidden, state, saved);
         }
     }
 
@@ -208,74 +207,78 @@ impl Saved {
         pass: &mut Backward<'_>,
         cell: AttentiveGru,
         memory: &Memory,
-        contexts: &[f32],
+        contexts: Slice<'_>,
         mut dstates: Buffer,
         mut dcontexts: Buffer,
     ) -> [Buffer; 4] {
         let (params, steps, Sizes { hidden, attention, values }) = (pass.params, &self.steps, self.sizes);
-        let tokens = steps.tokens();
-        let input_gradient = |rows: usize, dy: &[f32], weight: Weight, dx: &mut [f32]| {
-            linear::backward_input(rows, dy, params.get(weight), WeightLayout::OutIn, dx, true);
+        let (device, dtype, tokens) = (pass.device(), dstates.dtype(), steps.tokens());
+        let input_gradient = |rows: usize, dy: Slice<'_>, weight: Weight, dx: SliceMut<'_>| {
+            device.linear_backward_input(rows, dy, params.view(weight), WeightLayout::OutIn, dx, true);
         };
-        let mut dgates_x = pass.pool.take(tokens * 3 * hidden);
-        let mut dgates_h = pass.pool.take(tokens * 3 * hidden);
-        let mut dqueries = pass.pool.take(tokens * attention);
-        let mut dprevious = pass.pool.take(steps.sequences() * hidden);
+        let take = |rows: usize, width: usize| pass.pool.take_as(dtype, rows * width);
+        let zeros = |rows: usize, width: usize| pass.pool.zeros_as(dtype, rows * width);
+        let [mut dgates_x, mut dgates_h, mut dqueries] =
+            [3 * hidden, 3 * hidden, attention].map(|width| take(tokens, width));
+        let (mut dprevious, mut dinitial) = (take(steps.sequences(), hidden), zeros(steps.sequences(), hidden));
+        let (mut dkeys, mut dvalues) = (zeros(memory.keys.len(), 1), zeros(memory.values.len(), 1));
         let mut dscore = pass.pool.zeros(attention);
-        let mut dinitial = pass.pool.zeros(steps.sequences() * hidden);
-        let (mut dkeys, mut dvalues) = (pass.pool.zeros(memory.keys.len()), pass.pool.zeros(memory.values.len()));
         for t in steps.order(Direction::Forward).into_iter().rev() {
             let rows = steps.rows(t);
             let n = rows.len();
             let (state, gates, query) = (span(&rows, hidden), span(&rows, 3 * hidden), span(&rows, attention));
-            let (dgates_x, dgates_h) = (&mut dgates_x[gates.clone()], &mut dgates_h[gates]);
-            let (dprevious, saved) = (&mut dprevious[..n * hidden], &self.cell[span(&rows, 4 * hidden)]);
-            let previous = &self.previous[state.clone()];
-            gru::backward(&dstates[state], previous, saved, hidden, dgates_x, dgates_h, dprevious);
-            let dcontext = &mut dcontexts[span(&rows, values)];
-            input_gradient(n, dgates_x, cell.context, dcontext);
-            let inputs = attention_inputs(memory, n, &self.queries[query.clone()], params.get(cell.score));
-            let keys = inputs.cu_k[n] as usize;
-            let gradients = Gradients {
-                dq_proj: &mut dqueries[query.clone()],
-                dk_proj: &mut dkeys[..keys * attention],
-                dvalues: &mut dvalues[..keys * values],
-                dv: &mut dscore,
+            let (mut dgates_x, mut dgates_h) = (dgates_x.part_mut(gates.clone()), dgates_h.part_mut(gates));
+            let (mut dprevious, saved) = (dprevious.part_mut(0..n * hidden), self.cell.part(span(&rows, 4 * hidden)));
+            let (dstate, previous) = (dstates.part(state.clone()), self.previous.part(state));
+            let [to_x, to_h, to_previous] = [&mut dgates_x, &mut dgates_h, &mut dprevious].map(SliceMut::reborrow);
+            device.gru_backward(dstate, previous, saved, hidden, to_x, to_h, to_previous);
+            let mut dcontext = dcontexts.part_mut(span(&rows, values));
+            input_gradient(n, dgates_x.as_slice(), cell.context, dcontext.reborrow());
+            let inputs = attention_inputs(memory, n, self.queries.part(query.clone()), params.slice(cell.score));
+            let keys = inputs.cu_keys[n] as usize;
+            let gradients = AdditiveGradients {
+                queries: dqueries.part_mut(query.clone()),
+                keys: dkeys.part_mut(0..keys * attention),
+                values: dvalues.part_mut(0..keys * values),
+                score: dscore.slice_mut(),
             };
-            additive_attention::backward(inputs, &self.alpha[self.alpha_at[t].clone()], dcontext, gradients);
-            input_gradient(n, dgates_h, cell.recurrence.weight, dprevious);
-            input_gradient(n, &dqueries[query], cell.query, dprevious);
-            steps.add_previous(Direction::Forward, t, hidden, dprevious, &mut dstates, Some(&mut dinitial));
+            let alpha = self.alpha.part(self.alpha_at[t].clone());
+            device.additive_attention_backward(inputs, alpha, dcontext.as_slice(), gradients);
+            input_gradient(n, dgates_h.as_slice(), cell.recurrence.weight, dprevious.reborrow());
+            input_gradient(n, dqueries.part(query), cell.query, dprevious.reborrow());
+            let begin = Some(dinitial.slice_mut());
+            let (from, to) = (dprevious.as_slice(), dstates.slice_mut());
+            steps.add_previous(device, Direction::Forward, t, hidden, from, to, begin);
         }
-        if let Some(total) = pass.grads.find_mut(cell.score) {
-            elementwise::add_assign(total, &dscore);
+        if let Some(total) = pass.grads.slice_mut(cell.score) {
+            device.add_assign(total, dscore.slice());
         }
-        let mut weight_gradient = |x: &[f32], dy: &[f32], weight: Weight| {
-            if let Some(dweight) = pass.grads.find_mut(weight) {
-                linear::backward_weight(tokens, x, dy, WeightLayout::OutIn, dweight);
+        let mut weight_gradient = |x: Slice<'_>, dy: &Buffer, weight: Weight| {
+            if let Some(dweight) = pass.grads.slice_mut(weight) {
+                device.linear_backward_weight(tokens, x, dy.slice(), WeightLayout::OutIn, dweight);
             }
         };
-        weight_gradient(&self.previous, &dgates_h, cell.recurrence.weight);
-        weight_gradient(&self.previous, &dqueries, cell.query);
+        weight_gradient(self.previous.slice(), &dgates_h, cell.recurrence.weight);
+        weight_gradient(self.previous.slice(), &dqueries, cell.query);
         weight_gradient(contexts, &dgates_x, cell.context);
-        if let Some(dbias) = pass.grads.find_mut(cell.recurrence.bias) {
-            linear::backward_bias(&dgates_h, dbias);
+        if let Some(dbias) = pass.grads.slice_mut(cell.recurrence.bias) {
+            device.linear_backward_bias(dgates_h.slice(), dbias);
         }
         [dgates_x, dinitial, dkeys, dvalues]
     }
 }
 
 /// One step's attention of the first `n` sequences.
-fn attention_inputs<'a>(memory: &'a Memory, n: usize, queries: &'a [f32], score: &'a [f32]) -> Inputs<'a> {
+fn attention_inputs<'a>(memory: &'a Memory, n: usize, queries: Slice<'a>, score: Slice<'a>) -> AdditiveInputs<'a> {
     let ([_, attention], [_, values]) = (memory.keys.dims(), memory.values.dims());
-    let cu_k = &memory.cu_keys[..=n];
-    let keys = cu_k[n] as usize;
-    Inputs {
-        q_proj: queries,
-        k_proj: &memory.keys.values()[..keys * attention],
-        values: &memory.values.values()[..keys * values],
-        v: score,
-        cu_k,
+    let cu_keys = &memory.cu_keys[..=n];
+    let keys = cu_keys[n] as usize;
+    AdditiveInputs {
+        queries,
+        keys: memory.keys.slice().part(0..keys * attention),
+        values: memory.values.slice().part(0..keys * values),
+        score,
+        cu_keys,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Columns side by side: `y = [a | b]`. Backward: the columns go back to where they came from.
 
-use atento_kernels::elementwise;
-
 use crate::{Graph, Tensor};
 
 impl Graph<'_> {
@@ -14,18 +12,18 @@ impl Graph<'_> {
     pub fn concat_columns(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
         let ([rows, a_cols], [b_rows, b_cols]) = (a.dims(), b.dims());
         assert_eq!(rows, b_rows, "concat_columns: rows");
-        let mut out = self.pool().take(rows * (a_cols + b_cols));
+        let mut out = self.pool().take_as(a.dtype(), rows * (a_cols + b_cols));
         let width = a_cols + b_cols;
-        elementwise::copy_columns(a.values(), a_cols, 0, &mut out, width, 0, a_cols);
-        elementwise::copy_columns(b.values(), b_cols, 0, &mut out, width, a_cols, b_cols);
+        self.device().copy_columns(a.slice(), a_cols, 0, out.slice_mut(), width, 0, a_cols);
+        self.device().copy_columns(b.slice(), b_cols, 0, out.slice_mut(), width, a_cols, b_cols);
         let nodes = (a.node(), b.node());
         let y = self.output("concat", out, &[rows, a_cols + b_cols], nodes.0.is_some() || nodes.1.is_some());
         if let Some(node) = y.node() {
             self.push("concat", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let (mut da, mut db) = (pass.pool.take(rows * a_cols), pass.pool.take(rows * b_cols));
-                elementwise::copy_columns(&dy, width, 0, &mut da, a_cols, 0, a_cols);
-                elementwise::copy_columns(&dy, width, a_cols, &mut db, b_cols, 0, b_cols);
+                let [mut da, mut db] = [a_cols, b_cols].map(|cols| pass.pool.take_as(dy.dtype(), rows * cols));
+                pass.device().copy_columns(dy.slice(), width, 0, da.slice_mut(), a_cols, 0, a_cols);
+                pass.device().copy_columns(dy.slice(), width, a_cols, db.slice_mut(), b_cols, 0, b_cols);
                 for (input, gradient) in [(nodes.0, da), (nodes.1, db)] {
                     if let Some(input) = input {
                         pass.accumulate(input, gradient);

@@ -9,12 +9,10 @@
 //! `d logits = scale · (p − (1−ε)·onehot − ε/V)`.
 
 use atento_kernels::activation::Activation;
-use atento_kernels::cross_entropy;
-use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::linear::WeightLayout;
 
 use super::projection;
-use crate::params::View;
-use crate::{Buffer, Graph, Tensor, Weight};
+use crate::{Backward, Buffer, Graph, Slice, SliceMut, Tensor, Weight};
 
 const OUT_IN: WeightLayout = WeightLayout::OutIn;
 
@@ -60,22 +58,24 @@ impl Graph<'_> {
         let ids: Vec<u32> = targets.iter().copied().flatten().collect();
         let dense = kept.len() == rows;
         let gathered = (!dense).then(|| {
-            let mut compact = self.pool().take(kept.len() * d_model);
-            atento_kernels::elementwise::gather_rows(hidden.values(), d_model, &kept, &mut compact);
+            let mut compact = self.pool().take_as(hidden.dtype(), kept.len() * d_model);
+            self.device().gather_rows(hidden.slice(), d_model, &kept, compact.slice_mut());
             compact
         });
-        let input = gathered.as_deref().unwrap_or_else(|| hidden.values());
+        let input = gathered.as_ref().map_or_else(|| hidden.slice(), Buffer::slice);
         let wants_grad = self.is_training();
-        let mut dinput = (wants_grad && hidden.node().is_some()).then(|| self.pool().take(input.len()));
-        let (loss_sum, nll_sum) = self.chunks(input, weight, bias, &ids, smoothing, scale, dinput.as_deref_mut());
+        let mut dinput =
+            (wants_grad && hidden.node().is_some()).then(|| self.pool().take_as(input.dtype(), input.len()));
+        let to = dinput.as_mut().map(Buffer::slice_mut);
+        let (loss_sum, nll_sum) = self.chunks(input, weight, bias, &ids, smoothing, scale, to);
         let out = self.pool().copy_of(&[(loss_sum * f64::from(scale)) as f32]);
         let trained = self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]));
         let loss = self.output("cross_entropy", out, &[1], hidden.node().is_some() || trained);
         if let (Some(node), Some(dinput), Some(target_node)) = (loss.node(), dinput, hidden.node()) {
             self.push("cross_entropy", move |pass| {
                 let Some(dloss) = pass.take(node) else { return };
-                assert_eq!(dloss[0], 1.0, "cross_entropy must be the root of the backward pass");
-                let dhidden = if dense { dinput } else { scatter(pass, &dinput, &kept, rows, d_model) };
+                assert_eq!(dloss.f32(), [1.0], "cross_entropy must be the root of the backward pass");
+                let dhidden = if dense { dinput } else { scatter(pass, dinput.slice(), &kept, rows, d_model) };
                 pass.accumulate(target_node, dhidden);
             });
         }
@@ -85,51 +85,37 @@ impl Graph<'_> {
     /// Runs the chunks; returns the sums of losses and of negative log-likelihoods.
     fn chunks(
         &mut self,
-        input: &[f32],
+        input: Slice<'_>,
         weight: Weight,
         bias: Option<Weight>,
         ids: &[u32],
         smoothing: f32,
         scale: f32,
-        mut dinput: Option<&mut [f32]>,
+        mut dinput: Option<SliceMut<'_>>,
     ) -> (f64, f64) {
         let (vocab_size, d_model) = (weight.rows, weight.cols);
         let chunk_rows = (CHUNK_LOGITS / vocab_size).clamp(32, 4096).min(ids.len().max(1));
         let params = self.params();
-        let pool = self.pool().clone();
-        let mut logits = pool.take(chunk_rows * vocab_size);
-        let (mut losses, mut nlls) = (vec![0.0; chunk_rows], vec![0.0; chunk_rows]);
+        let (pool, device) = (self.pool().clone(), self.device());
+        let mut logits = pool.take_as(input.dtype(), chunk_rows * vocab_size);
+        let (mut losses, mut nlls) = (pool.take(chunk_rows), pool.take(chunk_rows));
         let (mut loss_sum, mut nll_sum) = (0.0, 0.0);
-        let bias_values = bias.map(|bias| projection::vector(params, bias));
-        let (bias_values, identity) = (bias_values.as_deref(), Activation::Identity);
         let wants_grad = dinput.is_some()
             || (self.is_training() && (self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]))));
         for (chunk, ids) in ids.chunks(chunk_rows).enumerate() {
             let n = ids.len();
-            let first = chunk * chunk_rows * d_model;
-            let x = &input[first..first + n * d_model];
-            let logits = &mut logits[..n * vocab_size];
-            match params.view(weight) {
-                View::Exact(weights) => linear::forward(n, x, weights, OUT_IN, bias_values, identity, None, logits),
-                _ => {
-                    projection::forward(params, &pool, n, x, weight, OUT_IN, logits);
-                    linear::finish(bias_values, identity, None, logits, vocab_size);
-                }
-            }
-            cross_entropy::forward_backward(
-                logits,
-                ids,
-                smoothing,
-                scale,
-                wants_grad,
-                &mut losses[..n],
-                &mut nlls[..n],
-                None,
-            );
-            loss_sum += losses[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
-            nll_sum += nlls[..n].iter().map(|&x| f64::from(x)).sum::<f64>();
-            if let Some(dinput) = dinput.as_deref_mut() {
-                let dx = &mut dinput[first..first + n * d_model];
+            let rows = chunk * chunk_rows * d_model..(chunk * chunk_rows + n) * d_model;
+            let x = input.part(rows.clone());
+            let mut logits = logits.part_mut(0..n * vocab_size);
+            let (identity, to) = (Activation::Identity, logits.reborrow());
+            projection::forward(params, &pool, n, x, weight, OUT_IN, bias, identity, None, to);
+            let (each_loss, each_nll) = (losses.part_mut(0..n), nlls.part_mut(0..n));
+            device.cross_entropy(logits.reborrow(), ids, smoothing, scale, wants_grad, each_loss, each_nll);
+            loss_sum += device.sum(losses.part(0..n));
+            nll_sum += device.sum(nlls.part(0..n));
+            let logits = logits.as_slice();
+            if let Some(dinput) = &mut dinput {
+                let dx = dinput.part(rows);
                 projection::backward_input(params, &pool, n, logits, weight, OUT_IN, dx, false);
             }
             if let Some(grads) = self.grads_mut() {
@@ -143,11 +129,9 @@ impl Graph<'_> {
     }
 }
 
-fn scatter(pass: &crate::Backward<'_>, compact: &[f32], kept: &[u32], rows: usize, width: usize) -> Buffer {
-    let mut full = pass.pool.zeros(rows * width);
-    for (source, &row) in compact.chunks_exact(width).zip(kept) {
-        full[row as usize * width..][..width].copy_from_slice(source);
-    }
+fn scatter(pass: &Backward<'_>, compact: Slice<'_>, kept: &[u32], rows: usize, width: usize) -> Buffer {
+    let mut full = pass.pool.zeros_as(compact.dtype(), rows * width);
+    pass.device().scatter_rows(compact, width, kept, full.slice_mut());
     full
 }
 
@@ -195,7 +179,7 @@ mod tests {
         let hidden = g.variable(x, &[x.len() / 3, 3]);
         let measured = g.cross_entropy(&hidden, weight, None, targets, 0.1, 0.5);
         let one = pool.copy_of(&[1.0]);
-        let dhidden = g.backward_from(vec![(measured.loss.clone(), one)], &[&hidden]).remove(0).to_vec();
+        let dhidden = g.backward_from(vec![(measured.loss.clone(), one)], &[&hidden]).remove(0).f32().to_vec();
         drop(g);
         (measured, dhidden, grads.values, pool)
     }

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use atento_kernels::dropout;
-
 use crate::{Graph, Tensor};
 
 impl Graph<'_> {
@@ -15,14 +13,14 @@ impl Graph<'_> {
     pub fn dropout(&mut self, x: &Tensor, probability: f32) -> Tensor {
         let width = x.shape().last().copied().unwrap_or(1);
         let Some(key) = self.next_dropout(probability, width) else { return x.clone() };
-        let mut out = self.pool().take(x.len());
-        dropout::forward(key, x.values(), &mut out);
+        let mut out = self.pool().take_as(x.dtype(), x.len());
+        self.device().dropout(key, x.slice(), out.slice_mut());
         let y = self.output("dropout", out, x.shape(), x.node().is_some());
         if let (Some(node), Some(input)) = (y.node(), x.node()) {
             self.push("dropout", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let mut dx = pass.pool.take(dy.len());
-                dropout::backward(key, &dy, &mut dx);
+                let mut dx = pass.pool.take_as(dy.dtype(), dy.len());
+                pass.device().dropout(key, dy.slice(), dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }
@@ -40,15 +38,15 @@ impl Graph<'_> {
         let [n_rows, width] = x.dims();
         let Some(key) = self.next_dropout(probability, width) else { return x.clone() };
         assert_eq!(rows.len(), n_rows, "dropout_of_rows: numbers of rows for {:?}", x.shape());
-        let mut out = self.pool().take(x.len());
-        dropout::forward_rows(key, rows, x.values(), &mut out);
+        let mut out = self.pool().take_as(x.dtype(), x.len());
+        self.device().dropout_rows(key, rows, x.slice(), out.slice_mut());
         let y = self.output("dropout", out, x.shape(), x.node().is_some());
         if let (Some(node), Some(input)) = (y.node(), x.node()) {
             let rows = Arc::clone(rows);
             self.push("dropout", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let mut dx = pass.pool.take(dy.len());
-                dropout::forward_rows(key, &rows, &dy, &mut dx);
+                let mut dx = pass.pool.take_as(dy.dtype(), dy.len());
+                pass.device().dropout_rows(key, &rows, dy.slice(), dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }
@@ -101,7 +99,7 @@ mod tests {
             let (first, second) = (g.dropout(&x, 0.1), g.dropout(&x, 0.1));
             let ones = pool.copy_of(x.values());
             let values = [first.values().to_vec(), second.values().to_vec()];
-            let dx = g.backward_from(vec![(first, ones)], &[&x]).remove(0).to_vec();
+            let dx = g.backward_from(vec![(first, ones)], &[&x]).remove(0).f32().to_vec();
             let [first, second] = values;
             [first, second, dx]
         })
@@ -148,7 +146,7 @@ mod tests {
         found[4] = found[4].chunks(12).rev().flatten().copied().collect();
         let upstream = outputs.into_iter().map(|output| (output.clone(), pool.copy_of(&vec![1.0; output.len()])));
         let gradients = g.backward_from(upstream.take(4).collect(), &[&x, &qkv]);
-        found.extend(gradients.iter().map(|gradient| gradient.to_vec()));
+        found.extend(gradients.iter().map(|gradient| gradient.f32().to_vec()));
         found
     }
 

@@ -5,9 +5,6 @@
 
 use std::sync::Arc;
 
-use atento_kernels::embedding;
-
-use crate::params::View;
 use crate::{Graph, Tensor, Weight};
 
 /// What is added to each token according to its position.
@@ -31,27 +28,19 @@ impl Graph<'_> {
     #[track_caller]
     pub fn embedding(&mut self, table: Weight, ids: &[u32], scale: f32, padding_id: Option<u32>) -> Tensor {
         let mut out = self.pool().take(ids.len() * table.cols);
-        match self.params().view(table) {
-            View::Compact(compact) => {
-                for (&id, row) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
-                    compact.widen_row(id as usize, scale, row);
-                }
-            }
-            _ => embedding::forward(ids, self.params().get(table), scale, &mut out),
-        }
+        self.device().embedding(ids, self.params().view(table), table.cols, scale, out.slice_mut());
         let tracked = self.trains(&[table]);
         let y = self.output("embedding", out, &[ids.len(), table.cols], tracked);
         if let Some(node) = y.node() {
             let ids = ids.to_vec();
             self.push("embedding", move |pass| {
                 let Some(mut dy) = pass.take(node) else { return };
-                for (id, row) in ids.iter().zip(dy.chunks_exact_mut(table.cols)) {
-                    if Some(*id) == padding_id {
-                        row.fill(0.0);
-                    }
+                let device = pass.device();
+                for row in (0..ids.len()).filter(|&row| Some(ids[row]) == padding_id) {
+                    device.fill(dy.part_mut(row * table.cols..(row + 1) * table.cols), 0.0);
                 }
-                if let Some(dtable) = pass.grads.find_mut(table) {
-                    embedding::backward(&ids, &dy, scale, dtable);
+                if let Some(dtable) = pass.grads.slice_mut(table) {
+                    device.scatter_add(&ids, dy.slice(), scale, dtable);
                 }
             });
         }
@@ -66,23 +55,23 @@ impl Graph<'_> {
     pub fn add_positions(&mut self, x: &Tensor, positions: &Positions, position_ids: &[u32]) -> Tensor {
         let [tokens, d_model] = x.dims();
         assert_eq!(tokens, position_ids.len(), "add_positions: one position per token");
-        let mut out = self.pool().copy_of(x.values());
-        match positions {
-            Positions::Learned(table) => {
-                embedding::add_positions(position_ids, self.params().get(*table), &mut out);
-            }
-            Positions::Fixed(values) => embedding::add_positions(position_ids, values, &mut out),
-        }
+        let mut out = self.pool().copy(x.slice());
+        let table = match positions {
+            Positions::Learned(table) => self.params().slice(*table),
+            Positions::Fixed(values) => (&**values).into(),
+        };
+        self.device().add_positions(position_ids, table, out.slice_mut());
         let learned = matches!(positions, Positions::Learned(table) if self.trains(&[*table]));
         let y = self.output("add_positions", out, &[tokens, d_model], learned || x.node().is_some());
         if let Some(node) = y.node() {
             let (input, positions, position_ids) = (x.node(), positions.clone(), position_ids.to_vec());
             self.push("add_positions", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
+                let device = pass.device();
                 if let Positions::Learned(table) = positions
-                    && let Some(dtable) = pass.grads.find_mut(table)
+                    && let Some(dtable) = pass.grads.slice_mut(table)
                 {
-                    embedding::backward(&position_ids, &dy, 1.0, dtable);
+                    device.scatter_add(&position_ids, dy.slice(), 1.0, dtable);
                 }
                 if let Some(input) = input {
                     pass.accumulate(input, dy);

@@ -3,7 +3,6 @@
 //! Backward: `dgate = dy ⊙ up ⊙ f′(gate)`, `dup = dy ⊙ f(gate)`. Saved: `x`.
 
 use atento_kernels::activation::Activation;
-use atento_kernels::gated;
 
 use crate::{Graph, Tensor};
 
@@ -20,15 +19,15 @@ impl Graph<'_> {
     pub fn gated(&mut self, x: &Tensor, activation: Activation) -> Tensor {
         let [rows, width] = x.dims();
         assert!(width % 2 == 0, "gated: odd width {width}");
-        let mut out = self.pool().take(rows * width / 2);
-        gated::forward(activation, x.values(), width / 2, &mut out);
+        let mut out = self.pool().take_as(x.dtype(), rows * width / 2);
+        self.device().gated(activation, x.slice(), width / 2, out.slice_mut());
         let y = self.output("gated", out, &[rows, width / 2], x.node().is_some());
         if let (Some(node), Some(input)) = (y.node(), x.node()) {
             let x = x.clone();
             self.push("gated", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let mut dx = pass.pool.take(x.len());
-                gated::backward(activation, x.values(), width / 2, &dy, &mut dx);
+                let mut dx = pass.pool.take_as(x.dtype(), x.len());
+                pass.device().gated_backward(activation, x.slice(), width / 2, dy.slice(), dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }

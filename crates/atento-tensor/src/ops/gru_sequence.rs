@@ -12,8 +12,7 @@
 use std::sync::Arc;
 
 use atento_kernels::activation::Activation;
-use atento_kernels::gru;
-use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::linear::WeightLayout;
 
 use super::time_steps::{Direction, TimeSteps, span};
 use crate::{Backward, Buffer, Graph, Tensor, Weight};
@@ -66,25 +65,34 @@ impl Graph<'_> {
         if let Some(initial) = initial {
             assert_eq!(initial.shape(), [steps.sequences(), hidden], "gru_sequence: initial");
         }
-        let mut states = self.pool().take(tokens * hidden);
-        let mut previous = self.pool().take(tokens * hidden);
-        let mut saved = self.pool().take(tokens * 4 * hidden);
-        let mut gates_h = self.pool().take(steps.sequences() * 3 * hidden);
-        let (weight, bias) = (self.params().get(recurrence.weight), self.params().get(recurrence.bias));
+        let (device, dtype) = (self.device(), gates_x.dtype());
+        let [mut states, mut previous, mut saved] =
+            [1, 1, 4].map(|widths| self.pool().take_as(dtype, tokens * widths * hidden));
+        let mut gates_h = self.pool().take_as(dtype, steps.sequences() * 3 * hidden);
+        let (weight, bias) = (self.params().view(recurrence.weight), self.params().slice(recurrence.bias));
         for t in steps.order(direction) {
             let rows = steps.rows(t);
-            let previous = &mut previous[span(&rows, hidden)];
-            steps.copy_previous(direction, t, hidden, &states, initial.map(Tensor::values), previous);
-            let gates_h = &mut gates_h[..rows.len() * 3 * hidden];
-            let identity = Activation::Identity;
-            linear::forward(rows.len(), previous, weight, WeightLayout::OutIn, Some(bias), identity, None, gates_h);
-            gru::forward(
-                &gates_x.values()[span(&rows, 3 * hidden)],
-                gates_h,
+            let mut previous = previous.part_mut(span(&rows, hidden));
+            let begin = initial.map(Tensor::slice);
+            steps.copy_previous(device, direction, t, hidden, states.slice(), begin, previous.reborrow());
+            let (previous, mut gates_h) = (previous.as_slice(), gates_h.part_mut(0..rows.len() * 3 * hidden));
+            device.linear(
+                rows.len(),
+                previous,
+                weight,
+                WeightLayout::OutIn,
+                Some(bias),
+                Activation::Identity,
+                None,
+                gates_h.reborrow(),
+            );
+            device.gru(
+                gates_x.slice().part(span(&rows, 3 * hidden)),
+                gates_h.as_slice(),
                 previous,
                 hidden,
-                &mut states[span(&rows, hidden)],
-                &mut saved[span(&rows, 4 * hidden)],
+                states.part_mut(span(&rows, hidden)),
+                saved.part_mut(span(&rows, 4 * hidden)),
             );
         }
         let upstream = gates_x.node().is_some() || initial.is_some_and(|initial| initial.node().is_some());
@@ -125,32 +133,34 @@ impl SavedCell {
     fn backward(&self, pass: &mut Backward<'_>, mut dstates: Buffer, wants_initial: bool) -> (Buffer, Option<Buffer>) {
         let Self { recurrence, steps, direction, previous, saved } = self;
         let (tokens, hidden) = (steps.tokens(), recurrence.hidden());
-        let weight = pass.params.get(recurrence.weight);
-        let mut dgates_x = pass.pool.take(tokens * 3 * hidden);
-        let mut dgates_h = pass.pool.take(tokens * 3 * hidden);
-        let mut dprevious = pass.pool.take(steps.sequences() * hidden);
-        let mut dinitial = wants_initial.then(|| pass.pool.zeros(steps.sequences() * hidden));
+        let (device, dtype) = (pass.device(), dstates.dtype());
+        let weight = pass.params.view(recurrence.weight);
+        let [mut dgates_x, mut dgates_h] = [(); 2].map(|()| pass.pool.take_as(dtype, tokens * 3 * hidden));
+        let mut dprevious = pass.pool.take_as(dtype, steps.sequences() * hidden);
+        let mut dinitial = wants_initial.then(|| pass.pool.zeros_as(dtype, steps.sequences() * hidden));
         for t in steps.order(*direction).into_iter().rev() {
             let rows = steps.rows(t);
             let (states, gates) = (span(&rows, hidden), span(&rows, 3 * hidden));
-            let dprevious = &mut dprevious[..states.len()];
-            gru::backward(
-                &dstates[states.clone()],
-                &previous[states],
-                &saved[span(&rows, 4 * hidden)],
+            let mut dprevious = dprevious.part_mut(0..states.len());
+            device.gru_backward(
+                dstates.part(states.clone()),
+                previous.part(states),
+                saved.part(span(&rows, 4 * hidden)),
                 hidden,
-                &mut dgates_x[gates.clone()],
-                &mut dgates_h[gates.clone()],
-                dprevious,
+                dgates_x.part_mut(gates.clone()),
+                dgates_h.part_mut(gates.clone()),
+                dprevious.reborrow(),
             );
-            linear::backward_input(rows.len(), &dgates_h[gates], weight, WeightLayout::OutIn, dprevious, true);
-            steps.add_previous(*direction, t, hidden, dprevious, &mut dstates, dinitial.as_deref_mut());
+            let (dgates, out_in) = (dgates_h.part(gates), WeightLayout::OutIn);
+            device.linear_backward_input(rows.len(), dgates, weight, out_in, dprevious.reborrow(), true);
+            let begin = dinitial.as_mut().map(Buffer::slice_mut);
+            steps.add_previous(device, *direction, t, hidden, dprevious.as_slice(), dstates.slice_mut(), begin);
         }
-        if let Some(dweight) = pass.grads.find_mut(recurrence.weight) {
-            linear::backward_weight(tokens, previous, &dgates_h, WeightLayout::OutIn, dweight);
+        if let Some(dweight) = pass.grads.slice_mut(recurrence.weight) {
+            device.linear_backward_weight(tokens, previous.slice(), dgates_h.slice(), WeightLayout::OutIn, dweight);
         }
-        if let Some(dbias) = pass.grads.find_mut(recurrence.bias) {
-            linear::backward_bias(&dgates_h, dbias);
+        if let Some(dbias) = pass.grads.slice_mut(recurrence.bias) {
+            device.linear_backward_bias(dgates_h.slice(), dbias);
         }
         (dgates_x, dinitial)
     }

@@ -3,8 +3,6 @@
 //! Backward, with `x̂ = (x − mean)·rstd` and `g = dy ⊙ γ`: `dx = rstd (g − mean(g) − x̂ mean(g ⊙ x̂))`,
 //! `dγ += Σ dy ⊙ x̂`, `dβ += Σ dy`. Saved: `x`, and `mean` and `rstd` of each row.
 
-use atento_kernels::norm;
-
 use crate::{Graph, Tensor, Weight};
 
 impl Graph<'_> {
@@ -16,10 +14,17 @@ impl Graph<'_> {
     pub fn layer_norm(&mut self, x: &Tensor, gamma: Weight, beta: Weight, eps: f32) -> Tensor {
         let [rows, d_model] = x.dims();
         assert_eq!((gamma.len(), beta.len()), (d_model, d_model), "layer_norm: gamma and beta");
-        let mut out = self.pool().take(rows * d_model);
+        let mut out = self.pool().take_as(x.dtype(), rows * d_model);
         let (mut mean, mut rstd) = (self.pool().take(rows), self.pool().take(rows));
-        let (gamma_values, beta_values) = (self.params().get(gamma), self.params().get(beta));
-        norm::layer_norm_forward(x.values(), gamma_values, beta_values, eps, &mut out, &mut mean, &mut rstd);
+        self.device().layer_norm(
+            x.slice(),
+            self.params().slice(gamma),
+            self.params().slice(beta),
+            eps,
+            out.slice_mut(),
+            mean.slice_mut(),
+            rstd.slice_mut(),
+        );
         let tracked = x.node().is_some() || self.trains(&[gamma, beta]);
         let y = self.output("layer_norm", out, &[rows, d_model], tracked);
         if let Some(node) = y.node() {
@@ -28,12 +33,22 @@ impl Graph<'_> {
                 let Some(dy) = pass.take(node) else { return };
                 let input = x.node();
                 let (mut dx, accumulate) = match input {
-                    Some(input) => pass.slot(input, x.len()),
-                    None => (pass.pool.take(x.len()), false),
+                    Some(input) => pass.slot(input, x.dtype(), x.len()),
+                    None => (pass.pool.take_as(x.dtype(), x.len()), false),
                 };
+                let device = pass.device();
                 pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
-                    let gamma = params.get(gamma);
-                    norm::layer_norm_backward(x.values(), gamma, &mean, &rstd, &dy, &mut dx, accumulate, dgamma, dbeta);
+                    device.layer_norm_backward(
+                        x.slice(),
+                        params.slice(gamma),
+                        mean.slice(),
+                        rstd.slice(),
+                        dy.slice(),
+                        dx.slice_mut(),
+                        accumulate,
+                        dgamma,
+                        dbeta,
+                    );
                 });
                 if let Some(input) = input {
                     pass.put(input, dx);

@@ -4,12 +4,11 @@
 //! gradients are accumulated straight into the arena, those of frozen parameters are not computed. Saved: `x`, and what `f'` needs (the output for ReLU, `z` for the
 //! smooth activations, nothing for the identity).
 
-use atento_kernels::activation::{self, Activation};
-use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::activation::Activation;
+use atento_kernels::linear::WeightLayout;
 
 use super::projection;
-use crate::params::View;
-use crate::{Graph, Tensor, Weight};
+use crate::{Backward, Buffer, Graph, Slice, Tensor, Weight};
 
 impl Graph<'_> {
     /// Projects every row of `x`.
@@ -35,35 +34,30 @@ impl Graph<'_> {
         let (params, pool) = (self.params(), self.pool().clone());
         let tracked = x.node().is_some() || self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]));
         let recording = tracked && self.is_training();
-        let mut pre_activation = (recording && needs_pre_activation(activation)).then(|| pool.take(rows * outputs));
-        let mut out = pool.take(rows * outputs);
-        let bias_values = bias.map(|bias| projection::vector(params, bias));
-        let (bias_values, mut pre) = (bias_values.as_deref(), pre_activation.as_deref_mut());
-        if let View::Exact(values) = params.view(weight) {
-            linear::forward(rows, x.values(), values, layout, bias_values, activation, pre, &mut out);
-        } else {
-            let product = pre.as_deref_mut().unwrap_or(&mut out);
-            projection::forward(params, &pool, rows, x.values(), weight, layout, product);
-            linear::finish(bias_values, activation, pre, &mut out, outputs);
-        }
+        let mut pre_activation =
+            (recording && needs_pre_activation(activation)).then(|| pool.take_as(x.dtype(), rows * outputs));
+        let mut out = pool.take_as(x.dtype(), rows * outputs);
+        let (pre, to) = (pre_activation.as_mut().map(Buffer::slice_mut), out.slice_mut());
+        projection::forward(params, &pool, rows, x.slice(), weight, layout, bias, activation, pre, to);
         let y = self.output("linear", out, &[rows, outputs], tracked);
         if let Some(node) = y.node() {
             let (x, saved_output) = (x.clone(), (activation == Activation::Relu).then(|| y.detached()));
             self.push("linear", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
                 let dz = match (&pre_activation, &saved_output) {
-                    (Some(z), _) => activation_gradient(pass, activation, z, dy),
-                    (_, Some(y)) => activation_gradient(pass, activation, y.values(), dy),
+                    (Some(z), _) => activation_gradient(pass, activation, z.slice(), dy),
+                    (_, Some(y)) => activation_gradient(pass, activation, y.slice(), dy),
                     _ => dy,
                 };
                 let (params, pool) = (pass.params, pass.pool.clone());
-                projection::backward_weight(params, pass.grads, &pool, rows, x.values(), &dz, weight, layout);
+                projection::backward_weight(params, pass.grads, &pool, rows, x.slice(), dz.slice(), weight, layout);
                 if let Some(bias) = bias {
-                    projection::backward_bias(params, pass.grads, &pool, &dz, bias);
+                    projection::backward_bias(params, pass.grads, &pool, dz.slice(), bias);
                 }
                 if let Some(input) = x.node() {
-                    let (mut dx, accumulate) = pass.slot(input, x.len());
-                    projection::backward_input(params, &pool, rows, &dz, weight, layout, &mut dx, accumulate);
+                    let (mut dx, accumulate) = pass.slot(input, x.dtype(), x.len());
+                    let to = dx.slice_mut();
+                    projection::backward_input(params, &pool, rows, dz.slice(), weight, layout, to, accumulate);
                     pass.put(input, dx);
                 }
             });
@@ -76,14 +70,9 @@ fn needs_pre_activation(activation: Activation) -> bool {
     !matches!(activation, Activation::Identity | Activation::Relu)
 }
 
-fn activation_gradient(
-    pass: &crate::Backward<'_>,
-    activation: Activation,
-    saved: &[f32],
-    dy: crate::Buffer,
-) -> crate::Buffer {
-    let mut dz = pass.pool.take(dy.len());
-    activation::backward(activation, saved, &dy, &mut dz);
+fn activation_gradient(pass: &Backward<'_>, activation: Activation, saved: Slice<'_>, dy: Buffer) -> Buffer {
+    let mut dz = pass.pool.take_as(dy.dtype(), dy.len());
+    pass.device().activation_backward(activation, saved, dy.slice(), dz.slice_mut());
     dz
 }
 
@@ -182,7 +171,7 @@ mod tests {
         let y = g.linear(&x, weight, OutIn, Some(bias), Silu);
         let values = vec![y.values().to_vec()];
         let upstream = pool.copy_of(&super::super::testing::wave(y.len(), 7));
-        let dx = g.backward_from(vec![(y, upstream)], &[&x])[0].to_vec();
+        let dx = g.backward_from(vec![(y, upstream)], &[&x])[0].f32().to_vec();
         drop(g);
         let trained = weights.iter().chain(&biases).filter(|weight| params.is_any_trained(&[**weight]));
         [[values, vec![dx]].concat(), trained.map(|weight| grads.get(*weight).to_vec()).collect()]

@@ -1,7 +1,5 @@
 //! The mean of each sequence's rows. Backward: every row of a sequence receives `dy / length`.
 
-use atento_kernels::elementwise;
-
 use crate::{Graph, Tensor};
 
 impl Graph<'_> {
@@ -15,15 +13,15 @@ impl Graph<'_> {
         let [tokens, width] = x.dims();
         assert_eq!(cu_seqlens.last().copied(), Some(tokens as u32), "mean_pool: cu_seqlens end");
         let sequences = cu_seqlens.len() - 1;
-        let mut out = self.pool().take(sequences * width);
-        elementwise::mean_pool_forward(x.values(), width, cu_seqlens, &mut out);
+        let mut out = self.pool().take_as(x.dtype(), sequences * width);
+        self.device().mean_pool(x.slice(), width, cu_seqlens, out.slice_mut());
         let y = self.output("mean_pool", out, &[sequences, width], x.node().is_some());
         if let (Some(node), Some(input)) = (y.node(), x.node()) {
             let cu_seqlens = cu_seqlens.to_vec();
             self.push("mean_pool", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let mut dx = pass.pool.take(tokens * width);
-                elementwise::mean_pool_backward(&dy, width, &cu_seqlens, &mut dx);
+                let mut dx = pass.pool.take_as(dy.dtype(), tokens * width);
+                pass.device().mean_pool_backward(dy.slice(), width, &cu_seqlens, dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }

@@ -30,7 +30,7 @@ mod squared_error;
 mod testing;
 mod time_steps;
 
-pub use attention::{AttentionInput, AttentionSpec};
+pub use attention::AttentionInput;
 pub use attentive_gru::{AttentiveGru, Memory};
 pub use cross_entropy::CrossEntropy;
 pub use embedding::Positions;
@@ -38,6 +38,7 @@ pub use gru_sequence::GruRecurrence;
 pub use rope::{Rope, RopeScaling, Turns};
 pub use time_steps::{Direction, TimeSteps};
 
+pub use crate::device::AttentionSpec;
 pub use atento_kernels::activation::Activation;
 pub use atento_kernels::attention::Segment;
 pub use atento_kernels::linear::WeightLayout;

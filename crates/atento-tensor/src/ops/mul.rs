@@ -1,7 +1,5 @@
 //! `y = a ⊙ b`. Backward: `da = dy ⊙ b`, `db = dy ⊙ a`.
 
-use atento_kernels::elementwise;
-
 use crate::{Graph, Tensor};
 
 impl Graph<'_> {
@@ -13,8 +11,8 @@ impl Graph<'_> {
     #[track_caller]
     pub fn mul(&mut self, a: &Tensor, b: &Tensor) -> Tensor {
         assert_eq!(a.shape(), b.shape(), "mul: shapes");
-        let mut out = self.pool().take(a.len());
-        elementwise::mul(a.values(), b.values(), &mut out);
+        let mut out = self.pool().take_as(a.dtype(), a.len());
+        self.device().mul(a.slice(), b.slice(), out.slice_mut());
         let y = self.output("mul", out, a.shape(), a.node().is_some() || b.node().is_some());
         if let Some(node) = y.node() {
             let (a, b) = (a.clone(), b.clone());
@@ -22,8 +20,8 @@ impl Graph<'_> {
                 let Some(dy) = pass.take(node) else { return };
                 for (input, other) in [(&a, &b), (&b, &a)] {
                     if let Some(input) = input.node() {
-                        let mut gradient = pass.pool.take(dy.len());
-                        elementwise::mul(&dy, other.values(), &mut gradient);
+                        let mut gradient = pass.pool.take_as(dy.dtype(), dy.len());
+                        pass.device().mul(dy.slice(), other.slice(), gradient.slice_mut());
                         pass.accumulate(input, gradient);
                     }
                 }

@@ -4,13 +4,11 @@
 //! they are one matrix and one product; else each is multiplied by itself, and its outputs are columns of the whole. Only
 //! gradients of what is trained are computed. A gradient passes through a frozen weight to its input.
 
-use std::borrow::Cow;
-
 use atento_kernels::activation::Activation;
-use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::linear::WeightLayout;
 
 use crate::params::View;
-use crate::{Grads, Params, Pool, Weight};
+use crate::{Buffer, Grads, Params, Pool, Slice, SliceMut, Weight};
 
 /// Outputs and inputs of a weight.
 pub(super) fn sizes(weight: Weight, layout: WeightLayout) -> (usize, usize) {
@@ -30,31 +28,37 @@ fn parts(params: &Params, weight: Weight, layout: WeightLayout) -> impl Iterator
     })
 }
 
-/// `out = x·weight`.
+/// `out = activation(x·weight + bias)`; where `pre` is given it receives `x·weight + bias`.
 ///
 /// # Shapes
-/// `x`: [rows, inputs]; `out`: [rows, outputs].
+/// `x`: [rows, inputs]; `pre`, `out`: [rows, outputs].
 pub(super) fn forward(
     params: &Params,
     pool: &Pool,
     rows: usize,
-    x: &[f32],
+    x: Slice<'_>,
     weight: Weight,
     layout: WeightLayout,
-    out: &mut [f32],
+    bias: Option<Weight>,
+    activation: Activation,
+    mut pre: Option<SliceMut<'_>>,
+    mut out: SliceMut<'_>,
 ) {
+    let device = pool.device();
+    let bias = bias.map(|bias| Vector::of(params, pool, bias));
+    let bias = bias.as_ref().map(Vector::slice);
     match params.view(weight) {
-        View::Exact(values) => linear::forward(rows, x, values, layout, None, Activation::Identity, None, out),
-        View::Compact(compact) => compact.forward(rows, x, out),
         View::Parts => {
+            let mut product = pre.as_mut().map_or_else(|| out.reborrow(), SliceMut::reborrow);
             for (first, part) in parts(params, weight, layout) {
-                let mut columns = pool.take(rows * part.rows);
-                forward(params, pool, rows, x, part, layout, &mut columns);
-                for (out, columns) in out.chunks_exact_mut(weight.rows).zip(columns.chunks_exact(part.rows)) {
-                    out[first..first + part.rows].copy_from_slice(columns);
-                }
+                let mut columns = pool.take_as(product.as_slice().dtype(), rows * part.rows);
+                let (identity, to) = (Activation::Identity, columns.slice_mut());
+                forward(params, pool, rows, x, part, layout, None, identity, None, to);
+                device.copy_columns(columns.slice(), part.rows, 0, product.reborrow(), weight.rows, first, part.rows);
             }
+            device.linear_epilogue(bias, activation, pre, out, weight.rows);
         }
+        view => device.linear(rows, x, view, layout, bias, activation, pre, out),
     }
 }
 
@@ -66,21 +70,21 @@ pub(super) fn backward_input(
     params: &Params,
     pool: &Pool,
     rows: usize,
-    dy: &[f32],
+    dy: Slice<'_>,
     weight: Weight,
     layout: WeightLayout,
-    dx: &mut [f32],
+    mut dx: SliceMut<'_>,
     accumulate: bool,
 ) {
     match params.view(weight) {
-        View::Exact(values) => linear::backward_input(rows, dy, values, layout, dx, accumulate),
-        View::Compact(compact) => compact.backward_input(rows, dy, dx, accumulate),
         View::Parts => {
             for (first, part) in parts(params, weight, layout) {
                 let columns = columns(pool, dy, weight.rows, first, part.rows);
-                backward_input(params, pool, rows, &columns, part, layout, dx, accumulate || first > 0);
+                let accumulate = accumulate || first > 0;
+                backward_input(params, pool, rows, columns.slice(), part, layout, dx.reborrow(), accumulate);
             }
         }
+        view => pool.device().linear_backward_input(rows, dy, view, layout, dx, accumulate),
     }
 }
 
@@ -93,22 +97,23 @@ pub(super) fn backward_weight(
     grads: &mut Grads,
     pool: &Pool,
     rows: usize,
-    x: &[f32],
-    dy: &[f32],
+    x: Slice<'_>,
+    dy: Slice<'_>,
     weight: Weight,
     layout: WeightLayout,
 ) {
     if !params.is_any_trained(&[weight]) {
         return;
     }
+    let device = pool.device();
     if !matches!(params.view(weight), View::Parts) {
-        let dweight = grads.find_mut(weight).expect("a weight that lies in one piece is trained as one");
-        return linear::backward_weight(rows, x, dy, layout, dweight);
+        let dweight = grads.slice_mut(weight).expect("a weight that lies in one piece is trained as one");
+        return device.linear_backward_weight(rows, x, dy, layout, dweight);
     }
     for (first, part) in parts(params, weight, layout) {
-        if let Some(dpart) = grads.find_mut(part) {
+        if let Some(dpart) = grads.slice_mut(part) {
             let columns = columns(pool, dy, weight.rows, first, part.rows);
-            linear::backward_weight(rows, x, &columns, layout, dpart);
+            device.linear_backward_weight(rows, x, columns.slice(), layout, dpart);
         }
     }
 }
@@ -117,39 +122,56 @@ pub(super) fn backward_weight(
 ///
 /// # Shapes
 /// `dy`: [rows, outputs].
-pub(super) fn backward_bias(params: &Params, grads: &mut Grads, pool: &Pool, dy: &[f32], bias: Weight) {
+pub(super) fn backward_bias(params: &Params, grads: &mut Grads, pool: &Pool, dy: Slice<'_>, bias: Weight) {
     if !params.is_any_trained(&[bias]) {
         return;
     }
+    let device = pool.device();
     if !matches!(params.view(bias), View::Parts) {
-        let dbias = grads.find_mut(bias).expect("a bias that lies in one piece is trained as one");
-        return linear::backward_bias(dy, dbias);
+        let dbias = grads.slice_mut(bias).expect("a bias that lies in one piece is trained as one");
+        return device.linear_backward_bias(dy, dbias);
     }
     let mut sums = pool.zeros(bias.len());
-    linear::backward_bias(dy, &mut sums);
+    device.linear_backward_bias(dy, sums.slice_mut());
     let mut first = 0;
     for part in params.parts(bias) {
-        if let Some(dpart) = grads.find_mut(part) {
-            dpart.iter_mut().zip(&sums[first..]).for_each(|(total, sum)| *total += sum);
+        if let Some(dpart) = grads.slice_mut(part) {
+            device.add_assign(dpart, sums.part(first..first + part.len()));
         }
         first += part.len();
     }
 }
 
 /// The values of a vector, joined where its parts lie apart.
-pub(super) fn vector(params: &Params, weight: Weight) -> Cow<'_, [f32]> {
-    match params.view(weight) {
-        View::Exact(values) => Cow::Borrowed(values),
-        View::Parts => params.parts(weight).flat_map(|part| params.get(part).iter().copied()).collect(),
-        View::Compact(_) => panic!("{weight:?} is a vector held in fewer bits"),
+enum Vector<'a> {
+    Whole(Slice<'a>),
+    Joined(Buffer),
+}
+
+impl<'a> Vector<'a> {
+    fn of(params: &'a Params, pool: &Pool, weight: Weight) -> Self {
+        if !matches!(params.view(weight), View::Parts) {
+            return Self::Whole(params.slice(weight));
+        }
+        let (mut joined, mut first) = (pool.take(weight.len()), 0);
+        for part in params.parts(weight) {
+            pool.device().copy(params.slice(part), joined.part_mut(first..first + part.len()));
+            first += part.len();
+        }
+        Self::Joined(joined)
+    }
+
+    fn slice(&self) -> Slice<'_> {
+        match self {
+            Self::Whole(values) => *values,
+            Self::Joined(values) => values.slice(),
+        }
     }
 }
 
 /// Columns `first..first + count` of a matrix of this width.
-fn columns(pool: &Pool, from: &[f32], width: usize, first: usize, count: usize) -> crate::Buffer {
-    let mut to = pool.take(from.len() / width * count);
-    for (to, from) in to.chunks_exact_mut(count).zip(from.chunks_exact(width)) {
-        to.copy_from_slice(&from[first..first + count]);
-    }
+fn columns(pool: &Pool, from: Slice<'_>, width: usize, first: usize, count: usize) -> Buffer {
+    let mut to = pool.take_as(from.dtype(), from.len() / width * count);
+    pool.device().copy_columns(from, width, first, to.slice_mut(), count, 0, count);
     to
 }

@@ -3,9 +3,9 @@
 //! Backward: that of [`rms_norm`](Graph::rms_norm) with a head in the place of a row, in place of the output's gradient.
 //! Saved: the input, and the reciprocal root mean square of each head.
 
-use atento_kernels::qk_norm::{self, Heads};
+use atento_kernels::qk_norm::Heads;
 
-use crate::{Graph, Tensor, Weight};
+use crate::{Graph, SliceMut, Tensor, Weight};
 
 impl Graph<'_> {
     /// Scales each head of the queries and of the keys to unit root mean square, times a gamma that all query heads share
@@ -32,19 +32,20 @@ impl Graph<'_> {
         let [tokens, width] = x.dims();
         assert_eq!(width, heads.width(), "qk_norm: packed width for {heads:?}");
         assert_eq!((q_gamma.len(), k_gamma.len()), (head_dim, head_dim), "qk_norm: gammas");
-        let mut out = self.pool().take(x.len());
+        let mut out = self.pool().take_as(x.dtype(), x.len());
         let mut rstd = self.pool().take(tokens * heads.normalised());
-        let gammas = [q_gamma, k_gamma].map(|gamma| self.params().get(gamma));
-        qk_norm::forward(x.values(), heads, gammas, eps, &mut out, &mut rstd);
+        let gammas = [q_gamma, k_gamma].map(|gamma| self.params().slice(gamma));
+        self.device().qk_norm(x.slice(), heads, gammas, eps, out.slice_mut(), rstd.slice_mut());
         let tracked = x.node().is_some() || self.trains(&[q_gamma, k_gamma]);
         let y = self.output("qk_norm", out, &[tokens, width], tracked);
         if let Some(node) = y.node() {
             let x = x.clone();
             self.push("qk_norm", move |pass| {
                 let Some(mut dx) = pass.take(node) else { return };
-                let gammas = [q_gamma, k_gamma].map(|gamma| pass.params.get(gamma));
-                let dgammas = pass.grads.find_pair_mut([q_gamma, k_gamma]);
-                qk_norm::backward(x.values(), heads, gammas, &rstd, &mut dx, dgammas);
+                let gammas = [q_gamma, k_gamma].map(|gamma| pass.params.slice(gamma));
+                let device = pass.device();
+                let dgammas = pass.grads.find_pair_mut([q_gamma, k_gamma]).map(|dgamma| dgamma.map(SliceMut::from));
+                device.qk_norm_backward(x.slice(), heads, gammas, rstd.slice(), dx.slice_mut(), dgammas);
                 if let Some(input) = x.node() {
                     pass.accumulate(input, dx);
                 }

@@ -4,9 +4,7 @@
 //! sub-layer. One pass over memory computes both. Backward: the gradient of `sum` is the norm's input gradient plus what
 //! arrives at `sum` itself; it goes unchanged to `residual`, and through the regenerated mask to `branch`.
 
-use atento_kernels::norm;
-
-use crate::{Graph, Tensor, Weight};
+use crate::{Buffer, Graph, Tensor, Weight};
 
 impl Graph<'_> {
     /// Adds a dropped-out branch to the residual stream and normalises; returns `(sum, normalised)`.
@@ -30,20 +28,20 @@ impl Graph<'_> {
         assert_eq!(residual.shape(), branch.shape(), "residual_norm: residual and branch");
         assert_eq!((gamma.len(), beta.len()), (d_model, d_model), "residual_norm: gamma and beta");
         let key = self.next_dropout(dropout, d_model);
-        let mut sum = self.pool().take(rows * d_model);
-        let mut out = self.pool().take(rows * d_model);
+        let mut sum = self.pool().take_as(residual.dtype(), rows * d_model);
+        let mut out = self.pool().take_as(residual.dtype(), rows * d_model);
         let (mut mean, mut rstd) = (self.pool().take(rows), self.pool().take(rows));
-        norm::add_dropout_layer_norm_forward(
-            residual.values(),
-            branch.values(),
+        self.device().residual_layer_norm(
+            residual.slice(),
+            branch.slice(),
             key,
-            self.params().get(gamma),
-            self.params().get(beta),
+            self.params().slice(gamma),
+            self.params().slice(beta),
             eps,
-            &mut sum,
-            &mut out,
-            &mut mean,
-            &mut rstd,
+            sum.slice_mut(),
+            out.slice_mut(),
+            mean.slice_mut(),
+            rstd.slice_mut(),
         );
         let tracked = residual.node().is_some() || branch.node().is_some() || self.trains(&[gamma, beta]);
         let sum = self.output("residual", sum, &[rows, d_model], tracked);
@@ -54,22 +52,23 @@ impl Graph<'_> {
                 let (dy, dsum) = (pass.take(node), pass.take(sum_node));
                 let dy = match (dy, &dsum) {
                     (Some(dy), _) => dy,
-                    (None, Some(_)) => pass.pool.zeros(saved.len()),
+                    (None, Some(_)) => pass.pool.zeros_as(saved.dtype(), saved.len()),
                     (None, None) => return,
                 };
-                let mut dresidual = pass.pool.take(saved.len());
-                let mut dbranch = pass.pool.take(saved.len());
+                let mut dresidual = pass.pool.take_as(saved.dtype(), saved.len());
+                let mut dbranch = pass.pool.take_as(saved.dtype(), saved.len());
+                let device = pass.device();
                 pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
-                    norm::add_dropout_layer_norm_backward(
-                        saved.values(),
-                        params.get(gamma),
-                        &mean,
-                        &rstd,
-                        &dy,
-                        dsum.as_deref(),
+                    device.residual_layer_norm_backward(
+                        saved.slice(),
+                        params.slice(gamma),
+                        mean.slice(),
+                        rstd.slice(),
+                        dy.slice(),
+                        dsum.as_ref().map(Buffer::slice),
                         key,
-                        &mut dresidual,
-                        &mut dbranch,
+                        dresidual.slice_mut(),
+                        dbranch.slice_mut(),
                         dgamma,
                         dbeta,
                     );

@@ -5,9 +5,7 @@
 //! `sum` itself; it goes unchanged to `x`, and through the regenerated mask to `y`. Saved: `sum`, and the reciprocal root
 //! mean square of each row.
 
-use atento_kernels::{dropout, rms_norm};
-
-use crate::{Graph, Tensor, Weight};
+use crate::{Buffer, Graph, Tensor, Weight};
 
 impl Graph<'_> {
     /// Adds a dropped-out branch `y` to the residual stream `x` and normalises; returns `(sum, normalised)`.
@@ -30,18 +28,17 @@ impl Graph<'_> {
         assert_eq!(x.shape(), y.shape(), "residual_rms_norm: x and y");
         assert_eq!(gamma.len(), d_model, "residual_rms_norm: gamma");
         let key = self.next_dropout(dropout, d_model);
-        let [mut sum, mut out] = [(); 2].map(|()| self.pool().take(rows * d_model));
+        let [mut sum, mut out] = [(); 2].map(|()| self.pool().take_as(x.dtype(), rows * d_model));
         let mut rstd = self.pool().take(rows);
-        let gamma_values = self.params().get(gamma);
-        rms_norm::add_dropout_rms_norm_forward(
-            x.values(),
-            y.values(),
+        self.device().residual_rms_norm(
+            x.slice(),
+            y.slice(),
             key,
-            gamma_values,
+            self.params().slice(gamma),
             eps,
-            &mut sum,
-            &mut out,
-            &mut rstd,
+            sum.slice_mut(),
+            out.slice_mut(),
+            rstd.slice_mut(),
         );
         let tracked = x.node().is_some() || y.node().is_some() || self.trains(&[gamma]);
         let sum = self.output("residual", sum, &[rows, d_model], tracked);
@@ -55,23 +52,24 @@ impl Graph<'_> {
                 }
                 // Without dropout one of the two inputs alone receives the sum's gradient itself.
                 let apart = branch.is_some() && (residual.is_some() || key.is_some());
-                let mut dbranch = apart.then(|| pass.pool.take(saved.len()));
+                let mut dbranch = apart.then(|| pass.pool.take_as(saved.dtype(), saved.len()));
                 let accumulate = dsum.is_some();
-                let mut dsum = dsum.unwrap_or_else(|| pass.pool.take(saved.len()));
+                let mut dsum = dsum.unwrap_or_else(|| pass.pool.take_as(saved.dtype(), saved.len()));
+                let device = pass.device();
                 match (&dy, &mut dbranch, key) {
-                    (Some(dy), dbranch, _) => rms_norm::add_dropout_rms_norm_backward(
-                        saved.values(),
-                        pass.params.get(gamma),
-                        &rstd,
-                        dy,
+                    (Some(dy), dbranch, _) => device.residual_rms_norm_backward(
+                        saved.slice(),
+                        pass.params.slice(gamma),
+                        rstd.slice(),
+                        dy.slice(),
                         key,
-                        &mut dsum,
+                        dsum.slice_mut(),
                         accumulate,
-                        dbranch.as_deref_mut(),
-                        pass.grads.find_mut(gamma),
+                        dbranch.as_mut().map(Buffer::slice_mut),
+                        pass.grads.slice_mut(gamma),
                     ),
-                    (None, Some(dbranch), Some(key)) => dropout::backward(key, &dsum, dbranch),
-                    (None, Some(dbranch), None) => dbranch.copy_from_slice(&dsum),
+                    (None, Some(dbranch), Some(key)) => device.dropout(key, dsum.slice(), dbranch.slice_mut()),
+                    (None, Some(dbranch), None) => device.copy(dsum.slice(), dbranch.slice_mut()),
                     (None, None, _) => {}
                 }
                 match (residual, branch, dbranch) {

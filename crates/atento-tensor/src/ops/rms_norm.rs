@@ -2,9 +2,7 @@
 //!
 //! Backward, with `g = dy ⊙ γ`: `dx = rstd (g − x̂ mean(g ⊙ x̂))`, `x̂ = x · rstd`; `dγ += Σ dy ⊙ x̂`.
 
-use atento_kernels::rms_norm;
-
-use crate::{Graph, Tensor, Weight};
+use crate::{Buffer, Graph, Tensor, Weight};
 
 impl Graph<'_> {
     /// Scales each row of `x` to unit root mean square.
@@ -15,21 +13,29 @@ impl Graph<'_> {
     pub fn rms_norm(&mut self, x: &Tensor, gamma: Weight, eps: f32) -> Tensor {
         let [rows, d_model] = x.dims();
         assert_eq!(gamma.len(), d_model, "rms_norm: gamma");
-        let mut out = self.pool().take(rows * d_model);
+        let mut out = self.pool().take_as(x.dtype(), rows * d_model);
         let mut rstd = self.pool().take(rows);
-        rms_norm::rms_norm_forward(x.values(), self.params().get(gamma), eps, &mut out, &mut rstd);
+        let gamma_values = self.params().slice(gamma);
+        self.device().rms_norm(x.slice(), gamma_values, eps, out.slice_mut(), rstd.slice_mut());
         let tracked = x.node().is_some() || self.trains(&[gamma]);
         let y = self.output("rms_norm", out, &[rows, d_model], tracked);
         if let Some(node) = y.node() {
             let x = x.clone();
             self.push("rms_norm", move |pass| {
                 let Some(dy) = pass.take(node) else { return };
-                let (mut dx, accumulate) = match x.node().map(|input| pass.slot(input, x.len())) {
+                let (mut dx, accumulate) = match x.node().map(|input| pass.slot(input, x.dtype(), x.len())) {
                     Some((dx, accumulate)) => (Some(dx), accumulate),
                     None => (None, false),
                 };
-                let (values, dgamma) = (pass.params.get(gamma), pass.grads.find_mut(gamma));
-                rms_norm::rms_norm_backward(x.values(), values, &rstd, &dy, dx.as_deref_mut(), accumulate, dgamma);
+                pass.device().rms_norm_backward(
+                    x.slice(),
+                    pass.params.slice(gamma),
+                    rstd.slice(),
+                    dy.slice(),
+                    dx.as_mut().map(Buffer::slice_mut),
+                    accumulate,
+                    pass.grads.slice_mut(gamma),
+                );
                 if let (Some(input), Some(dx)) = (x.node(), dx) {
                     pass.put(input, dx);
                 }

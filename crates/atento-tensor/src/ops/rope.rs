@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use atento_kernels::rope::{self, Pairing};
+use atento_kernels::rope::{Pairing, periods};
 
 use crate::{Buffer, Graph, Pool, Tensor};
 
@@ -53,7 +53,7 @@ impl Rope {
     pub fn scaled(head_dim: usize, theta: f64, pairing: Pairing, scaling: &RopeScaling) -> Self {
         assert!(head_dim > 0 && head_dim.is_multiple_of(2), "rope: head_dim is {head_dim}, must be even");
         let mut frequencies = vec![0.0; head_dim / 2];
-        rope::periods(theta, &mut frequencies);
+        periods(theta, &mut frequencies);
         scaling.frequencies(theta, &mut frequencies);
         Self { pairing, frequencies: frequencies.into(), attention_factor: scaling.attention_factor() }
     }
@@ -80,7 +80,7 @@ impl Rope {
     #[must_use]
     pub fn at(&self, pool: &Pool, position_ids: &[u32]) -> Turns {
         let mut table = pool.take(position_ids.len() * self.head_dim());
-        rope::fill_turns(position_ids, &self.frequencies, self.attention_factor, &mut table);
+        pool.device().rope_turns(position_ids, &self.frequencies, self.attention_factor, table.slice_mut());
         Turns { pairing: self.pairing, head_dim: self.head_dim(), table: Arc::new(table) }
     }
 }
@@ -102,13 +102,13 @@ impl Graph<'_> {
         assert_eq!(tokens * head_dim, turns.table.len(), "rope: turns of as many tokens as x");
         assert!(n_heads * head_dim <= width, "rope: {n_heads} heads of {head_dim} in rows of {width}");
         let mut out = x.into_buffer(self.pool());
-        rope::forward(&mut out, &turns.table, n_heads, head_dim, width, pairing);
+        self.device().rope(out.slice_mut(), turns.table.slice(), n_heads, head_dim, width, pairing);
         let y = self.output("rope", out, &[tokens, width], input.is_some());
         if let (Some(node), Some(input)) = (y.node(), input) {
             let table = Arc::clone(&turns.table);
             self.push("rope", move |pass| {
                 let Some(mut dx) = pass.take(node) else { return };
-                rope::backward(&mut dx, &table, n_heads, head_dim, width, pairing);
+                pass.device().rope_backward(dx.slice_mut(), table.slice(), n_heads, head_dim, width, pairing);
                 pass.accumulate(input, dx);
             });
         }

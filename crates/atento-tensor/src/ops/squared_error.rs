@@ -14,18 +14,15 @@ impl Graph<'_> {
     #[track_caller]
     pub fn squared_error(&mut self, x: &Tensor, targets: &[f32], scale: f32) -> Tensor {
         assert_eq!(x.len(), targets.len(), "squared_error: x {:?} against targets", x.shape());
-        let squares = x.values().iter().zip(targets).map(|(x, target)| f64::from(x - target).powi(2));
-        let out = self.pool().copy_of(&[(squares.sum::<f64>() * f64::from(scale)) as f32]);
+        let out = self.pool().copy_of(&[(self.device().squared_error(x.slice(), targets) * f64::from(scale)) as f32]);
         let loss = self.output("squared_error", out, &[1], x.node().is_some());
         if let (Some(node), Some(input)) = (loss.node(), x.node()) {
             let (x, targets) = (x.clone(), targets.to_vec());
             self.push("squared_error", move |pass| {
                 let Some(dloss) = pass.take(node) else { return };
-                let factor = 2.0 * scale * dloss[0];
-                let mut dx = pass.pool.take(x.len());
-                for ((dx, x), target) in dx.iter_mut().zip(x.values()).zip(&targets) {
-                    *dx = factor * (x - target);
-                }
+                let factor = 2.0 * scale * dloss.f32()[0];
+                let mut dx = pass.pool.take_as(x.dtype(), x.len());
+                pass.device().squared_error_backward(x.slice(), &targets, factor, dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }

@@ -114,7 +114,7 @@ impl Case {
             .map(|(k, y)| (y.clone(), pool.copy_of(&self.upstream(k, y.len()))))
             .collect();
         let wanted: Vec<&Tensor> = leaves.iter().filter(|leaf| leaf.node().is_some()).collect();
-        let leaf_grads = g.backward_from(upstream, &wanted).iter().map(|dx| dx.to_vec()).collect();
+        let leaf_grads = g.backward_from(upstream, &wanted).iter().map(|dx| dx.f32().to_vec()).collect();
         drop(leaves);
         assert!(g.recorded_ops().is_empty(), "the tape still holds {:?}", g.recorded_ops());
         assert_eq!(pool.stats().live_bytes, 0, "bytes the op keeps after its backward");

@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+use crate::device::Device;
+use crate::{Slice, SliceMut};
+
 /// In which order a recurrence visits the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -82,39 +85,41 @@ impl TimeSteps {
     /// `states`: [tokens, width]; `initial`: [sequences, width]; `previous`: [rows of step t, width].
     pub(super) fn copy_previous(
         &self,
+        device: &dyn Device,
         direction: Direction,
         t: usize,
         width: usize,
-        states: &[f32],
-        initial: Option<&[f32]>,
-        previous: &mut [f32],
+        states: Slice<'_>,
+        initial: Option<Slice<'_>>,
+        mut previous: SliceMut<'_>,
     ) {
         let continued = self.continued(direction, t);
         let split = continued.len() * width;
-        let (old, new) = previous.split_at_mut(split);
-        old.copy_from_slice(&states[span(&continued, width)]);
+        device.copy(states.part(span(&continued, width)), previous.part(0..split));
+        let begin = split..previous.len();
         match initial {
-            Some(initial) => new.copy_from_slice(&initial[split..split + new.len()]),
-            None => new.fill(0.0),
+            Some(initial) => device.copy(initial.part(begin.clone()), previous.part(begin)),
+            None => device.fill(previous.part(begin), 0.0),
         }
     }
 
     /// The backward of [`TimeSteps::copy_previous`]: adds the gradient to where each state came from.
     pub(super) fn add_previous(
         &self,
+        device: &dyn Device,
         direction: Direction,
         t: usize,
         width: usize,
-        dprevious: &[f32],
-        dstates: &mut [f32],
-        dinitial: Option<&mut [f32]>,
+        dprevious: Slice<'_>,
+        mut dstates: SliceMut<'_>,
+        dinitial: Option<SliceMut<'_>>,
     ) {
         let continued = self.continued(direction, t);
         let split = continued.len() * width;
-        let (old, new) = dprevious.split_at(split);
-        atento_kernels::elementwise::add_assign(&mut dstates[span(&continued, width)], old);
-        if let Some(dinitial) = dinitial {
-            atento_kernels::elementwise::add_assign(&mut dinitial[split..split + new.len()], new);
+        device.add_assign(dstates.part(span(&continued, width)), dprevious.part(0..split));
+        if let Some(mut dinitial) = dinitial {
+            let begin = split..dprevious.len();
+            device.add_assign(dinitial.part(begin.clone()), dprevious.part(begin));
         }
     }
 }
@@ -127,15 +132,17 @@ pub(super) fn span(rows: &Range<usize>, width: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Cpu;
 
     #[test]
     fn a_sequence_continues_where_it_has_an_earlier_step_and_begins_where_it_has_none() {
         let steps = TimeSteps::new(&[3, 1]);
         assert_eq!((steps.tokens(), steps.sequences(), steps.rows(1)), (4, 3, 3..4));
         let (states, initial) = ([1.0, 2.0, 3.0, 4.0], [-1.0, -2.0, -3.0]);
-        let previous = |direction, t: usize, initial| {
+        let previous = |direction, t: usize, initial: Option<&[f32]>| {
             let mut previous = vec![f32::NAN; steps.rows(t).len()];
-            steps.copy_previous(direction, t, 1, &states, initial, &mut previous);
+            let (states, initial) = (states[..].into(), initial.map(Slice::from));
+            steps.copy_previous(&Cpu, direction, t, 1, states, initial, (&mut previous[..]).into());
             previous
         };
         assert_eq!(previous(Direction::Forward, 0, Some(&initial[..])), [-1.0, -2.0, -3.0]);

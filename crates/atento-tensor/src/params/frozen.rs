@@ -8,6 +8,7 @@ use atento_kernels::compact::Compact;
 use half::{bf16, f16};
 
 use super::Weight;
+use crate::slice::Slice;
 
 /// Numbers that nothing changes.
 #[derive(Clone)]
@@ -78,7 +79,7 @@ impl Frozen {
     /// The values, as an op reads them.
     pub(super) fn view(&self) -> View<'_> {
         match self {
-            Frozen::F32(values) => View::Exact(values),
+            Frozen::F32(values) => View::Exact((**values).into()),
             Frozen::F16(values) => View::Compact(Compact::F16(values)),
             Frozen::Bf16(values) => View::Compact(Compact::Bf16(values)),
             Frozen::Int8 { values, scales } => View::Compact(Compact::Int8 { values, scales }),
@@ -89,8 +90,8 @@ impl Frozen {
 /// The values of a weight, as an op reads them.
 #[derive(Clone, Copy, Debug)]
 pub enum View<'a> {
-    /// f32, row by row.
-    Exact(&'a [f32]),
+    /// As the parameter's dimensions say, row by row.
+    Exact(Slice<'a>),
     /// A matrix `[outputs, inputs]` in fewer bits.
     Compact(Compact<'a>),
     /// Neighbours that do not lie side by side: each of the weight's [parts](crate::Params::parts) has a view of its own.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Params, Weight};
+use crate::slice::SliceMut;
 
 /// Gradients of [`Params`], value for value of the arena of what trains.
 pub struct Grads {
@@ -47,6 +48,12 @@ impl Grads {
     pub fn find_mut(&mut self, weight: Weight) -> Option<&mut [f32]> {
         let start = self.offset(weight)?;
         Some(&mut self.values[start..start + weight.len()])
+    }
+
+    /// [`find_mut`](Self::find_mut) for kernels.
+    #[track_caller]
+    pub(crate) fn slice_mut(&mut self, weight: Weight) -> Option<SliceMut<'_>> {
+        self.find_mut(weight).map(SliceMut::from)
     }
 
     /// Two gradients at once, of different parameters; `None` for one that is not trained.

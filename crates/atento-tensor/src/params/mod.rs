@@ -35,6 +35,8 @@ pub use init::Init;
 
 use handles::Place;
 
+use crate::slice::Slice;
+
 /// The parameters of a model.
 #[derive(Clone, Default)]
 pub struct Params {
@@ -196,7 +198,7 @@ impl Params {
     #[track_caller]
     pub fn view(&self, weight: Weight) -> View<'_> {
         if let Some((arena, start)) = self.stretch(weight) {
-            return View::Exact(&arena.values[start..start + weight.len()]);
+            return View::Exact(arena.values[start..start + weight.len()].into());
         }
         if weight.parts > 1 {
             return View::Parts;
@@ -231,8 +233,17 @@ impl Params {
     #[track_caller]
     pub fn get(&self, weight: Weight) -> &[f32] {
         match self.view(weight) {
-            View::Exact(values) => values,
+            View::Exact(values) => values.f32(),
             other => panic!("get: {weight:?} is {other:?}, expected f32 in one piece"),
+        }
+    }
+
+    /// [`get`](Self::get) for kernels.
+    #[track_caller]
+    pub(crate) fn slice(&self, weight: Weight) -> Slice<'_> {
+        match self.view(weight) {
+            View::Exact(values) => values,
+            other => panic!("slice: {weight:?} is {other:?}, expected one piece"),
         }
     }
 
@@ -244,7 +255,7 @@ impl Params {
     #[track_caller]
     pub fn to_f32(&self, weight: Weight) -> Cow<'_, [f32]> {
         match self.view(weight) {
-            View::Exact(values) => Cow::Borrowed(values),
+            View::Exact(values) => Cow::Borrowed(values.f32()),
             View::Compact(compact @ (Compact::F16(_) | Compact::Bf16(_))) => {
                 let mut wide = vec![0.0; weight.len()];
                 let rows = wide.chunks_exact_mut(weight.cols).enumerate();

@@ -3,4 +3,5 @@
 
 mod allocations;
 mod model;
+mod seam;
 mod steps;

@@ -113,8 +113,8 @@ impl KvCache {
 pub(super) fn first_columns(g: &Graph<'_>, x: &Tensor, width: usize) -> Tensor {
     let [rows, columns] = x.dims();
     let mut out = g.pool().take(rows * width);
-    out.chunks_exact_mut(width).zip(x.values().chunks_exact(columns)).for_each(|(to, from)| {
+    out.f32_mut().chunks_exact_mut(width).zip(x.values().chunks_exact(columns)).for_each(|(to, from)| {
         to.copy_from_slice(&from[..width]);
     });
-    g.constant(&out, &[rows, width])
+    g.constant(out.f32(), &[rows, width])
 }

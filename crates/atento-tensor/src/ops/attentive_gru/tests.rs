@@ -1,3 +1,6 @@
+use atento_kernels::additive_attention;
+use atento_kernels::gru;
+
 use super::*;
 use crate::ops::finite_differences::*;
 use crate::{Grads, Params, Pool};
@@ -52,7 +55,7 @@ impl Case {
         let wanted: Vec<&Tensor> = variables.iter().collect();
         let found = g.backward_from([states, contexts].into_iter().zip(dy).collect(), &wanted);
         drop(g);
-        let mut gradients: Vec<Vec<f32>> = found.iter().map(|b| b.to_vec()).collect();
+        let mut gradients: Vec<Vec<f32>> = found.iter().map(|b| b.f32().to_vec()).collect();
         gradients.extend(self.weights.map(|weight| grads.get(weight).to_vec()));
         (outputs, gradients)
     }

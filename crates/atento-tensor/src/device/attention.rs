@@ -1,0 +1,92 @@
+//! Scaled dot-product attention over segments of packed rows: in training, and over a cache.
+
+use atento_kernels::attention::Segment;
+use atento_kernels::dropout::DropoutKey;
+
+use crate::slice::{Slice, SliceMut};
+
+/// The part of an attention that does not change from batch to batch.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionSpec {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; a divisor of `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Factor on the scores, usually `1/sqrt(head_dim)`.
+    pub scale: f32,
+    /// Whether a query sees only keys up to its own position (aligned at the end of the key range).
+    pub causal: bool,
+    /// How many keys a query sees, itself included, with `causal` only: the last of those that it may see.
+    pub window: Option<usize>,
+    /// Probability of dropping an attention weight in training.
+    pub dropout: f32,
+}
+
+impl AttentionSpec {
+    /// The scaled dot-product attention of the paper.
+    #[must_use]
+    pub fn new(n_heads: usize, head_dim: usize, causal: bool, dropout: f32) -> Self {
+        let scale = (head_dim as f32).powf(-0.5);
+        Self { n_heads, n_kv_heads: n_heads, head_dim, scale, causal, window: None, dropout }
+    }
+}
+
+/// What an attention reads.
+#[derive(Clone, Copy)]
+pub struct AttentionInputs<'a> {
+    /// The values of heads, and so on.
+    pub spec: AttentionSpec,
+    /// Which queries attend to which keys.
+    pub segments: &'a [Segment],
+    /// Queries `[query_tokens, n_heads·head_dim]`; with keys and values behind them in each row where `key_value` is
+    /// left out.
+    pub query: Slice<'a>,
+    /// Keys and values `[key_tokens, 2·n_kv_heads·head_dim]`.
+    pub key_value: Option<Slice<'a>>,
+    /// Added to the scaled scores.
+    pub bias: Option<ScoreBias<'a>>,
+    /// The mask of dropped weights; `first` counts rows of queries.
+    pub dropout: Option<DropoutKey>,
+}
+
+/// Values added to the scores: `[n_heads, max_query_len, max_key_len]`, by position within the segment.
+#[derive(Clone, Copy)]
+pub struct ScoreBias<'a> {
+    /// The values.
+    pub values: Slice<'a>,
+    /// Query positions.
+    pub max_query_len: usize,
+    /// Key positions.
+    pub max_key_len: usize,
+}
+
+/// Gradients of what an attention reads, laid out alike; added to.
+pub struct AttentionGradients<'a> {
+    /// Of the queries, or of all three.
+    pub query: SliceMut<'a>,
+    /// Of keys and values, where they lie apart.
+    pub key_value: Option<SliceMut<'a>>,
+    /// Of the bias, where it is wanted.
+    pub bias: Option<SliceMut<'a>>,
+}
+
+/// Attention.
+pub trait Attention {
+    /// `out = softmax(scale · Q Kᵀ + bias, masked) V`. Rows outside every segment are left alone.
+    ///
+    /// # Shapes
+    /// `out`: [query_tokens, n_heads·head_dim]; `log_sum_exp`, for the backward: [query_tokens, n_heads].
+    fn attention(&self, inputs: AttentionInputs<'_>, out: SliceMut<'_>, log_sum_exp: Option<SliceMut<'_>>);
+
+    /// Adds the gradients of all inputs, from what the forward wrote and `dout`.
+    fn attention_backward(
+        &self,
+        inputs: AttentionInputs<'_>,
+        out: Slice<'_>,
+        log_sum_exp: Slice<'_>,
+        dout: Slice<'_>,
+        gradients: AttentionGradients<'_>,
+    );
+}
