@@ -71,7 +71,7 @@ pub fn free_run_directory() -> PathBuf {
 /// As [`train::train`].
 pub fn run(recipe: &Recipe, stop: &StopFlag, reporter: &mut dyn Reporter) -> Result<Demo, train::Error> {
     let summary = train::train(recipe, &TrainOptions::default(), stop, reporter)?;
-    let pretrained = Pretrained::load(&summary.run.join("model"))?;
+    let pretrained = Pretrained::load(summary.run.join("model"))?;
     let options = pretrained.translate_options();
     let translated = translate(&*pretrained.model, &pretrained.tokenizer, &SENTENCES, &options)?;
     let translations = SENTENCES

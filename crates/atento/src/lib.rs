@@ -72,6 +72,15 @@ pub mod text;
 pub mod train;
 
 pub use atento_tensor::{Grads, Graph, ParamEntry, Params, Pool, Tensor};
-pub use pipelines::{Error, LanguageModel, Loaded, Model, Pretrained, TextClassifier};
+pub use data::tokens::CausalBatch;
+pub use data::{PackedBatch, Pair};
+pub use generate::{ContrastiveOptions, ProcessorOptions, SampleOptions, SearchOptions, WarperOptions};
+pub use models::{CausalLm, Precision, Translator};
+pub use pipelines::{
+    Continuation, ContinueOptions, Error, LanguageModel, Loaded, Method, Model, Pretrained, TextClassifier,
+    TranslateOptions, Translation,
+};
+pub use score::Score;
+pub use score::causal::TextScore;
 pub use text::Tokenizer;
 pub use train::{Optimizer, Recipe};

@@ -66,6 +66,20 @@ pub enum Error {
         /// What is wrong with that side.
         fault: Fault,
     },
+    /// Nothing to make a batch of.
+    #[error("there are no pairs: give at least one")]
+    NoPairs,
+    /// The decoder's first token has no row in the embedding table.
+    #[error(
+        "the decoder's start token is {id}, but the model's table has {vocab_size} rows: take the one that the model's \
+         settings name"
+    )]
+    StartId {
+        /// The id.
+        id: u32,
+        /// Rows of the table.
+        vocab_size: usize,
+    },
 }
 
 /// A side of a pair.
@@ -151,13 +165,26 @@ pub fn encode_side(model: &dyn Translator, tokenizer: &Tokenizer, side: Side, te
 /// order of the pairs.
 ///
 /// # Errors
-/// A pair that is too long, empty, or tokenised for another model; nothing is scored then.
+/// A pair that is too long, empty, or tokenised for another model, or a start token that is; nothing is scored then.
 pub fn score_pairs<S: AsRef<str> + Sync>(
     model: &dyn Translator,
     tokenizer: &Tokenizer,
     pairs: &[(S, S)],
     start_id: u32,
 ) -> Result<Vec<Score>, Error> {
+    let vocab_size = model.vocab_size();
+    if start_id as usize >= vocab_size {
+        return Err(Error::StartId { id: start_id, vocab_size });
+    }
+    Ok(score_ids(model, &encode_pairs(model, tokenizer, pairs)?, start_id))
+}
+
+/// The tokens of pairs, checked against the model.
+pub(crate) fn encode_pairs<S: AsRef<str> + Sync>(
+    model: &dyn Translator,
+    tokenizer: &Tokenizer,
+    pairs: &[(S, S)],
+) -> Result<Vec<Pair>, Error> {
     let encode = |(id, (source, target)): (usize, &(S, S))| -> Result<Pair, Error> {
         let encode = |side, text: &S| {
             let ids = encode_side(model, tokenizer, side, text.as_ref());
@@ -167,14 +194,14 @@ pub fn score_pairs<S: AsRef<str> + Sync>(
     };
     let pairs: Vec<Result<Pair, Error>> = pairs.par_iter().enumerate().map(encode).collect();
     // In order, so that the first that is wrong is named.
-    let pairs: Vec<Pair> = pairs.into_iter().collect::<Result<_, _>>()?;
-    Ok(score_ids(model, &pairs, start_id))
+    pairs.into_iter().collect()
 }
 
 /// Scores tokenised pairs, both sides ending with the end token, in the order given.
 ///
 /// # Panics
-/// If a side is empty or an id is not below the model's vocabulary.
+/// If a side is empty or longer than the model's positions, or an id is not below its vocabulary; [`encode_side`] refuses
+/// such.
 #[must_use]
 pub fn score_ids(model: &dyn Translator, pairs: &[Pair], start_id: u32) -> Vec<Score> {
     let length = |pair: &Pair| pair.source.len().max(pair.target.len());

@@ -76,7 +76,7 @@ impl Folder {
             let table = model.params.entry(table).unwrap().weight;
             model.params.get_mut(table)[row * table.cols..][..table.cols].fill(3e38);
         }
-        Pretrained::new(model, tokenizer.clone(), generation).save(&self.path("m")).unwrap();
+        Pretrained::new(model, tokenizer.clone(), generation).save(self.path("m")).unwrap();
         let config = Gpt2Config {
             tie_embeddings: false,
             eos_id: tokenizer.special().eos,
@@ -85,7 +85,7 @@ impl Folder {
         let mut model = Gpt2::init(config, 1);
         let table = model.params.entry("wte.weight").unwrap().weight;
         model.params.get_mut(table)[row * table.cols..][..table.cols].fill(3e38);
-        LanguageModel::new(model, tokenizer, GenerationConfig::default()).save(&self.path("lm")).unwrap();
+        LanguageModel::new(model, tokenizer, GenerationConfig::default()).save(self.path("lm")).unwrap();
     }
 
     /// `r.toml`, a recipe of a few steps on `pairs.tsv`, which is [`SENTENCES`] three times.

@@ -3,16 +3,14 @@
 use atento_tensor::Pool;
 
 use super::Loaded;
-use super::translate::search_options;
 use crate::generate::{
-    self, ContrastiveOptions, FinishReason, Flow, Hypothesis, ProcessorOptions, Prompt, Sample, SampleOptions,
-    SamplePrompt, SearchOptions, SpeculativeReport, StopStrings, TextEvent, TextSink, contrastive_search, sample,
-    sample_speculative, search_until,
+    self, FinishReason, Flow, Hypothesis, ProcessorOptions, Prompt, Sample, SamplePrompt, SpeculativeReport,
+    StopStrings, TextEvent, TextSink, contrastive_search, sample, sample_speculative, search_until,
 };
-use crate::hub;
-use crate::hub::generation::GenerationConfig;
 use crate::models::{CachedCausal, CausalLm};
 use crate::text;
+
+pub use super::continue_options::{ContinueOptions, Method, Usual};
 
 /// A causal language model, ready to use.
 pub type LanguageModel = Loaded<Box<dyn CausalLm>>;
@@ -40,102 +38,6 @@ impl LanguageModel {
     #[must_use]
     pub fn unused_ids(&self) -> Vec<u32> {
         (self.tokenizer.vocab_size() as u32..self.model.vocab_size() as u32).collect()
-    }
-}
-
-/// How a continuation is found.
-pub enum Method<'m> {
-    /// Drawn, or the likeliest token each time where the temperature is 0.
-    Sample(SampleOptions),
-    /// Beam search.
-    Beam(SearchOptions),
-    /// Likely tokens that do not resemble what was said.
-    Contrastive(ContrastiveOptions),
-    /// As [`Method::Sample`], with a small model that drafts for the large one.
-    Speculative {
-        /// How to draw.
-        options: SampleOptions,
-        /// The small model, of the same tokenizer.
-        draft: &'m LanguageModel,
-        /// Tokens drafted at a time.
-        draft_tokens: usize,
-    },
-}
-
-/// What a continuation may be.
-pub struct ContinueOptions<'m> {
-    /// How it is found.
-    pub method: Method<'m>,
-    /// Texts that end it and are not part of it.
-    pub stops: Vec<String>,
-    /// The most tokens of it, its end token counted; without a number the usual, as far as the model's positions go.
-    pub max_new_tokens: Option<usize>,
-    /// How much is usual.
-    pub usual: Usual,
-    /// Whether it may grow beyond the model's positions: the later half of the tokens is then read again as a beginning.
-    pub slide: bool,
-}
-
-/// How much is generated where nobody says.
-#[derive(Clone, Copy, Debug)]
-pub struct Usual {
-    /// Tokens of a continuation.
-    pub new_tokens: usize,
-    /// Tokens of prompt and continuation together, where that is limited; a continuation has one token at least.
-    pub whole: Option<usize>,
-}
-
-impl Usual {
-    fn behind(self, prompt: usize) -> usize {
-        let rest = self.whole.map_or(usize::MAX, |whole| whole.saturating_sub(prompt));
-        self.new_tokens.min(rest).max(1)
-    }
-}
-
-impl Default for Usual {
-    /// 128 new tokens.
-    fn default() -> Self {
-        Self { new_tokens: 128, whole: None }
-    }
-}
-
-impl Usual {
-    /// What a model's own settings say.
-    #[must_use]
-    pub fn of(generation: &GenerationConfig) -> Self {
-        match (generation.max_new_tokens, generation.max_length) {
-            (None, Some(whole)) => Self { new_tokens: usize::MAX, whole: Some(whole) },
-            (new_tokens, _) => Self { new_tokens: new_tokens.unwrap_or(Self::default().new_tokens), whole: None },
-        }
-    }
-}
-
-impl ContinueOptions<'static> {
-    /// The model's own settings (generation_config.json). Where these do not say how tokens are chosen, they are drawn from
-    /// the model's distribution; the same prompt has the same continuation each time.
-    ///
-    /// # Errors
-    /// A setting that no search can have.
-    pub fn of(language: &LanguageModel) -> Result<Self, hub::Error> {
-        let (own, processors) = (&language.generation, language.processors());
-        own.require()?;
-        let draws = own.sampling.do_sample;
-        let method = match own.sampling.contrast() {
-            _ if draws != Some(true) && own.num_beams > 1 => Method::Beam(search_options(own).with(processors)),
-            Some(penalty_alpha) if draws != Some(true) => {
-                let top_k = own.sampling.candidates();
-                Method::Contrastive(ContrastiveOptions { penalty_alpha, top_k, top_logprobs: 0, processors })
-            }
-            _ => {
-                let mut warpers = own.sampling.warpers();
-                if draws == Some(false) {
-                    warpers.temperature = 0.0;
-                }
-                Method::Sample(SampleOptions { processors, warpers, ..SampleOptions::default() })
-            }
-        };
-        let stops = if matches!(method, Method::Beam(_)) { Vec::new() } else { own.stop_strings.clone() };
-        Ok(Self { method, stops, max_new_tokens: None, usual: Usual::of(own), slide: false })
     }
 }
 
@@ -172,6 +74,12 @@ pub enum Error {
     /// Stop strings need text as it grows.
     #[error("stop strings go with sampling, greedy and contrastive search; beam search judges whole continuations")]
     StopsWithBeam,
+    /// Speculative decoding continues one prompt at a time.
+    #[error("a draft model helps with 1 prompt at a time, and there are {found}: continue them one by one")]
+    DraftPrompts {
+        /// Prompts given.
+        found: usize,
+    },
     /// The draft model cannot follow as far.
     #[error(
         "the draft model has positions for {found} tokens, and {needed} are asked for: take another, or ask for fewer"
@@ -229,16 +137,6 @@ pub enum PromptFault {
     },
 }
 
-impl Method<'_> {
-    /// Tokens that fit behind a prompt in a model of so many positions. The last new token is not fed again, except by
-    /// contrastive search, which looks at the states of its candidates.
-    #[must_use]
-    pub fn room(&self, positions: usize, prompt: usize) -> usize {
-        let unfed = if matches!(self, Method::Contrastive(_)) { 0 } else { 1 };
-        (positions + unfed).saturating_sub(prompt)
-    }
-}
-
 /// Whether the model can begin with these tokens and go on as the options say, for `new` tokens.
 ///
 /// # Errors
@@ -293,10 +191,7 @@ fn check_rows(model: &LanguageModel, draft: &LanguageModel) -> Result<(), Error>
 /// so that it is continued alike in any batch.
 ///
 /// # Errors
-/// A prompt or an option that makes no sense; logits that are not numbers.
-///
-/// # Panics
-/// If there is a draft model and more than one prompt.
+/// A prompt or an option that makes no sense, such as a draft model for several prompts; logits that are not numbers.
 pub fn continue_prompts(
     model: &LanguageModel,
     prompts: &[Vec<u32>],
@@ -304,6 +199,9 @@ pub fn continue_prompts(
     options: &ContinueOptions<'_>,
     mut on_text: impl FnMut(&TextEvent<'_>) -> Flow,
 ) -> Result<(Vec<Vec<Continuation>>, SpeculativeReport), Error> {
+    if prompts.is_empty() {
+        return Ok((Vec::new(), SpeculativeReport::default()));
+    }
     let positions = model.model.max_positions();
     let mut new_tokens = Vec::with_capacity(prompts.len());
     for (i, ids) in prompts.iter().enumerate() {
@@ -361,7 +259,7 @@ pub fn continue_prompts(
             samples.into_iter().map(|sample| vec![sample]).collect()
         }
         Method::Speculative { options: how, draft, draft_tokens } => {
-            let [prompt] = &sample_prompts[..] else { panic!("continue_prompts: a draft model helps one prompt") };
+            let [prompt] = &sample_prompts[..] else { return Err(Error::DraftPrompts { found: prompts.len() }) };
             if options.slide {
                 return Err(Error::SlideWithDraft);
             }

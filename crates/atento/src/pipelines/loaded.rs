@@ -160,8 +160,8 @@ impl<M: Net> Loaded<M> {
     /// # Errors
     /// Matrices in int8, which [`Loaded::from_dir`] loads; a model of another kind;
     /// files that are missing, broken, or do not belong together; each message names the file and the fault.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let dir = ModelDir::open(path)?;
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = ModelDir::open(path.as_ref())?;
         dir.require(M::HEAD)?;
         dir.require_exact()?;
         Self::read(&dir, Some(Precision::F32))
@@ -171,8 +171,8 @@ impl<M: Net> Loaded<M> {
     ///
     /// # Errors
     /// As [`Loaded::load`].
-    pub fn outline(path: &Path) -> Result<Self, Error> {
-        let dir = ModelDir::open(path)?;
+    pub fn outline(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = ModelDir::open(path.as_ref())?;
         dir.require(M::HEAD)?;
         dir.require_exact()?;
         Self::read(&dir, None)
@@ -221,7 +221,7 @@ impl<M: Net> Loaded<M> {
     ///
     /// # Errors
     /// The directory cannot be written; what was there before is then still whole.
-    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
         self.save_as(dir, FloatType::F32)
     }
 
@@ -229,7 +229,8 @@ impl<M: Net> Loaded<M> {
     ///
     /// # Errors
     /// As [`Loaded::save`], or a weight is too large for the type.
-    pub fn save_as(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
+    pub fn save_as(&self, dir: impl AsRef<Path>, floats: FloatType) -> Result<(), Error> {
+        let dir = dir.as_ref();
         let config = self.model.config();
         let sizes = config.sizes();
         let longest = sizes.max_positions.unwrap_or(NO_LONGEST);

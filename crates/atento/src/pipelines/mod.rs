@@ -3,18 +3,21 @@
 //! [`Model`] is the short way; [`translate`] and [`continue_text`] have every option of the program's verbs. [`Loaded`] is a
 //! model of one kind with its tokenizer and settings.
 
+mod continue_options;
 pub mod continue_text;
+mod language;
 mod loaded;
 mod model;
 pub mod translate;
+mod translator;
 
 use crate::models::Classifier;
 
-pub use continue_text::LanguageModel;
+pub use continue_text::{Continuation, ContinueOptions, LanguageModel, Method};
 pub(crate) use loaded::load_frozen;
 pub use loaded::{Error as LoadError, Loaded, Net, outline};
 pub use model::{Error, Model};
-pub use translate::Pretrained;
+pub use translate::{Pretrained, TranslateOptions, Translation};
 
 /// A model that gives whole texts labels or values, ready to use.
 pub type TextClassifier = Loaded<Classifier>;

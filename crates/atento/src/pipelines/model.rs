@@ -1,19 +1,14 @@
 //! A model of either kind, ready to use: the short way into the library.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use super::continue_text::{self, ContinueOptions, LanguageModel, continue_prompts};
-use super::translate::{self, Pretrained, translate};
+use super::continue_text::{self, LanguageModel};
+use super::translate::{self, Pretrained};
 use super::{LoadError, TextClassifier};
-use crate::data::tokens::{self, Shard, Strided};
+use crate::data::tokens;
 use crate::families::Head;
-use crate::generate::Flow;
-use crate::score::perplexity::{self, text_loss};
+use crate::score::{self, causal, perplexity};
 use crate::{hub, text};
-
-/// Tokens computed together; only speed and memory depend on it.
-const BATCH_TOKENS: usize = 4096;
 
 /// A model with its tokenizer and its settings.
 pub enum Model {
@@ -43,6 +38,12 @@ pub enum Error {
     /// The sentence, or its translation.
     #[error(transparent)]
     Translate(#[from] translate::Error),
+    /// The texts that are scored or learned from.
+    #[error(transparent)]
+    Texts(#[from] causal::Error),
+    /// The pairs that are scored or learned from.
+    #[error(transparent)]
+    Pairs(#[from] score::Error),
     /// The text that is measured.
     #[error(transparent)]
     Tokens(#[from] tokens::Error),
@@ -118,6 +119,18 @@ impl Model {
         }
     }
 
+    /// Writes a complete model directory; see [`Loaded::save`](super::Loaded::save).
+    ///
+    /// # Errors
+    /// The directory cannot be written; what was there before is then still whole.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(match self {
+            Self::Translator(translator) => translator.save(dir),
+            Self::Language(language) => language.save(dir),
+            Self::Classifier(classifier) => classifier.save(dir),
+        }?)
+    }
+
     fn language(&self, asked: &'static str) -> Result<&LanguageModel, Error> {
         match self {
             Self::Language(language) => Ok(language),
@@ -130,53 +143,11 @@ impl Model {
     }
 }
 
-impl LanguageModel {
-    /// What follows a prompt, by the model's own settings ([`ContinueOptions::of`]) and in the template that it was taught
-    /// with, without special tokens.
-    ///
-    /// # Errors
-    /// A setting that no search can have; a prompt that is empty or too long; logits that are not numbers.
-    pub fn generate(&self, prompt: &str) -> Result<String, Error> {
-        let prompt = match &self.templates {
-            None => prompt.to_owned(),
-            Some(templates) if templates.prompt.fields().len() == 1 => templates.prompt.fill(&[prompt]),
-            Some(templates) => return Err(Error::Fields { fields: templates.prompt.fields().join(", ") }),
-        };
-        let (ids, options) = (self.tokenizer.encode_prompt(&prompt)?, ContinueOptions::of(self)?);
-        let (found, _) = continue_prompts(self, &[ids], 0, &options, |_| Flow::Continue)?;
-        Ok(found.into_iter().flatten().next().map_or_else(String::new, |one| one.text))
-    }
-
-    /// e to the mean negative log-likelihood of the text's tokens, of any length: it is read in windows as long as the
-    /// model's positions, each of which begins in the middle of the one before. The first token is not predicted.
-    ///
-    /// # Errors
-    /// A text of fewer than two tokens; logits that are not numbers.
-    pub fn perplexity(&self, text: &str) -> Result<f64, Error> {
-        let (vocab_size, positions) = (self.model.vocab_size(), self.model.max_positions());
-        let ids = self.tokenizer.encode_prompt(text)?;
-        let shard = Arc::new(Shard::from_ids("the text", ids)?);
-        shard.check_ids(vocab_size)?;
-        let windows = Strided::new(shard, vocab_size, positions, (positions / 2).max(1))?;
-        Ok(text_loss(&*self.model, windows, BATCH_TOKENS, |_| ())?.perplexity())
-    }
-}
-
-impl Pretrained {
-    /// The best translation of a sentence, by the model's own settings ([`Pretrained::translate_options`]).
-    ///
-    /// # Errors
-    /// A setting that no search can have; a sentence that is too long; logits that are not numbers.
-    pub fn translate(&self, sentence: &str) -> Result<String, Error> {
-        self.generation.require()?;
-        let found = translate(&*self.model, &self.tokenizer, &[sentence], &self.translate_options())?;
-        Ok(found.into_iter().flatten().next().map_or_else(String::new, |one| one.text))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tokens::Strided;
+    use crate::score::perplexity::text_loss;
 
     fn fixture(name: &str) -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance").join(name)

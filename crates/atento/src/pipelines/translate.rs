@@ -51,7 +51,18 @@ pub enum Error {
     },
 }
 
-/// How to translate.
+/// How to translate. There is no default, because only the model knows its first token and its end token:
+/// [`Pretrained::translate_options`] is what its own settings say.
+///
+/// ```
+/// use atento::{Pretrained, TranslateOptions};
+///
+/// let translator = Pretrained::load("tests/fixtures/conformance/marian-tiny")?;
+/// let mut options = TranslateOptions { max_new_tokens: 12, ..translator.translate_options() };
+/// (options.search.beam, options.search.n_best) = (4, 2);
+/// assert_eq!(translator.translate_all(&["a dog runs"], &options)?[0].len(), 2);
+/// # Ok::<(), atento::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TranslateOptions {
     /// The search.
@@ -73,13 +84,18 @@ const USUAL_BATCH: usize = 1024;
 pub type Pretrained = Loaded<Box<dyn Translator>>;
 
 impl Pretrained {
+    /// The decoder's first token: what the model's settings say, else what its configuration does.
+    #[must_use]
+    pub fn start_id(&self) -> u32 {
+        self.generation.decoder_start_id.unwrap_or_else(|| self.model.start_id())
+    }
+
     /// The model's own settings for translating.
     #[must_use]
     pub fn translate_options(&self) -> TranslateOptions {
-        let start_id = self.generation.decoder_start_id.unwrap_or_else(|| self.model.start_id());
         TranslateOptions {
             search: search_options(&self.generation),
-            start_id,
+            start_id: self.start_id(),
             // The start token counts in `max_length`.
             max_new_tokens: self
                 .generation
@@ -283,7 +299,9 @@ fn search_batch(
     let prompts: Vec<Prompt> = batch
         .iter()
         .map(|&i| {
-            let by_ratio = options.max_length_ratio.map_or(usize::MAX, |r| (r * sources[i].len() as f64) as usize + 10);
+            let by_ratio = options
+                .max_length_ratio
+                .map_or(usize::MAX, |r| ((r * sources[i].len() as f64) as usize).saturating_add(10));
             Prompt::start(options.start_id, options.max_new_tokens.min(by_ratio).min(positions))
         })
         .collect();

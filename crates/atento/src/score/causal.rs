@@ -73,9 +73,12 @@ pub fn score_texts<S: AsRef<str> + Sync>(
 /// Scores tokenised texts, in their order.
 ///
 /// # Panics
-/// If a text is empty or longer than the model's positions, or an id is not below its vocabulary.
+/// If a text is empty or longer than the model's positions, or an id is not below its vocabulary; [`encode_text`] refuses
+/// such.
 #[must_use]
 pub fn score_ids(model: &dyn CausalLm, texts: &[Vec<u32>]) -> Vec<TextScore> {
+    let empty = texts.iter().position(Vec::is_empty);
+    assert!(empty.is_none(), "score_ids: text {} (from 0) has no tokens", empty.unwrap_or(0));
     let pool = Pool::new();
     let (mut scores, mut rest) = (Vec::with_capacity(texts.len()), texts);
     while !rest.is_empty() {

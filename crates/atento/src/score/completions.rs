@@ -2,9 +2,9 @@
 
 use atento_tensor::{Graph, Pool};
 
-use super::NonFinite;
 use super::causal::logprobs;
 use super::perplexity::TextLoss;
+use super::{Fault, NonFinite};
 use crate::data::tokens::instruct::{InstructSet, PackOptions};
 use crate::data::tokens::{self, CausalBatch};
 use crate::models::CausalLm;
@@ -15,6 +15,14 @@ pub enum Error {
     /// They cannot be packed.
     #[error(transparent)]
     Data(#[from] tokens::Error),
+    /// An example that the model cannot read.
+    #[error("example {number} {fault}")]
+    Example {
+        /// Which example of the source, counted from 1.
+        number: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
     /// The model's answer to one of them is no number.
     #[error("example {number}: {fault}")]
     NonFinite {
@@ -29,10 +37,8 @@ pub enum Error {
 /// speed and memory depend on that. `progress` is told, after each batch, what was found so far.
 ///
 /// # Errors
-/// Those of packing; the first example of which the loss is no number.
-///
-/// # Panics
-/// If an example is longer than the model's positions or an id is not below its vocabulary.
+/// Those of packing; an example that is longer than the model's positions or tokenised for another model; the first example
+/// of which the loss is no number.
 pub fn completion_loss(
     model: &dyn CausalLm,
     set: &InstructSet,
@@ -43,6 +49,11 @@ pub fn completion_loss(
     let options = PackOptions { max_tokens, shuffle: false, epochs: Some(1), ..PackOptions::default() };
     let (pool, mut found) = (Pool::new(), TextLoss::default());
     for (batch, _) in set.batches(options)? {
+        for (bounds, sample) in batch.cu_seqlens.windows(2).zip(&batch.samples) {
+            let ids = &batch.ids[bounds[0] as usize..bounds[1] as usize];
+            let fits = Fault::check(ids, model.vocab_size(), Some(model.max_positions()));
+            fits.map_err(|fault| Error::Example { number: sample + 1, fault })?;
+        }
         let mut g = Graph::infer(model.params(), &pool);
         let loss = model.loss(&mut g, &batch.ids, &batch.cu_seqlens, &batch.targets, 0.0, 1.0);
         if !loss.nll_sum.is_finite() {

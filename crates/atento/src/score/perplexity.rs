@@ -9,8 +9,8 @@ use std::iter::Peekable;
 
 use atento_tensor::Pool;
 
-use super::NonFinite;
 use super::causal::logprobs;
+use super::{Fault, NonFinite};
 use crate::data::tokens::{self, CausalBatch, Window};
 use crate::models::CausalLm;
 
@@ -49,6 +49,14 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     Data(#[from] tokens::Error),
+    /// A window that the model cannot read.
+    #[error("the window at token {token} (from 0) {fault}")]
+    Window {
+        /// Its first token.
+        token: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
     /// The model's answer to a part of it is no number.
     #[error("at token {token} (from 0): {fault}")]
     NonFinite {
@@ -63,10 +71,8 @@ pub enum Error {
 /// is told, after each batch, what was found so far.
 ///
 /// # Errors
-/// Those of the windows; the first window of which the loss is no number.
-///
-/// # Panics
-/// If a window is longer than the model's positions or an id is not below its vocabulary.
+/// Those of the windows; a window that is empty, longer than the model's positions or tokenised for another model; the first
+/// window of which the loss is no number.
 pub fn text_loss(
     model: &dyn CausalLm,
     windows: impl IntoIterator<Item = Result<Window, tokens::Error>>,
@@ -76,7 +82,12 @@ pub fn text_loss(
     let (pool, mut found) = (Pool::new(), TextLoss::default());
     let mut windows = windows.into_iter().peekable();
     while windows.peek().is_some() {
-        let batch = CausalBatch::pack(next_batch(&mut windows, batch_tokens)?);
+        let batch = next_batch(&mut windows, batch_tokens)?;
+        for Window { sample, ids, .. } in &batch {
+            let fits = Fault::check(ids, model.vocab_size(), Some(model.max_positions()));
+            fits.map_err(|fault| Error::Window { token: *sample, fault })?;
+        }
+        let batch = CausalBatch::pack(batch);
         let logprobs = logprobs(model, &pool, &batch.ids, &batch.cu_seqlens, &batch.targets);
         if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
             let predicting = batch.targets.iter().enumerate().filter(|(_, target)| target.is_some()).nth(at);
