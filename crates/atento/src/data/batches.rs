@@ -118,6 +118,7 @@ pub struct BatchOptions {
 }
 
 impl Default for BatchOptions {
+    /// 4,096 tokens of like lengths, in random order without end; the decoder starts with token 0.
     fn default() -> Self {
         BatchOptions {
             max_tokens: 4096,

@@ -45,6 +45,7 @@ pub struct PairOptions {
 }
 
 impl Default for PairOptions {
+    /// All pairs; one of more than 512 tokens on a side is an error.
     fn default() -> Self {
         PairOptions {
             max_length: 512,

@@ -35,6 +35,7 @@ pub struct ChrfOptions {
 }
 
 impl Default for ChrfOptions {
+    /// sacreBLEU's chrF2: six orders of characters, none of words.
     fn default() -> Self {
         ChrfOptions { char_order: 6, word_order: 0, beta: 2, lowercase: false, whitespace: false, eps_smoothing: false }
     }

@@ -27,6 +27,7 @@ pub struct Bootstrap {
 }
 
 impl Default for Bootstrap {
+    /// sacreBLEU's 1,000 resamples and its seed, 12345.
     fn default() -> Self {
         Bootstrap { resamples: 1000, seed: 12345 }
     }

@@ -85,6 +85,7 @@ pub struct Stated {
 }
 
 impl Default for GenerationConfig {
+    /// Hugging Face's defaults: greedy search without an end token.
     fn default() -> Self {
         Self {
             num_beams: 1,

@@ -128,6 +128,7 @@ pub struct TrainOptions {
 }
 
 impl Default for TrainOptions {
+    /// Byte pairs for translation: 8,000 entries, pieces that occur twice, every character of the text.
     fn default() -> Self {
         TrainOptions {
             kind: Kind::Bpe,

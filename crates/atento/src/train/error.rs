@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::step::NonFiniteStep;
+use super::step::{NonFiniteStep, StepError};
 use super::{checkpoint, metrics, recipe, report, run_dir, tensorboard};
 use crate::models::config::ConfigError;
 use crate::pipelines::{self, translate};
@@ -56,6 +56,9 @@ pub enum Error {
     /// Scoring them.
     #[error(transparent)]
     Eval(#[from] eval::Error),
+    /// A step that cannot be made.
+    #[error(transparent)]
+    Step(#[from] StepError),
     /// The loss or a gradient is not finite.
     #[error(
         "step {step}: {} of {} is not finite; the batch holds examples {} of the data (lines of pairs, tokens of text). The weights are those of step {}: look at \

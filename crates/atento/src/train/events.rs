@@ -9,6 +9,11 @@ pub trait Reporter {
     fn event(&mut self, event: &Event);
 }
 
+/// Nobody watches.
+impl Reporter for () {
+    fn event(&mut self, _: &Event) {}
+}
+
 /// Two watchers in one.
 impl<A: Reporter, B: Reporter> Reporter for (A, B) {
     fn event(&mut self, event: &Event) {

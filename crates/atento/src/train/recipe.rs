@@ -109,6 +109,18 @@ impl Recipe {
         resolve(text, Path::new(name), &[], Settling::Later).map(|(loaded, _)| loaded)
     }
 
+    /// The defaults of a task, by its name in recipes, for a recipe that a program builds: some differ from task to task.
+    /// [`Recipe::default`] is a translator's. The width of the feed-forward layers does not follow `model.d_model`.
+    ///
+    /// # Errors
+    /// There is no such task; the message names those that there are.
+    pub fn of_task(name: &str) -> Result<Self, Error> {
+        let tree = tree::parse(&format!("task = {}", toml::Value::from(name)), Path::new("recipe"))?;
+        validate::validate(&tree, &schema())?;
+        Recipe::deserialize(defaults_for(&tree)?)
+            .map_err(|error| Error::Syntax { place: Place::Default, message: error.message().to_string() })
+    }
+
     /// The whole recipe as TOML; loading it gives an equal recipe.
     ///
     /// # Errors
@@ -126,12 +138,17 @@ impl Recipe {
     }
 
     /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has; where
-    /// it has none, all are as they are meant.
+    /// it has none, those that equal their defaults follow the others.
     ///
     /// # Errors
     /// As [`Recipe::validate`], with the places of `written`.
     pub(crate) fn settle(&mut self, written: &Written) -> Result<(), Error> {
-        self.settle_where(written, &|key| written.is_empty() || written.contains_key(key))
+        if !written.is_empty() {
+            return self.settle_where(written, &|key| written.contains_key(key));
+        }
+        let model = self.model.arch.family().preset(self.model.preset);
+        let (now, plain) = (self.to_table()?, Self { model, ..defaults_of(self.task) }.to_table()?);
+        self.settle_where(written, &|key| value(&now, key) != value(&plain, key))
     }
 
     /// [`Recipe::settle`] where `model` describes a model that exists.

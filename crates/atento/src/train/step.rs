@@ -5,6 +5,8 @@
 //! and a row's place among all rows of the step. So cutting a step into more micro-batches changes memory and speed,
 //! never the update (beyond the rounding of sums). A micro-batch without a target takes its place and is not computed.
 
+mod check;
+
 use std::path::Path;
 
 use atento_kernels::philox;
@@ -17,6 +19,8 @@ use crate::data::batches::PackedBatch;
 use crate::data::tokens::CausalBatch;
 use crate::models::{CausalLm, Translator};
 use crate::pipelines::{self, load_frozen};
+
+pub use check::{BatchFault, StepError};
 
 /// A model that learns from batches of its kind.
 pub trait Trainable: Send + Sync {
@@ -34,6 +38,14 @@ pub trait Trainable: Send + Sync {
     /// # Errors
     /// The directory cannot be read, or holds another model.
     fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError>;
+
+    /// Whether the model can read a batch.
+    ///
+    /// # Errors
+    /// What keeps it from that.
+    fn check(&self, _batch: &Self::Batch) -> Result<(), BatchFault> {
+        Ok(())
+    }
 
     /// The losses of a batch, in the order of [`TrainBatch::losses`], each scaled by its own of `scales`; see
     /// [`Graph::cross_entropy`] for `smoothing` and scale.
@@ -88,6 +100,10 @@ impl<M: Trainable + ?Sized> Trainable for Box<M> {
         (**self).load_frozen(base)
     }
 
+    fn check(&self, batch: &M::Batch) -> Result<(), BatchFault> {
+        (**self).check(batch)
+    }
+
     fn losses(&self, g: &mut Graph<'_>, batch: &M::Batch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
         (**self).losses(g, batch, smoothing, scales)
     }
@@ -106,6 +122,18 @@ impl Trainable for dyn Translator + '_ {
 
     fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError> {
         load_frozen(&*self.config(), self.params_mut(), base)
+    }
+
+    fn check(&self, batch: &PackedBatch) -> Result<(), BatchFault> {
+        let (vocab_size, positions) = (self.vocab_size(), self.max_positions());
+        check::sequences("source", &batch.source, &batch.cu_source, vocab_size, positions)?;
+        check::sequences("target", &batch.target_input, &batch.cu_target, vocab_size, positions)?;
+        let targets: Vec<Option<u32>> = batch.target_output.iter().copied().map(Some).collect();
+        check::targets("target", &targets, &batch.cu_target, vocab_size)?;
+        match batch.cu_source.len() == batch.cu_target.len() {
+            true => Ok(()),
+            false => Err(BatchFault::Bounds { part: "target", tokens: batch.target_input.len() }),
+        }
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &PackedBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -140,6 +168,12 @@ impl Trainable for dyn CausalLm + '_ {
 
     fn load_frozen(&mut self, base: &Path) -> Result<(), pipelines::LoadError> {
         load_frozen(&*self.config(), self.params_mut(), base)
+    }
+
+    fn check(&self, batch: &CausalBatch) -> Result<(), BatchFault> {
+        let (vocab_size, positions) = (self.vocab_size(), self.max_positions());
+        check::sequences("sequence", &batch.ids, &batch.cu_seqlens, vocab_size, Some(positions))?;
+        check::targets("sequence", &batch.targets, &batch.cu_seqlens, vocab_size)
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -224,7 +258,8 @@ impl NonFiniteStep {
 /// Computes the gradient of one step into `grads` (cleared first); returns its loss and negative log-likelihood.
 ///
 /// # Panics
-/// If no batch has a target: the mean over none is no number.
+/// If no batch has a target: the mean over none is no number; if the model cannot read a batch ([`Trainable::check`]) or the
+/// gradients are those of other parameters. [`train_step`] refuses all of these.
 pub fn gradients<M: Trainable + ?Sized>(
     model: &M,
     grads: &mut Grads,
@@ -271,10 +306,11 @@ fn scale(total: &LossInfo) -> f32 {
     if total.targets == 0 { 0.0 } else { total.weight / total.targets as f32 }
 }
 
-/// Computes gradients and updates the model, unless something is not finite: then nothing has changed but `grads`.
+/// Computes gradients and updates the model, unless something is not finite: then nothing has changed but `grads`. `step`
+/// counts from 1. [`Learner`](super::Learner) keeps what is the same in every step.
 ///
 /// # Errors
-/// Names the first value that is not finite.
+/// Names the first value that is not finite; batches, gradients, an optimizer or numbers that do not fit the model.
 pub fn train_step<M: Trainable + ?Sized>(
     model: &mut M,
     optimizer: &mut Optimizer,
@@ -284,12 +320,13 @@ pub fn train_step<M: Trainable + ?Sized>(
     step: u64,
     lr: f64,
     options: &StepOptions,
-) -> Result<StepStats, NonFiniteStep> {
+) -> Result<StepStats, StepError> {
+    check::check(model, optimizer, grads, batches, step, lr, options)?;
     within(|| {
         let (loss, nll) = gradients(model, grads, pool, batches, step, options);
         let grad_norm = optimizer.gradient_norm(grads);
         if !loss.is_finite() || !grad_norm.is_finite() {
-            return Err(locate(model, grads, pool, batches, step, options));
+            return Err(locate(model, grads, pool, batches, step, options).into());
         }
         let clip = options.clip_norm > 0.0 && grad_norm > options.clip_norm;
         let scale = if clip { (options.clip_norm / grad_norm) as f32 } else { 1.0 };

@@ -21,7 +21,7 @@ use super::finish;
 use super::metrics::{Metrics, Record};
 use super::recipe::{OnNonFinite, Recipe, Written};
 use super::run_dir::{Mode, RunDir};
-use super::step::{NonFiniteStep, StepOptions, StepStats, TrainBatch, Trainable, train_step};
+use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
 use crate::tasks::ShownExample;
@@ -37,13 +37,13 @@ struct Next<W: Workload> {
     without_targets: u64,
 }
 
-/// What a run is asked besides its recipe.
+/// What a run is asked besides its recipe. By default it is a new run.
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {
     /// Continue the run in the run directory.
     pub resume: bool,
     /// What the recipe states, as [`Loaded`](super::recipe::Loaded) has it: of a model that exists it must be true, and
-    /// what is not stated is the model's.
+    /// what is not stated is the model's. Without it, settings that equal their defaults are not stated.
     pub written: Written,
 }
 
@@ -244,12 +244,13 @@ impl<W: Workload> Session<'_, W> {
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
         match result {
             Ok(stats) => self.after_update(stats, lr, begin),
-            Err(found) if train.on_non_finite == OnNonFinite::Skip => self.skip(step, found)?,
-            Err(found) => {
+            Err(StepError::NonFinite(found)) if train.on_non_finite == OnNonFinite::Skip => self.skip(step, found)?,
+            Err(StepError::NonFinite(found)) => {
                 let error = Error::NonFinite { step, found };
                 self.run.append_log(&error.to_string())?;
                 return Err(error);
             }
+            Err(other) => return Err(other.into()),
         }
         self.step = step;
         self.target_tokens += micro_batches.iter().map(|batch| batch.targets() as u64).sum::<u64>();

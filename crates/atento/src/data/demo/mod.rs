@@ -64,6 +64,7 @@ pub struct DemoOptions {
 }
 
 impl Default for DemoOptions {
+    /// The corpus of `atento demo`: 40,000 training pairs, 500 for validation, 1,000 for the test.
     fn default() -> Self {
         Self { seed: 1, train: 40_000, valid: 500, test: 1000 }
     }

@@ -62,6 +62,7 @@ pub struct PrepareOptions {
 }
 
 impl Default for PrepareOptions {
+    /// A tenth of the text for validation, an end token behind each document, duplicates kept.
     fn default() -> Self {
         let split = Split::Auto;
         PrepareOptions { split, valid_fraction: 0.1, seed: 0, end_token: true, drop_duplicates: false }

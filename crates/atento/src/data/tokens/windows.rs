@@ -50,6 +50,7 @@ pub struct WindowOptions {
 }
 
 impl Default for WindowOptions {
+    /// Eight random windows of 1,024 tokens, without end; documents see one another.
     fn default() -> Self {
         let (block_size, batch_size, sampling) = (1024, 8, Sampling::Random);
         WindowOptions { block_size, batch_size, sampling, seed: 0, document_end: None, epochs: None }

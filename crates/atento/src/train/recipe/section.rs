@@ -155,10 +155,16 @@ macro_rules! section {
         $(#[doc = $about])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         pub struct $name {
-            $($(#[doc = $doc])* pub $field: $type,)*
+            $(
+                $(#[doc = $doc])*
+                #[doc = ""]
+                #[doc = concat!("Default: `", stringify!($default), "`.")]
+                pub $field: $type,
+            )*
         }
 
         impl Default for $name {
+            /// Every key as if it was left out of a recipe; the fields say their defaults.
             fn default() -> Self {
                 Self { $($field: $default,)* }
             }

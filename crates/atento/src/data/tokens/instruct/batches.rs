@@ -25,6 +25,7 @@ pub struct PackOptions {
 }
 
 impl Default for PackOptions {
+    /// 4,096 tokens, shuffled, without end.
     fn default() -> Self {
         PackOptions { max_tokens: 4096, max_sequences: None, shuffle: true, seed: 0, epochs: None }
     }

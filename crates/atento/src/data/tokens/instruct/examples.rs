@@ -41,6 +41,8 @@ pub struct InstructOptions {
 }
 
 impl Default for InstructOptions {
+    /// The prompt, a line break, the completion and the end token, in 1,024 tokens; only the completion is learned, and a
+    /// longer example is an error.
     fn default() -> Self {
         InstructOptions {
             prompt_template: "{prompt}\n".into(),
