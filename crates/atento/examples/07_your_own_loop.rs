@@ -7,10 +7,7 @@
 
 use std::path::PathBuf;
 
-use atento::data::tokens::CausalBatch;
-use atento::train::recipe::OptimizerSettings;
-use atento::train::step::{StepOptions, train_step};
-use atento::{Grads, LanguageModel, Optimizer, Pool};
+use atento::{LanguageModel, Learner};
 
 const TEXT: &str = "a red cat runs. a dog sees the red cat.";
 
@@ -22,14 +19,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("perplexity of the text before: {:.2}", language.perplexity(TEXT)?);
 
     // One sequence is a batch here; a batch may hold many, one after the other, without padding.
-    let batch = CausalBatch::of_sequences([language.tokenizer.encode_prompt(TEXT)?])?;
-    let settings = OptimizerSettings::default();
-    let mut optimizer = Optimizer::new(&settings, language.model.params());
-    let (mut grads, pool) = (Grads::zeros(language.model.params()), Pool::new());
+    let batches = [language.batch(&[TEXT])?];
+    let mut learner = Learner::new(language.model.params());
     for step in 1..=20 {
-        let batches = std::slice::from_ref(&batch);
-        let model = &mut language.model;
-        let stats = train_step(model, &mut optimizer, &mut grads, &pool, batches, step, 1e-3, &StepOptions::default())?;
+        let stats = learner.step(&mut language.model, &batches, 1e-3)?;
         if step % 5 == 0 {
             println!("step {step:2}: loss {:.4}, norm of the gradient {:.3}", stats.loss, stats.grad_norm);
         }
@@ -37,7 +30,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("perplexity of the text after: {:.2}", language.perplexity(TEXT)?);
     let out = std::env::temp_dir().join("atento-your-own-loop");
-    std::fs::create_dir_all(&out)?;
     language.save(&out)?;
     println!("saved in {}", out.display());
     Ok(())

@@ -5,6 +5,7 @@ mod classifier;
 mod conformance;
 mod endings;
 mod failures;
+mod front_door;
 mod invariants;
 mod marian;
 mod recipes;
