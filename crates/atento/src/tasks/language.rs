@@ -15,6 +15,7 @@ use crate::pipelines::LanguageModel;
 use crate::pipelines::continue_text::{Continuation, ContinueOptions, Method, Usual, continue_prompts};
 use crate::text::train::Kind;
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
+use crate::train::TrainOptions;
 use crate::train::added_tokens::{add_to_model, add_to_tokenizer};
 use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{model_config, new_model};
@@ -22,7 +23,6 @@ use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::events::group_thousands;
 use crate::train::recipe::{Recipe, TokenizerKind, TokenizerSettings, Written};
 use crate::train::report::Sample;
-use crate::train::trainer::TrainOptions;
 use crate::train::workload::Making;
 use crate::train::{Error, StopFlag, resume};
 

@@ -157,7 +157,8 @@ fn refuse_contradictions(stated: &Recipe, found: &Recipe, written: &Written) -> 
             (None, Some(place)) => (place, format!("`{preset}` is {}, whose `{key}` is {value}", stated[preset])),
             (None, None) => continue,
         };
-        let message = format!("{what}, but the model that is trained further has {}: leave it out", found[key]);
+        let has = found.get(key).map_or_else(|| "none".to_owned(), ToString::to_string);
+        let message = format!("{what}, but the model that is trained further has {has}: leave it out");
         return Err(recipe::Error::Conflict { place: place.clone(), message }.into());
     }
     Ok(())

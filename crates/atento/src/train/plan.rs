@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use atento_kernels::matmul::{self, Mat, MatMut};
 use serde::Serialize;
 
+use super::TrainOptions;
 use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
 use super::freeze::Frozen;
@@ -15,7 +16,6 @@ use super::recipe::{Recipe, Written};
 use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
-use super::trainer::TrainOptions;
 use super::workload::{Begun, Making, Workload};
 use super::{Error, checkpoint, memory, resume};
 use crate::memory::{free, in_words};
@@ -83,7 +83,7 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
 pub fn plan_in(recipe: &Recipe, options: &TrainOptions, begun: impl FnOnce(&Path)) -> Result<Plan, Error> {
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
     begun(scratch.path());
-    recipe.task.plan(recipe, options, scratch.path())
+    recipe.task.plan(recipe, &options.of(recipe)?, scratch.path())
 }
 
 /// The outlook of a run; `scratch` is where it leaves what a run would make of its data.

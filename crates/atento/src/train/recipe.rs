@@ -137,18 +137,12 @@ impl Recipe {
         resolve(&self.to_toml()?, Path::new("recipe"), &[], Settling::Now).map(|_| ())
     }
 
-    /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has; where
-    /// it has none, those that equal their defaults follow the others.
+    /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has.
     ///
     /// # Errors
     /// As [`Recipe::validate`], with the places of `written`.
     pub(crate) fn settle(&mut self, written: &Written) -> Result<(), Error> {
-        if !written.is_empty() {
-            return self.settle_where(written, &|key| written.contains_key(key));
-        }
-        let model = self.model.arch.family().preset(self.model.preset);
-        let (now, plain) = (self.to_table()?, Self { model, ..defaults_of(self.task) }.to_table()?);
-        self.settle_where(written, &|key| value(&now, key) != value(&plain, key))
+        self.settle_where(written, &|key| written.contains_key(key))
     }
 
     /// [`Recipe::settle`] where `model` describes a model that exists.
@@ -165,6 +159,20 @@ impl Recipe {
         let (now, plain) = (self.to_table()?, defaults_of(self.task).to_table()?);
         let differs = |key: &str| written.contains_key(key) && value(&now, key) != value(&plain, key);
         check::conflicts(self, &differs, &|key| place_of(written, key))
+    }
+
+    /// What a recipe that was built in code states: the settings that differ from the defaults of its task and its family,
+    /// and the tables that they are in.
+    pub(crate) fn stated(&self) -> Result<Written, Error> {
+        let arch = usual_arch(self.task);
+        let model = ModelSettings { arch, ..self.model.arch.family().preset(self.model.preset) };
+        let plain = Self { model, ..defaults_of(self.task) }.values()?;
+        let differ = self.values()?.into_iter().filter(|(key, value)| plain.get(key) != Some(value));
+        let with_tables = |key: String| {
+            let ends: Vec<usize> = key.match_indices('.').map(|(at, _)| at).chain([key.len()]).collect();
+            ends.into_iter().map(move |end| (key[..end].to_owned(), Place::Default))
+        };
+        Ok(differ.flat_map(|(key, _)| with_tables(key)).collect())
     }
 
     /// Every setting that has a value, by its dotted key.
@@ -272,6 +280,11 @@ fn defaults_of(task: Task) -> Recipe {
     recipe
 }
 
+/// The family that a task's models are of unless a recipe says otherwise.
+fn usual_arch(task: Task) -> Arch {
+    families::with_head(task.head()).next().map_or_else(Arch::default, Arch)
+}
+
 /// The defaults that hold under the tree's architecture, preset and limits.
 fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
     let word = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
@@ -283,8 +296,7 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,
     };
-    let usual = families::with_head(recipe.task.head()).next().map_or_else(Arch::default, Arch);
-    let arch = word("model.arch").and_then(|word| Arch::named(&word)).unwrap_or(usual);
+    let arch = word("model.arch").and_then(|word| Arch::named(&word)).unwrap_or_else(|| usual_arch(recipe.task));
     let presets = [Preset::Tiny, Preset::Small, Preset::Base, Preset::Big];
     let named = word("model.preset").and_then(|word| presets.into_iter().find(|preset| preset.word() == word));
     recipe.model = arch.family().preset(named.unwrap_or(recipe.model.preset));

@@ -19,7 +19,8 @@ use super::early_stopping::EarlyStopping;
 use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
 use super::metrics::{Metrics, Record};
-use super::recipe::{OnNonFinite, Recipe, Written};
+use super::options::TrainOptions;
+use super::recipe::{OnNonFinite, Recipe};
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Workload};
@@ -35,16 +36,6 @@ struct Next<W: Workload> {
     cursor: W::Cursor,
     /// Batches without a target so far, these among them.
     without_targets: u64,
-}
-
-/// What a run is asked besides its recipe. By default it is a new run.
-#[derive(Clone, Debug, Default)]
-pub struct TrainOptions {
-    /// Continue the run in the run directory.
-    pub resume: bool,
-    /// What the recipe states, as [`Loaded`](super::recipe::Loaded) has it: of a model that exists it must be true, and
-    /// what is not stated is the model's. Without it, settings that equal their defaults are not stated.
-    pub written: Written,
 }
 
 /// A run's end.
@@ -90,7 +81,7 @@ pub fn train(
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, Error> {
-    recipe.task.train(recipe, options, stop, reporter)
+    recipe.task.train(recipe, &options.of(recipe)?, stop, reporter)
 }
 
 /// Examples from all over the training data, as [`train()`] would learn from them; at most `count`.
@@ -98,7 +89,7 @@ pub fn train(
 /// # Errors
 /// Whatever would keep the run from starting; a task that learns all of its text.
 pub fn show_masks(recipe: &Recipe, options: &TrainOptions, count: usize) -> Result<Vec<ShownExample>, Error> {
-    recipe.task.show_masks(recipe, options, count)
+    recipe.task.show_masks(recipe, &options.of(recipe)?, count)
 }
 
 pub(crate) fn run<W: Workload>(

@@ -11,11 +11,11 @@ use atento_tensor::Pool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::TrainOptions;
 use super::checkpoint::Checkpoint;
 use super::recipe::Recipe;
 use super::report::Sample;
 use super::step::Trainable;
-use super::trainer::TrainOptions;
 use super::{Error, StopFlag};
 use crate::data::tokens::instruct::Templates;
 use crate::families::Config;

@@ -206,10 +206,13 @@ fn a_step_that_cannot_be_made_changes_nothing() {
         }
         assert_eq!((learner.steps(), language.model.params().values()), (0, &before[..]));
 
-        let smooth = StepOptions { smoothing: 1.0, ..StepOptions::default() };
+        let smooth = StepOptions { smoothing: 1.5, ..StepOptions::default() };
         let mut other = Learner::with(language.model.params(), &OptimizerSettings::default(), smooth);
         let good = [good];
-        assert_says(&refusal(other.step(&mut language.model, &good, 1e-3)), &["smoothing is 1"]);
+        assert_says(
+            &refusal(other.step(&mut language.model, &good, 1e-3)),
+            &["smoothing is 1.5: expected 0 (none) to 1"],
+        );
         language.model.params_mut().freeze(|entry| entry.name.contains('0'));
         assert_says(&refusal(learner.step(&mut language.model, &good, 1e-3)), &["make them anew"]);
         language.model.params_mut().freeze(|_| true);
@@ -236,7 +239,8 @@ fn a_recipe_is_built_in_code_and_what_it_cannot_be_is_said() {
     recipe.tokenizer.vocab_size = 270;
     (recipe.model.d_model, recipe.model.d_ff, recipe.model.layers, recipe.model.heads) = (16, 32, 1, 2);
     (recipe.train.max_steps, recipe.train.batch_tokens) = (Some(2), 64);
-    let run = |recipe: &Recipe| train::train(recipe, &TrainOptions::default(), &StopFlag::new(), &mut ());
+    let run =
+        |recipe: &Recipe| train::train(recipe, &TrainOptions::default(), &StopFlag::new(), &mut ()).map_err(Box::new);
     assert_says(&refusal(run(&recipe)), &["there is no run directory"]);
     recipe.out = Some(folder.path().join("run"));
     let summary = run(&recipe).unwrap();
@@ -246,8 +250,11 @@ fn a_recipe_is_built_in_code_and_what_it_cannot_be_is_said() {
 
     recipe.out = Some(folder.path().join("further"));
     (recipe.from, recipe.train.train_only) = (Some(fixture("gpt2-tiny")), vec!["h.1".into()]);
+    // What is stated of a model that exists must be so.
+    assert_says(&refusal(run(&recipe)), &["`model.d_ff` is 32", "is trained further has 64"]);
+    recipe.model = Recipe::of_task("causal-lm").unwrap().model;
     assert_eq!(run(&recipe).unwrap().steps, 2);
-    (recipe.model.heads, recipe.out) = (3, Some(folder.path().join("wrong")));
+    (recipe.model.d_model, recipe.model.heads, recipe.out) = (16, 3, Some(folder.path().join("wrong")));
     recipe.from = None;
     recipe.train.train_only.clear();
     assert_says(&refusal(run(&recipe)), &["heads"]);

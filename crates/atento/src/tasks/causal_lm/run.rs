@@ -22,10 +22,10 @@ use crate::models::CausalLm;
 use crate::pipelines::LanguageModel;
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
+use crate::train::TrainOptions;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
 use crate::train::report::Sample;
-use crate::train::trainer::TrainOptions;
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use crate::train::{Error, StopFlag};
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::run::Instruct;
 use crate::data::tokens::instruct::MaskedPiece;
 use crate::train::Error;
+use crate::train::TrainOptions;
 use crate::train::recipe::Recipe;
-use crate::train::trainer::TrainOptions;
 use crate::train::workload::{Begun, Making, Workload};
 
 /// An example as the model gets it.

@@ -17,13 +17,13 @@ use crate::models::Translator;
 use crate::pipelines::Pretrained;
 use crate::pipelines::translate::TranslateOptions;
 use crate::text::Tokenizer;
+use crate::train::TrainOptions;
 use crate::train::added_tokens::add_to_model;
 use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{generation_config, model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::recipe::Recipe;
 use crate::train::report::Sample;
-use crate::train::trainer::TrainOptions;
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use crate::train::{Error, StopFlag, resume};
 

@@ -42,7 +42,7 @@ pub enum StepError {
         expected: usize,
     },
     /// A number out of range.
-    #[error("{option} is {value}: expected {expected}")]
+    #[error("{option} is {value:?}: expected {expected}")]
     OutOfRange {
         /// The option's name.
         option: &'static str,
@@ -166,8 +166,8 @@ fn numbers(step: u64, lr: f64, options: &StepOptions) -> Result<(), StepError> {
     if !(lr >= 0.0 && (lr as f32).is_finite()) {
         return refuse("lr", lr, "a finite number, 0 or more");
     }
-    if !(0.0..1.0).contains(&smoothing) {
-        return refuse("smoothing", f64::from(smoothing), "0 (none) or more, and less than 1");
+    if !(0.0..=1.0).contains(&smoothing) {
+        return refuse("smoothing", f64::from(smoothing), "0 (none) to 1");
     }
     if !(clip_norm >= 0.0 && clip_norm.is_finite()) {
         return refuse("clip_norm", clip_norm, "a finite number above 0, or 0 to clip nothing");
