@@ -170,7 +170,7 @@ fn eval_explains_itself() {
 
     Options for language models:
           --stride <N>      Tokens from the beginning of a window to the next one's; fewer predict better and take longer [default: half a window]
-          --block-size <N>  Tokens of a window [default: the model's positions]
+          --block-size <N>  Tokens of a window [default: the model's positions, at most 4096]
           --start-token     Begin with the model's start token, so that the first token of the text is scored too
           --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
           --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]

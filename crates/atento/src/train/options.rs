@@ -9,15 +9,16 @@ pub struct TrainOptions {
     /// Continue the run in the run directory.
     pub resume: bool,
     /// What the recipe states, as [`Loaded`](super::recipe::Loaded) has it: of a model that exists it must be true, and
-    /// what is not stated is the model's or follows what is. Without it, the settings that differ from their defaults are
-    /// stated.
+    /// what is not stated is the model's or follows what is. Without it, every setting is as it is meant; where there is a
+    /// model to start from, those that differ from their defaults are stated.
     pub written: Written,
 }
 
 impl TrainOptions {
     /// The same, with what a recipe states.
     pub(super) fn of(&self, recipe: &Recipe) -> Result<Self, Error> {
-        let written = if self.written.is_empty() { recipe.stated()? } else { self.written.clone() };
+        let is_built_in_code = self.written.is_empty() && recipe.from.is_some();
+        let written = if is_built_in_code { recipe.stated()? } else { self.written.clone() };
         Ok(Self { resume: self.resume, written })
     }
 }

@@ -137,12 +137,13 @@ impl Recipe {
         resolve(&self.to_toml()?, Path::new("recipe"), &[], Settling::Now).map(|_| ())
     }
 
-    /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has.
+    /// Compares the settings that depend on each other. Those that `written` does not have follow those that it has; where
+    /// it has none, all are as they are meant.
     ///
     /// # Errors
     /// As [`Recipe::validate`], with the places of `written`.
     pub(crate) fn settle(&mut self, written: &Written) -> Result<(), Error> {
-        self.settle_where(written, &|key| written.contains_key(key))
+        self.settle_where(written, &|key| written.is_empty() || written.contains_key(key))
     }
 
     /// [`Recipe::settle`] where `model` describes a model that exists.

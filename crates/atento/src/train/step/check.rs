@@ -163,7 +163,7 @@ fn numbers(step: u64, lr: f64, options: &StepOptions) -> Result<(), StepError> {
     if step == 0 {
         return refuse("step", 0.0, "1 for the first step, then 2 and so on");
     }
-    if !(lr >= 0.0 && (lr as f32).is_finite()) {
+    if !(lr >= 0.0 && lr.is_finite()) {
         return refuse("lr", lr, "a finite number, 0 or more");
     }
     if !(0.0..=1.0).contains(&smoothing) {
