@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use atento::train::recipe::FileSettings;
 use atento::{
     CausalBatch, ContinueOptions, Error, Graph, LanguageModel, Learner, Method, Model, OptimizerSettings, PackedBatch,
     Pair, Pool, Pretrained, Recipe, SampleOptions, StepOptions, StopFlag, TrainOptions, TranslateOptions,
@@ -259,6 +260,20 @@ fn a_recipe_is_built_in_code_and_what_it_cannot_be_is_said() {
     recipe.train.train_only.clear();
     assert_says(&refusal(run(&recipe)), &["heads"]);
     assert_says(&refusal(Recipe::of_task("causallm")), &["causal-lm"]);
+}
+
+#[test]
+fn a_recipe_built_in_code_describes_its_model_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pairs.tsv"), "What runs?\tThe cat.\nWho sees the cat?\tThe dog.\n").unwrap();
+    let mut recipe = Recipe::of_task("instruct").unwrap();
+    recipe.out = Some(folder.path().join("run"));
+    recipe.data.train = Some(FileSettings { tsv: Some(folder.path().join("pairs.tsv")), ..FileSettings::default() });
+    recipe.tokenizer.vocab_size = 270;
+    (recipe.model.d_model, recipe.model.d_ff, recipe.model.layers, recipe.model.heads) = (16, 32, 1, 2);
+    (recipe.train.max_steps, recipe.schedule.warmup_steps) = (Some(2), 0);
+    let summary = train::train(&recipe, &TrainOptions::default(), &StopFlag::new(), &mut ()).unwrap();
+    Model::load(&summary.run).unwrap().generate("What runs?").unwrap();
 }
 
 #[test]

@@ -343,7 +343,8 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
 
 /// Refuses to make up a model that nobody asked for: who forgot the one to start from would train for hours.
 fn check_described(options: &TrainOptions) -> Result<(), Error> {
-    if language::describes_model(&options.written) {
+    // A recipe that was built in code has a model whatever it says.
+    if options.written.is_empty() || language::describes_model(&options.written) {
         return Ok(());
     }
     let problem = "there is no model: start from one with `from` or --from, or describe a new one in [model]".into();
