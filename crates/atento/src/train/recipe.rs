@@ -110,7 +110,8 @@ impl Recipe {
     }
 
     /// The defaults of a task, by its name in recipes, for a recipe that a program builds: some differ from task to task.
-    /// [`Recipe::default`] is a translator's. The width of the feed-forward layers does not follow `model.d_model`.
+    /// [`Recipe::default`] is a translator's. In code no setting follows another: `model.d_ff` goes with `model.d_model`, and
+    /// `schedule.warmup_steps` with `train.max_steps`.
     ///
     /// # Errors
     /// There is no such task; the message names those that there are.
