@@ -13,15 +13,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use self::classes::{
-    Defaults, LLAMA, MISTRAL, QWEN2, QWEN3, check_class, class_of, defaults_of, json_key, read_config,
-};
+use self::classes::{Defaults, check_class, class_for, class_named, defaults, json_key, read_config};
 use super::labels::SCORE;
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
 use crate::models::llama::config::inner_width;
-use crate::models::llama::{Llama, LlamaConfig};
+use crate::models::llama::{Class, Llama, LlamaConfig};
 use crate::models::parameters::NamedShape;
 use crate::text::SpecialIds;
 use crate::train;
@@ -42,7 +40,7 @@ impl Family for LlamaFamily {
     }
 
     fn model_types(&self) -> &'static [&'static str] {
-        &[LLAMA.model_type, MISTRAL.model_type, QWEN2.model_type, QWEN3.model_type]
+        &["llama", "mistral", "qwen2", "qwen3"]
     }
 
     fn heads(&self) -> &'static [Head] {
@@ -64,7 +62,7 @@ impl Family for LlamaFamily {
     }
 
     fn default_id(&self, model_type: &str, role: &str) -> Option<u32> {
-        let defaults = defaults_of(model_type);
+        let defaults = defaults(class_named(model_type));
         if role == "bos" { defaults.bos_id } else { defaults.eos_id }
     }
 
@@ -148,6 +146,7 @@ impl Family for LlamaFamily {
             pad_id: special.pad,
             ..plain
         };
+        let config = LlamaConfig { class: class_for(&config), ..config };
         config.validate()?;
         check_class(&config).map_err(|error| {
             let key = if error.key == "window" { "model.sliding_window" } else { error.key };
@@ -172,7 +171,7 @@ impl Config for LlamaConfig {
     }
 
     fn to_json(&self) -> Result<Map<String, Value>, Error> {
-        let Defaults { model_type, class, .. } = *class_of(self);
+        let Defaults { model_type, class, .. } = *defaults(self.class);
         check_class(self).map_err(|error| Error::WrongValue {
             path: CONFIG.into(),
             key: json_key(error.key).into(),
@@ -203,15 +202,15 @@ impl Config for LlamaConfig {
         ];
         let mut object: Map<String, Value> = entries.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
         rope::write(self.rope_theta, &self.rope_scaling, &mut object);
-        if [LLAMA.model_type, QWEN3.model_type].contains(&model_type) {
+        if [Class::Llama, Class::Qwen3].contains(&self.class) {
             object.insert("attention_bias".into(), json!(self.out_bias));
         }
-        if model_type == LLAMA.model_type {
+        if self.class == Class::Llama {
             object.insert("mlp_bias".into(), json!(self.mlp_bias));
         } else {
             object.insert("sliding_window".into(), json!(self.window));
         }
-        if [QWEN2.model_type, QWEN3.model_type].contains(&model_type) {
+        if [Class::Qwen2, Class::Qwen3].contains(&self.class) {
             let kind = |windowed: &bool| if *windowed { "sliding_attention" } else { "full_attention" };
             object.insert("use_sliding_window".into(), json!(self.window.is_some()));
             object.insert("layer_types".into(), self.windowed.iter().map(kind).collect());
@@ -220,7 +219,7 @@ impl Config for LlamaConfig {
     }
 
     fn class(&self) -> &'static str {
-        class_of(self).class
+        defaults(self.class).class
     }
 
     fn parameters(&self) -> Vec<NamedShape> {

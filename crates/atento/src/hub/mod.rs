@@ -1,14 +1,12 @@
 //! Checkpoints: Hugging Face directories in and out.
 //!
 //! ```text
-//! model_dir     a directory: its files, its kind         save     writing it whole
-//! marian        config.json of post-norm models          m2m100   of pre-norm models
-//! recurrent     config.json of the recurrent baseline    gpt2     config.json and names of decoder-only models
-//! names         parameter names here and there           load     filling a model's parameters
+//! model_dir     a directory: its files, its head         save     writing it whole
+//! load          filling a model's parameters
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
 //! tokenizer_config   tokenizer_config.json           special_tokens   which token has which role
 //! templates         prompt_template.json, our own
-//! //! int8          matrices in int8, in config.json and in a file
+//! int8          matrices in int8, in config.json and in a file
 //! kept          the rest of a directory's files  special_ids   tokens that no table has
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it

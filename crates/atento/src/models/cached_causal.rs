@@ -9,6 +9,9 @@ use super::causal::{Attend, CausalLm};
 use super::kv_cache::KvCache;
 use crate::generate::{BlockDecoder, HiddenDecoder, StepDecoder};
 
+/// The most bytes that a cache is made of before it is used.
+const RESERVED_BYTES: usize = 2 << 30;
+
 /// Decoding state of a batch of prompts, which may have different lengths.
 pub struct CachedCausal<'m> {
     model: &'m dyn CausalLm,
@@ -25,7 +28,8 @@ pub struct CachedCausal<'m> {
 
 impl<'m> CachedCausal<'m> {
     /// One row per prompt. All tokens of a prompt but the last go into the cache; the last is the first to be fed by
-    /// [`StepDecoder::step`]. `capacity` tokens of each row, prompt included, fit without the cache being moved.
+    /// [`StepDecoder::step`]. `capacity` tokens of each row, prompt included, fit without the cache being moved, unless
+    /// that takes gigabytes.
     ///
     /// # Panics
     /// If a prompt is empty or longer than the model's positions.
@@ -34,7 +38,11 @@ impl<'m> CachedCausal<'m> {
         let limit = model.max_positions();
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
         assert!(longest <= limit, "CachedCausal::new: a prompt of {longest} tokens");
-        let capacity = capacity.clamp(longest, limit);
+        // Rotary positions cost nothing, so a model may have many more than a text is going to use: a cache for all of them
+        // that would be as large as this grows as it fills.
+        let row_bytes = size_of::<f32>() * model.layers() * model.kv_width();
+        let at_once = RESERVED_BYTES / row_bytes.saturating_mul(prompts.len()).max(1);
+        let capacity = capacity.clamp(longest, limit).min(at_once.max(longest));
         let cache = KvCache::new(model.layers(), model.kv_width(), prompts.len(), capacity);
         let before_last: Vec<&[u32]> =
             prompts.iter().map(|prompt| prompt.split_last().expect("CachedCausal::new: a prompt is empty").1).collect();

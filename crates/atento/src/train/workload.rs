@@ -21,6 +21,7 @@ use crate::data::tokens::instruct::Templates;
 use crate::families::Config;
 use crate::hub::Kept;
 use crate::hub::generation::GenerationConfig;
+use crate::pipelines::{Loaded, Net};
 use crate::text::Tokenizer;
 
 /// Batches, each with the place in the data behind it.
@@ -70,7 +71,7 @@ pub(crate) struct Judgement {
 /// A model, its data, and how it is judged.
 pub(crate) trait Workload: Sized {
     /// What is trained.
-    type Model: Trainable;
+    type Model: Trainable + Net;
     /// A place in the training data.
     type Cursor: Copy + Default + Serialize + DeserializeOwned + 'static;
 
@@ -91,24 +92,40 @@ pub(crate) trait Workload: Sized {
         making: Making,
     ) -> Result<Begun<Self>, Error>;
 
+    /// The model with its tokenizer and settings.
+    fn loaded(&self) -> &Loaded<Self::Model>;
+
+    /// The same, to be trained.
+    fn loaded_mut(&mut self) -> &mut Loaded<Self::Model>;
+
     /// What stays with a model that is trained further.
-    fn base(&self) -> (&GenerationConfig, &Kept);
+    fn base(&self) -> (&GenerationConfig, &Kept) {
+        (&self.loaded().generation, &self.loaded().kept)
+    }
 
     /// The model.
-    fn model(&self) -> &Self::Model;
+    fn model(&self) -> &Self::Model {
+        &self.loaded().model
+    }
 
     /// The model, to be trained.
-    fn model_mut(&mut self) -> &mut Self::Model;
+    fn model_mut(&mut self) -> &mut Self::Model {
+        &mut self.loaded_mut().model
+    }
 
     /// All that determines the model but its weights.
-    fn config(&self) -> Arc<dyn Config>;
+    fn config(&self) -> Arc<dyn Config> {
+        Net::config(self.model())
+    }
 
     /// The tokenizer, of which the run keeps a copy.
-    fn tokenizer(&self) -> &Tokenizer;
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.loaded().tokenizer
+    }
 
     /// How prompts and completions are written for the model, of which the run keeps a copy too.
     fn templates(&self) -> Option<&Templates> {
-        None
+        self.loaded().templates.as_ref()
     }
 
     /// Examples of a pass over the training data.
@@ -156,7 +173,9 @@ pub(crate) trait Workload: Sized {
     fn judge(&mut self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error>;
 
     /// Writes the model as a directory that can be loaded.
-    fn save(&self, dir: &Path) -> Result<(), Error>;
+    fn save(&self, dir: &Path) -> Result<(), Error> {
+        Ok(self.loaded().save(dir)?)
+    }
 
     /// Rows of the report's table on the model.
     fn describe(&self) -> Vec<(String, String)>;

@@ -9,7 +9,7 @@ use super::rope;
 use crate::hub::Error;
 use crate::hub::json::Keys;
 use crate::models::config::{ConfigError, MOST_LAYERS, wrong};
-use crate::models::llama::LlamaConfig;
+use crate::models::llama::{Class, LlamaConfig};
 
 /// What a class of `transformers` takes for keys that a file leaves out.
 pub(super) struct Defaults {
@@ -27,7 +27,7 @@ pub(super) struct Defaults {
     pub eos_id: Option<u32>,
 }
 
-pub(super) const LLAMA: Defaults = Defaults {
+const LLAMA: Defaults = Defaults {
     model_type: "llama",
     class: "Llama",
     vocab_size: 32_000,
@@ -39,7 +39,7 @@ pub(super) const LLAMA: Defaults = Defaults {
     bos_id: Some(1),
     eos_id: Some(2),
 };
-pub(super) const MISTRAL: Defaults = Defaults {
+const MISTRAL: Defaults = Defaults {
     model_type: "mistral",
     class: "Mistral",
     d_ff: 14_336,
@@ -48,7 +48,7 @@ pub(super) const MISTRAL: Defaults = Defaults {
     window: Some(4096),
     ..LLAMA
 };
-pub(super) const QWEN2: Defaults = Defaults {
+const QWEN2: Defaults = Defaults {
     model_type: "qwen2",
     class: "Qwen2",
     vocab_size: 151_936,
@@ -60,12 +60,22 @@ pub(super) const QWEN2: Defaults = Defaults {
     eos_id: None,
     ..LLAMA
 };
-pub(super) const QWEN3: Defaults = Defaults { model_type: "qwen3", class: "Qwen3", head_dim: Some(128), ..QWEN2 };
+const QWEN3: Defaults = Defaults { model_type: "qwen3", class: "Qwen3", head_dim: Some(128), ..QWEN2 };
 
-/// Those of a `model_type`.
-pub(super) fn defaults_of(model_type: &str) -> &'static Defaults {
-    let found = [&LLAMA, &MISTRAL, &QWEN2, &QWEN3].into_iter().find(|one| one.model_type == model_type);
-    found.unwrap_or(&LLAMA)
+/// Those of a class.
+pub(super) fn defaults(class: Class) -> &'static Defaults {
+    match class {
+        Class::Llama => &LLAMA,
+        Class::Mistral => &MISTRAL,
+        Class::Qwen2 => &QWEN2,
+        Class::Qwen3 => &QWEN3,
+    }
+}
+
+/// The class of a `model_type`.
+pub(super) fn class_named(model_type: &str) -> Class {
+    let all = [Class::Llama, Class::Mistral, Class::Qwen2, Class::Qwen3];
+    all.into_iter().find(|class| defaults(*class).model_type == model_type).unwrap_or(Class::Llama)
 }
 
 /// Reads the configuration from the object that `path` holds.
@@ -74,7 +84,8 @@ pub(super) fn defaults_of(model_type: &str) -> &'static Defaults {
 /// A key is of the wrong type or has a value no model can have; the message names file and key.
 pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<LlamaConfig, Error> {
     let keys = Keys::new(path, object);
-    let defaults = defaults_of(object.get("model_type").and_then(Value::as_str).unwrap_or_default());
+    let class = class_named(object.get("model_type").and_then(Value::as_str).unwrap_or_default());
+    let defaults = defaults(class);
     let vocab_size = keys.or("vocab_size", defaults.vocab_size)?;
     let is_there = |id: &u32| (*id as usize) < vocab_size;
     let special = |key: &str, default: Option<u32>| match object.contains_key(key) {
@@ -94,10 +105,10 @@ pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Ll
         false => defaults.kv_heads,
     };
     let (rope_theta, rope_scaling) = rope::read(path, object, max_positions)?;
-    let (window, windowed) = read_windows(keys, object, defaults, layers)?;
-    let is_qwen2 = defaults.model_type == QWEN2.model_type;
-    let has_bias = !is_qwen2 && defaults.model_type != MISTRAL.model_type && keys.or("attention_bias", false)?;
+    let (window, windowed) = read_windows(keys, object, class, layers)?;
+    let has_bias = [Class::Llama, Class::Qwen3].contains(&class) && keys.or("attention_bias", false)?;
     let config = LlamaConfig {
+        class,
         vocab_size,
         d_model,
         layers,
@@ -112,10 +123,10 @@ pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Ll
         norm_eps: keys.or("rms_norm_eps", 1e-6)?,
         attention_dropout: keys.or("attention_dropout", 0.0)?,
         tie_embeddings: keys.or("tie_word_embeddings", false)?,
-        qkv_bias: is_qwen2 || has_bias,
+        qkv_bias: class == Class::Qwen2 || has_bias,
         out_bias: has_bias,
-        mlp_bias: defaults.model_type == LLAMA.model_type && keys.or("mlp_bias", false)?,
-        qk_norm: defaults.model_type == QWEN3.model_type,
+        mlp_bias: class == Class::Llama && keys.or("mlp_bias", false)?,
+        qk_norm: class == Class::Qwen3,
         window,
         windowed,
         bos_id: special("bos_token_id", defaults.bos_id)?,
@@ -131,59 +142,72 @@ pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Ll
 fn read_windows(
     keys: Keys<'_>,
     object: &Map<String, Value>,
-    defaults: &Defaults,
+    class: Class,
     layers: usize,
 ) -> Result<(Option<usize>, Vec<bool>), Error> {
-    let none = (None, vec![false; layers.min(MOST_LAYERS + 1)]);
-    let Some(usual) = defaults.window else { return Ok(none) };
+    // More layers than a model may have are refused with the rest.
+    let all = |windowed: bool| vec![windowed; layers.min(MOST_LAYERS + 1)];
+    let is_used = match class {
+        Class::Llama => false,
+        Class::Mistral => true,
+        Class::Qwen2 | Class::Qwen3 => keys.or("use_sliding_window", false)?,
+    };
     let window = match object.contains_key("sliding_window") {
-        true => keys.optional("sliding_window")?,
-        false => Some(usual),
+        true if is_used => keys.optional("sliding_window")?,
+        _ => defaults(class).window.filter(|_| is_used),
     };
-    let is_mistral = defaults.model_type == MISTRAL.model_type;
-    let Some(window) = window.filter(|_| is_mistral) else {
-        if is_mistral || !keys.or("use_sliding_window", false)? {
-            return Ok(none);
-        }
-        let Some(window) = window else { return Ok(none) };
-        let Some(types) = keys.optional::<Vec<String>>("layer_types")? else {
-            let first: usize = keys.or("max_window_layers", 28)?;
-            return Ok((Some(window), (0..none.1.len()).map(|layer| layer >= first).collect()));
-        };
-        const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
-        if types.len() != layers || types.iter().any(|kind| !KINDS.contains(&kind.as_str())) {
-            let expected = format!("\"{}\" or \"{}\" for each of the {layers} layers", KINDS[0], KINDS[1]);
-            return Err(keys.wrong("layer_types", expected));
-        }
-        return Ok((Some(window), types.iter().map(|kind| kind == KINDS[1]).collect()));
+    let Some(window) = window else { return Ok((None, all(false))) };
+    if class == Class::Mistral {
+        return Ok((Some(window), all(true)));
+    }
+    let Some(types) = keys.optional::<Vec<String>>("layer_types")? else {
+        let first: usize = keys.or("max_window_layers", 28)?;
+        return Ok((Some(window), (0..all(false).len()).map(|layer| layer >= first).collect()));
     };
-    Ok((Some(window), vec![true; none.1.len()]))
+    const KINDS: [&str; 2] = ["full_attention", "sliding_attention"];
+    if types.len() != layers || types.iter().any(|kind| !KINDS.contains(&kind.as_str())) {
+        let expected = format!("\"{}\" or \"{}\" for each of the {layers} layers", KINDS[0], KINDS[1]);
+        return Err(keys.wrong("layer_types", expected));
+    }
+    Ok((Some(window), types.iter().map(|kind| kind == KINDS[1]).collect()))
 }
 
-/// Checks that one class can say all that a model is.
+/// Checks that its class can say all that a model is.
 ///
 /// # Errors
-/// It has what no class has together.
+/// It has what the class has not.
 pub(super) fn check_class(config: &LlamaConfig) -> Result<(), ConfigError> {
-    let class = class_of(config);
-    if config.window.is_some() && class.model_type == LLAMA.model_type {
+    let &LlamaConfig { class, qkv_bias, out_bias, mlp_bias, qk_norm, window, .. } = config;
+    let all_or_none = config.windowed.windows(2).all(|pair| pair[0] == pair[1]);
+    let fits = match class {
+        Class::Llama => window.is_none(),
+        Class::Mistral => all_or_none,
+        Class::Qwen2 | Class::Qwen3 => true,
+    };
+    if !fits {
         let expected = "none beside biases in the attention, unless queries and keys are normalised";
-        return Err(wrong("window", config.window.unwrap_or_default(), expected));
+        return Err(wrong("window", window.unwrap_or_default(), expected));
     }
-    if config.mlp_bias && class.model_type != LLAMA.model_type {
-        return Err(wrong("mlp_bias", true, format!("false in a {}", class.class)));
+    let name = defaults(class).class;
+    for (key, found, fits) in [
+        ("attention_bias", qkv_bias, class != Class::Mistral || !qkv_bias),
+        ("attention_bias", out_bias, out_bias == (qkv_bias && class != Class::Qwen2)),
+        ("mlp_bias", mlp_bias, class == Class::Llama || !mlp_bias),
+        ("qk_norm", qk_norm, qk_norm == (class == Class::Qwen3)),
+    ] {
+        if !fits {
+            return Err(wrong(key, found, format!("what a {name} has")));
+        }
     }
     Ok(())
 }
 
-/// The class that can say all that a model is, if one can.
-pub(super) fn class_of(config: &LlamaConfig) -> &'static Defaults {
-    let has_window = config.window.is_some() && config.windowed.contains(&true);
+/// The class that can say all that a new model is, if one can.
+pub(super) fn class_for(config: &LlamaConfig) -> Class {
     match () {
-        () if config.qk_norm => &QWEN3,
-        () if config.qkv_bias && !config.out_bias => &QWEN2,
-        () if has_window && !config.qkv_bias => &MISTRAL,
-        () => &LLAMA,
+        () if config.qk_norm => Class::Qwen3,
+        () if config.window.is_some() && !config.qkv_bias => Class::Mistral,
+        () => Class::Llama,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use atento_tensor::ops::RopeScaling;
 
-use crate::models::llama::LlamaConfig;
+use crate::models::llama::{Class, LlamaConfig};
 
 /// Name; rows, blocks, width, heads, key and value heads, inner width, positions; base of the wavelengths.
 const SHAPES: [(&str, [usize; 7], f64); 9] = [
@@ -38,11 +38,15 @@ pub(super) fn shape(name: &str) -> Option<LlamaConfig> {
         "llama-2-7b" => LlamaConfig { tie_embeddings: false, ..config },
         "llama-3.1-8b" => LlamaConfig { tie_embeddings: false, rope_scaling: llama3(8.0), ..config },
         "llama-3.2-1b" => LlamaConfig { rope_scaling: llama3(32.0), ..config },
-        "mistral-7b" => {
-            LlamaConfig { tie_embeddings: false, window: Some(4096), windowed: vec![true; layers], ..config }
-        }
-        "qwen2.5-0.5b" => LlamaConfig { qkv_bias: true, norm_eps: 1e-6, ..config },
-        "qwen3-0.6b" => LlamaConfig { head_dim: 128, qk_norm: true, norm_eps: 1e-6, ..config },
+        "mistral-7b" => LlamaConfig {
+            class: Class::Mistral,
+            tie_embeddings: false,
+            window: Some(4096),
+            windowed: vec![true; layers],
+            ..config
+        },
+        "qwen2.5-0.5b" => LlamaConfig { class: Class::Qwen2, qkv_bias: true, norm_eps: 1e-6, ..config },
+        "qwen3-0.6b" => LlamaConfig { class: Class::Qwen3, head_dim: 128, qk_norm: true, norm_eps: 1e-6, ..config },
         _ => config,
     })
 }

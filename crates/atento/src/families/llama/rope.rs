@@ -46,20 +46,23 @@ pub(super) fn read(
         // Within the positions that the model has, dynamic scaling changes nothing.
         "default" | "dynamic" => RopeScaling::None,
         "linear" => RopeScaling::Linear { factor: positive("factor")? },
-        "llama3" => RopeScaling::Llama3 {
-            factor: positive("factor")?,
-            low_freq_factor: positive("low_freq_factor")?,
-            high_freq_factor: positive("high_freq_factor")?,
-            original_max_position: original,
-        },
+        "llama3" => {
+            let [factor, low_freq_factor, high_freq_factor] =
+                [positive("factor")?, positive("low_freq_factor")?, positive("high_freq_factor")?];
+            if high_freq_factor <= low_freq_factor {
+                let expected = format!("a number above low_freq_factor = {low_freq_factor}");
+                return Err(inner.wrong("high_freq_factor", expected));
+            }
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position: original }
+        }
         "yarn" => RopeScaling::Yarn {
             factor: match said.contains_key("factor") {
                 true => positive("factor")?,
                 false => max_positions as f64 / original.max(1) as f64,
             },
             original_max_position: original,
-            beta_fast: inner.or("beta_fast", 32.0)?,
-            beta_slow: inner.or("beta_slow", 1.0)?,
+            beta_fast: if said.contains_key("beta_fast") { positive("beta_fast")? } else { 32.0 },
+            beta_slow: if said.contains_key("beta_slow") { positive("beta_slow")? } else { 1.0 },
             attention_factor: inner.optional("attention_factor")?,
             mscale: inner.optional("mscale")?,
             mscale_all_dim: inner.optional("mscale_all_dim")?,

@@ -23,11 +23,35 @@ fn classes() -> [(&'static str, LlamaConfig); 5] {
     [
         ("Llama", LlamaConfig { mlp_bias: true, rope_theta: 5e5, ..plain() }),
         ("Llama", LlamaConfig { qkv_bias: true, out_bias: true, rope_scaling: yarn, ..plain() }),
-        ("Mistral", LlamaConfig { window: Some(8), windowed: vec![true; 2], tie_embeddings: false, ..plain() }),
-        ("Qwen2", LlamaConfig { qkv_bias: true, window: Some(8), windowed: vec![false, true], ..plain() }),
+        (
+            "Mistral",
+            LlamaConfig {
+                class: Class::Mistral,
+                window: Some(8),
+                windowed: vec![true; 2],
+                tie_embeddings: false,
+                ..plain()
+            },
+        ),
+        (
+            "Qwen2",
+            LlamaConfig {
+                class: Class::Qwen2,
+                qkv_bias: true,
+                window: Some(8),
+                windowed: vec![false, true],
+                ..plain()
+            },
+        ),
         (
             "Qwen3",
-            LlamaConfig { qk_norm: true, head_dim: 16, rope_scaling: RopeScaling::Linear { factor: 2.0 }, ..plain() },
+            LlamaConfig {
+                class: Class::Qwen3,
+                qk_norm: true,
+                head_dim: 16,
+                rope_scaling: RopeScaling::Linear { factor: 2.0 },
+                ..plain()
+            },
         ),
     ]
 }
@@ -53,6 +77,8 @@ fn keys_left_out_have_the_values_of_the_class() {
     assert_eq!((mistral.kv_heads, mistral.window, mistral.windowed[31]), (8, Some(4096), true));
     let mistral = read(&json!({"model_type": "mistral", "sliding_window": null})).unwrap();
     assert_eq!((mistral.window, mistral.windowed[31]), (None, false));
+    // It stays one, though a Llama computes the same.
+    assert_eq!(mistral.to_json().unwrap()["model_type"], "mistral");
     let qwen = json!({"model_type": "qwen2", "use_sliding_window": true, "max_window_layers": 30});
     let qwen = read(&qwen).unwrap();
     assert_eq!((qwen.window, qwen.windowed[29], qwen.windowed[30]), (Some(4096), false, true));
@@ -96,6 +122,16 @@ fn a_wrong_value_is_named_by_its_key_in_the_file() {
         ("rope_scaling", json!({"rope_type": "spiral"}), "`rope_type` is \"spiral\", expected one of \"default\""),
         ("rope_scaling", json!({"rope_type": "linear"}), "key `factor` is missing"),
         ("rope_scaling", json!({"rope_type": "linear", "factor": 0}), "`factor` is 0, expected a number above 0"),
+        (
+            "rope_scaling",
+            json!({"rope_type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 4}),
+            "`high_freq_factor` is 4, expected a number above low_freq_factor = 4",
+        ),
+        (
+            "rope_scaling",
+            json!({"rope_type": "yarn", "factor": 2, "beta_slow": 0}),
+            "`beta_slow` is 0, expected a number",
+        ),
         ("rope_parameters", json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor` is 0.5, expected 1.0"),
     ] {
         let mut object = json!({"model_type": "llama"});
@@ -115,8 +151,9 @@ fn what_no_class_can_say_is_refused_before_it_is_trained() {
     let plain = LlamaConfig { window: Some(8), windowed: vec![true; 2], ..LlamaConfig::new(300, 2, 48, 4, 64) };
     let message = LlamaConfig { qkv_bias: true, out_bias: true, ..plain.clone() }.to_json().unwrap_err().to_string();
     assert!(message.contains("`sliding_window` is 8, expected none beside biases"), "{message}");
-    let message = LlamaConfig { mlp_bias: true, ..plain.clone() }.to_json().unwrap_err().to_string();
-    assert!(message.contains("`mlp_bias` is true, expected false in a Mistral"), "{message}");
+    let message =
+        LlamaConfig { class: Class::Mistral, mlp_bias: true, ..plain.clone() }.to_json().unwrap_err().to_string();
+    assert!(message.contains("`mlp_bias` is true, expected what a Mistral has"), "{message}");
     let special = SpecialIds::default();
     let mut settings = LlamaFamily.preset(Preset::Tiny);
     (settings.sliding_window, settings.attention_bias) = (Some(8), true);

@@ -8,9 +8,24 @@ use crate::models::parameters::NamedShape;
 /// The names an activation may have; `gelu_pytorch_tanh` is another name of `gelu_new`, `swish` of `silu`.
 pub const ACTIVATIONS: [&str; 6] = ["silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu"];
 
+/// The class of `transformers` that a model is of. What it computes follows from the other fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Of SmolLM too.
+    Llama,
+    /// Windows in every block or in none, no biases.
+    Mistral,
+    /// Of 2 and 2.5: biases of queries, keys and values.
+    Qwen2,
+    /// Normalised queries and keys.
+    Qwen3,
+}
+
 /// Everything that determines a model's parameters and its forward pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
+    /// How it is written.
+    pub class: Class,
     /// Rows of the embedding table.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -65,6 +80,7 @@ impl LlamaConfig {
     #[must_use]
     pub fn new(vocab_size: usize, layers: usize, d_model: usize, heads: usize, max_positions: usize) -> Self {
         Self {
+            class: Class::Llama,
             vocab_size,
             d_model,
             layers,

@@ -22,7 +22,7 @@ use crate::families::{Config, Sizes, Start, parameter_count};
 use crate::layers::{Embedding, Linear, RmsNorm};
 use block::Block;
 
-pub use config::LlamaConfig;
+pub use config::{Class, LlamaConfig};
 
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x116d;

@@ -13,13 +13,10 @@ use crate::data::tokens::instruct::{
     CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
 };
 use crate::data::tokens::{self, Cursor};
-use crate::families::Config;
 use crate::generate::WarperOptions;
-use crate::hub::Kept;
-use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::load_tokenizer;
 use crate::models::CausalLm;
-use crate::pipelines::LanguageModel;
+use crate::pipelines::{LanguageModel, Loaded};
 use crate::tasks::files::on_truncate;
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
@@ -133,28 +130,12 @@ impl Workload for Instruct {
         Ok(Begun { recipe, work, from, notes })
     }
 
-    fn base(&self) -> (&GenerationConfig, &Kept) {
-        (&self.language.generation, &self.language.kept)
+    fn loaded(&self) -> &Loaded<Self::Model> {
+        &self.language
     }
 
-    fn model(&self) -> &Self::Model {
-        &self.language.model
-    }
-
-    fn model_mut(&mut self) -> &mut Self::Model {
-        &mut self.language.model
-    }
-
-    fn config(&self) -> Arc<dyn Config> {
-        self.language.model.config()
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        &self.language.tokenizer
-    }
-
-    fn templates(&self) -> Option<&Templates> {
-        self.language.templates.as_ref()
+    fn loaded_mut(&mut self) -> &mut Loaded<Self::Model> {
+        &mut self.language
     }
 
     fn examples(&self) -> usize {
@@ -231,10 +212,6 @@ impl Workload for Instruct {
             judgement.samples = self.samples(set)?;
         }
         Ok(judgement)
-    }
-
-    fn save(&self, dir: &Path) -> Result<(), Error> {
-        Ok(self.language.save(dir)?)
     }
 
     fn describe(&self) -> Vec<(String, String)> {

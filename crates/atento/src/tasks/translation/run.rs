@@ -1,7 +1,6 @@
 //! Learning to translate: pairs of sentences, an encoder and a decoder, BLEU.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use atento_tensor::Pool;
 use serde_json::Value;
@@ -10,12 +9,9 @@ use super::data::{HeldOut, RunData};
 use super::{evaluate, search};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
-use crate::families::Config;
-use crate::hub::Kept;
-use crate::hub::generation::GenerationConfig;
 use crate::models::Translator;
-use crate::pipelines::Pretrained;
 use crate::pipelines::translate::TranslateOptions;
+use crate::pipelines::{Loaded, Pretrained};
 use crate::text::Tokenizer;
 use crate::train::TrainOptions;
 use crate::train::added_tokens::add_to_model;
@@ -170,24 +166,12 @@ impl Workload for Translation {
         Ok(Begun { recipe, work, from, notes })
     }
 
-    fn base(&self) -> (&GenerationConfig, &Kept) {
-        (&self.pretrained.generation, &self.pretrained.kept)
+    fn loaded(&self) -> &Loaded<Self::Model> {
+        &self.pretrained
     }
 
-    fn model(&self) -> &Self::Model {
-        &self.pretrained.model
-    }
-
-    fn model_mut(&mut self) -> &mut Self::Model {
-        &mut self.pretrained.model
-    }
-
-    fn config(&self) -> Arc<dyn Config> {
-        self.pretrained.model.config()
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        &self.pretrained.tokenizer
+    fn loaded_mut(&mut self) -> &mut Loaded<Self::Model> {
+        &mut self.pretrained
     }
 
     fn examples(&self) -> usize {
@@ -262,10 +246,6 @@ impl Workload for Translation {
             }
         }
         Ok(judgement)
-    }
-
-    fn save(&self, dir: &Path) -> Result<(), Error> {
-        Ok(self.pretrained.save(dir)?)
     }
 
     fn describe(&self) -> Vec<(String, String)> {
