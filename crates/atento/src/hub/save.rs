@@ -57,9 +57,6 @@ pub fn save_dir(
 }
 
 /// Every tensor of a model as its files hold them, and whether matrices are in int8.
-///
-/// # Panics
-/// If matrices are held in bf16 for inference alone: they have no exact values.
 pub(crate) fn tensors<'p>(
     config: &dyn Config,
     params: &'p Params,

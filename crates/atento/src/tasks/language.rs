@@ -21,6 +21,7 @@ use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::events::group_thousands;
+use crate::train::recipe::check::of_other_families;
 use crate::train::recipe::{Recipe, TokenizerKind, TokenizerSettings, Written};
 use crate::train::report::Sample;
 use crate::train::workload::Making;
@@ -102,6 +103,7 @@ impl Beginning {
                     notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {model}"));
                 }
                 recipe = adopt(&recipe, &options.written, &adopted)?;
+                notes.extend(of_other_families(&recipe, &|key| options.written.contains_key(key)));
                 base = Some(Base { generation, kept });
                 from = Some(path);
                 (tokenizer, Some(model), templates)

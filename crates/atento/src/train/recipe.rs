@@ -270,7 +270,8 @@ fn resolve(text: &str, path: &Path, overrides: &[Override], settling: Settling) 
     }
     let mut settled = recipe.clone();
     follow::follow(&mut settled, &is_stated);
-    let notes = check::without_effect(&settled, &written);
+    let is_family_known = is_known || settling == Settling::Now || is_stated("model.arch");
+    let notes = check::without_effect(&settled, &written, is_family_known);
     let written = tree::places(&tree);
     Ok((Loaded { recipe, notes, written }, tree))
 }

@@ -1,5 +1,7 @@
 //! Recipes that a program builds and nobody has checked.
 
+use std::path::Path;
+
 use atento::tasks;
 use atento::train::recipe::{Arch, Corpus, FileSettings, Recipe, Task};
 use atento::train::{Error, Event, Reporter, StopFlag, TrainOptions, plan, show_masks, train};
@@ -67,4 +69,24 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
     let without_text = recipe(Task::named("causal-lm").unwrap(), &|recipe| recipe.data.text = None);
     assert!(refusals(&without_text)[0].contains("`data.text` is missing"));
     assert!(!directory.path().join("run").exists());
+}
+
+/// The family is that of the model that is trained further, whatever the recipe's own default.
+#[test]
+fn settings_without_effect_are_those_of_the_model_that_is_trained_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("text.txt"), "a red cat runs. a dog sees the red cat. ".repeat(20)).unwrap();
+    let recipe = "task = \"causal-lm\"\n[data]\ntext = \"text.txt\"\nblock_size = 16\n[model]\nkv_heads = 2\n";
+    std::fs::write(path("r.toml"), recipe).unwrap();
+    for (model, is_noted) in [("llama-tiny", false), ("gpt2-tiny", true)] {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance").join(model);
+        let mut loaded = Recipe::load_unsettled(&path("r.toml"), &[]).unwrap();
+        assert_eq!(loaded.notes, Vec::<String>::new());
+        loaded.recipe.from = Some(model);
+        let options = TrainOptions { written: loaded.written, ..TrainOptions::default() };
+        let notes = plan(&loaded.recipe, &options).unwrap().notes;
+        let found = notes.iter().any(|note| note == "`model.kv_heads` has no effect with `model.arch` \"gpt2\"");
+        assert_eq!(found, is_noted, "{notes:?}");
+    }
 }

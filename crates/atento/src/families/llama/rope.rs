@@ -24,6 +24,7 @@ pub(super) fn read(
 ) -> Result<(f64, RopeScaling), Error> {
     let keys = Keys::new(path, object);
     let theta: f64 = keys.or("rope_theta", THETA)?;
+    require_whole_heads(keys)?;
     let key = [NEW, OLD].into_iter().find(|key| object.get(*key).is_some_and(|value| !value.is_null()));
     let Some(key) = key else { return Ok((theta, RopeScaling::None)) };
     let Some(Value::Object(said)) = object.get(key) else {
@@ -31,9 +32,7 @@ pub(super) fn read(
     };
     let inner = Keys::new(path, said);
     let theta = inner.or("rope_theta", theta)?;
-    if inner.or("partial_rotary_factor", 1.0)? != 1.0_f64 {
-        return Err(inner.wrong("partial_rotary_factor", "1.0: whole heads are turned"));
-    }
+    require_whole_heads(inner)?;
     // Older files call it `type`.
     let named = ["rope_type", "type"].into_iter().find(|key| said.contains_key(*key)).unwrap_or("rope_type");
     let kind: String = inner.or(named, "default".to_owned())?;
@@ -77,6 +76,11 @@ pub(super) fn read(
         return Err(inner.wrong("original_max_position_embeddings", "a whole number from 1"));
     }
     Ok((theta, scaling))
+}
+
+fn require_whole_heads(keys: Keys<'_>) -> Result<(), Error> {
+    const KEY: &str = "partial_rotary_factor";
+    if keys.or(KEY, 1.0_f64)? == 1.0 { Ok(()) } else { Err(keys.wrong(KEY, "1.0: whole heads are turned")) }
 }
 
 /// Writes both forms, for readers new and old.

@@ -132,6 +132,7 @@ fn a_wrong_value_is_named_by_its_key_in_the_file() {
             json!({"rope_type": "yarn", "factor": 2, "beta_slow": 0}),
             "`beta_slow` is 0, expected a number",
         ),
+        ("partial_rotary_factor", json!(0.5), "`partial_rotary_factor` is 0.5, expected 1.0"),
         ("rope_parameters", json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor` is 0.5, expected 1.0"),
     ] {
         let mut object = json!({"model_type": "llama"});

@@ -19,6 +19,7 @@ use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{generation_config, model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::recipe::Recipe;
+use crate::train::recipe::check::of_other_families;
 use crate::train::report::Sample;
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use crate::train::{Error, StopFlag, resume};
@@ -76,6 +77,7 @@ impl Beginning {
         let config = model.config();
         let adopted = Adopted { config: &*config, generation: &generation, tokens: tokenizer.vocab_size() };
         let adopted = adopt(recipe, &options.written, &adopted)?;
+        notes.extend(of_other_families(&adopted, &|key| options.written.contains_key(key)));
         let drops = |key: &&str| kept.config().get(*key).and_then(Value::as_f64).is_some_and(|share| share > 0.0);
         for key in ["encoder_layerdrop", "decoder_layerdrop"].into_iter().filter(drops) {
             notes.push(format!("{}: `{key}` has no effect here: no layer is left out in training", path_text(from)));

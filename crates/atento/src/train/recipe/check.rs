@@ -106,8 +106,9 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
     Ok(())
 }
 
-/// A sentence for each setting that was `written` and does nothing in this recipe.
-pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
+/// A sentence for each setting that was `written` and does nothing in this recipe, whose model is of another family where
+/// that is not known yet.
+pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool, is_family_known: bool) -> Vec<String> {
     let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
     let of_rules =
         rules.filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty()).flat_map(|(reason, keys, _)| {
@@ -115,7 +116,8 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<St
         });
     let of_task = foreign_keys(&*recipe.task).into_iter().filter(|key| written(key));
     let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));
-    let mut notes: Vec<_> = of_task.chain(of_other_families(recipe, written)).chain(of_rules).collect();
+    let of_families = if is_family_known { of_other_families(recipe, written) } else { Vec::new() };
+    let mut notes: Vec<_> = of_task.chain(of_families).chain(of_rules).collect();
     if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
         notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
     }
@@ -157,7 +159,7 @@ fn model_rules(recipe: &Recipe) -> [Rule; 3] {
 const COMMON: [&str; 4] = ["arch", "preset", "tie_embeddings", "vocab_size"];
 
 /// A sentence for each setting of `[model]` that was `written` and means nothing for the family.
-fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
     let (arch, Kind::Table(fields)) = (recipe.model.arch, ModelSettings::kind()) else { return Vec::new() };
     let own = arch.family().keys();
     let foreign = fields.into_iter().map(|field| field.name);
