@@ -142,7 +142,7 @@ pub use data::{PackedBatch, Pair};
 pub use generate::{ContrastiveOptions, ProcessorOptions, SampleOptions, SearchOptions, WarperOptions};
 pub use models::{CausalLm, Precision, Translator};
 pub use pipelines::{
-    Continuation, ContinueOptions, Error, LanguageModel, Loaded, Method, Model, Pretrained, TextClassifier,
+    Continuation, ContinueOptions, Error, LanguageModel, Loaded, Method, Model, Pretrained, TextModel,
     TranslateOptions, Translation,
 };
 pub use score::Score;

@@ -12,13 +12,25 @@ use atento::pipelines::Pretrained;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
-/// Opens a model directory, unless no verb here uses what it holds.
+/// The verb that uses a model which goes on with nothing.
+fn verb_for(head: Head) -> Option<&'static str> {
+    match head {
+        Head::Translation | Head::Language => None,
+        Head::Labels => Some("classify"),
+        Head::Tags => Some("tag"),
+        Head::Span => Some("answer"),
+        Head::Choice => Some("choose"),
+        Head::Words | Head::Pretraining => Some("fill-mask"),
+        Head::States => Some("embed"),
+    }
+}
+
+/// Opens a model directory whose model generates.
 fn open(path: &Path) -> Result<ModelDir, Failure> {
     let dir = ModelDir::open(path)?;
-    if dir.head() == Head::Labels {
-        let class = dir.model_config()?.class();
-        let is = format!("this model gives whole texts labels or values ({class}ForSequenceClassification)");
-        return Err(anyhow!("{}: {is}; `atento inspect` shows it, no other verb uses it", path.display()).into());
+    if let Some(verb) = verb_for(dir.head()) {
+        let does = dir.head().does();
+        return Err(anyhow!("{}: this model {does}; use `atento {verb}`", path.display()).into());
     }
     Ok(dir)
 }

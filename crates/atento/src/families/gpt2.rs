@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::labels::SCORE;
+use super::heads::{Output, Part, Reads};
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
 use crate::hub::{Error, Weights, decimal};
@@ -31,6 +31,9 @@ const PREFIX: &str = "transformer.";
 /// A key of our own, which the class carries along unread: false where the model has no biases.
 const BIAS_KEY: &str = "atento_bias";
 
+/// Probability of dropping what labels of tokens read (`GPT2ForTokenClassification`).
+const CLASSIFIER_DROPOUT: f32 = 0.1;
+
 /// What `GPT2Config` takes for both special tokens when a file leaves them out.
 const END_OF_TEXT: u32 = 50_256;
 
@@ -47,7 +50,7 @@ impl Family for Gpt2Family {
     }
 
     fn heads(&self) -> &'static [Head] {
-        &[Head::Language, Head::Labels]
+        &[Head::Language, Head::Labels, Head::Tags, Head::Span]
     }
 
     fn read(
@@ -188,7 +191,7 @@ impl Config for Gpt2Config {
 
     fn sources(&self, name: &str) -> Vec<String> {
         match name {
-            OUTPUT | SCORE => vec![name.to_owned()],
+            OUTPUT => vec![name.to_owned()],
             _ => vec![format!("{PREFIX}{name}"), name.to_owned()],
         }
     }
@@ -208,6 +211,18 @@ impl Config for Gpt2Config {
 
     fn shared_by(&self, name: &str) -> &'static [&'static str] {
         if self.tie_embeddings && name == TABLE { &[OUTPUT] } else { &[] }
+    }
+
+    fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
+        Some(match head {
+            Head::Labels => vec![Part::score(outputs)],
+            Head::Tags => {
+                let dropout = CLASSIFIER_DROPOUT;
+                vec![Part::plain(Reads::Tokens, dropout, Output::dense("classifier", outputs))]
+            }
+            Head::Span => vec![Part::plain(Reads::Tokens, 0.0, Output::dense("qa_outputs", outputs))],
+            _ => return None,
+        })
     }
 
     fn describe(&self, settings: &ModelSettings) -> ModelSettings {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use self::classes::{Defaults, check_class, class_for, class_named, defaults, json_key, read_config};
-use super::labels::SCORE;
+use super::heads::{Output, Part, Reads};
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
@@ -24,6 +24,9 @@ use crate::models::parameters::NamedShape;
 use crate::text::SpecialIds;
 use crate::train;
 use crate::train::recipe::{Activation, Arch, ModelSettings, Preset, TieEmbeddings};
+
+/// Probability of dropping what labels of tokens read, where config.json does not say (`GenericForTokenClassification`).
+const CLASSIFIER_DROPOUT: f32 = 0.1;
 
 /// The output projection, which is never under the prefix.
 const OUTPUT: &str = "lm_head.weight";
@@ -44,7 +47,7 @@ impl Family for LlamaFamily {
     }
 
     fn heads(&self) -> &'static [Head] {
-        &[Head::Language, Head::Labels]
+        &[Head::Language, Head::Labels, Head::Tags, Head::Span]
     }
 
     fn read(
@@ -236,9 +239,27 @@ impl Config for LlamaConfig {
 
     fn sources(&self, name: &str) -> Vec<String> {
         match name {
-            OUTPUT | SCORE => vec![name.to_owned()],
+            OUTPUT => vec![name.to_owned()],
             _ => vec![format!("{PREFIX}{name}"), name.to_owned()],
         }
+    }
+
+    /// `LlamaForQuestionAnswering` calls what is below it `transformer`.
+    fn sources_below(&self, head: Head, name: &str) -> Vec<String> {
+        let mut names = self.sources(name);
+        if head == Head::Span {
+            names.insert(usize::from(self.class != Class::Llama), format!("transformer.{name}"));
+        }
+        names
+    }
+
+    fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
+        Some(match head {
+            Head::Labels => vec![Part::score(outputs)],
+            Head::Tags => vec![Part::plain(Reads::Tokens, CLASSIFIER_DROPOUT, Output::dense("score", outputs))],
+            Head::Span => vec![Part::plain(Reads::Tokens, 0.0, Output::dense("qa_outputs", outputs))],
+            _ => return None,
+        })
     }
 
     fn extra(&self, stored: &str) -> Extra {

@@ -6,8 +6,9 @@
 //!
 //! To add a family: its file here, its model in `models/`, and its line in [`ALL`].
 
+pub mod encoders;
 pub mod gpt2;
-pub mod labels;
+pub mod heads;
 pub mod llama;
 pub mod recurrent;
 pub mod transformer;
@@ -26,7 +27,7 @@ use crate::hub::nearest::hint;
 use crate::hub::safetensors::NamedTensor;
 use crate::hub::{Error, Weights};
 use crate::models::parameters::NamedShape;
-use crate::models::{CausalLm, Translator};
+use crate::models::{CausalLm, Translator, Trunk};
 use crate::text::SpecialIds;
 use crate::train;
 use crate::train::recipe::{ModelSettings, Preset};
@@ -34,8 +35,16 @@ use crate::train::recipe::{ModelSettings, Preset};
 pub use model_config::ModelConfig;
 
 /// Every family. Where several have the head that a task needs, a recipe that names none means the first.
-pub static ALL: [&dyn Family; 4] =
-    [&transformer::TransformerFamily, &recurrent::RecurrentFamily, &gpt2::Gpt2Family, &llama::LlamaFamily];
+pub static ALL: [&dyn Family; 8] = [
+    &transformer::TransformerFamily,
+    &recurrent::RecurrentFamily,
+    &gpt2::Gpt2Family,
+    &llama::LlamaFamily,
+    &encoders::BERT,
+    &encoders::ROBERTA,
+    &encoders::DISTILBERT,
+    &encoders::ELECTRA,
+];
 
 /// What a model does with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +55,18 @@ pub enum Head {
     Language,
     /// Gives a whole text labels or values.
     Labels,
+    /// Gives each token a label.
+    Tags,
+    /// Finds the answer to a question in a text.
+    Span,
+    /// Chooses one of several texts.
+    Choice,
+    /// Finds masked words.
+    Words,
+    /// Finds masked words and says whether a text follows another.
+    Pretraining,
+    /// Gives states and nothing more.
+    States,
 }
 
 impl Head {
@@ -56,7 +77,25 @@ impl Head {
             Head::Translation => "translates",
             Head::Language => "goes on with a text",
             Head::Labels => "gives whole texts labels or values",
+            Head::Tags => "gives each token a label",
+            Head::Span => "finds an answer in a text",
+            Head::Choice => "chooses one of several texts",
+            Head::Words => "finds masked words",
+            Head::Pretraining => "finds masked words and says whether a text follows another",
+            Head::States => "gives states and nothing more",
         }
+    }
+
+    /// Whether config.json names its outputs.
+    #[must_use]
+    pub fn has_labels(self) -> bool {
+        matches!(self, Self::Labels | Self::Tags)
+    }
+
+    /// Whether outputs are searched for, token after token.
+    #[must_use]
+    pub fn generates(self) -> bool {
+        matches!(self, Self::Translation | Self::Language)
     }
 }
 
@@ -285,14 +324,40 @@ pub trait Config: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The labels and what is below them, if it has labels.
-    fn labelled(&self) -> Option<&labels::Labelled> {
+    /// The parts that make a head on this Transformer, if its models have that head; `outputs` are labels where those are
+    /// named in config.json.
+    fn parts(&self, _head: Head, _outputs: usize) -> Option<Vec<heads::Part>> {
         None
     }
 
-    /// The model, if it goes on with texts, or is the Transformer below labels.
+    /// Names under which a file may hold a parameter of a head; the first is the one that is written.
+    fn sources_of_part(&self, name: &str) -> Vec<String> {
+        vec![name.to_owned()]
+    }
+
+    /// [`Config::sources`] of a parameter of this Transformer below a head.
+    fn sources_below(&self, _head: Head, name: &str) -> Vec<String> {
+        self.sources(name)
+    }
+
+    /// What a tensor is that no parameter of a model with this head was filled from.
+    fn extra_of(&self, _head: Head, stored: &str) -> Extra {
+        self.extra(stored)
+    }
+
+    /// The head and what is below it, if it has one of [`heads`].
+    fn headed(&self) -> Option<&heads::Headed> {
+        None
+    }
+
+    /// The model, if it goes on with texts.
     fn causal(&self, _start: Start) -> Option<Box<dyn CausalLm>> {
         None
+    }
+
+    /// The Transformer that heads stand on, if they can.
+    fn trunk(&self, start: Start) -> Option<Box<dyn Trunk>> {
+        self.causal(start).map(|model| model as Box<dyn Trunk>)
     }
 }
 
@@ -308,9 +373,9 @@ pub fn named(name: &str) -> Option<&'static dyn Family> {
     ALL.into_iter().find(|family| family.name() == name)
 }
 
-/// The families whose models have a head.
-pub fn with_head(head: Head) -> impl Iterator<Item = &'static dyn Family> {
-    ALL.into_iter().filter(move |family| family.heads().contains(&head))
+/// The families whose models have one of these heads.
+pub fn with_heads(heads: &[Head]) -> impl Iterator<Item = &'static dyn Family> {
+    ALL.into_iter().filter(move |family| family.heads().iter().any(|head| heads.contains(head)))
 }
 
 /// The family and the head that the object of the config.json at `path` names.
@@ -328,12 +393,8 @@ pub fn detect(path: &Path, object: &Map<String, Value>) -> Result<(&'static dyn 
     let Some(family) = ALL.into_iter().find(is_named) else {
         return Err(Keys::new(path, object).wrong(KEY, format!("one of {known}")));
     };
-    let head = if labels::are_declared(object) && family.heads().contains(&Head::Labels) {
-        Head::Labels
-    } else {
-        family.heads()[0]
-    };
-    Ok((family, head))
+    let declared = heads::declared(object).filter(|head| family.heads().contains(head));
+    Ok((family, declared.unwrap_or(family.heads()[0])))
 }
 
 /// The model that the object of the config.json at `path` describes, with its head; see [`Family::read`].
@@ -343,10 +404,14 @@ pub fn detect(path: &Path, object: &Map<String, Value>) -> Result<(&'static dyn 
 pub fn read(path: &Path, object: &Map<String, Value>, weights: Option<&Weights>) -> Result<Arc<dyn Config>, Error> {
     let (family, head) = detect(path, object)?;
     let config = family.read(path, object, weights)?;
-    match head {
-        Head::Labels => Ok(Arc::new(labels::Labelled::read(path, object, config)?)),
-        Head::Translation | Head::Language => Ok(config),
+    if head.generates() {
+        return Ok(config);
     }
+    let mut headed = heads::Headed::read(path, object, &config, head)?;
+    if head == Head::States && weights.is_some_and(|weights| !headed.has_parts_in(weights)) {
+        headed.parts.clear();
+    }
+    Ok(Arc::new(headed))
 }
 
 /// The `model_type`s of families, in quotes.

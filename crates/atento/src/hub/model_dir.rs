@@ -75,22 +75,24 @@ impl ModelDir {
         self.head
     }
 
-    /// Refuses a model that does something else.
+    /// Refuses a model that does nothing of this.
     ///
     /// # Errors
     /// Its `model_type`, and those that do; or its class, where others of the family do.
-    pub fn require(&self, head: Head) -> Result<(), Error> {
-        if self.head == head {
+    pub fn require(&self, heads: &[Head]) -> Result<(), Error> {
+        if heads.contains(&self.head) {
             return Ok(());
         }
         let path = self.root.join(CONFIG);
         let keys = Keys::new(&path, &self.config);
-        if self.family.heads().contains(&head) {
-            let (is, wanted) = (self.head.does(), head.does());
+        let does: Vec<&str> = heads.iter().map(|head| head.does()).collect();
+        let wanted = does.join(", or ");
+        if self.family.heads().iter().any(|head| heads.contains(head)) {
+            let is = self.head.does();
             return Err(keys.wrong("architectures", format!("those of a model that {wanted}: this model {is}")));
         }
-        let names = families::quoted(families::with_head(head));
-        Err(keys.wrong("model_type", format!("a model that {}: {names}", head.does())))
+        let names = families::quoted(families::with_heads(heads));
+        Err(keys.wrong("model_type", format!("a model that {wanted}: {names}")))
     }
 
     /// config.json as it stands.

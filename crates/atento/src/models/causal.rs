@@ -6,38 +6,17 @@
 use std::sync::Arc;
 
 use atento_tensor::ops::{AttentionInput, AttentionSpec, CrossEntropy, Segment};
-use atento_tensor::{Graph, Params, Tensor};
+use atento_tensor::{Graph, Tensor};
 
 use super::kv_cache::{KvCache, first_columns};
-use crate::families::{Config, Sizes};
+use super::trunk::{Texts, Trunk};
 use crate::layers::Linear;
 use crate::layers::attention::self_segments;
 
 /// A decoder-only language model with its parameters.
-pub trait CausalLm: Send + Sync {
-    /// All that determines it but its weights.
-    fn config(&self) -> Arc<dyn Config>;
-
-    /// What any model has.
-    fn sizes(&self) -> Sizes;
-
-    /// Blocks.
-    fn layers(&self) -> usize;
-
-    /// Query heads of each attention.
-    fn heads(&self) -> usize;
-
+pub trait CausalLm: Trunk {
     /// Numbers of the keys and values of a token in each block.
     fn kv_width(&self) -> usize;
-
-    /// All parameters.
-    fn params(&self) -> &Params;
-
-    /// All parameters, to be trained or loaded.
-    fn params_mut(&mut self) -> &mut Params;
-
-    /// Says whether training computes each block again in the backward instead of keeping its activations.
-    fn checkpoint_activations(&mut self, checkpoint: bool);
 
     /// Says which token ends a text.
     fn set_eos_id(&mut self, id: Option<u32>);
@@ -87,7 +66,7 @@ pub trait CausalLm: Send + Sync {
     /// If a sequence is longer than the model's positions or an id is not below its vocabulary.
     #[must_use]
     fn hidden(&self, g: &mut Graph<'_>, ids: &[u32], cu_seqlens: &[u32]) -> Tensor {
-        self.states(g, ids, &position_ids(cu_seqlens), Attend::sequences(cu_seqlens), &mut |_| ())
+        self.encode(g, Texts::of(ids, cu_seqlens), &mut |_| ())
     }
 
     /// All states, as Hugging Face's `output_hidden_states` gives them: the embeddings, then the residual stream after
@@ -97,12 +76,7 @@ pub trait CausalLm: Send + Sync {
     /// As [`CausalLm::hidden`]; `layers + 1` results.
     #[must_use]
     fn hidden_states(&self, g: &mut Graph<'_>, ids: &[u32], cu_seqlens: &[u32]) -> Vec<Tensor> {
-        let mut states = Vec::with_capacity(self.layers() + 1);
-        let each = &mut |state: &Tensor| states.push(state.clone());
-        let last = self.states(g, ids, &position_ids(cu_seqlens), Attend::sequences(cu_seqlens), each);
-        states.pop();
-        states.push(last);
-        states
+        self.all_states(g, Texts::of(ids, cu_seqlens))
     }
 
     /// The logits of every position.
@@ -198,7 +172,17 @@ impl<'a> Attend<'a> {
     }
 }
 
+/// [`Trunk::encode`] of a decoder, which knows one type of tokens.
+pub(super) fn encode(
+    model: &dyn CausalLm,
+    g: &mut Graph<'_>,
+    texts: Texts<'_>,
+    each: &mut dyn FnMut(&Tensor),
+) -> Tensor {
+    model.states(g, texts.ids, &position_ids(texts.cu_seqlens), Attend::sequences(texts.cu_seqlens), each)
+}
+
 /// Positions of packed sequences: each begins at 0.
-fn position_ids(cu_seqlens: &[u32]) -> Vec<u32> {
+pub(super) fn position_ids(cu_seqlens: &[u32]) -> Vec<u32> {
     cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
 }

@@ -17,7 +17,7 @@ use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, Checked, Kept, ModelDir, templates};
 use crate::memory;
 use crate::models::parameters::NamedShape;
-use crate::models::{CausalLm, Classifier, Precision, Translator};
+use crate::models::{CausalLm, Headed, Precision, Translator};
 use crate::text::{self, Tokenizer};
 
 /// What tokenizer_config.json says of a model without a longest sentence.
@@ -55,8 +55,8 @@ pub enum Error {
 
 /// A kind of model that a directory can hold.
 pub trait Net: Sized {
-    /// What it does.
-    const HEAD: Head;
+    /// What it does: one of these.
+    const HEADS: &'static [Head];
 
     /// The model, if this is what the configuration is of.
     fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self>;
@@ -80,7 +80,7 @@ pub trait Net: Sized {
 }
 
 impl Net for Box<dyn Translator> {
-    const HEAD: Head = Head::Translation;
+    const HEADS: &'static [Head] = &[Head::Translation];
 
     fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
         config.translator(start)
@@ -108,7 +108,7 @@ impl Net for Box<dyn Translator> {
 }
 
 impl Net for Box<dyn CausalLm> {
-    const HEAD: Head = Head::Language;
+    const HEADS: &'static [Head] = &[Head::Language];
 
     fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
         config.causal(start)
@@ -127,11 +127,12 @@ impl Net for Box<dyn CausalLm> {
     }
 }
 
-impl Net for Classifier {
-    const HEAD: Head = Head::Labels;
+impl Net for Headed {
+    const HEADS: &'static [Head] =
+        &[Head::Labels, Head::Tags, Head::Span, Head::Choice, Head::Words, Head::Pretraining, Head::States];
 
     fn build(config: &Arc<dyn Config>, start: Start) -> Option<Self> {
-        Some(Self::build(config.labelled()?.clone(), start))
+        Some(Self::build(config.headed()?.clone(), start))
     }
 
     fn config(&self) -> Arc<dyn Config> {
@@ -162,7 +163,7 @@ impl<M: Net> Loaded<M> {
     /// files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = ModelDir::open(path.as_ref())?;
-        dir.require(M::HEAD)?;
+        dir.require(M::HEADS)?;
         dir.require_exact()?;
         Self::read(&dir, Some(Precision::F32))
     }
@@ -173,7 +174,7 @@ impl<M: Net> Loaded<M> {
     /// As [`Loaded::load`].
     pub fn outline(path: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = ModelDir::open(path.as_ref())?;
-        dir.require(M::HEAD)?;
+        dir.require(M::HEADS)?;
         dir.require_exact()?;
         Self::read(&dir, None)
     }
@@ -189,7 +190,7 @@ impl<M: Net> Loaded<M> {
 
     /// Without a precision, the weights are not read.
     fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
-        dir.require(M::HEAD)?;
+        dir.require(M::HEADS)?;
         let Checked { config, weights, mut notes } = dir.checked()?;
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
@@ -240,7 +241,7 @@ impl<M: Net> Loaded<M> {
             templates::write(dir, found)?;
         }
         let files = DirFiles {
-            generation: (M::HEAD != Head::Labels).then_some(&self.generation),
+            generation: config.head().generates().then_some(&self.generation),
             floats,
             tokenizer_json: &tokenizer_json,
             tokenizer_config: &tokens,
@@ -351,6 +352,6 @@ pub fn outline(config: &Arc<dyn Config>) -> Params {
     fn of<M: Net>(config: &Arc<dyn Config>) -> Option<Params> {
         M::build(config, Start::Outline).map(|model| model.params().clone())
     }
-    let found = of::<Classifier>(config).or_else(|| of::<Box<dyn Translator>>(config));
+    let found = of::<Headed>(config).or_else(|| of::<Box<dyn Translator>>(config));
     found.or_else(|| of::<Box<dyn CausalLm>>(config)).expect("a configuration that a model is built from")
 }

@@ -11,7 +11,7 @@ mod model;
 pub mod translate;
 mod translator;
 
-use crate::models::Classifier;
+use crate::models::Headed;
 
 pub use continue_text::{Continuation, ContinueOptions, LanguageModel, Method};
 pub(crate) use loaded::load_frozen;
@@ -19,5 +19,5 @@ pub use loaded::{Error as LoadError, Loaded, Net, outline};
 pub use model::{Error, Model};
 pub use translate::{Pretrained, TranslateOptions, Translation};
 
-/// A model that gives whole texts labels or values, ready to use.
-pub type TextClassifier = Loaded<Classifier>;
+/// A model that judges texts or tokens, or finds masked words, ready to use.
+pub type TextModel = Loaded<Headed>;

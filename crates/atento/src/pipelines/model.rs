@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::continue_text::{self, LanguageModel};
 use super::translate::{self, Pretrained};
-use super::{LoadError, TextClassifier};
+use super::{LoadError, TextModel};
 use crate::data::tokens;
 use crate::families::Head;
 use crate::score::{self, causal, perplexity};
@@ -16,8 +16,8 @@ pub enum Model {
     Language(Box<LanguageModel>),
     /// It translates.
     Translator(Box<Pretrained>),
-    /// It gives whole texts labels or values.
-    Classifier(Box<TextClassifier>),
+    /// It judges texts or tokens, or finds masked words.
+    Text(Box<TextModel>),
 }
 
 /// What can go wrong between a model's directory and its answer.
@@ -78,7 +78,7 @@ impl Model {
         Ok(match hub::ModelDir::open(path)?.head() {
             Head::Translation => Self::Translator(Box::new(Pretrained::load(path)?)),
             Head::Language => Self::Language(Box::new(LanguageModel::load(path)?)),
-            Head::Labels => Self::Classifier(Box::new(TextClassifier::load(path)?)),
+            _ => Self::Text(Box::new(TextModel::load(path)?)),
         })
     }
 
@@ -88,7 +88,7 @@ impl Model {
         match self {
             Self::Translator(_) => Head::Translation,
             Self::Language(_) => Head::Language,
-            Self::Classifier(_) => Head::Labels,
+            Self::Text(text) => text.model.config.head,
         }
     }
 
@@ -127,7 +127,7 @@ impl Model {
         Ok(match self {
             Self::Translator(translator) => translator.save(dir),
             Self::Language(language) => language.save(dir),
-            Self::Classifier(classifier) => classifier.save(dir),
+            Self::Text(text) => text.save(dir),
         }?)
     }
 

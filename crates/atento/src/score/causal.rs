@@ -161,7 +161,7 @@ mod tests {
             }
             let targets: Vec<Option<u32>> = (0..ids.len()).map(|i| ids.get(i + 1).copied()).collect();
             let pool = Pool::new();
-            let mut g = Graph::infer(model.params(), &pool);
+            let mut g = Graph::infer(&model.params, &pool);
             let nll = model.loss(&mut g, ids, &[0, ids.len() as u32], &targets, 0.0, 1.0).nll_sum;
             assert!((score.sum_logprob() + nll).abs() < 1e-4, "{} {nll}", score.sum_logprob());
         }

@@ -28,7 +28,8 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<Arc<dyn Co
 pub(crate) fn new_model<M: Net>(config: &Arc<dyn Config>, recipe: &Recipe, making: Making) -> Result<M, Error> {
     let build = |start| {
         M::build(config, start).ok_or_else(|| {
-            let problem = format!("a model of this family does not what the task needs: one that {}", M::HEAD.does());
+            let problem =
+                format!("a model of this family does not what the task needs: one that {}", M::HEADS[0].does());
             Error::Setting { key: "model.arch", problem }
         })
     };

@@ -285,7 +285,7 @@ fn defaults_of(task: Task) -> Recipe {
 
 /// The family that a task's models are of unless a recipe says otherwise.
 fn usual_arch(task: Task) -> Arch {
-    families::with_head(task.head()).next().map_or_else(Arch::default, Arch)
+    families::with_heads(&[task.head()]).next().map_or_else(Arch::default, Arch)
 }
 
 /// The defaults that hold under the tree's architecture, preset and limits.

@@ -1,11 +1,11 @@
 //! Integration tests of the library, one binary.
 
 mod causal;
-mod classifier;
 mod conformance;
 mod endings;
 mod failures;
 mod front_door;
+mod heads;
 mod invariants;
 mod marian;
 mod recipes;

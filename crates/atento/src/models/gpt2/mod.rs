@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
 use atento_tensor::ops::{Positions, Segment, WeightLayout};
-use atento_tensor::{Graph, Init, Params, Tensor};
+use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
-use super::causal::{Attend, CausalLm};
+use super::causal::{self, Attend, CausalLm};
+use super::trunk::{Texts, Trunk};
 use crate::families::{Config, Sizes};
 use crate::layers::{Embedding, LayerNorm, Linear};
 use block::Block;
@@ -132,7 +133,7 @@ impl Gpt2 {
     }
 }
 
-impl CausalLm for Gpt2 {
+impl Trunk for Gpt2 {
     fn config(&self) -> Arc<dyn Config> {
         Arc::new(self.config.clone())
     }
@@ -149,10 +150,6 @@ impl CausalLm for Gpt2 {
         self.config.heads
     }
 
-    fn kv_width(&self) -> usize {
-        2 * self.config.d_model
-    }
-
     fn params(&self) -> &Params {
         &self.params
     }
@@ -163,6 +160,20 @@ impl CausalLm for Gpt2 {
 
     fn checkpoint_activations(&mut self, checkpoint: bool) {
         self.checkpoint_activations = checkpoint;
+    }
+
+    fn token_table(&self) -> Weight {
+        self.tokens.table
+    }
+
+    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+        causal::encode(self, g, texts, each)
+    }
+}
+
+impl CausalLm for Gpt2 {
+    fn kv_width(&self) -> usize {
+        2 * self.config.d_model
     }
 
     fn set_eos_id(&mut self, id: Option<u32>) {

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use atento_kernels::philox::Rng;
 use atento_kernels::rope::Pairing;
 use atento_tensor::ops::{Rope, Segment, Turns, WeightLayout};
-use atento_tensor::{Graph, Init, Params, Tensor};
+use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
-use super::causal::{Attend, CausalLm};
+use super::causal::{self, Attend, CausalLm};
+use super::trunk::{Texts, Trunk};
 use crate::families::{Config, Sizes, Start, parameter_count};
 use crate::layers::{Embedding, Linear, RmsNorm};
 use block::Block;
@@ -119,7 +120,7 @@ impl Llama {
     }
 }
 
-impl CausalLm for Llama {
+impl Trunk for Llama {
     fn config(&self) -> Arc<dyn Config> {
         Arc::new(self.config.clone())
     }
@@ -136,10 +137,6 @@ impl CausalLm for Llama {
         self.config.heads
     }
 
-    fn kv_width(&self) -> usize {
-        2 * self.config.kv_heads * self.config.head_dim
-    }
-
     fn params(&self) -> &Params {
         &self.params
     }
@@ -150,6 +147,20 @@ impl CausalLm for Llama {
 
     fn checkpoint_activations(&mut self, checkpoint: bool) {
         self.checkpoint_activations = checkpoint;
+    }
+
+    fn token_table(&self) -> Weight {
+        self.tokens.table
+    }
+
+    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+        causal::encode(self, g, texts, each)
+    }
+}
+
+impl CausalLm for Llama {
+    fn kv_width(&self) -> usize {
+        2 * self.config.kv_heads * self.config.head_dim
     }
 
     fn set_eos_id(&mut self, id: Option<u32>) {

@@ -14,7 +14,7 @@ pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn
     if !recipe.model.arch.family().heads().contains(&recipe.task.head()) {
         let (task, arch) = (recipe.task, recipe.model.arch);
         let families: Vec<String> =
-            families::with_head(task.head()).map(|family| format!("\"{}\"", family.name())).collect();
+            families::with_heads(&[task.head()]).map(|family| format!("\"{}\"", family.name())).collect();
         let families = families.join(", ");
         let message = format!("`task` \"{task}\" does not go with `model.arch` \"{arch}\"; it goes with {families}");
         return conflict(place("model.arch"), message);

@@ -1,0 +1,229 @@
+//! What stands on a Transformer in place of an output that goes on with the text: labels for texts or tokens, the ends of an
+//! answer, a choice, masked words. config.json of the classes whose names end in `ForSequenceClassification`,
+//! `ForTokenClassification`, `ForQuestionAnswering`, `ForMultipleChoice`, `ForMaskedLM` and `ForPreTraining`, and of the bare
+//! ones that end in `Model`.
+//!
+//! Which parts a head has, and what they are called, the family says ([`Config::parts`]).
+
+pub mod labels;
+pub mod part;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::{Config, Extra, Family, Head, Sizes, Start};
+use crate::hub::json::Keys;
+use crate::hub::{Error, Weights};
+use crate::models::Trunk;
+use crate::models::config::{ConfigError, LARGEST_SIZE, wrong};
+use crate::models::parameters::NamedShape;
+use crate::train::recipe::ModelSettings;
+
+pub use labels::Objective;
+pub use part::{Norm, Output, Part, Reads, Transform};
+
+/// How the classes of the heads end; a class with an ending that is not here is that of another head.
+const ENDINGS: [(&str, Head); 7] = [
+    ("ForSequenceClassification", Head::Labels),
+    ("ForTokenClassification", Head::Tags),
+    ("ForQuestionAnswering", Head::Span),
+    ("ForMultipleChoice", Head::Choice),
+    ("ForMaskedLM", Head::Words),
+    ("ForPreTraining", Head::Pretraining),
+    ("Model", Head::States),
+];
+
+/// The ends of an answer: its first and its last token.
+pub const SPAN_OUTPUTS: usize = 2;
+
+/// A Transformer with a head, but for its weights.
+#[derive(Debug, Clone)]
+pub struct Headed {
+    /// The Transformer below, without an output projection of its own.
+    pub trunk: Arc<dyn Config>,
+    /// What stands on it.
+    pub head: Head,
+    /// What each output stands for, where outputs are labels.
+    pub labels: Vec<String>,
+    /// What outputs of texts are measured by.
+    pub objective: Objective,
+    /// The parts, those of whole texts before those of tokens.
+    pub parts: Vec<Part>,
+}
+
+/// The head that `architectures` names, if it is one of these.
+pub(super) fn declared(config: &Map<String, Value>) -> Option<Head> {
+    let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
+    let head_of = |name: &str| ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, head)| *head);
+    names.filter_map(Value::as_str).find_map(head_of)
+}
+
+impl Headed {
+    /// A head on a Transformer; `labels` are those of its outputs, where those are labels.
+    ///
+    /// # Errors
+    /// Models of the family have no such head; labels that cannot be.
+    pub fn new(
+        trunk: &Arc<dyn Config>,
+        head: Head,
+        labels: Vec<String>,
+        objective: Objective,
+    ) -> Result<Self, ConfigError> {
+        let trunk = trunk.without_output();
+        let no_such = || wrong("head", format!("{head:?}"), format!("a head that models of {:?} have", trunk.family()));
+        let parts = trunk.parts(head, outputs(head, &labels)).ok_or_else(no_such)?;
+        let config = Self { trunk, head, labels, objective, parts };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads the head from the object of the config.json at `path`, whose other keys describe `trunk`.
+    ///
+    /// # Errors
+    /// A key is of the wrong type or has a value no model can have; the message names file and key.
+    pub(super) fn read(
+        path: &Path,
+        object: &Map<String, Value>,
+        trunk: &Arc<dyn Config>,
+        head: Head,
+    ) -> Result<Self, Error> {
+        let keys = Keys::new(path, object);
+        let names = if head.has_labels() { labels::read(keys, object)? } else { Vec::new() };
+        let objective =
+            if head == Head::Labels { labels::objective(keys, names.len())? } else { Objective::Classification };
+        Self::new(trunk, head, names, objective).map_err(|error| match error.key {
+            "head" => keys.wrong("architectures", error.expected),
+            _ => keys.wrong("id2label", error.expected),
+        })
+    }
+
+    /// Checks that a model can be built from these values.
+    ///
+    /// # Errors
+    /// The first value that cannot be: its key, the value, and what it may be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.head.has_labels() {
+            return Ok(());
+        }
+        let least = if self.head == Head::Labels && self.objective == Objective::Classification { 2 } else { 1 };
+        if !(least..=LARGEST_SIZE).contains(&self.labels.len()) {
+            return Err(wrong("labels", self.labels.len(), format!("from {least} to {LARGEST_SIZE} labels")));
+        }
+        let mut sorted: Vec<&String> = self.labels.iter().collect();
+        sorted.sort_unstable();
+        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(wrong("labels", format!("{:?} twice", pair[0]), "labels that differ")),
+            None => Ok(()),
+        }
+    }
+
+    /// The names of all parameters that are not the Transformer's own.
+    #[must_use]
+    pub fn own_parameters(&self) -> Vec<NamedShape> {
+        let d_model = self.sizes().d_model;
+        self.parts.iter().flat_map(|part| part.parameters(d_model)).collect()
+    }
+
+    /// Whether a file has all that stands on the Transformer.
+    pub(super) fn has_parts_in(&self, weights: &Weights) -> bool {
+        self.own_parameters().iter().all(|(name, _)| self.sources(name).iter().any(|name| weights.contains(name)))
+    }
+
+    fn is_own(&self, name: &str) -> bool {
+        self.own_parameters().iter().any(|(own, _)| own == name)
+    }
+}
+
+/// How many outputs a head has; those of words are as many as there are words.
+fn outputs(head: Head, labels: &[String]) -> usize {
+    match head {
+        Head::Labels | Head::Tags => labels.len(),
+        Head::Span => SPAN_OUTPUTS,
+        _ => 1,
+    }
+}
+
+impl Config for Headed {
+    fn family(&self) -> &'static dyn Family {
+        self.trunk.family()
+    }
+
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.trunk.sizes()
+    }
+
+    fn to_json(&self) -> Result<Map<String, Value>, Error> {
+        let mut object = self.trunk.to_json()?;
+        let ending = ENDINGS.iter().find(|(_, head)| *head == self.head).map_or("", |(ending, _)| ending);
+        object.insert("architectures".into(), json!([format!("{}{ending}", self.class())]));
+        if self.head.has_labels() {
+            labels::write(&self.labels, &mut object);
+        }
+        if self.head == Head::Labels {
+            object.insert("problem_type".into(), json!(self.objective.word()));
+        }
+        Ok(object)
+    }
+
+    fn class(&self) -> &'static str {
+        self.trunk.class()
+    }
+
+    fn parameters(&self) -> Vec<NamedShape> {
+        [self.trunk.parameters(), self.own_parameters()].concat()
+    }
+
+    fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
+        let trunk = self.trunk.with_rows(rows);
+        let parts = trunk.parts(self.head, outputs(self.head, &self.labels)).expect("the head of the same family");
+        Arc::new(Self { trunk, parts, ..self.clone() })
+    }
+
+    fn without_output(&self) -> Arc<dyn Config> {
+        Arc::clone(&self.trunk)
+    }
+
+    fn sources(&self, name: &str) -> Vec<String> {
+        if self.is_own(name) { self.trunk.sources_of_part(name) } else { self.trunk.sources_below(self.head, name) }
+    }
+
+    fn stored_shape(&self, name: &str, shape: &[usize]) -> Vec<usize> {
+        if self.is_own(name) { shape.to_vec() } else { self.trunk.stored_shape(name, shape) }
+    }
+
+    fn is_zero_if_missing(&self, name: &str) -> bool {
+        !self.is_own(name) && self.trunk.is_zero_if_missing(name)
+    }
+
+    fn extra(&self, stored: &str) -> Extra {
+        self.trunk.extra_of(self.head, stored)
+    }
+
+    fn shared_by(&self, name: &str) -> &'static [&'static str] {
+        self.trunk.shared_by(name)
+    }
+
+    fn describe(&self, settings: &ModelSettings) -> ModelSettings {
+        self.trunk.describe(settings)
+    }
+
+    fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {
+        self.trunk.activations(tokens, checkpoint)
+    }
+
+    fn headed(&self) -> Option<&Headed> {
+        Some(self)
+    }
+
+    fn trunk(&self, start: Start) -> Option<Box<dyn Trunk>> {
+        self.trunk.trunk(start)
+    }
+}

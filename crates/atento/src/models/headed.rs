@@ -1,0 +1,207 @@
+//! A Transformer with a head: labels for texts or tokens, the ends of an answer, a choice, masked words (Devlin et al. 2019,
+//! §3.1, §4 and appendix A; Radford et al. 2018, §3.2, for decoders).
+//!
+//! A head is one part or several ([`Part`]), each of which reads states of the last block. The part of masked words is
+//! computed at the tokens that are asked for and nowhere else.
+
+use atento_kernels::philox::Rng;
+use atento_tensor::ops::{Activation, CrossEntropy};
+use atento_tensor::{Graph, Init, Params, Tensor, Weight};
+
+use super::encoder::INIT_STD;
+use super::trunk::{Texts, Trunk};
+use crate::families::heads::{Headed as HeadedConfig, Part, Reads, Transform};
+use crate::families::{Config, Start};
+use crate::layers::{LayerNorm, Linear, activation};
+
+/// The random stream that heads start from.
+const INIT_STREAM: u64 = 0x7363;
+
+/// A Transformer and what stands on it.
+pub struct Headed {
+    /// All that determines it but its weights.
+    pub config: HeadedConfig,
+    /// The Transformer; its parameters hold those of the head too.
+    pub trunk: Box<dyn Trunk>,
+    parts: Vec<Layers>,
+}
+
+/// The layers of a part.
+struct Layers {
+    reads: Reads,
+    transform: Option<(f32, Linear, Activation, Option<LayerNorm>)>,
+    dropout: f32,
+    output: Option<Linear>,
+}
+
+impl Headed {
+    /// A model whose Transformer and head start so.
+    ///
+    /// # Panics
+    /// If the Transformer is of a family that heads cannot stand on.
+    #[must_use]
+    pub fn build(config: HeadedConfig, start: Start) -> Self {
+        let mut trunk = config.trunk(start).expect("a family that heads can stand on");
+        let (seed, normal) = match start {
+            Start::Random(seed) => (seed, Init::Normal(INIT_STD)),
+            Start::Unloaded | Start::Outline => (0, Init::Zeros),
+        };
+        let (d_model, table) = (config.sizes().d_model, trunk.token_table());
+        let rng = &mut Rng::new(seed, INIT_STREAM);
+        let params = trunk.params_mut();
+        let parts = config.parts.iter().map(|part| Layers::init(params, part, d_model, table, normal, rng)).collect();
+        Self { config, trunk, parts }
+    }
+
+    /// All parameters.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        self.trunk.params()
+    }
+
+    /// The states of the last block.
+    ///
+    /// # Shapes
+    /// result: [tokens, d_model].
+    ///
+    /// # Panics
+    /// As [`Trunk::encode`].
+    #[must_use]
+    pub fn states(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Tensor {
+        self.trunk.encode(g, texts, &mut |_| ())
+    }
+
+    /// What each text gives each output.
+    ///
+    /// # Shapes
+    /// `states`: those of the texts, [tokens, d_model]; result: [texts, outputs].
+    ///
+    /// # Panics
+    /// If no part reads whole texts, or a text is empty.
+    #[must_use]
+    pub fn of_texts(&self, g: &mut Graph<'_>, states: &Tensor, texts: Texts<'_>) -> Tensor {
+        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
+        let read = self.text_states(g, part, states, texts);
+        part.logits(g, &read)
+    }
+
+    /// What each token gives each output.
+    ///
+    /// # Shapes
+    /// `states`: [rows, d_model]; result: [rows, outputs].
+    ///
+    /// # Panics
+    /// If no part reads tokens.
+    #[must_use]
+    pub fn of_tokens(&self, g: &mut Graph<'_>, states: &Tensor) -> Tensor {
+        let part = self.part(|reads| reads == Reads::Tokens).expect("a head on tokens");
+        part.logits(g, states)
+    }
+
+    /// The loss of predicting the label of each text; see [`Graph::cross_entropy`].
+    ///
+    /// # Shapes
+    /// As [`Headed::of_texts`]; `targets`: `[texts]`.
+    ///
+    /// # Panics
+    /// As [`Headed::of_texts`].
+    pub fn text_loss(
+        &self,
+        g: &mut Graph<'_>,
+        states: &Tensor,
+        texts: Texts<'_>,
+        targets: &[Option<u32>],
+        smoothing: f32,
+        scale: f32,
+    ) -> CrossEntropy {
+        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
+        let read = self.text_states(g, part, states, texts);
+        part.loss(g, &read, targets, smoothing, scale)
+    }
+
+    /// The loss of predicting words or labels of single tokens, at `rows` alone; see [`Graph::cross_entropy`].
+    ///
+    /// # Shapes
+    /// `states`: [tokens, d_model]; `rows`, `targets`: `[chosen]`.
+    ///
+    /// # Panics
+    /// If no part reads tokens, or a row is not one of the states.
+    pub fn token_loss(
+        &self,
+        g: &mut Graph<'_>,
+        states: &Tensor,
+        rows: &[u32],
+        targets: &[Option<u32>],
+        smoothing: f32,
+        scale: f32,
+    ) -> CrossEntropy {
+        let part = self.part(|reads| reads == Reads::Tokens).expect("a head on tokens");
+        let read = g.gather_rows(states, rows);
+        part.loss(g, &read, targets, smoothing, scale)
+    }
+
+    fn part(&self, wanted: impl Fn(Reads) -> bool) -> Option<&Layers> {
+        self.parts.iter().find(|part| wanted(part.reads))
+    }
+
+    /// The states that a part on whole texts reads: [texts, d_model].
+    fn text_states(&self, g: &mut Graph<'_>, part: &Layers, states: &Tensor, texts: Texts<'_>) -> Tensor {
+        g.label(|| "head".into());
+        match part.reads {
+            Reads::First => g.gather_rows(states, &texts.first_rows()),
+            Reads::Last => g.gather_rows(states, &texts.last_rows(self.config.sizes().pad_id)),
+            Reads::Mean => g.mean_pool(states, texts.cu_seqlens),
+            Reads::Tokens => states.clone(),
+        }
+    }
+}
+
+impl Layers {
+    fn init(p: &mut Params, part: &Part, d_model: usize, table: Weight, normal: Init, rng: &mut Rng) -> Self {
+        let transform = part.transform.as_ref().map(|transform| {
+            let Transform { dense, width, bias, activation: function, norm, dropout } = transform;
+            let dense = Linear::stacked(p, &[(dense, *width)], d_model, *bias, normal, rng);
+            let norm = norm.as_ref().map(|norm| {
+                assert!(norm.bias, "a norm without a bias");
+                LayerNorm::init(p, &norm.path, *width, norm.eps, rng)
+            });
+            (*dropout, dense, activation(function), norm)
+        });
+        let output = part.output.as_ref().map(|output| {
+            let shape = [output.outputs, part.width(d_model)];
+            let layout = atento_tensor::ops::WeightLayout::OutIn;
+            let weight = output.weight.as_ref().map_or(table, |name| p.add_matrix(name, shape, layout, normal, rng));
+            let bias = output.bias.as_ref().map(|name| p.add(name, &[output.outputs], Init::Zeros, rng));
+            Linear::over(weight, bias)
+        });
+        Self { reads: part.reads, transform, dropout: part.dropout, output }
+    }
+
+    /// What the output reads.
+    fn before_output(&self, g: &mut Graph<'_>, read: &Tensor) -> Tensor {
+        let mut x = read.clone();
+        if let Some((dropout, dense, function, norm)) = &self.transform {
+            x = g.dropout(&x, *dropout);
+            x = dense.forward_activated(g, &x, *function);
+            x = norm.as_ref().map_or_else(|| x.clone(), |norm| norm.forward(g, &x));
+        }
+        g.dropout(&x, self.dropout)
+    }
+
+    fn logits(&self, g: &mut Graph<'_>, read: &Tensor) -> Tensor {
+        let x = self.before_output(g, read);
+        self.output.as_ref().map_or_else(|| x.clone(), |output| output.forward(g, &x))
+    }
+
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        read: &Tensor,
+        targets: &[Option<u32>],
+        smoothing: f32,
+        scale: f32,
+    ) -> CrossEntropy {
+        let x = self.before_output(g, read);
+        self.output.as_ref().expect("a part with an output").cross_entropy(g, &x, targets, smoothing, scale)
+    }
+}

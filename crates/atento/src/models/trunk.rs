@@ -1,0 +1,132 @@
+//! Models that turn texts into states, behind one face: what heads stand on, encoders and decoders alike.
+
+use std::sync::Arc;
+
+use atento_tensor::{Graph, Params, Tensor, Weight};
+
+use crate::families::{Config, Sizes};
+
+/// Packed texts.
+///
+/// # Shapes
+/// `ids`: `[tokens]`; `type_ids`: `[tokens]`; `cu_seqlens`: [texts + 1], from 0 to tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// The tokens.
+    pub ids: &'a [u32],
+    /// Which of two texts a token belongs to (BERT's segments A and B); none where all are of the first.
+    pub type_ids: Option<&'a [u32]>,
+    /// Where texts begin and end.
+    pub cu_seqlens: &'a [u32],
+}
+
+impl<'a> Texts<'a> {
+    /// Texts whose tokens are all of the first type.
+    #[must_use]
+    pub fn of(ids: &'a [u32], cu_seqlens: &'a [u32]) -> Self {
+        Self { ids, type_ids: None, cu_seqlens }
+    }
+
+    /// How many texts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cu_seqlens.len() - 1
+    }
+
+    /// Whether there is no text.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row of each text's first token.
+    ///
+    /// # Panics
+    /// If a text has no token.
+    #[must_use]
+    pub fn first_rows(&self) -> Vec<u32> {
+        let first = |pair: &[u32]| {
+            assert!(pair[0] < pair[1], "Texts: an empty text");
+            pair[0]
+        };
+        self.cu_seqlens.windows(2).map(first).collect()
+    }
+
+    /// The row of each text's last token that is not padding; of its first, where all are.
+    ///
+    /// # Panics
+    /// If a text has no token.
+    #[must_use]
+    pub fn last_rows(&self, pad_id: Option<u32>) -> Vec<u32> {
+        let last = |pair: &[u32]| {
+            assert!(pair[0] < pair[1], "Texts: an empty text");
+            let found = (pair[0]..pair[1]).rev().find(|&row| Some(self.ids[row as usize]) != pad_id);
+            found.unwrap_or(pair[0])
+        };
+        self.cu_seqlens.windows(2).map(last).collect()
+    }
+}
+
+/// A Transformer with its parameters, without what is made of its states.
+pub trait Trunk: Send + Sync {
+    /// All that determines it but its weights.
+    fn config(&self) -> Arc<dyn Config>;
+
+    /// What any model has.
+    fn sizes(&self) -> Sizes;
+
+    /// Blocks.
+    fn layers(&self) -> usize;
+
+    /// Query heads of each attention.
+    fn heads(&self) -> usize;
+
+    /// All parameters, those of heads on it included.
+    fn params(&self) -> &Params;
+
+    /// All parameters, to be trained or loaded.
+    fn params_mut(&mut self) -> &mut Params;
+
+    /// Says whether training computes each block again in the backward instead of keeping its activations.
+    fn checkpoint_activations(&mut self, checkpoint: bool);
+
+    /// The table of token embeddings.
+    fn token_table(&self) -> Weight;
+
+    /// The last states of packed texts. `each` sees the embeddings, then the residual stream after every block, the last one
+    /// before a norm that follows it.
+    ///
+    /// # Shapes
+    /// See [`Texts`]; result: [tokens, d_model].
+    ///
+    /// # Panics
+    /// If a text is longer than the model's positions, an id is not below its vocabulary, or a type is none of its types.
+    #[must_use]
+    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor;
+
+    /// All states, as Hugging Face's `output_hidden_states` gives them: the embeddings, then the residual stream after
+    /// each block, the last one normalised.
+    ///
+    /// # Shapes
+    /// As [`Trunk::encode`]; `layers + 1` results.
+    #[must_use]
+    fn all_states(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Vec<Tensor> {
+        let mut states = Vec::with_capacity(self.layers() + 1);
+        let last = self.encode(g, texts, &mut |state: &Tensor| states.push(state.clone()));
+        states.pop();
+        states.push(last);
+        states
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_at_the_end_is_not_the_last_token() {
+        let texts = Texts::of(&[1, 7, 2, 7, 7, 7, 7, 3], &[0, 5, 7, 8]);
+        assert_eq!((texts.last_rows(Some(7)), texts.first_rows()), (vec![2, 5, 7], vec![0, 5, 7]));
+        assert_eq!(Texts::of(&[1, 7, 2, 7], &[0, 2, 4]).last_rows(None), [1, 3]);
+    }
+}

@@ -1,0 +1,248 @@
+//! Models with heads against `transformers`: states, logits, losses, the gradient of every parameter, optimiser steps.
+
+use std::path::{Path, PathBuf};
+
+use atento::families::Config;
+use atento::families::Head;
+use atento::families::heads::Objective;
+use atento::hub::safetensors::SafeTensors;
+use atento::models::{Headed, Texts};
+use atento::pipelines::LanguageModel;
+use atento::pipelines::Pretrained;
+use atento::pipelines::TextModel;
+use atento_tensor::{Grads, Graph, Pool};
+use serde_json::Value;
+
+use crate::conformance::{self, assert_gradients, ids, json, largest_difference, recorded_run, rows};
+
+fn fixtures() -> Vec<PathBuf> {
+    conformance::fixtures(&["GPT2ForSequenceClassification", "LlamaForSequenceClassification"], "grads.safetensors")
+}
+
+/// Texts packed, each with `padding` times the padding token after it, and their recorded numbers.
+struct Cases {
+    ids: Vec<u32>,
+    cu_seqlens: Vec<u32>,
+    logits: Vec<f32>,
+    targets: Vec<f32>,
+    loss: f32,
+}
+
+fn cases(dir: &Path, padding: usize) -> Cases {
+    let expected = json(&dir.join("expected.json"));
+    let pad_id = json(&dir.join("config.json"))["pad_token_id"].as_u64().unwrap() as u32;
+    let number = |value: &Value| value.as_f64().unwrap() as f32;
+    let mut cases =
+        Cases { ids: vec![], cu_seqlens: vec![0], logits: vec![], targets: vec![], loss: number(&expected["loss"]) };
+    for case in expected["cases"].as_array().unwrap() {
+        cases.ids.extend(ids(&case["input_ids"]));
+        cases.ids.extend(vec![pad_id; padding]);
+        cases.cu_seqlens.push(cases.ids.len() as u32);
+        cases.logits.extend(case["logits"].as_array().unwrap().iter().map(number));
+        cases.targets.push(number(&case["target"]));
+    }
+    cases
+}
+
+#[test]
+fn logits_loss_and_every_gradient_equal_the_reference_whatever_padding_follows() {
+    for dir in fixtures() {
+        let TextModel { model, .. } = TextModel::load(&dir).unwrap();
+        let params = model.params();
+        for padding in [0, 3] {
+            let Cases { ids, cu_seqlens, logits, targets, loss } = cases(&dir, padding);
+            let pool = Pool::new();
+            let texts = Texts::of(&ids, &cu_seqlens);
+            let found = of_texts(&model, texts);
+            let difference = largest_difference(&found, &logits);
+            assert!(difference <= 1e-4, "{}: logits differ by {difference}", dir.display());
+            let mut grads = Grads::zeros(params);
+            let mut g = Graph::train(params, &mut grads, &pool, 0);
+            let states = model.states(&mut g, texts);
+            let scale = 1.0 / targets.len() as f32;
+            let found = match model.config.objective {
+                Objective::Classification => {
+                    let labels: Vec<Option<u32>> = targets.iter().map(|&target| Some(target as u32)).collect();
+                    model.text_loss(&mut g, &states, texts, &labels, 0.0, scale).loss
+                }
+                _ => {
+                    let logits = model.of_texts(&mut g, &states, texts);
+                    g.squared_error(&logits, &targets, scale)
+                }
+            };
+            assert!((found.values()[0] - loss).abs() <= 1e-5 * loss, "{}: {:?}", dir.display(), found.values());
+            g.backward(&found);
+            drop((g, found, states));
+            assert_gradients(&dir, &model.config, params, &grads);
+        }
+    }
+}
+
+#[test]
+fn a_saved_classifier_has_the_tensors_and_labels_it_had() {
+    for dir in fixtures() {
+        let loaded = TextModel::load(&dir).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        loaded.save(copy.path()).unwrap();
+        let again = TextModel::load(copy.path()).unwrap();
+        assert_eq!(again.model.config.to_json().unwrap(), loaded.model.config.to_json().unwrap());
+        assert_eq!(again.model.trunk.params().values(), loaded.model.trunk.params().values());
+        assert_eq!(again.tokenizer.to_json_bytes().unwrap(), loaded.tokenizer.to_json_bytes().unwrap());
+        let names = |dir: &Path| {
+            let file = SafeTensors::open(&dir.join("model.safetensors")).unwrap();
+            let mut names: Vec<String> = file.names().map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&dir), names(copy.path()));
+        let (first, second) = (json(&dir.join("config.json")), json(&copy.path().join("config.json")));
+        for key in ["architectures", "id2label", "label2id", "pad_token_id", "n_embd"] {
+            assert_eq!(first[key], second[key], "{key}");
+        }
+        assert!(!copy.path().join("generation_config.json").exists());
+    }
+}
+
+#[test]
+fn a_classifier_is_not_taken_for_what_continues_or_translates() {
+    for dir in fixtures() {
+        let message = LanguageModel::load(&dir).err().unwrap().to_string();
+        let expected = "ForSequenceClassification\"], expected those of a model that goes on with a text";
+        assert!(message.contains(expected) && message.contains("gives whole texts labels"), "{message}");
+        let message = Pretrained::load(&dir).err().unwrap().to_string();
+        assert!(message.contains("a model that translates"), "{message}");
+        let language = dir.with_file_name("gpt2-tiny");
+        let message = TextModel::load(&language).err().unwrap().to_string();
+        assert!(message.contains("that gives whole texts labels or values, or gives each token"), "{message}");
+        assert!(message.contains("this model goes on with a text"), "{message}");
+    }
+}
+
+/// What each text gives each output.
+fn of_texts(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
+    let g = &mut Graph::infer(model.params(), &Pool::new());
+    let states = model.states(g, texts);
+    model.of_texts(g, &states, texts).values().to_vec()
+}
+
+/// What each token gives each output.
+fn of_tokens(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
+    let g = &mut Graph::infer(model.params(), &Pool::new());
+    let states = model.states(g, texts);
+    model.of_tokens(g, &states).values().to_vec()
+}
+
+/// Every encoder with recorded outputs.
+fn encoders() -> Vec<PathBuf> {
+    let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra"];
+    let mut dirs = conformance::fixtures(&types, "expected.safetensors");
+    dirs.retain(|dir| dir.join("config.json").exists() && dir.join("model.safetensors").exists());
+    dirs
+}
+
+#[test]
+fn states_and_logits_of_encoders_equal_the_reference_alone_and_packed() {
+    for dir in encoders() {
+        let TextModel { model, tokenizer, .. } = TextModel::load(&dir).unwrap();
+        let recorded = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
+        let values = |name: &str| recorded.read_f32(name, &recorded.get(name).unwrap().shape.to_vec()).unwrap();
+        let cases = json(&dir.join("expected.json"));
+        let cases = cases["cases"].as_array().unwrap();
+        let texts: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["input_ids"])).collect();
+        for (case, wanted) in cases.iter().zip(&texts) {
+            assert_eq!(&tokenizer.encode_text(case["text"].as_str().unwrap()).unwrap(), wanted, "{}", dir.display());
+        }
+        let packed = texts.concat();
+        let mut cu_seqlens = vec![0];
+        texts.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
+        let check = |what: &str, found: &[f32], expected: &[f32]| {
+            let difference = largest_difference(found, expected);
+            assert!(difference <= 1e-4, "{}: {what} differs by {difference}", dir.display());
+        };
+        let outputs = |texts: Texts<'_>| match model.config.head {
+            Head::Labels | Head::Choice => of_texts(&model, texts),
+            _ => of_tokens(&model, texts),
+        };
+        let together = outputs(Texts::of(&packed, &cu_seqlens));
+        let mut alone = Vec::new();
+        for (i, ids) in texts.iter().enumerate() {
+            let (of_one, pool) = ([0, ids.len() as u32], Pool::new());
+            let one = Texts::of(ids, &of_one);
+            let states = model.trunk.all_states(&mut Graph::infer(model.params(), &pool), one);
+            let states: Vec<f32> = states.iter().flat_map(|state| state.values().to_vec()).collect();
+            check(&format!("states of text {i}"), &states, &values(&format!("{i}.hidden")));
+            let found = outputs(one);
+            check(&format!("logits of text {i}"), &found, &values(&format!("{i}.logits")));
+            if model.config.head == Head::Pretraining {
+                check("next sentence", &of_texts(&model, one), &values(&format!("{i}.nsp")));
+            }
+            alone.extend(found);
+        }
+        assert!(largest_difference(&alone, &together) <= 1e-5, "{}: alone and packed", dir.display());
+    }
+}
+
+/// A recorded batch, packed: padding taken away. Rows and targets of masked words, and which pairs follow each other.
+struct Step {
+    ids: Vec<u32>,
+    type_ids: Vec<u32>,
+    cu_seqlens: Vec<u32>,
+    rows: Vec<u32>,
+    words: Vec<Option<u32>>,
+    next: Vec<Option<u32>>,
+}
+
+fn step(file: &SafeTensors, step: usize) -> Step {
+    let table = |name: &str| rows(file, &format!("{step}.{name}"));
+    let next = format!("{step}.next_sentence_label");
+    let next = file.read_i64(&next, file.get(&next).unwrap().shape).unwrap();
+    let next = next.into_iter().map(|label| u32::try_from(label).ok()).collect();
+    let mut packed = Step { ids: vec![], type_ids: vec![], cu_seqlens: vec![0], rows: vec![], words: vec![], next };
+    let (ids, types, labels) = (table("input_ids"), table("token_type_ids"), table("labels"));
+    for (i, mask) in table("attention_mask").iter().enumerate() {
+        for at in (0..mask.len()).filter(|&at| mask[at] == 1) {
+            if let Ok(word) = u32::try_from(labels[i][at]) {
+                packed.rows.push(packed.ids.len() as u32);
+                packed.words.push(Some(word));
+            }
+            packed.ids.push(ids[i][at] as u32);
+            packed.type_ids.push(types[i][at] as u32);
+        }
+        packed.cu_seqlens.push(packed.ids.len() as u32);
+    }
+    packed
+}
+
+/// The loss of a step, its gradients added.
+fn pretrain(model: &Headed, grads: &mut Grads, pool: &Pool, step: &Step) -> f64 {
+    let mut g = Graph::train(model.params(), grads, pool, 0);
+    let texts = Texts { ids: &step.ids, type_ids: Some(&step.type_ids), cu_seqlens: &step.cu_seqlens };
+    let states = model.states(&mut g, texts);
+    let scale = 1.0 / step.rows.len() as f32;
+    let words = model.token_loss(&mut g, &states, &step.rows, &step.words, 0.0, scale);
+    let next = model.text_loss(&mut g, &states, texts, &step.next, 0.0, 1.0 / step.next.len() as f32);
+    g.backward_all([&words.loss, &next.loss]);
+    words.loss_sum / step.rows.len() as f64 + next.loss_sum / step.next.len() as f64
+}
+
+#[test]
+fn pre_training_has_the_gradients_and_the_losses_of_the_reference() {
+    for dir in conformance::fixtures(&["BertForPreTraining"], "train_batches.safetensors") {
+        for checkpoint in [false, true] {
+            let TextModel { mut model, .. } = TextModel::load(&dir).unwrap();
+            model.trunk.checkpoint_activations(checkpoint);
+            let batches = SafeTensors::open(&dir.join("train_batches.safetensors")).unwrap();
+            let (mut optimizer, lr, losses) = recorded_run(&dir, model.params());
+            let pool = Pool::new();
+            for (i, expected) in losses.iter().enumerate() {
+                let mut grads = Grads::zeros(model.params());
+                let found = pretrain(&model, &mut grads, &pool, &step(&batches, i));
+                assert!((found - expected).abs() <= 1e-5 * expected, "{}: step {i}: {found}", dir.display());
+                if i == 0 {
+                    assert_gradients(&dir, &model.config, model.params(), &grads);
+                }
+                optimizer.step(model.trunk.params_mut(), &grads, lr, i as u64 + 1, 1.0);
+            }
+        }
+    }
+}
