@@ -90,6 +90,11 @@ pub trait Trunk: Send + Sync {
     /// Says whether training computes each block again in the backward instead of keeping its activations.
     fn checkpoint_activations(&mut self, checkpoint: bool);
 
+    /// How many types tokens have, where the model tells them apart by a table.
+    fn token_types(&self) -> Option<usize> {
+        None
+    }
+
     /// The table of token embeddings.
     fn token_table(&self) -> Weight;
 

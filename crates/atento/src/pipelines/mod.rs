@@ -8,6 +8,7 @@ pub mod continue_text;
 mod language;
 mod loaded;
 mod model;
+pub mod texts;
 pub mod translate;
 mod translator;
 

@@ -10,6 +10,7 @@ mod guard;
 #[cfg(test)]
 mod learn_tests;
 mod models;
+pub mod pair;
 mod pipeline;
 pub mod roles;
 mod sentence;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use crate::data::lines::LineError;
 use crate::messages;
 
+pub use pair::{EncodedPair, Truncation};
 pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
 pub use tokenizer::{Encoding, Tokenizer};
@@ -151,6 +153,14 @@ pub enum Error {
     TargetLanguage {
         /// The token of the source's language.
         token: String,
+    },
+    /// Texts that cannot be cut to the length that is asked for.
+    #[error("at most {limit} tokens: {reason}")]
+    Limit {
+        /// The largest number of tokens.
+        limit: usize,
+        /// Why it cannot be kept.
+        reason: String,
     },
     /// The `tokenizers` crate refused.
     #[error("the tokenizer failed to {action}: {detail}")]

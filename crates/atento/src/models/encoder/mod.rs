@@ -86,6 +86,10 @@ impl Trunk for Encoder {
         self.checkpoint_activations = checkpoint;
     }
 
+    fn token_types(&self) -> Option<usize> {
+        Some(self.config.token_types).filter(|&types| types > 0)
+    }
+
     fn token_table(&self) -> Weight {
         self.embeddings.tokens.table
     }
