@@ -10,6 +10,7 @@ mod cli {
     pub mod inspect;
     pub mod model;
     pub mod score;
+    pub mod texts;
     pub mod tokenizer;
     pub mod train;
     pub mod translate;
@@ -65,6 +66,12 @@ enum Verb {
     Eval(cli::eval::EvalArgs),
     Bleu(cli::bleu::BleuArgs),
     Score(cli::score::ScoreArgs),
+    Classify(cli::texts::classify::ClassifyArgs),
+    Tag(cli::texts::tag::TagArgs),
+    Answer(cli::texts::answer::AnswerArgs),
+    Choose(cli::texts::choose::ChooseArgs),
+    FillMask(cli::texts::fill_mask::FillMaskArgs),
+    Embed(cli::texts::embed::EmbedArgs),
     Tokenizer(cli::tokenizer::TokenizerArgs),
     Inspect(cli::inspect::InspectArgs),
     Convert(cli::convert::ConvertArgs),
@@ -93,6 +100,12 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Eval(args) => cli::eval::run(&args, &options),
         Verb::Bleu(args) => cli::bleu::run(&args, &options),
         Verb::Score(args) => cli::score::run(&args, &options),
+        Verb::Classify(args) => cli::texts::classify::run(&args, &options),
+        Verb::Tag(args) => cli::texts::tag::run(&args, &options),
+        Verb::Answer(args) => cli::texts::answer::run(&args, &options),
+        Verb::Choose(args) => cli::texts::choose::run(&args, &options),
+        Verb::FillMask(args) => cli::texts::fill_mask::run(&args, &options),
+        Verb::Embed(args) => cli::texts::embed::run(&args, &options),
         Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),

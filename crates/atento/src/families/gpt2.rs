@@ -215,6 +215,7 @@ impl Config for Gpt2Config {
 
     fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
         Some(match head {
+            Head::States => Vec::new(),
             Head::Labels => vec![Part::score(outputs)],
             Head::Tags => {
                 let dropout = CLASSIFIER_DROPOUT;
@@ -257,7 +258,7 @@ impl Config for Gpt2Config {
     fn causal(&self, start: Start) -> Option<Box<dyn CausalLm>> {
         Some(Box::new(match start {
             Start::Random(seed) => Gpt2::init(self.clone(), seed),
-            Start::Unloaded => Gpt2::unloaded(self.clone()),
+            Start::Unloaded | Start::NewHead(_) => Gpt2::unloaded(self.clone()),
             Start::Outline => Gpt2::outline(self.clone()),
         }))
     }

@@ -255,6 +255,7 @@ impl Config for LlamaConfig {
 
     fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
         Some(match head {
+            Head::States => Vec::new(),
             Head::Labels => vec![Part::score(outputs)],
             Head::Tags => vec![Part::plain(Reads::Tokens, CLASSIFIER_DROPOUT, Output::dense("score", outputs))],
             Head::Span => vec![Part::plain(Reads::Tokens, 0.0, Output::dense("qa_outputs", outputs))],

@@ -123,6 +123,8 @@ pub enum Start {
     Random(u64),
     /// Weights that are still to be loaded.
     Unloaded,
+    /// The same, but for those of a head that the checkpoint may lack: random, decided by a seed.
+    NewHead(u64),
     /// Names and shapes alone ([`Params::outline`]).
     Outline,
 }

@@ -172,7 +172,7 @@ impl Config for RecurrentConfig {
     fn translator(&self, start: Start) -> Option<Box<dyn Translator>> {
         Some(Box::new(match start {
             Start::Random(seed) => Recurrent::init(self.clone(), seed),
-            Start::Unloaded => Recurrent::init(self.clone(), 0),
+            Start::Unloaded | Start::NewHead(_) => Recurrent::init(self.clone(), 0),
             Start::Outline => Recurrent::outline(self.clone()),
         }))
     }

@@ -30,6 +30,7 @@ pub mod pickle;
 pub mod safetensors;
 pub mod sampling;
 pub mod save;
+pub mod sentence;
 mod shard_index;
 mod special_ids;
 pub mod special_tokens;

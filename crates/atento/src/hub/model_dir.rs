@@ -11,7 +11,10 @@ use super::load::{self, Names};
 use super::nearest::nearest;
 use super::weights::Weights;
 use super::{Error, Kept, int8, special_ids};
+use crate::families::heads::Headed;
 use crate::families::{self, Config, Family, Head};
+use crate::models::config::ConfigError;
+use crate::models::parameters::NamedShape;
 use crate::text::{Tokenizer, byte_pairs};
 use serde_json::{Map, Value};
 use std::fs;
@@ -159,7 +162,40 @@ impl ModelDir {
         self.model_config()?;
         let weights = self.weights()?;
         let config = families::read(&path, &self.config, Some(&weights))?;
-        let plan = load::check(&weights, self.names(&*config)?, &config.parameters())?;
+        self.checked_for(config, weights, &[])
+    }
+
+    /// [`ModelDir::checked`] for another head than the directory's: the Transformer is the directory's, and so is what of the
+    /// head it has. What it lacks of the head, by name.
+    ///
+    /// # Errors
+    /// As there; models of the family have no such head.
+    pub fn checked_with(
+        &self,
+        head: impl FnOnce(&Arc<dyn Config>) -> Result<Headed, ConfigError>,
+    ) -> Result<(Checked, Vec<String>), Error> {
+        let path = self.root.join(CONFIG);
+        self.model_config()?;
+        let weights = self.weights()?;
+        let config = families::read(&path, &self.config, Some(&weights))?;
+        let refused = |error: ConfigError| Keys::new(&path, &self.config).wrong("model_type", error.expected);
+        let headed = head(&config.without_output()).map_err(refused)?;
+        let is_there = |(name, shape): &NamedShape| {
+            let stored = headed.sources(name).into_iter().find(|stored| weights.contains(stored));
+            stored.is_some_and(|stored| weights.get(&stored).is_ok_and(|tensor| tensor.shape == shape))
+        };
+        let own = headed.own_parameters();
+        let new: Vec<String> = own.into_iter().filter(|own| !is_there(own)).map(|(name, _)| name).collect();
+        let checked = self.checked_for(Arc::new(headed), weights, &new)?;
+        Ok((checked, new))
+    }
+
+    /// Checks that the weights hold every parameter but those of `new`.
+    fn checked_for(&self, config: Arc<dyn Config>, weights: Weights, new: &[String]) -> Result<Checked, Error> {
+        let mut expected = config.parameters();
+        expected.retain(|(name, _)| !new.contains(name));
+        let plan = load::check(&weights, self.names(&*config)?, &expected)?;
+        let path = self.root.join(CONFIG);
         let mut notes = special_ids::notes(&path, &self.config, config.sizes().vocab_size);
         notes.extend(plan.note);
         Ok(Checked { config, weights, notes })

@@ -43,7 +43,7 @@ impl Headed {
     pub fn build(config: HeadedConfig, start: Start) -> Self {
         let mut trunk = config.trunk(start).expect("a family that heads can stand on");
         let (seed, normal) = match start {
-            Start::Random(seed) => (seed, Init::Normal(INIT_STD)),
+            Start::Random(seed) | Start::NewHead(seed) => (seed, Init::Normal(INIT_STD)),
             Start::Unloaded | Start::Outline => (0, Init::Zeros),
         };
         let (d_model, table) = (config.sizes().d_model, trunk.token_table());

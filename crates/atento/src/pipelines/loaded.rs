@@ -6,6 +6,7 @@ use std::sync::Arc;
 use atento_tensor::{Frozen, Params};
 
 use crate::data::tokens::instruct::Templates;
+use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::families::{Config, Head, Start};
 use crate::hub::generation::GenerationConfig;
 use crate::hub::int8::{self, Int8Matrix};
@@ -16,6 +17,7 @@ use crate::hub::special_tokens::declare;
 use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, Checked, Kept, ModelDir, templates};
 use crate::memory;
+use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
 use crate::models::{CausalLm, Headed, Precision, Translator};
 use crate::text::{self, Tokenizer};
@@ -191,7 +193,18 @@ impl<M: Net> Loaded<M> {
     /// Without a precision, the weights are not read.
     fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
         dir.require(M::HEADS)?;
-        let Checked { config, weights, mut notes } = dir.checked()?;
+        Self::of(dir, dir.checked()?, precision, Start::Unloaded, &[])
+    }
+
+    /// The model whose weights were checked; those of `new` are as they start.
+    fn of(
+        dir: &ModelDir,
+        checked: Checked,
+        precision: Option<Precision>,
+        start: Start,
+        new: &[String],
+    ) -> Result<Self, Error> {
+        let Checked { config, weights, mut notes } = checked;
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
         notes.extend(generation.notes.iter().cloned());
@@ -206,9 +219,9 @@ impl<M: Net> Loaded<M> {
             if precision == Precision::F32 {
                 memory::require(4 * model.params().count() as u128, "the model")?;
             }
-            model = build(Start::Unloaded);
+            model = build(start);
             model.params_mut().freeze(|entry| precision.rounds(entry));
-            let mut target = Rounding { params: model.params_mut(), precision, exact: Vec::new() };
+            let mut target = Rounding { params: model.params_mut(), precision, exact: Vec::new(), new };
             load::load(&weights, dir.names(&*config)?, &mut target)?;
         }
         if let Some([source, target]) = config.positions(&weights)? {
@@ -253,6 +266,38 @@ impl<M: Net> Loaded<M> {
             written.insert(int8::KEY.to_owned(), int8::config());
         }
         Ok(save_dir(dir, written, &files, tensors)?)
+    }
+}
+
+impl Loaded<Headed> {
+    /// The Transformer of any model, without its head: for its states.
+    ///
+    /// # Errors
+    /// As [`Loaded::from_dir`]; a model that states cannot be asked of.
+    pub fn states(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
+        let bare =
+            |trunk: &Arc<dyn Config>| HeadedConfig::new(trunk, Head::States, Vec::new(), Objective::Classification);
+        let bare = |trunk: &Arc<dyn Config>| bare(trunk).map(|config| HeadedConfig { parts: Vec::new(), ..config });
+        let (mut checked, new) = dir.checked_with(bare)?;
+        // The tensors of the head that is left out are not missed.
+        checked.notes.clear();
+        Self::of(dir, checked, Some(precision), Start::Unloaded, &new)
+    }
+
+    /// The Transformer of any model with another head. What the checkpoint lacks of the head begins at random, decided by
+    /// `seed`, and is named beside the model. Without a `seed`, the weights are not read ([`Params::outline`]).
+    ///
+    /// # Errors
+    /// As [`Loaded::load`]; models of the family have no such head.
+    pub fn with_head(
+        dir: &ModelDir,
+        seed: Option<u64>,
+        head: impl FnOnce(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>,
+    ) -> Result<(Self, Vec<String>), Error> {
+        dir.require_exact()?;
+        let (checked, new) = dir.checked_with(head)?;
+        let start = seed.map_or(Start::Outline, Start::NewHead);
+        Ok((Self::of(dir, checked, seed.map(|_| Precision::F32), start, &new)?, new))
     }
 }
 
@@ -319,11 +364,15 @@ struct Rounding<'p> {
     params: &'p mut Params,
     precision: Precision,
     exact: Vec<f32>,
+    /// Parameters that the checkpoint lacks.
+    new: &'p [String],
 }
 
 impl NamedTensors for Rounding<'_> {
     fn expected(&self) -> Vec<NamedShape> {
-        self.params.expected()
+        let mut expected = self.params.expected();
+        expected.retain(|(name, _)| !self.new.contains(name));
+        expected
     }
 
     fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {

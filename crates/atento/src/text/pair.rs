@@ -76,7 +76,8 @@ impl Tokenizer {
     ) -> Result<EncodedPair, Error> {
         let mut first = self.encode_alone(a, 0)?;
         let mut second = b.map(|b| self.encode_alone(b, 1)).transpose()?;
-        let count = |first: &Encoding, second: &Option<Encoding>| first.len() + second.as_ref().map_or(0, Encoding::len);
+        let count =
+            |first: &Encoding, second: &Option<Encoding>| first.len() + second.as_ref().map_or(0, Encoding::len);
         let before = count(&first, &second);
         if let Some(limit) = limit {
             let room = self.room(limit, second.is_some())?;
@@ -155,12 +156,7 @@ fn cut(encoding: &mut Encoding, length: usize) {
 }
 
 /// The lengths to which a text of `first` tokens and one of `second` are cut, so that `room` tokens hold both.
-fn shares(
-    first: usize,
-    second: Option<usize>,
-    room: usize,
-    truncation: Truncation,
-) -> Result<(usize, usize), String> {
+fn shares(first: usize, second: Option<usize>, room: usize, truncation: Truncation) -> Result<(usize, usize), String> {
     let other = second.unwrap_or(0);
     let excess = (first + other).saturating_sub(room);
     if excess == 0 || room == 0 {
@@ -177,7 +173,8 @@ fn shares(
         (Truncation::LongestFirst, None) => Ok((room, 0)),
         (Truncation::LongestFirst, Some(_)) => {
             let shorter = first.min(other);
-            let (shorter, longer) = if 2 * shorter > room { (room / 2, room - room / 2) } else { (shorter, room - shorter) };
+            let (shorter, longer) =
+                if 2 * shorter > room { (room / 2, room - room / 2) } else { (shorter, room - shorter) };
             Ok(if first <= other { (shorter, longer) } else { (longer, shorter) })
         }
         (Truncation::OnlyFirst, _) => Ok((rest(first, "first")?, other)),

@@ -273,7 +273,7 @@ impl Config for TransformerConfig {
     fn translator(&self, start: Start) -> Option<Box<dyn Translator>> {
         Some(Box::new(match start {
             Start::Random(seed) => Transformer::init(self.clone(), seed),
-            Start::Unloaded => Transformer::init(self.clone(), 0),
+            Start::Unloaded | Start::NewHead(_) => Transformer::init(self.clone(), 0),
             Start::Outline => Transformer::outline(self.clone()),
         }))
     }

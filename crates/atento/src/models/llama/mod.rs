@@ -52,7 +52,9 @@ impl Llama {
     pub fn build(config: LlamaConfig, start: Start) -> Self {
         let (mut params, seed, normal) = match start {
             Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, Init::Normal(INIT_STD)),
-            Start::Unloaded => (Params::unloaded(parameter_count(&config)), 0, Init::Normal(INIT_STD)),
+            Start::Unloaded | Start::NewHead(_) => {
+                (Params::unloaded(parameter_count(&config)), 0, Init::Normal(INIT_STD))
+            }
             Start::Outline => (Params::outline(), 0, Init::Zeros),
         };
         let (p, rng) = (&mut params, &mut Rng::new(seed, INIT_STREAM));

@@ -63,7 +63,8 @@ impl TextModel {
         // A model with fewer positions than usual has shorter windows, and they overlap less.
         let stride = options.stride.min(max_length / 3);
         let windows = self.tokenizer.encode_windows(question, context, max_length, stride)?;
-        let windows: Vec<EncodedPair> = windows.into_iter().map(|window| self.check(window)).collect::<Result<_, _>>()?;
+        let windows: Vec<EncodedPair> =
+            windows.into_iter().map(|window| self.check(window)).collect::<Result<_, _>>()?;
         let has_context = |window: &EncodedPair| window.sequence_ids.contains(&Some(1));
         if windows.iter().any(has_context) { Ok(windows) } else { Err(Error::Empty) }
     }

@@ -63,9 +63,8 @@ impl TextModel {
 fn likeliest(logits: &[f32], top_k: usize) -> Vec<Word> {
     let probabilities = softmax(logits);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    let (top_k, by_logit) = (top_k.min(ids.len()), |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    });
+    let (top_k, by_logit) =
+        (top_k.min(ids.len()), |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
     if top_k < ids.len() {
         ids.select_nth_unstable_by(top_k, by_logit);
         ids.truncate(top_k);

@@ -1,0 +1,185 @@
+//! What the verbs on models with heads have in common: loading, and the way through lines.
+
+pub mod answer;
+pub mod choose;
+pub mod classify;
+pub mod embed;
+pub mod fill_mask;
+pub mod tag;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail};
+use atento::families::Head;
+use atento::hub::ModelDir;
+use atento::models::Precision;
+use atento::pipelines::TextModel;
+use atento::pipelines::texts::{Error, TooLong};
+use atento::text::{EncodedPair, Truncation};
+use serde_json::json;
+
+use crate::ui::failure::Failure;
+use crate::ui::input::TextArgs;
+use crate::ui::lines::{OnErrorArgs, OnTooLong};
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+use crate::ui::unknown::Unknowns;
+
+/// The model and the texts of such a verb.
+#[derive(Debug, clap::Args)]
+pub struct ModelAndTexts {
+    /// A model directory or a run directory
+    model: PathBuf,
+
+    #[command(flatten)]
+    texts: TextArgs,
+
+    #[command(flatten)]
+    on_error: OnErrorArgs,
+}
+
+/// What happens to a text beyond the model's positions.
+#[derive(Debug, clap::Args)]
+pub struct TooLongArgs {
+    /// A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+    #[arg(long, value_name = "WHAT", default_value = "skip", hide_possible_values = true, hide_default_value = true, value_parser = OnTooLong::without_split())]
+    on_too_long: OnTooLong,
+}
+
+impl TooLongArgs {
+    fn what(&self) -> TooLong {
+        if self.on_too_long == OnTooLong::Cut { TooLong::Cut(Truncation::LongestFirst) } else { TooLong::Refuse }
+    }
+}
+
+/// A text ready for the model.
+pub struct Ready<T> {
+    /// What the model reads.
+    pub input: T,
+    /// What its reader must be told.
+    pub note: Option<String>,
+}
+
+/// Opens a model directory whose model has one of these heads; `verb` says what it is to do.
+///
+/// # Errors
+/// A file of it is missing or wrong, or its head is another.
+pub fn load(path: &Path, heads: &[Head], verb: &str, options: &Options) -> Result<TextModel, Failure> {
+    let dir = ModelDir::open(path)?;
+    if !heads.contains(&dir.head()) {
+        let (does, wanted) = (dir.head().does(), heads[0].does());
+        let advice = if dir.family().heads().iter().any(|head| heads.contains(head)) {
+            "; train one from it with `atento train --from`"
+        } else {
+            ""
+        };
+        let is = format!("this model {does}; `atento {verb}` needs one that {wanted}{advice}");
+        return Err(anyhow!("{}: {is}", path.display()).into());
+    }
+    let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
+    let model = TextModel::from_dir(&dir, precision)?;
+    model.notes.iter().for_each(|note| options.note(note));
+    Ok(model)
+}
+
+impl ModelAndTexts {
+    /// Goes through the lines, block by block: `prepare` makes one ready, `work` answers those that are, in order, and `write`
+    /// prints an answer.
+    ///
+    /// # Errors
+    /// A line is wrong; the model fails; standard output cannot be written.
+    pub fn each<T: Send, R>(
+        &self,
+        model: &TextModel,
+        options: &Options,
+        prepare: impl Fn(&str) -> anyhow::Result<Ready<T>> + Sync,
+        work: impl Fn(&[&T]) -> Result<Vec<R>, Error>,
+        mut write: impl FnMut(&mut Output, &str, &T, R) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.each_or(model, options, prepare, work, |out, text, found| match found {
+            Ok((input, answer)) => write(out, text.unwrap_or_default(), input, answer),
+            Err(fault) => write_fault(out, text, fault, options),
+        })
+    }
+
+    /// [`ModelAndTexts::each`] that hands on the fault of a line that cannot be used.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn each_or<T: Send, R>(
+        &self,
+        model: &TextModel,
+        options: &Options,
+        prepare: impl Fn(&str) -> anyhow::Result<Ready<T>> + Sync,
+        work: impl Fn(&[&T]) -> Result<Vec<R>, Error>,
+        mut write: impl FnMut(&mut Output, Option<&str>, Result<(&T, R), &str>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut texts = self.texts.open(options)?;
+        let (mut out, mut unknown) = (Output::open(), Unknowns::default());
+        let done = self.on_error.each_block(&mut texts, prepare, |lines| {
+            unknown.look_at_lines(&model.tokenizer, lines)?;
+            let good: Vec<&T> = lines.iter().filter_map(|line| Some(&line.ready.as_ref().ok()?.input)).collect();
+            let mut found = work(&good).map_err(failure)?.into_iter();
+            for line in lines {
+                let result = match &line.ready {
+                    Ok(Ready { input, note }) => {
+                        note.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
+                        Ok((input, found.next().expect("an answer for every good line")))
+                    }
+                    Err(fault) => Err(fault.as_str()),
+                };
+                write(&mut out, line.text.as_deref(), result)?;
+            }
+            out.flush()
+        });
+        unknown.tell(options);
+        done
+    }
+}
+
+/// Prints what a line gives that cannot be used.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn write_fault(out: &mut Output, text: Option<&str>, fault: &str, options: &Options) -> Result<(), Failure> {
+    if options.json { out.json(&json!({ "text": text, "error": fault })) } else { out.line("") }
+}
+
+/// The tokens of a line, a text or `a TAB b`.
+///
+/// # Errors
+/// It is empty, has several tabs, or is too long.
+pub fn text_or_pair(model: &TextModel, line: &str, too_long: TooLong) -> anyhow::Result<Ready<EncodedPair>> {
+    let (a, b) = match line.split('\t').collect::<Vec<_>>()[..] {
+        [text] => (text, None),
+        [a, b] => (a, Some(b)),
+        ref parts => bail!("there are {} tabs; expected a text, or two with one tab between them", parts.len() - 1),
+    };
+    if line.trim().is_empty() {
+        bail!("the text is empty");
+    }
+    ready(model, a, b, too_long)
+}
+
+/// The tokens of a text or two.
+///
+/// # Errors
+/// They are too many.
+pub fn ready(model: &TextModel, a: &str, b: Option<&str>, too_long: TooLong) -> anyhow::Result<Ready<EncodedPair>> {
+    let found = model.encode(a, b, too_long).map_err(|error| match error {
+        Error::TooLong { .. } => anyhow!("the text {error}: split it, or see --on-too-long"),
+        Error::Empty => anyhow!("the text {error}"),
+        error => error.into(),
+    })?;
+    let cut = |dropped: usize| format!("the text is too long by {dropped} tokens: cut to {}", found.ids.len());
+    let note = Some(found.dropped).filter(|&dropped| dropped > 0).map(cut);
+    Ok(Ready { input: found, note })
+}
+
+/// Whose fault an error is.
+fn failure(error: Error) -> Failure {
+    match error {
+        error @ Error::NonFinite => Failure::run(error),
+        error => error.into(),
+    }
+}
