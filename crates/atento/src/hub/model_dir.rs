@@ -1,7 +1,7 @@
 //! A model's directory: finding its files, telling its kind, reading it.
 //!
 //! ```text
-//! config.json   generation_config.json   tokenizer.json | vocab.json + merges.txt   tokenizer_config.json
+//! config.json   generation_config.json   tokenizer.json | vocab.txt | vocab.json + merges.txt | *.model   tokenizer_config.json
 //! model.safetensors | model.safetensors.index.json + shards | pytorch_model.bin | pytorch_model.bin.index.json + shards
 //! ```
 
@@ -15,7 +15,7 @@ use crate::families::heads::Headed;
 use crate::families::{self, Config, Family, Head};
 use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
-use crate::text::{Tokenizer, byte_pairs};
+use crate::text::{Tokenizer, vocabulary_files};
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -229,23 +229,20 @@ impl ModelDir {
         self.head == Head::Translation
     }
 
-    /// Where tokenizer.json is, or the vocab.json of a GPT-2 that has none.
+    /// Where tokenizer.json is, or the vocabulary of a tokenizer that has none.
     ///
     /// # Errors
-    /// There is neither.
+    /// There is neither; or the vocabulary is not of the class that the directory names.
     pub fn tokenizer_path(&self) -> Result<PathBuf, Error> {
         let path = self.root.join(TOKENIZER);
-        let others = [
-            ("source.spm", "a SentencePiece model has to be converted to tokenizer.json first"),
-            ("vocab.json", "the tokenizer has to be saved as one tokenizer.json first"),
-        ];
-        let pairs = self.root.join(byte_pairs::VOCAB);
         if path.exists() {
-            Ok(path)
-        } else if self.family.has_byte_pairs() && pairs.exists() {
-            Ok(pairs)
-        } else {
-            Err(self.missing(TOKENIZER, &others))
+            return Ok(path);
+        }
+        let of_tokenizer = self.root.join(TOKENIZER_CONFIG);
+        let of_tokenizer = if of_tokenizer.exists() { read_object(&of_tokenizer)? } else { Map::new() };
+        match vocabulary_files::find(&self.root, &of_tokenizer, &self.config) {
+            Ok(found) => found.ok_or_else(|| self.missing(TOKENIZER, &[])),
+            Err(reason) => Err(Error::NotFound { path, hint: format!("; {reason}") }),
         }
     }
 

@@ -8,15 +8,17 @@
 //! ```
 //!
 //! An id without a token, such as −1 or one beyond the vocabulary, declares nothing. Where several tokens end a text, the
-//! one that tokenizer_config.json names is taught, if it is among them, else the first. Only where no file declares any
-//! role are the usual names of tokens taken, and that is told. A run keeps what was decided in a file of its own
+//! one that tokenizer_config.json names is taught, if it is among them, else the first. What the files leave open is as the
+//! class of an encoder's tokenizer has it (`[CLS]` of a BertTokenizer). Only where no file declares any role and no such
+//! class are the usual names of tokens taken, and that is told. A run keeps what was decided in a file of its own
 //! (`token_roles.json`), which comes before all.
 
 use super::json::{pretty, read_object};
 use super::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG};
 use super::{Error, atomic};
 use crate::families;
-use crate::text::{Roles, SpecialIds, TargetStart, Tokenizer, byte_pairs};
+use crate::text::vocabulary_files::{self, Class};
+use crate::text::{Roles, SpecialIds, TargetStart, Tokenizer};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -70,7 +72,7 @@ pub fn ends(tokenizer: &Tokenizer, root: &Path) -> Result<Vec<u32>, Error> {
 /// The file is no tokenizer; one beside it is no JSON object.
 pub fn load_tokenizer(path: &Path) -> Result<(Tokenizer, Vec<String>), crate::pipelines::LoadError> {
     let tokenizer = Tokenizer::load(path)?;
-    let is_part_of_a_model = path.ends_with(TOKENIZER) || path.ends_with(byte_pairs::VOCAB);
+    let is_part_of_a_model = path.ends_with(TOKENIZER) || vocabulary_files::is_one(path);
     if !is_part_of_a_model {
         let notes = guessed(&tokenizer.special(), &tokenizer, &path.display().to_string());
         return Ok((tokenizer, notes));
@@ -127,16 +129,16 @@ impl Files {
         let eos_ids = self.ends(tokenizer, &mut notes, place);
         let mut role = |name: &'static str| self.role(name, tokenizer, &mut notes, place);
         let mut special = SpecialIds {
-            pad: role("pad"),
+            pad: role("pad").or(self.usual("pad", tokenizer)),
             eos: None,
             unk: role("unk").or(tokenizer.unknown_id()),
             bos: role("bos").or(self.default_of("bos", tokenizer)),
-            cls: role("cls"),
-            sep: role("sep"),
-            mask: role("mask"),
+            cls: role("cls").or(self.usual("cls", tokenizer)),
+            sep: role("sep").or(self.usual("sep", tokenizer)),
+            mask: role("mask").or(self.usual("mask", tokenizer)),
         };
         special.eos = self.taught_end(tokenizer, &eos_ids);
-        let is_declared = ROLES.iter().any(|role| self.declares(role));
+        let is_declared = ROLES.iter().any(|role| self.declares(role)) || self.encoder_class().is_some();
         if !is_declared {
             special = tokenizer.special();
             notes.extend(guessed(&special, tokenizer, place));
@@ -203,9 +205,26 @@ impl Files {
         if self.config.contains_key(&format!("{role}_token_id")) {
             return None;
         }
-        let (family, _) = families::detect(Path::new(CONFIG), &self.config).ok()?;
-        let model_type = self.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        family.default_id(model_type, role).filter(|&id| tokenizer.id_to_token(id).is_some())
+        let of_model = families::detect(Path::new(CONFIG), &self.config).ok().and_then(|(family, _)| {
+            let model_type = self.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+            family.default_id(model_type, role).filter(|&id| tokenizer.id_to_token(id).is_some())
+        });
+        of_model.or_else(|| self.usual(role, tokenizer))
+    }
+
+    /// The class of an encoder's tokenizer. Others leave it to their files which tokens have a role.
+    fn encoder_class(&self) -> Option<Class> {
+        let class = Class::of(&self.tokenizer, &self.config)?;
+        matches!(class, Class::Bert | Class::Roberta | Class::DebertaV2 | Class::XlmRoberta).then_some(class)
+    }
+
+    /// The token that the class of an encoder's tokenizer has for a role, where no file names one or says that there is none.
+    fn usual(&self, role: &str, tokenizer: &Tokenizer) -> Option<u32> {
+        let key = format!("{role}_token");
+        if self.tokenizer.contains_key(&key) || self.map.contains_key(&key) {
+            return None;
+        }
+        tokenizer.token_to_id(self.encoder_class()?.usual(role)?)
     }
 
     fn target_start(&self, tokenizer: &Tokenizer) -> TargetStart {

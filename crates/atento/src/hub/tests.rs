@@ -300,7 +300,10 @@ fn what_a_directory_lacks_is_said_with_what_it_has() {
     fs::write(path("model.safetensors"), "").unwrap();
     assert!(message(dir.weights().unwrap_err()).contains("model.safetensors: not a usable safetensors file"));
     fs::write(path("source.spm"), "").unwrap();
-    assert!(message(dir.tokenizer_path().unwrap_err()).contains("there is source.spm"));
+    assert!(dir.tokenizer_path().unwrap().ends_with("source.spm"));
+    fs::rename(path("source.spm"), path("spm.model")).unwrap();
+    let expected = "there is spm.model, but MarianTokenizer has its vocabulary in source.spm";
+    assert!(message(dir.tokenizer_path().unwrap_err()).contains(expected));
     assert!(message(dir.model_config().unwrap_err()).contains("`d_model` is missing"));
 }
 

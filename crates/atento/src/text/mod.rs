@@ -1,9 +1,8 @@
 //! Text to token ids and back: [`Tokenizer`] wraps the `tokenizers` crate, [`TrainOptions`] makes a
-//! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out, and older GPT-2 tokenizers' `vocab.json`
-//! and `merges.txt`, in.
+//! new one from raw lines. Files are Hugging Face's `tokenizer.json`, in and out, and, in, those of tokenizers that have none:
+//! [`vocabulary_files`] lists them.
 
 mod affixes;
-pub mod byte_pairs;
 mod count;
 pub mod fit;
 mod guard;
@@ -21,6 +20,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod unknown;
 mod vocabulary;
+pub mod vocabulary_files;
 
 use std::path::PathBuf;
 
@@ -61,9 +61,9 @@ pub enum Error {
         /// What the parser found.
         detail: String,
     },
-    /// A file of a GPT-2 tokenizer that has no `tokenizer.json` is not what it should be.
+    /// A file of a tokenizer that has no `tokenizer.json` is not what it should be.
     #[error("{path}: {fault}")]
-    BytePairs {
+    Vocabulary {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

@@ -85,15 +85,37 @@ fn post_processor(purpose: Purpose, special: &[String]) -> Result<Option<PostPro
         Purpose::Encoder => ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", &["[CLS]", "[SEP]"]),
         Purpose::Causal => return Ok(None),
     };
-    let id = |name: &str| special.iter().position(|token| token == name).map(|id| (name.to_owned(), id as u32));
+    let id = |name: &str| special.iter().position(|token| token == name).map(|id| id as u32);
+    let split = |template: &'static str| template.split(' ').collect::<Vec<_>>();
+    build_template(id, &split(single), &split(pair), used).map(Some)
+}
+
+/// A post-processor that puts tokens around a text and around two: `$A` and `$B:1` stand for the texts, `[SEP]:1` for a
+/// token of type 1.
+pub(super) fn template(
+    tokenizer: &tokenizers::Tokenizer,
+    single: &[&str],
+    pair: &[&str],
+) -> Result<PostProcessorWrapper, Error> {
+    let used: Vec<&str> = single.iter().copied().filter(|piece| *piece != "$A").collect();
+    build_template(|token| tokenizer.token_to_id(token), single, pair, &used)
+}
+
+fn build_template(
+    id: impl Fn(&str) -> Option<u32>,
+    single: &[&str],
+    pair: &[&str],
+    used: &[&str],
+) -> Result<PostProcessorWrapper, Error> {
     let refuse = |detail: String| Error::Engine { action: "build its post-processor", detail };
+    let owned = |pieces: &[&str]| pieces.iter().map(|piece| (*piece).to_owned()).collect::<Vec<String>>();
     let template = TemplateProcessing::builder()
-        .try_single(single)
+        .try_single(owned(single))
         .map_err(refuse)?
-        .try_pair(pair)
+        .try_pair(owned(pair))
         .map_err(refuse)?
-        .special_tokens(used.iter().filter_map(|name| id(name)).collect::<Vec<_>>())
+        .special_tokens(used.iter().filter_map(|name| Some(((*name).to_owned(), id(name)?))).collect::<Vec<_>>())
         .build()
         .map_err(|e| refuse(e.to_string()))?;
-    Ok(Some(template.into()))
+    Ok(template.into())
 }

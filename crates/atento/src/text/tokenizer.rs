@@ -14,7 +14,7 @@ use super::guard::{guard, guarded};
 use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
 use super::vocabulary::Unknown;
-use super::{Error, byte_pairs, vocabulary};
+use super::{Error, vocabulary, vocabulary_files};
 use crate::encoding;
 use crate::models::config::LARGEST_SIZE;
 
@@ -53,24 +53,21 @@ fn check_largest(inner: &tokenizers::Tokenizer) -> Result<(), String> {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`, or a GPT-2 tokenizer's `vocab.json` with the files beside it.
+    /// Reads a `tokenizer.json`, or the vocabulary of a tokenizer that has none with the files beside it:
+    /// [`vocabulary_files`] lists them.
     ///
     /// Truncation and padding stored in the file are ignored: lengths are decided, and what is cut is
     /// counted, where batches are made.
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read, [`Error::NotATokenizer`] if its content is
-    /// anything else; both name the file. [`Error::BytePairs`] for the files beside a `vocab.json`.
+    /// anything else; both name the file. [`Error::Vocabulary`] for another vocabulary and the files beside it.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        if path.ends_with(byte_pairs::VOCAB) {
-            let contradict = |panic| {
-                let fault = format!("it and the files beside it contradict each other: {panic}");
-                Err(Error::BytePairs { path: path.into(), fault })
-            };
-            let inner = guard(|| byte_pairs::load(path)).unwrap_or_else(contradict)?;
-            check_largest(&inner).map_err(|fault| Error::BytePairs { path: path.into(), fault })?;
-            return Self::of(inner, &Unknown::None);
+        if vocabulary_files::is_one(path) {
+            let (inner, unknown) = vocabulary_files::load(path)?;
+            check_largest(&inner).map_err(|fault| Error::Vocabulary { path: path.into(), fault })?;
+            return Self::of(inner, &unknown);
         }
         let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.into(), source })?;
         Self::parse(&bytes, &path.display().to_string())
