@@ -17,6 +17,7 @@ pub mod embedding;
 pub mod exp_sum;
 mod few_rows;
 pub mod gated;
+pub mod group_losses;
 pub mod gru;
 pub mod linear;
 pub mod math;

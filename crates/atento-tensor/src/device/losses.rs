@@ -1,5 +1,7 @@
 //! Losses, and sums that the host reads.
 
+use atento_kernels::group_losses::Group;
+
 use crate::slice::{Slice, SliceMut};
 
 /// Kernels of losses.
@@ -25,6 +27,25 @@ pub trait Losses {
 
     /// `dx = factor · (x − target)`.
     fn squared_error_backward(&self, x: Slice<'_>, targets: &[f32], factor: f32, dx: SliceMut<'_>);
+
+    /// The sums of the weighted losses and of the negative log-likelihoods of groups of logits.
+    fn group_cross_entropy(&self, logits: Slice<'_>, groups: &[Group], smoothing: f32) -> (f64, f64);
+
+    /// Adds `factor` times the gradient of the weighted losses.
+    fn group_cross_entropy_backward(
+        &self,
+        logits: Slice<'_>,
+        groups: &[Group],
+        smoothing: f32,
+        factor: f32,
+        dlogits: SliceMut<'_>,
+    );
+
+    /// The sum of the binary cross-entropies of logits.
+    fn binary_cross_entropy(&self, logits: Slice<'_>, targets: &[f32]) -> f64;
+
+    /// `dx = factor · (σ(x) − target)`.
+    fn binary_cross_entropy_backward(&self, logits: Slice<'_>, targets: &[f32], factor: f32, dlogits: SliceMut<'_>);
 
     /// The sum in f64, one after the other.
     fn sum(&self, x: Slice<'_>) -> f64;

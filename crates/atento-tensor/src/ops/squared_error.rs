@@ -1,6 +1,7 @@
 //! `loss = scale · Σ (x − t)²`, summed in f64. Backward: `dx = 2·scale·(x − t)·dloss`.
 
-use crate::{Graph, Tensor};
+use crate::device::Device;
+use crate::{Graph, Slice, SliceMut, Tensor};
 
 impl Graph<'_> {
     /// The sum of squared differences from `targets`, times `scale` (one over their number for the mean).
@@ -14,15 +15,29 @@ impl Graph<'_> {
     #[track_caller]
     pub fn squared_error(&mut self, x: &Tensor, targets: &[f32], scale: f32) -> Tensor {
         assert_eq!(x.len(), targets.len(), "squared_error: x {:?} against targets", x.shape());
-        let out = self.pool().copy_of(&[(self.device().squared_error(x.slice(), targets) * f64::from(scale)) as f32]);
-        let loss = self.output("squared_error", out, &[1], x.node().is_some());
+        let (sum, targets) = (self.device().squared_error(x.slice(), targets), targets.to_vec());
+        self.loss_of(x, sum, scale, move |device, x, factor, dx| {
+            device.squared_error_backward(x, &targets, 2.0 * factor, dx);
+        })
+    }
+
+    /// A loss that is `scale` times the sum that a kernel has found in `x`; `backward` writes a factor times the gradient of
+    /// the sum over zeros.
+    pub(super) fn loss_of(
+        &mut self,
+        x: &Tensor,
+        sum: f64,
+        scale: f32,
+        backward: impl FnOnce(&dyn Device, Slice<'_>, f32, SliceMut<'_>) + Send + 'static,
+    ) -> Tensor {
+        let out = self.pool().copy_of(&[(sum * f64::from(scale)) as f32]);
+        let loss = self.output("loss", out, &[1], x.node().is_some());
         if let (Some(node), Some(input)) = (loss.node(), x.node()) {
-            let (x, targets) = (x.clone(), targets.to_vec());
-            self.push("squared_error", move |pass| {
+            let x = x.clone();
+            self.push("loss", move |pass| {
                 let Some(dloss) = pass.take(node) else { return };
-                let factor = 2.0 * scale * dloss.f32()[0];
-                let mut dx = pass.pool.take_as(x.dtype(), x.len());
-                pass.device().squared_error_backward(x.slice(), &targets, factor, dx.slice_mut());
+                let mut dx = pass.pool.zeros_as(x.dtype(), x.len());
+                backward(pass.device(), x.slice(), scale * dloss.f32()[0], dx.slice_mut());
                 pass.accumulate(input, dx);
             });
         }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::model::alone;
 
 /// What of `atento-kernels` may be named anywhere: types that say what is computed, not how.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "activation::Activation",
     "attention::Segment",
     "dropout::DropoutKey",
+    "group_losses::Group",
     "linear::WeightLayout",
     "philox::Rng",
     "qk_norm::Heads",

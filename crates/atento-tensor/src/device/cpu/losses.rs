@@ -1,6 +1,7 @@
 //! Losses.
 
 use atento_kernels::cross_entropy;
+use atento_kernels::group_losses::{self, Group};
 
 use super::Cpu;
 use crate::device::Losses;
@@ -29,6 +30,29 @@ impl Losses for Cpu {
         for ((dx, x), target) in dx.f32().iter_mut().zip(x.f32()).zip(targets) {
             *dx = factor * (x - target);
         }
+    }
+
+    fn group_cross_entropy(&self, logits: Slice<'_>, groups: &[Group], smoothing: f32) -> (f64, f64) {
+        group_losses::cross_entropy(logits.f32(), groups, smoothing)
+    }
+
+    fn group_cross_entropy_backward(
+        &self,
+        logits: Slice<'_>,
+        groups: &[Group],
+        smoothing: f32,
+        factor: f32,
+        dlogits: SliceMut<'_>,
+    ) {
+        group_losses::cross_entropy_backward(logits.f32(), groups, smoothing, factor, dlogits.f32());
+    }
+
+    fn binary_cross_entropy(&self, logits: Slice<'_>, targets: &[f32]) -> f64 {
+        group_losses::binary_cross_entropy(logits.f32(), targets)
+    }
+
+    fn binary_cross_entropy_backward(&self, logits: Slice<'_>, targets: &[f32], factor: f32, dlogits: SliceMut<'_>) {
+        group_losses::binary_cross_entropy_backward(logits.f32(), targets, factor, dlogits.f32());
     }
 
     fn sum(&self, x: Slice<'_>) -> f64 {
