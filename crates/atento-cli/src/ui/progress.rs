@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use atento::train::events::{Ending, StepReport, format_duration, format_step_line, group_thousands};
+use atento::train::events::{
+    Ending, StepReport, format_duration, format_evaluation, format_step_line, group_thousands,
+};
 use atento::train::{Event, Reporter};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -90,7 +92,9 @@ impl Reporter for Progress {
             }
             Event::Resumed { step, path } => self.line(&format!("resumed at step {step} from {}", path.display())),
             Event::Step(report) => self.step(report),
-            Event::Evaluated { step, loss, bleu, best } => self.line(&evaluation_line(*step, *loss, *bleu, *best)),
+            Event::Evaluated { step, loss, scores, best } => {
+                self.line(&format_evaluation(*step, *loss, scores, *best));
+            }
             Event::Saved { step, path } => self.line(&format!("step {step} | saved {}", path.display())),
             Event::Warning(message) => self.line(&format!("warning: {message}")),
             Event::Finished { step, elapsed, reason } => {
@@ -98,12 +102,6 @@ impl Reporter for Progress {
             }
         }
     }
-}
-
-fn evaluation_line(step: u64, loss: f64, bleu: Option<f64>, best: bool) -> String {
-    let bleu = bleu.map_or(String::new(), |bleu| format!(" | BLEU {bleu:.2}"));
-    let best = if best { " | best" } else { "" };
-    format!("step {step} | valid loss {loss:.4}{bleu}{best}")
 }
 
 fn ending(reason: Ending) -> &'static str {

@@ -36,7 +36,7 @@ fn in_line(error: &serde_json::Error) -> String {
     message + if half { hint } else { "" }
 }
 
-fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
+pub(super) fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error> {
     loop {
         let Some(text) = lines.next().transpose()? else {
             return Ok(None);

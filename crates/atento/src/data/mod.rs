@@ -14,6 +14,7 @@ mod gzip;
 pub(crate) mod hash;
 pub mod header;
 mod jsonl;
+pub mod labelled;
 pub mod lines;
 pub mod parallel;
 mod plan;

@@ -12,6 +12,7 @@ mod bleu;
 mod chrf;
 mod corpus;
 mod error;
+pub mod labels;
 pub mod metrics;
 mod ngrams;
 mod numpy_random;
@@ -20,6 +21,7 @@ mod significance;
 mod tokenize_13a;
 mod tokenize_intl;
 mod tokenizer;
+pub mod values;
 
 pub use bleu::{Bleu, BleuOptions, BleuScore, Smoothing};
 pub use chrf::{Chrf, ChrfOptions, ChrfScore};

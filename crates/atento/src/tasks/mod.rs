@@ -10,18 +10,25 @@ mod causal_lm;
 mod files;
 mod instruct;
 mod language;
+mod texts;
 pub mod translation;
 
 use std::path::Path;
 
 use crate::families::Head;
-use crate::train::recipe::{self, DataSettings, Place, Recipe};
+use crate::train::recipe::{self, DataSettings, Metric, Place, Recipe};
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
 pub use instruct::ShownExample;
 
 /// Every task; a recipe that names none means the first.
-pub static ALL: [&dyn Task; 3] = [&translation::TranslationTask, &causal_lm::CausalLmTask, &instruct::InstructTask];
+pub static ALL: [&dyn Task; 5] = [
+    &translation::TranslationTask,
+    &causal_lm::CausalLmTask,
+    &instruct::InstructTask,
+    &texts::ClassifyTask,
+    &texts::RegressTask,
+];
 
 /// Whether a dotted key was stated.
 pub type Stated<'a> = &'a dyn Fn(&str) -> bool;
@@ -45,9 +52,9 @@ pub trait Task: Sync {
         1
     }
 
-    /// Whether BLEU can be measured on the validation data.
-    fn has_bleu(&self) -> bool {
-        false
+    /// What can be measured on the validation data besides the loss.
+    fn measures(&self, _data: &DataSettings) -> &'static [Metric] {
+        &[]
     }
 
     /// Whether prompts and completions are written in templates, which stay with the model.

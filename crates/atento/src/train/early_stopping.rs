@@ -48,10 +48,7 @@ impl EarlyStopping {
     /// Takes in the `value` of the watched measure after update `step`. Equal values are no improvement, and
     /// a value that is not a number never is.
     pub fn observe(&mut self, step: u64, value: f64) -> Verdict {
-        let better = |best: Best| match self.metric {
-            Metric::Loss => value < best.value,
-            Metric::Bleu => value > best.value,
-        };
+        let better = |best: Best| if self.metric.should_fall() { value < best.value } else { value > best.value };
         if !value.is_nan() && self.best.is_none_or(better) {
             self.best = Some(Best { step, value });
             self.waited = 0;

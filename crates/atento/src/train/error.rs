@@ -11,6 +11,9 @@ use crate::{data, eval, hub, text};
 /// A training run that cannot start or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Texts and their labels.
+    #[error(transparent)]
+    Labelled(#[from] crate::data::labelled::Error),
     /// The recipe.
     #[error(transparent)]
     Recipe(#[from] recipe::Error),

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::recipe::Metric;
+
 /// Someone who watches a run: a terminal, a log file, a server.
 pub trait Reporter {
     /// Takes note of an event. It is called from the training loop, which waits for it.
@@ -53,8 +55,8 @@ pub enum Event {
         step: u64,
         /// Cross-entropy per target token, in nats.
         loss: f64,
-        /// sacreBLEU, where it was computed.
-        bleu: Option<f64>,
+        /// What else was measured.
+        scores: Vec<(Metric, f64)>,
         /// Whether it is the best so far.
         best: bool,
     },
@@ -115,6 +117,17 @@ pub fn format_step_line(report: &StepReport) -> String {
     let speed = group_thousands(tokens_per_second.round() as u64);
     let eta = eta.map_or(String::new(), |eta| format!(" | eta {}", format_duration(eta)));
     format!("step {step}{limit} | loss {loss:.4} | lr {lr:.1e} | grad {grad_norm:.2} | {speed} tok/s{eta}")
+}
+
+/// `step 1000 | valid loss 2.3131 | BLEU 31.25 | best`
+#[must_use]
+pub fn format_evaluation(step: u64, loss: f64, scores: &[(Metric, f64)], best: bool) -> String {
+    let score = |(metric, value): &(Metric, f64)| match metric {
+        Metric::Bleu => format!(" | {} {value:.2}", metric.title()),
+        _ => format!(" | {} {value:.4}", metric.title()),
+    };
+    let (scores, best) = (scores.iter().map(score).collect::<String>(), if best { " | best" } else { "" });
+    format!("step {step} | valid loss {loss:.4}{scores}{best}")
 }
 
 /// `12m04s`, `1h02m`, `3d04h` or `9s`.

@@ -2,7 +2,6 @@
 
 use super::events::{Ending, Event};
 use super::metrics;
-use super::recipe::Metric;
 use super::report::{Report, Sample, Table};
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
@@ -103,8 +102,7 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
     let why = match (chosen.len(), session.early_stopping.metric) {
         (1, _) if takes_mean => "the last checkpoint".to_owned(),
         (count, _) if takes_mean => format!("the mean of the last {count} checkpoints"),
-        (_, Metric::Loss) => "the best validation loss".to_owned(),
-        (_, Metric::Bleu) => "the best validation BLEU".to_owned(),
+        (_, metric) => format!("the best validation {}", metric.title()),
     };
     Ok(Chosen { step: chosen[chosen.len() - 1], why })
 }

@@ -118,7 +118,7 @@ fn base_is_gone(from: &Path, problem: String) -> Error {
 }
 
 /// Whether a pattern names a parameter, or a module that it is in.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let pattern = ["transformer.", "model."].iter().find_map(|prefix| pattern.strip_prefix(prefix)).unwrap_or(pattern);
     let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
     ends.into_iter().any(|end| glob(pattern, &name[..end]))

@@ -9,7 +9,7 @@ mod error;
 pub mod events;
 mod exact;
 mod finish;
-mod freeze;
+pub(crate) mod freeze;
 mod learner;
 pub(crate) mod memory;
 pub mod metrics;

@@ -120,6 +120,8 @@ fn charts(records: &[Record]) -> Vec<Chart> {
 fn measure(name: &str) -> String {
     match name.strip_prefix("eval_").unwrap_or(name) {
         "bleu" => "BLEU".to_string(),
+        "f1" => "F1".to_string(),
+        "mcc" => "Matthews correlation".to_string(),
         "chrf" => "chrF".to_string(),
         other => other.replace('_', " "),
     }

@@ -6,6 +6,8 @@
 //! never the update (beyond the rounding of sums). A micro-batch without a target takes its place and is not computed.
 
 mod check;
+mod headed;
+pub(crate) use headed::loss_of;
 
 use std::path::Path;
 

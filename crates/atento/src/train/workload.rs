@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::TrainOptions;
 use super::checkpoint::Checkpoint;
-use super::recipe::Recipe;
+use super::recipe::{Metric, Recipe};
 use super::report::Sample;
 use super::step::Trainable;
 use super::{Error, StopFlag};
@@ -53,8 +53,15 @@ pub(crate) struct Begun<W> {
 pub(crate) struct Measured {
     /// Cross-entropy per target token, in nats.
     pub loss: f64,
-    /// BLEU, where translations were made.
-    pub bleu: Option<f64>,
+    /// What else was measured: BLEU, accuracy, ….
+    pub scores: Vec<(Metric, f64)>,
+}
+
+impl Measured {
+    /// The loss alone.
+    pub fn loss(loss: f64) -> Self {
+        Self { loss, scores: Vec::new() }
+    }
 }
 
 /// What the finished model is worth.
@@ -66,6 +73,8 @@ pub(crate) struct Judgement {
     pub signature: Option<String>,
     /// What the model makes, for the report.
     pub samples: Vec<Sample>,
+    /// Labels, and for each of them how often each was found in its place.
+    pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
 }
 
 /// A model, its data, and how it is judged.

@@ -256,7 +256,7 @@ impl Error {
     }
 
     /// An option that cannot work.
-    pub(super) fn option(key: &'static str, value: impl ToString, problem: impl Into<String>) -> Error {
+    pub(crate) fn option(key: &'static str, value: impl ToString, problem: impl Into<String>) -> Error {
         Error::Option { key, value: messages::cut(&value.to_string()).into_owned(), problem: problem.into() }
     }
 }

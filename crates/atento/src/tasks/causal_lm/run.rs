@@ -202,7 +202,7 @@ impl Workload for LanguageModelling {
         if tokens == 0 {
             (sum, tokens) = self.loss(val, self.options(whole, BATCH_TOKENS, Some(1)), 0, pool, stop)?;
         }
-        Ok(Some(Measured { loss: sum / tokens as f64, bleu: None }))
+        Ok(Some(Measured::loss(sum / tokens as f64)))
     }
 
     fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {

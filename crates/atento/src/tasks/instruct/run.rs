@@ -200,7 +200,7 @@ impl Workload for Instruct {
                 sum / tokens as f64
             }
         };
-        Ok(Some(Measured { loss, bleu: None }))
+        Ok(Some(Measured::loss(loss)))
     }
 
     fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {

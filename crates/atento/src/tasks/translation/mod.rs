@@ -12,7 +12,7 @@ use super::{PlaceOf, Stated, Task};
 use crate::families::Head;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
-use crate::train::recipe::{self, DataSettings, Recipe};
+use crate::train::recipe::{self, DataSettings, Metric, Recipe};
 use crate::train::trainer::run;
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
@@ -57,8 +57,8 @@ impl Task for TranslationTask {
         2
     }
 
-    fn has_bleu(&self) -> bool {
-        true
+    fn measures(&self, _: &DataSettings) -> &'static [Metric] {
+        &[Metric::Bleu]
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {

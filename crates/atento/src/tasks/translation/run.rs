@@ -18,8 +18,8 @@ use crate::train::added_tokens::add_to_model;
 use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{generation_config, model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
-use crate::train::recipe::Recipe;
 use crate::train::recipe::check::of_other_families;
+use crate::train::recipe::{Metric, Recipe};
 use crate::train::report::Sample;
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use crate::train::{Error, StopFlag, resume};
@@ -230,14 +230,14 @@ impl Workload for Translation {
         let (train, model) = (&recipe.train, &self.pretrained.model);
         let loss = evaluate::loss(&**model, pool, &valid.pairs, model.start_id(), stop)?.nll;
         if train.eval_beam == 0 {
-            return Ok(Some(Measured { loss, bleu: None }));
+            return Ok(Some(Measured::loss(loss)));
         }
         let limit = if train.eval_max_sentences > 0 { train.eval_max_sentences } else { usize::MAX };
         let pairs = &valid.text[..valid.text.len().min(limit)];
         let mut options = self.translate_options(recipe);
         options.search.beam = train.eval_beam;
         let (score, _) = evaluate::bleu(&**model, &self.pretrained.tokenizer, pairs, &options, stop)?;
-        Ok(Some(Measured { loss, bleu: Some(score.score) }))
+        Ok(Some(Measured { loss, scores: vec![(Metric::Bleu, score.score)] }))
     }
 
     fn judge(&mut self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {

@@ -91,11 +91,15 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
         );
     }
-    if train.early_stopping.metric == Metric::Bleu && !recipe.task.has_bleu() {
-        return conflict(
-            place("train.early_stopping.metric"),
-            "`train.early_stopping.metric` is \"bleu\", which a language model does not have: watch \"loss\"",
+    let metric = train.early_stopping.metric;
+    let measures = recipe.task.measures(&recipe.data);
+    if metric != Metric::Loss && !measures.contains(&metric) {
+        let measures: String = measures.iter().map(|measure| format!(", \"{measure}\"")).collect();
+        let message = format!(
+            "`train.early_stopping.metric` is \"{metric}\", which `task` \"{}\" does not measure: watch \"loss\"{measures}",
+            recipe.task
         );
+        return conflict(place("train.early_stopping.metric"), message);
     }
     if train.early_stopping.metric == Metric::Bleu && train.eval_beam == 0 {
         return conflict(

@@ -133,6 +133,54 @@ choice! {
         Loss = "loss",
         /// sacreBLEU; greater is better.
         Bleu = "bleu",
+        /// The share of labels that are right.
+        Accuracy = "accuracy",
+        /// F1: of two labels that of the second, of any number of labels over all of them together.
+        F1 = "f1",
+        /// The mean of the labels' F1.
+        F1Macro = "f1_macro",
+        /// Matthews' correlation.
+        Matthews = "mcc",
+        /// Pearson's correlation of values.
+        Pearson = "pearson",
+        /// Spearman's correlation of values.
+        Spearman = "spearman",
+        /// The share of answers that are exactly right.
+        ExactMatch = "exact_match",
+    }
+}
+
+impl Metric {
+    /// Whether a smaller one is better.
+    #[must_use]
+    pub fn should_fall(self) -> bool {
+        self == Self::Loss
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Bleu => "BLEU",
+            Self::Accuracy => "accuracy",
+            Self::F1 => "F1",
+            Self::F1Macro => "macro F1",
+            Self::Matthews => "Matthews correlation",
+            Self::Pearson => "Pearson correlation",
+            Self::Spearman => "Spearman correlation",
+            Self::ExactMatch => "exact match",
+        }
+    }
+}
+
+choice! {
+    /// Factors on the loss of labels.
+    ClassWeights {
+        /// Every text weighs the same.
+        None = "none",
+        /// Every label weighs the same, however rare: n / (labels · count).
+        Balanced = "balanced",
     }
 }
 

@@ -36,6 +36,12 @@ section! {
         prompt_key: Option<String> = None;
         /// The key of the completion in a JSON object, its column in a CSV file; "completion" if left out.
         completion_key: Option<String> = None;
+        /// Labels: the key or column of the text, or of the first of two; a number from 1 for a TSV file without a header. Found by usual names if left out.
+        text_key: Option<String> = None;
+        /// Labels: the key or column of the second text.
+        pair_key: Option<String> = None;
+        /// Labels: the key or column of the label or value.
+        label_key: Option<String> = None;
     }
 }
 
@@ -86,6 +92,8 @@ section! {
         drop_identical: bool = false;
         /// Leave out pairs where one side has more than this many times the tokens of the other; 0 keeps all.
         max_ratio: f64 = 0.0, in at_least(0.0);
+        /// Labels: a text may have any number of them, set apart by commas, or none.
+        multi_label: bool = false;
         /// Pairs held in memory at once, shuffled and sorted into batches of like length.
         window: usize = 65536, in at_least(1.0);
     }
@@ -213,6 +221,8 @@ section! {
         freeze: Vec<String> = Vec::new();
         /// The only parameters that are trained, by module path; empty trains all that `freeze` does not name.
         train_only: Vec<String> = Vec::new();
+        /// Labels: factors on the loss, by label; "balanced" makes all labels weigh the same.
+        class_weights: ClassWeights = ClassWeights::None;
         /// Batches whose gradients are summed for one update.
         accumulate: usize = 1, in at_least(1.0);
         /// The share of the target's probability spread over the whole vocabulary; 0 where a language model's is left out.

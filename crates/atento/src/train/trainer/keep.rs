@@ -3,7 +3,7 @@
 use super::Session;
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
-use crate::train::events::Event;
+use crate::train::events::{Event, format_evaluation};
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
@@ -20,7 +20,7 @@ impl<W: Workload> Session<'_, W> {
         result
     }
 
-    /// Measures validation loss and BLEU; a new best is also exported to `model/`. Where someone asks the run to stop
+    /// Measures validation loss and scores; a new best is also exported to `model/`. Where someone asks the run to stop
     /// meanwhile, this evaluation is left for when it goes on.
     pub(super) fn evaluate(&mut self, stop: &StopFlag) -> Result<(), Error> {
         match self.measure_and_export(stop) {
@@ -72,14 +72,14 @@ impl<W: Workload> Session<'_, W> {
         self.require_finite()?;
         let measured =
             self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool, stop))?;
-        let Some(Measured { loss, bleu }) = measured else {
+        let Some(Measured { loss, scores }) = measured else {
             self.last_evaluation = Some(self.step);
             return Ok(());
         };
-        let watched = match (self.early_stopping.metric, bleu) {
-            (Metric::Bleu, Some(bleu)) => bleu,
-            _ => loss,
-        };
+        let metric = self.early_stopping.metric;
+        // What cannot be measured, such as a correlation with one value alone, is never the best.
+        let found = scores.iter().find(|(score, _)| *score == metric).map_or(f64::NAN, |(_, value)| *value);
+        let watched = if metric == Metric::Loss { loss } else { found };
         let mut early_stopping = self.early_stopping.clone();
         let best = early_stopping.observe(self.step, watched) == Verdict::Best;
         if best {
@@ -87,16 +87,14 @@ impl<W: Workload> Session<'_, W> {
         }
         let mut record = self.empty_record();
         record.eval.insert("eval_loss".into(), loss);
-        record.eval.extend(bleu.map(|bleu| ("eval_bleu".into(), bleu)));
+        record.eval.extend(scores.iter().map(|(score, value)| (format!("eval_{score}"), *value)));
         self.record(record)?;
         // From here on this evaluation counts: its line is written.
         self.early_stopping = early_stopping;
         self.schedule.observe(loss);
         self.last_evaluation = Some(self.step);
-        let scored = bleu.map_or(String::new(), |bleu| format!(" | BLEU {bleu:.2}"));
-        let mark = if best { " | best" } else { "" };
-        self.run.append_log(&format!("step {} | valid loss {loss:.4}{scored}{mark}", self.step))?;
-        self.reporter.event(&Event::Evaluated { step: self.step, loss, bleu, best });
+        self.run.append_log(&format_evaluation(self.step, loss, &scores, best))?;
+        self.reporter.event(&Event::Evaluated { step: self.step, loss, scores, best });
         // An evaluated state is also a saved one: the best must be found again.
         self.last_save = None;
         self.save()

@@ -1,0 +1,196 @@
+//! What can be wrong with texts and their labels.
+
+use std::path::PathBuf;
+
+use crate::data;
+use crate::data::lines::LineError;
+use crate::data::tokens;
+use crate::messages;
+use crate::pipelines::texts;
+use crate::text;
+
+/// What can be wrong with a file of texts and labels.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that cannot be read as lines.
+    #[error(transparent)]
+    Lines(#[from] LineError),
+    /// A line that is no JSON.
+    #[error(transparent)]
+    Data(#[from] data::Error),
+    /// A CSV file, or a place in the data that is none.
+    #[error(transparent)]
+    Tokens(#[from] tokens::Error),
+    /// The tokenizer.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// A file without a row.
+    #[error("{path}: there is no row in it")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A column that the file does not have.
+    #[error("{path}: there is no column {}{hint}; the file has {found}", messages::text(column))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        column: String,
+        /// The nearest one.
+        hint: String,
+        /// Those that it has.
+        found: String,
+    },
+    /// No column is asked for, and none has a usual name.
+    #[error("{path}: no column for the {what} is named; the file has {found}: set {what}_key")]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+        /// What is looked for.
+        what: &'static str,
+        /// The columns that it has.
+        found: String,
+    },
+    /// The number of a column that the file does not have.
+    #[error("{path}: column {found} is asked for, and the first line has {columns} columns")]
+    ColumnNumber {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        found: String,
+        /// How many there are.
+        columns: usize,
+    },
+    /// Some columns are numbered, and text or label are not.
+    #[error("{path}: where columns are numbered, text_key and label_key are both to be numbers")]
+    Unnamed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A TSV file whose columns nobody has named.
+    #[error(
+        "{path}: {columns} columns, and nothing says which are text and label: set text_key and label_key to names of the \
+         header, or to numbers from 1"
+    )]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        columns: usize,
+    },
+    /// A line with too few columns.
+    #[error("{path}, line {line}: {found} columns, expected at least {needed}")]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Its columns.
+        found: usize,
+        /// Those needed.
+        needed: usize,
+    },
+    /// An object without a text or number at a key.
+    #[error("{path}, line {line}: {found} at key {}, expected a text or a number", messages::text(key))]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The key.
+        key: String,
+        /// What is there.
+        found: String,
+    },
+    /// A label that training has not seen, or the model does not have.
+    #[error("{path}, line {line}: the label {} is none of {whose}: {known}{hint}", messages::text(label))]
+    UnknownLabel {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The label.
+        label: String,
+        /// Whose labels the known ones are.
+        whose: &'static str,
+        /// The known ones.
+        known: String,
+        /// The nearest one.
+        hint: String,
+    },
+    /// Several labels where one is learned.
+    #[error("{path}, line {line}: {found} labels, expected one; set data.multi_label = true for texts with any number")]
+    SeveralLabels {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// How many.
+        found: usize,
+    },
+    /// A value that is no number.
+    #[error("{path}, line {line}: the value {} is no number", messages::text(value))]
+    NoNumber {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What stands there.
+        value: String,
+    },
+    /// One label alone: nothing can be learned.
+    #[error("{path}: every text has the label {}: there is nothing to tell apart", messages::text(label))]
+    OneLabel {
+        /// The file.
+        path: PathBuf,
+        /// The label.
+        label: String,
+    },
+    /// More labels than anybody wants to tell apart.
+    #[error(
+        "{path}: more than {limit} labels; is {} one of them, or are these values (task = \"regress\")?",
+        messages::text(example)
+    )]
+    ManyLabels {
+        /// The file.
+        path: PathBuf,
+        /// The most.
+        limit: usize,
+        /// One of them.
+        example: String,
+    },
+    /// A text that the model cannot read.
+    #[error("{path}, line {line}: the text {fault}")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Why.
+        fault: texts::Error,
+    },
+    /// A text longer than is read, where that is an error.
+    #[error(
+        "{path}, line {line}: the text has {tokens} tokens, the limit is {limit}; raise data.max_length, or set \
+         data.on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Its tokens.
+        tokens: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// Every row was left out.
+    #[error("{path}: every row was left out:\n{report}")]
+    NothingLeft {
+        /// The file.
+        path: PathBuf,
+        /// What became of them.
+        report: String,
+    },
+}

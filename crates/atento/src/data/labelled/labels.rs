@@ -1,0 +1,123 @@
+//! Which labels there are, and what a row's label means.
+
+use std::collections::BTreeSet;
+
+use super::{ColumnNames, Error, Row, Table, Target};
+use crate::messages;
+
+/// The most labels that a file may have.
+const MOST_LABELS: usize = 10_000;
+/// Labels named in a message.
+const NAMED: usize = 12;
+
+/// What is learned of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// One label.
+    Label,
+    /// Any number of labels, in one column set apart by commas.
+    ManyLabels,
+    /// A value.
+    Value,
+}
+
+/// The labels of a model, in the order of its outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelSet {
+    /// What is learned.
+    pub aim: Aim,
+    /// The labels; of values, what the only output is called.
+    pub names: Vec<String>,
+    /// Whose they are, for a message.
+    whose: &'static str,
+}
+
+impl LabelSet {
+    /// The labels that a model has.
+    #[must_use]
+    pub fn of_model(aim: Aim, names: Vec<String>) -> Self {
+        Self { aim, names, whose: "the model's" }
+    }
+
+    /// The labels of a file: whole numbers in their order, others by the alphabet.
+    ///
+    /// # Errors
+    /// As [`Table::open`]; one label alone, or too many.
+    pub fn find(aim: Aim, table: &Table, columns: &ColumnNames) -> Result<Self, Error> {
+        let whose = "those of the training data";
+        if aim == Aim::Value {
+            return Ok(Self { aim, names: vec!["value".into()], whose });
+        }
+        let mut found = BTreeSet::new();
+        for row in table.open(columns)? {
+            found.extend(labels_of(aim, &row?));
+            if found.len() > MOST_LABELS {
+                let example = found.pop_first().unwrap_or_default();
+                return Err(Error::ManyLabels { path: table.path().into(), limit: MOST_LABELS, example });
+            }
+        }
+        let mut names: Vec<String> = found.into_iter().collect();
+        if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+            names.sort_by_key(|name| name.parse::<i64>().unwrap_or(0));
+        }
+        match (&names[..], aim) {
+            ([label], Aim::Label) => Err(Error::OneLabel { path: table.path().into(), label: label.clone() }),
+            ([], _) => Err(Error::Empty { path: table.path().into() }),
+            _ => Ok(Self { aim, names, whose }),
+        }
+    }
+
+    /// What a row's label means. A whole number that is no label stands for the output of that number, where labels are
+    /// those of a model.
+    ///
+    /// # Errors
+    /// A label that is not known, several where one is learned, a value that is no number.
+    pub fn target(&self, table: &Table, row: &Row) -> Result<Target, Error> {
+        let (path, line) = (table.path().to_path_buf(), row.line);
+        match self.aim {
+            Aim::Label => match &labels_of(self.aim, row)[..] {
+                [label] => self.number(table, line, label).map(Target::Label),
+                several => Err(Error::SeveralLabels { path, line, found: several.len() }),
+            },
+            Aim::ManyLabels => {
+                let numbers = labels_of(self.aim, row).into_iter().map(|label| self.number(table, line, &label));
+                let mut flags = vec![false; self.names.len()];
+                numbers.collect::<Result<Vec<u32>, Error>>()?.into_iter().for_each(|at| flags[at as usize] = true);
+                Ok(Target::Labels(flags))
+            }
+            Aim::Value => {
+                let value = row.labels.first().cloned().unwrap_or_default();
+                let number = value.trim().parse::<f32>().ok().filter(|number| number.is_finite());
+                number.map(Target::Value).ok_or(Error::NoNumber { path, line, value })
+            }
+        }
+    }
+
+    fn number(&self, table: &Table, line: u64, label: &str) -> Result<u32, Error> {
+        let by_name = self.names.iter().position(|name| name == label);
+        let by_number =
+            || label.parse::<usize>().ok().filter(|&at| self.whose == "the model's" && at < self.names.len());
+        by_name.or_else(by_number).map(|at| at as u32).ok_or_else(|| {
+            let names = || self.names.iter().map(String::as_str);
+            let more = if self.names.len() > NAMED { ", …" } else { "" };
+            Error::UnknownLabel {
+                path: table.path().into(),
+                line,
+                label: label.into(),
+                whose: self.whose,
+                known: names().take(NAMED).collect::<Vec<_>>().join(", ") + more,
+                hint: messages::did_you_mean(label, names()),
+            }
+        })
+    }
+}
+
+/// The labels of a row, without the white space around them.
+fn labels_of(aim: Aim, row: &Row) -> Vec<String> {
+    match (aim, &row.labels[..]) {
+        (Aim::ManyLabels, [one]) => {
+            one.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect()
+        }
+        (_, labels) => labels.iter().map(|label| label.trim().to_owned()).collect(),
+    }
+}

@@ -1,0 +1,151 @@
+//! What a model says of held-out texts, and how right it is.
+
+use atento_tensor::{Graph, Pool};
+
+use crate::data::labelled::{Aim, Example, LabelSet, Target, TextBatch};
+use crate::eval::labels::{Average, ConfusionMatrix, MultiLabel};
+use crate::eval::values::{pearson, spearman};
+use crate::models::{Headed, Texts};
+use crate::pipelines::texts::classify::Judged;
+use crate::train::recipe::Metric;
+use crate::train::step::{TrainBatch, loss_of};
+use crate::train::{Error, StopFlag};
+
+/// What a model says of every text of a set, in its order.
+pub(super) struct Heard {
+    judged: Vec<Judged>,
+    loss_sum: f64,
+    targets: usize,
+}
+
+impl Heard {
+    /// Runs the model over batches.
+    pub fn of(
+        model: &Headed,
+        batches: impl Iterator<Item = TextBatch>,
+        pool: &Pool,
+        stop: &StopFlag,
+    ) -> Result<Self, Error> {
+        let mut heard = Self { judged: Vec::new(), loss_sum: 0.0, targets: 0 };
+        for batch in batches {
+            if stop.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            let g = &mut Graph::infer(model.params(), pool);
+            let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+            let states = model.states(g, texts);
+            let logits = model.of_texts(g, &states, texts);
+            heard.loss_sum += loss_of(g, &logits, &batch, 0.0, 1.0).nll_sum;
+            heard.targets += batch.targets();
+            let rows = logits.values().chunks(logits.dims::<2>()[1]);
+            heard.judged.extend(rows.map(|row| Judged::of(model.config.objective, row.to_vec())));
+        }
+        Ok(heard)
+    }
+
+    /// The mean loss of a target.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.targets.max(1) as f64
+    }
+
+    /// The examples that the model is most wrong about, each with a measure of that; those it is right about are left out.
+    pub fn worst(&self, examples: &[Example], most: usize) -> Vec<(usize, f64)> {
+        let wrong = |(at, (judged, example)): (usize, (&Judged, &Example))| {
+            let probability = |label: usize| judged.probabilities.as_ref().map_or(0.0, |p| f64::from(p[label]));
+            match &example.target {
+                Target::Label(label) if judged.labels[0] != *label as usize => {
+                    Some((at, 1.0 - probability(*label as usize)))
+                }
+                Target::Label(_) => None,
+                Target::Labels(flags) => {
+                    let off = |(label, flag): (usize, &bool)| (probability(label) - f64::from(u8::from(*flag))).abs();
+                    let most = flags.iter().enumerate().map(off).fold(0.0, f64::max);
+                    (most > 0.5).then_some((at, most))
+                }
+                Target::Value(value) => Some((at, f64::from(judged.logits[0] - value).abs())),
+            }
+        };
+        let mut found: Vec<(usize, f64)> = self.judged.iter().zip(examples).enumerate().filter_map(wrong).collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        found.truncate(most);
+        found
+    }
+
+    /// What the model says of an example.
+    pub fn in_words(&self, at: usize, labels: &LabelSet) -> String {
+        let judged = &self.judged[at];
+        match &judged.probabilities {
+            _ if labels.aim == Aim::Value => format!("{:.3}", judged.logits[0]),
+            Some(probabilities) => {
+                let one = |&label: &usize| format!("{} ({:.3})", labels.names[label], probabilities[label]);
+                judged.labels.iter().map(one).collect::<Vec<_>>().join(", ")
+            }
+            None => String::new(),
+        }
+    }
+}
+
+/// How right a model is.
+pub(super) struct Scores {
+    pub measured: Vec<(Metric, f64)>,
+    confusion: Option<ConfusionMatrix>,
+}
+
+impl Scores {
+    /// The measures of what is learned; one that cannot be measured is not a number.
+    pub fn of(heard: &Heard, examples: &[Example], labels: usize) -> Self {
+        let all = || heard.judged.iter().zip(examples);
+        match examples.first().map(|example| &example.target) {
+            Some(Target::Value(_)) => {
+                let found: Vec<f64> = heard.judged.iter().map(|judged| f64::from(judged.logits[0])).collect();
+                let gold =
+                    |example: &Example| if let Target::Value(value) = example.target { value.into() } else { 0.0 };
+                let gold: Vec<f64> = examples.iter().map(gold).collect();
+                let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+                let measured = vec![
+                    (Metric::Pearson, number(pearson(&gold, &found))),
+                    (Metric::Spearman, number(spearman(&gold, &found))),
+                ];
+                Self { measured, confusion: None }
+            }
+            Some(Target::Labels(_)) => {
+                let gold = |example: &Example| match &example.target {
+                    Target::Labels(flags) => flags.clone(),
+                    _ => Vec::new(),
+                };
+                let gold: Vec<bool> = examples.iter().flat_map(gold).collect();
+                let found =
+                    |judged: &Judged| (0..labels).map(|label| judged.labels.contains(&label)).collect::<Vec<_>>();
+                let found: Vec<bool> = heard.judged.iter().flat_map(found).collect();
+                let scores = MultiLabel::of(&gold, &found, labels);
+                let measured = vec![
+                    (Metric::Accuracy, scores.subset_accuracy()),
+                    (Metric::F1, scores.f1(Average::Micro)),
+                    (Metric::F1Macro, scores.f1(Average::Macro)),
+                ];
+                Self { measured, confusion: None }
+            }
+            _ => {
+                let pair = |(judged, example): (&Judged, &Example)| match example.target {
+                    Target::Label(label) => (label as usize, judged.labels[0]),
+                    _ => (0, 0),
+                };
+                let confusion = ConfusionMatrix::of(all().map(pair), labels);
+                let f1 = if labels == 2 { Average::Binary(1) } else { Average::Micro };
+                let measured = vec![
+                    (Metric::Accuracy, confusion.accuracy()),
+                    (Metric::F1, confusion.f1(f1)),
+                    (Metric::F1Macro, confusion.f1(Average::Macro)),
+                    (Metric::Matthews, confusion.matthews()),
+                ];
+                Self { measured, confusion: Some(confusion) }
+            }
+        }
+    }
+
+    /// The confusion matrix for the report: labels, and for each the counts of what was found.
+    pub fn matrix(&self, labels: &[String]) -> Option<(Vec<String>, Vec<Vec<u64>>)> {
+        let confusion = self.confusion.as_ref()?;
+        Some((labels.to_vec(), confusion.rows().map(<[u64]>::to_vec).collect()))
+    }
+}
