@@ -159,6 +159,30 @@ def make(root, lines, small):
     sentence_piece(unigram / "tokenizer.model", lines, small, **options)
 
 
+def make_marian(directory, lines, small):
+    """source.spm of lines in ASCII, target.spm of all, vocab.json with the pieces of both."""
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text(json.dumps({"model_type": "marian"}) + "\n")
+    latin = [" ".join(word for word in line.split() if word.isascii()) for line in lines]
+    sentence_piece(directory / "source.spm", latin, small, vocab_size=150)
+    sentence_piece(directory / "target.spm", lines, small, vocab_size=180)
+    sides = [sentencepiece.SentencePieceProcessor(model_file=str(directory / name)) for name in ("source.spm", "target.spm")]
+    pieces = {side.id_to_piece(i) for side in sides for i in range(3, side.get_piece_size())}
+    vocab = ["</s>", "<unk>", ">>deu<<", *sorted(pieces), "\U0001f389", "<pad>"]
+    ids = {piece: i for i, piece in enumerate(vocab)}
+    (directory / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False) + "\n")
+
+
+def expected_of_marian(tokenizer, texts):
+    texts = [*texts, ">>deu<< hello world", "🎉", "a 🎉🎉", "ß", "straßen"]
+    found = []
+    for text in texts:
+        source, target = tokenizer(text).input_ids, tokenizer(text_target=text).input_ids
+        decoded = tokenizer.decode(target, skip_special_tokens=True)
+        found.append({"text": text, "source": source, "target": target, "decoded": decoded})
+    return {"texts": found}
+
+
 def recorded(encoding):
     return {
         "ids": encoding.ids,
@@ -222,8 +246,18 @@ def main():
         texts.append(rng.choice(["", " "]).join(parts))
     for directory in sorted(out.iterdir()):
         found = expected(directory.name, AutoTokenizer.from_pretrained(directory), texts, rng, more)
-        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-        (directory / "expected.json").write_text(text.replace('{"text"', '\n{"text"').replace('{"a"', '\n{"a"').replace('{"question"', '\n{"question"') + "\n")
+        write(directory, found)
+    marian = out.parent / "tokenizer_marian"
+    shutil.rmtree(marian, ignore_errors=True)
+    make_marian(marian, lines, small=more == 0)
+    write(marian, expected_of_marian(AutoTokenizer.from_pretrained(marian), texts))
+
+
+def write(directory, found):
+    text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    for key in ("text", "a", "question"):
+        text = text.replace(f'{{"{key}"', f'\n{{"{key}"')
+    (directory / "expected.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ pub fn check_prompt(
 /// # Errors
 /// They do not, or one has rows that the other lacks.
 pub fn check_draft(model: &LanguageModel, draft: &LanguageModel) -> Result<(), Error> {
-    if model.tokenizer.to_json_bytes()? != draft.tokenizer.to_json_bytes()? {
+    if model.tokenizer.identity()? != draft.tokenizer.identity()? {
         return Err(Error::OtherTokenizer);
     }
     check_rows(model, draft)

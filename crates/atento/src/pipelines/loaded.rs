@@ -265,7 +265,8 @@ impl<M: Net> Loaded<M> {
         if is_int8 {
             written.insert(int8::KEY.to_owned(), int8::config());
         }
-        Ok(save_dir(dir, written, &files, tensors)?)
+        save_dir(dir, written, &files, tensors)?;
+        Ok(self.tokenizer.save_target(dir)?)
     }
 }
 

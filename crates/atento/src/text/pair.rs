@@ -49,9 +49,9 @@ pub struct EncodedPair {
 }
 
 impl EncodedPair {
-    fn of(encoding: &Encoding, dropped: usize) -> Self {
+    fn of(encoding: &Encoding, ids: Vec<u32>, dropped: usize) -> Self {
         Self {
-            ids: encoding.get_ids().to_vec(),
+            ids,
             type_ids: encoding.get_type_ids().to_vec(),
             word_ids: encoding.get_word_ids().to_vec(),
             sequence_ids: encoding.get_sequence_ids().iter().map(|text| text.map(|text| text as u8)).collect(),
@@ -144,8 +144,9 @@ impl Tokenizer {
     /// With the tokens that the post-processor adds.
     fn around(&self, first: Encoding, second: Option<Encoding>, dropped: usize) -> Result<EncodedPair, Error> {
         let whole = guarded("add its special tokens", || self.inner.post_process(first, second, true))?;
-        self.check_rows(whole.get_ids())?;
-        Ok(EncodedPair::of(&whole, dropped))
+        let ids = self.ids_of(&whole);
+        self.check_rows(&ids)?;
+        Ok(EncodedPair::of(&whole, ids, dropped))
     }
 }
 

@@ -48,6 +48,9 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`]; [`Error::TargetLanguage`].
     pub fn encode_target(&self, text: &str) -> Result<Vec<u32>, Error> {
+        if let Some(target) = &self.of_target {
+            return target.encode_target(text);
+        }
         let marks = |id: &u32| self.affixes.prefix.contains(id) || self.affixes.suffix.contains(id);
         match self.roles().target_start {
             TargetStart::Forced(start) => {

@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::json;
-use tokenizers::AddedToken;
+use tokenizers::{
+    AddedToken, AddedVocabulary, DecoderWrapper, ModelWrapper, NormalizerWrapper, PaddingParams, PostProcessorWrapper,
+    PreTokenizerWrapper, TruncationParams,
+};
 
 use crate::hub::atomic;
 
@@ -14,6 +18,7 @@ use super::guard::{guard, guarded};
 use super::roles::{Roles, SpecialIds, TargetStart};
 use super::stream::after_common_prefix;
 use super::vocabulary::Unknown;
+use super::vocabulary_files::marian;
 use super::{Error, vocabulary, vocabulary_files};
 use crate::encoding;
 use crate::models::config::LARGEST_SIZE;
@@ -40,6 +45,36 @@ pub struct Tokenizer {
     roles: Roles,
     /// Rows of the model's table, where the vocabulary has ids beyond them.
     rows: Option<usize>,
+    /// What a file says of truncation and padding: it is kept, and nothing obeys it.
+    sections: Sections,
+    /// Whether the vocabulary has pieces that only another tokenizer finds.
+    has_foreign: bool,
+    /// The tokenizer of targets, where they have one of their own; its ids mean the same.
+    pub(super) of_target: Option<Box<Tokenizer>>,
+}
+
+/// The tokenizer of targets lies in a file of this name beside that of sources.
+pub const TARGET_FILE: &str = "target_tokenizer.json";
+
+/// The parts of a tokenizer.json that belong to whoever asks for a text to be tokenised.
+#[derive(Clone, Debug, Default)]
+struct Sections {
+    truncation: Option<TruncationParams>,
+    padding: Option<PaddingParams>,
+}
+
+/// A tokenizer.json.
+#[derive(Serialize)]
+struct File<'t> {
+    version: &'static str,
+    truncation: &'t Option<TruncationParams>,
+    padding: &'t Option<PaddingParams>,
+    added_tokens: &'t AddedVocabulary,
+    normalizer: Option<&'t NormalizerWrapper>,
+    pre_tokenizer: Option<&'t PreTokenizerWrapper>,
+    post_processor: Option<&'t PostProcessorWrapper>,
+    decoder: Option<&'t DecoderWrapper>,
+    model: &'t ModelWrapper,
 }
 
 /// Refuses ids beyond the rows of any model's table: lists as long as the largest id are made later.
@@ -56,8 +91,8 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`, or the vocabulary of a tokenizer that has none with the files beside it:
     /// [`vocabulary_files`] lists them.
     ///
-    /// Truncation and padding stored in the file are ignored: lengths are decided, and what is cut is
-    /// counted, where batches are made.
+    /// Truncation and padding stored in the file are kept, and ignored: lengths are decided, and what is cut is
+    /// counted, where batches are made. Beside a `tokenizer.json` may be that of targets ([`TARGET_FILE`]).
     ///
     /// # Errors
     /// [`Error::Read`] if the file cannot be read, [`Error::NotATokenizer`] if its content is
@@ -65,12 +100,23 @@ impl Tokenizer {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if vocabulary_files::is_one(path) {
-            let (inner, unknown) = vocabulary_files::load(path)?;
-            check_largest(&inner).map_err(|fault| Error::Vocabulary { path: path.into(), fault })?;
-            return Self::of(inner, &unknown);
+            let read = vocabulary_files::load(path)?;
+            let of = |(inner, unknown): (tokenizers::Tokenizer, Unknown)| {
+                check_largest(&inner).map_err(|fault| Error::Vocabulary { path: path.into(), fault })?;
+                Self::of(inner, &unknown, Sections::default())
+            };
+            let of_target = read.of_target.map(of).transpose()?.map(Box::new);
+            return Ok(Tokenizer { of_target, ..of(read.tokenizer)? });
         }
-        let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.into(), source })?;
-        Self::parse(&bytes, &path.display().to_string())
+        let read = |path: &Path| {
+            let bytes = encoding::read_text(path).map_err(|source| Error::Read { path: path.into(), source })?;
+            Self::parse(&bytes, &path.display().to_string())
+        };
+        let tokenizer = read(path)?;
+        let target = path.with_file_name(TARGET_FILE);
+        let has_target = tokenizer.has_foreign && target != path && target.exists();
+        let of_target = if has_target { Some(Box::new(read(&target)?)) } else { None };
+        Ok(Tokenizer { of_target, ..tokenizer })
     }
 
     /// The tokenizer described by the bytes of a `tokenizer.json`.
@@ -93,19 +139,21 @@ impl Tokenizer {
         let unknown = vocabulary::read(bytes).map_err(refuse)?;
         let read = || -> tokenizers::Result<_> {
             let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+            let sections =
+                Sections { truncation: inner.get_truncation().cloned(), padding: inner.get_padding().cloned() };
             inner.with_padding(None);
             inner.with_truncation(None)?;
-            Ok(inner)
+            Ok((inner, sections))
         };
-        let inner = match guard(read) {
-            Ok(inner) => inner.map_err(|error| refuse(error.to_string()))?,
+        let (inner, sections) = match guard(read) {
+            Ok(read) => read.map_err(|error| refuse(error.to_string()))?,
             Err(panic) => return Err(refuse(format!("its parts contradict each other: {panic}"))),
         };
         check_largest(&inner).map_err(refuse)?;
-        Self::of(inner, &unknown)
+        Self::of(inner, &unknown, sections)
     }
 
-    fn of(inner: tokenizers::Tokenizer, unknown: &Unknown) -> Result<Self, Error> {
+    fn of(inner: tokenizers::Tokenizer, unknown: &Unknown, sections: Sections) -> Result<Self, Error> {
         let unknown = match unknown {
             Unknown::Token(token) => inner.token_to_id(token),
             Unknown::Id(id) => Some(*id),
@@ -114,14 +162,16 @@ impl Tokenizer {
         let named = SpecialIds::by_usual_names(&inner);
         let special = SpecialIds { unk: unknown.or(named.unk), ..named };
         let roles = Roles { special, target_start: TargetStart::AsSource };
-        Ok(Tokenizer { affixes: Affixes::of(inner.get_post_processor())?, unknown, inner, roles, rows: None })
+        let (affixes, has_foreign) = (Affixes::of(inner.get_post_processor())?, marian::has_foreign(&inner));
+        Ok(Tokenizer { affixes, unknown, inner, roles, rows: None, sections, has_foreign, of_target: None })
     }
 
     /// The same tokenizer for a model whose table has so many rows: a text with a token that has none is refused.
     #[must_use]
     pub fn for_table(self, rows: usize) -> Self {
-        let rows = (self.vocab_size() > rows).then_some(rows);
-        Tokenizer { rows, ..self }
+        let too_many = (self.vocab_size() > rows).then_some(rows);
+        let of_target = self.of_target.map(|target| Box::new(target.for_table(rows)));
+        Tokenizer { rows: too_many, of_target, ..self }
     }
 
     pub(super) fn check_rows(&self, ids: &[u32]) -> Result<(), Error> {
@@ -137,15 +187,53 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Engine`] if a part cannot be serialised.
     pub fn to_json_bytes(&self) -> Result<Vec<u8>, Error> {
-        guarded("serialise itself", || self.inner.to_string(true)).map(String::into_bytes)
+        self.serialised(&self.sections)
     }
 
-    /// Writes its `tokenizer.json`, whole or not at all.
+    /// Bytes that are equal where two tokenizers do the same.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::to_json_bytes`].
+    pub(crate) fn identity(&self) -> Result<Vec<u8>, Error> {
+        self.serialised(&Sections::default())
+    }
+
+    fn serialised(&self, sections: &Sections) -> Result<Vec<u8>, Error> {
+        let file = File {
+            version: "1.0",
+            truncation: &sections.truncation,
+            padding: &sections.padding,
+            added_tokens: self.inner.get_added_vocabulary(),
+            normalizer: self.inner.get_normalizer(),
+            pre_tokenizer: self.inner.get_pre_tokenizer(),
+            post_processor: self.inner.get_post_processor(),
+            decoder: self.inner.get_decoder(),
+            model: self.inner.get_model(),
+        };
+        guarded("serialise itself", || Ok(serde_json::to_vec_pretty(&file)?))
+    }
+
+    /// Writes its `tokenizer.json`, whole or not at all; before it that of its targets, where they have one.
     ///
     /// # Errors
     /// [`Error::Write`], naming the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let (path, bytes) = (path.as_ref(), self.to_json_bytes()?);
+        let path = path.as_ref();
+        self.save_target(path.parent().unwrap_or(Path::new("")))?;
+        self.save_alone(path)
+    }
+
+    /// Writes the tokenizer of its targets into a directory, where they have one of their own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::save`].
+    pub(crate) fn save_target(&self, directory: &Path) -> Result<(), Error> {
+        let Some(target) = &self.of_target else { return Ok(()) };
+        target.save_alone(&directory.join(TARGET_FILE))
+    }
+
+    fn save_alone(&self, path: &Path) -> Result<(), Error> {
+        let bytes = self.to_json_bytes()?;
         let written = atomic::write_named(path, |file| file.write_all(&bytes));
         written.map_err(|source| Error::Write { source: Box::new(source) })
     }
@@ -172,12 +260,9 @@ impl Tokenizer {
     /// [`Error::Engine`], for instance a character outside a vocabulary that has no unknown token; [`Error::NoRow`].
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Encoding, Error> {
         let encoding = guarded("encode a text", || self.inner.encode(text, add_special))?;
-        self.check_rows(encoding.get_ids())?;
-        Ok(Encoding {
-            ids: encoding.get_ids().to_vec(),
-            tokens: encoding.get_tokens().to_vec(),
-            offsets: encoding.get_offsets().to_vec(),
-        })
+        let ids = self.ids_of(&encoding);
+        self.check_rows(&ids)?;
+        Ok(Encoding { ids, tokens: encoding.get_tokens().to_vec(), offsets: encoding.get_offsets().to_vec() })
     }
 
     /// [`encode`](Self::encode) of every text, in parallel; the results are in the order of the texts.
@@ -193,9 +278,23 @@ impl Tokenizer {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>, Error> {
+        if self.has_foreign {
+            return Ok(self.encode(text, add_special)?.ids);
+        }
         let encoding = guarded("encode a text", || self.inner.encode_fast(text, add_special))?;
         self.check_rows(encoding.get_ids())?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of an encoding. What this tokenizer has no piece for may be a piece of the other one.
+    pub(super) fn ids_of(&self, encoding: &tokenizers::Encoding) -> Vec<u32> {
+        let known = |id: u32, token: &str| match self.unknown {
+            Some(unknown) if self.has_foreign && id == unknown => {
+                self.inner.token_to_id(&marian::foreign(token)).unwrap_or(id)
+            }
+            _ => id,
+        };
+        encoding.get_ids().iter().zip(encoding.get_tokens()).map(|(&id, token)| known(id, token)).collect()
     }
 
     /// The text of a sequence of ids. Ids outside the vocabulary contribute nothing, as in Hugging
@@ -245,12 +344,13 @@ impl Tokenizer {
 
     /// The id of a token of the vocabulary.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        let foreign = || self.inner.token_to_id(&marian::foreign(token)).filter(|_| self.has_foreign);
+        self.inner.token_to_id(token).or_else(foreign)
     }
 
     /// The vocabulary's spelling of an id.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        self.inner.id_to_token(id).map(marian::spelled)
     }
 
     /// The ids of its special tokens.
@@ -266,7 +366,14 @@ impl Tokenizer {
     /// The same tokenizer, its tokens with the roles that a model declares.
     #[must_use]
     pub fn with_roles(self, roles: Roles) -> Self {
-        Tokenizer { roles, ..self }
+        let of_target = self.of_target.map(|target| Box::new(target.with_roles(roles)));
+        Tokenizer { roles, of_target, ..self }
+    }
+
+    /// The same tokenizer with that of the targets of another.
+    #[must_use]
+    pub(crate) fn with_target_of(self, other: &Tokenizer) -> Self {
+        Tokenizer { of_target: other.of_target.clone(), ..self }
     }
 
     /// The token that stands for a character or a word that the vocabulary lacks, where there is one.
@@ -279,11 +386,16 @@ impl Tokenizer {
     pub(crate) fn add_tokens(&mut self, tokens: &[String]) {
         let tokens: Vec<AddedToken> =
             tokens.iter().map(|token| AddedToken::from(token, false).normalized(false)).collect();
-        self.inner.add_tokens(&tokens);
+        for tokenizer in [Some(&mut self.inner), self.of_target.as_mut().map(|target| &mut target.inner)] {
+            tokenizer.map(|tokenizer| tokenizer.add_tokens(&tokens));
+        }
     }
 
     /// The text of a token that its model declares as special is one token, and no text.
     pub(crate) fn make_special(&mut self, token: &str) {
+        if let Some(target) = &mut self.of_target {
+            target.make_special(token);
+        }
         let is_special = |added: &AddedToken| added.content == token && added.special;
         if self.inner.get_added_tokens_decoder().values().any(is_special) {
             return;

@@ -41,6 +41,7 @@ pub fn saved_tokenizer(run: &Path) -> Result<Tokenizer, Error> {
 pub fn save_tokenizer(tokenizer: &Tokenizer, run: &Path) -> Result<(), Error> {
     // The roles first: where the tokenizer lies, its roles do.
     write_roles(run, &tokenizer.roles())?;
+    tokenizer.save_target(run)?;
     Ok(atomic::atomic_write(&run.join(TOKENIZER_FILE), &tokenizer.to_json_bytes()?)?)
 }
 

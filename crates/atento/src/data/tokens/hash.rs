@@ -10,5 +10,5 @@ use crate::text::Tokenizer;
 /// # Errors
 /// [`Error::Tokenizer`] if it cannot be serialised.
 pub fn tokenizer_hash(tokenizer: &Tokenizer) -> Result<String, Error> {
-    Ok(format!("{:016x}", hash(&tokenizer.to_json_bytes()?)))
+    Ok(format!("{:016x}", hash(&tokenizer.identity()?)))
 }

@@ -151,7 +151,7 @@ impl Workload for Translation {
         check_positions(&*model, &recipe)?;
         check_held_out(&*model, &data)?;
         // As it will be read again.
-        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?;
+        let tokenizer = Tokenizer::from_json_bytes(&data.tokenizer.to_json_bytes()?)?.with_target_of(&data.tokenizer);
         let tokenizer = tokenizer.with_roles(data.tokenizer.roles()).for_table(model.vocab_size());
         let pretrained = match base {
             Some(Base { generation, kept }) => {

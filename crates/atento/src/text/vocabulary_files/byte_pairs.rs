@@ -59,8 +59,8 @@ pub(super) fn load(path: &Path, settings: &Settings, class: Class) -> Result<(to
 }
 
 /// What is wrong with a vocabulary in which tokens share an id.
-fn shared_id(vocab: &Vocab) -> String {
-    let mut tokens: Vec<(u32, &String)> = vocab.iter().map(|(token, id)| (*id, token)).collect();
+pub(super) fn shared_id<'v>(vocab: impl IntoIterator<Item = (&'v String, &'v u32)>) -> String {
+    let mut tokens: Vec<(u32, &String)> = vocab.into_iter().map(|(token, id)| (*id, token)).collect();
     tokens.sort();
     let pair = tokens.windows(2).find(|pair| pair[0].0 == pair[1].0);
     pair.map_or_else(String::new, |pair| format!("{:?} and {:?} have the same id {}", pair[0].1, pair[1].1, pair[0].0))

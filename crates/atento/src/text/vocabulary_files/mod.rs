@@ -16,6 +16,7 @@
 
 mod byte_pairs;
 pub mod class;
+pub(super) mod marian;
 mod sentence_piece;
 mod settings;
 #[cfg(test)]
@@ -80,16 +81,22 @@ fn shown(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// A tokenizer and the token of what it lacks; for targets another, where a model has two.
+pub(super) struct Read {
+    pub(super) tokenizer: (tokenizers::Tokenizer, Unknown),
+    pub(super) of_target: Option<(tokenizers::Tokenizer, Unknown)>,
+}
+
 /// The tokenizer of a vocabulary and the files beside it.
 ///
 /// # Errors
 /// A file is missing or malformed, or the files disagree; the message names the file.
-pub(super) fn load(path: &Path) -> Result<(tokenizers::Tokenizer, Unknown), Error> {
+pub(super) fn load(path: &Path) -> Result<Read, Error> {
     let contradict = |panic| Err(fault(path, format!("it and the files beside it contradict each other: {panic}")));
     guard(|| read(path)).unwrap_or_else(contradict)
 }
 
-fn read(path: &Path) -> Result<(tokenizers::Tokenizer, Unknown), Error> {
+fn read(path: &Path) -> Result<Read, Error> {
     let settings = Settings::read(path)?;
     let by_name = path.file_name().and_then(|name| Class::of_file(name.to_str()?)).unwrap_or(Class::SentencePiece);
     // A class that has its vocabulary in another kind of file says nothing about this one.
@@ -97,14 +104,18 @@ fn read(path: &Path) -> Result<(tokenizers::Tokenizer, Unknown), Error> {
         class.files() == by_name.files() || by_name == Class::SentencePiece && class.files()[0].ends_with(".model")
     };
     let class = settings.class.filter(is_alike).unwrap_or(by_name);
-    match class {
-        Class::Bert => word_pieces::load(path, &settings),
-        Class::Gpt2 | Class::Roberta => byte_pairs::load(path, &settings, class),
-        Class::Marian => Err(fault(path, "a Marian tokenizer has to be saved as tokenizer.json first".into())),
-        Class::DebertaV2 | Class::XlmRoberta | Class::T5 | Class::Llama | Class::SentencePiece => {
-            sentence_piece::load(path, &settings, class)
+    let tokenizer = match class {
+        Class::Marian => {
+            let (tokenizer, of_target) = marian::load(path, &settings)?;
+            return Ok(Read { tokenizer, of_target: Some(of_target) });
         }
-    }
+        Class::Bert => word_pieces::load(path, &settings)?,
+        Class::Gpt2 | Class::Roberta => byte_pairs::load(path, &settings, class)?,
+        Class::DebertaV2 | Class::XlmRoberta | Class::T5 | Class::Llama | Class::SentencePiece => {
+            sentence_piece::load(path, &settings, class)?
+        }
+    };
+    Ok(Read { tokenizer, of_target: None })
 }
 
 fn fault(path: &Path, fault: String) -> Error {

@@ -68,11 +68,14 @@ impl Recorded {
     }
 }
 
-/// The directories of `tests/fixtures/tokenizers`, or of another set that the script made.
-fn directories() -> Vec<PathBuf> {
+/// `tests/fixtures/tokenizers`, or another set that the script made.
+fn root() -> PathBuf {
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tokenizers");
-    let root = std::env::var_os("ATENTO_TOKENIZERS").map_or(PathBuf::from(fixtures), PathBuf::from);
-    let mut found: Vec<PathBuf> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+    std::env::var_os("ATENTO_TOKENIZERS").map_or(PathBuf::from(fixtures), PathBuf::from)
+}
+
+fn directories() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found
 }
@@ -141,6 +144,40 @@ fn windows_overlap_as_in_transformers() {
             let windows = tokenizer.encode_windows(&question, &context, max_length, stride).unwrap();
             let expected: Vec<_> = encodings.iter().map(|window| window.encoded(0)).collect();
             assert_eq!(windows, expected, "{}: {question:?} {context:?}", directory.display());
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Translated {
+    text: String,
+    source: Vec<u32>,
+    target: Vec<u32>,
+    decoded: String,
+}
+
+#[test]
+fn marian_finds_the_pieces_of_sources_and_targets_by_models_of_their_own() {
+    let directory = root().with_file_name("tokenizer_marian");
+    let path = found(&directory).unwrap().unwrap();
+    let tokenizer = Tokenizer::load(path).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    tokenizer.save(saved.path().join("tokenizer.json")).unwrap();
+    let again = Tokenizer::load(saved.path().join("tokenizer.json")).unwrap();
+    let mut expected = object(directory.join("expected.json"));
+    let expected: Vec<Translated> = serde_json::from_value(expected.remove("texts").unwrap()).unwrap();
+    for tokenizer in [tokenizer, again] {
+        let vocab = object(directory.join("vocab.json"));
+        assert_eq!(tokenizer.vocab_size(), vocab.len());
+        for (piece, id) in &vocab {
+            let id = id.as_u64().unwrap() as u32;
+            assert_eq!((tokenizer.token_to_id(piece), tokenizer.id_to_token(id).as_ref()), (Some(id), Some(piece)));
+        }
+        for Translated { text, source, target, decoded } in &expected {
+            assert_eq!(&tokenizer.encode_source(text).unwrap(), source, "source {text:?}");
+            assert_eq!(&tokenizer.encode_target(text).unwrap(), target, "target {text:?}");
+            let found = tokenizer.decode(target, true).unwrap();
+            assert_eq!(found.trim(), decoded, "{text:?}");
         }
     }
 }

@@ -36,16 +36,22 @@ use crate::text::pipeline::SPACE;
 use crate::text::vocabulary::Unknown;
 use crate::text::{Error, pipeline};
 use pieces::{escaped, merges_by_id, merges_by_score};
-use proto::{Model, ModelType, PieceKind};
+use proto::ModelType;
+pub(super) use proto::{Model, PieceKind};
 
 /// How many sentinels a T5 has, where tokenizer_config.json does not say.
 const SENTINELS: usize = 100;
 /// The most that a file can ask for.
 const MOST_SENTINELS: usize = 10_000;
 
-pub(super) fn load(path: &Path, settings: &Settings, class: Class) -> Result<(Tokenizer, Unknown), Error> {
+/// Reads the model alone.
+pub(super) fn read(path: &Path) -> Result<Model, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let model = Model::parse(&bytes).map_err(|reason| fault(path, format!("not a SentencePiece model: {reason}")))?;
+    Model::parse(&bytes).map_err(|reason| fault(path, format!("not a SentencePiece model: {reason}")))
+}
+
+pub(super) fn load(path: &Path, settings: &Settings, class: Class) -> Result<(Tokenizer, Unknown), Error> {
+    let model = read(path)?;
     let file = File { path, model, settings };
     match class {
         Class::DebertaV2 => file.deberta(),
@@ -147,7 +153,7 @@ impl File<'_> {
             (true, false) => PrependScheme::First,
         };
         tokenizer.with_pre_tokenizer(Some(Metaspace::new(SPACE, scheme, false)));
-        tokenizer.with_decoder(Some(decoder(true, prefix)?));
+        tokenizer.with_decoder(Some(Decoders::new(decoder(true, prefix)?)));
         self.add(&mut tokenizer, Added::default(), usual)?;
         self.begin_and_end(&mut tokenizer, usual)?;
         Ok((tokenizer, Unknown::None))
@@ -167,9 +173,11 @@ impl File<'_> {
         };
         let mut tokenizer = Tokenizer::new(self.model_as_it_says()?);
         let legacy = self.settings.flag("legacy")?.unwrap_or(true);
-        tokenizer.with_normalizer(self.normalizer_as_it_says(legacy)?);
-        tokenizer.with_pre_tokenizer(self.pre_tokenizer_as_it_says(legacy)?);
-        tokenizer.with_decoder(Some(decoder(self.model.byte_fallback, self.model.add_dummy_prefix)?));
+        let steps = normalizer(self.path, &self.model, legacy)?;
+        tokenizer.with_normalizer((!steps.is_empty()).then(|| Normalizers::new(steps)));
+        tokenizer.with_pre_tokenizer(pre_tokenizer(&self.model, legacy)?);
+        let steps = decoder(self.model.byte_fallback, self.model.add_dummy_prefix)?;
+        tokenizer.with_decoder(Some(Decoders::new(steps)));
         self.add(&mut tokenizer, Added { tokens: Vec::new(), raw: self.model.add_dummy_prefix }, usual)?;
         self.begin_and_end(&mut tokenizer, usual)?;
         Ok((tokenizer, Unknown::Id(unk.0 as u32)))
@@ -183,48 +191,14 @@ impl File<'_> {
         }
         let unk = self.model.pieces[unk.0 as usize].text.clone();
         let bpe = pieces::bpe(&self.model, merges_by_score(&self.model)).unk_token(unk).fuse_unk(true);
-        let bpe = bpe.byte_fallback(*byte_fallback).ignore_merges(self.user_defined().next().is_some());
+        let bpe = bpe.byte_fallback(*byte_fallback).ignore_merges(user_defined(&self.model).next().is_some());
         bpe.build().map(Into::into).map_err(build)
-    }
-
-    fn normalizer_as_it_says(&self, legacy: bool) -> Result<Option<Normalizers>, Error> {
-        let mut steps: Vec<NormalizerWrapper> = self.charsmap()?.map(Into::into).into_iter().collect();
-        let regex = |pattern: &str| ReplacePattern::Regex(pattern.into());
-        if self.model.remove_extra_whitespaces {
-            // Spaces only: SentencePiece leaves ends of lines alone.
-            steps.extend([replace(regex(r"\A +| +\z"), "")?, replace(regex(" {2,}"), " ")?]);
-        }
-        if self.model.escape_whitespaces {
-            steps.push(replace(ReplacePattern::String(" ".into()), "▁")?);
-        }
-        if self.model.add_dummy_prefix && legacy {
-            // The pre-tokenizer puts no space before a text that begins with one.
-            steps.push(replace(regex(r"\A▁"), "▁▁")?);
-        }
-        Ok((!steps.is_empty()).then(|| Normalizers::new(steps)))
-    }
-
-    fn pre_tokenizer_as_it_says(&self, legacy: bool) -> Result<Option<PreTokenizers>, Error> {
-        let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
-        if self.model.add_dummy_prefix {
-            let scheme = if legacy { PrependScheme::Always } else { PrependScheme::First };
-            steps.push(Metaspace::new(SPACE, scheme, false).into());
-        }
-        let mut whole: Vec<&str> = self.user_defined().collect();
-        // The longest one that fits is meant.
-        whole.sort_by_key(|piece| std::cmp::Reverse(piece.chars().count()));
-        if !whole.is_empty() {
-            let pattern = whole.into_iter().map(escaped).collect::<Vec<_>>().join("|");
-            let split = Split::new(SplitPattern::Regex(pattern), SplitDelimiterBehavior::Isolated, false);
-            steps.push(split.map_err(Error::engine("build its pre-tokenizer"))?.into());
-        }
-        Ok((!steps.is_empty()).then(|| PreTokenizers::new(steps)))
     }
 
     /// Words of a Unigram model: white space parts them.
     fn words(&self, tokenizer: &mut Tokenizer, scheme: PrependScheme) -> Result<(), Error> {
         let space = Metaspace::new(SPACE, scheme, true);
-        tokenizer.with_normalizer(self.charsmap()?);
+        tokenizer.with_normalizer(charsmap(self.path, &self.model)?);
         tokenizer.with_pre_tokenizer(Some(PreTokenizers::new(vec![WhitespaceSplit.into(), space.clone().into()])));
         tokenizer.with_decoder(Some(space));
         Ok(())
@@ -245,19 +219,6 @@ impl File<'_> {
 
     fn add_prefix_space(&self) -> Result<bool, Error> {
         Ok(self.settings.flag("add_prefix_space")?.unwrap_or(true))
-    }
-
-    fn charsmap(&self) -> Result<Option<Precompiled>, Error> {
-        if self.model.charsmap.is_empty() {
-            return Ok(None);
-        }
-        let refuse = |error| fault(self.path, format!("its normalisation cannot be read: {error}"));
-        Precompiled::from(&self.model.charsmap).map(Some).map_err(refuse)
-    }
-
-    fn user_defined(&self) -> impl Iterator<Item = &str> {
-        let pieces = self.model.pieces.iter().filter(|piece| piece.kind == PieceKind::UserDefined);
-        pieces.map(|piece| piece.text.as_str())
     }
 
     /// Adds the tokens of the files beside the model, then those that it marks itself.
@@ -302,14 +263,67 @@ impl File<'_> {
     }
 }
 
-fn replace(pattern: ReplacePattern, content: &str) -> Result<NormalizerWrapper, Error> {
+/// How SentencePiece's own program brings a text to one form.
+pub(super) fn normalizer(path: &Path, model: &Model, legacy: bool) -> Result<Vec<NormalizerWrapper>, Error> {
+    let mut steps: Vec<NormalizerWrapper> = charsmap(path, model)?.map(Into::into).into_iter().collect();
+    let regex = |pattern: &str| ReplacePattern::Regex(pattern.into());
+    if model.remove_extra_whitespaces {
+        // Spaces only: SentencePiece leaves ends of lines alone.
+        steps.extend([replace(regex(r"\A +| +\z"), "")?, replace(regex(" {2,}"), " ")?]);
+    }
+    if model.escape_whitespaces {
+        steps.push(replace(ReplacePattern::String(" ".into()), "▁")?);
+    }
+    if model.add_dummy_prefix && legacy {
+        // The pre-tokenizer puts no space before a text that begins with one.
+        steps.push(replace(regex(r"\A▁"), "▁▁")?);
+    }
+    Ok(steps)
+}
+
+/// How it begins a text, and which pieces it cuts out whole.
+pub(super) fn pre_tokenizer(model: &Model, legacy: bool) -> Result<Option<PreTokenizers>, Error> {
+    let mut steps: Vec<PreTokenizerWrapper> = Vec::new();
+    if model.add_dummy_prefix {
+        let scheme = if legacy { PrependScheme::Always } else { PrependScheme::First };
+        steps.push(Metaspace::new(SPACE, scheme, false).into());
+    }
+    let mut whole: Vec<&str> = user_defined(model).collect();
+    // The longest one that fits is meant.
+    whole.sort_by_key(|piece| std::cmp::Reverse(piece.chars().count()));
+    if !whole.is_empty() {
+        let pattern = whole.into_iter().map(escaped).collect::<Vec<_>>().join("|");
+        let split = Split::new(SplitPattern::Regex(pattern), SplitDelimiterBehavior::Isolated, false);
+        steps.push(split.map_err(Error::engine("build its pre-tokenizer"))?.into());
+    }
+    Ok((!steps.is_empty()).then(|| PreTokenizers::new(steps)))
+}
+
+fn charsmap(path: &Path, model: &Model) -> Result<Option<Precompiled>, Error> {
+    if model.charsmap.is_empty() {
+        return Ok(None);
+    }
+    let refuse = |error| fault(path, format!("its normalisation cannot be read: {error}"));
+    Precompiled::from(&model.charsmap).map(Some).map_err(refuse)
+}
+
+fn user_defined(model: &Model) -> impl Iterator<Item = &str> {
+    let pieces = model.pieces.iter().filter(|piece| piece.kind == PieceKind::UserDefined);
+    pieces.map(|piece| piece.text.as_str())
+}
+
+pub(super) fn replace(pattern: ReplacePattern, content: &str) -> Result<NormalizerWrapper, Error> {
     Replace::new(pattern, content).map(Into::into).map_err(Error::engine("build its normaliser"))
 }
 
+pub(super) fn replace_decoder(pattern: &str, content: &str) -> Result<DecoderWrapper, Error> {
+    let replace = Replace::new(ReplacePattern::String(pattern.into()), content);
+    replace.map(Into::into).map_err(Error::engine("build its decoder"))
+}
+
 /// Puts spaces back, then bytes; the space before a text is no part of it.
-fn decoder(bytes: bool, prefix: bool) -> Result<Decoders, Error> {
-    let spaces = Replace::new(ReplacePattern::String("▁".into()), " ").map_err(Error::engine("build its decoder"))?;
-    let mut steps: Vec<DecoderWrapper> = vec![spaces.into()];
+pub(super) fn decoder(bytes: bool, prefix: bool) -> Result<Vec<DecoderWrapper>, Error> {
+    let mut steps = vec![replace_decoder("▁", " ")?];
     if bytes {
         steps.push(ByteFallback::new().into());
     }
@@ -319,5 +333,5 @@ fn decoder(bytes: bool, prefix: bool) -> Result<Decoders, Error> {
     if prefix {
         steps.push(StripDecoder::new(' ', 1, 0).into());
     }
-    Ok(Decoders::new(steps))
+    Ok(steps)
 }

@@ -16,14 +16,14 @@ use std::collections::HashSet;
 
 /// How a model cuts text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ModelType {
+pub(in super::super) enum ModelType {
     Unigram,
     Bpe,
 }
 
 /// What a piece is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PieceKind {
+pub(in super::super) enum PieceKind {
     Normal,
     /// A special token: no text gives it.
     Control,
@@ -34,27 +34,27 @@ pub(super) enum PieceKind {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Piece {
-    pub(super) text: String,
+pub(in super::super) struct Piece {
+    pub(in super::super) text: String,
     /// The logarithm of its probability (Unigram), or minus the number of its merge (BPE).
-    pub(super) score: f64,
-    pub(super) kind: PieceKind,
+    pub(in super::super) score: f64,
+    pub(in super::super) kind: PieceKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Model {
-    pub(super) pieces: Vec<Piece>,
-    pub(super) model_type: ModelType,
-    pub(super) byte_fallback: bool,
+pub(in super::super) struct Model {
+    pub(in super::super) pieces: Vec<Piece>,
+    pub(in super::super) model_type: ModelType,
+    pub(in super::super) byte_fallback: bool,
     /// The ids and the texts of the special pieces; a negative id where there is none.
-    pub(super) unk: (i64, String),
-    pub(super) bos: (i64, String),
-    pub(super) eos: (i64, String),
+    pub(in super::super) unk: (i64, String),
+    pub(in super::super) bos: (i64, String),
+    pub(in super::super) eos: (i64, String),
     /// The normalisation, compiled; empty where there is none.
-    pub(super) charsmap: Vec<u8>,
-    pub(super) add_dummy_prefix: bool,
-    pub(super) remove_extra_whitespaces: bool,
-    pub(super) escape_whitespaces: bool,
+    pub(in super::super) charsmap: Vec<u8>,
+    pub(in super::super) add_dummy_prefix: bool,
+    pub(in super::super) remove_extra_whitespaces: bool,
+    pub(in super::super) escape_whitespaces: bool,
 }
 
 impl Model {
