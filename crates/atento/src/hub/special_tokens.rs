@@ -131,7 +131,7 @@ impl Files {
         let mut special = SpecialIds {
             pad: role("pad").or(self.usual("pad", tokenizer)),
             eos: None,
-            unk: role("unk").or(tokenizer.unknown_id()),
+            unk: role("unk").or(tokenizer.unknown_id()).or(self.usual("unk", tokenizer)),
             bos: role("bos").or(self.default_of("bos", tokenizer)),
             cls: role("cls").or(self.usual("cls", tokenizer)),
             sep: role("sep").or(self.usual("sep", tokenizer)),

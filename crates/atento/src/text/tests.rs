@@ -235,7 +235,7 @@ fn a_file_that_is_no_tokenizer_is_named() {
 }
 
 #[test]
-fn truncation_and_padding_of_a_file_are_ignored() {
+fn truncation_and_padding_of_a_file_are_ignored_and_kept() {
     let json = trained(Kind::Bpe, 400).to_json_bytes().unwrap();
     let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     json["truncation"] = serde_json::json!({
@@ -248,6 +248,15 @@ fn truncation_and_padding_of_a_file_are_ignored() {
     let tokenizer = Tokenizer::from_json_bytes(json.to_string().as_bytes()).unwrap();
     let ids = tokenizer.encode_ids("haus haus haus", true).unwrap();
     assert!(ids.len() > 3 && ids.len() < 64, "{ids:?}");
+    let pair = tokenizer.encode_pair("haus haus", Some("haus"), None, Truncation::default()).unwrap();
+    assert!(pair.ids.len() > 3 && pair.ids.len() < 64, "{pair:?}");
+    let saved: serde_json::Value = serde_json::from_slice(&tokenizer.to_json_bytes().unwrap()).unwrap();
+    assert_eq!((&saved["truncation"], &saved["padding"]), (&json["truncation"], &json["padding"]));
+    // They do not make it another tokenizer.
+    json["truncation"] = serde_json::Value::Null;
+    let other = Tokenizer::from_json_bytes(json.to_string().as_bytes()).unwrap();
+    assert_eq!(other.identity().unwrap(), tokenizer.identity().unwrap());
+    assert_ne!(other.to_json_bytes().unwrap(), tokenizer.to_json_bytes().unwrap());
 }
 
 #[test]

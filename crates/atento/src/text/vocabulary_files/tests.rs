@@ -181,3 +181,136 @@ fn marian_finds_the_pieces_of_sources_and_targets_by_models_of_their_own() {
         }
     }
 }
+
+/// A copy of a directory of fixtures that may be written to.
+fn copied(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+fn refused(path: &Path) -> String {
+    Tokenizer::load(path).unwrap_err().to_string()
+}
+
+#[test]
+fn a_damaged_file_is_told_by_its_name_and_never_ends_the_program() {
+    let marian = root().with_file_name("tokenizer_marian");
+    for directory in directories().into_iter().chain([marian]) {
+        let path = found(&directory).unwrap().unwrap();
+        let copy = copied(&directory);
+        let path = copy.path().join(path.file_name().unwrap());
+        let sound = std::fs::read(&path).unwrap();
+        for cut in [0, 1, sound.len() / 3, sound.len() - 1] {
+            std::fs::write(&path, &sound[..cut]).unwrap();
+            // What is left of a vocabulary of lines may be one.
+            if let Err(error) = Tokenizer::load(&path) {
+                assert!(error.to_string().contains(&copy.path().display().to_string()), "{error}");
+            } else {
+                assert!(path.ends_with("vocab.txt"), "{}: cut to {cut} bytes", path.display());
+            }
+        }
+        for at in (0..sound.len()).step_by(1 + sound.len() / 40) {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 0x5a;
+            std::fs::write(&path, &damaged).unwrap();
+            match Tokenizer::load(&path) {
+                Ok(tokenizer) => drop(tokenizer.encode_ids("the Ａ cat\u{301} <s>", true)),
+                Err(error) => {
+                    assert!(error.to_string().contains(&copy.path().display().to_string()), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_do_not_go_together_are_told() {
+    let write = |root: &Path, name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
+    let fixture = |name: &str| copied(&root().join(name));
+    let deberta = fixture("deberta");
+    write(deberta.path(), "config.json", r#"{"model_type": "roberta"}"#);
+    let message = found(deberta.path()).unwrap_err();
+    assert!(message.contains("there is spm.model, but RobertaTokenizer has its vocabulary in vocab.json"), "{message}");
+    write(deberta.path(), "tokenizer_config.json", r#"{"tokenizer_class": "AlbertTokenizer"}"#);
+    let message = found(deberta.path()).unwrap_err();
+    assert!(message.contains("how a tokenizer_class \"AlbertTokenizer\" reads it is not known"), "{message}");
+
+    let llama = fixture("llama");
+    std::fs::rename(llama.path().join("tokenizer.model"), llama.path().join("spm.model")).unwrap();
+    write(llama.path(), "tokenizer_config.json", r#"{"tokenizer_class": "DebertaV2Tokenizer"}"#);
+    let message = refused(&llama.path().join("spm.model"));
+    assert!(message.contains("it is a BPE model, and DebertaV2Tokenizer reads Unigram"), "{message}");
+
+    let bert = fixture("bert");
+    write(bert.path(), "tokenizer_config.json", r#"{"unk_token": "[OTHER]"}"#);
+    assert!(refused(&bert.path().join("vocab.txt")).contains("it does not have the token \"[OTHER]\""));
+    write(bert.path(), "tokenizer_config.json", r#"{"cls_token": null}"#);
+    assert!(refused(&bert.path().join("vocab.txt")).contains("`cls_token` is null"));
+    write(bert.path(), "tokenizer_config.json", r#"{"do_lower_case": "yes"}"#);
+    assert!(refused(&bert.path().join("vocab.txt")).contains("key `do_lower_case`"));
+    write(bert.path(), "tokenizer_config.json", "{}");
+    write(bert.path(), "added_tokens.json", r#"{"[X]": 7000}"#);
+    let message = refused(&bert.path().join("vocab.txt"));
+    assert!(message.contains("\"[X]\" is to have id 7000, but it gets id"), "{message}");
+
+    let marian = copied(&root().with_file_name("tokenizer_marian"));
+    let source = marian.path().join("source.spm");
+    write(marian.path(), "vocab.json", r#"{"</s>": 0, "a": 1, "<pad>": 2}"#);
+    assert!(refused(&source).contains("vocab.json: it does not have the token \"<unk>\""));
+    write(marian.path(), "vocab.json", r#"{"</s>": 4000000000}"#);
+    assert!(refused(&source).contains("has the id 4000000000, expected an id below"));
+    write(marian.path(), "tokenizer_config.json", r#"{"separate_vocabs": true}"#);
+    assert!(refused(&source).contains("have vocabularies of their own"));
+    std::fs::remove_file(marian.path().join("tokenizer_config.json")).unwrap();
+    std::fs::remove_file(marian.path().join("target.spm")).unwrap();
+    write(marian.path(), "vocab.json", r#"{"</s>": 0, "<unk>": 1, "<pad>": 2}"#);
+    assert!(refused(&source).contains("target.spm"));
+}
+
+#[test]
+fn the_roles_of_an_encoder_are_those_of_its_class_where_no_file_names_them() {
+    let roles = |name: &str| {
+        let path = found(&root().join(name)).unwrap().unwrap();
+        let (tokenizer, notes) = crate::hub::special_tokens::load_tokenizer(&path).unwrap();
+        assert!(notes.is_empty(), "{notes:?}");
+        let named = tokenizer.special().named().map(|(_, id)| id.and_then(|id| tokenizer.id_to_token(id)));
+        named.map(Option::unwrap_or_default)
+    };
+    // pad, eos, unk, bos, cls, sep, mask.
+    assert_eq!(roles("bert"), ["[PAD]", "", "[UNK]", "", "[CLS]", "[SEP]", "[MASK]"]);
+    assert_eq!(roles("deberta"), ["[PAD]", "[SEP]", "[UNK]", "[CLS]", "[CLS]", "[SEP]", "[MASK]"]);
+    for name in ["roberta", "xlm-roberta"] {
+        assert_eq!(roles(name), ["<pad>", "</s>", "<unk>", "<s>", "<s>", "</s>", "<mask>"], "{name}");
+    }
+}
+
+#[test]
+fn the_conformance_models_read_texts_and_pairs_as_recorded() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");
+    let Ok(models) = std::fs::read_dir(shared) else { return };
+    let mut read = 0;
+    for model in models.map(|entry| entry.unwrap().path()).filter(|path| path.join("tokenizer.json").exists()) {
+        let tokenizer = Tokenizer::load(model.join("tokenizer.json")).unwrap();
+        for name in ["expected.json", "expected_pairs.json"] {
+            // The pairs of this model were recorded with the tokenizer.json of `bert-qa`.
+            if model.ends_with("bert-cls") && name == "expected_pairs.json" {
+                continue;
+            }
+            let recorded = object(model.join(name));
+            let cases = recorded.get("cases").and_then(Value::as_array).cloned().unwrap_or_default();
+            for case in cases {
+                let text = |key: &str| case.get(key).and_then(Value::as_str);
+                let (Some(a), Some(ids)) = (text("text").or(text("a")), case.get("input_ids")) else { continue };
+                let Ok(ids) = serde_json::from_value::<Vec<u32>>(ids.clone()) else { continue };
+                let found = tokenizer.encode_pair(a, text("b"), None, Truncation::default()).unwrap();
+                assert_eq!(found.ids, ids, "{}: {a:?}", model.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 0, "no case was read");
+}

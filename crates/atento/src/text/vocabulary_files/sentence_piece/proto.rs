@@ -14,6 +14,9 @@
 
 use std::collections::HashSet;
 
+/// The longest piece in bytes. Training keeps pieces below a hundred; longer ones would take long to take apart.
+const LONGEST: usize = 4096;
+
 /// How a model cuts text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum ModelType {
@@ -75,19 +78,31 @@ impl Model {
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
         };
+        // Every model has both: a file without them is cut off between two fields.
+        let mut specs = [false; 2];
         for field in Fields(bytes) {
             match field? {
                 (1, Value::Bytes(piece)) => {
                     let piece = parse_piece(piece).map_err(|e| format!("piece {}: {e}", model.pieces.len()))?;
                     model.pieces.push(piece);
                 }
-                (2, Value::Bytes(spec)) => model.read_trainer(spec)?,
-                (3, Value::Bytes(spec)) => model.read_normalizer(spec)?,
+                (2, Value::Bytes(spec)) => {
+                    model.read_trainer(spec)?;
+                    specs[0] = true;
+                }
+                (3, Value::Bytes(spec)) => {
+                    model.read_normalizer(spec)?;
+                    specs[1] = true;
+                }
                 (1..=3, _) => return Err("a field is not what it should hold".into()),
                 _ => {}
             }
         }
-        model.check().map(|()| model)
+        model.check()?;
+        match specs.iter().zip(["trainer_spec", "normalizer_spec"]).find(|(there, _)| !**there) {
+            Some((_, missing)) => Err(format!("it has no {missing}: the file is cut off")),
+            None => Ok(model),
+        }
     }
 
     fn read_trainer(&mut self, spec: &[u8]) -> Result<(), String> {
@@ -133,6 +148,10 @@ impl Model {
         for (id, piece) in self.pieces.iter().enumerate() {
             if piece.text.is_empty() {
                 return Err(format!("piece {id} is empty"));
+            }
+            if piece.text.len() > LONGEST {
+                let length = piece.text.len();
+                return Err(format!("piece {id} has {length} bytes, expected at most {LONGEST}"));
             }
             if !piece.score.is_finite() {
                 return Err(format!("piece {id}, {:?}, has the score {}", piece.text, piece.score));
@@ -259,7 +278,8 @@ mod tests {
     fn fields_are_read_and_others_are_passed_over() {
         let other = [vec![9 << 3 | 1], vec![0; 8], vec![10 << 3, 0x96, 1]].concat();
         let trainer = bytes(2, &[3 << 3, 2, 0x98, 2, 1]);
-        let model = [piece("<unk>", 0.0, 2), other, piece("a", -1.5, 1), piece("<x>", 0.0, 4), trainer].concat();
+        let model =
+            [piece("<unk>", 0.0, 2), other, piece("a", -1.5, 1), piece("<x>", 0.0, 4), trainer, bytes(3, &[])].concat();
         let model = Model::parse(&model).unwrap();
         assert_eq!((model.model_type, model.byte_fallback, model.unk.0), (ModelType::Bpe, true, 0));
         let expected = Piece { text: "a".into(), score: -1.5, kind: PieceKind::Normal };
@@ -282,6 +302,7 @@ mod tests {
         refuse(&[piece("a", 0.0, 1), piece("a", 0.0, 1)].concat(), "the piece \"a\" stands there twice");
         refuse(&[piece("a", 0.0, 1), bytes(2, &[3 << 3, 4])].concat(), "model_type is 4 (CHAR)");
         refuse(&[piece("a", 0.0, 1), bytes(2, &[0xc0, 2, 7])].concat(), "unk_id is 7");
+        refuse(&[piece("a", 0.0, 1), bytes(2, &[])].concat(), "it has no normalizer_spec: the file is cut off");
         refuse(&bytes(1, &bytes(1, &[0xff])), "piece 0: not UTF-8");
     }
 }
