@@ -5,7 +5,7 @@ Each directory holds the files of a tokenizer that has no tokenizer.json, and ex
 of texts, pairs that are cut to a length, and the windows of a question and a context. The normalisation of the
 SentencePiece models has a few rules only, so that the files stay small.
 
-    pip install torch==2.15.0 transformers==5.23.0 sentencepiece==0.2.3 protobuf
+    pip install torch==2.15.0 transformers==5.23.0 sentencepiece==0.2.3 protobuf==7.36.2
     python scripts/golden_tokenizers.py        # writes crates/atento/tests/fixtures/tokenizers
     python scripts/golden_tokenizers.py DIR N  # writes there instead, with the usual normalisation and N random texts more
 """

@@ -12,6 +12,7 @@ mod models;
 pub mod pair;
 mod pipeline;
 pub mod roles;
+pub mod saved;
 mod sentence;
 pub mod stream;
 #[cfg(test)]
