@@ -9,6 +9,7 @@ mod cli {
     pub mod generate;
     pub mod inspect;
     pub mod model;
+    pub mod prepare;
     pub mod score;
     pub mod texts;
     pub mod tokenizer;
@@ -73,6 +74,7 @@ enum Verb {
     FillMask(cli::texts::fill_mask::FillMaskArgs),
     Embed(cli::texts::embed::EmbedArgs),
     Tokenizer(cli::tokenizer::TokenizerArgs),
+    Prepare(cli::prepare::PrepareArgs),
     Inspect(cli::inspect::InspectArgs),
     Convert(cli::convert::ConvertArgs),
     Doctor(cli::doctor::DoctorArgs),
@@ -107,6 +109,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::FillMask(args) => cli::texts::fill_mask::run(&args, &options),
         Verb::Embed(args) => cli::texts::embed::run(&args, &options),
         Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
+        Verb::Prepare(args) => cli::prepare::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),

@@ -34,6 +34,7 @@ fn the_program_lists_its_verbs() {
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
       score      Score given translations or texts: the log-probability of every token
       tokenizer  Learn a tokenizer, use it, look into it
+      prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
       convert    Write a model anew, its weights in another type
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
@@ -318,6 +319,34 @@ fn tokenizer_inspect_explains_itself() {
 
     Options:
       -h, --help  Print help
+    ");
+}
+
+#[test]
+fn prepare_explains_itself() {
+    assert_snapshot!(help("prepare"), @r"
+    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
+
+    Usage: atento prepare [OPTIONS] --tokenizer <DIR> <FILE>...
+
+    Arguments:
+      <FILE>...  Files and directories of text (`-`: standard input; gzip is read as it is); .jsonl holds a JSON object on each line
+
+    Options:
+          --tokenizer <DIR>         A tokenizer.json, or a directory with one
+          --objective <OBJECTIVE>   What is learned: masked tokens, and whether a second segment is the next one, or in order [default: mlm+nsp] [possible values: mlm, mlm+nsp, mlm+sop]
+          --seq-len <N>             The most tokens of an example, special ones counted [default: 128]
+          --mask-prob <SHARE>       The share of tokens that are chosen to be predicted [default: 0.15]
+          --short-seq-prob <SHARE>  The share of examples that aim at a random length below the longest [default: 0.1]
+          --whole-words             Choose all tokens of a word or none
+          --spans                   Choose words that follow one another: a geometric number, ten at most
+          --documents <DOCUMENTS>   What a document is in plain text [default: blank-line] [possible values: blank-line, file, line]
+          --text-key <KEY>          The key of the text in JSON objects; a dot descends [default: text]
+          --drop-duplicates         Leave out every document equal to an earlier one
+          --on-error <WHAT>         A line of a .jsonl file that cannot be used: skip it or stop there [default: skip]
+          --show <N>                Print this many examples, with what became of each token that was chosen [default: 0]
+          --out <DIR>               Keep the files in this directory
+      -h, --help                    Print help (see more with '--help')
     ");
 }
 

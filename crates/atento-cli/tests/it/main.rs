@@ -14,6 +14,7 @@ mod language;
 mod lines;
 mod notes;
 mod perplexity;
+mod prepare;
 mod resume;
 mod scoring;
 mod sizes;

@@ -3,7 +3,8 @@
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
 //! leaves out ([`report`]), [`header`] notices the names of columns, [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
 //! epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
-//! token files, windows of them, and prompts with completions. `hash` tells whether a run goes on with its own data.
+//! token files, windows of them, and prompts with completions. [`pretrain`] makes the
+//! masked examples of encoders. `hash` tells whether a run goes on with its own data.
 
 pub mod batches;
 pub mod dataset;
@@ -18,6 +19,7 @@ pub mod labelled;
 pub mod lines;
 pub mod parallel;
 mod plan;
+pub mod pretrain;
 mod raw;
 pub mod report;
 pub mod stream;

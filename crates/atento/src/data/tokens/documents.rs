@@ -13,25 +13,25 @@ use crate::data::lines::{LineError, LineReader};
 use crate::data::raw::RawText;
 
 /// Longest piece of a document that is tokenised as one, in bytes.
-pub(super) const PIECE_BYTES: usize = 1 << 18;
+pub(in crate::data) const PIECE_BYTES: usize = 1 << 18;
 
 /// Longest line of a file in which documents are lines, blocks of lines or JSON objects: it has to be held in memory.
 const LINE_BYTES: usize = 1 << 28;
 
 /// A document, or a part of a long one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) text: String,
+pub(in crate::data) struct Piece {
+    pub(in crate::data) text: String,
     /// Position of its file among those of the source.
-    pub(super) file: usize,
+    pub(in crate::data) file: usize,
     /// The line at which its document begins, from 1.
-    pub(super) line: u64,
+    pub(in crate::data) line: u64,
     /// Whether the document ends here.
-    pub(super) last: bool,
+    pub(in crate::data) last: bool,
 }
 
 /// Reads the pieces of all documents of a source, in order.
-pub(super) struct Documents {
+pub(in crate::data) struct Documents {
     files: Vec<TextFile>,
     hidden: u64,
     boundary: Boundary,
@@ -66,7 +66,7 @@ struct Part {
 impl Documents {
     /// `separators` puts what separates documents in their files (line ends; the blank line; nothing between
     /// files) behind each: needed where no end token will.
-    pub(super) fn open(source: &TextSource, piece_bytes: usize, separators: bool) -> Result<Self, Error> {
+    pub(in crate::data) fn open(source: &TextSource, piece_bytes: usize, separators: bool) -> Result<Self, Error> {
         let (files, hidden) = source.files()?;
         let (boundary, text_key) = (source.boundary, source.text_key.clone());
         let (input, text) = (None, String::new());
@@ -88,28 +88,28 @@ impl Documents {
     }
 
     /// Number of files.
-    pub(super) fn files(&self) -> usize {
+    pub(in crate::data) fn files(&self) -> usize {
         self.files.len()
     }
 
     /// Hidden files and directories that were passed over.
-    pub(super) fn hidden(&self) -> u64 {
+    pub(in crate::data) fn hidden(&self) -> u64 {
         self.hidden
     }
 
     /// Whether the documents of the file being read are lines, each by itself.
-    pub(super) fn is_by_lines(&self) -> bool {
+    pub(in crate::data) fn is_by_lines(&self) -> bool {
         matches!(self.input, Some(Input::Lines(_) | Input::Jsonl(_)))
     }
 
     /// File and line of a piece's document, for messages.
-    pub(super) fn place(&self, piece: &Piece) -> String {
+    pub(in crate::data) fn place(&self, piece: &Piece) -> String {
         format!("{}, document at line {}", self.files[piece.file].path.display(), piece.line)
     }
 
     /// The next piece; `None` after the last file. A document without text is one empty piece. After the fault of a
     /// document of its own line the next one follows.
-    pub(super) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
+    pub(in crate::data) fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             let waiting = &self.text[self.given..];
             if waiting.len() > self.piece_bytes {

@@ -251,7 +251,7 @@ impl Error {
     }
 
     /// Names the file and the action in which the operating system reported an error.
-    pub(super) fn io(path: &std::path::Path, doing: &'static str) -> impl Fn(std::io::Error) -> Error {
+    pub(in crate::data) fn io(path: &std::path::Path, doing: &'static str) -> impl Fn(std::io::Error) -> Error {
         move |source| Error::Io { path: path.into(), doing, source }
     }
 

@@ -17,13 +17,13 @@
 pub mod batch;
 pub mod csv;
 pub mod directory;
-mod documents;
+pub(in crate::data) mod documents;
 mod encode;
 mod error;
 mod hash;
 pub mod instruct;
-mod output;
-mod permutation;
+pub(in crate::data) mod output;
+pub(in crate::data) mod permutation;
 pub mod prepare;
 pub mod report;
 pub mod shard;

@@ -23,15 +23,15 @@ pub(super) enum Part {
 }
 
 /// A directory under a temporary name, removed unless it is published.
-pub(super) struct Staging {
-    pub(super) path: PathBuf,
+pub(in crate::data) struct Staging {
+    pub(in crate::data) path: PathBuf,
     target: PathBuf,
     published: bool,
 }
 
 impl Staging {
     /// For a directory that is to be `target`, which must not exist or be empty.
-    pub(super) fn new(target: &Path) -> Result<Self, Error> {
+    pub(in crate::data) fn new(target: &Path) -> Result<Self, Error> {
         match fs::read_dir(target).map(|mut entries| entries.next().is_some()) {
             Ok(false) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -50,7 +50,7 @@ impl Staging {
     }
 
     /// Gives the directory its name, once everything in it is on the disk.
-    pub(super) fn publish(mut self) -> Result<(), Error> {
+    pub(in crate::data) fn publish(mut self) -> Result<(), Error> {
         atomic::sync(&self.path).map_err(Error::io(&self.path, "flush"))?;
         if self.target.exists() {
             fs::remove_dir(&self.target).map_err(Error::io(&self.target, "replace"))?;
@@ -76,20 +76,20 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// A token file that is written.
-struct TokenWriter {
+pub(in crate::data) struct TokenWriter {
     path: PathBuf,
     file: BufWriter<File>,
     dtype: Dtype,
 }
 
 impl TokenWriter {
-    fn create(path: PathBuf, dtype: Dtype) -> Result<Self, Error> {
+    pub(in crate::data) fn create(path: PathBuf, dtype: Dtype) -> Result<Self, Error> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = BufWriter::with_capacity(1 << 18, file.map_err(Error::io(&path, "create"))?);
         Ok(TokenWriter { path, file, dtype })
     }
 
-    fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
+    pub(in crate::data) fn append(&mut self, ids: &[u32]) -> Result<(), Error> {
         let bytes: Vec<u8> = match self.dtype {
             Dtype::Uint16 => ids.iter().flat_map(|&id| (id as u16).to_le_bytes()).collect(),
             Dtype::Uint32 => ids.iter().flat_map(|id| id.to_le_bytes()).collect(),
@@ -97,13 +97,13 @@ impl TokenWriter {
         self.file.write_all(&bytes).map_err(Error::io(&self.path, "write"))
     }
 
-    fn truncate(&mut self, tokens: u64) -> Result<(), Error> {
+    pub(in crate::data) fn truncate(&mut self, tokens: u64) -> Result<(), Error> {
         let end = tokens * self.dtype.bytes() as u64;
         let cut = self.file.seek(SeekFrom::Start(end)).and_then(|_| self.file.get_ref().set_len(end));
         cut.map_err(Error::io(&self.path, "write"))
     }
 
-    fn finish(self) -> Result<(), Error> {
+    pub(in crate::data) fn finish(self) -> Result<(), Error> {
         let file = self.file.into_inner().map_err(|error| Error::io(&self.path, "write")(error.into_error()))?;
         file.sync_all().map_err(Error::io(&self.path, "flush"))
     }

@@ -8,7 +8,7 @@ const ROUNDS: u32 = 6;
 
 /// A permutation of `0..len`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Permutation {
+pub(in crate::data) struct Permutation {
     seed: u64,
     stream: u64,
     len: u64,
@@ -17,7 +17,7 @@ pub(super) struct Permutation {
 
 impl Permutation {
     /// The permutation depends on nothing but its arguments.
-    pub(super) fn new(seed: u64, stream: u64, len: u64) -> Self {
+    pub(in crate::data) fn new(seed: u64, stream: u64, len: u64) -> Self {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         Permutation { seed, stream, len, half_bits: bits.div_ceil(2).max(1) }
     }
@@ -26,7 +26,7 @@ impl Permutation {
     ///
     /// # Panics
     /// If the position is not below `len`.
-    pub(super) fn at(&self, position: u64) -> u64 {
+    pub(in crate::data) fn at(&self, position: u64) -> u64 {
         assert!(position < self.len, "Permutation::at: position {position} of {}", self.len);
         let mut value = self.encrypt(position);
         while value >= self.len {
