@@ -10,6 +10,7 @@ mod causal_lm;
 mod files;
 mod instruct;
 mod language;
+mod masked_lm;
 mod texts;
 pub mod translation;
 
@@ -22,10 +23,12 @@ use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 pub use instruct::ShownExample;
 
 /// Every task; a recipe that names none means the first.
-pub static ALL: [&dyn Task; 5] = [
+pub static ALL: [&dyn Task; 7] = [
     &translation::TranslationTask,
     &causal_lm::CausalLmTask,
     &instruct::InstructTask,
+    &masked_lm::PretrainTask,
+    &masked_lm::MaskedLmTask,
     &texts::ClassifyTask,
     &texts::RegressTask,
 ];

@@ -11,6 +11,9 @@ use crate::{data, eval, hub, text};
 /// A training run that cannot start or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Text and its masked words.
+    #[error(transparent)]
+    Pretrain(#[from] crate::data::pretrain::Error),
     /// Texts and their labels.
     #[error(transparent)]
     Labelled(#[from] crate::data::labelled::Error),

@@ -1,6 +1,6 @@
 //! Tasks of whole texts: `classify` learns labels, `regress` values, of texts or pairs (Devlin et al. 2019, §4.1).
 
-mod begin;
+pub(super) mod begin;
 mod run;
 mod scores;
 

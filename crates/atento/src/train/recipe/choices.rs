@@ -147,6 +147,10 @@ choice! {
         Spearman = "spearman",
         /// The share of answers that are exactly right.
         ExactMatch = "exact_match",
+        /// The share of masked words that are found.
+        WordAccuracy = "word_accuracy",
+        /// The share of pairs of which it is found whether the second text follows the first.
+        NextAccuracy = "next_accuracy",
     }
 }
 
@@ -170,7 +174,41 @@ impl Metric {
             Self::Pearson => "Pearson correlation",
             Self::Spearman => "Spearman correlation",
             Self::ExactMatch => "exact match",
+            Self::WordAccuracy => "word accuracy",
+            Self::NextAccuracy => "next-sentence accuracy",
         }
+    }
+}
+
+choice! {
+    /// What is masked as one.
+    MaskUnits {
+        /// Single tokens, as BERT first did.
+        Tokens = "tokens",
+        /// All tokens of a word.
+        Words = "words",
+        /// Some words in a row (SpanBERT).
+        Spans = "spans",
+    }
+}
+
+choice! {
+    /// When the examples of masked words are drawn.
+    Drawing {
+        /// Anew in each epoch.
+        EachEpoch = "each_epoch",
+        /// Once.
+        Once = "once",
+    }
+}
+
+choice! {
+    /// What is learned of the second text of a pair.
+    Second {
+        /// Whether it follows the first one, or is of another document (BERT).
+        Next = "next",
+        /// Whether the two are in order (ALBERT).
+        Order = "order",
     }
 }
 

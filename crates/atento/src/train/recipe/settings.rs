@@ -92,6 +92,20 @@ section! {
         drop_identical: bool = false;
         /// Leave out pairs where one side has more than this many times the tokens of the other; 0 keeps all.
         max_ratio: f64 = 0.0, in at_least(0.0);
+        /// Masked words: the share of tokens that are to be predicted.
+        mask_prob: f64 = 0.15, in Range::above(0.0).up_to(1.0);
+        /// Masked words: the share of those that the mask token replaces.
+        mask_share: f64 = 0.8, in Range::from(0.0).up_to(1.0);
+        /// Masked words: the share of those that a random word replaces; the rest stays as it is.
+        random_share: f64 = 0.1, in Range::from(0.0).up_to(1.0);
+        /// Masked words: what is masked as one.
+        mask_units: MaskUnits = MaskUnits::Tokens;
+        /// Masked words: the share of examples that are shorter than they could be.
+        short_prob: f64 = 0.1, in Range::from(0.0).up_to(1.0);
+        /// Masked words: whether examples are drawn anew in each epoch.
+        draw: Drawing = Drawing::EachEpoch;
+        /// Masked words in pairs of texts: what is learned of the second.
+        second: Second = Second::Next;
         /// Labels: a text may have any number of them, set apart by commas, or none.
         multi_label: bool = false;
         /// Pairs held in memory at once, shuffled and sorted into batches of like length.
