@@ -355,16 +355,17 @@ impl Params {
         self.trained.len
     }
 
-    /// Neighbouring trained parameters of the same decay group, as few ranges of the arena as possible.
+    /// Neighbouring trained parameters of the same group, as few ranges of the arena as possible; `group` says which one a
+    /// parameter is of.
     #[must_use]
-    pub fn update_groups(&self) -> Vec<(Range<usize>, bool)> {
-        let mut groups: Vec<(Range<usize>, bool)> = Vec::new();
+    pub fn update_groups<G: PartialEq>(&self, group: impl Fn(&ParamEntry) -> G) -> Vec<(Range<usize>, G)> {
+        let mut groups: Vec<(Range<usize>, G)> = Vec::new();
         for entry in &self.entries {
             let Some(start) = self.offset(entry.weight) else { continue };
-            let end = start + entry.weight.len();
+            let (end, own) = (start + entry.weight.len(), group(entry));
             match groups.last_mut() {
-                Some((last, decay)) if *decay == entry.decay => last.end = end,
-                _ => groups.push((start..end, entry.decay)),
+                Some((last, group)) if *group == own => last.end = end,
+                _ => groups.push((start..end, own)),
             }
         }
         groups

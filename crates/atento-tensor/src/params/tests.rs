@@ -71,13 +71,13 @@ fn strangers_do_not_fuse() {
 #[test]
 fn what_trains_is_all_of_the_arena_and_every_parameter_keeps_its_values() {
     let (mut params, weights) = four();
-    assert_eq!(params.update_groups(), [(0..8, true), (8..11, false), (11..15, true)]);
+    assert_eq!(params.update_groups(|entry| entry.decay), [(0..8, true), (8..11, false), (11..15, true)]);
     params.freeze(|entry| entry.name == "a");
     assert_eq!(params.values(), [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0]);
-    assert_eq!(params.update_groups(), [(0..4, true), (4..7, false), (7..11, true)]);
+    assert_eq!(params.update_groups(|entry| entry.decay), [(0..4, true), (4..7, false), (7..11, true)]);
     assert_eq!((params.count(), params.trainable_count()), (15, 11));
     params.make_buffers(|entry| entry.name == "c");
-    assert_eq!((params.buffers(), params.update_groups()), (&[2.0; 3][..], vec![(0..8, true)]));
+    assert_eq!((params.buffers(), params.update_groups(|entry| entry.decay)), (&[2.0; 3][..], vec![(0..8, true)]));
     for (i, weight) in weights.iter().enumerate() {
         assert!(params.get(*weight).iter().all(|value| *value == i as f32), "{i}");
     }

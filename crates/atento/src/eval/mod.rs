@@ -18,6 +18,7 @@ mod ngrams;
 mod numpy_random;
 mod rewrite;
 mod significance;
+pub mod spread;
 mod tokenize_13a;
 mod tokenize_intl;
 mod tokenizer;

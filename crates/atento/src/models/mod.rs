@@ -4,6 +4,7 @@ mod cached_causal;
 mod cached_decoder;
 mod causal;
 pub mod config;
+pub mod depth;
 pub mod encoder;
 pub mod gpt2;
 pub mod grow;

@@ -50,7 +50,7 @@ pub(super) fn finish<W: Workload>(
         session.run.append_log(&message)?;
         session.reporter.event(&Event::Warning(message));
     }
-    let report = report(session, &summary, judgement.samples)?;
+    let report = report(session, &summary, judgement.samples, judgement.matrix)?;
     let html = report.to_html(&metrics::read(&session.run.metrics())?)?;
     session.run.write(&session.run.report(), &html)?;
     for (name, value) in &summary.metrics {
@@ -107,7 +107,12 @@ fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> 
     Ok(Chosen { step: chosen[chosen.len() - 1], why })
 }
 
-fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec<Sample>) -> Result<Report, Error> {
+fn report<W: Workload>(
+    session: &Session<'_, W>,
+    summary: &Summary,
+    samples: Vec<Sample>,
+    matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
+) -> Result<Report, Error> {
     let rows = |text: String| {
         let split = |line: &str| {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -147,6 +152,7 @@ fn report<W: Workload>(session: &Session<'_, W>, summary: &Summary, samples: Vec
         ],
         sample_headings: W::SAMPLE.map(str::to_owned),
         samples,
+        matrix,
         recipe: session.recipe.to_toml()?,
     })
 }

@@ -19,6 +19,7 @@ use super::recipe::Recipe;
 use super::request;
 use super::step::Trainable;
 use crate::messages;
+use crate::models::depth::{Depth, depth};
 
 /// What the recipe freezes of a model.
 pub(super) struct Frozen {
@@ -54,7 +55,11 @@ impl Frozen {
         };
         let frozen = matching("train.freeze", &train.freeze)?;
         let only = matching("train.train_only", &train.train_only)?;
-        let keeps = |at: usize| frozen[at] || (!train.train_only.is_empty() && !only[at]);
+        let below = match train.top_layers {
+            None => vec![false; trained.len()],
+            Some(top) => below(&trained, top, &mut notes)?,
+        };
+        let keeps = |at: usize| frozen[at] || below[at] || (!train.train_only.is_empty() && !only[at]);
         let names: Vec<String> =
             (0..trained.len()).filter(|&at| keeps(at)).map(|at| trained[at].name.clone()).collect();
         if names.len() == trained.len() {
@@ -74,6 +79,28 @@ impl Frozen {
     pub fn apply(&self, params: &mut Params) {
         params.freeze(|entry| self.names.contains(&entry.name));
     }
+}
+
+/// Which parameters stand below the last `top` blocks.
+fn below(trained: &[&ParamEntry], top: usize, notes: &mut Vec<String>) -> Result<Vec<bool>, Error> {
+    let block = |entry: &&ParamEntry| match depth(&entry.name) {
+        Depth::Block(block) => Some(block + 1),
+        _ => None,
+    };
+    let blocks = trained.iter().filter_map(block).max().unwrap_or(0);
+    if top > blocks {
+        let problem = format!("it is {top}, and the model has {blocks} blocks");
+        return Err(Error::Setting { key: "train.top_layers", problem });
+    }
+    let first = Depth::Block(blocks - top);
+    let below: Vec<bool> = trained.iter().map(|entry| depth(&entry.name) < first).collect();
+    let kept = trained.iter().zip(&below).filter(|(_, below)| !**below).map(|(entry, _)| entry.weight.len() as u64);
+    notes.push(format!(
+        "train.top_layers: {top} of {blocks} blocks are trained, {} values with what stands above",
+        group_thousands(kept.sum())
+    ));
+    // What is above the blocks is above the last of them, were it the only one.
+    Ok(below)
 }
 
 /// Freezes what the recipe says of a model at the start of a run, or of a later part of it; returns what tells the model

@@ -10,15 +10,25 @@ use atento_kernels::optim::{self, AdamW, Sgd};
 use atento_tensor::{Grads, Params};
 
 use super::recipe::{OptimizerKind, OptimizerSettings};
+use crate::models::depth::{Depth, depth};
 
 /// Optimiser state for one parameter arena.
 pub struct Optimizer {
     settings: OptimizerSettings,
-    groups: Vec<(Range<usize>, bool)>,
+    groups: Vec<(Range<usize>, Group)>,
     /// First moments (momentum for SGD), value for value of the arena.
     pub first: Vec<f32>,
     /// Second moments; empty for SGD.
     pub second: Vec<f32>,
+}
+
+/// What differs between parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Group {
+    /// Whether its weights decay.
+    decays: bool,
+    /// The factor on its learning rate.
+    rate: f64,
 }
 
 impl Optimizer {
@@ -29,7 +39,7 @@ impl Optimizer {
         let second = if settings.kind == OptimizerKind::Sgd { 0 } else { n };
         Self {
             settings: settings.clone(),
-            groups: params.update_groups(),
+            groups: params.update_groups(|entry| Group { decays: entry.decay, rate: 1.0 }),
             first: vec![0.0; n],
             second: vec![0.0; second],
         }
@@ -39,23 +49,43 @@ impl Optimizer {
     #[must_use]
     pub fn decaying_everything(settings: &OptimizerSettings, params: &Params) -> Self {
         let mut optimizer = Self::new(settings, params);
-        optimizer.groups.iter_mut().for_each(|(_, decay)| *decay = true);
+        optimizer.groups.iter_mut().for_each(|(_, group)| group.decays = true);
         optimizer
+    }
+
+    /// The same with a learning rate that falls by `decay` from block to block: what stands above the blocks has the whole
+    /// rate, the last block `decay` of it, the one before `decay`², and the embeddings `decay` of the first block's (Howard &
+    /// Ruder 2018, §3.2; Clark et al. 2020, appendix A).
+    #[must_use]
+    pub fn with_layer_decay(mut self, decay: f64, params: &Params) -> Self {
+        let blocks = params.entries().iter().filter_map(|entry| match depth(&entry.name) {
+            Depth::Block(block) => Some(block + 1),
+            _ => None,
+        });
+        let blocks = blocks.max().unwrap_or(0);
+        let rate = |name: &str| match depth(name) {
+            Depth::Above => 1.0,
+            Depth::Block(block) => decay.powi((blocks - block) as i32),
+            Depth::Below => decay.powi(blocks as i32 + 1),
+        };
+        self.groups = params.update_groups(|entry| Group { decays: entry.decay, rate: rate(&entry.name) });
+        self
     }
 
     /// The Euclidean norm of the gradient of all trainable parameters, accumulated in f64; not finite when any value is
     /// not.
     #[must_use]
     pub fn gradient_norm(&self, grads: &Grads) -> f64 {
-        let squares = |(range, _): &(Range<usize>, bool)| elementwise::sum_of_squares(&grads.values[range.clone()]);
+        let squares = |(range, _): &(Range<usize>, Group)| elementwise::sum_of_squares(&grads.values[range.clone()]);
         self.groups.iter().map(squares).sum::<f64>().sqrt()
     }
 
     /// Updates the parameters: `step` counts from 1, `scale` multiplies every gradient first (clipping). Gradients are
     /// left as they are.
     pub fn step(&mut self, params: &mut Params, grads: &Grads, lr: f64, step: u64, scale: f32) {
-        for (range, decay) in &self.groups {
-            let weight_decay = if *decay { self.settings.weight_decay as f32 } else { 0.0 };
+        for (range, group) in &self.groups {
+            let weight_decay = if group.decays { self.settings.weight_decay as f32 } else { 0.0 };
+            let lr = lr * group.rate;
             let values = &mut params.values_mut()[range.clone()];
             let gradient = &grads.values[range.clone()];
             let first = &mut self.first[range.clone()];

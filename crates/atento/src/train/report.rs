@@ -20,6 +20,8 @@ pub struct Report {
     pub tables: Vec<Table>,
     /// What the samples' first two columns are called, such as source and reference.
     pub sample_headings: [String; 2],
+    /// Labels, and for each of them how often each was found in its place.
+    pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
     /// Outputs of the model to look at.
     pub samples: Vec<Sample>,
     /// The recipe, resolved.
@@ -69,6 +71,7 @@ impl Report {
             evaluations => evaluations(records),
             headings => &self.sample_headings,
             samples => self.samples.iter().map(sample).collect::<Value>(),
+            matrix => self.matrix.as_ref().map(matrix),
             recipe => &self.recipe,
         };
         Ok(environment.get_template("report.html.j2")?.render(page)?)
@@ -81,6 +84,21 @@ fn pair((name, value): &(String, String)) -> Value {
 
 fn table(table: &Table) -> Value {
     context! { title => &table.title, rows => table.rows.iter().map(pair).collect::<Value>() }
+}
+
+/// A confusion matrix of few labels: a row a label.
+fn matrix((labels, rows): &(Vec<String>, Vec<Vec<u64>>)) -> Value {
+    const MOST_LABELS: usize = 30;
+    if labels.len() > MOST_LABELS {
+        return context! { labels => Vec::<String>::new(), rows => Vec::<Value>::new(), count => labels.len() };
+    }
+    let row = |(label, counts): (&String, &Vec<u64>)| {
+        let all: u64 = counts.iter().sum();
+        let cell = |count: &u64| context! { count => *count, share => *count as f64 / all.max(1) as f64 };
+        context! { label, cells => counts.iter().map(cell).collect::<Value>() }
+    };
+    let rows: Value = labels.iter().zip(rows).map(row).collect();
+    context! { labels, rows, count => labels.len() }
 }
 
 fn sample(sample: &Sample) -> Value {

@@ -235,6 +235,10 @@ section! {
         freeze: Vec<String> = Vec::new();
         /// The only parameters that are trained, by module path; empty trains all that `freeze` does not name.
         train_only: Vec<String> = Vec::new();
+        /// The only blocks that are trained, counted from the last one, with what stands above them; all if left out.
+        top_layers: Option<usize> = None, in at_least(0.0).up_to(1024.0);
+        /// The factor on the learning rate from each block to the one below it; 1 trains all alike.
+        layer_decay: f64 = 1.0, in Range::above(0.0).up_to(1.0);
         /// Labels: factors on the loss, by label; "balanced" makes all labels weigh the same.
         class_weights: ClassWeights = ClassWeights::None;
         /// Batches whose gradients are summed for one update.

@@ -58,6 +58,7 @@ fn report() -> Report {
             ),
         ],
         sample_headings: ["Source", "Reference"].map(str::to_owned),
+        matrix: Some((vec!["no".into(), "<yes>".into()], vec![vec![9, 1], vec![2, 8]])),
         samples: vec![
             Sample {
                 source: "A man in an orange hat starring at something.".into(),
@@ -92,6 +93,7 @@ fn a_report_is_one_page_that_needs_nothing_else() {
     }
     assert_eq!(html.matches("<svg").count(), 5);
     assert!(html.contains("&lt;script&gt;alert(1)"), "samples are escaped");
+    assert!(html.contains("&lt;yes&gt;") && html.contains("--share: 80.0%"), "the confusion matrix");
     assert!(html.contains("<title>training, step 8000: 1."), "points say what they are");
     assert!(html.len() < 400_000, "{} bytes", html.len());
 }
