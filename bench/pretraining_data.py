@@ -162,9 +162,12 @@ def main():
     tokenized = time.perf_counter()
     examples = tokens = 0
     for number in range(len(documents)):
-        for ids, *_ in examples_of(documents, number, args.seq_len, words, rng):
-            # The original writes the ids.
-            tokens += len([vocab[token] for token in ids])
+        for ids, chosen, types, is_next in examples_of(documents, number, args.seq_len, words, rng):
+            # What the original writes, but for the writing.
+            padding = [0] * (args.seq_len - len(ids))
+            [vocab[token] for token in ids] + padding, [1] * len(ids) + padding, types + padding
+            [at for at, _ in chosen], [vocab[token] for _, token in chosen], int(is_next)
+            tokens += len(ids)
             examples += 1
     end = time.perf_counter()
     emit(

@@ -196,10 +196,9 @@ pub fn run(args: &PrepareArgs, options: &Options) -> Result<(), Failure> {
 fn tell(report: &CorpusReport, options: &Options) {
     if report.duplicates > report.duplicates_dropped {
         options.note(format_args!(
-            "{} of {} documents equal an earlier one and {} kept; --drop-duplicates leaves such out",
-            report.duplicates,
-            report.documents,
-            if report.duplicates == 1 { "is" } else { "are" }
+            "{} of {} documents equal an earlier one: a second segment may be drawn from an equal document; \
+             --drop-duplicates leaves such documents out",
+            report.duplicates, report.documents
         ));
     }
     if report.cut_by_ends > 0 {

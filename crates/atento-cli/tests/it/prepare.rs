@@ -25,7 +25,23 @@ fn prepare<'a>(rest: &[&'a str]) -> Vec<&'a str> {
 fn examples_are_shown_with_what_became_of_each_token() {
     let folder = folder();
     let shown = |rest: &[&str]| folder.run(&prepare(&[&["text", "--show", "2"], rest].concat()), "").output();
-    assert_snapshot!(shown(&["--seed", "3"]), @"");
+    assert_snapshot!(shown(&["--seed", "3"]), @r"
+    [CLS] A dog [MASK] in the sun. [SEP] [MASK] woke it. [SEP]  IsNext = False
+      slept → [MASK] (masked)
+      Nobody → [MASK] (masked)
+
+    [CLS] Nobody woke it. [SEP] [MASK] dog slept in the sun. Nobody woke it. [SEP]  IsNext = False
+      A → [MASK] (masked)
+      in → in (kept)
+
+    documents: 3 in 1 file, 3 used
+      1 duplicates: kept
+    sentences: 6
+    tokens: 36 of 148 bytes, 148 characters, 0 unknown
+    examples: 6, 14.7 tokens each, 0.00% short
+    pairs: 16.67% true
+    chosen: 14.29% of the tokens that are not special; of these 80.00% masked, 0.00% a random word, 20.00% kept
+    ");
     assert_eq!(shown(&["--seed", "3"]), shown(&["--seed", "3", "--threads", "1"]));
     assert_ne!(shown(&["--seed", "3"]), shown(&["--seed", "4"]));
     assert!(shown(&["--objective", "mlm+sop"]).contains("[SEP]  InOrder = "));

@@ -117,7 +117,7 @@ impl Reader {
                 Err(fault) => return Err(fault.into()),
             };
             let (is_taken, one_line) = *self.begun.get_or_insert_with(|| {
-                let is_taken = is_in_fold(self.fold, combine(self.seed, Encoder::hash(&piece.text)));
+                let is_taken = is_in_fold(self.fold, self.seed, &piece.text);
                 (is_taken, is_one_line(&piece.text))
             });
             if piece.last {
@@ -134,9 +134,9 @@ impl Reader {
     }
 }
 
-/// Whether a document of this hash is taken.
-fn is_in_fold(fold: Fold, hash: u64) -> bool {
-    let is_below = |share: f64| (hash as f64) < share * 2f64.powi(64);
+/// Whether a document that begins with this text is taken.
+fn is_in_fold(fold: Fold, seed: u64, text: &str) -> bool {
+    let is_below = |share: f64| (combine(seed, Encoder::hash(text)) as f64) < share * 2f64.powi(64);
     match fold {
         Fold::All => true,
         Fold::Training(share) => !is_below(share),

@@ -21,9 +21,13 @@ use crate::data::hash::hash;
 use crate::data::tokens;
 use crate::text::{self, Tokenizer};
 
-/// Words that a thread remembers, and the longest of them in bytes: about 8 MiB.
-const MOST_WORDS: usize = 1 << 16;
-const LONGEST_WORD: usize = 64;
+/// Words that all threads together remember, at about 60 bytes each, and the longest of them in bytes.
+const MOST_WORDS: usize = 1 << 19;
+const LONGEST_WORD: usize = 23;
+/// Marks a remembered token that begins a word; ids are below.
+const START: u32 = 1 << 31;
+/// Marks that are looked up apart from the word that they follow.
+const MARKS: [char; 6] = ['.', ',', ';', ':', '!', '?'];
 
 /// Tokens with the beginnings of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,14 +56,27 @@ pub(super) struct Encoder<'a> {
     unknown: Option<u32>,
     /// The words of each thread, where words can be tokenised one by one.
     words: Vec<Mutex<Words>>,
+    /// Whether each of [`MARKS`] is a word by itself.
+    marks_are_apart: bool,
 }
 
 /// Words that were tokenised before.
 #[derive(Default)]
 struct Words {
-    /// Where the tokens of each lie.
-    places: HashMap<Box<str>, (usize, usize)>,
-    tokens: Tokens,
+    /// Where the tokens of each lie, and how many there are.
+    places: HashMap<Key, (u32, u32)>,
+    /// Ids, with [`START`] where a word begins.
+    tokens: Vec<u32>,
+}
+
+/// A word and its length: where the table has it, it is compared in place.
+type Key = [u8; LONGEST_WORD + 1];
+
+fn key_of(word: &str) -> Option<Key> {
+    let mut key = [0; LONGEST_WORD + 1];
+    key[..LONGEST_WORD].get_mut(..word.len())?.copy_from_slice(word.as_bytes());
+    key[LONGEST_WORD] = word.len() as u8;
+    Some(key)
 }
 
 impl<'a> Encoder<'a> {
@@ -68,7 +85,8 @@ impl<'a> Encoder<'a> {
         let parts: Value = serde_json::from_slice(&json).unwrap_or_default();
         let threads = if words_are_apart(&parts) { rayon::current_num_threads() } else { 0 };
         let words = (0..threads).map(|_| Mutex::default()).collect();
-        Ok(Encoder { engine: markers::engine(tokenizer)?, vocabulary, unknown: tokenizer.unknown_id(), words })
+        let (engine, unknown) = (markers::engine(tokenizer)?, tokenizer.unknown_id());
+        Ok(Encoder { engine, vocabulary, unknown, words, marks_are_apart: marks_are_apart(&parts) })
     }
 
     /// The tokens of all sentences of a piece.
@@ -98,20 +116,31 @@ impl<'a> Encoder<'a> {
         let thread = rayon::current_thread_index().unwrap_or(0) % self.words.len();
         let mut known = self.words[thread].lock().unwrap_or_else(PoisonError::into_inner);
         for word in text.split(' ').filter(|word| !word.is_empty()) {
-            if let Some(&(start, end)) = known.places.get(word) {
-                out.ids.extend_from_slice(&known.tokens.ids[start..end]);
-                out.starts.extend_from_slice(&known.tokens.starts[start..end]);
-                continue;
+            let (word, mark) = if self.marks_are_apart { without_mark(word) } else { (word, "") };
+            self.word(word, &mut known, out)?;
+            if !mark.is_empty() {
+                self.word(mark, &mut known, out)?;
             }
-            let before = out.ids.len();
-            self.tokenise(word, out)?;
-            if known.places.len() < MOST_WORDS && word.len() <= LONGEST_WORD {
-                let start = known.tokens.ids.len();
-                known.tokens.ids.extend_from_slice(&out.ids[before..]);
-                known.tokens.starts.extend_from_slice(&out.starts[before..]);
-                let end = known.tokens.ids.len();
-                known.places.insert(word.into(), (start, end));
-            }
+        }
+        Ok(())
+    }
+
+    /// Adds the tokens of a word.
+    fn word(&self, word: &str, known: &mut Words, out: &mut Tokens) -> Result<(), text::Error> {
+        let key = key_of(word);
+        if let Some(&(start, count)) = key.and_then(|key| known.places.get(&key)) {
+            let tokens = &known.tokens[start as usize..][..count as usize];
+            out.ids.extend(tokens.iter().map(|token| token & !START));
+            out.starts.extend(tokens.iter().map(|token| token & START != 0));
+            return Ok(());
+        }
+        let before = out.ids.len();
+        self.tokenise(word, out)?;
+        if let Some(key) = key.filter(|_| known.places.len() < MOST_WORDS / self.words.len()) {
+            let place = (known.tokens.len() as u32, (out.ids.len() - before) as u32);
+            let found = out.ids[before..].iter().zip(&out.starts[before..]);
+            known.tokens.extend(found.map(|(&id, &starts)| if starts { id | START } else { id }));
+            known.places.insert(key, place);
         }
         Ok(())
     }
@@ -166,6 +195,23 @@ fn words_are_apart(parts: &Value) -> bool {
         && is_one_of(&parts["pre_tokenizer"], &PRE_TOKENIZERS)
         && looks_at_characters
         && added.iter().all(stays_in_word)
+}
+
+/// Whether a tokenizer whose words are apart makes each of [`MARKS`] a word by itself.
+fn marks_are_apart(parts: &Value) -> bool {
+    let added = parts["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let has_mark = |token: &Value| token["content"].as_str().is_none_or(|text| text.contains(MARKS));
+    parts["pre_tokenizer"]["type"] == "BertPreTokenizer" && !added.iter().any(has_mark)
+}
+
+/// A word of letters and digits and the mark behind it, if it is such a word.
+fn without_mark(word: &str) -> (&str, &str) {
+    match word.strip_suffix(MARKS) {
+        Some(rest) if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            word.split_at(rest.len())
+        }
+        _ => (word, ""),
+    }
 }
 
 #[cfg(test)]
@@ -233,6 +279,14 @@ mod tests {
         assert!(!with(&|parts| parts["added_tokens"][4]["content"] = "two words".into()));
         assert!(!with(&|parts| parts["normalizer"] = serde_json::json!({"type": "Replace"})));
         assert!(!with(&|parts| parts["pre_tokenizer"] = Value::Null));
+        let mut parts: Value = parts(Kind::WordPiece);
+        assert!(marks_are_apart(&parts));
+        parts["added_tokens"][4]["content"] = "etc.".into();
+        assert!(words_are_apart(&parts) && !marks_are_apart(&parts));
+        assert_eq!(
+            ["etc.", "3.5", "ü.", ".", "a?!"].map(|word| without_mark(word).0),
+            ["etc", "3.5", "ü.", ".", "a?!"]
+        );
     }
 
     proptest! {
