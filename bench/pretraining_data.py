@@ -5,6 +5,8 @@ are separated character by character, words are cut greedily into the longest pi
 in memory, and each gives pairs of segments with masked tokens. Written anew from that description.
 
     python bench/pretraining_data.py --tokenizer tokenizer.json --text text.txt
+
+One epoch is made of the text, which `atento prepare` does too. Prints one line of JSON.
 """
 
 import argparse
@@ -157,7 +159,7 @@ def main():
     with open(args.tokenizer, encoding="utf-8") as file:
         vocab = json.load(file)["model"]["vocab"]
     words, rng = list(vocab), random.Random(1)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     documents = read_documents(args.text, vocab)
     tokenized = time.perf_counter()
     examples = tokens = 0
@@ -176,6 +178,7 @@ def main():
         tokenize_seconds=tokenized - start,
         examples_seconds=end - tokenized,
         seconds=end - start,
+        cpu_seconds=time.process_time() - cpu,
         peak_rss_mb=peak_rss_mb(),
     )
 
