@@ -38,6 +38,15 @@ pub fn free() -> Option<u64> {
     [system, limit, address_space].into_iter().flatten().min()
 }
 
+/// The most memory that this process has had at a time, in bytes, where the system says.
+#[must_use]
+pub fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Available memory and free swap in the text of `/proc/meminfo`, whose numbers are KiB.
 fn of_meminfo(text: &str) -> Option<u64> {
     let number = |key: &str| {

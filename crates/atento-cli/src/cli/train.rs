@@ -1,5 +1,7 @@
 //! `atento train RECIPE.toml`: a training run, from text to a model that translates, goes on with text or answers.
 
+pub mod several;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -8,7 +10,9 @@ use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
+use self::several::Vary;
 use crate::ui::failure::Failure;
+use crate::ui::number::positive;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::progress::Progress;
@@ -35,7 +39,7 @@ pub struct TrainArgs {
     set: Vec<String>,
 
     /// Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
-    #[arg(long, value_name = "MODEL", conflicts_with = "resume")]
+    #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
 
     /// The run directory [default: the recipe's, or runs/ and the recipe's name]
@@ -54,6 +58,14 @@ pub struct TrainArgs {
     #[arg(long)]
     dry_run: bool,
 
+    /// Make this many runs, with seeds from the recipe's on, and print how their results are spread
+    #[arg(long, value_name = "N", value_parser = positive, conflicts_with_all = ["dry_run", "show_masks"])]
+    seeds: Option<usize>,
+
+    /// Make a run with each of these values of a setting, such as train.top_layers=2,6, and print a table of them
+    #[arg(long, value_name = "KEY=V,V…", conflicts_with_all = ["dry_run", "show_masks"])]
+    vary: Option<Vary>,
+
     /// Print a few prompts with their completions, what is learned between ⟦ and ⟧, and write nothing
     #[arg(long, conflicts_with = "resume")]
     show_masks: bool,
@@ -65,6 +77,14 @@ pub struct TrainArgs {
 /// The recipe, its data or the run directory is wrong; training fails; standard output cannot be written.
 pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     let Loaded { recipe, written, .. } = load_recipe(args, options)?;
+    let is_one = args.seeds.is_none() && args.vary.is_none();
+    if is_one && args.resume && args.from.is_some() {
+        return Err(anyhow!("--from cannot be used with --resume: the run knows the model that it started from").into());
+    }
+    if !is_one {
+        let out = recipe.out.clone().ok_or_else(|| anyhow!("several runs need a directory: give --out"))?;
+        return several::run(args, &out, recipe.seed, options);
+    }
     options.start_threads(recipe.threads)?;
     let how = TrainOptions { resume: args.resume, written };
     if args.show_masks {

@@ -111,14 +111,3 @@ fn ending(reason: Ending) -> &'static str {
         Ending::Stopped => "stopped",
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_evaluation_tells_what_was_measured() {
-        assert_eq!(evaluation_line(100, 2.5, Some(31.256), true), "step 100 | valid loss 2.5000 | BLEU 31.26 | best");
-        assert_eq!(evaluation_line(7, 2.5, None, false), "step 7 | valid loss 2.5000");
-    }
-}

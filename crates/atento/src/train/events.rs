@@ -159,6 +159,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_evaluation_says_what_was_measured_and_whether_it_is_the_best() {
+        let line = format_evaluation(100, 2.5, &[(Metric::Bleu, 31.256)], true);
+        assert_eq!(line, "step 100 | valid loss 2.5000 | BLEU 31.26 | best");
+        let line = format_evaluation(7, 0.5, &[(Metric::Accuracy, 0.91), (Metric::F1Macro, 0.25)], false);
+        assert_eq!(line, "step 7 | valid loss 0.5000 | accuracy 0.9100 | macro F1 0.2500");
+        assert_eq!(format_evaluation(7, 2.5, &[], false), "step 7 | valid loss 2.5000");
+    }
+
+    #[test]
     fn the_step_line_is_the_one_promised() {
         let report = StepReport {
             step: 1200,

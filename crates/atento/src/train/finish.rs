@@ -7,6 +7,7 @@ use super::step::Trainable;
 use super::trainer::{Session, Summary};
 use super::workload::{Judgement, Workload};
 use super::{Error, StopFlag};
+use crate::memory::peak;
 
 /// Finishes a run; the session's model holds the exported weights afterwards.
 pub(super) fn finish<W: Workload>(
@@ -32,6 +33,7 @@ pub(super) fn finish<W: Workload>(
         seconds: session.seconds(),
         tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
         trainable: session.work.model().params().trainable_count(),
+        peak_memory: peak(),
         batches_without_targets: session.without_targets,
         ending: match ending {
             Ending::Limit => "limit",

@@ -55,6 +55,8 @@ pub struct Summary {
     pub tokens_per_second: f64,
     /// Parameters that were trained.
     pub trainable: usize,
+    /// The most memory that the process has had at a time, in bytes, where the system says.
+    pub peak_memory: Option<u64>,
     /// Batches that had nothing to predict and were skipped.
     pub batches_without_targets: u64,
     /// Why it ended: "limit", "early stopping" or "stopped".
