@@ -46,6 +46,7 @@
 //! register tiles, `lanes` and `x86` vectors, [`mod@reference`] the definition as plain loops.
 
 mod backward;
+pub mod disentangled;
 mod dropout;
 mod few;
 mod forward;

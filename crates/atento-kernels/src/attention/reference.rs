@@ -62,7 +62,7 @@ fn offsets(attention: &Attention<'_>, head: usize, segment: &Segment, i: usize, 
     (query * attention.head_dim, key * attention.head_dim)
 }
 
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     a.iter().zip(b).fold(T::of(0.0), |sum, (&a, &b)| sum + a * b)
 }
 
@@ -114,7 +114,7 @@ pub fn forward<T: Real>(
     });
 }
 
-fn softmax<T: Real>(row: &mut [T]) {
+pub(super) fn softmax<T: Real>(row: &mut [T]) {
     let maximum = row.iter().fold(row[0], |a, &b| if b > a { b } else { a });
     if maximum == T::of(f32::NEG_INFINITY) {
         return row.fill(T::of(0.0));
