@@ -4,9 +4,9 @@ Writes crates/atento-kernels/src/attention/disentangled/tests/buckets.txt: for e
 position, the relative positions at which a bucket begins, from the middle bucket on. A position where the bucket grows by
 two stands there twice.
 
-Prints the literals of the test in crates/atento-tensor/src/ops/disentangled_attention.rs: outputs and gradients of
-DisentangledSelfAttention. Inputs are waves, as in golden_ops.py. The projections of the module are set so that its queries,
-keys, values, relative keys and relative queries are the leaves of the op.
+Writes crates/atento-tensor/src/ops/disentangled_attention/golden.txt: for each case its name, the output and the gradient
+of each leaf of DisentangledSelfAttention, a line each. Inputs are waves, as in golden_ops.py. The projections of the module
+are replaced, so that its queries, keys, values, relative keys and relative queries are the leaves of the op.
 
 Made with torch 2.15.0 and the transformers of bench/requirements.txt:
     python scripts/golden_disentangled.py
@@ -18,9 +18,9 @@ import torch
 from transformers import DebertaV2Config
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention, make_log_bucket_position
 
-from golden_ops import show, wave
+from golden_ops import wave
 
-FOLDER = pathlib.Path(__file__).parent.parent / "crates/atento-kernels/src/attention/disentangled/tests"
+CRATES = pathlib.Path(__file__).parent.parent / "crates"
 LONGEST = 1200
 PAIRS = [(256, 512), (32, 64), (4, 12), (64, 512), (128, 512), (16, 100), (10, 11), (2, 5), (3, 12)]
 
@@ -38,11 +38,11 @@ def buckets():
         for position in range(middle + 1, LONGEST + 1):
             starts += [position] * (positive[position] - positive[position - 1])
         lines.append(" ".join(map(str, [size, largest, *starts])))
-    (FOLDER / "buckets.txt").write_text("\n".join(lines) + "\n")
+    (CRATES / "atento-kernels/src/attention/disentangled/tests/buckets.txt").write_text("\n".join(lines) + "\n")
 
 
 def attention(name, lengths, heads, dim, terms, span, size, largest):
-    """`lengths` of sequences that lie one after the other; the terms among c2p and p2c."""
+    """The lines of a case: `lengths` of sequences that lie one after the other, and the terms among c2p and p2c."""
     width, rows = heads * dim, sum(lengths)
     config = DebertaV2Config(
         hidden_size=width, num_attention_heads=heads, relative_attention=True, position_buckets=size,
@@ -73,19 +73,18 @@ def attention(name, lengths, heads, dim, terms, span, size, largest):
         start += length
     y = torch.cat(out)
     y.backward(wave(y.shape, 100.0).detach())
-    print(name)
-    show("y", y)
-    for k, leaf in enumerate(leaves):
-        show(f"d leaf {k}", leaf.grad)
+    numbers = [y, *(leaf.grad for leaf in leaves)]
+    return [name, *(" ".join(f"{x:.7g}" for x in values.detach().flatten().tolist()) for values in numbers)]
 
 
 def main():
     torch.set_num_threads(1)
     buckets()
-    attention("log buckets", [6, 2], 2, 2, ["c2p", "p2c"], 4, 4, 6)
-    attention("identity, beyond the span", [5], 1, 2, ["c2p", "p2c"], 3, -1, 3)
-    attention("c2p", [4], 1, 2, ["c2p"], 4, -1, 4)
-    attention("p2c", [4], 1, 2, ["p2c"], 4, -1, 4)
+    lines = attention("log buckets", [6, 2], 2, 2, ["c2p", "p2c"], 4, 4, 6)
+    lines += attention("identity beyond the span", [5], 1, 2, ["c2p", "p2c"], 3, -1, 3)
+    lines += attention("c2p alone", [4], 1, 2, ["c2p"], 4, -1, 4)
+    lines += attention("p2c alone", [4], 1, 2, ["p2c"], 4, -1, 4)
+    (CRATES / "atento-tensor/src/ops/disentangled_attention/golden.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

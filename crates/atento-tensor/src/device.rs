@@ -24,7 +24,10 @@ mod products;
 mod recurrent;
 mod rows;
 
-pub use attention::{Attention, AttentionGradients, AttentionInputs, AttentionSpec, ScoreBias};
+pub use attention::{
+    Attention, AttentionGradients, AttentionInputs, AttentionSpec, DisentangledGradients, DisentangledInputs,
+    DisentangledSpec, ScoreBias,
+};
 pub use cpu::Cpu;
 pub use elementwise::Elementwise;
 pub use losses::Losses;
@@ -33,6 +36,7 @@ pub use products::Products;
 pub use recurrent::{AdditiveGradients, AdditiveInputs, Recurrent};
 pub use rows::Rows;
 
+pub use atento_kernels::attention::disentangled::Buckets;
 pub use atento_kernels::dropout::DropoutKey;
 pub use atento_kernels::qk_norm::Heads;
 

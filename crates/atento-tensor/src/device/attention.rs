@@ -1,6 +1,7 @@
-//! Scaled dot-product attention over segments of packed rows: in training, and over a cache.
+//! Scaled dot-product attention over segments of packed rows: in training, and over a cache; and disentangled attention.
 
 use atento_kernels::attention::Segment;
+use atento_kernels::attention::disentangled::Buckets;
 use atento_kernels::dropout::DropoutKey;
 
 use crate::slice::{Slice, SliceMut};
@@ -72,6 +73,50 @@ pub struct AttentionGradients<'a> {
     pub bias: Option<SliceMut<'a>>,
 }
 
+/// The part of a disentangled attention that does not change from batch to batch.
+#[derive(Clone, Copy, Debug)]
+pub struct DisentangledSpec {
+    /// Heads.
+    pub n_heads: usize,
+    /// Width of one head.
+    pub head_dim: usize,
+    /// Factor on the scores, usually `1/sqrt(head_dim·(1 + number of relative tables))`.
+    pub scale: f32,
+    /// Probability of dropping an attention weight in training.
+    pub dropout: f32,
+    /// Half the rows of the relative tables.
+    pub span: usize,
+    /// The bucket of a relative position.
+    pub buckets: Buckets,
+}
+
+/// What a disentangled attention reads.
+#[derive(Clone, Copy)]
+pub struct DisentangledInputs<'a> {
+    /// The values of heads, and so on.
+    pub spec: DisentangledSpec,
+    /// The sequences.
+    pub segments: &'a [Segment],
+    /// Queries, keys and values `[tokens, 3·n_heads·head_dim]`.
+    pub qkv: Slice<'a>,
+    /// What queries meet `[2·span, n_heads·head_dim]`.
+    pub relative_keys: Option<Slice<'a>>,
+    /// What keys meet `[2·span, n_heads·head_dim]`.
+    pub relative_queries: Option<Slice<'a>>,
+    /// The mask of dropped weights; `first` counts rows of queries.
+    pub dropout: Option<DropoutKey>,
+}
+
+/// Gradients of what a disentangled attention reads, laid out alike; those of the tables are added to.
+pub struct DisentangledGradients<'a> {
+    /// Of queries, keys and values; overwritten in the rows of segments.
+    pub qkv: SliceMut<'a>,
+    /// Of the relative keys, where it is wanted.
+    pub relative_keys: Option<SliceMut<'a>>,
+    /// Of the relative queries, where it is wanted.
+    pub relative_queries: Option<SliceMut<'a>>,
+}
+
 /// Attention.
 pub trait Attention {
     /// `out = softmax(scale · Q Kᵀ + bias, masked) V`. Rows outside every segment are left alone.
@@ -88,5 +133,27 @@ pub trait Attention {
         log_sum_exp: Slice<'_>,
         dout: Slice<'_>,
         gradients: AttentionGradients<'_>,
+    );
+
+    /// Attention whose scores also have terms of relative positions, see [`DisentangledInputs`]. Rows outside every segment
+    /// are left alone.
+    ///
+    /// # Shapes
+    /// As [`attention`](Self::attention).
+    fn disentangled_attention(
+        &self,
+        inputs: DisentangledInputs<'_>,
+        out: SliceMut<'_>,
+        log_sum_exp: Option<SliceMut<'_>>,
+    );
+
+    /// The gradients of all inputs, from what the forward wrote and `dout`.
+    fn disentangled_attention_backward(
+        &self,
+        inputs: DisentangledInputs<'_>,
+        out: Slice<'_>,
+        log_sum_exp: Slice<'_>,
+        dout: Slice<'_>,
+        gradients: DisentangledGradients<'_>,
     );
 }

@@ -7,6 +7,7 @@ mod attention;
 mod attentive_gru;
 mod concat;
 mod cross_entropy;
+mod disentangled_attention;
 mod dropout;
 mod embedding;
 #[cfg(test)]
@@ -39,9 +40,10 @@ pub use gru_sequence::GruRecurrence;
 pub use rope::{Rope, RopeScaling, Turns};
 pub use time_steps::{Direction, TimeSteps};
 
-pub use crate::device::AttentionSpec;
+pub use crate::device::{AttentionSpec, DisentangledSpec};
 pub use atento_kernels::activation::Activation;
 pub use atento_kernels::attention::Segment;
+pub use atento_kernels::attention::disentangled::Buckets;
 pub use atento_kernels::group_losses::Group;
 pub use atento_kernels::linear::WeightLayout;
 pub use atento_kernels::rope::Pairing;

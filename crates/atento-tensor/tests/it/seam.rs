@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::model::alone;
 
 /// What of `atento-kernels` may be named anywhere: types that say what is computed, not how.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "activation::Activation",
     "attention::Segment",
+    "attention::disentangled::Buckets",
     "dropout::DropoutKey",
     "group_losses::Group",
     "linear::WeightLayout",

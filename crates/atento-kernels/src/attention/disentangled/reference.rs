@@ -121,9 +121,8 @@ pub fn backward<T: Real>(
         relative_keys: inputs.relative_keys.map_or(Vec::new(), zeros),
         relative_queries: inputs.relative_queries.map_or(Vec::new(), zeros),
     };
-    let dweight = |pair: &Pair, factor: T| {
-        factor * dot(&dout[pair.query..pair.query + d], &inputs.value[pair.key..pair.key + d])
-    };
+    let dweight =
+        |pair: &Pair, factor: T| factor * dot(&dout[pair.query..pair.query + d], &inputs.value[pair.key..pair.key + d]);
     // Σ_j w_ij·dw_ij of every query and head.
     let mut delta = vec![T::of(0.0); dout.len() / d];
     attention.for_each_pair(|at, head, segment, i, j| {
