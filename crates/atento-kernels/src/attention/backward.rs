@@ -42,7 +42,7 @@ pub(super) fn backward_scratch(attention: &Attention<'_>) -> usize {
 }
 
 /// Numbers of scratch of a block of queries, besides `2 · QUERIES · head_dim`.
-const BLOCK_SCRATCH: usize = 2 * QUERIES + 3 * SCORES;
+pub(super) const BLOCK_SCRATCH: usize = 2 * QUERIES + 3 * SCORES;
 
 instantiate! {
     /// Runs a part of the backward pass, whose heads are key and value heads.
@@ -66,11 +66,11 @@ unsafe fn backward<S: Lanes>(job: &Backward<'_>, part: &Part, scratch: *mut f32)
 
 /// A head's keys and values, and their gradients: a row for each of a segment's keys.
 #[derive(Clone, Copy)]
-struct KeyHead {
-    key: View,
-    value: View,
-    dkey: View,
-    dvalue: View,
+pub(super) struct KeyHead {
+    pub key: View,
+    pub value: View,
+    pub dkey: View,
+    pub dvalue: View,
 }
 
 /// The gradients of a key and value head and of the query heads that use it.
@@ -132,20 +132,20 @@ unsafe fn key_head<S: Lanes>(job: &Backward<'_>, segment: &Segment, kv_head: usi
 /// Made by [`new`](Self::new) only, so that `log_sum` and `delta` are [`QUERIES`] numbers each, `packed` and `packed_dout`
 /// `head_dim` times as many, and `weights`, `dscores` and `other` [`SCORES`] each.
 #[derive(Clone, Copy)]
-struct Block {
-    query: View,
+pub(super) struct Block {
+    pub query: View,
     dout: View,
-    dquery: View,
+    pub dquery: View,
     /// log₂ Σ 2^score, +∞ where a query saw no key, so that its weights come out as 0.
     log_sum: *mut f32,
     /// Σ dout·out.
     delta: *mut f32,
     /// Queries, transposed and scaled for powers of two.
-    packed: *mut f32,
+    pub packed: *mut f32,
     /// Gradient of the output, transposed.
     packed_dout: *mut f32,
-    weights: *mut f32,
-    dscores: *mut f32,
+    pub weights: *mut f32,
+    pub dscores: *mut f32,
     other: *mut f32,
 }
 
@@ -155,7 +155,7 @@ impl Block {
     /// # Safety
     /// `scratch` is `BLOCK_SCRATCH + 2 · QUERIES · head_dim` numbers, for as long as the block is used.
     #[inline(always)]
-    unsafe fn new<S: Lanes>(
+    pub unsafe fn new<S: Lanes>(
         job: &Backward<'_>,
         segment: &Segment,
         head: usize,
@@ -276,6 +276,34 @@ unsafe fn tile_gradients<S: Lanes>(
     keys: &KeyHead,
     fresh: usize,
 ) {
+    let attention = job.attention;
+    // SAFETY: a block's scratch is as long as scores, or as `head_dim` rows of a number a query. The tile's keys are the
+    // segment's, whose rows `keys` hold. The attention's checks passed: `head_dim` fits 32 bits, and the bias covers the
+    // segment and the head.
+    unsafe {
+        tile.times_packed::<S>(keys.key.row(tile.key), block.packed, attention.head_dim, block.weights);
+        if let Some(bias) = &attention.bias {
+            tile.add_bias::<S>(block.weights, bias, head, LOG2_E, block.other);
+        }
+        gradients_of_scores::<S>(job, segment, head, tile, block, keys, fresh);
+    }
+}
+
+/// The same from the tile's scores in powers of two, which are in the block's `weights`; the gradients of the scores, times
+/// their scale, are left in its `dscores`.
+///
+/// # Safety
+/// As [`tile_gradients`].
+#[inline(always)]
+pub(super) unsafe fn gradients_of_scores<S: Lanes>(
+    job: &Backward<'_>,
+    segment: &Segment,
+    head: usize,
+    tile: &Tile,
+    block: &Block,
+    keys: &KeyHead,
+    fresh: usize,
+) {
     let (attention, head_dim) = (job.attention, job.attention.head_dim);
     let &Block { weights, dscores, other, .. } = block;
     let (key, value) = (keys.key.row(tile.key), keys.value.row(tile.key));
@@ -285,10 +313,6 @@ unsafe fn tile_gradients<S: Lanes>(
     // the tile's queries, `key` to `dvalue` the tile's keys, as these are the segment's. The attention's checks passed:
     // `head_dim` fits 32 bits, and the bias covers the segment and the head, as does `dbias`, which is as long.
     unsafe {
-        tile.times_packed::<S>(key, block.packed, head_dim, weights);
-        if let Some(bias) = &attention.bias {
-            tile.add_bias::<S>(weights, bias, head, LOG2_E, other);
-        }
         tile.weights::<S>(weights, block.log_sum);
 
         // dV = Wᵀ·dO, with W after dropout; `dscores` is free to hold it.

@@ -41,7 +41,7 @@ pub(super) fn forward_scratch(attention: &Attention<'_>) -> usize {
     scratch_len(attention, BLOCK_SCRATCH, QUERIES, 2)
 }
 
-const BLOCK_STATISTICS: usize = 4 * QUERIES;
+pub(super) const BLOCK_STATISTICS: usize = 4 * QUERIES;
 /// Numbers of scratch of a block of queries, besides `QUERIES · head_dim`.
 const BLOCK_SCRATCH: usize = BLOCK_STATISTICS + 2 * SCORES;
 
@@ -119,13 +119,13 @@ unsafe fn query_blocks<S: Lanes>(
 ///
 /// Made by [`begin`](Self::begin) only, so that the pointers are to `len` numbers each.
 #[derive(Clone, Copy)]
-struct Statistics {
+pub(super) struct Statistics {
     /// Numbers in each, those of the last vector's missing queries included.
     len: usize,
-    maximum: *mut f32,
-    sum: *mut f32,
+    pub maximum: *mut f32,
+    pub sum: *mut f32,
     /// Factors of the output so far and of the tile's contribution.
-    old: *mut f32,
+    pub old: *mut f32,
     new: *mut f32,
 }
 
@@ -135,7 +135,7 @@ impl Statistics {
     /// # Safety
     /// `start` is `4 · len` numbers, for as long as the statistics are used.
     #[inline(always)]
-    unsafe fn begin(start: *mut f32, len: usize) -> Self {
+    pub unsafe fn begin(start: *mut f32, len: usize) -> Self {
         // SAFETY: the caller promises four times `len` numbers, of which the first two are written.
         unsafe {
             for lane in 0..len {
@@ -152,7 +152,7 @@ impl Statistics {
     /// # Safety
     /// As [`begin`](Self::begin).
     #[inline(always)]
-    unsafe fn store(&self, first: bool, last: bool) -> Store {
+    pub unsafe fn store(&self, first: bool, last: bool) -> Store {
         for lane in 0..self.len {
             // SAFETY: the pointers are to `len` numbers each.
             unsafe {
@@ -175,7 +175,7 @@ impl Statistics {
     /// # Safety
     /// As [`begin`](Self::begin); `to` is `queries` numbers, `stride` apart, and `queries` is at most `len`.
     #[inline(always)]
-    unsafe fn write_lse<S: Lanes>(&self, queries: usize, to: *mut f32, stride: usize) {
+    pub unsafe fn write_lse<S: Lanes>(&self, queries: usize, to: *mut f32, stride: usize) {
         // SAFETY: the pointers are to `len` numbers each; of `to` the caller promises `queries`, which are no more.
         unsafe {
             for lane in 0..self.len {

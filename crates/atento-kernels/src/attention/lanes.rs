@@ -222,13 +222,13 @@ macro_rules! instantiate {
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
             unsafe fn avx512($($arg: $ty),*) {
                 // SAFETY: this function has the instruction set; the caller promises the rest.
-                unsafe { $body::<super::x86::Avx512>($($arg),*) }
+                unsafe { $body::<$crate::attention::x86::Avx512>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2($($arg: $ty),*) {
                 // SAFETY: this function has the instruction set; the caller promises the rest.
-                unsafe { $body::<super::x86::Avx2>($($arg),*) }
+                unsafe { $body::<$crate::attention::x86::Avx2>($($arg),*) }
             }
             // SAFETY: the caller promises that the processor has `level` and what `body` asks for; the instructions of
             // NEON are AArch64's baseline, and arrays need none.
@@ -239,8 +239,8 @@ macro_rules! instantiate {
                     #[cfg(target_arch = "x86_64")]
                     $crate::simd::Level::Avx2 => avx2($($arg),*),
                     #[cfg(target_arch = "aarch64")]
-                    $crate::simd::Level::Neon => $body::<super::lanes::Portable<true>>($($arg),*),
-                    _ => $body::<super::lanes::Portable<false>>($($arg),*),
+                    $crate::simd::Level::Neon => $body::<$crate::attention::lanes::Portable<true>>($($arg),*),
+                    _ => $body::<$crate::attention::lanes::Portable<false>>($($arg),*),
                 }
             }
         }

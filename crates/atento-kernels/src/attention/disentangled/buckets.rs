@@ -35,8 +35,7 @@ impl Buckets {
     /// The row of a table of `2·span` rows: the bucket, counted from the middle and held within the table.
     #[must_use]
     pub fn row(self, relative: isize, span: usize) -> usize {
-        let row = self.bucket(relative).saturating_add_unsigned(span).max(0) as usize;
-        row.min(2 * span - 1)
+        held(self.bucket(relative), span)
     }
 
     /// That the logarithms are of numbers above 1, and divided by more than nothing.
@@ -49,4 +48,10 @@ impl Buckets {
             );
         }
     }
+}
+
+/// The row of a bucket in a table of `2·span` rows.
+pub(super) fn held(bucket: isize, span: usize) -> usize {
+    let row = bucket.saturating_add_unsigned(span).max(0) as usize;
+    row.min(2 * span - 1)
 }

@@ -13,12 +13,23 @@
 //! dk_j = Σ_i ds_ij·(q_i + u_δ)        du_δ = Σ ds_ij·k_j over the pairs of row δ
 //! ```
 
+mod backward;
 mod buckets;
+mod forward;
 pub mod reference;
+mod scores;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-use super::{Dropout, Segment};
+use super::layout::{Views, exclusive, shared};
+use super::scratch::with_scratch;
+use super::split::{Divide, split};
+use super::{Attention, Dropout, Qkv, QkvGrad, Segment, View};
+use crate::simd;
+use forward::Relatives;
+use tables::Positions;
+
 pub use buckets::Buckets;
 
 /// Disentangled attention of packed sequences: sizes and options, shared by all passes.
@@ -71,18 +82,28 @@ impl Disentangled<'_> {
     /// segments share a row, or the buckets are too few.
     #[track_caller]
     pub fn forward(&self, qkv: &[f32], relative: Relative<'_>, out: &mut [f32], lse: Option<&mut [f32]>) {
-        self.check(relative);
-        let (parts, mut weights) = self.reference_weights(qkv, relative);
-        let mut whole = vec![0.0; out.len()];
-        reference::forward(self, &parts.inputs(relative), &mut whole, &mut weights);
-        let width = self.n_heads * self.head_dim;
-        for segment in self.segments {
-            let rows = segment.query_start * width..(segment.query_start + segment.query_len) * width;
-            out[rows.clone()].copy_from_slice(&whole[rows]);
-        }
-        if let Some(lse) = lse {
-            lse.fill(0.0);
-        }
+        let attention = self.plain();
+        let views = self.checked(&attention, &Qkv::Packed(qkv).views(&attention), relative);
+        let relatives = self.relatives(relative);
+        let rows = views.query.rows;
+        let plain = super::forward::Forward {
+            attention: &attention,
+            views,
+            out: View::exact("out", exclusive(out), rows, self.n_heads * self.head_dim),
+            lse: lse.map(|lse| View::exact("lse", exclusive(lse), rows, self.n_heads)),
+        };
+        let job = forward::Forward { plain, relatives };
+        let (level, scratch) = (simd::level(), forward::forward_scratch(&job));
+        let divide = Divide { segments: true, blocks: true, reach: usize::MAX };
+        split(self.segments, self.n_heads, 2 * self.pair_cost(relative), divide, &|part| {
+            with_scratch(scratch, |scratch| {
+                // SAFETY: `level` is one the processor has. `checked` asserted that the views hold every row of every
+                // segment, that no two segments share one, and that the tables have the rows that positions name;
+                // `View::exact` that outputs have a row for each. Parts differ in segment, head or query block, and so in
+                // the rows or heads they write. The scratch is as long as `forward_scratch` says.
+                unsafe { forward::forward_at(level, &job, &part, scratch) }
+            });
+        });
     }
 
     /// Computes the gradients with respect to queries, keys and values, and adds those of the relative tables.
@@ -106,26 +127,70 @@ impl Disentangled<'_> {
         dqkv: &mut [f32],
         drelative: RelativeGrad<'_>,
     ) {
-        self.check(relative);
-        let _ = (out, lse);
-        let (parts, weights) = self.reference_weights(qkv, relative);
-        let found = reference::backward(self, &parts.inputs(relative), &weights, dout);
-        let width = self.n_heads * self.head_dim;
-        for segment in self.segments {
-            for row in segment.query_start..segment.query_start + segment.query_len {
-                let to = &mut dqkv[3 * row * width..3 * (row + 1) * width];
-                for (part, gradient) in [&found.query, &found.key, &found.value].into_iter().enumerate() {
-                    to[part * width..(part + 1) * width].copy_from_slice(&gradient[row * width..(row + 1) * width]);
-                }
-            }
-        }
-        let add = |to: Option<&mut [f32]>, from: &[f32]| {
-            for (to, from) in to.into_iter().flatten().zip(from) {
-                *to += from;
-            }
+        let attention = self.plain();
+        let views = self.checked(&attention, &Qkv::Packed(qkv).views(&attention), relative);
+        let grads = self.checked(&attention, &QkvGrad::Packed(dqkv).views(&attention), relative);
+        let (rows, width) = (views.query.rows, self.n_heads * self.head_dim);
+        let gradient = |name: &str, table: Option<&[f32]>, gradient: Option<&mut [f32]>| {
+            gradient.map(|gradient| {
+                assert!(table.is_some(), "disentangled attention: a gradient of relative {name}, which are left out");
+                View::exact(name, exclusive(gradient), 2 * self.span, width)
+            })
         };
-        add(drelative.keys, &found.relative_keys);
-        add(drelative.queries, &found.relative_queries);
+        let job = backward::Backward {
+            plain: super::backward::Backward {
+                attention: &attention,
+                views,
+                out: View::exact("out", shared(out), rows, width),
+                lse: View::exact("lse", shared(lse), rows, self.n_heads),
+                dout: View::exact("dout", shared(dout), rows, width),
+                grads,
+                dbias: None,
+            },
+            relatives: self.relatives(relative),
+            dkeys: gradient("keys", relative.keys, drelative.keys),
+            dqueries: gradient("queries", relative.queries, drelative.queries),
+        };
+        let (level, scratch) = (simd::level(), backward::backward_scratch(&job));
+        // All segments add to a head's rows of the tables, so one task takes them, in order.
+        let divide = Divide { segments: false, blocks: false, reach: usize::MAX };
+        split(self.segments, self.n_heads, 5 * self.pair_cost(relative), divide, &|part| {
+            with_scratch(scratch, |scratch| {
+                // SAFETY: as for the forward, of the gradients too. Parts differ in heads, and so in what they write. The
+                // scratch is as long as `backward_scratch` says.
+                unsafe { backward::backward_at(level, &job, &part, scratch) }
+            });
+        });
+    }
+
+    /// The attention without its relative terms.
+    fn plain(&self) -> Attention<'_> {
+        let &Disentangled { n_heads, head_dim, scale, dropout, segments, .. } = self;
+        let (causal, window, bias) = (false, None, None);
+        Attention { n_heads, n_kv_heads: n_heads, head_dim, scale, causal, window, bias, dropout, segments }
+    }
+
+    /// Multiply-adds of a pair, half of those of the forward.
+    fn pair_cost(&self, relative: Relative<'_>) -> usize {
+        let terms = usize::from(relative.keys.is_some()) + usize::from(relative.queries.is_some());
+        self.head_dim.saturating_mul(2 + terms) / 2
+    }
+
+    fn relatives(&self, relative: Relative<'_>) -> Relatives {
+        let width = self.n_heads * self.head_dim;
+        let view =
+            |table: Option<&[f32]>| table.map(|table| View::exact("relative", shared(table), 2 * self.span, width));
+        Relatives { positions: Positions::new(self), keys: view(relative.keys), queries: view(relative.queries) }
+    }
+
+    /// The views, once everything has been checked.
+    #[track_caller]
+    fn checked(&self, attention: &Attention<'_>, views: &Views, relative: Relative<'_>) -> Views {
+        attention.check();
+        self.check(relative);
+        views.check("qkv", self.segments);
+        attention.check_queries_disjoint();
+        *views
     }
 
     /// That sizes and options make sense, and the tables have their rows.
@@ -150,29 +215,5 @@ impl Disentangled<'_> {
             let (queries, keys) = ((segment.query_start, segment.query_len), (segment.key_start, segment.key_len));
             assert!(queries == keys, "disentangled attention: {segment:?} has keys other than its queries");
         }
-    }
-
-    fn reference_weights(&self, qkv: &[f32], relative: Relative<'_>) -> (Parts, Vec<f32>) {
-        let width = self.n_heads * self.head_dim;
-        let part = |i: usize| qkv.chunks(3 * width).flat_map(|row| &row[i * width..(i + 1) * width]).copied().collect();
-        let parts = Parts { query: part(0), key: part(1), value: part(2) };
-        let pairs = self.segments.iter().map(|segment| segment.query_len * segment.key_len).sum::<usize>();
-        let mut weights = vec![0.0; self.n_heads * pairs];
-        let mut out = vec![0.0; qkv.len() / 3];
-        reference::forward(self, &parts.inputs(relative), &mut out, &mut weights);
-        (parts, weights)
-    }
-}
-
-struct Parts {
-    query: Vec<f32>,
-    key: Vec<f32>,
-    value: Vec<f32>,
-}
-
-impl Parts {
-    fn inputs<'a>(&'a self, relative: Relative<'a>) -> reference::Inputs<'a, f32> {
-        let Parts { query, key, value } = self;
-        reference::Inputs { query, key, value, relative_keys: relative.keys, relative_queries: relative.queries }
     }
 }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+mod checks;
+mod passes;
+
 #[test]
 fn buckets_are_those_of_transformers_at_every_position() {
     const LONGEST: isize = 1200;
