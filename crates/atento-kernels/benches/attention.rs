@@ -1,11 +1,14 @@
 //! Speed of attention, forward and backward, beside the plain reference and the machine's peak.
 //!
 //! Counts 4·D multiply-adds' worth of operations per query-key pair and head forward and 10·D
-//! backward, half of the pairs when causal and those of the window when there is one. `cargo bench -p atento-kernels --bench attention`.
+//! backward, half of the pairs when causal and those of the window when there is one. A term of disentangled attention counts
+//! 2·D forward and 6·D backward besides. `cargo bench -p atento-kernels --bench attention`; with `-- disentangled` after it, the
+//! shapes of DeBERTa-v3-base alone.
 
 use std::hint::black_box;
 use std::time::Instant;
 
+use atento_kernels::attention::disentangled::{Buckets, Disentangled, Relative, RelativeGrad};
 use atento_kernels::attention::{Attention, Dropout, Qkv, QkvGrad, Segment, reference};
 use atento_kernels::philox::fill_normal;
 use atento_kernels::simd;
@@ -33,6 +36,11 @@ fn main() {
         dropout,
         window: None,
     };
+    disentangled(peak, 8, 256);
+    disentangled(peak, 1, 512);
+    if std::env::args().any(|arg| arg == "disentangled") {
+        return;
+    }
     println!("{:<40}{:>12}{:>12}{:>12}{:>10}{:>12}", "GFLOP/s", "forward", "backward", "both", "of peak", "reference");
     for shape in [
         shape(280, 15, 4, 64, false, false),
@@ -112,9 +120,7 @@ fn best_seconds(mut call: impl FnMut()) -> f64 {
 fn report(shape: &Shape, peak: f64) {
     let &Shape { segments, len, heads, head_dim, causal, dropout, window } = shape;
     let (tokens, width) = (segments * len, heads * head_dim);
-    let list: Vec<Segment> = (0..segments)
-        .map(|i| Segment { query_start: i * len, query_len: len, key_start: i * len, key_len: len })
-        .collect();
+    let list = sequences_of(segments, len);
     let attention = Attention {
         n_heads: heads,
         n_kv_heads: heads,
@@ -125,11 +131,6 @@ fn report(shape: &Shape, peak: f64) {
         bias: None,
         dropout: dropout.then_some(Dropout { probability: 0.1, seed: 1, stream: 2, first_row: 0 }),
         segments: &list,
-    };
-    let normal = |stream, len| {
-        let mut x = vec![0.0; len];
-        fill_normal(7, stream, 1.0, &mut x);
-        x
     };
     let (qkv, dout) = (normal(0, tokens * 3 * width), normal(1, tokens * width));
     let (mut out, mut lse) = (vec![0.0; tokens * width], vec![0.0; tokens * heads]);
@@ -162,6 +163,58 @@ fn report(shape: &Shape, peak: f64) {
         forward * 1e6,
         backward * 1e6,
     );
+}
+
+/// A layer of DeBERTa-v3-base, with and without its relative terms.
+fn disentangled(peak: f64, sequences: usize, len: usize) {
+    const HEADS: usize = 12;
+    const HEAD_DIM: usize = 64;
+    const SPAN: usize = 256;
+    let (tokens, width) = (sequences * len, HEADS * HEAD_DIM);
+    let segments = sequences_of(sequences, len);
+    let (qkv, dout) = (normal(0, tokens * 3 * width), normal(1, tokens * width));
+    let (keys, queries) = (normal(2, 2 * SPAN * width), normal(3, 2 * SPAN * width));
+    let (mut out, mut lse) = (vec![0.0; tokens * width], vec![0.0; tokens * HEADS]);
+    let (mut grad, mut dkeys, mut dqueries) = (vec![0.0; qkv.len()], vec![0.0; keys.len()], vec![0.0; keys.len()]);
+    for terms in 0..3 {
+        let relative =
+            Relative { keys: (terms > 0).then_some(&keys[..]), queries: (terms > 1).then_some(&queries[..]) };
+        let attention = Disentangled {
+            n_heads: HEADS,
+            head_dim: HEAD_DIM,
+            scale: 1.0 / ((HEAD_DIM * (1 + terms)) as f32).sqrt(),
+            span: SPAN,
+            buckets: Buckets::Log { bucket_size: 256, max_position: 512 },
+            dropout: None,
+            segments: &segments,
+        };
+        let forward = best_seconds(|| attention.forward(&qkv, relative, &mut out, Some(&mut lse)));
+        let backward = best_seconds(|| {
+            let keys = relative.keys.map(|_| &mut dkeys[..]);
+            let queries = relative.queries.map(|_| &mut dqueries[..]);
+            attention.backward(&qkv, relative, &out, &lse, &dout, &mut grad, RelativeGrad { keys, queries });
+        });
+        let pairs = (sequences * len * len * width) as f64;
+        let rate = |operations: usize, seconds: f64| operations as f64 * pairs / seconds / 1e9;
+        println!(
+            "{sequences} × {len}, {terms} relative terms: forward {:.2} ms, {:.0}% of peak, backward {:.2} ms, {:.0}%",
+            forward * 1e3,
+            100.0 * rate(4 + 2 * terms, forward) / peak,
+            backward * 1e3,
+            100.0 * rate(10 + 6 * terms, backward) / peak,
+        );
+    }
+}
+
+fn normal(stream: u64, len: usize) -> Vec<f32> {
+    let mut x = vec![0.0; len];
+    fill_normal(7, stream, 1.0, &mut x);
+    x
+}
+
+/// Sequences of one length, one after the other.
+fn sequences_of(count: usize, len: usize) -> Vec<Segment> {
+    (0..count).map(|i| Segment { query_start: i * len, query_len: len, key_start: i * len, key_len: len }).collect()
 }
 
 fn reference_seconds(attention: &Attention<'_>, tokens: usize) -> f64 {
