@@ -42,23 +42,24 @@ impl Relatives {
         head: usize,
         scratch: *mut f32,
     ) -> (Tables, *mut f32) {
-        let (head_dim, reach) = (attention.head_dim, self.positions.reach(segments));
-        let mut scratch = scratch;
-        let mut table = |of: Option<View>, falling: bool, scale: f32| {
-            of.map(|view| {
+        let (head_dim, positions, mut scratch) = (attention.head_dim, &self.positions, scratch);
+        let reach = positions.reach(segments);
+        let mut tables = Tables { keys: None, queries: None };
+        // SAFETY: the caller promises the head's rows of the tables that there are, and scratch for each.
+        unsafe {
+            if let Some(view) = self.keys {
                 let view = view.head(0, head, head_dim, view.rows);
-                // SAFETY: the caller promises the head's rows, and scratch for both tables.
-                unsafe {
-                    let table = Table::new::<S>(view, head_dim, &self.positions, reach, falling, scale, scratch);
-                    scratch = scratch.add(Table::scratch_rows(reach) * head_dim);
-                    table
-                }
-            })
-        };
-        // What queries meet is scaled with the queries.
-        let keys = table(self.keys, true, 1.0);
-        let queries = table(self.queries, false, attention.scale * LOG2_E);
-        (Tables { keys, queries }, scratch)
+                // What queries meet is scaled with the queries.
+                tables.keys = Some(Table::new::<S>(view, head_dim, positions, reach, true, 1.0, scratch));
+                scratch = scratch.add(Table::scratch_rows(reach) * head_dim);
+            }
+            if let Some(view) = self.queries {
+                let (view, scale) = (view.head(0, head, head_dim, view.rows), attention.scale * LOG2_E);
+                tables.queries = Some(Table::new::<S>(view, head_dim, positions, reach, false, scale, scratch));
+                scratch = scratch.add(Table::scratch_rows(reach) * head_dim);
+            }
+        }
+        (tables, scratch)
     }
 }
 

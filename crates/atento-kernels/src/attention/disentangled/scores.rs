@@ -227,20 +227,29 @@ fn across(along: &Product, band: (*const f32, usize), strip: (*mut f32, usize)) 
 #[inline(always)]
 unsafe fn border<S: Lanes>(tile: &Tile, scores: *const f32, to: *mut f32) {
     let (stride, lanes) = (tile.row + BAND, tile.queries.next_multiple_of(S::LANES));
-    let zeros = |from: usize, end: usize| {
-        for at in (from..end).step_by(S::LANES) {
-            // SAFETY: the calls below end within `keys + 2·BAND` rows of `stride`, whole vectors and at most `BORDERED`.
-            unsafe { S::store(to.add(at), S::splat(0.0)) };
+    // SAFETY: the caller promises `keys` rows of scores. In `to` there are `keys + 2·BAND` rows of `stride`, whole vectors and
+    // at most `BORDERED`.
+    unsafe {
+        zeros::<S>(to, BAND * stride);
+        for n in 0..tile.keys {
+            let (from, to) = (scores.add(n * tile.row), to.add((BAND + n) * stride));
+            for lane in (0..lanes).step_by(S::LANES) {
+                S::store(to.add(lane), S::load(from.add(lane)));
+            }
+            zeros::<S>(to.add(lanes), stride - lanes);
         }
-    };
-    zeros(0, BAND * stride);
-    for n in 0..tile.keys {
-        let start = (BAND + n) * stride;
-        for lane in (0..lanes).step_by(S::LANES) {
-            // SAFETY: the caller promises `keys` rows of scores; the row lies within the numbers of `to` as above.
-            unsafe { S::store(to.add(start + lane), S::load(scores.add(n * tile.row + lane))) };
-        }
-        zeros(start + lanes, start + stride);
+        zeros::<S>(to.add((BAND + tile.keys) * stride), BAND * stride);
     }
-    zeros((BAND + tile.keys) * stride, (2 * BAND + tile.keys) * stride);
+}
+
+/// Zeroes whole vectors.
+///
+/// # Safety
+/// `to` is `len` numbers, a multiple of `LANES`.
+#[inline(always)]
+unsafe fn zeros<S: Lanes>(to: *mut f32, len: usize) {
+    for at in (0..len).step_by(S::LANES) {
+        // SAFETY: promised by the caller.
+        unsafe { S::store(to.add(at), S::splat(0.0)) };
+    }
 }

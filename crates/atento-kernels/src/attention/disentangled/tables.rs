@@ -73,6 +73,7 @@ pub(super) struct Table {
     /// An odd number of vectors, so that the rows of a strip are spread over the sets of a cache.
     pub stride: usize,
     reach: usize,
+    /// Whether positions fall from entry to entry.
     falling: bool,
 }
 
