@@ -36,4 +36,5 @@ pub mod rms_norm;
 pub mod rope;
 pub mod simd;
 pub mod threads;
+pub mod unfold;
 mod vector;

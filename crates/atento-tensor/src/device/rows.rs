@@ -43,6 +43,12 @@ pub trait Rows {
     /// Its gradient.
     fn mean_pool_backward(&self, dy: Slice<'_>, width: usize, cu_seqlens: &[u32], dx: SliceMut<'_>);
 
+    /// The neighbours of each row side by side: [rows, width·kernel].
+    fn unfold(&self, x: Slice<'_>, width: usize, cu_seqlens: &[u32], kernel: usize, out: SliceMut<'_>);
+
+    /// Adds its gradient.
+    fn unfold_backward(&self, dy: Slice<'_>, width: usize, cu_seqlens: &[u32], kernel: usize, dx: SliceMut<'_>);
+
     /// The cosines and sines of tokens at these positions, times `factor`: [tokens, 2·frequencies].
     fn rope_turns(&self, positions: &[u32], frequencies: &[f32], factor: f32, turns: SliceMut<'_>);
 

@@ -31,6 +31,7 @@ mod squared_error;
 #[cfg(test)]
 mod testing;
 mod time_steps;
+mod unfold;
 
 pub use attention::AttentionInput;
 pub use attentive_gru::{AttentiveGru, Memory};

@@ -6,6 +6,7 @@
 //!
 //! To add a family: its file here, its model in `models/`, and its line in [`ALL`].
 
+pub mod deberta;
 pub mod encoders;
 pub mod gpt2;
 pub mod heads;
@@ -35,7 +36,7 @@ use crate::train::recipe::{ModelSettings, Preset};
 pub use model_config::ModelConfig;
 
 /// Every family. Where several have the head that a task needs, a recipe that names none means the first.
-pub static ALL: [&dyn Family; 8] = [
+pub static ALL: [&dyn Family; 9] = [
     &transformer::TransformerFamily,
     &recurrent::RecurrentFamily,
     &gpt2::Gpt2Family,
@@ -44,6 +45,7 @@ pub static ALL: [&dyn Family; 8] = [
     &encoders::ROBERTA,
     &encoders::DISTILBERT,
     &encoders::ELECTRA,
+    &deberta::DebertaFamily,
 ];
 
 /// What a model does with a text.

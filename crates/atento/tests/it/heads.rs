@@ -134,7 +134,7 @@ fn of_tokens(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
 
 /// Every encoder with recorded outputs.
 fn encoders() -> Vec<PathBuf> {
-    let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra"];
+    let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2"];
     let mut dirs = conformance::fixtures(&types, "expected.safetensors");
     dirs.retain(|dir| dir.join("config.json").exists() && dir.join("model.safetensors").exists());
     dirs

@@ -1,7 +1,7 @@
 //! Whole rows.
 
 use atento_kernels::rope::{self, Pairing};
-use atento_kernels::{elementwise, embedding};
+use atento_kernels::{elementwise, embedding, unfold};
 
 use super::Cpu;
 use crate::device::Rows;
@@ -60,6 +60,14 @@ impl Rows for Cpu {
 
     fn mean_pool_backward(&self, dy: Slice<'_>, width: usize, cu_seqlens: &[u32], dx: SliceMut<'_>) {
         elementwise::mean_pool_backward(dy.f32(), width, cu_seqlens, dx.f32());
+    }
+
+    fn unfold(&self, x: Slice<'_>, width: usize, cu_seqlens: &[u32], kernel: usize, out: SliceMut<'_>) {
+        unfold::forward(x.f32(), width, cu_seqlens, kernel, out.f32());
+    }
+
+    fn unfold_backward(&self, dy: Slice<'_>, width: usize, cu_seqlens: &[u32], kernel: usize, dx: SliceMut<'_>) {
+        unfold::backward(dy.f32(), width, cu_seqlens, kernel, dx.f32());
     }
 
     fn rope_turns(&self, positions: &[u32], frequencies: &[f32], factor: f32, turns: SliceMut<'_>) {
