@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn an_evaluation_tells_what_was_measured() {
+        let line = format_evaluation(100, 2.5, &[(Metric::Bleu, 31.256)], true);
+        assert_eq!(line, "step 100 | valid loss 2.5000 | BLEU 31.26 | best");
+        assert_eq!(format_evaluation(7, 2.5, &[], false), "step 7 | valid loss 2.5000");
+    }
+
+    #[test]
     fn durations_have_two_units() {
         for (seconds, text) in
             [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (724.0, "12m04s"), (3720.0, "1h02m"), (273_600.0, "3d04h")]

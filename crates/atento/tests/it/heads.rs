@@ -88,13 +88,7 @@ fn a_saved_classifier_has_the_tensors_and_labels_it_had() {
         assert_eq!(again.model.config.to_json().unwrap(), loaded.model.config.to_json().unwrap());
         assert_eq!(again.model.trunk.params().values(), loaded.model.trunk.params().values());
         assert_eq!(again.tokenizer.to_json_bytes().unwrap(), loaded.tokenizer.to_json_bytes().unwrap());
-        let names = |dir: &Path| {
-            let file = SafeTensors::open(&dir.join("model.safetensors")).unwrap();
-            let mut names: Vec<String> = file.names().map(str::to_owned).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(&dir), names(copy.path()));
+        assert_eq!(tensor_names(&dir), tensor_names(copy.path()));
         let (first, second) = (json(&dir.join("config.json")), json(&copy.path().join("config.json")));
         for key in ["architectures", "id2label", "label2id", "pad_token_id", "n_embd"] {
             assert_eq!(first[key], second[key], "{key}");
@@ -132,17 +126,52 @@ fn of_tokens(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
     model.of_tokens(g, &states).values().to_vec()
 }
 
-/// Every encoder with recorded outputs.
-fn encoders() -> Vec<PathBuf> {
+/// The committed models with recorded outputs of texts.
+const COMMITTED: [&str; 13] = [
+    "bert",
+    "bert-labels",
+    "bert-tags",
+    "bert-words",
+    "bert-legacy",
+    "roberta-labels",
+    "roberta-words",
+    "xlm-roberta-words",
+    "distilbert-labels",
+    "electra-labels",
+    "electra-words",
+    "gpt2-tags",
+    "llama-tags",
+];
+
+/// Every model with recorded outputs of texts, but those that go on with a text.
+fn recorded() -> Vec<PathBuf> {
     let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2"];
+    let types = [&types[..], &["GPT2ForTokenClassification", "LlamaForTokenClassification"]].concat();
     let mut dirs = conformance::fixtures(&types, "expected.safetensors");
     dirs.retain(|dir| dir.join("config.json").exists() && dir.join("model.safetensors").exists());
+    let found = |name: &&str| dirs.iter().any(|dir| dir.ends_with(Path::new("fixtures/conformance").join(name)));
+    assert_eq!(COMMITTED.iter().find(|name| !found(name)), None);
     dirs
 }
 
+/// Texts packed.
+fn packed(texts: &[Vec<u32>]) -> (Vec<u32>, Vec<u32>) {
+    let mut cu_seqlens = vec![0];
+    texts.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
+    (texts.concat(), cu_seqlens)
+}
+
+/// What the head gives texts or their tokens; without a head what the pooler gives texts.
+fn outputs(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
+    match model.config.head {
+        Head::Labels | Head::Choice | Head::States => of_texts(model, texts),
+        _ => of_tokens(model, texts),
+    }
+}
+
 #[test]
-fn states_and_logits_of_encoders_equal_the_reference_alone_and_packed() {
-    for dir in encoders() {
+fn states_and_logits_equal_the_reference_alone_and_packed() {
+    for dir in recorded() {
         let TextModel { model, tokenizer, .. } = TextModel::load(&dir).unwrap();
         let recorded = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
         let values = |name: &str| recorded.read_f32(name, &recorded.get(name).unwrap().shape.to_vec()).unwrap();
@@ -152,18 +181,13 @@ fn states_and_logits_of_encoders_equal_the_reference_alone_and_packed() {
         for (case, wanted) in cases.iter().zip(&texts) {
             assert_eq!(&tokenizer.encode_text(case["text"].as_str().unwrap()).unwrap(), wanted, "{}", dir.display());
         }
-        let packed = texts.concat();
-        let mut cu_seqlens = vec![0];
-        texts.iter().for_each(|ids| cu_seqlens.push(cu_seqlens[cu_seqlens.len() - 1] + ids.len() as u32));
+        let (all, cu_seqlens) = packed(&texts);
         let check = |what: &str, found: &[f32], expected: &[f32]| {
             let difference = largest_difference(found, expected);
             assert!(difference <= 1e-4, "{}: {what} differs by {difference}", dir.display());
         };
-        let outputs = |texts: Texts<'_>| match model.config.head {
-            Head::Labels | Head::Choice => of_texts(&model, texts),
-            _ => of_tokens(&model, texts),
-        };
-        let together = outputs(Texts::of(&packed, &cu_seqlens));
+        let key = if model.config.head == Head::States { "pooled" } else { "logits" };
+        let together = outputs(&model, Texts::of(&all, &cu_seqlens));
         let mut alone = Vec::new();
         for (i, ids) in texts.iter().enumerate() {
             let (of_one, pool) = ([0, ids.len() as u32], Pool::new());
@@ -171,14 +195,46 @@ fn states_and_logits_of_encoders_equal_the_reference_alone_and_packed() {
             let states = model.trunk.all_states(&mut Graph::infer(model.params(), &pool), one);
             let states: Vec<f32> = states.iter().flat_map(|state| state.values().to_vec()).collect();
             check(&format!("states of text {i}"), &states, &values(&format!("{i}.hidden")));
-            let found = outputs(one);
-            check(&format!("logits of text {i}"), &found, &values(&format!("{i}.logits")));
+            let found = outputs(&model, one);
+            check(&format!("{key} of text {i}"), &found, &values(&format!("{i}.{key}")));
             if model.config.head == Head::Pretraining {
                 check("next sentence", &of_texts(&model, one), &values(&format!("{i}.nsp")));
             }
             alone.extend(found);
         }
         assert!(largest_difference(&alone, &together) <= 1e-5, "{}: alone and packed", dir.display());
+    }
+}
+
+/// The names of a directory's tensors.
+fn tensor_names(dir: &Path) -> Vec<String> {
+    let file = SafeTensors::open(&dir.join("model.safetensors")).unwrap();
+    let mut names: Vec<String> = file.names().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_saved_has_the_names_of_the_reference_and_gives_the_same_logits() {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    let others = ["bert-span", "bert-choice", "llama-span"];
+    for name in COMMITTED.iter().chain(&others) {
+        let dir = committed.join(name);
+        let loaded = TextModel::load(&dir).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        loaded.save(copy.path()).unwrap();
+        let again = TextModel::load(copy.path()).unwrap();
+        let modern = |name: String| name.replace(".gamma", ".weight").replace(".beta", ".bias");
+        let names: Vec<String> = tensor_names(&dir).into_iter().map(modern).collect();
+        assert_eq!(tensor_names(copy.path()), names, "{name}");
+        let (first, second) = (json(&dir.join("config.json")), json(&copy.path().join("config.json")));
+        for key in ["architectures", "model_type", "id2label", "label2id", "pad_token_id", "tie_word_embeddings"] {
+            assert!(first[key].is_null() || first[key] == second[key], "{name}: {key}");
+        }
+        let (ids, cu_seqlens) = packed(&[vec![2, 9, 20, 17, 3], vec![2, 3]]);
+        let texts = Texts::of(&ids, &cu_seqlens);
+        assert_eq!(outputs(&again.model, texts), outputs(&loaded.model, texts), "{name}");
+        assert_eq!(again.tokenizer.to_json_bytes().unwrap(), loaded.tokenizer.to_json_bytes().unwrap());
     }
 }
 
