@@ -165,7 +165,7 @@ fn report(shape: &Shape, peak: f64) {
     );
 }
 
-/// A layer of DeBERTa-v3-base, with and without its relative terms.
+/// A layer of DeBERTa-v3-base beside plain attention of its shape.
 fn disentangled(peak: f64, sequences: usize, len: usize) {
     const HEADS: usize = 12;
     const HEAD_DIM: usize = 64;
@@ -176,9 +176,36 @@ fn disentangled(peak: f64, sequences: usize, len: usize) {
     let (keys, queries) = (normal(2, 2 * SPAN * width), normal(3, 2 * SPAN * width));
     let (mut out, mut lse) = (vec![0.0; tokens * width], vec![0.0; tokens * HEADS]);
     let (mut grad, mut dkeys, mut dqueries) = (vec![0.0; qkv.len()], vec![0.0; keys.len()], vec![0.0; keys.len()]);
-    for terms in 0..3 {
-        let relative =
-            Relative { keys: (terms > 0).then_some(&keys[..]), queries: (terms > 1).then_some(&queries[..]) };
+    let print = |name: &str, terms: usize, forward: f64, backward: f64| {
+        let pairs = (sequences * len * len * width) as f64;
+        let share = |operations: usize, seconds: f64| 100.0 * operations as f64 * pairs / seconds / 1e9 / peak;
+        let (of_forward, of_backward) = (share(4 + 2 * terms, forward), share(10 + 6 * terms, backward));
+        let (forward, backward) = (forward * 1e3, backward * 1e3);
+        println!(
+            "{sequences} × {len}, {HEADS} heads of {HEAD_DIM}, {name}: forward {forward:.2} ms, {of_forward:.0}% of peak, \
+             backward {backward:.2} ms, {of_backward:.0}%"
+        );
+    };
+
+    let plain = Attention {
+        n_heads: HEADS,
+        n_kv_heads: HEADS,
+        head_dim: HEAD_DIM,
+        scale: 1.0 / (HEAD_DIM as f32).sqrt(),
+        causal: false,
+        window: None,
+        bias: None,
+        dropout: None,
+        segments: &segments,
+    };
+    let forward = best_seconds(|| plain.forward(&Qkv::Packed(&qkv), &mut out, Some(&mut lse)));
+    let backward = best_seconds(|| {
+        plain.backward(&Qkv::Packed(&qkv), &out, &lse, &dout, QkvGrad::Packed(&mut grad), None);
+    });
+    print("plain", 0, forward, backward);
+
+    for (name, terms) in [("relative keys", 1), ("relative keys and queries", 2)] {
+        let relative = Relative { keys: Some(&keys), queries: (terms > 1).then_some(&queries[..]) };
         let attention = Disentangled {
             n_heads: HEADS,
             head_dim: HEAD_DIM,
@@ -190,19 +217,11 @@ fn disentangled(peak: f64, sequences: usize, len: usize) {
         };
         let forward = best_seconds(|| attention.forward(&qkv, relative, &mut out, Some(&mut lse)));
         let backward = best_seconds(|| {
-            let keys = relative.keys.map(|_| &mut dkeys[..]);
-            let queries = relative.queries.map(|_| &mut dqueries[..]);
-            attention.backward(&qkv, relative, &out, &lse, &dout, &mut grad, RelativeGrad { keys, queries });
+            let gradients =
+                RelativeGrad { keys: Some(&mut dkeys), queries: relative.queries.map(|_| &mut dqueries[..]) };
+            attention.backward(&qkv, relative, &out, &lse, &dout, &mut grad, gradients);
         });
-        let pairs = (sequences * len * len * width) as f64;
-        let rate = |operations: usize, seconds: f64| operations as f64 * pairs / seconds / 1e9;
-        println!(
-            "{sequences} × {len}, {terms} relative terms: forward {:.2} ms, {:.0}% of peak, backward {:.2} ms, {:.0}%",
-            forward * 1e3,
-            100.0 * rate(4 + 2 * terms, forward) / peak,
-            backward * 1e3,
-            100.0 * rate(10 + 6 * terms, backward) / peak,
-        );
+        print(name, terms, forward, backward);
     }
 }
 

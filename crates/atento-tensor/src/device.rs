@@ -41,7 +41,4 @@ pub use atento_kernels::dropout::DropoutKey;
 pub use atento_kernels::qk_norm::Heads;
 
 /// Everything that computes: one table by topic.
-pub trait Device:
-    Products + Attention + Norms + Elementwise + Rows + Recurrent + Losses + Send + Sync
-{
-}
+pub trait Device: Products + Attention + Norms + Elementwise + Rows + Recurrent + Losses + Send + Sync {}

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
-use atento::pipelines::LoadError;
+use atento::models::Precision;
+use atento::pipelines::{LoadError, TextModel};
 use serde_json::json;
 
-use super::model::{self, Model};
+use super::model;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -19,7 +20,7 @@ use crate::ui::table::{bytes, thousands};
 ///
 /// The new directory has one model.safetensors and one tokenizer.json, whatever files the model had: pytorch_model.bin,
 /// shards, or vocab.json and merges.txt. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
-/// language model, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
+/// model that does not translate, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
 /// converted back with --weights f32 and trained further; the rounding stays. With --json prints {"path", "weights",
 /// "parameters", "bytes"}.
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// The type of the weights: f32, f16, bf16, or int8 for a language model's matrices
+    /// The type of the weights: f32, f16, bf16, or int8 for the matrices of a model that does not translate
     #[arg(long, value_name = "KIND", default_value = "f32", hide_possible_values = true, value_parser = ["f32", "f16", "bf16", "int8"])]
     weights: String,
 }
@@ -42,14 +43,28 @@ pub struct ConvertArgs {
 /// The model is wrong or has no such type; the directory is not empty or cannot be written.
 pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
     check_empty(&args.out)?;
-    let parameters = match load(args, options)? {
-        Model::Translator(pretrained) => {
-            pretrained.save_as(&args.out, floats(&args.weights)).map_err(unwritten)?;
+    let (dir, floats) = (ModelDir::open(&args.model)?, floats(&args.weights));
+    let precision = if args.weights == "int8" { Precision::Int8 } else { Precision::F32 };
+    let parameters = match dir.head() {
+        Head::Translation if precision == Precision::Int8 => {
+            let path = args.model.display();
+            return Err(anyhow!("{path}: int8 is for models that do not translate, this model translates").into());
+        }
+        Head::Translation => {
+            let pretrained = model::load(&args.model, options)?;
+            pretrained.save_as(&args.out, floats).map_err(unwritten)?;
             pretrained.model.params().count()
         }
-        Model::Language(language) => {
-            language.save_as(&args.out, floats(&args.weights)).map_err(unwritten)?;
+        Head::Language => {
+            let language = model::load_language(&args.model, Some(&args.weights), options)?;
+            language.save_as(&args.out, floats).map_err(unwritten)?;
             language.model.params().count()
+        }
+        _ => {
+            let texts = TextModel::from_dir(&dir, precision)?;
+            texts.notes.iter().for_each(|note| options.note(note));
+            texts.save_as(&args.out, floats).map_err(unwritten)?;
+            texts.model.params().count()
         }
     };
     let file = args.out.join("model.safetensors");
@@ -63,18 +78,6 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         out.line(format_args!("{path}: {parameters} parameters, {}, {}", args.weights, bytes(size)))?;
     }
     out.finish()
-}
-
-fn load(args: &ConvertArgs, options: &Options) -> Result<Model, Failure> {
-    let is_translator = ModelDir::open(&args.model)?.head() == Head::Translation;
-    match args.weights.as_str() {
-        "int8" if is_translator => {
-            Err(anyhow::anyhow!("{}: int8 is for language models, this model translates", args.model.display()).into())
-        }
-        _ if is_translator => model::load_any(&args.model, options),
-        "int8" => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("int8"), options)?))),
-        _ => Ok(Model::Language(Box::new(model::load_language(&args.model, Some("f32"), options)?))),
-    }
 }
 
 fn floats(weights: &str) -> FloatType {

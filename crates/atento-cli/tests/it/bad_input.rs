@@ -25,7 +25,7 @@ fn a_verb_that_does_not_exist_gets_the_nearest_one() {
     assert_snapshot!(refusal(&Folder::new(), &["translte"], ""), @r"
     error: unrecognized subcommand 'translte'
 
-      tip: some similar subcommands exist: 'train', 'translate'
+      tip: some similar subcommands exist: 'answer', 'train', 'translate'
 
     Usage: atento [OPTIONS] <COMMAND>
 
@@ -250,14 +250,14 @@ fn pairs_that_do_not_match_are_refused() {
 #[test]
 fn a_config_of_another_kind_is_refused() {
     let folder = Folder::new();
-    folder.write("config.json", "{\"model_type\": \"bert\"}");
+    folder.write("config.json", "{\"model_type\": \"t5\"}");
     folder.write("broken.json", "{");
     folder.write("number.json", "{\"model_type\": 5}");
     folder.write("typo.json", "{\"modeltype\": \"gpt2\"}");
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "bert", expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "t5", expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra""#);
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "number.json"], ""), @r#"error: number.json: key `model_type` is 5, expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3""#);
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "typo.json"], ""), @r#"error: typo.json: key `model_type` is missing; the nearest there is `modeltype`; expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "number.json"], ""), @r#"error: number.json: key `model_type` is 5, expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "typo.json"], ""), @r#"error: typo.json: key `model_type` is missing; the nearest there is `modeltype`; expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra""#);
     refusal(&folder, &["inspect"], "");
 }
 

@@ -84,7 +84,7 @@ fn nothing_is_written_over_and_no_translator_in_int8() {
     let message = folder.run(&["convert", "m", "--out", "m"], "").refusal();
     assert!(message.contains("m is not empty: name a new directory"), "{message}");
     let message = folder.run(&["convert", "m", "--out", "n", "--weights", "int8"], "").refusal();
-    assert!(message.contains("m: int8 is for language models, this model translates"), "{message}");
+    assert!(message.contains("m: int8 is for models that do not translate, this model translates"), "{message}");
     assert!(!folder.path("n").exists());
 }
 

@@ -6,7 +6,7 @@ use crate::support::Folder;
 
 /// The short help of a verb, without the options that every verb has.
 #[track_caller]
-fn help(verb: &str) -> String {
+pub fn help(verb: &str) -> String {
     let folder = Folder::new();
     let words: Vec<&str> = verb.split_whitespace().collect();
     let long = folder.run(&[&words[..], &["--help"]].concat(), "").output();
@@ -33,6 +33,12 @@ fn the_program_lists_its_verbs() {
       eval       Measure a translator on pairs of sentences, or a language model on text
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
       score      Score given translations or texts: the log-probability of every token
+      classify   Give texts labels or values
+      tag        Find entities in texts, or whatever else a model's labels of tokens say
+      answer     Find answers to questions in texts
+      choose     Choose one of several texts
+      fill-mask  Find the words that masked tokens stand for
+      embed      Turn texts into vectors
       tokenizer  Learn a tokenizer, use it, look into it
       prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
@@ -397,7 +403,7 @@ fn convert_explains_itself() {
 
     Options:
           --out <DIR>       The directory to write
-          --weights <KIND>  The type of the weights: f32, f16, bf16, or int8 for a language model's matrices [default: f32]
+          --weights <KIND>  The type of the weights: f32, f16, bf16, or int8 for the matrices of a model that does not translate [default: f32]
       -h, --help            Print help (see more with '--help')
     ");
 }

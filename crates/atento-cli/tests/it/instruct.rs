@@ -260,7 +260,7 @@ fn settings_that_do_not_go_with_prompts_are_refused() {
         ("data.on_truncate=split", "a completion cannot be split from its prompt"),
         ("data.prompt_template={input}", "no column \"input\" in the header"),
         ("data.prompt_template=input", "must hold {prompt} exactly once"),
-        ("train.early_stopping.metric=bleu", "which a language model does not have"),
+        ("train.early_stopping.metric=bleu", "which `task` \"instruct\" does not measure: watch \"loss\""),
         ("model.arch=rnn", "`task` \"instruct\" does not go with `model.arch` \"rnn\""),
         ("task=causal-lm", "`data.text` is missing"),
     ] {

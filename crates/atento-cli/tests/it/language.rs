@@ -131,7 +131,7 @@ fn a_plan_writes_nothing_and_wrong_settings_are_named() {
         ("data.block_size=17", "`data.block_size` is 17, but the model has 16 positions"),
         ("model.arch=\"rnn\"", "`task` \"causal-lm\" does not go with `model.arch` \"rnn\""),
         ("data.text=\"nowhere.txt\"", "nowhere.txt"),
-        ("train.early_stopping.metric=\"bleu\"", "which a language model does not have"),
+        ("train.early_stopping.metric=\"bleu\"", "which `task` \"causal-lm\" does not measure: watch \"loss\""),
     ] {
         let message = train(&folder, &["--out", "run", "--set", setting]).refusal();
         assert!(message.contains(expected), "{message}");

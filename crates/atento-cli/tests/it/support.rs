@@ -192,3 +192,10 @@ pub fn reference_models(model_types: &[&str]) -> Vec<PathBuf> {
     };
     entries.map(|entry| entry.path()).filter(is_wanted).collect()
 }
+
+/// A directory of the library's fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/conformance").join(name);
+    assert!(path.exists(), "{}", path.display());
+    path
+}

@@ -116,7 +116,7 @@ impl Family for DebertaFamily {
         special: SpecialIds,
     ) -> Result<Arc<dyn Config>, train::Error> {
         let new = DebertaConfig::new(rows, model.layers, model.d_model, model.heads, model.max_positions);
-        let buckets = new.buckets.filter(|&buckets| buckets < 2 * model.max_positions);
+        let buckets = new.buckets.filter(|&buckets| buckets / 2 + 1 < model.max_positions);
         let config = DebertaConfig {
             d_ff: model.d_ff,
             activation: model.activation.word().to_owned(),

@@ -247,9 +247,8 @@ impl Config for LlamaConfig {
     /// `LlamaForQuestionAnswering` calls what is below it `transformer`.
     fn sources_below(&self, head: Head, name: &str) -> Vec<String> {
         let mut names = self.sources(name);
-        if head == Head::Span {
-            names.insert(usize::from(self.class != Class::Llama), format!("transformer.{name}"));
-        }
+        let first = head == Head::Span && self.class == Class::Llama;
+        names.insert(if first { 0 } else { names.len() }, format!("transformer.{name}"));
         names
     }
 

@@ -174,7 +174,7 @@ fn states_and_logits_equal_the_reference_alone_and_packed() {
     for dir in recorded() {
         let TextModel { model, tokenizer, .. } = TextModel::load(&dir).unwrap();
         let recorded = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
-        let values = |name: &str| recorded.read_f32(name, &recorded.get(name).unwrap().shape.to_vec()).unwrap();
+        let values = |name: &str| recorded.read_f32(name, recorded.get(name).unwrap().shape).unwrap();
         let cases = json(&dir.join("expected.json"));
         let cases = cases["cases"].as_array().unwrap();
         let texts: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["input_ids"])).collect();

@@ -34,11 +34,12 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
         let mut recipe = Recipe { task, out: Some(directory.path().join("run")), ..Recipe::default() };
         match task.name() {
             "translation" => recipe.data.corpus = Some(Corpus::Demo),
-            "causal-lm" => recipe.data.text = Some("none.txt".into()),
+            "causal-lm" | "masked-lm" | "bert-pretrain" => recipe.data.text = Some("none.txt".into()),
             _ => recipe.data.train = Some(FileSettings { tsv: Some("none.tsv".into()), ..FileSettings::default() }),
         }
         if task.name() != "translation" {
-            recipe.model.arch = Arch::named("gpt2").unwrap();
+            let is_masked = ["masked-lm", "bert-pretrain"].contains(&task.name());
+            recipe.model.arch = Arch::named(if is_masked { "bert" } else { "gpt2" }).unwrap();
         }
         change(&mut recipe);
         recipe

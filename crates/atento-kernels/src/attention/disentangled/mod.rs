@@ -12,6 +12,21 @@
 //! dq_i = Σ_j ds_ij·(k_j + r_δ)        dr_δ = Σ ds_ij·q_i over the pairs of row δ
 //! dk_j = Σ_i ds_ij·(q_i + u_δ)        du_δ = Σ ds_ij·k_j over the pairs of row δ
 //! ```
+//!
+//! **Tiles.** 16 queries and the 64 keys of a tile have 79 relative positions, one after the other: a product of the queries
+//! with a strip of 80 rows of a table has their scores on its diagonals. A row of such a product is computed for 80 positions
+//! and used for 64, which makes a term a quarter dearer than its multiply-adds. The same holds for keys, and for gradients.
+//!
+//! **Memory.** A thread's scratch has a head's rows of the tables in the order of positions, as rows and as columns, and in
+//! the backward their gradients: about 4·L·D numbers a table, and 2·L·D more, where L is the longest length or, where that is
+//! less, 80 positions beyond the last that has a row of its own. Nothing else is larger than in [`attention`](super).
+//!
+//! **Numerics.** As in [`attention`](super). Gradients of tables are summed over the sequences by relative position, in
+//! order, and then over the positions that share a row. The backward is divided by head alone, the forward by sequence too.
+//! Rounding of the logarithms of buckets is that of `transformers`, see [`Buckets::bucket`].
+//!
+//! One file each: `buckets` rows of positions, `tables` a head's tables, `scores` the products of a tile with strips,
+//! `forward`, `backward`, [`mod@reference`] the definition as plain loops.
 
 mod backward;
 mod buckets;

@@ -183,11 +183,11 @@ impl TableReader {
                     continue;
                 }
                 let fields: Vec<String> = text.split('\t').map(str::to_owned).collect();
-                return row_of(&self.path, lines.line() - 1, &fields, *numbers).map(Some);
+                return row_of(&self.path, lines.line(), &fields, *numbers).map(Some);
             },
             (Source::Lines(lines), Places::Keys(keys)) => {
                 let Some(object) = jsonl::next_object(lines)? else { return Ok(None) };
-                let line = lines.line() - 1;
+                let line = lines.line();
                 let cell =
                     |key: &Option<String>| key.as_ref().map(|key| cell(&self.path, line, &object, key)).transpose();
                 let [text, pair, label] = keys;

@@ -32,7 +32,7 @@ pub enum Error {
     /// There is no other document to take a second segment from.
     #[error(
         "{place}: there is one document, so no segment of another document can be drawn: separate documents by blank lines, \
-         or set objective = \"mlm\" or \"mlm+sop\", which need no other document"
+         or learn masked words alone, or with the order of two segments, which need no other document"
     )]
     OneDocument {
         /// The texts, or the directory.

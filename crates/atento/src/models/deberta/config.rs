@@ -139,8 +139,9 @@ impl DebertaConfig {
         if !self.d_model.is_multiple_of(self.heads) {
             return Err(wrong("heads", self.heads, format!("a divisor of d_model = {}", self.d_model)));
         }
-        if let Some(buckets) = self.buckets.filter(|&buckets| buckets < 4 || buckets >= 2 * self.max_relative) {
-            let expected = format!("a whole number from 4 to below twice the furthest position, {}", self.max_relative);
+        if let Some(buckets) = self.buckets.filter(|&buckets| buckets < 4 || buckets / 2 + 1 >= self.max_relative) {
+            let expected =
+                format!("a whole number from 4, half of it and one below the furthest position, {}", self.max_relative);
             return Err(wrong("buckets", buckets, expected));
         }
         if let Some(Convolution { kernel, activation }) = &self.convolution {

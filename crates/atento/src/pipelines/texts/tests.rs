@@ -34,7 +34,7 @@ fn json(path: &Path) -> Value {
 }
 
 fn numbers(file: &SafeTensors, name: &str) -> Vec<f32> {
-    file.read_f32(name, &file.get(name).unwrap().shape.to_vec()).unwrap()
+    file.read_f32(name, file.get(name).unwrap().shape).unwrap()
 }
 
 fn assert_close(dir: &Path, found: &[f32], expected: &[f32]) {

@@ -18,7 +18,7 @@ use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::families::{Config, Head};
 use crate::models::{Headed, Texts};
 use crate::pipelines::{Loaded, TextModel};
-use crate::tasks::texts::begin::Beginning;
+use crate::tasks::texts::begin::{Beginning, Lessons};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::{Documents, Drawing, MaskUnits, Metric, Recipe, Second};
 use crate::train::report::Sample;
@@ -180,7 +180,7 @@ impl Workload for MaskedWords {
     ) -> Result<Begun<Self>, Error> {
         let head = recipe.task.head();
         let put_on = |trunk: &Arc<dyn Config>| HeadedConfig::new(trunk, head, Vec::new(), Objective::Classification);
-        let lessons = || -> Result<Box<dyn Iterator<Item = Result<String, Error>>>, Error> {
+        let lessons = || -> Result<Lessons, Error> {
             Ok(Box::new(source(recipe, &text(recipe)?).lessons()?.map(|piece| piece.map_err(Error::from))))
         };
         let Beginning { recipe, model, from, notes } =

@@ -24,6 +24,12 @@ use crate::train::recipe::{Recipe, TokenizerKind, TokenizerSettings};
 use crate::train::workload::Making;
 use crate::train::{Error, TrainOptions, resume};
 
+/// Puts a head on a Transformer.
+pub(crate) type PutOn<'h> = &'h dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>;
+
+/// Pieces of text to learn a tokenizer from.
+pub(crate) type Lessons = Box<dyn Iterator<Item = Result<String, Error>>>;
+
 /// What a run begins with.
 pub(crate) struct Beginning {
     /// The recipe; where there is a model already, it describes that one.
@@ -45,8 +51,8 @@ impl Beginning {
         resumed: Option<&Checkpoint>,
         run: &Path,
         making: Making,
-        head: &dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>,
-        lessons: &dyn Fn() -> Result<Box<dyn Iterator<Item = Result<String, Error>>>, Error>,
+        head: PutOn<'_>,
+        lessons: &dyn Fn() -> Result<Lessons, Error>,
     ) -> Result<Self, Error> {
         let found = match (resumed, recipe.from.clone()) {
             (Some(checkpoint), _) => Self::resumed(recipe, options, checkpoint, run, making),
@@ -94,7 +100,7 @@ impl Beginning {
         options: &TrainOptions,
         path: PathBuf,
         making: Making,
-        head: &dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>,
+        head: PutOn<'_>,
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
         let dir = ModelDir::open(&path).map_err(LoadError::from)?;
@@ -122,8 +128,8 @@ impl Beginning {
         recipe: &Recipe,
         options: &TrainOptions,
         making: Making,
-        head: &dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>,
-        lessons: &dyn Fn() -> Result<Box<dyn Iterator<Item = Result<String, Error>>>, Error>,
+        head: PutOn<'_>,
+        lessons: &dyn Fn() -> Result<Lessons, Error>,
     ) -> Result<Self, Error> {
         let mut recipe = recipe.clone();
         let is_unasked = !options.written.is_empty() && !describes_model(&options.written);

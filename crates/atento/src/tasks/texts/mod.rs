@@ -158,6 +158,9 @@ impl Task for RegressTask {
 /// A text fits into the model and into a batch; a run that has another limit than passes has that alone.
 pub(crate) fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     let Recipe { data, model, train, .. } = recipe;
+    if train.max_steps.is_some() && !is_stated("train.max_epochs") {
+        train.max_epochs = None;
+    }
     if !is_stated("data.max_length") {
         data.max_length = data.max_length.min(model.max_positions);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use super::begin::{Beginning, with_head};
+use super::begin::{Beginning, Lessons, with_head};
 use super::scores::{Heard, Scores};
 use crate::data::hash::combine;
 use crate::data::labelled::{Aim, Batches as Dealt, ColumnNames, LabelSet, LabelledSet, ReadOptions, Table};
@@ -86,7 +86,7 @@ impl Workload for WholeTexts {
         let labels = labels(recipe, resumed, &table, &columns)?;
         let objective = objective(labels.aim);
         let head = |trunk: &Arc<dyn Config>| with_head(trunk, Head::Labels, &labels.names, objective);
-        let lessons = || -> Result<Box<dyn Iterator<Item = Result<String, Error>>>, Error> {
+        let lessons = || -> Result<Lessons, Error> {
             let rows = table.open(&columns)?;
             Ok(Box::new(rows.map(|row| {
                 let row = row?;

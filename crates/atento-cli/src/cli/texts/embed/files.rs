@@ -103,8 +103,8 @@ impl Vectors {
 /// The first bytes of a file of NumPy's format, version 1.0: what follows is f32, little-endian, row by row.
 fn npy_header(shape: &[usize]) -> Vec<u8> {
     const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
-    let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
-    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", dims.trim_end());
+    let dims = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}");
     // The header ends with a line end, at a multiple of 64 bytes.
     let length = (MAGIC.len() + 2 + text.len() + 1).next_multiple_of(64) - MAGIC.len() - 2;
     let mut header = MAGIC.to_vec();

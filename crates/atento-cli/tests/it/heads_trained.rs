@@ -1,0 +1,209 @@
+//! Training models with heads, as a person does it: labels of texts, masked words, BERT's pre-training.
+
+use serde_json::Value;
+
+use crate::support::{Folder, Ran, fixture};
+
+/// A small encoder.
+const MODEL: &str = r#"
+[tokenizer]
+vocab_size = 80
+min_frequency = 1
+[model]
+arch = "bert"
+layers = 1
+heads = 2
+d_model = 16
+d_ff = 32
+max_positions = 24
+dropout = 0.1
+"#;
+
+/// A run of seconds.
+const RUN: &str = r#"
+[train]
+batch_tokens = 96
+max_epochs = 100
+log_every = 5
+eval_every = 10
+[optimizer]
+lr = 0.004
+[schedule]
+kind = "constant"
+warmup_steps = 2
+"#;
+
+const LABELS: [&str; 3] = ["red", "green", "blue"];
+const THINGS: [&str; 5] = ["cat", "dog", "hen", "fox", "cow"];
+
+/// Rows of texts with the colour that each names.
+fn rows() -> String {
+    let pairs = THINGS.iter().flat_map(|thing| LABELS.iter().map(move |label| (thing, label)));
+    pairs.map(|(thing, label)| format!("the {thing} is {label}\t{label}\n")).collect()
+}
+
+/// A folder with `r.toml`, for the task on these data, and `f.toml`, the same for a model that is there already.
+fn folder(task: &str, data: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write("r.toml", format!("task = \"{task}\"\nseed = 5\n[data]\n{data}\n{MODEL}{RUN}"));
+    folder.write("f.toml", format!("task = \"{task}\"\nseed = 5\n[data]\n{data}\n{RUN}"));
+    folder.write("texts.tsv", "sentence\tlabel\n".to_owned() + &rows().repeat(2));
+    let document = |n: usize| {
+        let line = |thing: &str| format!("The {thing} is {}. It runs {n} times.\n", LABELS[n % 3]);
+        THINGS.map(line).concat()
+    };
+    folder.write("text.txt", (0..6).map(document).collect::<Vec<_>>().join("\n"));
+    folder.write("valid.txt", (6..9).map(document).collect::<Vec<_>>().join("\n"));
+    folder
+}
+
+const TEXTS: &str = "train = { tsv = \"texts.tsv\" }\nvalid = { tsv = \"texts.tsv\" }";
+const TEXT: &str = "text = \"text.txt\"\nvalid_text = \"valid.txt\"\nblock_size = 20";
+
+fn train(folder: &Folder, arguments: &[&str]) -> Ran {
+    folder.run(&[&["train", "r.toml", "--quiet"], arguments].concat(), "")
+}
+
+/// Two updates of a model that is there already.
+fn further(folder: &Folder, arguments: &[&str]) -> Ran {
+    folder.run(&[&["train", "f.toml", "--max-steps", "2"], arguments].concat(), "")
+}
+
+/// The metrics of a run that succeeded.
+fn metrics(ran: Ran) -> Value {
+    ran.objects().remove(0)["metrics"].clone()
+}
+
+/// Trains in one go and in two, and compares the last checkpoints bit for bit.
+#[track_caller]
+fn resumes_to_the_same_bits(folder: &Folder, recipe: &[&str]) {
+    let train = |more: &[&str]| folder.run(&[&["train", "--quiet"], recipe, more].concat(), "").output();
+    train(&["--out", "whole", "--max-steps", "8"]);
+    train(&["--out", "parts", "--max-steps", "3"]);
+    let resume = ["train", recipe[0], "--quiet", "--out", "parts", "--resume", "--max-steps", "8"];
+    folder.run(&resume, "").output();
+    for file in ["values.f32", "first.f32", "second.f32"] {
+        let bytes = |run: &str| std::fs::read(folder.path(run).join("checkpoints/step-8").join(file)).unwrap();
+        assert!(bytes("whole") == bytes("parts"), "{file} of the resumed run differs");
+    }
+}
+
+#[test]
+fn a_classifier_made_from_nothing_learns_labels_and_is_used() {
+    let folder = folder("classify", TEXTS);
+    let found = metrics(train(&folder, &["--json", "--out", "run", "--max-steps", "120"]));
+    let accuracy = found["valid_accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.6, "{found}");
+    let input: String = rows().lines().map(|row| row.split('\t').next().unwrap().to_owned() + "\n").collect();
+    let said = folder.run(&["classify", "run"], &input).output();
+    let is_right = |(line, row): &(&str, &str)| line.split('\t').next() == row.split('\t').nth(1);
+    let right = said.lines().zip(rows().lines()).filter(is_right).count();
+    assert!((right as f64 / 15.0 - accuracy).abs() < 1e-6, "{right} of 15 and {accuracy}");
+    let config = std::fs::read_to_string(folder.path("run/model/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["architectures"][0], "BertForSequenceClassification");
+    let mut names: Vec<&str> = config["label2id"].as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["blue", "green", "red"]);
+    resumes_to_the_same_bits(&folder, &["r.toml"]);
+}
+
+#[test]
+fn a_classifier_begins_from_a_model_with_labels_or_without() {
+    let folder = folder("classify", TEXTS);
+    let path = |name: &str| fixture(name).display().to_string();
+    // A model that knows these labels keeps their order.
+    further(&folder, &["--out", "known", "--from", &path("bert-labels"), "--quiet"]).output();
+    let config = std::fs::read_to_string(folder.path("known/model/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!((&config["id2label"]["0"], &config["id2label"]["2"]), (&"red".into(), &"blue".into()));
+    // A model of masked words gets outputs that are new, which is told.
+    let words = path("bert-words");
+    let ran = further(&folder, &["--out", "new", "--from", &words]);
+    assert!(ran.stderr.contains("newly initialised") && ran.stderr.contains("classifier.weight"), "{}", ran.stderr);
+    ran.output();
+    for run in ["known", "new"] {
+        let object = folder.run(&["classify", run, "the dog is red", "--json"], "").objects().remove(0);
+        assert!(LABELS.contains(&object["label"].as_str().unwrap()), "{object}");
+    }
+    resumes_to_the_same_bits(&folder, &["f.toml", "--from", &words]);
+}
+
+#[test]
+fn data_that_cannot_be_learned_from_are_refused() {
+    let folder = folder("classify", TEXTS);
+    let refused = |expected: &str| {
+        let message = train(&folder, &["--out", "run"]).refusal();
+        assert!(message.contains(expected), "{message}");
+    };
+    folder.write("texts.tsv", "sentence\tcolour\tsource\na\tred\tx\nb\tblue\tx\n");
+    let recipe = std::fs::read_to_string(folder.path("r.toml")).unwrap();
+    let keyed = "train = { tsv = \"texts.tsv\", text_key = \"sentence\", label_key = \"label\" }";
+    folder.write("r.toml", recipe.replace(TEXTS, keyed));
+    let message = train(&folder, &["--out", "run"]).refusal();
+    assert!(message.contains("there is no column \"label\""), "{message}");
+    assert!(["sentence", "colour", "source"].iter().all(|column| message.contains(column)), "{message}");
+    folder.write("r.toml", recipe.replace("valid = { tsv = \"texts.tsv\" }", "valid = { tsv = \"valid.tsv\" }"));
+    folder.write("texts.tsv", "sentence\tlabel\na dog\tred\na cat\tred\n");
+    folder.write("valid.tsv", "sentence\tlabel\na dog\tred\n");
+    refused("texts.tsv: every text has the label \"red\": there is nothing to tell apart");
+    folder.write("texts.tsv", "sentence\tlabel\na dog\tred\na cat\tblue\n");
+    folder.write("valid.tsv", "sentence\tlabel\na dog\tred\na cat\tblau\n");
+    refused("valid.tsv, line 3: the label \"blau\" is none of");
+    folder.write("texts.tsv", "sentence\tlabel\n");
+    refused("texts.tsv: there is no row in it");
+}
+
+#[test]
+fn masked_words_are_learned_and_found() {
+    let folder = folder("masked-lm", TEXT);
+    let found = metrics(train(&folder, &["--json", "--out", "run", "--max-steps", "120"]));
+    let (loss, chance) = (found["valid_word_loss"].as_f64().unwrap(), found["valid_unigram_loss"].as_f64().unwrap());
+    assert!(loss < chance, "{found}");
+    let object = folder.run(&["fill-mask", "run", "The [MASK] is red.", "--json"], "").objects().remove(0);
+    assert_eq!(object["masks"][0].as_array().unwrap().len(), 5, "{object}");
+    resumes_to_the_same_bits(&folder, &["r.toml"]);
+}
+
+#[test]
+fn a_model_of_masked_words_is_trained_further() {
+    let folder = folder("masked-lm", TEXT);
+    for name in ["roberta-words", "xlm-roberta-words", "electra-words", "bert-words"] {
+        let (path, run) = (fixture(name).display().to_string(), format!("run-{name}"));
+        further(&folder, &["--out", &run, "--from", &path, "--quiet"]).output();
+        let mask = if name.contains("roberta") { "<mask>" } else { "[MASK]" };
+        let text = format!("The {mask} is red.");
+        assert_eq!(folder.run(&["fill-mask", &run, &text, "--top-k", "2"], "").output().split('\t').count(), 4);
+    }
+}
+
+#[test]
+fn bert_is_pre_trained_and_its_words_and_states_are_used() {
+    let folder = folder("bert-pretrain", TEXT);
+    let found = metrics(train(&folder, &["--json", "--out", "run", "--max-steps", "20"]));
+    for key in ["valid_loss", "valid_word_loss", "valid_word_accuracy", "valid_next_accuracy"] {
+        assert!(found[key].as_f64().is_some_and(f64::is_finite), "{key}: {found}");
+    }
+    let words = folder.run(&["fill-mask", "run", "The [MASK] is red.", "--top-k", "1"], "").output();
+    assert_eq!(words.split('\t').count(), 2, "{words}");
+    let object = folder.run(&["embed", "run", "The dog is red.", "--json"], "").objects().remove(0);
+    assert_eq!(object["embedding"].as_array().unwrap().len(), 16);
+    resumes_to_the_same_bits(&folder, &["r.toml"]);
+    // What was pre-trained is given labels.
+    let pretrained = folder.path("run").display().to_string();
+    folder.write("c.toml", format!("task = \"classify\"\n[data]\n{TEXTS}\n[train]\nmax_steps = 2\n"));
+    folder.run(&["train", "c.toml", "--from", &pretrained, "--out", "labels", "--quiet"], "").output();
+    let said = folder.run(&["classify", "labels", "the dog is red"], "").output();
+    assert!(LABELS.contains(&said.split('\t').next().unwrap()), "{said}");
+}
+
+#[test]
+fn one_document_has_no_other_to_take_a_text_from() {
+    let folder = folder("bert-pretrain", "text = \"text.txt\"\nvalid_fraction = 0.0\nblock_size = 20");
+    let text = std::fs::read_to_string(folder.path("text.txt")).unwrap();
+    folder.write("text.txt", text.replace("\n\n", "\n"));
+    let message = train(&folder, &["--out", "run"]).refusal();
+    assert!(message.contains("text.txt: there is one document, so no segment of another"), "{message}");
+    // Whether two texts are in order is learned from one document.
+    train(&folder, &["--out", "order", "--max-steps", "2", "--set", "data.second=\"order\""]).output();
+}

@@ -1,0 +1,132 @@
+//! What the verbs for models with heads say of themselves.
+
+use insta::assert_snapshot;
+
+use crate::help::help;
+
+#[test]
+fn classify_explains_itself() {
+    assert_snapshot!(help("classify"), @r"
+    Give texts labels or values
+
+    Usage: atento classify [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+      -h, --help                Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn tag_explains_itself() {
+    assert_snapshot!(help("tag"), @r"
+    Find entities in texts, or whatever else a model's labels of tokens say
+
+    Usage: atento tag [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+      -h, --help                Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn answer_explains_itself() {
+    assert_snapshot!(help("answer"), @r#"
+    Find answers to questions in texts
+
+    Usage: atento answer [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --max-len <N>         The longest question with a window of the context, in tokens; at most the model's positions [default: 384]
+          --stride <N>          Tokens that a window has in common with the one before, at most a third of it [default: 128]
+          --max-answer-len <N>  The longest answer, in tokens [default: 30]
+          --null-threshold <X>  Give no answer where the logits of none exceed those of the best one by more than this [default: always answer]
+          --logits              With --json: tokens and logits too, as "input_ids", "start_logits", "end_logits"; of a context in several windows those of each, in "windows"
+      -h, --help                Print help (see more with '--help')
+    "#);
+}
+
+#[test]
+fn choose_explains_itself() {
+    assert_snapshot!(help("choose"), @r"
+    Choose one of several texts
+
+    Usage: atento choose [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+      -h, --help                Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn fill_mask_explains_itself() {
+    assert_snapshot!(help("fill-mask"), @r"
+    Find the words that masked tokens stand for
+
+    Usage: atento fill-mask [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --top-k <N>           Words for each mask [default: 5]
+          --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+      -h, --help                Print help (see more with '--help')
+    ");
+}
+
+#[test]
+fn embed_explains_itself() {
+    assert_snapshot!(help("embed"), @r"
+    Turn texts into vectors
+
+    Usage: atento embed [OPTIONS] <MODEL> [TEXT]...
+
+    Arguments:
+      <MODEL>    A model directory or a run directory
+      [TEXT]...  The texts, each an argument; without any, lines of standard input
+
+    Options:
+      -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
+          --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --layer <L>           A layer, repeatable: 0 is the embeddings, 1 the first block, -1 the last one [default: -1]
+          --pooling <HOW>       What a vector is made of: cls (the first token), mean, max, last (the last token), none (a vector a token) [default: the model's, or mean]
+          --combine <HOW>       What is made of several layers: each (a vector of each), sum, concat [default: each]
+          --normalize           Scale vectors to length 1
+          --prompt <TEXT>       A text to set before each text
+          --prompt-name <NAME>  A prompt of a sentence-transformers directory to set before each text, by its name
+          --format <FORMAT>     How vectors are written: jsonl, npy or safetensors [default: jsonl]
+      -o, --out <FILE>          The file for npy or safetensors
+          --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
+      -h, --help                Print help (see more with '--help')
+    ");
+}
