@@ -69,6 +69,8 @@ fn train_explains_itself() {
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's
           --dry-run          Check everything, print what the run would take, and write nothing
+          --seeds <N>        Make this many runs, with seeds from the recipe's on, and print how their results are spread
+          --vary <KEY=V,V…>  Make a run with each of these values of a setting, such as train.top_layers=2,6, and print a table of them
           --show-masks       Print a few prompts with their completions, what is learned between ⟦ and ⟧, and write nothing
       -h, --help             Print help (see more with '--help')
     ");

@@ -103,7 +103,7 @@ fn what_cannot_work_is_refused() {
     let folder = folder();
     folder.write("one", "A dog.\nThe sun.\n");
     let refused = |rest: &[&str]| folder.run(&prepare(rest), "").refusal();
-    assert_snapshot!(refused(&["one"]), @r#"error: one: there is one document, so no segment of another document can be drawn: separate documents by blank lines, or set objective = "mlm" or "mlm+sop", which need no other document"#);
+    assert_snapshot!(refused(&["one"]), @r#"error: one: there is one document, so no segment of another document can be drawn: separate documents by blank lines, or learn masked words alone, or with the order of two segments, which need no other document"#);
     assert_snapshot!(refused(&["text", "--mask-prob", "2"]), @"error: mask_prob = 2: expected a share above 0, at most 1");
     assert_snapshot!(refused(&["text", "--seq-len", "4"]), @"error: seq_len = 4: expected 5 to 1048576, since 3 tokens are special");
     assert!(refused(&["none"]).starts_with("error: none: cannot open"));

@@ -49,7 +49,7 @@ pub struct Dialect {
     pub prefix: &'static str,
     /// The values of a config.json that leaves everything out.
     pub defaults: fn() -> EncoderConfig,
-    /// The keys of config.json, in the order of [`KEYS`].
+    /// The keys of config.json for width, blocks, heads, inner width, activation function and three dropouts.
     pub keys: [&'static str; 8],
     /// The name that a file has for a parameter of the encoder or of a head.
     pub stored: fn(&str) -> String,

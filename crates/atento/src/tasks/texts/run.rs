@@ -82,6 +82,10 @@ impl Workload for WholeTexts {
         run: &Path,
         making: Making,
     ) -> Result<Begun<Self>, Error> {
+        if resumed.is_none() && recipe.from.is_none() {
+            // What is wrong with the recipe is told before its data are read.
+            recipe.clone().settle(&options.written)?;
+        }
         let (table, columns) = source(recipe.data.train.as_ref().ok_or_else(no_data)?);
         let labels = labels(recipe, resumed, &table, &columns)?;
         let objective = objective(labels.aim);
