@@ -41,6 +41,26 @@ pub enum Error {
     /// A bootstrap without resamples.
     #[error("the number of bootstrap resamples must be at least 1")]
     NoResamples,
+    /// A label that says of no entity where it begins and ends.
+    #[error(
+        "the label {} says nothing of entities: labels are `O`, or one of the letters {} and a kind, such as `B-PER`",
+        messages::quoted(found),
+        spaced(letters)
+    )]
+    EntityLabel {
+        /// The label.
+        found: String,
+        /// The letters that labels may begin with.
+        letters: &'static str,
+    },
+    /// The labels found are not as many as those of the data.
+    #[error("a text has {gold} labels in the data but {found} were found: every word has one of each")]
+    EntityWords {
+        /// Labels in the data.
+        gold: usize,
+        /// Labels found.
+        found: usize,
+    },
     /// A name is not one of those known.
     #[error("unknown {what} {}{}; known: {known}", messages::quoted(found), meant(*nearest))]
     UnknownName {
@@ -61,6 +81,11 @@ impl Error {
         let nearest = messages::nearest(found, known.iter().copied());
         Error::UnknownName { what, found: found.to_owned(), nearest, known: known.join(", ") }
     }
+}
+
+/// The letters that stand before a kind, with spaces between.
+fn spaced(letters: &str) -> String {
+    letters.chars().filter(|letter| *letter != 'O').map(String::from).collect::<Vec<_>>().join(" ")
 }
 
 fn meant(nearest: Option<&str>) -> String {

@@ -3,14 +3,18 @@
 //!
 //! [`Bleu`] and [`Chrf`] reproduce sacreBLEU [`SACREBLEU_VERSION`] to the printed digit, with its signatures
 //! (M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018). [`Bootstrap`] is its paired bootstrap test.
-//! The metrics of labels and numbers are functions in [`metrics`].
+//! [`labels`], [`values`], [`entities`] and [`answers`] measure what models with heads say; [`spread`] sums up several runs.
+//! [`metrics`] has the simplest of these measures as functions of slices.
 //!
 //! Characters are classified and lowercased by the Unicode tables compiled into this program, while sacreBLEU uses
 //! those of its Python; the two may differ on characters younger than the older of the two tables.
 
+pub mod answers;
 mod bleu;
 mod chrf;
 mod corpus;
+mod counts;
+pub mod entities;
 mod error;
 pub mod labels;
 pub mod metrics;
@@ -27,9 +31,15 @@ pub mod values;
 pub use bleu::{Bleu, BleuOptions, BleuScore, Smoothing};
 pub use chrf::{Chrf, ChrfOptions, ChrfScore};
 pub use corpus::{CorpusMetric, Reference, ReferenceCount, Statistics};
+pub use counts::Counts;
 pub use error::Error;
 pub use significance::{Bootstrap, Interval, PairedComparison};
 pub use tokenizer::Tokenizer;
 
 /// The sacreBLEU release whose scores and signatures are reproduced.
 pub const SACREBLEU_VERSION: &str = "2.6.0";
+
+/// A ratio that is 0 where nothing is below.
+fn ratio(above: f64, below: f64) -> f64 {
+    if below == 0.0 { 0.0 } else { above / below }
+}

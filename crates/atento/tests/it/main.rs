@@ -8,4 +8,5 @@ mod front_door;
 mod heads;
 mod invariants;
 mod marian;
+mod measures;
 mod recipes;
