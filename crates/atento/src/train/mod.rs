@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod optimizer;
 mod options;
 pub mod plan;
+pub mod probe;
 pub mod recipe;
 pub mod report;
 mod request;

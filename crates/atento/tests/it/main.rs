@@ -9,4 +9,5 @@ mod heads;
 mod invariants;
 mod marian;
 mod measures;
+mod probe;
 mod recipes;
