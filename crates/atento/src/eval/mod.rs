@@ -4,7 +4,6 @@
 //! [`Bleu`] and [`Chrf`] reproduce sacreBLEU [`SACREBLEU_VERSION`] to the printed digit, with its signatures
 //! (M. Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018). [`Bootstrap`] is its paired bootstrap test.
 //! [`labels`], [`values`], [`entities`] and [`answers`] measure what models with heads say; [`spread`] sums up several runs.
-//! [`metrics`] has the simplest of these measures as functions of slices.
 //!
 //! Characters are classified and lowercased by the Unicode tables compiled into this program, while sacreBLEU uses
 //! those of its Python; the two may differ on characters younger than the older of the two tables.
@@ -17,7 +16,6 @@ mod counts;
 pub mod entities;
 mod error;
 pub mod labels;
-pub mod metrics;
 mod ngrams;
 mod numpy_random;
 mod rewrite;

@@ -73,10 +73,6 @@ impl Family for Gpt2Family {
         Some(END_OF_TEXT)
     }
 
-    fn has_byte_pairs(&self) -> bool {
-        true
-    }
-
     fn shapes(&self) -> Vec<&'static str> {
         PRESETS.map(|(name, _)| name).to_vec()
     }

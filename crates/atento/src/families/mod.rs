@@ -178,11 +178,6 @@ pub trait Family: Sync {
         None
     }
 
-    /// Whether its tokenizers are GPT-2's byte pairs where a directory has vocab.json and merges.txt alone.
-    fn has_byte_pairs(&self) -> bool {
-        false
-    }
-
     /// The names of published shapes.
     fn shapes(&self) -> Vec<&'static str> {
         Vec::new()

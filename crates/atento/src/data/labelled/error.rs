@@ -139,6 +139,14 @@ pub enum Error {
         /// What stands there.
         value: String,
     },
+    /// A row without a label.
+    #[error("{path}, line {line}: the label is empty: name one, or leave the row out")]
+    NoLabel {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+    },
     /// One label alone: nothing can be learned.
     #[error("{path}: every text has the label {}: there is nothing to tell apart", messages::text(label))]
     OneLabel {

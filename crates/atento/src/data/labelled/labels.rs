@@ -50,7 +50,12 @@ impl LabelSet {
         }
         let mut found = BTreeSet::new();
         for row in table.open(columns)? {
-            found.extend(labels_of(aim, &row?));
+            let row = row?;
+            let labels = labels_of(aim, &row);
+            if labels.iter().any(String::is_empty) {
+                return Err(Error::NoLabel { path: table.path().into(), line: row.line });
+            }
+            found.extend(labels);
             if found.len() > MOST_LABELS {
                 let example = found.pop_first().unwrap_or_default();
                 return Err(Error::ManyLabels { path: table.path().into(), limit: MOST_LABELS, example });
@@ -119,5 +124,32 @@ fn labels_of(aim: Aim, row: &Row) -> Vec<String> {
             one.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()).collect()
         }
         (_, labels) => labels.iter().map(|label| label.trim().to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(text: &str, aim: Aim) -> Result<Vec<String>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.tsv");
+        std::fs::write(&path, text).unwrap();
+        let found = LabelSet::find(aim, &Table::Tsv(path), &ColumnNames::default());
+        let message = |error: Error| error.to_string().replace(&dir.path().display().to_string(), "");
+        found.map(|labels| labels.names).map_err(message)
+    }
+
+    #[test]
+    fn labels_are_in_order_and_none_is_empty() {
+        assert_eq!(find("a\t10\nb\t9\n", Aim::Label).unwrap(), ["9", "10"]);
+        assert_eq!(find("a\tyes\nb\tno\n", Aim::Label).unwrap(), ["no", "yes"]);
+        assert_eq!(find("a\tx, y\nb\t\n", Aim::ManyLabels).unwrap(), ["x", "y"]);
+        let message = find("a\t1\nb\t \n", Aim::Label).unwrap_err();
+        assert_eq!(message, "/t.tsv, line 2: the label is empty: name one, or leave the row out");
+        assert_eq!(
+            find("a\t1\nb\t1\n", Aim::Label).unwrap_err(),
+            "/t.tsv: every text has the label \"1\": there is nothing to tell apart"
+        );
     }
 }

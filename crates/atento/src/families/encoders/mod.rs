@@ -134,10 +134,6 @@ impl Family for EncoderFamily {
         Ok(Arc::new(read_config(self.0, path, object)?))
     }
 
-    fn has_byte_pairs(&self) -> bool {
-        self.0.skips_padding
-    }
-
     fn shapes(&self) -> Vec<&'static str> {
         self.0.shapes.iter().map(|(name, _)| *name).collect()
     }

@@ -74,7 +74,7 @@ impl Headed {
         objective: Objective,
     ) -> Result<Self, ConfigError> {
         let trunk = trunk.without_output();
-        let no_such = || wrong("head", format!("{head:?}"), format!("a head that models of {:?} have", trunk.family()));
+        let no_such = || wrong("head", format!("{head:?}"), no_head(head));
         let parts = trunk.parts(head, outputs(head, &labels)).ok_or_else(no_such)?;
         let config = Self { trunk, head, labels, objective, parts };
         config.validate()?;
@@ -136,6 +136,15 @@ impl Headed {
     fn is_own(&self, name: &str) -> bool {
         self.own_parameters().iter().any(|(own, _)| own == name)
     }
+}
+
+/// What a model must be to get a head.
+fn no_head(head: Head) -> String {
+    format!(
+        "a family whose models can be made to do this ({}): {}",
+        head.does(),
+        super::quoted(super::with_heads(&[head]))
+    )
 }
 
 /// How many outputs a head has; those of words are as many as there are words.

@@ -9,11 +9,12 @@ use atento_tensor::{Graph, Pool};
 
 use crate::data::hash::combine;
 use crate::data::labelled::{Goal, TextBatch};
+use crate::data::pretrain;
 use crate::data::pretrain::{
     BatchSize, Cursor, Draw, ExampleOptions, Fold, Markers, Objective as Learned, PretrainBatch, PretrainConfig,
     PretrainData, TextOptions, Units,
 };
-use crate::data::tokens::{Boundary, TextSource, remove};
+use crate::data::tokens::{self, Boundary, TextSource, remove};
 use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::families::{Config, Head};
 use crate::models::{Headed, Texts};
@@ -201,8 +202,9 @@ impl Workload for MaskedWords {
                 (open(dir.join("train"), &text(&recipe)?, Fold::All)?, Some(open(dir.join("valid"), valid, Fold::All)?))
             }
             None if share > 0.0 => {
-                let train = open(dir.join("train"), &text(&recipe)?, Fold::Training(share))?;
-                (train, Some(open(dir.join("valid"), &text(&recipe)?, Fold::Validation(share))?))
+                let train = open(dir.join("train"), &text(&recipe)?, Fold::Training(share)).map_err(none_left)?;
+                let valid = open(dir.join("valid"), &text(&recipe)?, Fold::Validation(share)).map_err(none_left)?;
+                (train, Some(valid))
             }
             None => (open(dir.join("train"), &text(&recipe)?, Fold::All)?, None),
         };
@@ -361,6 +363,16 @@ fn files(
         std::fs::create_dir_all(parent).map_err(|source| Error::Io { path: parent.into(), source })?;
     }
     Ok(PretrainData::prepare(&config, &model.tokenizer, markers, dir, &mut Err, &mut |_| ())?)
+}
+
+/// That the share of whole documents which is held out leaves none on one side, where that is what is wrong.
+fn none_left(error: Error) -> Error {
+    if !matches!(error, Error::Pretrain(pretrain::Error::Tokens(tokens::Error::NothingLeft { .. }))) {
+        return error;
+    }
+    let problem = "the documents are too few to be held out whole: on one side none are left; \
+                   give `data.valid_text` a text of its own, or set it to 0";
+    Error::Setting { key: "data.valid_fraction", problem: problem.into() }
 }
 
 fn size(recipe: &Recipe) -> BatchSize {
