@@ -12,11 +12,10 @@ pub(super) fn parts(data: &DataSettings) -> impl Iterator<Item = (&'static str, 
 
 /// The names of the files that are given.
 pub(super) fn given(files: &FileSettings) -> Vec<&'static str> {
-    let FileSettings { source, target, tsv, jsonl, csv, .. } = files;
-    [("source", source), ("target", target), ("tsv", tsv), ("jsonl", jsonl), ("csv", csv)]
-        .into_iter()
-        .filter_map(|(name, path)| path.as_ref().map(|_| name))
-        .collect()
+    let FileSettings { source, target, tsv, jsonl, csv, conll, squad, .. } = files;
+    let named = [("source", source), ("target", target), ("tsv", tsv), ("jsonl", jsonl), ("csv", csv)];
+    let named = named.into_iter().chain([("conll", conll), ("squad", squad)]);
+    named.filter_map(|(name, path)| path.as_ref().map(|_| name)).collect()
 }
 
 pub(super) fn enumerate(names: &[&str]) -> String {

@@ -8,9 +8,13 @@
 
 mod causal_lm;
 mod files;
+mod heads;
 mod instruct;
 mod language;
 mod masked_lm;
+mod multiple_choice;
+mod qa;
+mod tag;
 mod texts;
 pub mod translation;
 
@@ -23,7 +27,7 @@ use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 pub use instruct::ShownExample;
 
 /// Every task; a recipe that names none means the first.
-pub static ALL: [&dyn Task; 7] = [
+pub static ALL: [&dyn Task; 10] = [
     &translation::TranslationTask,
     &causal_lm::CausalLmTask,
     &instruct::InstructTask,
@@ -31,6 +35,9 @@ pub static ALL: [&dyn Task; 7] = [
     &masked_lm::MaskedLmTask,
     &texts::ClassifyTask,
     &texts::RegressTask,
+    &tag::TagTask,
+    &qa::QaTask,
+    &multiple_choice::MultipleChoiceTask,
 ];
 
 /// Whether a dotted key was stated.

@@ -22,6 +22,7 @@ pub mod train;
 pub mod unknown;
 mod vocabulary;
 pub mod vocabulary_files;
+pub mod words;
 
 use std::path::PathBuf;
 
@@ -33,6 +34,7 @@ pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
 pub use tokenizer::{Encoding, Tokenizer};
 pub use train::{Kind, Learned, Purpose, TrainOptions};
+pub use words::EncodedWords;
 
 /// What can go wrong between text and token ids.
 #[derive(Debug, thiserror::Error)]

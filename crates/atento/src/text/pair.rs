@@ -133,7 +133,7 @@ impl Tokenizer {
     }
 
     /// The tokens of the texts that fit beside those that are added around them.
-    fn room(&self, limit: usize, is_pair: bool) -> Result<usize, Error> {
+    pub(super) fn room(&self, limit: usize, is_pair: bool) -> Result<usize, Error> {
         let added = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(is_pair));
         limit.checked_sub(added).ok_or_else(|| {
             let texts = if is_pair { "two texts" } else { "a text" };
@@ -142,7 +142,12 @@ impl Tokenizer {
     }
 
     /// With the tokens that the post-processor adds.
-    fn around(&self, first: Encoding, second: Option<Encoding>, dropped: usize) -> Result<EncodedPair, Error> {
+    pub(super) fn around(
+        &self,
+        first: Encoding,
+        second: Option<Encoding>,
+        dropped: usize,
+    ) -> Result<EncodedPair, Error> {
         let whole = guarded("add its special tokens", || self.inner.post_process(first, second, true))?;
         let ids = self.ids_of(&whole);
         self.check_rows(&ids)?;
@@ -151,7 +156,7 @@ impl Tokenizer {
 }
 
 /// Keeps the first tokens.
-fn cut(encoding: &mut Encoding, length: usize) {
+pub(super) fn cut(encoding: &mut Encoding, length: usize) {
     encoding.truncate(length, 0, Right);
     encoding.take_overflowing();
 }

@@ -31,16 +31,20 @@ const MAY_CHANGE: [&str; 17] = [
     "train.save_every",
 ];
 /// Files whose contents the checkpoint knows: they may lie elsewhere.
-const FILES: [&str; 11] = [
+const FILES: [&str; 15] = [
     "data.tokens",
+    "data.train.conll",
     "data.train.csv",
     "data.train.jsonl",
     "data.train.source",
+    "data.train.squad",
     "data.train.target",
     "data.train.tsv",
+    "data.valid.conll",
     "data.valid.csv",
     "data.valid.jsonl",
     "data.valid.source",
+    "data.valid.squad",
     "data.valid.target",
     "data.valid.tsv",
 ];
@@ -48,9 +52,10 @@ const FILES: [&str; 11] = [
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
 
 /// Settings that follow others where a recipe does not state them.
-const FOLLOWING: [&str; 12] = [
+const FOLLOWING: [&str; 13] = [
     "data.block_size",
     "data.max_length",
+    "data.stride",
     "model.d_ff",
     "model.d_model",
     "model.heads",

@@ -11,3 +11,4 @@ mod marian;
 mod measures;
 mod probe;
 mod recipes;
+mod tuning;

@@ -91,6 +91,86 @@ pub enum Error {
         /// Those needed.
         needed: usize,
     },
+    /// A line with more or fewer columns than the first one.
+    #[error("{path}, line {line}: {found} columns, expected {expected}, as line {first} has")]
+    Ragged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Its columns.
+        found: usize,
+        /// Those of the first line.
+        expected: usize,
+        /// The number of the first line.
+        first: u64,
+    },
+    /// A column without anything in it.
+    #[error("{path}, line {line}: the {what} is empty")]
+    Blank {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What should stand there.
+        what: &'static str,
+    },
+    /// A column by name in a file whose columns have none.
+    #[error("{path}: {key} is {}, expected the number of a column, from 1", messages::text(found))]
+    Unnumbered {
+        /// The file.
+        path: PathBuf,
+        /// The setting.
+        key: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// More words than labels, or fewer.
+    #[error("{path}, line {line}: {words} words and {tags} labels, expected as many labels as words")]
+    Uneven {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// How many words.
+        words: usize,
+        /// How many labels.
+        tags: usize,
+    },
+    /// An object without a list at a key.
+    #[error("{path}, line {line}: {found} at key {}{hint}, expected a list of texts", messages::text(key))]
+    NoList {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The key.
+        key: String,
+        /// What is there.
+        found: String,
+        /// The nearest key that exists.
+        hint: String,
+    },
+    /// A question that cannot be used.
+    #[error("{path}, line {line}: {fault}")]
+    Question {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Why, and what was expected.
+        fault: String,
+    },
+    /// A place in a SQuAD file that cannot be used.
+    #[error("{path}: {place}: {fault}")]
+    Squad {
+        /// The file.
+        path: PathBuf,
+        /// The place: `data[3].paragraphs[0]`.
+        place: String,
+        /// Why, and what was expected.
+        fault: String,
+    },
     /// An object without a text or number at a key.
     #[error("{path}, line {line}: {found} at key {}, expected a text or a number", messages::text(key))]
     Cell {
@@ -181,7 +261,7 @@ pub enum Error {
     /// A text longer than is read, where that is an error.
     #[error(
         "{path}, line {line}: the text has {tokens} tokens, the limit is {limit}; raise data.max_length, or set \
-         data.on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
+         data.on_truncate = {others}\"warn\" (cut) or \"drop\" (leave out)"
     )]
     TooLong {
         /// The file.
@@ -192,6 +272,8 @@ pub enum Error {
         tokens: usize,
         /// The most.
         limit: usize,
+        /// What else can be done with it.
+        others: &'static str,
     },
     /// Every row was left out.
     #[error("{path}: every row was left out:\n{report}")]

@@ -1,12 +1,15 @@
 //! Which labels there are, and what a row's label means.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::{ColumnNames, Error, Row, Table, Target};
+use super::{ColumnNames, Error, Row, Sentences, Table, Target, WordColumns};
 use crate::messages;
 
 /// The most labels that a file may have.
 const MOST_LABELS: usize = 10_000;
+/// Whose labels those of a file are, for a message.
+const OF_DATA: &str = "those of the training data";
 /// Labels named in a message.
 const NAMED: usize = 12;
 
@@ -44,23 +47,21 @@ impl LabelSet {
     /// # Errors
     /// As [`Table::open`]; one label alone, or too many.
     pub fn find(aim: Aim, table: &Table, columns: &ColumnNames) -> Result<Self, Error> {
-        let whose = "those of the training data";
+        let whose = OF_DATA;
         if aim == Aim::Value {
             return Ok(Self { aim, names: vec!["value".into()], whose });
         }
-        let mut found = BTreeSet::new();
-        for row in table.open(columns)? {
-            let row = row?;
-            let labels = labels_of(aim, &row);
-            if labels.iter().any(String::is_empty) {
-                return Err(Error::NoLabel { path: table.path().into(), line: row.line });
-            }
-            found.extend(labels);
-            if found.len() > MOST_LABELS {
-                let example = found.pop_first().unwrap_or_default();
-                return Err(Error::ManyLabels { path: table.path().into(), limit: MOST_LABELS, example });
-            }
-        }
+        let found = collect(
+            table.path(),
+            table.open(columns)?.map(|row| {
+                let row = row?;
+                let labels = labels_of(aim, &row);
+                match labels.iter().any(String::is_empty) {
+                    true => Err(Error::NoLabel { path: table.path().into(), line: row.line }),
+                    false => Ok(labels),
+                }
+            }),
+        )?;
         let mut names: Vec<String> = found.into_iter().collect();
         if names.iter().all(|name| name.parse::<i64>().is_ok()) {
             names.sort_by_key(|name| name.parse::<i64>().unwrap_or(0));
@@ -69,6 +70,28 @@ impl LabelSet {
             ([label], Aim::Label) => Err(Error::OneLabel { path: table.path().into(), label: label.clone() }),
             ([], _) => Err(Error::Empty { path: table.path().into() }),
             _ => Ok(Self { aim, names, whose }),
+        }
+    }
+
+    /// The labels of words: whole numbers in their order, else `O` first, then the others by kind, `B-` before `I-`.
+    ///
+    /// # Errors
+    /// As [`Sentences::open`]; one label alone, or too many.
+    pub fn of_words(file: &Sentences, columns: &WordColumns) -> Result<Self, Error> {
+        let found = collect(file.path(), file.open(columns)?.map(|sentence| Ok(sentence?.tags)))?;
+        let mut names: Vec<String> = found.into_iter().collect();
+        let by_kind = |name: &String| {
+            let (prefix, kind) = name.split_once('-').unwrap_or(("", name));
+            (name != "O", kind.to_owned(), prefix.to_owned())
+        };
+        match names.iter().all(|name| name.parse::<u32>().is_ok()) {
+            true => names.sort_by_key(|name| name.parse::<u32>().unwrap_or(0)),
+            false => names.sort_by_key(by_kind),
+        }
+        match &names[..] {
+            [label] => Err(Error::OneLabel { path: file.path().into(), label: label.clone() }),
+            [] => Err(Error::Empty { path: file.path().into() }),
+            _ => Ok(Self { aim: Aim::Label, names, whose: OF_DATA }),
         }
     }
 
@@ -81,11 +104,11 @@ impl LabelSet {
         let (path, line) = (table.path().to_path_buf(), row.line);
         match self.aim {
             Aim::Label => match &labels_of(self.aim, row)[..] {
-                [label] => self.number(table, line, label).map(Target::Label),
+                [label] => self.number(table.path(), line, label).map(Target::Label),
                 several => Err(Error::SeveralLabels { path, line, found: several.len() }),
             },
             Aim::ManyLabels => {
-                let numbers = labels_of(self.aim, row).into_iter().map(|label| self.number(table, line, &label));
+                let numbers = labels_of(self.aim, row).into_iter().map(|label| self.number(table.path(), line, &label));
                 let mut flags = vec![false; self.names.len()];
                 numbers.collect::<Result<Vec<u32>, Error>>()?.into_iter().for_each(|at| flags[at as usize] = true);
                 Ok(Target::Labels(flags))
@@ -98,7 +121,8 @@ impl LabelSet {
         }
     }
 
-    fn number(&self, table: &Table, line: u64, label: &str) -> Result<u32, Error> {
+    /// The number of a label.
+    pub(super) fn number(&self, path: &Path, line: u64, label: &str) -> Result<u32, Error> {
         let by_name = self.names.iter().position(|name| name == label);
         let by_number =
             || label.parse::<usize>().ok().filter(|&at| self.whose == "the model's" && at < self.names.len());
@@ -106,7 +130,7 @@ impl LabelSet {
             let names = || self.names.iter().map(String::as_str);
             let more = if self.names.len() > NAMED { ", …" } else { "" };
             Error::UnknownLabel {
-                path: table.path().into(),
+                path: path.into(),
                 line,
                 label: label.into(),
                 whose: self.whose,
@@ -115,6 +139,19 @@ impl LabelSet {
             }
         })
     }
+}
+
+/// All labels of a file; too many are refused.
+fn collect(path: &Path, rows: impl Iterator<Item = Result<Vec<String>, Error>>) -> Result<BTreeSet<String>, Error> {
+    let mut found = BTreeSet::new();
+    for labels in rows {
+        found.extend(labels?);
+        if found.len() > MOST_LABELS {
+            let example = found.pop_first().unwrap_or_default();
+            return Err(Error::ManyLabels { path: path.into(), limit: MOST_LABELS, example });
+        }
+    }
+    Ok(found)
 }
 
 /// The labels of a row, without the white space around them.

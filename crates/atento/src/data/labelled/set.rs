@@ -4,21 +4,17 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use atento_kernels::philox::Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{ColumnNames, Error, Goal, LabelSet, Row, Table, Text, TextBatch};
+use super::{ColumnNames, Error, Examples, Goal, LabelSet, Packs, Row, Table, Text, TextBatch};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
-use crate::data::tokens::{self, Cursor};
 use crate::pipelines::texts;
 use crate::text::{EncodedPair, Tokenizer, Truncation};
 
 /// Rows that are tokenised at once.
 const CHUNK: usize = 8192;
-/// The random stream that orders are drawn from.
-const ORDER: u64 = 0x6f72;
 
 /// How rows become examples.
 #[derive(Clone, Debug)]
@@ -42,6 +38,8 @@ pub struct Example {
     pub text: Text,
     /// What should be made of it.
     pub target: Target,
+    /// The factor on its loss, where it has one label.
+    pub weight: f32,
 }
 
 /// What should be made of a text.
@@ -85,7 +83,7 @@ pub struct LabelledReport {
 /// The rows of a file, tokenised.
 #[derive(Clone, Debug)]
 pub struct LabelledSet {
-    examples: Arc<Vec<Example>>,
+    examples: Examples<Example>,
     /// The texts as they stand in the file.
     rows: Arc<Vec<Row>>,
     report: LabelledReport,
@@ -148,7 +146,7 @@ impl LabelledSet {
                     }
                     Target::Value(_) => {}
                 }
-                examples.push(Example { line: row.line, text, target });
+                examples.push(Example { line: row.line, text, target, weight: 1.0 });
                 kept_rows.push(row);
             }
         }
@@ -159,12 +157,22 @@ impl LabelledSet {
         if examples.is_empty() {
             return Err(Error::NothingLeft { path: table.path().into(), report: report.to_string() });
         }
-        Ok(Self { examples: Arc::new(examples), rows: Arc::new(kept_rows), report, hash: all })
+        Ok(Self { examples: Examples::new(examples), rows: Arc::new(kept_rows), report, hash: all })
+    }
+
+    /// The same examples, the loss of each multiplied by the factor of its label.
+    #[must_use]
+    pub fn weighted(self, weights: &[f32]) -> Self {
+        let weigh = |example: &Example| match example.target {
+            Target::Label(label) => Example { weight: weights[label as usize], ..example.clone() },
+            _ => example.clone(),
+        };
+        Self { examples: Examples::new(self.examples.all().iter().map(weigh).collect()), ..self }
     }
 
     /// The rows.
     #[must_use]
-    pub fn examples(&self) -> &[Example] {
+    pub fn examples(&self) -> &Examples<Example> {
         &self.examples
     }
 
@@ -185,135 +193,33 @@ impl LabelledSet {
     pub fn hash(&self) -> u64 {
         self.hash
     }
-
-    /// Batches of at most so many tokens and texts, every epoch in an order of its own that follows from the seed.
-    /// `weights` are factors on the loss by label.
-    ///
-    /// # Errors
-    /// The longest text does not fit into a batch; there is no such place.
-    pub fn batches(
-        &self,
-        max_tokens: usize,
-        max_texts: Option<usize>,
-        seed: u64,
-        weights: Arc<[f32]>,
-        from: Cursor,
-    ) -> Result<Batches, Error> {
-        let longest = self.report.longest as usize;
-        if max_tokens < longest {
-            let problem = format!("the longest text has {longest} tokens and must fit into a batch");
-            return Err(tokens::Error::option("batch_tokens", max_tokens, problem).into());
-        }
-        let length = self.examples.len() as u64;
-        if from.index >= length {
-            return Err(tokens::Error::Cursor { cursor: from, length }.into());
-        }
-        let examples = Arc::clone(&self.examples);
-        let limits = (max_tokens, max_texts.unwrap_or(usize::MAX));
-        Ok(Batches { examples, limits, seed, weights, cursor: from, order: None })
-    }
-
-    /// The examples in the order of the file, in batches.
-    pub fn in_order(&self, max_tokens: usize) -> impl Iterator<Item = TextBatch> + '_ {
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            let rest = &self.examples[next..];
-            let mut tokens = 0;
-            let fits = |example: &&Example| {
-                tokens += example.text.ids.len();
-                tokens <= max_tokens
-            };
-            let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
-            let chosen: Vec<usize> = (next..next + count).collect();
-            next += count;
-            (count > 0).then(|| pack(&self.examples, &chosen, &[]))
-        })
-    }
 }
 
-/// Batches without end, each with the place behind it.
-#[derive(Clone)]
-pub struct Batches {
-    examples: Arc<Vec<Example>>,
-    /// The most tokens and the most texts.
-    limits: (usize, usize),
-    seed: u64,
-    weights: Arc<[f32]>,
-    cursor: Cursor,
-    /// The order of the epoch of the cursor, once it was needed.
-    order: Option<(u64, Vec<usize>)>,
-}
-
-impl Batches {
-    /// Batches of the first epoch, counted without packing them.
-    #[must_use]
-    pub fn per_epoch(&self) -> u64 {
-        let mut counted = Self { cursor: Cursor::default(), order: None, ..self.clone() };
-        let mut batches = 0;
-        while counted.cursor.epoch == 0 {
-            counted.choose();
-            batches += 1;
-        }
-        batches
+impl Packs for Example {
+    fn tokens(&self) -> usize {
+        self.text.ids.len()
     }
 
-    /// The numbers of the examples of the next batch.
-    fn choose(&mut self) -> Vec<usize> {
-        let epoch = self.cursor.epoch;
-        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            let mut order: Vec<usize> = (0..self.examples.len()).collect();
-            Rng::new(self.seed, combine(ORDER, epoch)).shuffle(&mut order);
-            self.order = Some((epoch, order));
-        }
-        let (_, order) = self.order.as_ref().expect("an order was just made");
-        let (max_tokens, max_texts) = self.limits;
-        let rest = &order[self.cursor.index as usize..];
-        let mut tokens = 0;
-        let fits = |at: &&usize| {
-            tokens += self.examples[**at].text.ids.len();
-            tokens <= max_tokens
+    fn pack(chosen: &[&Self]) -> TextBatch {
+        let goal = match &chosen[0].target {
+            Target::Label(_) => {
+                let label = |of: &&Self| if let Target::Label(label) = of.target { label } else { 0 };
+                let weights = chosen.iter().map(|of| of.weight).collect();
+                Goal::Labels { labels: chosen.iter().map(label).collect(), weights }
+            }
+            Target::Labels(_) => {
+                let flags =
+                    |of: &&Self| if let Target::Labels(flags) = &of.target { flags.clone() } else { Vec::new() };
+                Goal::ManyLabels(chosen.iter().flat_map(flags).map(f32::from).collect())
+            }
+            Target::Value(_) => {
+                let value = |of: &&Self| if let Target::Value(value) = of.target { value } else { 0.0 };
+                Goal::Values(chosen.iter().map(value).collect())
+            }
         };
-        let chosen: Vec<usize> = rest.iter().take(max_texts).take_while(fits).copied().collect();
-        let index = self.cursor.index + chosen.len() as u64;
-        self.cursor = match index < order.len() as u64 {
-            true => Cursor { index, ..self.cursor },
-            false => Cursor { epoch: epoch + 1, index: 0 },
-        };
-        chosen
+        let samples = chosen.iter().map(|of| of.line - 1).collect();
+        TextBatch::pack(chosen.iter().map(|of| &of.text), goal, samples)
     }
-}
-
-impl Iterator for Batches {
-    type Item = (TextBatch, Cursor);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let chosen = self.choose();
-        Some((pack(&self.examples, &chosen, &self.weights), self.cursor))
-    }
-}
-
-/// The examples of these numbers as one batch; a label without a weight has the weight 1.
-fn pack(examples: &[Example], chosen: &[usize], weights: &[f32]) -> TextBatch {
-    let of = |at: &usize| &examples[*at];
-    let goal = match &of(&chosen[0]).target {
-        Target::Label(_) => {
-            let label = |at: &usize| if let Target::Label(label) = of(at).target { label } else { 0 };
-            let labels: Vec<u32> = chosen.iter().map(label).collect();
-            let weight = |label: &u32| weights.get(*label as usize).copied().unwrap_or(1.0);
-            Goal::Labels { weights: labels.iter().map(weight).collect(), labels }
-        }
-        Target::Labels(_) => {
-            let flags =
-                |at: &usize| if let Target::Labels(flags) = &of(at).target { flags.clone() } else { Vec::new() };
-            Goal::ManyLabels(chosen.iter().flat_map(flags).map(f32::from).collect())
-        }
-        Target::Value(_) => {
-            let value = |at: &usize| if let Target::Value(value) = of(at).target { value } else { 0.0 };
-            Goal::Values(chosen.iter().map(value).collect())
-        }
-    };
-    let samples = chosen.iter().map(|at| of(at).line - 1).collect();
-    TextBatch::pack(chosen.iter().map(|at| &of(at).text), goal, samples)
 }
 
 /// What became of a row's text.
@@ -338,7 +244,8 @@ fn encode(table: &Table, row: &Row, tokenizer: &Tokenizer, options: &ReadOptions
                 found = tokenizer.encode_pair(&row.text, pair, Some(limit), Truncation::LongestFirst)?;
             }
             OnTruncate::Error | OnTruncate::Split => {
-                return Err(Error::TooLong { path: table.path().into(), line: row.line, tokens, limit });
+                let (path, line) = (table.path().into(), row.line);
+                return Err(Error::TooLong { path, line, tokens, limit, others: "" });
             }
         }
     }

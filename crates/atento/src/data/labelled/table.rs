@@ -1,7 +1,7 @@
 //! Rows of files with named columns: TSV, CSV and JSON lines, plain or gzip.
 //!
 //! Columns are named, or numbered from 1 where a TSV file has no header. Where nothing is named, they are found by the names
-//! that published data sets use (GLUE's, and `text`, `label`), or by their places in a TSV file of two columns
+//! that published data sets use (`KNOWN`: GLUE's, and `text`, `label`), or by their places in a TSV file of two columns
 //! (text, label) or three (first text, second text, label).
 
 use std::path::{Path, PathBuf};

@@ -102,7 +102,8 @@ struct Candidate {
     score: f64,
 }
 
-fn best(
+/// The best answer in windows with these logits. One of the windows has a token of the context.
+pub(crate) fn best(
     windows: &[EncodedPair],
     start_logits: Vec<Vec<f32>>,
     end_logits: Vec<Vec<f32>>,

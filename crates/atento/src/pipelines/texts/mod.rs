@@ -207,7 +207,7 @@ fn finite(tensor: &Tensor) -> Result<&[f32], Error> {
 }
 
 /// `softmax(x)` in f64, rounded.
-fn softmax(logits: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(logits: &[f32]) -> Vec<f32> {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exp: Vec<f64> = logits.iter().map(|&x| f64::from(x - highest).exp()).collect();
     let sum: f64 = exp.iter().sum();
@@ -220,7 +220,7 @@ fn sigmoid(logit: f32) -> f32 {
 }
 
 /// The position of the largest value, the first of equals.
-fn largest(values: &[f32]) -> usize {
+pub(crate) fn largest(values: &[f32]) -> usize {
     let better = |best: usize, at: usize| if values[at] > values[best] { at } else { best };
     (1..values.len()).fold(0, better)
 }

@@ -1,17 +1,16 @@
 //! Tasks of whole texts: `classify` learns labels, `regress` values, of texts or pairs (Devlin et al. 2019, §4.1).
 
-pub(super) mod begin;
 mod run;
 mod scores;
 
 use std::path::Path;
 
-use super::files::{given, parts};
-use super::{PlaceOf, Stated, Task, foreign_keys};
+use super::heads::{self, FineTuning};
+use super::{PlaceOf, Stated, Task};
 use crate::families::Head;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
-use crate::train::recipe::{self, ClassWeights, DataSettings, Metric, OnTruncate, Recipe, ScheduleKind, TokenizerKind};
+use crate::train::recipe::{self, ClassWeights, DataSettings, Metric, Recipe};
 use crate::train::trainer::run;
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
@@ -32,20 +31,9 @@ const KEYS: [&str; 7] = [
     "train.max_sentences",
 ];
 
-/// The longest text that is usual.
-const MAX_LENGTH: usize = 512;
-
-/// Defaults of fine-tuning: three passes, a low rate that falls to nothing, small batches (Devlin et al. 2019, appendix A.3).
-pub(crate) fn set_fine_tuning_defaults(recipe: &mut Recipe) {
-    let Recipe { data, train, optimizer, schedule, tokenizer, .. } = recipe;
-    tokenizer.kind = TokenizerKind::WordPiece;
-    (data.max_length, data.drop_duplicates, data.on_truncate) = (MAX_LENGTH, false, OnTruncate::Warn);
-    train.label_smoothing = 0.0;
-    (train.max_steps, train.max_epochs) = (None, Some(3));
-    train.max_sentences = 32;
-    (optimizer.lr, optimizer.betas, optimizer.eps) = (5e-5, [0.9, 0.999], 1e-8);
-    (schedule.kind, schedule.warmup_steps) = (ScheduleKind::Linear, 100);
-}
+/// The forms that texts with labels may have, and the columns that may be named.
+const FORMS: [&str; 3] = ["tsv", "csv", "jsonl"];
+const COLUMNS: [&str; 3] = ["text_key", "pair_key", "label_key"];
 
 impl Task for ClassifyTask {
     fn name(&self) -> &'static str {
@@ -63,7 +51,7 @@ impl Task for ClassifyTask {
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {
-        data.valid.is_some()
+        heads::is_watched(data)
     }
 
     fn measures(&self, data: &DataSettings) -> &'static [Metric] {
@@ -74,12 +62,11 @@ impl Task for ClassifyTask {
     }
 
     fn set_defaults(&self, recipe: &mut Recipe) {
-        set_fine_tuning_defaults(recipe);
-        recipe.train.early_stopping.metric = Metric::Accuracy;
+        heads::set_defaults(recipe, Metric::Accuracy);
     }
 
     fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
-        follow(recipe, is_stated);
+        heads::follow(recipe, is_stated);
     }
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
@@ -98,11 +85,11 @@ impl Task for ClassifyTask {
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
-        run::<run::WholeTexts>(recipe, options, stop, reporter)
+        run::<FineTuning<run::WholeTexts>>(recipe, options, stop, reporter)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
-        outlook::<run::WholeTexts>(recipe, options, scratch)
+        outlook::<FineTuning<run::WholeTexts>>(recipe, options, scratch)
     }
 }
 
@@ -120,7 +107,7 @@ impl Task for RegressTask {
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {
-        data.valid.is_some()
+        heads::is_watched(data)
     }
 
     fn measures(&self, _: &DataSettings) -> &'static [Metric] {
@@ -128,12 +115,11 @@ impl Task for RegressTask {
     }
 
     fn set_defaults(&self, recipe: &mut Recipe) {
-        set_fine_tuning_defaults(recipe);
-        recipe.train.early_stopping.metric = Metric::Pearson;
+        heads::set_defaults(recipe, Metric::Pearson);
     }
 
     fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
-        follow(recipe, is_stated);
+        heads::follow(recipe, is_stated);
     }
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
@@ -147,69 +133,15 @@ impl Task for RegressTask {
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
-        run::<run::WholeTexts>(recipe, options, stop, reporter)
+        run::<FineTuning<run::WholeTexts>>(recipe, options, stop, reporter)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
-        outlook::<run::WholeTexts>(recipe, options, scratch)
+        outlook::<FineTuning<run::WholeTexts>>(recipe, options, scratch)
     }
 }
 
-/// A text fits into the model and into a batch; a run that has another limit than passes has that alone.
-pub(crate) fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
-    let Recipe { data, model, train, .. } = recipe;
-    if train.max_steps.is_some() && !is_stated("train.max_epochs") {
-        train.max_epochs = None;
-    }
-    if !is_stated("data.max_length") {
-        data.max_length = data.max_length.min(model.max_positions);
-    }
-    if !is_stated("train.batch_tokens") {
-        train.batch_tokens = train.batch_tokens.max(data.max_length);
-    }
-}
-
-/// Refuses files of other forms, and lengths that contradict each other.
-pub(crate) fn check(
-    task: &dyn Task,
-    recipe: &Recipe,
-    written: Stated<'_>,
-    place: PlaceOf<'_>,
-) -> Result<(), recipe::Error> {
-    let Recipe { data, model, train, .. } = recipe;
-    let name = task.name();
-    if let Some(key) = foreign_keys(task).into_iter().find(|key| written(key)) {
-        return conflict(place(key), format!("`{key}` does not go with `task` \"{name}\": take it out"));
-    }
-    if data.train.is_none() {
-        return conflict(place("data"), "`data.train` is missing: give it a `tsv`, `csv` or `jsonl` file of texts");
-    }
-    if data.on_truncate == OnTruncate::Split {
-        let problem =
-            "`data.on_truncate` is \"split\", but a text has one answer: use \"error\", \"warn\" (cut) or \"drop\"";
-        return conflict(place("data.on_truncate"), problem);
-    }
-    for (key, files) in parts(data) {
-        let given = given(files);
-        if !matches!(given[..], ["csv"] | ["jsonl"] | ["tsv"]) {
-            let names = super::files::enumerate(&given);
-            let message = format!("`{key}` must name one of `tsv`, `csv` and `jsonl`; it names {names}");
-            return conflict(place(key), message);
-        }
-    }
-    if data.max_length > model.max_positions {
-        let message = format!(
-            "`data.max_length` is {}, but the model has {} positions (`model.max_positions`)",
-            data.max_length, model.max_positions
-        );
-        return conflict(place("data.max_length"), message);
-    }
-    if train.batch_tokens < data.max_length {
-        let message = format!(
-            "`train.batch_tokens` is {}, and a text of `data.max_length` {} does not fit",
-            train.batch_tokens, data.max_length
-        );
-        return conflict(place("train.batch_tokens"), message);
-    }
-    Ok(())
+fn check(task: &dyn Task, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
+    heads::check(task, recipe, &FORMS, &COLUMNS, written, place)?;
+    heads::check_whole(recipe, place)
 }

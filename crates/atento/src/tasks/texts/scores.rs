@@ -1,51 +1,22 @@
 //! What a model says of held-out texts, and how right it is.
 
-use atento_tensor::{Graph, Pool};
-
-use crate::data::labelled::{Aim, Example, LabelSet, Target, TextBatch};
+use crate::data::labelled::{Aim, Example, LabelSet, Target};
 use crate::eval::labels::{Average, ConfusionMatrix, MultiLabel};
 use crate::eval::values::{pearson, spearman};
-use crate::models::{Headed, Texts};
+use crate::families::heads::Objective;
 use crate::pipelines::texts::classify::Judged;
+use crate::tasks::heads::Heard;
 use crate::train::recipe::Metric;
-use crate::train::step::{TrainBatch, loss_of};
-use crate::train::{Error, StopFlag};
 
 /// What a model says of every text of a set, in its order.
-pub(super) struct Heard {
+pub(super) struct Verdicts {
     judged: Vec<Judged>,
-    loss_sum: f64,
-    targets: usize,
 }
 
-impl Heard {
-    /// Runs the model over batches.
-    pub fn of(
-        model: &Headed,
-        batches: impl Iterator<Item = TextBatch>,
-        pool: &Pool,
-        stop: &StopFlag,
-    ) -> Result<Self, Error> {
-        let mut heard = Self { judged: Vec::new(), loss_sum: 0.0, targets: 0 };
-        for batch in batches {
-            if stop.is_stopped() {
-                return Err(Error::Stopped);
-            }
-            let g = &mut Graph::infer(model.params(), pool);
-            let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
-            let states = model.states(g, texts);
-            let logits = model.of_texts(g, &states, texts);
-            heard.loss_sum += loss_of(g, &logits, &batch, 0.0, 1.0).nll_sum;
-            heard.targets += batch.targets();
-            let rows = logits.values().chunks(logits.dims::<2>()[1]);
-            heard.judged.extend(rows.map(|row| Judged::of(model.config.objective, row.to_vec())));
-        }
-        Ok(heard)
-    }
-
-    /// The mean loss of a target.
-    pub fn loss(&self) -> f64 {
-        self.loss_sum / self.targets.max(1) as f64
+impl Verdicts {
+    /// What rows of logits say.
+    pub fn of(objective: Objective, heard: &Heard) -> Self {
+        Self { judged: heard.rows().map(|row| Judged::of(objective, row.to_vec())).collect() }
     }
 
     /// The examples that the model is most wrong about, each with a measure of that; those it is right about are left out.
@@ -93,11 +64,11 @@ pub(super) struct Scores {
 
 impl Scores {
     /// The measures of what is learned; one that cannot be measured is not a number.
-    pub fn of(heard: &Heard, examples: &[Example], labels: usize) -> Self {
-        let all = || heard.judged.iter().zip(examples);
+    pub fn of(verdicts: &Verdicts, examples: &[Example], labels: usize) -> Self {
+        let all = || verdicts.judged.iter().zip(examples);
         match examples.first().map(|example| &example.target) {
             Some(Target::Value(_)) => {
-                let found: Vec<f64> = heard.judged.iter().map(|judged| f64::from(judged.logits[0])).collect();
+                let found: Vec<f64> = verdicts.judged.iter().map(|judged| f64::from(judged.logits[0])).collect();
                 let gold =
                     |example: &Example| if let Target::Value(value) = example.target { value.into() } else { 0.0 };
                 let gold: Vec<f64> = examples.iter().map(gold).collect();
@@ -116,7 +87,7 @@ impl Scores {
                 let gold: Vec<bool> = examples.iter().flat_map(gold).collect();
                 let found =
                     |judged: &Judged| (0..labels).map(|label| judged.labels.contains(&label)).collect::<Vec<_>>();
-                let found: Vec<bool> = heard.judged.iter().flat_map(found).collect();
+                let found: Vec<bool> = verdicts.judged.iter().flat_map(found).collect();
                 let scores = MultiLabel::of(&gold, &found, labels);
                 let measured = vec![
                     (Metric::Accuracy, scores.subset_accuracy()),

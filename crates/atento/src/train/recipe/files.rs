@@ -45,9 +45,17 @@ impl FileSettings {
         }
     }
 
-    fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 5] {
-        let Self { source, target, tsv, jsonl, csv, .. } = self;
-        [("source", source), ("target", target), ("tsv", tsv), ("jsonl", jsonl), ("csv", csv)]
+    fn paths(&mut self) -> [(&'static str, &mut Option<PathBuf>); 7] {
+        let Self { source, target, tsv, jsonl, csv, conll, squad, .. } = self;
+        [
+            ("source", source),
+            ("target", target),
+            ("tsv", tsv),
+            ("jsonl", jsonl),
+            ("csv", csv),
+            ("conll", conll),
+            ("squad", squad),
+        ]
     }
 }
 

@@ -15,8 +15,9 @@ fn fraction() -> Range {
 }
 
 section! {
-    /// `[data.train]`, `[data.valid]`, `[data.test]`: where pairs of sentences lie, or prompts with their completions. One
-    /// of three forms: `source` with `target` (of prompts: `csv`); `tsv`; `jsonl`. Files ending in `.gz` are read as they are.
+    /// `[data.train]`, `[data.valid]`, `[data.test]`: where pairs of sentences lie, prompts with their completions, or
+    /// what a head learns. One form: `source` with `target`, `tsv`, `jsonl`, `csv`, `conll` or `squad`; the task says which.
+    /// Files ending in `.gz` are read as they are.
     FileSettings {
         /// Source sentences, one on each line.
         source: Option<PathBuf> = None;
@@ -40,8 +41,12 @@ section! {
         text_key: Option<String> = None;
         /// Labels: the key or column of the second text.
         pair_key: Option<String> = None;
-        /// Labels: the key or column of the label or value.
+        /// Labels: the key or column of the label or value; of words in a `conll` file the number of the column, the last if left out. Multiple choice: the key of the right choice.
         label_key: Option<String> = None;
+        /// Labels of words: a line for each word, columns set apart by spaces or a tab, a blank line after each sentence.
+        conll: Option<PathBuf> = None;
+        /// Questions with answers in a context: JSON as that of SQuAD 1.1 or 2.0.
+        squad: Option<PathBuf> = None;
     }
 }
 
@@ -108,6 +113,12 @@ section! {
         second: Second = Second::Next;
         /// Labels: a text may have any number of them, set apart by commas, or none.
         multi_label: bool = false;
+        /// Questions: tokens that a window of a context has in common with the one before.
+        stride: usize = 128, in at_least(0.0);
+        /// Questions: the longest answer that is looked for, in tokens.
+        max_answer_length: usize = 30, in at_least(1.0);
+        /// Questions of which some have no answer: how much more than the best answer's logits those of no answer must be for none to be given.
+        null_threshold: f64 = 0.0;
         /// Pairs held in memory at once, shuffled and sorted into batches of like length.
         window: usize = 65536, in at_least(1.0);
     }

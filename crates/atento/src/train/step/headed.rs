@@ -75,15 +75,30 @@ impl Trainable for Headed {
             }));
             return losses;
         }
-        let logits = match &batch.goal {
+        let logits = self.logits_of(g, batch, &states);
+        vec![loss_of(g, &logits, batch, smoothing, scale)]
+    }
+}
+
+impl Headed {
+    /// The logits that a batch is judged by: a row for each tag, for each token of spans, else for each text. Not of words,
+    /// whose logits are computed in parts.
+    pub(crate) fn logits(&self, g: &mut Graph<'_>, batch: &TextBatch) -> Tensor {
+        let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+        let states = self.states(g, texts);
+        self.logits_of(g, batch, &states)
+    }
+
+    fn logits_of(&self, g: &mut Graph<'_>, batch: &TextBatch, states: &Tensor) -> Tensor {
+        let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+        match &batch.goal {
             Goal::Tags { rows, .. } => {
-                let read = g.gather_rows(&states, rows);
+                let read = g.gather_rows(states, rows);
                 self.of_tokens(g, &read)
             }
-            Goal::Spans(_) => self.of_tokens(g, &states),
-            _ => self.of_texts(g, &states, texts),
-        };
-        vec![loss_of(g, &logits, batch, smoothing, scale)]
+            Goal::Spans(_) => self.of_tokens(g, states),
+            _ => self.of_texts(g, states, texts),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::hub::{ModelDir, special_tokens};
 use crate::models::Headed;
 use crate::models::config::ConfigError;
 use crate::pipelines::{LoadError, TextModel};
+use crate::tasks::heads::Lessons;
 use crate::tasks::language::describes_model;
 use crate::text::train::{Kind, Purpose};
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
@@ -25,10 +26,7 @@ use crate::train::workload::Making;
 use crate::train::{Error, TrainOptions, resume};
 
 /// Puts a head on a Transformer.
-pub(crate) type PutOn<'h> = &'h dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>;
-
-/// Pieces of text to learn a tokenizer from.
-pub(crate) type Lessons = Box<dyn Iterator<Item = Result<String, Error>>>;
+pub(crate) type PutOn<'a> = &'a dyn Fn(&Arc<dyn Config>) -> Result<HeadedConfig, ConfigError>;
 
 /// What a run begins with.
 pub(crate) struct Beginning {

@@ -1,0 +1,124 @@
+//! What `qa` learns: where answers begin and end.
+
+use std::path::Path;
+
+use super::answers::scores;
+use crate::data::labelled::{Examples, Question, SpanExample, SpanReport, SpanSet, WindowOptions, squad};
+use crate::pipelines::texts::answer::{AnswerOptions, best};
+use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
+use crate::train::Error;
+use crate::train::checkpoint::Checkpoint;
+use crate::train::recipe::{FileSettings, Metric, Recipe};
+use crate::train::report::Sample;
+
+/// Where answers begin and end.
+pub(crate) struct Spans {
+    options: AnswerOptions,
+}
+
+impl Tuned for Spans {
+    type Part = SpanSet;
+
+    const EXAMPLES: &'static str = "windows";
+    const SAMPLE: [&'static str; 2] = ["Question", "In the data"];
+
+    fn look(recipe: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
+        let data = &recipe.data;
+        let options = AnswerOptions {
+            max_answer_length: data.max_answer_length,
+            // Whether no answer may be given follows from the training data.
+            null_threshold: Some(data.null_threshold as f32),
+            ..AnswerOptions::default()
+        };
+        Ok(Self { options })
+    }
+
+    fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {
+        let mut before = None;
+        let texts = squad::read(file(training))?.into_iter().flat_map(move |question| {
+            let is_new = before.as_ref() != Some(&question.context);
+            before = Some(question.context.clone());
+            [is_new.then(|| question.context.to_string()), Some(question.question)].into_iter().flatten()
+        });
+        Ok(Box::new(texts.map(Ok)))
+    }
+
+    fn read(&self, files: &FileSettings, reading: &Reading<'_>) -> Result<SpanSet, Error> {
+        let max_length = reading.max_length();
+        let stride = reading.recipe.data.stride;
+        let (token_types, is_training) = (reading.token_types(), reading.is_training);
+        let options = WindowOptions { max_length, stride, token_types, is_training };
+        Ok(SpanSet::read(file(files), &reading.model.tokenizer, &options)?)
+    }
+
+    fn learn_from(&mut self, train: &SpanSet) -> Vec<String> {
+        if train.report().unanswerable == 0 {
+            self.options.null_threshold = None;
+        }
+        Vec::new()
+    }
+
+    fn targets(&self, train: &SpanSet) -> u64 {
+        2 * train.report().windows
+    }
+
+    fn verdict(&self, part: &SpanSet, heard: &Heard) -> Verdict {
+        let (mut logits, mut all, mut sums) = (heard.rows(), Vec::new(), [0.0; 2]);
+        for (question, windows) in part.questions() {
+            let ends = windows.iter().map(|window| {
+                let rows = logits.by_ref().take(window.ids.len()).map(|row| (row[0], row[1]));
+                rows.unzip::<f32, f32, Vec<f32>, Vec<f32>>()
+            });
+            let (starts, ends) = ends.unzip();
+            let answer = best(windows, starts, ends, &self.options);
+            let count = answer.end - answer.start;
+            let found: String = question.context.chars().skip(answer.start).take(count).collect();
+            let [exact, f1] = match question.answers.is_empty() {
+                true => scores(&found, [""].into_iter()),
+                false => scores(&found, question.answers.iter().map(|answer| answer.text.as_str())),
+            };
+            (sums[0], sums[1]) = (sums[0] + exact, sums[1] + f1);
+            all.push((question, found, f1, answer.score));
+        }
+        let [exact, f1] = sums.map(|sum| sum / all.len().max(1) as f64);
+        // The worst answers are those that have no right word and were given most surely.
+        all.retain(|(_, _, f1, _)| *f1 < 1.0);
+        all.sort_by(|a, b| a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)));
+        let mistakes = all.into_iter().take(MISTAKES).map(|(question, found, ..)| sample(question, found)).collect();
+        Verdict { scores: vec![(Metric::ExactMatch, exact), (Metric::F1, f1)], mistakes, matrix: None }
+    }
+}
+
+fn sample(question: &Question, found: String) -> Sample {
+    let or_none = |text: String| if text.is_empty() { "(no answer)".to_owned() } else { text };
+    let right = question.answers.first().map_or(String::new(), |answer| answer.text.clone());
+    Sample { source: question.question.clone(), reference: or_none(right), hypothesis: or_none(found) }
+}
+
+impl Part for SpanSet {
+    type Example = SpanExample;
+    type Report = SpanReport;
+
+    fn examples(&self) -> &Examples<SpanExample> {
+        self.examples()
+    }
+
+    fn report(&self) -> &SpanReport {
+        self.report()
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash()
+    }
+}
+
+impl Report for SpanReport {
+    fn losses(&self) -> Option<String> {
+        self.losses()
+    }
+}
+
+/// The file of a part of the data; a recipe without one is refused when it is loaded.
+fn file(files: &FileSettings) -> &Path {
+    files.squad.as_deref().unwrap_or(Path::new(""))
+}
