@@ -10,6 +10,7 @@ mod cli {
     pub mod inspect;
     pub mod model;
     pub mod prepare;
+    pub mod probe;
     pub mod score;
     pub mod texts;
     pub mod tokenizer;
@@ -73,6 +74,7 @@ enum Verb {
     Choose(cli::texts::choose::ChooseArgs),
     FillMask(cli::texts::fill_mask::FillMaskArgs),
     Embed(cli::texts::embed::EmbedArgs),
+    Probe(cli::probe::ProbeArgs),
     Tokenizer(cli::tokenizer::TokenizerArgs),
     Prepare(cli::prepare::PrepareArgs),
     Inspect(cli::inspect::InspectArgs),
@@ -108,6 +110,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Choose(args) => cli::texts::choose::run(&args, &options),
         Verb::FillMask(args) => cli::texts::fill_mask::run(&args, &options),
         Verb::Embed(args) => cli::texts::embed::run(&args, &options),
+        Verb::Probe(args) => cli::probe::run(&args, &options),
         Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
         Verb::Prepare(args) => cli::prepare::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),

@@ -135,7 +135,7 @@ fn main() {
             drop(hidden);
             g.backward(&loss.loss);
             drop(g);
-            let norm = optimizer.gradient_norm(&grads);
+            let norm = optimizer.gradient_norm(&grads, step as u64 + 1);
             assert!(norm.is_finite() && norm > 0.0);
             optimizer.step(&mut params, &grads, 1e-4, step as u64 + 1, 1.0);
             loss.loss_sum

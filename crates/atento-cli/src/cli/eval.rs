@@ -1,6 +1,8 @@
-//! `atento eval MODEL`: how well a translator does on pairs of sentences, or a language model on text.
+//! `atento eval MODEL`: how well a translator does on pairs of sentences, a language model on text, a model with a head on data
+//! that have the answers.
 
 mod completions;
+mod heads;
 mod language;
 mod pairs;
 mod translation;
@@ -15,7 +17,7 @@ use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 
-/// Measure a translator on pairs of sentences, or a language model on text
+/// Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks
 ///
 /// For a translator: loss, perplexity, BLEU and chrF. With --json {"loss", "perplexity", "bleu", "chrf", "signature",
 /// "chrf_signature", "sentences", "left_out", "tokens"}; "left_out" counts bad pairs.
@@ -31,6 +33,12 @@ use crate::ui::options::Options;
 /// Prompts with completions (CSV, TSV, or JSON objects with a text at `completion` and none at `text`) give the loss of the
 /// completions alone, as the validation of `instruct` training measures it. With --json {"loss", "perplexity", "tokens",
 /// "examples", "left_out"}.
+///
+/// A model with a head is measured on data that have the answers: labelled texts (TSV, CSV if it ends in .csv, JSON objects if
+/// in .jsonl), tagged words (CoNLL, or .jsonl), questions (SQuAD's JSON), choices (TSV or .jsonl), or, for masked words, text,
+/// with masks that follow from --seed alone. With --json {"loss", the measures of the head ("accuracy", "f1", "f1_macro",
+/// "mcc", "pearson", "spearman", "exact_match", "word_accuracy", "next_accuracy"), how many were measured, "confusion"}. A row
+/// that cannot be used ends it with 2.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// A model directory or a run directory
@@ -62,6 +70,9 @@ pub struct EvalArgs {
 
     #[command(flatten)]
     completions: completions::CompletionArgs,
+
+    #[command(flatten)]
+    heads: heads::HeadArgs,
 }
 
 /// Runs the verb.
@@ -69,25 +80,42 @@ pub struct EvalArgs {
 /// # Errors
 /// The model, the data or a setting is wrong; the work fails; a file cannot be written.
 pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
-    let translates = ModelDir::open(&args.model)?.head() == Head::Translation;
-    let misplaced = match translates {
-        true => args.language.given().or(args.completions.given()),
-        false => args.translation.given(),
+    let dir = ModelDir::open(&args.model)?;
+    let (of_translators, of_languages, of_heads) =
+        (args.translation.given(), args.language.given().or(args.completions.given()), args.heads.given());
+    let (is, misplaced) = match dir.head() {
+        Head::Translation => ("translates", of_languages.map(|option| (option, "a language model"))),
+        Head::Language => ("is a language model", of_translators.map(|option| (option, "a model that translates"))),
+        head => {
+            let options =
+                of_languages.filter(|option| *option != "--text-key").map(|option| (option, "a language model"));
+            (head.does(), of_translators.map(|option| (option, "a model that translates")).or(options))
+        }
     };
-    if let Some(option) = misplaced {
-        let (wanted, found) = match translates {
-            true => ("a language model", "this model translates"),
-            false => ("a model that translates", "this is a language model"),
-        };
-        return Err(anyhow!("{option} is for {wanted}, and {found}: {}", args.model.display()).into());
+    let has_head = !matches!(dir.head(), Head::Translation | Head::Language);
+    let misplaced = misplaced
+        .or(of_heads.filter(|_| !has_head).map(|option| (option, "a model that labels, tags, answers or chooses")));
+    if let Some((option, wanted)) = misplaced {
+        let path = args.model.display();
+        return Err(anyhow!("{option} is for {wanted}, and this model {is}: {path}").into());
     }
     let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
-    match (translates, &args.data) {
-        (true, data) => {
+    match (dir.head(), &args.data) {
+        (Head::Translation, data) => {
             let on_error = OnErrorArgs { on_error: args.on_error };
             translation::run(&args.model, data.as_deref(), &args.translation, (on_error, on_too_long), options)
         }
-        (false, Some(data)) => language::run(&args.model, data, args, options),
-        (false, None) => Err(anyhow!("name the text with --data").into()),
+        (Head::Language, Some(data)) => language::run(&args.model, data, args, options),
+        (Head::Language, None) => Err(anyhow!("name the text with --data").into()),
+        (_, Some(data)) => {
+            if args.on_error == Some(OnError::Skip) {
+                return Err(anyhow!(
+                    "--on-error skip is not for a model with a head: a row that cannot be used stops it"
+                )
+                .into());
+            }
+            heads::run(&dir, data, &args.heads, (args.language.text_key(), on_too_long), options)
+        }
+        (_, None) => Err(anyhow!("name the data with --data").into()),
     }
 }

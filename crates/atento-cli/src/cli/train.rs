@@ -83,7 +83,7 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     }
     if !is_one {
         let out = recipe.out.clone().ok_or_else(|| anyhow!("several runs need a directory: give --out"))?;
-        return several::run(args, &out, recipe.seed, options);
+        return several::run(args, &out, &recipe, options);
     }
     options.start_threads(recipe.threads)?;
     let how = TrainOptions { resume: args.resume, written };

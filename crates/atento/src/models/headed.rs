@@ -85,6 +85,21 @@ impl Headed {
         part.logits(g, &read)
     }
 
+    /// What the output on whole texts reads: the features of each text.
+    ///
+    /// # Shapes
+    /// result: [texts, width].
+    ///
+    /// # Panics
+    /// As [`Headed::of_texts`].
+    #[must_use]
+    pub fn features(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Tensor {
+        let states = self.states(g, texts);
+        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
+        let read = self.text_states(g, part, &states, texts);
+        part.before_output(g, &read)
+    }
+
     /// What each token gives each output.
     ///
     /// # Shapes

@@ -7,6 +7,7 @@
 //! To add a task: its folder here and its line in [`ALL`].
 
 mod causal_lm;
+mod evaluate;
 mod files;
 mod heads;
 mod instruct;
@@ -21,9 +22,11 @@ pub mod translation;
 use std::path::Path;
 
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::recipe::{self, DataSettings, Metric, Place, Recipe};
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
+pub use evaluate::{Evaluated, Evaluation, evaluate};
 pub use instruct::ShownExample;
 
 /// Every task; a recipe that names none means the first.
@@ -72,6 +75,11 @@ pub trait Task: Sync {
         false
     }
 
+    /// Whether its output reads one vector of a whole text, which may be a pooling, and features as well.
+    fn reads_whole_texts(&self) -> bool {
+        false
+    }
+
     /// Whether there is something to validate on.
     fn is_watched(&self, data: &DataSettings) -> bool;
 
@@ -104,6 +112,24 @@ pub trait Task: Sync {
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error>;
+
+    /// The forms that its files with answers may have, the usual one first.
+    fn forms(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The columns of such files that may be named.
+    fn columns(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Measures a model with the task's head on `data.test` of the recipe, or on its `data.text`; see [`evaluate()`].
+    ///
+    /// # Errors
+    /// As there.
+    fn evaluate(&self, _recipe: &Recipe, _model: TextModel, _stop: &StopFlag) -> Result<Evaluated, Error> {
+        Err(Error::Setting { key: "task", problem: format!("\"{}\" has no head to measure", self.name()) })
+    }
 
     /// Plans a run; see [`plan`](crate::train::plan()). What a run would make of its data is left in `scratch`.
     ///

@@ -26,6 +26,12 @@ pub enum Error {
     /// The data.
     #[error(transparent)]
     Data(#[from] data::Error),
+    /// An output that is solved on features.
+    #[error(transparent)]
+    Probe(#[from] super::probe::Error),
+    /// What a model makes of texts.
+    #[error(transparent)]
+    Texts(#[from] crate::pipelines::texts::Error),
     /// The text of a language model.
     #[error(transparent)]
     Tokens(#[from] data::tokens::Error),

@@ -15,9 +15,10 @@ use atento_tensor::{ParamEntry, Params};
 use super::Error;
 use super::checkpoint::Identity;
 use super::events::group_thousands;
-use super::recipe::Recipe;
+use super::recipe::{Method, Recipe};
 use super::request;
 use super::step::Trainable;
+use crate::families::heads::POOLED_OUTPUT;
 use crate::messages;
 use crate::models::depth::{Depth, depth};
 
@@ -59,7 +60,12 @@ impl Frozen {
             None => vec![false; trained.len()],
             Some(top) => below(&trained, top, &mut notes)?,
         };
-        let keeps = |at: usize| frozen[at] || below[at] || (!train.train_only.is_empty() && !only[at]);
+        let output = format!("{POOLED_OUTPUT}.");
+        let is_feature = |name: &str| train.method == Method::Features && !name.starts_with(&output);
+        let keeps = |at: usize| {
+            let is_unnamed = !train.train_only.is_empty() && !only[at];
+            frozen[at] || below[at] || is_unnamed || is_feature(&trained[at].name)
+        };
         let names: Vec<String> =
             (0..trained.len()).filter(|&at| keeps(at)).map(|at| trained[at].name.clone()).collect();
         if names.len() == trained.len() {

@@ -29,6 +29,8 @@ struct Group {
     decays: bool,
     /// The factor on its learning rate.
     rate: f64,
+    /// Updates of the run before the first one that changes it.
+    waits: u64,
 }
 
 impl Optimizer {
@@ -39,7 +41,7 @@ impl Optimizer {
         let second = if settings.kind == OptimizerKind::Sgd { 0 } else { n };
         Self {
             settings: settings.clone(),
-            groups: params.update_groups(|entry| Group { decays: entry.decay, rate: 1.0 }),
+            groups: params.update_groups(|entry| Group { decays: entry.decay, rate: 1.0, waits: 0 }),
             first: vec![0.0; n],
             second: vec![0.0; second],
         }
@@ -55,35 +57,43 @@ impl Optimizer {
 
     /// The same with a learning rate that falls by `decay` from block to block: what stands above the blocks has the whole
     /// rate, the last block `decay` of it, the one before `decay`², and the embeddings `decay` of the first block's (Howard &
-    /// Ruder 2018, §3.2; Clark et al. 2020, appendix A).
+    /// Ruder 2018, §3.2; Clark et al. 2020, appendix A). Where `unfreeze_every` is not 0, blocks are trained one after the
+    /// other: what stands above them from the start, the last block after so many updates, the one before after twice as many
+    /// (gradual unfreezing, Howard & Ruder 2018, §3.3).
     #[must_use]
-    pub fn with_layer_decay(mut self, decay: f64, params: &Params) -> Self {
+    pub fn by_depth(mut self, decay: f64, unfreeze_every: usize, params: &Params) -> Self {
         let blocks = params.entries().iter().filter_map(|entry| match depth(&entry.name) {
             Depth::Block(block) => Some(block + 1),
             _ => None,
         });
         let blocks = blocks.max().unwrap_or(0);
-        let rate = |name: &str| match depth(name) {
-            Depth::Above => 1.0,
-            Depth::Block(block) => decay.powi((blocks - block) as i32),
-            Depth::Below => decay.powi(blocks as i32 + 1),
+        let below = |name: &str| match depth(name) {
+            Depth::Above => 0,
+            Depth::Block(block) => blocks - block,
+            Depth::Below => blocks + 1,
         };
-        self.groups = params.update_groups(|entry| Group { decays: entry.decay, rate: rate(&entry.name) });
+        self.groups = params.update_groups(|entry| {
+            let below = below(&entry.name);
+            let (rate, waits) = (decay.powi(below as i32), (unfreeze_every as u64).saturating_mul(below as u64));
+            Group { decays: entry.decay, rate, waits }
+        });
         self
     }
 
-    /// The Euclidean norm of the gradient of all trainable parameters, accumulated in f64; not finite when any value is
-    /// not.
+    /// The Euclidean norm of the gradient of all parameters that update `step` changes, accumulated in f64; not finite when
+    /// any value is not.
     #[must_use]
-    pub fn gradient_norm(&self, grads: &Grads) -> f64 {
-        let squares = |(range, _): &(Range<usize>, Group)| elementwise::sum_of_squares(&grads.values[range.clone()]);
-        self.groups.iter().map(squares).sum::<f64>().sqrt()
+    pub fn gradient_norm(&self, grads: &Grads, step: u64) -> f64 {
+        let changed = self.groups.iter().filter(|(_, group)| group.waits < step);
+        changed.map(|(range, _)| elementwise::sum_of_squares(&grads.values[range.clone()])).sum::<f64>().sqrt()
     }
 
     /// Updates the parameters: `step` counts from 1, `scale` multiplies every gradient first (clipping). Gradients are
     /// left as they are.
     pub fn step(&mut self, params: &mut Params, grads: &Grads, lr: f64, step: u64, scale: f32) {
-        for (range, group) in &self.groups {
+        for (range, group) in self.groups.iter().filter(|(_, group)| group.waits < step) {
+            // The moments of what waited begin with it.
+            let step = step - group.waits;
             let weight_decay = if group.decays { self.settings.weight_decay as f32 } else { 0.0 };
             let lr = lr * group.rate;
             let values = &mut params.values_mut()[range.clone()];

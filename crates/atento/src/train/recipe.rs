@@ -158,7 +158,7 @@ impl Recipe {
     fn settle_where(&mut self, written: &Written, is_stated: &dyn Fn(&str) -> bool) -> Result<(), Error> {
         validate::validate(&tree::parse(&self.to_toml()?, Path::new("recipe"))?, &schema())?;
         follow::follow(self, is_stated);
-        let (now, plain) = (self.to_table()?, defaults_of(self.task).to_table()?);
+        let (now, plain) = (self.to_table()?, Recipe::defaults_of(self.task).to_table()?);
         let differs = |key: &str| written.contains_key(key) && value(&now, key) != value(&plain, key);
         check::conflicts(self, &differs, &|key| place_of(written, key))
     }
@@ -168,7 +168,7 @@ impl Recipe {
     pub(crate) fn stated(&self) -> Result<Written, Error> {
         let arch = usual_arch(self.task);
         let model = ModelSettings { arch, ..self.model.arch.family().preset(self.model.preset) };
-        let plain = Self { model, ..defaults_of(self.task) }.values()?;
+        let plain = Self { model, ..Recipe::defaults_of(self.task) }.values()?;
         let differ = self.values()?.into_iter().filter(|(key, value)| plain.get(key) != Some(value));
         let with_tables = |key: String| {
             let ends: Vec<usize> = key.match_indices('.').map(|(at, _)| at).chain([key.len()]).collect();
@@ -276,11 +276,13 @@ fn resolve(text: &str, path: &Path, overrides: &[Override], settling: Settling) 
     Ok((Loaded { recipe, notes, written }, tree))
 }
 
-/// The defaults of a task.
-fn defaults_of(task: Task) -> Recipe {
-    let mut recipe = Recipe { task, ..Recipe::default() };
-    task.set_defaults(&mut recipe);
-    recipe
+impl Recipe {
+    /// The defaults of a task.
+    pub(crate) fn defaults_of(task: Task) -> Self {
+        let mut recipe = Self { task, ..Self::default() };
+        task.set_defaults(&mut recipe);
+        recipe
+    }
 }
 
 /// The family that a task's models are of unless a recipe says otherwise.
@@ -294,7 +296,7 @@ fn defaults_for(tree: &Tree) -> Result<toml::Table, Error> {
         Some(tree::Value::Leaf(toml::Value::String(word))) => Some(word.clone()),
         _ => None,
     };
-    let mut recipe = defaults_of(word("task").and_then(|word| Task::named(&word)).unwrap_or_default());
+    let mut recipe = Recipe::defaults_of(word("task").and_then(|word| Task::named(&word)).unwrap_or_default());
     let whole = |key: &str| match tree::find(tree, key).map(|node| &node.value) {
         Some(tree::Value::Leaf(toml::Value::Integer(number))) => usize::try_from(*number).ok(),
         _ => None,

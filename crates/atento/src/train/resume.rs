@@ -11,7 +11,7 @@ use super::checkpoint::{Checkpoint, Identity};
 use super::recipe::{Recipe, ScheduleKind, Written};
 
 /// Keys, and tables with all of their keys, that may differ.
-const MAY_CHANGE: [&str; 17] = [
+const MAY_CHANGE: [&str; 18] = [
     "data.test",
     "from",
     "model.preset",
@@ -24,6 +24,7 @@ const MAY_CHANGE: [&str; 17] = [
     "train.eval_beam",
     "train.eval_every",
     "train.eval_max_sentences",
+    "train.features_dir",
     "train.keep_last",
     "train.log_every",
     "train.max_skips",

@@ -5,6 +5,7 @@
 //! model/           the exported model            metrics.jsonl         one line for each logged step
 //! report.html      curves, samples, counts       tensorboard/          the same for TensorBoard
 //! log.txt          what the terminal showed      .lock                 held by the process that trains
+//! features/        what a frozen model gives texts, of a run that solves its output
 //! request.json     what was asked, until the first checkpoint holds it
 //! ```
 //!
@@ -220,7 +221,14 @@ impl RunDir {
         }
     }
 
+    /// The features that a frozen model gives.
+    #[must_use]
+    pub fn features(&self) -> PathBuf {
+        self.path.join("features")
+    }
+
     /// The exported model.
+    #[must_use]
     pub fn model(&self) -> PathBuf {
         self.path.join("model")
     }

@@ -326,7 +326,7 @@ pub fn train_step<M: Trainable + ?Sized>(
     check::check(model, optimizer, grads, batches, step, lr, options)?;
     within(|| {
         let (loss, nll) = gradients(model, grads, pool, batches, step, options);
-        let grad_norm = optimizer.gradient_norm(grads);
+        let grad_norm = optimizer.gradient_norm(grads, step);
         if !loss.is_finite() || !grad_norm.is_finite() {
             return Err(locate(model, grads, pool, batches, step, options).into());
         }

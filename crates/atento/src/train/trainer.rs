@@ -20,10 +20,10 @@ use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
 use super::metrics::{Metrics, Record};
 use super::options::TrainOptions;
-use super::recipe::{OnNonFinite, Recipe};
+use super::recipe::{Method, OnNonFinite, Recipe};
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
-use super::workload::{Batches, Workload};
+use super::workload::{Batches, Store, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
 use crate::tasks::ShownExample;
 
@@ -112,7 +112,11 @@ pub(crate) fn run<W: Workload>(
             return Err(error);
         }
     };
-    let ended = session.steps(&mut batches, stop).and_then(|ending| session.finish(ending, stop));
+    let ended = match session.recipe.train.method {
+        Method::Features => session.solve(stop),
+        Method::Full | Method::Partial => session.steps(&mut batches, stop),
+    };
+    let ended = ended.and_then(|ending| session.finish(ending, stop));
     ended.map_err(|error| {
         session.keep_on_failure(&error);
         Error::Midway(Box::new(error))
@@ -188,6 +192,31 @@ impl<W: Workload> Session<'_, W> {
                 self.save()?;
             }
         }
+    }
+
+    /// Solves the output on features of the whole training data, which counts as one update.
+    fn solve(&mut self, stop: &StopFlag) -> Result<Ending, Error> {
+        if self.step > 0 {
+            return Ok(Ending::Limit);
+        }
+        let begin = Instant::now();
+        let base = self.identity.base.clone().unwrap_or_default();
+        let dir = self.recipe.train.features_dir.clone().unwrap_or_else(|| self.run.features());
+        match self.work.solve(&Store { dir, base }, &self.pool, stop) {
+            Err(Error::Stopped) => return Ok(Ending::Stopped),
+            Err(error) => return Err(error),
+            Ok(notes) => {
+                for note in notes {
+                    self.run.append_log(&note)?;
+                    self.reporter.event(&Event::Warning(note));
+                }
+            }
+        }
+        self.step = 1;
+        self.target_tokens = self.work.targets_per_epoch();
+        self.trained_tokens = self.work.tokens_per_epoch();
+        self.trained_seconds = begin.elapsed().as_secs_f64();
+        Ok(Ending::Limit)
     }
 
     /// The micro-batches of the next update; none at the end of the last epoch. The last update may have fewer. Those

@@ -49,6 +49,14 @@ pub(crate) struct Begun<W> {
     pub notes: Vec<String>,
 }
 
+/// Where features are kept.
+pub(crate) struct Store {
+    /// The directory.
+    pub dir: PathBuf,
+    /// What tells the model that the run starts from, from any other.
+    pub base: String,
+}
+
 /// What validation found.
 pub(crate) struct Measured {
     /// Cross-entropy per target token, in nats.
@@ -173,6 +181,12 @@ pub(crate) trait Workload: Sized {
     /// How many batches a pass over the training data has, found without building them; more or less, where the data is
     /// too large to be in memory.
     fn batches_per_epoch(&self, recipe: &Recipe) -> Result<u64, Error>;
+
+    /// Sets the output of the model to the best one on features of the training data, which `store` keeps; returns what the
+    /// user should know. Only tasks that read whole texts do this. [`Error::Stopped`] where `stop` was raised before the end.
+    fn solve(&mut self, _store: &Store, _pool: &Pool, _stop: &StopFlag) -> Result<Vec<String>, Error> {
+        Err(Error::Setting { key: "train.method", problem: "\"features\" is not for this task".into() })
+    }
 
     /// Judges the model during training; `None` without validation data. [`Error::Stopped`] where `stop` was raised
     /// before the end.

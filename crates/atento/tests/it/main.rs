@@ -9,6 +9,7 @@ mod heads;
 mod invariants;
 mod marian;
 mod measures;
+mod methods;
 mod probe;
 mod recipes;
 mod tuning;

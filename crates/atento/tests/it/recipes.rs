@@ -35,11 +35,13 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
         match task.name() {
             "translation" => recipe.data.corpus = Some(Corpus::Demo),
             "causal-lm" | "masked-lm" | "bert-pretrain" => recipe.data.text = Some("none.txt".into()),
+            "tag" => recipe.data.train = Some(FileSettings { conll: Some("none".into()), ..FileSettings::default() }),
+            "qa" => recipe.data.train = Some(FileSettings { squad: Some("none".into()), ..FileSettings::default() }),
             _ => recipe.data.train = Some(FileSettings { tsv: Some("none.tsv".into()), ..FileSettings::default() }),
         }
         if task.name() != "translation" {
-            let is_masked = ["masked-lm", "bert-pretrain"].contains(&task.name());
-            recipe.model.arch = Arch::named(if is_masked { "bert" } else { "gpt2" }).unwrap();
+            let is_of_encoders = ["masked-lm", "bert-pretrain", "multiple-choice"].contains(&task.name());
+            recipe.model.arch = Arch::named(if is_of_encoders { "bert" } else { "gpt2" }).unwrap();
         }
         change(&mut recipe);
         recipe

@@ -45,10 +45,10 @@ impl Reporter for StopAt {
     }
 }
 
-struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new(task: &str, data: &str, files: &[(&str, &str)]) -> Self {
+    pub fn new(task: &str, data: &str, files: &[(&str, &str)]) -> Self {
         let folder = Folder(tempfile::tempdir().unwrap());
         let settings = SETTINGS.replace("[tokenizer]", &format!("[data]\n{data}\n[tokenizer]"));
         fs::write(folder.path("r.toml"), format!("task = \"{task}\"\n{settings}")).unwrap();
@@ -56,12 +56,12 @@ impl Folder {
         folder
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     #[expect(clippy::result_large_err, reason = "the error is that of the library")]
-    fn run(&self, name: &str, settings: &[&str], stop_at: u64) -> Result<Summary, Error> {
+    pub fn run(&self, name: &str, settings: &[&str], stop_at: u64) -> Result<Summary, Error> {
         let settings: Vec<Override> = settings.iter().map(|&setting| Override::set(setting)).collect();
         let loaded = Recipe::load(&self.path("r.toml"), &settings)?;
         let recipe = Recipe { out: Some(self.path(name)), ..loaded.recipe };
@@ -71,7 +71,7 @@ impl Folder {
     }
 
     #[track_caller]
-    fn refusal(&self, settings: &[&str]) -> String {
+    pub fn refusal(&self, settings: &[&str]) -> String {
         let error = self.run("refused", settings, 0).unwrap_err();
         assert!(error.is_input(), "{error}");
         let _ = fs::remove_dir_all(self.path("refused"));

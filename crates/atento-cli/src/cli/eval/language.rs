@@ -50,6 +50,11 @@ pub struct LanguageArgs {
 }
 
 impl LanguageArgs {
+    /// The key of the text.
+    pub fn text_key(&self) -> Option<&str> {
+        self.text_key.as_deref()
+    }
+
     /// One of these options that was given.
     pub fn given(&self) -> Option<&'static str> {
         let Self { stride, block_size, start_token, text_key, weights } = self;

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, bail};
 use atento::eval::spread::Spread;
+use atento::train::Recipe;
+use atento::train::recipe::Method;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -68,8 +70,8 @@ struct Row {
 ///
 /// # Errors
 /// A run cannot start or fails; standard output cannot be written.
-pub fn run(args: &TrainArgs, out: &Path, first_seed: u64, options: &Options) -> Result<(), Failure> {
-    let seeds: Vec<u64> = (0..args.seeds.unwrap_or(1)).map(|at| first_seed + at as u64).collect();
+pub fn run(args: &TrainArgs, out: &Path, recipe: &Recipe, options: &Options) -> Result<(), Failure> {
+    let seeds: Vec<u64> = (0..args.seeds.unwrap_or(1)).map(|at| recipe.seed + at as u64).collect();
     let variants: Vec<Option<String>> = match &args.vary {
         None => vec![None],
         Some(vary) => vary.values.iter().map(|value| Some(format!("{}={value}", vary.key))).collect(),
@@ -77,6 +79,11 @@ pub fn run(args: &TrainArgs, out: &Path, first_seed: u64, options: &Options) -> 
     let mut rows = Vec::new();
     for variant in variants {
         let dir = variant.as_ref().map_or_else(|| out.to_path_buf(), |variant| out.join(variant));
+        let is_solved = match &variant {
+            Some(variant) if variant.starts_with("train.method=") => *variant == "train.method=features",
+            _ => recipe.train.method == Method::Features,
+        };
+        let features = (is_solved && recipe.train.features_dir.is_none()).then(|| dir.join("features"));
         let mut summaries = Vec::new();
         for seed in &seeds {
             let run = dir.join(format!("seed-{seed}"));
@@ -84,7 +91,7 @@ pub fn run(args: &TrainArgs, out: &Path, first_seed: u64, options: &Options) -> 
             if !options.quiet {
                 tell(format_args!("run {} of {}: {which}seed {seed}", summaries.len() + 1, seeds.len()));
             }
-            let summary = one(args, variant.as_deref(), *seed, &run, options)?;
+            let summary = one(args, variant.as_deref(), *seed, (&run, features.as_deref()), options)?;
             if summary["ending"] == "stopped" {
                 tell(format_args!("to go on: the same command with --resume"));
                 return Ok(());
@@ -103,7 +110,13 @@ pub fn run(args: &TrainArgs, out: &Path, first_seed: u64, options: &Options) -> 
 }
 
 /// The summary of a run: of one that is finished, or made now.
-fn one(args: &TrainArgs, variant: Option<&str>, seed: u64, run: &Path, options: &Options) -> Result<Value, Failure> {
+fn one(
+    args: &TrainArgs,
+    variant: Option<&str>,
+    seed: u64,
+    (run, features): (&Path, Option<&Path>),
+    options: &Options,
+) -> Result<Value, Failure> {
     let kept = run.join(SUMMARY);
     if args.resume
         && let Ok(text) = fs::read_to_string(&kept)
@@ -113,7 +126,9 @@ fn one(args: &TrainArgs, variant: Option<&str>, seed: u64, run: &Path, options: 
     let program = std::env::current_exe().context("cannot find this program").map_err(Failure::Run)?;
     let mut command = Command::new(program);
     command.arg("train").arg(&args.recipe).arg("--out").arg(run).args(["--seed", &seed.to_string(), "--json"]);
-    let sets = args.set.iter().map(String::as_str).chain(variant);
+    // Runs on the features of a frozen model share them.
+    let features = features.map(|dir| format!("train.features_dir={}", dir.display()));
+    let sets = args.set.iter().map(String::as_str).chain(variant).chain(features.as_deref());
     sets.for_each(|set| {
         command.args(["--set", set]);
     });

@@ -1,5 +1,7 @@
 //! Packed texts with what a head should make of them.
 
+use crate::models::Texts;
+
 /// A batch of texts without padding, for a model with a head.
 ///
 /// # Shapes
@@ -71,6 +73,12 @@ pub struct Text {
 }
 
 impl TextBatch {
+    /// The texts, as a Transformer reads them.
+    #[must_use]
+    pub fn as_texts(&self) -> Texts<'_> {
+        Texts { ids: &self.ids, type_ids: Some(&self.type_ids), cu_seqlens: &self.cu_seqlens }
+    }
+
     /// Texts behind one another.
     #[must_use]
     pub fn pack<'t>(texts: impl IntoIterator<Item = &'t Text>, goal: Goal, samples: Vec<u64>) -> Self {

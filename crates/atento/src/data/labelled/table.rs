@@ -87,6 +87,18 @@ enum Source {
 }
 
 impl Table {
+    /// The file of that name: CSV if it ends in `.csv`, JSON lines if in `.jsonl`, else TSV; `.gz` may follow.
+    #[must_use]
+    pub fn named(path: &Path) -> Self {
+        let bare =
+            if path.extension().is_some_and(|ending| ending == "gz") { path.with_extension("") } else { path.into() };
+        match bare.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("csv") => Self::Csv(path.into()),
+            Some("jsonl") => Self::Jsonl(path.into()),
+            _ => Self::Tsv(path.into()),
+        }
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

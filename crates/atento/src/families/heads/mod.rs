@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
 use crate::hub::{Error, Weights};
+use crate::messages;
 use crate::models::Trunk;
 use crate::models::config::{ConfigError, LARGEST_SIZE, wrong};
 use crate::models::parameters::NamedShape;
@@ -51,9 +52,25 @@ pub struct Headed {
     pub labels: Vec<String>,
     /// What outputs of texts are measured by.
     pub objective: Objective,
+    /// What the labels of texts are read off, in place of what the family has for them.
+    pub pooling: Option<Reads>,
     /// The parts, those of whole texts before those of tokens.
     pub parts: Vec<Part>,
 }
+
+/// The key of config.json that names the pooling; it is this program's own.
+const POOLING: &str = "head_pooling";
+
+/// The poolings of whole texts, by the words in config.json.
+const POOLINGS: [(&str, Reads); 3] = [("cls", Reads::First), ("mean", Reads::Mean), ("last", Reads::Last)];
+
+/// What config.json calls a pooling.
+pub(crate) fn pooling_word(pooling: Reads) -> &'static str {
+    POOLINGS.iter().find(|(_, reads)| *reads == pooling).map_or("tokens", |(word, _)| word)
+}
+
+/// The path of the output that stands on a pooling alone.
+pub(crate) const POOLED_OUTPUT: &str = "classifier";
 
 /// The head that `architectures` names, if it is one of these.
 pub(super) fn declared(config: &Map<String, Value>) -> Option<Head> {
@@ -76,9 +93,16 @@ impl Headed {
         let trunk = trunk.without_output();
         let no_such = || wrong("head", format!("{head:?}"), no_head(head));
         let parts = trunk.parts(head, outputs(head, &labels)).ok_or_else(no_such)?;
-        let config = Self { trunk, head, labels, objective, parts };
+        let config = Self { trunk, head, labels, objective, pooling: None, parts };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The same labels, read off a pooling of the states by one projection.
+    #[must_use]
+    pub fn pooled(self, reads: Reads) -> Self {
+        let parts = vec![Part::plain(reads, 0.0, Output::dense(POOLED_OUTPUT, self.labels.len()))];
+        Self { pooling: Some(reads), parts, ..self }
     }
 
     /// Reads the head from the object of the config.json at `path`, whose other keys describe `trunk`.
@@ -95,10 +119,14 @@ impl Headed {
         let names = if head.has_labels() { labels::read(keys, object)? } else { Vec::new() };
         let objective =
             if head == Head::Labels { labels::objective(keys, names.len())? } else { Objective::Classification };
-        Self::new(trunk, head, names, objective).map_err(|error| match error.key {
+        let found = Self::new(trunk, head, names, objective).map_err(|error| match error.key {
             "head" => keys.wrong("architectures", error.expected),
             _ => keys.wrong("id2label", error.expected),
-        })
+        })?;
+        let Some(word) = keys.optional::<String>(POOLING)?.filter(|_| head == Head::Labels) else { return Ok(found) };
+        let words = || messages::list(POOLINGS.iter().map(|(word, _)| *word));
+        let reads = POOLINGS.iter().find(|(known, _)| *known == word).map(|(_, reads)| *reads);
+        reads.map(|reads| found.pooled(reads)).ok_or_else(|| keys.wrong(POOLING, words()))
     }
 
     /// Checks that a model can be built from these values.
@@ -179,6 +207,9 @@ impl Config for Headed {
         if self.head == Head::Labels {
             object.insert("problem_type".into(), json!(self.objective.word()));
         }
+        if let Some(pooling) = self.pooling {
+            object.insert(POOLING.into(), json!(pooling_word(pooling)));
+        }
         Ok(object)
     }
 
@@ -192,7 +223,10 @@ impl Config for Headed {
 
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         let trunk = self.trunk.with_rows(rows);
-        let parts = trunk.parts(self.head, outputs(self.head, &self.labels)).expect("the head of the same family");
+        let parts = match self.pooling {
+            Some(_) => self.parts.clone(),
+            None => trunk.parts(self.head, outputs(self.head, &self.labels)).expect("the head of the same family"),
+        };
         Arc::new(Self { trunk, parts, ..self.clone() })
     }
 

@@ -2,6 +2,7 @@
 //! (Devlin et al. 2019, §4). What differs between them is [`Tuned`].
 
 pub(crate) mod begin;
+mod features;
 mod labels;
 mod run;
 
@@ -10,15 +11,16 @@ use std::fmt;
 use serde::Serialize;
 
 pub(crate) use labels::{objective, settle as settle_labels, unheard};
-pub(crate) use run::{FineTuning, Heard};
+pub(crate) use run::{FineTuning, Heard, evaluate};
 
 use super::files::{enumerate, given, parts};
 use super::{PlaceOf, Stated, Task, foreign_keys};
 use crate::data::labelled::{Examples, Packs};
-use crate::families::heads::Objective;
+use crate::families::heads::{Headed, Objective};
 use crate::pipelines::TextModel;
 use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::probe::Gold;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, DataSettings, FileSettings, Metric, OnTruncate, Recipe, ScheduleKind, TokenizerKind};
 use crate::train::report::Sample;
@@ -44,6 +46,9 @@ pub(crate) trait Tuned: Sized {
     /// Finds what determines the head in the run that goes on, the model to start from, or the training data.
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error>;
 
+    /// What is known of the head of a model that is measured.
+    fn of_model(recipe: &Recipe, head: &Headed) -> Self;
+
     /// The labels of the head; none where its outputs are no labels.
     fn labels(&self) -> &[String] {
         &[]
@@ -63,6 +68,16 @@ pub(crate) trait Tuned: Sized {
     /// Takes what it needs from the training data; a line for each thing that the user should know.
     fn learn_from(&mut self, _train: &Self::Part) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What an output is to read off the features of each example, where examples are whole texts.
+    fn gold(&self, _part: &Self::Part) -> Option<Gold> {
+        None
+    }
+
+    /// How many [`Tuned::EXAMPLES`] a part has.
+    fn examples(&self, part: &Self::Part) -> u64 {
+        part.examples().all().len() as u64
     }
 
     /// Targets of a pass over the training data.
@@ -161,17 +176,16 @@ pub(crate) fn is_watched(data: &DataSettings) -> bool {
     data.valid.is_some()
 }
 
-/// Refuses settings of other tasks, files of other `forms`, keys of a file that are not among `keys`, and lengths that
-/// contradict each other.
+/// Refuses settings of other tasks, files of other forms, columns of a file that the task has not, and lengths that contradict
+/// each other.
 pub(crate) fn check(
     task: &dyn Task,
     recipe: &Recipe,
-    forms: &[&str],
-    keys: &[&str],
     written: Stated<'_>,
     place: PlaceOf<'_>,
 ) -> Result<(), recipe::Error> {
     let Recipe { data, model, train, .. } = recipe;
+    let (forms, keys) = (task.forms(), task.columns());
     let name = task.name();
     let either = alternatives(forms);
     if let Some(key) = foreign_keys(task).into_iter().find(|key| written(key)) {
@@ -186,7 +200,7 @@ pub(crate) fn check(
             let message = format!("`{key}` must name one file, {either}; it names {}", enumerate(&given));
             return conflict(place(key), message);
         }
-        if let Some(other) = keys_of(files).into_iter().find(|named| !keys.contains(named)) {
+        if let Some(other) = files.keys().into_iter().find(|named| !keys.contains(named)) {
             let message = format!("`{key}.{other}` does not go with `task` \"{name}\": take it out");
             return conflict(place(&format!("{key}.{other}")), message);
         }
@@ -226,21 +240,4 @@ fn alternatives(names: &[&str]) -> String {
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
         None => String::new(),
     }
-}
-
-/// The names of columns that are given.
-fn keys_of(files: &FileSettings) -> Vec<&'static str> {
-    let FileSettings { source_key, target_key, prompt_key, completion_key, text_key, pair_key, label_key, .. } = files;
-    [
-        ("source_key", source_key),
-        ("target_key", target_key),
-        ("prompt_key", prompt_key),
-        ("completion_key", completion_key),
-        ("text_key", text_key),
-        ("pair_key", pair_key),
-        ("label_key", label_key),
-    ]
-    .into_iter()
-    .filter_map(|(name, key)| key.as_ref().map(|_| name))
-    .collect()
 }

@@ -6,18 +6,23 @@ use std::sync::Arc;
 use atento_tensor::{Graph, Pool};
 
 use super::begin::{Beginning, with_head};
+use super::features::Features;
 use super::{Part, Reading, Report, Tuned};
 use crate::data::hash::combine;
 use crate::data::labelled::{Batches as Dealt, Packs, TextBatch};
 use crate::data::tokens::Cursor;
 use crate::families::Config;
+use crate::families::heads::{POOLED_OUTPUT, Reads, pooling_word};
+use crate::hub::ModelDir;
 use crate::models::Headed;
-use crate::pipelines::{Loaded, TextModel};
+use crate::pipelines::{LoadError, Loaded, TextModel};
+use crate::tasks::Evaluated;
 use crate::train::TrainOptions;
 use crate::train::checkpoint::Checkpoint;
-use crate::train::recipe::{FileSettings, Recipe};
-use crate::train::step::{TrainBatch, loss_of};
-use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
+use crate::train::probe::{Gold, Layer};
+use crate::train::recipe::{FileSettings, Method, Recipe, TextPooling};
+use crate::train::step::{TrainBatch, Trainable, loss_of};
+use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Store, Workload};
 use crate::train::{Error, StopFlag};
 
 /// Tokens of one validation batch.
@@ -115,7 +120,14 @@ impl<T: Tuned> Workload for FineTuning<T> {
         let training = files(recipe)?;
         let mut task = T::look(recipe, resumed, &training)?;
         let (kind, objective) = (recipe.task.head(), task.objective());
-        let head = |trunk: &Arc<dyn Config>| with_head(trunk, kind, task.labels(), objective);
+        let pooling = pooling(recipe)?;
+        let head = |trunk: &Arc<dyn Config>| {
+            let found = with_head(trunk, kind, task.labels(), objective)?;
+            Ok(match pooling {
+                Some(reads) => found.pooled(reads),
+                None => found,
+            })
+        };
         let lessons = || task.lessons(&training);
         let Beginning { recipe, model, from, mut notes } =
             Beginning::find(recipe, options, resumed, run, making, &head, &lessons)?;
@@ -191,6 +203,40 @@ impl<T: Tuned> Workload for FineTuning<T> {
         Ok(self.dealt(recipe, Cursor::default())?.per_epoch())
     }
 
+    fn solve(&mut self, store: &Store, pool: &Pool, stop: &StopFlag) -> Result<Vec<String>, Error> {
+        let mut notes = Vec::new();
+        let mut features = |part: &T::Part| -> Result<Option<(Features, Gold)>, Error> {
+            let Some(gold) = self.task.gold(part) else { return Ok(None) };
+            let (model, examples) = (&self.model.model, part.examples());
+            let pooling = model.config.pooling.map_or("head", pooling_word);
+            let key = format!("{}-{:016x}-{pooling}", store.base, part.hash());
+            let batches = examples.in_order(BATCH_TOKENS).map(|(_, batch)| batch);
+            let found = Features::of(model, batches, examples.all().len(), (&store.dir, &key), pool, stop)?;
+            notes.extend(found.were_kept.then(|| format!("features of {key} were found in {}", store.dir.display())));
+            Ok(Some((found, gold)))
+        };
+        let (train, valid) = (features(&self.train)?, self.valid.as_ref().map(&mut features).transpose()?.flatten());
+        let Some((train, gold)) = train else {
+            return Err(Error::Setting { key: "train.method", problem: "\"features\" is not for this task".into() });
+        };
+        let valid = valid.as_ref().map(|(found, gold)| ((&found.values[..], found.width), gold));
+        let is_watched = valid.is_some();
+        let Layer { weight, bias, strengths } = Layer::fit(((&train.values, train.width), &gold), valid)?;
+        let chosen = strengths.iter().map(|strength| format!("{strength:.2e}")).collect::<Vec<_>>().join(", ");
+        let how = if is_watched { "chosen on data.valid" } else { "there is no data.valid to choose it on" };
+        notes.push(format!(
+            "the output is solved on {} features; its inverse regularisation is {chosen}: {how}",
+            train.width
+        ));
+        let params = self.model.model.params_mut();
+        for (name, values) in [("weight", weight), ("bias", bias)] {
+            let name = format!("{POOLED_OUTPUT}.{name}");
+            let weight = params.entry(&name).map(|entry| entry.weight).expect("an output that stands on a pooling");
+            params.get_mut(weight).copy_from_slice(&values);
+        }
+        Ok(notes)
+    }
+
     fn measure(&self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.valid else { return Ok(None) };
         let heard = self.hear(valid, pool, stop)?;
@@ -225,6 +271,56 @@ impl<T: Tuned> Workload for FineTuning<T> {
         }));
         rows
     }
+}
+
+/// Measures a model on `data.test`.
+///
+/// # Errors
+/// Data that cannot be read; `stop` was raised.
+pub(crate) fn evaluate<T: Tuned>(recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+    let files = recipe.data.test.as_ref().ok_or_else(no_data)?;
+    let mut task = T::of_model(recipe, &model.model.config);
+    let part = task.read(files, &Reading { recipe, model: &model, is_training: false })?;
+    // Whether a question may have no answer shows in the data.
+    task.learn_from(&part);
+    let batches = part.examples().in_order(BATCH_TOKENS).map(|(_, batch)| batch);
+    let heard = Heard::of(&model.model, batches, &Pool::new(), stop)?;
+    if heard.logits.iter().any(|logit| !logit.is_finite()) {
+        return Err(crate::pipelines::texts::Error::NonFinite.into());
+    }
+    let verdict = task.verdict(&part, &heard);
+    Ok(Evaluated {
+        loss: heard.loss,
+        scores: verdict.scores,
+        examples: (task.examples(&part), T::EXAMPLES),
+        matrix: verdict.matrix,
+        losses: part.report().losses(),
+    })
+}
+
+/// What the output of whole texts reads, if not what the family has for it: what the recipe says, else what the model to start
+/// from has; of features, the mean.
+fn pooling(recipe: &Recipe) -> Result<Option<Reads>, Error> {
+    let of_recipe = recipe.train.pooling.map(|pooling| match pooling {
+        TextPooling::Cls => Reads::First,
+        TextPooling::Mean => Reads::Mean,
+        TextPooling::Last => Reads::Last,
+    });
+    let is_solved = recipe.train.method == Method::Features;
+    let Some(path) = &recipe.from else {
+        if is_solved {
+            let problem = "\"features\" needs a model that gives them: name one with --from".into();
+            return Err(Error::Setting { key: "train.method", problem });
+        }
+        return Ok(of_recipe);
+    };
+    let of_model = || -> Result<Option<Reads>, Error> {
+        let dir = ModelDir::open(path).map_err(LoadError::from)?;
+        let config = dir.model_config().map_err(LoadError::from)?;
+        Ok(config.headed().filter(|headed| headed.head == recipe.task.head()).and_then(|headed| headed.pooling))
+    };
+    let found = if of_recipe.is_some() { of_recipe } else { of_model()? };
+    Ok(found.or(is_solved.then_some(Reads::Mean)))
 }
 
 fn no_data() -> Error {

@@ -5,8 +5,9 @@ mod run;
 
 use std::path::Path;
 
-use super::{PlaceOf, Stated, Task};
+use super::{Evaluated, PlaceOf, Stated, Task};
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, DataSettings, Documents, Metric, Recipe, TokenizerKind};
@@ -89,6 +90,10 @@ impl Task for MaskedLmTask {
         run::<run::MaskedWords>(recipe, options, stop, reporter)
     }
 
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        run::evaluate(recipe, model, stop)
+    }
+
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
         outlook::<run::MaskedWords>(recipe, options, scratch)
     }
@@ -135,6 +140,10 @@ impl Task for PretrainTask {
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
         run::<run::MaskedWords>(recipe, options, stop, reporter)
+    }
+
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        run::evaluate(recipe, model, stop)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {

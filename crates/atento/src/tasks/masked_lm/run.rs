@@ -19,6 +19,7 @@ use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::families::{Config, Head};
 use crate::models::{Headed, Texts};
 use crate::pipelines::{Loaded, TextModel};
+use crate::tasks::Evaluated;
 use crate::tasks::heads::Lessons;
 use crate::tasks::heads::begin::Beginning;
 use crate::train::checkpoint::Checkpoint;
@@ -324,6 +325,38 @@ impl Workload for MaskedWords {
         ]
     }
 }
+
+/// Measures a model of masked words on `data.text`, always with the same masks.
+///
+/// # Errors
+/// Text that cannot be read; `stop` was raised.
+pub(crate) fn evaluate(recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+    let learned = if model.model.config.head == Head::Words { Learned::Mlm } else { Learned::MlmNsp };
+    let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
+    let longest = model.longest().unwrap_or(LONGEST).min(LONGEST);
+    let mut recipe = recipe.clone();
+    recipe.data.block_size = Some(longest);
+    let markers = Markers::of(&model.tokenizer)?;
+    let data =
+        files(&recipe, &model, markers, learned, &scratch.path().join("text"), &text(&recipe)?, Fold::All, false)?;
+    let report = data.report().clone();
+    let work = MaskedWords { model, train: data, valid: None, learned };
+    let found = work.find(&work.train, &Pool::new(), stop)?;
+    if !found.loss().is_finite() {
+        return Err(crate::pipelines::texts::Error::NonFinite.into());
+    }
+    Ok(Evaluated {
+        loss: found.loss(),
+        scores: found.scores(),
+        examples: (found.words as u64, "masked words"),
+        matrix: None,
+        losses: (report.duplicates_dropped > 0)
+            .then(|| format!("{} documents equal earlier ones and are left out", report.duplicates_dropped)),
+    })
+}
+
+/// The longest stretch of text that a model is measured on.
+const LONGEST: usize = 512;
 
 /// The token files of a text. A run that goes on keeps those it was started with; one that begins makes them anew.
 fn files(

@@ -5,8 +5,9 @@ mod run;
 use std::path::Path;
 
 use super::heads::{self, FineTuning};
-use super::{PlaceOf, Stated, Task};
+use super::{Evaluated, PlaceOf, Stated, Task};
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::{self, DataSettings, Metric, Recipe};
 use crate::train::trainer::run;
@@ -31,6 +32,14 @@ impl Task for MultipleChoiceTask {
         &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"]
     }
 
+    fn forms(&self) -> &'static [&'static str] {
+        &["tsv", "jsonl"]
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["prompt_key", "label_key"]
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         heads::is_watched(data)
     }
@@ -49,7 +58,7 @@ impl Task for MultipleChoiceTask {
     }
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        heads::check(self, recipe, &["tsv", "jsonl"], &["prompt_key", "label_key"], written, place)?;
+        heads::check(self, recipe, written, place)?;
         heads::check_whole(recipe, place)
     }
 
@@ -61,6 +70,10 @@ impl Task for MultipleChoiceTask {
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
         run::<FineTuning<run::Choices>>(recipe, options, stop, reporter)
+    }
+
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        heads::evaluate::<run::Choices>(recipe, model, stop)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {

@@ -1,6 +1,7 @@
 //! What `multiple-choice` learns: which of several texts is the right one.
 
 use crate::data::labelled::{ChoiceExample, ChoiceFile, ChoiceKeys, ChoiceReport, ChoiceSet, Examples, ReadOptions};
+use crate::families::heads::Headed;
 use crate::pipelines::texts::choose::Choice;
 use crate::tasks::files::on_truncate;
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
@@ -20,6 +21,10 @@ impl Tuned for Choices {
 
     fn look(_: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
         Ok(Self)
+    }
+
+    fn of_model(_: &Recipe, _: &Headed) -> Self {
+        Self
     }
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {

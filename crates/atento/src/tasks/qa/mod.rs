@@ -7,8 +7,9 @@ mod run;
 use std::path::Path;
 
 use super::heads::{self, FineTuning};
-use super::{PlaceOf, Stated, Task};
+use super::{Evaluated, PlaceOf, Stated, Task};
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, DataSettings, Metric, Recipe};
@@ -45,6 +46,10 @@ impl Task for QaTask {
         ]
     }
 
+    fn forms(&self) -> &'static [&'static str] {
+        &["squad"]
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         heads::is_watched(data)
     }
@@ -67,7 +72,7 @@ impl Task for QaTask {
     }
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        heads::check(self, recipe, &["squad"], &[], written, place)?;
+        heads::check(self, recipe, written, place)?;
         let DataSettings { stride, max_length, .. } = recipe.data;
         if stride >= max_length {
             let message = format!(
@@ -86,6 +91,10 @@ impl Task for QaTask {
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
         run::<FineTuning<run::Spans>>(recipe, options, stop, reporter)
+    }
+
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        heads::evaluate::<run::Spans>(recipe, model, stop)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::answers::scores;
 use crate::data::labelled::{Examples, Question, SpanExample, SpanReport, SpanSet, WindowOptions, squad};
+use crate::families::heads::Headed;
 use crate::pipelines::texts::answer::{AnswerOptions, best};
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
 use crate::train::Error;
@@ -16,13 +17,8 @@ pub(crate) struct Spans {
     options: AnswerOptions,
 }
 
-impl Tuned for Spans {
-    type Part = SpanSet;
-
-    const EXAMPLES: &'static str = "windows";
-    const SAMPLE: [&'static str; 2] = ["Question", "In the data"];
-
-    fn look(recipe: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
+impl Spans {
+    fn new(recipe: &Recipe) -> Self {
         let data = &recipe.data;
         let options = AnswerOptions {
             max_answer_length: data.max_answer_length,
@@ -30,7 +26,22 @@ impl Tuned for Spans {
             null_threshold: Some(data.null_threshold as f32),
             ..AnswerOptions::default()
         };
-        Ok(Self { options })
+        Self { options }
+    }
+}
+
+impl Tuned for Spans {
+    type Part = SpanSet;
+
+    const EXAMPLES: &'static str = "windows";
+    const SAMPLE: [&'static str; 2] = ["Question", "In the data"];
+
+    fn look(recipe: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
+        Ok(Self::new(recipe))
+    }
+
+    fn of_model(recipe: &Recipe, _: &Headed) -> Self {
+        Self::new(recipe)
     }
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {

@@ -7,8 +7,9 @@ mod run;
 use std::path::Path;
 
 use super::heads::{self, FineTuning};
-use super::{PlaceOf, Stated, Task};
+use super::{Evaluated, PlaceOf, Stated, Task};
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::{self, DataSettings, Metric, Recipe};
 use crate::train::trainer::run;
@@ -30,6 +31,14 @@ impl Task for TagTask {
         &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"]
     }
 
+    fn forms(&self) -> &'static [&'static str] {
+        &["conll", "jsonl"]
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["text_key", "label_key"]
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         heads::is_watched(data)
     }
@@ -47,7 +56,7 @@ impl Task for TagTask {
     }
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        heads::check(self, recipe, &["conll", "jsonl"], &["text_key", "label_key"], written, place)
+        heads::check(self, recipe, written, place)
     }
 
     fn train(
@@ -58,6 +67,10 @@ impl Task for TagTask {
         reporter: &mut dyn Reporter,
     ) -> Result<Summary, Error> {
         run::<FineTuning<run::Words>>(recipe, options, stop, reporter)
+    }
+
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        heads::evaluate::<run::Words>(recipe, model, stop)
     }
 
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {

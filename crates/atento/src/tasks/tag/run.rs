@@ -2,6 +2,7 @@
 
 use super::entities::EntityScore;
 use crate::data::labelled::{Aim, Examples, LabelSet, Sentence, Sentences, TagExample, TagReport, TagSet, WordColumns};
+use crate::families::heads::Headed;
 use crate::pipelines::texts::{largest, softmax};
 use crate::tasks::files::on_truncate;
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict, settle_labels, unheard};
@@ -35,6 +36,10 @@ impl Tuned for Words {
         let (file, columns) = source(training);
         let labels = settle_labels(recipe, resumed, Aim::Label, || Ok(LabelSet::of_words(&file, &columns)?))?;
         Ok(Self { labels })
+    }
+
+    fn of_model(_: &Recipe, head: &Headed) -> Self {
+        Self { labels: LabelSet::of_model(Aim::Label, head.labels.clone()) }
     }
 
     fn labels(&self) -> &[String] {

@@ -6,8 +6,9 @@ mod scores;
 use std::path::Path;
 
 use super::heads::{self, FineTuning};
-use super::{PlaceOf, Stated, Task};
+use super::{Evaluated, PlaceOf, Stated, Task};
 use crate::families::Head;
+use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, ClassWeights, DataSettings, Metric, Recipe};
@@ -50,6 +51,18 @@ impl Task for ClassifyTask {
         &ALL
     }
 
+    fn reads_whole_texts(&self) -> bool {
+        true
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &FORMS
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         heads::is_watched(data)
     }
@@ -88,6 +101,10 @@ impl Task for ClassifyTask {
         run::<FineTuning<run::WholeTexts>>(recipe, options, stop, reporter)
     }
 
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        heads::evaluate::<run::WholeTexts>(recipe, model, stop)
+    }
+
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
         outlook::<FineTuning<run::WholeTexts>>(recipe, options, scratch)
     }
@@ -104,6 +121,18 @@ impl Task for RegressTask {
 
     fn keys(&self) -> &'static [&'static str] {
         &KEYS
+    }
+
+    fn reads_whole_texts(&self) -> bool {
+        true
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &FORMS
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &COLUMNS
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {
@@ -136,12 +165,16 @@ impl Task for RegressTask {
         run::<FineTuning<run::WholeTexts>>(recipe, options, stop, reporter)
     }
 
+    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
+        heads::evaluate::<run::WholeTexts>(recipe, model, stop)
+    }
+
     fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
         outlook::<FineTuning<run::WholeTexts>>(recipe, options, scratch)
     }
 }
 
 fn check(task: &dyn Task, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-    heads::check(task, recipe, &FORMS, &COLUMNS, written, place)?;
+    heads::check(task, recipe, written, place)?;
     heads::check_whole(recipe, place)
 }

@@ -4,13 +4,14 @@ use super::scores::{Scores, Verdicts};
 use crate::data::labelled::{
     Aim, ColumnNames, Example, Examples, LabelSet, LabelledReport, LabelledSet, ReadOptions, Table,
 };
-use crate::families::heads::Objective;
+use crate::families::heads::{Headed, Objective};
 use crate::tasks::files::on_truncate;
 use crate::tasks::heads::{
     Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict, objective, settle_labels, unheard,
 };
 use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
+use crate::train::probe::{self, Gold};
 use crate::train::recipe::{ClassWeights, FileSettings, Recipe};
 use crate::train::report::Sample;
 
@@ -36,6 +37,15 @@ impl Tuned for WholeTexts {
         };
         let labels = settle_labels(recipe, resumed, aim, || Ok(LabelSet::find(aim, &table, &columns)?))?;
         Ok(Self { labels, columns: table.open(&columns)?.found })
+    }
+
+    fn of_model(_: &Recipe, head: &Headed) -> Self {
+        let aim = match head.objective {
+            Objective::Classification => Aim::Label,
+            Objective::MultiLabel => Aim::ManyLabels,
+            Objective::Regression => Aim::Value,
+        };
+        Self { labels: LabelSet::of_model(aim, head.labels.clone()), columns: None }
     }
 
     fn labels(&self) -> &[String] {
@@ -75,6 +85,10 @@ impl Tuned for WholeTexts {
     fn targets(&self, train: &LabelledSet) -> u64 {
         let outputs = if self.labels.aim == Aim::ManyLabels { self.labels.names.len() } else { 1 };
         (train.examples().all().len() * outputs) as u64
+    }
+
+    fn gold(&self, part: &LabelledSet) -> Option<Gold> {
+        Some(probe::gold(part, self.labels.names.len()))
     }
 
     fn verdict(&self, part: &LabelledSet, heard: &Heard) -> Verdict {

@@ -23,12 +23,16 @@
 
 mod cholesky;
 mod columns;
+mod gold;
+mod layers;
 mod logistic;
 mod newton;
 mod pass;
 mod precondition;
 mod ridge;
 
+pub use gold::{Gold, Layer};
+pub use layers::{LayerScore, gold, layers};
 pub use logistic::{Chosen, LogisticProbe, Tried};
 pub use ridge::{ChosenRidge, RidgeProbe, TriedRidge};
 
@@ -169,7 +173,7 @@ impl<T> Examples<'_, T> {
 }
 
 /// Checks that all features are finite.
-fn check_finite(features: &[f32], width: usize) -> Result<(), Error> {
+pub(crate) fn check_finite(features: &[f32], width: usize) -> Result<(), Error> {
     match features.iter().position(|value| !value.is_finite()) {
         Some(at) => Err(Error::Feature { row: at / width, column: at % width, value: features[at] }),
         None => Ok(()),

@@ -20,7 +20,37 @@ pub fn conflicts(recipe: &Recipe, written: &dyn Fn(&str) -> bool, place: &dyn Fn
         return conflict(place("model.arch"), message);
     }
     model_conflicts(recipe, place)?;
+    method_conflicts(recipe, place)?;
     train_conflicts(recipe, place)
+}
+
+fn method_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(), Error> {
+    let Recipe { task, train, .. } = recipe;
+    if let Some(key) = train.part_named()
+        && train.method != Method::Partial
+    {
+        let message = format!("`train.method` \"{}\" does not go with `{key}`: leave one of them out", train.method);
+        return conflict(place("train.method"), message);
+    }
+    let is_of_texts = task.reads_whole_texts();
+    if train.pooling.is_some() && !is_of_texts {
+        let message = format!("`train.pooling` does not go with `task` \"{task}\": it has no output for whole texts");
+        return conflict(place("train.pooling"), message);
+    }
+    if train.method != Method::Features {
+        return Ok(());
+    }
+    if !is_of_texts {
+        let message = format!(
+            "`train.method` \"features\" does not go with `task` \"{task}\": train a part of the model, as with `train.top_layers` 0"
+        );
+        return conflict(place("train.method"), message);
+    }
+    if train.class_weights != ClassWeights::None {
+        let message = "`train.class_weights` does not go with `train.method` \"features\": take it out";
+        return conflict(place("train.class_weights"), message);
+    }
+    Ok(())
 }
 
 pub(crate) fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {
@@ -172,12 +202,32 @@ pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool)
     foreign.map(|key| format!("`{key}` has no effect with `model.arch` \"{arch}\"")).collect()
 }
 
-fn training_rules(recipe: &Recipe) -> [Rule; 9] {
+/// The settings of updates, of which there are none where an output is solved.
+const UPDATES: [&str; 14] = [
+    "train.max_steps",
+    "train.max_epochs",
+    "train.max_minutes",
+    "train.max_sentences",
+    "train.accumulate",
+    "train.label_smoothing",
+    "train.clip_norm",
+    "train.layer_decay",
+    "train.ema",
+    "train.average_last",
+    "train.eval_every",
+    "train.save_every",
+    "optimizer",
+    "schedule",
+];
+
+fn training_rules(recipe: &Recipe) -> [Rule; 11] {
     use ScheduleKind::*;
     let schedule = recipe.schedule.kind;
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
     let watched = recipe.task.is_watched(&recipe.data);
     [
+        ("with `train.method` \"features\"", &UPDATES, recipe.train.method != Method::Features),
+        ("except with `train.method` \"features\"", &["train.features_dir"], recipe.train.method == Method::Features),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),
         ("with `schedule.kind` \"noam\"; use `schedule.scale`", &["optimizer.lr"], schedule != Noam),

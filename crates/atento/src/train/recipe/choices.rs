@@ -127,6 +127,30 @@ choice! {
 }
 
 choice! {
+    /// How much of a model is trained.
+    Method {
+        /// All of it.
+        Full = "full",
+        /// The top blocks, or what patterns name; where nothing is said, the top two blocks with what stands above them.
+        Partial = "partial",
+        /// Nothing but the output, solved on features that the rest of the model gives once.
+        Features = "features",
+    }
+}
+
+choice! {
+    /// What one vector of a text is made of, for an output that stands on it alone.
+    TextPooling {
+        /// The state of the first token.
+        Cls = "cls",
+        /// The mean of all states.
+        Mean = "mean",
+        /// The state of the last token.
+        Last = "last",
+    }
+}
+
+choice! {
     /// The measure on the validation data by which runs are compared.
     Metric {
         /// Cross-entropy per target token; smaller is better.

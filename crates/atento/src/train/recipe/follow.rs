@@ -10,9 +10,23 @@ use crate::tasks::Stated;
 /// Moves the settings that are not stated.
 pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     follow_width(&mut recipe.model, is_stated);
+    follow_method(&mut recipe.train, is_stated);
     let task = recipe.task;
     task.follow(recipe, is_stated);
     follow_limit(recipe, is_stated);
+}
+
+/// The blocks that are trained where nothing but "partial" is said.
+const TOP_LAYERS: usize = 2;
+
+/// What is trained is a part of the model where a setting names one.
+fn follow_method(train: &mut TrainSettings, is_stated: Stated<'_>) {
+    if !is_stated("train.method") && train.part_named().is_some() {
+        train.method = Method::Partial;
+    }
+    if train.method == Method::Partial && train.part_named().is_none() {
+        train.top_layers = Some(TOP_LAYERS);
+    }
 }
 
 /// Heads divide the width, and those of keys and values the others.

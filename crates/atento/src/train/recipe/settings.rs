@@ -242,6 +242,8 @@ section! {
         batch_tokens: usize = 4096, in at_least(1.0);
         /// The most pairs in one batch; 0 sets no limit.
         max_sentences: usize = 0, in at_least(0.0);
+        /// How much of the model is trained. Where it is left out: "partial" if one of the next three keys is given, else "full".
+        method: Method = Method::Full;
         /// Parameters that keep the values they start with, by module path: "h.0" is all of the first block; * stands for any text.
         freeze: Vec<String> = Vec::new();
         /// The only parameters that are trained, by module path; empty trains all that `freeze` does not name.
@@ -250,6 +252,12 @@ section! {
         top_layers: Option<usize> = None, in at_least(0.0).up_to(1024.0);
         /// The factor on the learning rate from each block to the one below it; 1 trains all alike.
         layer_decay: f64 = 1.0, in Range::above(0.0).up_to(1.0);
+        /// The updates after which one more block is trained, from the last one down; 0 trains all from the start (Howard & Ruder 2018).
+        unfreeze_every: usize = 0, in at_least(0.0);
+        /// Whole texts: the vector that the output reads, in place of what the family has for it. Of features, the mean where it is left out.
+        pooling: Option<TextPooling> = None;
+        /// The directory of features that were computed, for runs on the same model and data; the run's own where it is left out.
+        features_dir: Option<PathBuf> = None;
         /// Labels: factors on the loss, by label; "balanced" makes all labels weigh the same.
         class_weights: ClassWeights = ClassWeights::None;
         /// Batches whose gradients are summed for one update.
@@ -372,5 +380,38 @@ section! {
         schedule: ScheduleSettings = ScheduleSettings::default();
         /// How the finished model translates.
         search: SearchSettings = SearchSettings::default();
+    }
+}
+
+impl TrainSettings {
+    /// The first setting that names a part of the model to be trained, if one does.
+    #[must_use]
+    pub fn part_named(&self) -> Option<&'static str> {
+        [
+            ("train.freeze", !self.freeze.is_empty()),
+            ("train.train_only", !self.train_only.is_empty()),
+            ("train.top_layers", self.top_layers.is_some()),
+            ("train.unfreeze_every", self.unfreeze_every > 0),
+        ]
+        .into_iter()
+        .find_map(|(key, is_given)| is_given.then_some(key))
+    }
+}
+
+impl FileSettings {
+    /// The names of columns that are given.
+    pub(crate) fn keys(&self) -> Vec<&'static str> {
+        [
+            ("source_key", &self.source_key),
+            ("target_key", &self.target_key),
+            ("prompt_key", &self.prompt_key),
+            ("completion_key", &self.completion_key),
+            ("text_key", &self.text_key),
+            ("pair_key", &self.pair_key),
+            ("label_key", &self.label_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, key)| key.as_ref().map(|_| name))
+        .collect()
     }
 }

@@ -8,7 +8,7 @@ use atento_tensor::{Graph, Params, Tensor};
 use super::check::{self, BatchFault};
 use super::{LossInfo, TrainBatch, Trainable};
 use crate::data::labelled::{Goal, TextBatch};
-use crate::models::{Headed, Texts};
+use crate::models::Headed;
 use crate::pipelines::{self, load_frozen};
 
 impl TrainBatch for TextBatch {
@@ -63,7 +63,7 @@ impl Trainable for Headed {
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &TextBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
-        let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+        let texts = batch.as_texts();
         let states = self.states(g, texts);
         let scale = scales[0];
         if let Goal::Words { rows, words, next } = &batch.goal {
@@ -84,13 +84,13 @@ impl Headed {
     /// The logits that a batch is judged by: a row for each tag, for each token of spans, else for each text. Not of words,
     /// whose logits are computed in parts.
     pub(crate) fn logits(&self, g: &mut Graph<'_>, batch: &TextBatch) -> Tensor {
-        let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+        let texts = batch.as_texts();
         let states = self.states(g, texts);
         self.logits_of(g, batch, &states)
     }
 
     fn logits_of(&self, g: &mut Graph<'_>, batch: &TextBatch, states: &Tensor) -> Tensor {
-        let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
+        let texts = batch.as_texts();
         match &batch.goal {
             Goal::Tags { rows, .. } => {
                 let read = g.gather_rows(states, rows);

@@ -40,8 +40,9 @@ impl<'r, W: Workload> Session<'r, W> {
         memory::check_update(&recipe, &work, Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
-        if recipe.train.layer_decay != 1.0 {
-            optimizer = optimizer.with_layer_decay(recipe.train.layer_decay, model.params());
+        let (decay, unfreeze_every) = (recipe.train.layer_decay, recipe.train.unfreeze_every);
+        if decay != 1.0 || unfreeze_every > 0 {
+            optimizer = optimizer.by_depth(decay, unfreeze_every, model.params());
         }
         let mut schedule = Schedule::new(&recipe);
         let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);

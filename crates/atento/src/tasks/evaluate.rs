@@ -1,0 +1,100 @@
+//! How right a model with a head is on data that have the answers.
+
+use std::path::PathBuf;
+
+use super::named;
+use crate::families::Head;
+use crate::families::heads::Objective;
+use crate::pipelines::TextModel;
+use crate::train::recipe::{self, FileSettings, Metric, OnTruncate, Recipe};
+use crate::train::{Error, StopFlag};
+
+/// The data that a model is measured on, and how they are read.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The file; of masked words, text or a directory of it. What it holds follows from the model's head.
+    pub data: PathBuf,
+    /// The column or key of texts, second texts and labels, where they are named.
+    pub keys: [Option<String>; 3],
+    /// What happens to a text beyond the model's positions.
+    pub on_truncate: OnTruncate,
+    /// Answers: how much better one must be than none to be given.
+    pub null_threshold: f64,
+    /// Masked words: the seed of the masks.
+    pub seed: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluated {
+    /// The mean loss of a target, in nats; of values, the squared error.
+    pub loss: f64,
+    /// The measures of the head; one that cannot be told, such as a correlation with one value alone, is not a number.
+    pub scores: Vec<(Metric, f64)>,
+    /// What was measured on, such as 872 texts.
+    pub examples: (u64, &'static str),
+    /// Labels, and for each of them how often each was found in its place.
+    pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
+    /// What of the data was not measured as it stands there, if anything.
+    pub losses: Option<String>,
+}
+
+/// Measures a model with a head.
+///
+/// # Errors
+/// The model has no head that can be measured; data that cannot be read, or are not those of its head; `stop` was raised.
+pub fn evaluate(model: TextModel, how: &Evaluation, stop: &StopFlag) -> Result<Evaluated, Error> {
+    let config = &model.model.config;
+    let name = match (config.head, config.objective) {
+        (Head::Labels, Objective::Regression) => "regress",
+        (Head::Labels, _) => "classify",
+        (Head::Tags, _) => "tag",
+        (Head::Span, _) => "qa",
+        (Head::Choice, _) => "multiple-choice",
+        (Head::Words, _) => "masked-lm",
+        (Head::Pretraining, _) => "bert-pretrain",
+        (Head::States | Head::Language | Head::Translation, _) => "",
+    };
+    let Some(task) = named(name) else {
+        let does = config.head.does();
+        let problem = format!("this model {does}: it has no output whose answers could be right or wrong");
+        return Err(Error::Setting { key: "model", problem });
+    };
+    let mut recipe = Recipe::defaults_of(recipe::Task(task));
+    recipe.seed = how.seed;
+    recipe.data.on_truncate = how.on_truncate;
+    recipe.data.multi_label = config.objective == Objective::MultiLabel;
+    recipe.data.null_threshold = how.null_threshold;
+    recipe.data.max_length = model.longest().unwrap_or(usize::MAX);
+    recipe.data.stride = recipe.data.stride.min(recipe.data.max_length / 2);
+    let [text_key, pair_key, label_key] = how.keys.clone();
+    let (forms, path) = (task.forms(), Some(how.data.clone()));
+    let mut files = FileSettings { pair_key, label_key, ..FileSettings::default() };
+    match config.head {
+        Head::Choice => files.prompt_key = text_key,
+        Head::Words | Head::Pretraining => recipe.data.text_key = text_key.unwrap_or(recipe.data.text_key),
+        _ => files.text_key = text_key,
+    }
+    match form(&how.data, forms) {
+        "csv" => files.csv = path,
+        "jsonl" => files.jsonl = path,
+        "conll" => files.conll = path,
+        "squad" => files.squad = path,
+        "tsv" => files.tsv = path,
+        _ => recipe.data.text = path,
+    }
+    if let Some(key) = files.keys().into_iter().find(|key| !task.columns().contains(key)) {
+        let problem = format!("this model {}; its data have no such column", config.head.does());
+        return Err(Error::Setting { key, problem });
+    }
+    recipe.data.test = Some(files);
+    task.evaluate(&recipe, model, stop)
+}
+
+/// The form of a file, among those that there are: by its ending, else the first.
+fn form<'f>(path: &std::path::Path, forms: &[&'f str]) -> &'f str {
+    let bare =
+        if path.extension().is_some_and(|ending| ending == "gz") { path.with_extension("") } else { path.into() };
+    let ending = bare.extension().and_then(std::ffi::OsStr::to_str).unwrap_or("");
+    forms.iter().find(|form| **form == ending).or(forms.first()).copied().unwrap_or("text")
+}

@@ -1,0 +1,120 @@
+//! How much of a model is trained: its output alone, solved on features; a part; one block after the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use atento::pipelines::TextModel;
+use atento::pipelines::texts::TooLong;
+use safetensors::SafeTensors;
+
+use crate::tuning::Folder;
+
+fn texts() -> String {
+    let (kinds, labels) = (["good", "bad", "odd"], ["pos", "neg", "odd"]);
+    (0..42).map(|at| format!("it {at} is {}\t{}\n", kinds[at % 3], labels[at % 3])).collect()
+}
+
+/// A folder with a model that has learned the texts, `base/model`.
+fn folder() -> Folder {
+    let data = "train = { tsv = \"t.tsv\" }\nvalid = { tsv = \"t.tsv\" }";
+    let folder = Folder::new("classify", data, &[("t.tsv", &texts())]);
+    folder.run("base", &["train.max_epochs=8"], 0).unwrap();
+    folder
+}
+
+fn weights(folder: &Folder, model: &str) -> BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(folder.path(model).join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    tensors.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+}
+
+#[test]
+fn an_output_is_solved_on_features_that_are_computed_once() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    let features = format!("train.features_dir={}", folder.path("shared").display());
+    let settings = [from.as_str(), "train.method=features", &features];
+    let summary = folder.run("solved", &settings, 0).unwrap();
+    assert_eq!((summary.steps, summary.trainable), (1, 3 * 32 + 3));
+    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
+    // The Transformer is what it was, and the output reads the mean of its states.
+    let (before, after) = (weights(&folder, "base/model"), weights(&folder, "solved/model"));
+    let changed: Vec<&String> =
+        after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|x| x.0).collect();
+    assert_eq!(changed, ["classifier.bias", "classifier.weight"]);
+    assert!(!after.contains_key("bert.pooler.dense.weight"));
+    let config = fs::read_to_string(folder.path("solved/model/config.json")).unwrap();
+    assert!(config.contains("\"head_pooling\": \"mean\""), "{config}");
+    let model = TextModel::load(folder.path("solved/model")).unwrap();
+    let text = model.encode("it 2 is bad", None, TooLong::Refuse).unwrap();
+    assert_eq!(model.classify(&[&text]).unwrap()[0].labels, [0]);
+    // Another run on the same model and data takes the features that are there; on other data it does not.
+    let log = |name: &str| fs::read_to_string(folder.path(name).join("log.txt")).unwrap();
+    assert!(!log("solved").contains("were found"));
+    folder.run("again", &settings, 0).unwrap();
+    assert!(log("again").contains("were found in"));
+    assert_eq!(weights(&folder, "again/model"), after);
+    fs::write(folder.path("t.tsv"), texts() + "another is good\tpos\n").unwrap();
+    folder.run("other", &settings, 0).unwrap();
+    assert!(!log("other").contains("were found"));
+    // A damaged file is made anew.
+    for file in fs::read_dir(folder.path("shared")).unwrap() {
+        fs::write(file.unwrap().path(), "no features").unwrap();
+    }
+    folder.run("repaired", &settings, 0).unwrap();
+    assert_eq!(weights(&folder, "repaired/model"), weights(&folder, "other/model"));
+    // Trained further without a word on it, the model keeps its pooling.
+    let from = format!("from={}", folder.path("solved/model").display());
+    folder.run("further", &[&from, "train.max_epochs=1"], 0).unwrap();
+    let config = fs::read_to_string(folder.path("further/model/config.json")).unwrap();
+    assert!(config.contains("\"head_pooling\": \"mean\""), "{config}");
+}
+
+#[test]
+fn values_and_any_number_of_labels_are_read_off_features_too() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    let rows = |at: usize| format!("it {at} is {}\t{}\n", ["good", "bad", "odd"][at % 3], ["a,b", "b", "a"][at % 3]);
+    fs::write(folder.path("t.tsv"), (0..42).map(rows).collect::<String>()).unwrap();
+    let summary = folder.run("many", &[&from, "train.method=features", "data.multi_label=true"], 0).unwrap();
+    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
+    let rows = |at: usize| format!("it {at} is {}\t{}\n", ["good", "bad", "odd"][at % 3], [1.5, -2.0, 0.25][at % 3]);
+    fs::write(folder.path("t.tsv"), (0..42).map(rows).collect::<String>()).unwrap();
+    let recipe = fs::read_to_string(folder.path("r.toml")).unwrap().replace("\"classify\"", "\"regress\"");
+    fs::write(folder.path("r.toml"), recipe).unwrap();
+    let summary =
+        folder.run("values", &[&from, "train.method=features", "train.early_stopping.metric=pearson"], 0).unwrap();
+    assert!(summary.metrics["valid_pearson"] > 0.95, "{:?}", summary.metrics);
+}
+
+#[test]
+fn blocks_are_trained_one_after_the_other() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    let before = weights(&folder, "base/model");
+    let moved = |name: &str, steps: u64| {
+        let steps = format!("train.max_steps={steps}");
+        folder.run(name, &[&from, "train.unfreeze_every=2", &steps, "train.eval_every=0"], 0).unwrap();
+        let after = weights(&folder, &format!("{name}/model"));
+        let has_moved = |part: &str| after.iter().any(|(name, value)| name.contains(part) && before[name] != *value);
+        ["classifier", "layer.0.", "embeddings"].map(has_moved)
+    };
+    assert_eq!(moved("two", 2), [true, false, false]);
+    assert_eq!(moved("four", 4), [true, true, false]);
+    assert_eq!(moved("five", 5), [true, true, true]);
+}
+
+#[test]
+fn methods_that_contradict_what_is_named_are_refused() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    for (settings, expected) in [
+        (&["train.method=features"][..], "\"features\" needs a model that gives them: name one with --from"),
+        (&[&from, "train.method=full", "train.top_layers=1"], "\"full\" does not go with `train.top_layers`"),
+        (&[&from, "train.method=features", "train.class_weights=balanced"], "`train.class_weights` does not go with"),
+        (&[&from, "train.method=partial"], "it is 2, and the model has 1 blocks"),
+    ] {
+        let message = folder.refusal(settings);
+        assert!(message.contains(expected), "{message}");
+    }
+}
