@@ -3,7 +3,7 @@ heads that golden_gpt2.py does not write.
 
 Each is a small random model in Hugging Face's format with what `transformers` computes for it: states of every layer and
 logits of texts and of pairs of texts; the likeliest words of masked tokens; the logits of choices; of the pre-training of
-BERT the gradient of every parameter and ten losses of AdamW. Biases and norms are moved off 0 and 1, so that a dropped
+BERT and ModernBERT the gradient of every parameter and ten losses of AdamW. Biases and norms are moved off 0 and 1, so that a dropped
 bias or a swapped norm shows. Words that are not far apart in probability are refused, so that no order hangs on rounding.
 
 Made with transformers 5.24.0, tokenizers 0.23.3, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
@@ -57,6 +57,13 @@ def word_pieces():
     return hf.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=POSITIONS, model_input_names=inputs, **names
     )
+
+
+def word_pieces_without_types():
+    """The same for models that do not tell two texts apart."""
+    tokenizer = word_pieces()
+    tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    return tokenizer
 
 
 ROBERTA_NAMES = dict(
@@ -138,6 +145,40 @@ DISTILBERT = dict(
     seq_classif_dropout=0.0,
     attn_implementation="eager",
 )
+MODERNBERT = dict(
+    hidden_size=16,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    intermediate_size=12,
+    max_position_embeddings=POSITIONS,
+    local_attention=4,
+    pad_token_id=0,
+    bos_token_id=2,
+    cls_token_id=2,
+    eos_token_id=3,
+    sep_token_id=3,
+    attn_implementation="eager",
+)
+# All that the defaults leave out, and values that differ from them.
+MODERNBERT_ALL = dict(
+    MODERNBERT,
+    layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+    rope_parameters={
+        "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+    },
+    local_attention=7,
+    norm_eps=1e-3,
+    norm_bias=True,
+    attention_bias=True,
+    mlp_bias=True,
+    classifier_bias=True,
+    classifier_pooling="mean",
+    classifier_activation="silu",
+    hidden_activation="gelu_pytorch_tanh",
+    decoder_bias=False,
+    tie_word_embeddings=False,
+)
 ELECTRA = dict(BERT, embedding_size=12, summary_last_dropout=0.0)
 GPT2 = dict(
     n_embd=16, n_layer=2, n_head=4, n_inner=12, n_positions=POSITIONS, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
@@ -179,6 +220,60 @@ MODELS = [
     ),
     ("electra-labels", 45, word_pieces, hf.ElectraConfig, hf.ElectraForSequenceClassification, ELECTRA, COLOURS),
     ("electra-words", 46, word_pieces, hf.ElectraConfig, hf.ElectraForMaskedLM, ELECTRA, None),
+    (
+        "modernbert-words",
+        61,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForMaskedLM,
+        MODERNBERT,
+        None,
+    ),
+    (
+        "modernbert-untied",
+        62,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForMaskedLM,
+        MODERNBERT_ALL,
+        None,
+    ),
+    (
+        "modernbert-labels",
+        63,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForSequenceClassification,
+        MODERNBERT_ALL,
+        COLOURS,
+    ),
+    (
+        "modernbert-tags",
+        64,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForTokenClassification,
+        MODERNBERT,
+        TAGS,
+    ),
+    (
+        "modernbert-span",
+        65,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForQuestionAnswering,
+        MODERNBERT_ALL,
+        None,
+    ),
+    (
+        "modernbert-choice",
+        66,
+        word_pieces_without_types,
+        hf.ModernBertConfig,
+        hf.ModernBertForMultipleChoice,
+        MODERNBERT,
+        None,
+    ),
     ("gpt2-tags", 51, gpt2_bytes, hf.GPT2Config, hf.GPT2ForTokenClassification, {**GPT2, **GPT2_IDS}, TAGS),
     ("llama-tags", 52, gpt2_bytes, hf.LlamaConfig, hf.LlamaForTokenClassification, {**LLAMA, **GPT2_IDS}, TAGS),
     ("llama-span", 53, gpt2_bytes, hf.LlamaConfig, hf.LlamaForQuestionAnswering, {**LLAMA, **GPT2_IDS}, None),
@@ -256,7 +351,7 @@ def of_choices(model, tokenizer):
     return {"prompt": prompt, "choices": choices, "logits": logits.tolist()}
 
 
-def train(model, generator):
+def train(model, generator, in_pairs):
     """Batches of pre-training, padded, with the losses of ten steps and the gradients of the first one."""
     batches, losses, gradients = {}, [], {}
     optimizer = torch.optim.AdamW(
@@ -273,10 +368,11 @@ def train(model, generator):
         batch = {
             "input_ids": torch.where(is_masked, 4, ids) * mask,
             "attention_mask": mask,
-            "token_type_ids": types,
             "labels": labels,
-            "next_sentence_label": torch.tensor([step % 2, 1, 0]),
         }
+        if in_pairs:
+            batch["token_type_ids"] = types
+            batch["next_sentence_label"] = torch.tensor([step % 2, 1, 0])
         batches.update({f"{step}.{key}": value for key, value in batch.items()})
         loss = model(**batch).loss
         optimizer.zero_grad()
@@ -339,8 +435,9 @@ def write(name, seed, make_tokenizer, make_config, make_model, sizes, labels):
     cases, tensors = of_texts(model, tokenizer, texts)
     save_file(tensors, directory / "expected.safetensors")
     write_json(directory / "expected.json", {"cases": cases})
-    if class_name.endswith("PreTraining"):
-        batches, gradients, losses = train(model, generator)
+    in_pairs = class_name.endswith("PreTraining")
+    if in_pairs or class_name == "ModernBertForMaskedLM":
+        batches, gradients, losses = train(model, generator, in_pairs)
         save_file(batches, directory / "train_batches.safetensors")
         save_file(gradients, directory / "grads.safetensors")
         options = {"lr": LEARNING_RATE, "betas": BETAS, "eps": EPS, "weight_decay": WEIGHT_DECAY}

@@ -378,14 +378,22 @@ impl Backward<'_> {
         self.nodes[node.0] = Some(gradient);
     }
 
-    /// Two parameters' gradients, to add to; those of one which is not trained go nowhere.
-    pub(crate) fn with_pair(&mut self, weights: [Weight; 2], work: impl FnOnce(&Params, [SliceMut<'_>; 2])) {
-        let [first, second] = self.grads.find_pair_mut(weights);
-        let scratch = |found: &Option<&mut [f32]>, weight: Weight| match found {
-            Some(_) => self.pool.zeros(0),
-            None => self.pool.zeros(weight.len()),
+    /// The gradients of a norm's gain and bias, to add to; those of one which is not trained, or not there, go nowhere.
+    pub(crate) fn with_norm(
+        &mut self,
+        gamma: Weight,
+        beta: Option<Weight>,
+        work: impl FnOnce(&Params, [SliceMut<'_>; 2]),
+    ) {
+        let [first, second] = match beta {
+            Some(beta) => self.grads.find_pair_mut([gamma, beta]),
+            None => [self.grads.find_mut(gamma), None],
         };
-        let (mut one, mut other) = (scratch(&first, weights[0]), scratch(&second, weights[1]));
+        let scratch = |found: &Option<&mut [f32]>| match found {
+            Some(_) => self.pool.zeros(0),
+            None => self.pool.zeros(gamma.len()),
+        };
+        let (mut one, mut other) = (scratch(&first), scratch(&second));
         work(self.params, [first.unwrap_or(one.f32_mut()).into(), second.unwrap_or(other.f32_mut()).into()]);
     }
 }

@@ -254,10 +254,10 @@ fn a_config_of_another_kind_is_refused() {
     folder.write("broken.json", "{");
     folder.write("number.json", "{\"model_type\": 5}");
     folder.write("typo.json", "{\"modeltype\": \"gpt2\"}");
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "t5", expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "config.json"], ""), @r#"error: config.json: key `model_type` is "t5", expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2", "modernbert""#);
     assert_snapshot!(refusal(&folder, &["inspect", "plan", "broken.json"], ""), @"error: broken.json: not a JSON object: EOF while parsing an object at line 1 column 1");
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "number.json"], ""), @r#"error: number.json: key `model_type` is 5, expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2""#);
-    assert_snapshot!(refusal(&folder, &["inspect", "plan", "typo.json"], ""), @r#"error: typo.json: key `model_type` is missing; the nearest there is `modeltype`; expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "number.json"], ""), @r#"error: number.json: key `model_type` is 5, expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2", "modernbert""#);
+    assert_snapshot!(refusal(&folder, &["inspect", "plan", "typo.json"], ""), @r#"error: typo.json: key `model_type` is missing; the nearest there is `modeltype`; expected one of "marian", "m2m_100", "atento_rnn", "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "deberta-v2", "modernbert""#);
     refusal(&folder, &["inspect"], "");
 }
 

@@ -17,8 +17,9 @@
 //! where Δ follows from out_i = Σ_j w_ij·z_ij·v_j, so the sum over keys is a dot product over
 //! dimensions.
 //!
-//! **Window.** Query i at position p = i + key_len − query_len sees the keys p − window < j ≤ p. Tiles of keys that no
-//! query of a block sees are skipped, so a sequence of T tokens costs O(T·window).
+//! **Window.** Query i at position p = i + key_len − query_len sees the keys at a distance below `window`: those of
+//! p − window < j < p + window, and of them those of j ≤ p if causal. Tiles of keys that no query of a block sees are
+//! skipped, so a sequence of T tokens costs O(T·window).
 //!
 //! **Memory.** Scores exist for 64 queries × 64 keys at a time, in scratch that a thread keeps;
 //! nothing of the size of queries × keys is ever made, and a call allocates nothing once its
@@ -122,8 +123,9 @@ pub struct Attention<'a> {
     /// Whether query i sees only the keys j ≤ i + key_len − query_len: the last query sees all
     /// keys, as new queries do at the end of a key-value cache.
     pub causal: bool,
-    /// How many keys a query sees, itself included, with `causal` only: of the keys that causality lets it see, the last
-    /// so many (sliding window attention, Beltagy et al., "Longformer", 2020, section 3.1).
+    /// How many keys a query sees on each side, its own place counted on both: those at a distance below the window (sliding
+    /// window attention, Beltagy et al., "Longformer", 2020, section 3.1). With `causal` there is one side, so these are the
+    /// last so many of the keys that causality lets it see.
     pub window: Option<usize>,
     /// Added to the scores.
     pub bias: Option<Bias<'a>>,
@@ -256,7 +258,8 @@ impl Attention<'_> {
 
     /// Keys that a block of queries meets, at most.
     fn reach(&self) -> usize {
-        self.window.map_or(usize::MAX, |window| window.saturating_add(tile::QUERIES))
+        let sides = if self.causal { 1 } else { 2 };
+        self.window.map_or(usize::MAX, |window| window.saturating_mul(sides).saturating_add(tile::QUERIES))
     }
 
     /// The key and value head of a query head.
@@ -272,7 +275,7 @@ impl Attention<'_> {
         assert!(d > 0 && k > 0 && h > 0 && h.is_multiple_of(k), "attention: {h} heads of {d}, {k} key-value heads");
         assert!(u32::try_from(d).is_ok(), "attention: heads of {d} numbers, which 32 bits cannot count");
         if let Some(window) = self.window {
-            assert!(self.causal && window > 0, "attention: a window of {window}, causal {}", self.causal);
+            assert!(window > 0, "attention: a window of no key");
         }
         if let Some(Dropout { probability, .. }) = self.dropout {
             assert!(

@@ -41,10 +41,10 @@ fn for_each_pair(attention: &Attention<'_>, mut each: impl FnMut(usize, usize, &
         for head in 0..attention.n_heads {
             for i in 0..segment.query_len {
                 for j in 0..segment.key_len {
-                    // Key j lies so far before the query.
-                    let before = (i + segment.key_len).checked_sub(j + segment.query_len);
-                    let is_near = |before| attention.window.is_none_or(|window| before < window);
-                    if !attention.causal || before.is_some_and(is_near) {
+                    // Where the query and the key stand, counted from the end of both.
+                    let (query, key) = (i + segment.key_len, j + segment.query_len);
+                    let is_near = attention.window.is_none_or(|window| query.abs_diff(key) < window);
+                    if is_near && (!attention.causal || key <= query) {
                         each(index, head, segment, i, j);
                     }
                     index += 1;

@@ -46,22 +46,28 @@ impl Mask {
         Mask { causal: attention.causal, window, query_len: segment.query_len, key_len: segment.key_len }
     }
 
+    /// Keys from a query's own place on that it sees, its own included.
+    #[inline(always)]
+    fn ahead(&self) -> usize {
+        if self.causal { 1 } else { self.window }
+    }
+
     /// Query `i` sees the keys before this one.
     #[inline(always)]
     pub fn keys_seen_by(&self, i: usize) -> usize {
-        if self.causal { (i + 1 + self.key_len).saturating_sub(self.query_len) } else { self.key_len }
+        (i + self.key_len).saturating_add(self.ahead()).saturating_sub(self.query_len).min(self.key_len)
     }
 
-    /// Query `i` sees the keys from this one on.
+    /// Query `i` sees the keys from this one on, which is none beyond [`keys_seen_by`](Self::keys_seen_by).
     #[inline(always)]
     pub fn first_key_of(&self, i: usize) -> usize {
-        self.keys_seen_by(i).saturating_sub(self.window)
+        (i + 1 + self.key_len).saturating_sub(self.query_len).saturating_sub(self.window)
     }
 
     /// Key `j` is seen by the queries from this one on.
     #[inline(always)]
     pub fn first_query_of(&self, j: usize) -> usize {
-        if self.causal { (j + self.query_len).saturating_sub(self.key_len) } else { 0 }
+        (j + 1 + self.query_len).saturating_sub(self.key_len).saturating_sub(self.ahead())
     }
 
     /// Key `j` is seen by the queries before this one, which may lie beyond the last.

@@ -19,7 +19,8 @@ pub struct AttentionSpec {
     pub scale: f32,
     /// Whether a query sees only keys up to its own position (aligned at the end of the key range).
     pub causal: bool,
-    /// How many keys a query sees, itself included, with `causal` only: the last of those that it may see.
+    /// How many keys a query sees on each side, its own place counted on both; with `causal`, the last so many of those that
+    /// it may see.
     pub window: Option<usize>,
     /// Probability of dropping an attention weight in training.
     pub dropout: f32,

@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn a_window_without_a_mask_hides_the_keys_on_both_sides() {
+        for window in [1, 2, 3] {
+            let spec = AttentionSpec { window: Some(window), ..AttentionSpec::new(2, 3, false, 0.0) };
+            let found = packed(spec, &[(0, 5, 0, 5), (5, 2, 5, 2)], 7);
+            let all = packed(AttentionSpec { window: None, ..spec }, &[(0, 5, 0, 5), (5, 2, 5, 2)], 7);
+            for (row, (found, all)) in found.outputs[0].chunks(6).zip(all.outputs[0].chunks(6)).enumerate() {
+                let furthest = if row < 5 { row.max(4 - row) } else { 1 };
+                assert_eq!(found == all, furthest < window, "row {row}, window {window}");
+            }
+        }
+    }
+
+    #[test]
     fn dropped_weights_are_dropped_in_the_backward() {
         for causal in [false, true] {
             let found = packed(AttentionSpec::new(2, 3, causal, 0.4), &[(0, 4, 0, 4), (4, 2, 4, 2)], 6);

@@ -137,7 +137,7 @@ mod tests {
         let outputs = vec![
             g.dropout(&x, 0.4),
             g.attention(AttentionSpec::new(3, 4, true, 0.4), AttentionInput::Packed(&qkv), None, &segments),
-            g.residual_norm(&x, &x, 0.4, gamma, beta, 1e-5).0,
+            g.residual_norm(&x, &x, 0.4, gamma, Some(beta), 1e-5).0,
             g.checkpoint(&[&x], |g, x| g.dropout(&x[0], 0.4)),
             g.dropout_of_rows(&ones, 0.4, &backwards),
         ];

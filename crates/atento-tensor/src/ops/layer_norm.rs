@@ -1,9 +1,9 @@
-//! Layer normalisation over the last dimension (Ba et al. 2016): `y = (x − mean) · rstd · γ + β`.
+//! Layer normalisation over the last dimension (Ba et al. 2016): `y = (x − mean) · rstd · γ + β`, or without β.
 //!
 //! Backward, with `x̂ = (x − mean)·rstd` and `g = dy ⊙ γ`: `dx = rstd (g − mean(g) − x̂ mean(g ⊙ x̂))`,
 //! `dγ += Σ dy ⊙ x̂`, `dβ += Σ dy`. Saved: `x`, and `mean` and `rstd` of each row.
 
-use crate::{Graph, Tensor, Weight};
+use crate::{Buffer, Graph, Tensor, Weight};
 
 impl Graph<'_> {
     /// Normalises each row of `x`.
@@ -11,21 +11,23 @@ impl Graph<'_> {
     /// # Shapes
     /// `x` and the result: [rows, d_model]; `gamma`, `beta`: `[d_model]`.
     #[track_caller]
-    pub fn layer_norm(&mut self, x: &Tensor, gamma: Weight, beta: Weight, eps: f32) -> Tensor {
+    pub fn layer_norm(&mut self, x: &Tensor, gamma: Weight, beta: Option<Weight>, eps: f32) -> Tensor {
         let [rows, d_model] = x.dims();
-        assert_eq!((gamma.len(), beta.len()), (d_model, d_model), "layer_norm: gamma and beta");
+        let beta_len = beta.map_or(d_model, |beta| beta.len());
+        assert_eq!((gamma.len(), beta_len), (d_model, d_model), "layer_norm: gamma and beta");
+        let none = self.no_beta(gamma, beta);
         let mut out = self.pool().take_as(x.dtype(), rows * d_model);
         let (mut mean, mut rstd) = (self.pool().take(rows), self.pool().take(rows));
         self.device().layer_norm(
             x.slice(),
             self.params().slice(gamma),
-            self.params().slice(beta),
+            beta.map_or(none.slice(), |beta| self.params().slice(beta)),
             eps,
             out.slice_mut(),
             mean.slice_mut(),
             rstd.slice_mut(),
         );
-        let tracked = x.node().is_some() || self.trains(&[gamma, beta]);
+        let tracked = x.node().is_some() || self.trains(&[gamma]) || beta.is_some_and(|beta| self.trains(&[beta]));
         let y = self.output("layer_norm", out, &[rows, d_model], tracked);
         if let Some(node) = y.node() {
             let x = x.clone();
@@ -37,7 +39,7 @@ impl Graph<'_> {
                     None => (pass.pool.take_as(x.dtype(), x.len()), false),
                 };
                 let device = pass.device();
-                pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
+                pass.with_norm(gamma, beta, |params, [dgamma, dbeta]| {
                     device.layer_norm_backward(
                         x.slice(),
                         params.slice(gamma),
@@ -57,6 +59,11 @@ impl Graph<'_> {
         }
         y
     }
+
+    /// The zeros that stand for the bias of a norm without one.
+    pub(super) fn no_beta(&self, gamma: Weight, beta: Option<Weight>) -> Buffer {
+        self.pool().zeros(if beta.is_some() { 0 } else { gamma.len() })
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +72,7 @@ mod tests {
     use crate::{Graph, Tensor, Weight};
 
     fn norm(g: &mut Graph<'_>, x: &[Tensor], w: &[Weight]) -> Vec<Tensor> {
-        vec![g.layer_norm(&x[0], w[0], w[1], 1e-5)]
+        vec![g.layer_norm(&x[0], w[0], w.get(1).copied(), 1e-5)]
     }
 
     #[test]
@@ -80,10 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn without_a_bias_it_is_what_a_bias_of_zeros_gives() {
+        let case = || Case::new().leaf(&[3, 6]).param(&[6]);
+        let (found, zeros) = (case().check_plain(&norm), case().param_of(&[0.0; 6], &[6]).check_plain(&norm));
+        assert_eq!((found.outputs, found.leaf_grads), (zeros.outputs, zeros.leaf_grads));
+        assert_eq!(found.param_grads, zeros.param_grads[..1]);
+    }
+
+    #[test]
     fn a_gradient_is_added_to_what_its_input_received_elsewhere() {
         let case = Case::new().leaf(&[2, 6]).param(&[6]).param(&[6]);
-        case.check_plain(&|g, x, w| vec![g.layer_norm(&x[0], w[0], w[1], 0.1), g.scale(&x[0], 2.0)]);
-        case.check_plain(&|g, x, w| vec![g.scale(&x[0], 2.0), g.layer_norm(&x[0], w[0], w[1], 0.1)]);
+        case.check_plain(&|g, x, w| vec![g.layer_norm(&x[0], w[0], Some(w[1]), 0.1), g.scale(&x[0], 2.0)]);
+        case.check_plain(&|g, x, w| vec![g.scale(&x[0], 2.0), g.layer_norm(&x[0], w[0], Some(w[1]), 0.1)]);
     }
 
     #[test]

@@ -21,12 +21,14 @@ impl Graph<'_> {
         branch: &Tensor,
         dropout: f32,
         gamma: Weight,
-        beta: Weight,
+        beta: Option<Weight>,
         eps: f32,
     ) -> (Tensor, Tensor) {
         let [rows, d_model] = residual.dims();
         assert_eq!(residual.shape(), branch.shape(), "residual_norm: residual and branch");
-        assert_eq!((gamma.len(), beta.len()), (d_model, d_model), "residual_norm: gamma and beta");
+        let beta_len = beta.map_or(d_model, |beta| beta.len());
+        assert_eq!((gamma.len(), beta_len), (d_model, d_model), "residual_norm: gamma and beta");
+        let none = self.no_beta(gamma, beta);
         let key = self.next_dropout(dropout, d_model);
         let mut sum = self.pool().take_as(residual.dtype(), rows * d_model);
         let mut out = self.pool().take_as(residual.dtype(), rows * d_model);
@@ -36,14 +38,17 @@ impl Graph<'_> {
             branch.slice(),
             key,
             self.params().slice(gamma),
-            self.params().slice(beta),
+            beta.map_or(none.slice(), |beta| self.params().slice(beta)),
             eps,
             sum.slice_mut(),
             out.slice_mut(),
             mean.slice_mut(),
             rstd.slice_mut(),
         );
-        let tracked = residual.node().is_some() || branch.node().is_some() || self.trains(&[gamma, beta]);
+        let tracked = residual.node().is_some()
+            || branch.node().is_some()
+            || self.trains(&[gamma])
+            || beta.is_some_and(|beta| self.trains(&[beta]));
         let sum = self.output("residual", sum, &[rows, d_model], tracked);
         let y = self.output("layer_norm", out, &[rows, d_model], tracked);
         if let (Some(sum_node), Some(node)) = (sum.node(), y.node()) {
@@ -58,7 +63,7 @@ impl Graph<'_> {
                 let mut dresidual = pass.pool.take_as(saved.dtype(), saved.len());
                 let mut dbranch = pass.pool.take_as(saved.dtype(), saved.len());
                 let device = pass.device();
-                pass.with_pair([gamma, beta], |params, [dgamma, dbeta]| {
+                pass.with_norm(gamma, beta, |params, [dgamma, dbeta]| {
                     device.residual_layer_norm_backward(
                         saved.slice(),
                         params.slice(gamma),
@@ -96,7 +101,7 @@ mod tests {
     }
 
     fn join(g: &mut Graph<'_>, x: &[Tensor], w: &[Weight], dropout: f32) -> (Tensor, Tensor) {
-        g.residual_norm(&x[0], &x[1], dropout, w[0], w[1], 1e-5)
+        g.residual_norm(&x[0], &x[1], dropout, w[0], w.get(1).copied(), 1e-5)
     }
 
     #[test]
@@ -131,7 +136,7 @@ mod tests {
         let composed = case().run(&|g, x, w| {
             let branch = g.dropout(&x[1], 0.5);
             let sum = g.add(&x[0], &branch);
-            vec![g.layer_norm(&sum, w[0], w[1], 1e-5)]
+            vec![g.layer_norm(&sum, w[0], Some(w[1]), 1e-5)]
         });
         assert_close(&fused.outputs[0], &composed.outputs[0]);
         for k in 0..2 {
@@ -145,8 +150,8 @@ mod tests {
         let case = Case::new().leaf(&[2, 4]).param(&[4]).param(&[4]);
         case.check_plain(&|g, x, w| {
             let c = g.constant(&wave(8, 3), &[2, 4]);
-            let first = g.residual_norm(&x[0], &c, 0.0, w[0], w[1], 0.1).1;
-            vec![first, g.residual_norm(&c, &x[0], 0.0, w[0], w[1], 0.1).1]
+            let first = g.residual_norm(&x[0], &c, 0.0, w[0], Some(w[1]), 0.1).1;
+            vec![first, g.residual_norm(&c, &x[0], 0.0, w[0], Some(w[1]), 0.1).1]
         });
     }
 

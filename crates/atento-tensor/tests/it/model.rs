@@ -87,12 +87,12 @@ impl Layer {
         let context = g.attention(spec, AttentionInput::Packed(&qkv), None, segments);
         let branch = self.out.forward(g, &context, Activation::Identity);
         let norm = self.first_norm;
-        let (_, x) = g.residual_norm(x, &branch, DROPOUT, norm.weight, norm.bias, 1e-5);
+        let (_, x) = g.residual_norm(x, &branch, DROPOUT, norm.weight, Some(norm.bias), 1e-5);
         let hidden = self.inner.forward(g, &x, Activation::Gelu);
         let hidden = g.dropout(&hidden, DROPOUT);
         let branch = self.outer.forward(g, &hidden, Activation::Identity);
         let norm = self.second_norm;
-        g.residual_norm(&x, &branch, DROPOUT, norm.weight, norm.bias, 1e-5).1
+        g.residual_norm(&x, &branch, DROPOUT, norm.weight, Some(norm.bias), 1e-5).1
     }
 }
 

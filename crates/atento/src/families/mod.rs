@@ -11,6 +11,7 @@ pub mod encoders;
 pub mod gpt2;
 pub mod heads;
 pub mod llama;
+pub mod modernbert;
 pub mod recurrent;
 pub mod transformer;
 
@@ -36,7 +37,7 @@ use crate::train::recipe::{ModelSettings, Preset};
 pub use model_config::ModelConfig;
 
 /// Every family. Where several have the head that a task needs, a recipe that names none means the first.
-pub static ALL: [&dyn Family; 9] = [
+pub static ALL: [&dyn Family; 10] = [
     &transformer::TransformerFamily,
     &recurrent::RecurrentFamily,
     &gpt2::Gpt2Family,
@@ -46,6 +47,7 @@ pub static ALL: [&dyn Family; 9] = [
     &encoders::DISTILBERT,
     &encoders::ELECTRA,
     &deberta::DebertaFamily,
+    &modernbert::ModernBertFamily,
 ];
 
 /// What a model does with a text.

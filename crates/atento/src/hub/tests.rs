@@ -285,7 +285,7 @@ fn what_a_directory_lacks_is_said_with_what_it_has() {
     assert!(message(ModelDir::open(&path("config.json")).unwrap_err()).contains("there is `confg.json` beside it"));
 
     fs::write(path("config.json"), r#"{"model_type": "t5"}"#).unwrap();
-    let supported = "key `model_type` is \"t5\", expected one of \"marian\", \"m2m_100\", \"atento_rnn\", \"gpt2\", \"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"distilbert\", \"electra\", \"deberta-v2\"";
+    let supported = "key `model_type` is \"t5\", expected one of \"marian\", \"m2m_100\", \"atento_rnn\", \"gpt2\", \"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"bert\", \"roberta\", \"xlm-roberta\", \"camembert\", \"distilbert\", \"electra\", \"deberta-v2\", \"modernbert\"";
     assert!(message(open().unwrap_err()).ends_with(supported));
     fs::write(path("config.json"), r#"{"modeltype": "bert"}"#).unwrap();
     assert!(message(open().unwrap_err()).contains("`model_type` is missing; the nearest there is `modeltype`"));

@@ -8,8 +8,8 @@ use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 pub struct LayerNorm {
     /// γ: `[d_model]`.
     pub gamma: Weight,
-    /// β: `[d_model]`.
-    pub beta: Weight,
+    /// β, where there is one: `[d_model]`.
+    pub beta: Option<Weight>,
     /// ε, inside the square root.
     pub eps: f32,
 }
@@ -19,7 +19,12 @@ impl LayerNorm {
     pub fn init(params: &mut Params, path: &str, d_model: usize, eps: f32, rng: &mut Rng) -> Self {
         let gamma = params.add(&format!("{path}.weight"), &[d_model], Init::Ones, rng);
         let beta = params.add(&format!("{path}.bias"), &[d_model], Init::Zeros, rng);
-        Self { gamma, beta, eps }
+        Self { gamma, beta: Some(beta), eps }
+    }
+
+    /// Gain 1 and no bias, named `{path}.weight`.
+    pub fn init_without_bias(params: &mut Params, path: &str, d_model: usize, eps: f32, rng: &mut Rng) -> Self {
+        Self { gamma: params.add(&format!("{path}.weight"), &[d_model], Init::Ones, rng), beta: None, eps }
     }
 
     /// Normalises each row.

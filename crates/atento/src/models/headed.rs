@@ -10,7 +10,7 @@ use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
 use super::encoder::INIT_STD;
 use super::trunk::{Texts, Trunk};
-use crate::families::heads::{Headed as HeadedConfig, Part, Reads, Transform};
+use crate::families::heads::{Headed as HeadedConfig, Norm, Part, Reads, Transform};
 use crate::families::{Config, Start};
 use crate::layers::{LayerNorm, Linear, activation};
 
@@ -176,9 +176,9 @@ impl Layers {
         let transform = part.transform.as_ref().map(|transform| {
             let Transform { dense, width, bias, activation: function, norm, dropout } = transform;
             let dense = Linear::stacked(p, &[(dense, *width)], d_model, *bias, normal, rng);
-            let norm = norm.as_ref().map(|norm| {
-                assert!(norm.bias, "a norm without a bias");
-                LayerNorm::init(p, &norm.path, *width, norm.eps, rng)
+            let norm = norm.as_ref().map(|Norm { path, eps, bias }| match bias {
+                true => LayerNorm::init(p, path, *width, *eps, rng),
+                false => LayerNorm::init_without_bias(p, path, *width, *eps, rng),
             });
             (*dropout, dense, activation(function), norm)
         });

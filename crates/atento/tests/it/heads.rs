@@ -127,7 +127,7 @@ fn of_tokens(model: &Headed, texts: Texts<'_>) -> Vec<f32> {
 }
 
 /// The committed models with recorded outputs of texts.
-const COMMITTED: [&str; 13] = [
+const COMMITTED: [&str; 17] = [
     "bert",
     "bert-labels",
     "bert-tags",
@@ -139,13 +139,17 @@ const COMMITTED: [&str; 13] = [
     "distilbert-labels",
     "electra-labels",
     "electra-words",
+    "modernbert-words",
+    "modernbert-untied",
+    "modernbert-labels",
+    "modernbert-tags",
     "gpt2-tags",
     "llama-tags",
 ];
 
 /// Every model with recorded outputs of texts, but those that go on with a text.
 fn recorded() -> Vec<PathBuf> {
-    let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2"];
+    let types = ["bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert"];
     let types = [&types[..], &["GPT2ForTokenClassification", "LlamaForTokenClassification"]].concat();
     let mut dirs = conformance::fixtures(&types, "expected.safetensors");
     dirs.retain(|dir| dir.join("config.json").exists() && dir.join("model.safetensors").exists());
@@ -217,7 +221,7 @@ fn tensor_names(dir: &Path) -> Vec<String> {
 #[test]
 fn what_is_saved_has_the_names_of_the_reference_and_gives_the_same_logits() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
-    let others = ["bert-span", "bert-choice", "llama-span"];
+    let others = ["bert-span", "bert-choice", "modernbert-span", "modernbert-choice", "llama-span"];
     for name in COMMITTED.iter().chain(&others) {
         let dir = committed.join(name);
         let loaded = TextModel::load(&dir).unwrap();
@@ -241,20 +245,22 @@ fn what_is_saved_has_the_names_of_the_reference_and_gives_the_same_logits() {
 /// A recorded batch, packed: padding taken away. Rows and targets of masked words, and which pairs follow each other.
 struct Step {
     ids: Vec<u32>,
-    type_ids: Vec<u32>,
+    type_ids: Option<Vec<u32>>,
     cu_seqlens: Vec<u32>,
     rows: Vec<u32>,
     words: Vec<Option<u32>>,
-    next: Vec<Option<u32>>,
+    next: Option<Vec<Option<u32>>>,
 }
 
 fn step(file: &SafeTensors, step: usize) -> Step {
     let table = |name: &str| rows(file, &format!("{step}.{name}"));
     let next = format!("{step}.next_sentence_label");
-    let next = file.read_i64(&next, file.get(&next).unwrap().shape).unwrap();
-    let next = next.into_iter().map(|label| u32::try_from(label).ok()).collect();
-    let mut packed = Step { ids: vec![], type_ids: vec![], cu_seqlens: vec![0], rows: vec![], words: vec![], next };
-    let (ids, types, labels) = (table("input_ids"), table("token_type_ids"), table("labels"));
+    let next = file.get(&next).ok().map(|tensor| file.read_i64(&next, tensor.shape).unwrap());
+    let next = next.map(|labels| labels.into_iter().map(|label| u32::try_from(label).ok()).collect());
+    let types = file.get(&format!("{step}.token_type_ids")).ok().map(|_| table("token_type_ids"));
+    let type_ids = types.as_ref().map(|_| Vec::new());
+    let mut packed = Step { ids: vec![], type_ids, cu_seqlens: vec![0], rows: vec![], words: vec![], next };
+    let (ids, labels) = (table("input_ids"), table("labels"));
     for (i, mask) in table("attention_mask").iter().enumerate() {
         for at in (0..mask.len()).filter(|&at| mask[at] == 1) {
             if let Ok(word) = u32::try_from(labels[i][at]) {
@@ -262,7 +268,9 @@ fn step(file: &SafeTensors, step: usize) -> Step {
                 packed.words.push(Some(word));
             }
             packed.ids.push(ids[i][at] as u32);
-            packed.type_ids.push(types[i][at] as u32);
+            if let (Some(type_ids), Some(types)) = (&mut packed.type_ids, &types) {
+                type_ids.push(types[i][at] as u32);
+            }
         }
         packed.cu_seqlens.push(packed.ids.len() as u32);
     }
@@ -272,18 +280,23 @@ fn step(file: &SafeTensors, step: usize) -> Step {
 /// The loss of a step, its gradients added.
 fn pretrain(model: &Headed, grads: &mut Grads, pool: &Pool, step: &Step) -> f64 {
     let mut g = Graph::train(model.params(), grads, pool, 0);
-    let texts = Texts { ids: &step.ids, type_ids: Some(&step.type_ids), cu_seqlens: &step.cu_seqlens };
+    let texts = Texts { ids: &step.ids, type_ids: step.type_ids.as_deref(), cu_seqlens: &step.cu_seqlens };
     let states = model.states(&mut g, texts);
     let scale = 1.0 / step.rows.len() as f32;
     let words = model.token_loss(&mut g, &states, &step.rows, &step.words, 0.0, scale);
-    let next = model.text_loss(&mut g, &states, texts, &step.next, 0.0, 1.0 / step.next.len() as f32);
+    let words_loss = words.loss_sum / step.rows.len() as f64;
+    let Some(labels) = &step.next else {
+        g.backward(&words.loss);
+        return words_loss;
+    };
+    let next = model.text_loss(&mut g, &states, texts, labels, 0.0, 1.0 / labels.len() as f32);
     g.backward_all([&words.loss, &next.loss]);
-    words.loss_sum / step.rows.len() as f64 + next.loss_sum / step.next.len() as f64
+    words_loss + next.loss_sum / labels.len() as f64
 }
 
 #[test]
 fn pre_training_has_the_gradients_and_the_losses_of_the_reference() {
-    for dir in conformance::fixtures(&["BertForPreTraining"], "train_batches.safetensors") {
+    for dir in conformance::fixtures(&["BertForPreTraining", "ModernBertForMaskedLM"], "train_batches.safetensors") {
         for checkpoint in [false, true] {
             let TextModel { mut model, .. } = TextModel::load(&dir).unwrap();
             model.trunk.checkpoint_activations(checkpoint);

@@ -45,6 +45,7 @@ const PLAIN: Case = Case {
 };
 
 const WINDOW: Case = Case { causal: true, ..PLAIN };
+const BOTH_SIDES: Case = PLAIN;
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -84,6 +85,15 @@ const CASES: &[Case] = &[
     Case { name: "window with bias that hides keys", window: Some(21), bias: true, hidden: true, lengths: &[(9, 9), (3, 20), (70, 140)], ..WINDOW },
     Case { name: "window of gathered keys", window: Some(100), head_dim: 12, n_heads: 4, lengths: &[(600, 900), (5, 600), (520, 520)], ..WINDOW },
     Case { name: "window of divided query blocks", window: Some(70), head_dim: 8, n_heads: 1, n_kv_heads: 1, lengths: &[(2100, 2110)], ..WINDOW },
+    Case { name: "two-sided window of one key", window: Some(1), lengths: &[(5, 5), (1, 1), (0, 9), (70, 70), (3, 70), (9, 2)], ..BOTH_SIDES },
+    Case { name: "two-sided window of a tile less one", window: Some(63), lengths: &[(200, 200), (65, 200), (2, 66), (64, 65)], ..BOTH_SIDES },
+    Case { name: "two-sided window of a tile", window: Some(64), lengths: &[(200, 200), (65, 200), (2, 66), (9, 300)], ..BOTH_SIDES },
+    Case { name: "two-sided window of a tile and one", window: Some(65), lengths: &[(200, 200), (65, 200), (2, 66), (130, 131)], ..BOTH_SIDES },
+    Case { name: "two-sided window of a few keys, odd head size", window: Some(5), head_dim: 13, lengths: &[(33, 33), (70, 3), (4, 40), (140, 70)], ..BOTH_SIDES },
+    Case { name: "two-sided window with dropout, bias, grouped", window: Some(37), dropout: 0.4, bias: true, n_heads: 4, gap: 2, lengths: &[(9, 9), (2, 80), (80, 90), (140, 170)], ..BOTH_SIDES },
+    Case { name: "two-sided window with bias that hides keys", window: Some(21), bias: true, hidden: true, lengths: &[(9, 9), (3, 20), (70, 140)], ..BOTH_SIDES },
+    Case { name: "two-sided window of gathered keys", window: Some(100), head_dim: 12, n_heads: 4, lengths: &[(600, 900), (5, 600), (520, 520)], ..BOTH_SIDES },
+    Case { name: "two-sided window of divided query blocks", window: Some(70), head_dim: 8, n_heads: 1, n_kv_heads: 1, lengths: &[(2100, 2110)], ..BOTH_SIDES },
     Case { name: "long causal", head_dim: 8, causal: true, lengths: &[(200, 200), (65, 64), (64, 65), (65, 200)], ..PLAIN },
 ];
 
@@ -329,8 +339,8 @@ fn log_sums(attention: &Attention<'_>, query: &[f64], key: &[f64]) -> Vec<f64> {
             let position = (i + s.key_len) as i64 - s.query_len as i64;
             let distance = |j: usize| position - j as i64;
             let seen = |&j: &usize| {
-                let is_near = attention.window.is_none_or(|window| distance(j) < window as i64);
-                !attention.causal || distance(j) >= 0 && is_near
+                let is_near = attention.window.is_none_or(|window| distance(j).unsigned_abs() < window as u64);
+                is_near && (!attention.causal || distance(j) >= 0)
             };
             let scores = Vec::from_iter((0..s.key_len).filter(seen).map(|j| {
                 let k = ((s.key_start + j) * attention.n_kv_heads + attention.kv_head(head)) * d;

@@ -78,10 +78,11 @@ fn windows_of_any_size_match_the_reference() {
     const AROUND: [usize; 12] = [1, 2, 4, 5, 15, 17, 63, 64, 65, 100, 130, 200];
     let mut rng = Rng::new(3, 0);
     let mut pick = |below: usize| rng.below(below);
-    for round in 0..40 {
+    for round in 0..80 {
         let lengths: Vec<(usize, usize)> = (0..3).map(|_| (AROUND[pick(12)], AROUND[pick(12)])).collect();
         let case = Case {
             name: "at random",
+            causal: round < 40,
             window: Some(AROUND[pick(12)] + pick(3)),
             head_dim: [1, 7, 8, 20][pick(4)],
             n_heads: [2, 4][pick(2)],
@@ -94,34 +95,36 @@ fn windows_of_any_size_match_the_reference() {
         let data = case.data();
         let expected = expected(&case, &data);
         let actual = with_level(simd::detected(), || run(&case, &data, Layout::QueryAndPacked));
-        let name = format!("round {round}, window {:?} of {:?}", case.window, case.lengths);
+        let name = format!("round {round}, causal {}, window {:?} of {:?}", case.causal, case.window, case.lengths);
         assert_all_close(&name, &actual, &expected, tolerance(&case));
     }
 }
 
 #[test]
 fn a_window_that_hides_nothing_changes_no_bit() {
-    let plain = Case { lengths: &[(70, 70), (3, 69), (200, 200), (9, 2)], dropout: 0.2, ..WINDOW };
-    let data = plain.data();
-    for window in [200, 1000, usize::MAX] {
-        let wide = Case { window: Some(window), ..plain };
+    for (causal, window) in [(true, 200), (true, 1000), (true, usize::MAX), (false, 200), (false, usize::MAX)] {
+        let lengths = &[(70, 70), (3, 69), (200, 200), (9, 2)];
+        let plain = Case { lengths, dropout: 0.2, causal, ..PLAIN };
+        let (data, wide) = (plain.data(), Case { window: Some(window), ..plain });
         for_each_level(|level| {
             let [plain, wide] = [&plain, &wide].map(|case| run(case, &data, Layout::Packed));
-            assert!(plain == wide, "window {window} at {level:?}");
+            assert!(plain == wide, "causal {causal}, window {window} at {level:?}");
         });
     }
 }
 
 #[test]
 fn nan_reaches_the_queries_whose_window_holds_it_and_no_others() {
-    let case = Case { lengths: &[(300, 300)], window: Some(70), ..WINDOW };
-    let mut data = case.data();
-    data.key[100 * 32] = f32::NAN; // Key 100 of head 0.
-    for_each_level(|level| {
-        for (row, out) in run_forward(&case, &data).chunks(32).enumerate() {
-            assert_eq!(out[0].is_nan(), (100..170).contains(&row), "{level:?}: row {row}");
-        }
-    });
+    for (causal, seeing) in [(true, 100..170), (false, 31..170)] {
+        let case = Case { lengths: &[(300, 300)], window: Some(70), causal, ..PLAIN };
+        let mut data = case.data();
+        data.key[100 * 32] = f32::NAN; // Key 100 of head 0.
+        for_each_level(|level| {
+            for (row, out) in run_forward(&case, &data).chunks(32).enumerate() {
+                assert_eq!(out[0].is_nan(), seeing.contains(&row), "{level:?}, causal {causal}: row {row}");
+            }
+        });
+    }
 }
 
 #[test]

@@ -169,7 +169,7 @@ section! {
         activation: Activation = Activation::Relu;
         /// Transformer: where the layer norms stand.
         norm: Norm = Norm::Post;
-        /// Transformer, RNN, GPT-2: the share of values set to zero at the output of each block and of the embeddings.
+        /// Transformer, RNN, GPT-2: the share of values set to zero at the output of each block and of the embeddings. ModernBERT: inside feed-forward blocks, and of the embeddings.
         dropout: f64 = 0.1, in fraction();
         /// Transformer, decoder-only: the share of attention weights set to zero.
         attention_dropout: f64 = 0.0, in fraction();
@@ -193,7 +193,7 @@ section! {
         decoder_d_ff: Option<usize> = None, in at_least(1.0).up_to(1_048_576.0);
         /// Transformer: multiply embeddings by the square root of their width.
         scale_embedding: bool = true;
-        /// GPT-2: the share of values set to zero in the embeddings; `dropout` if left out.
+        /// GPT-2, ModernBERT: the share of values set to zero in the embeddings; `dropout` if left out.
         embedding_dropout: Option<f64> = None, in fraction();
         /// Decoder-only: what layer norms add to the variance, RMS norms to the mean square.
         layer_norm_eps: f64 = 1e-5, in Range::above(0.0).below(1.0);
@@ -205,11 +205,19 @@ section! {
         kv_heads: Option<usize> = None, in at_least(1.0).up_to(1024.0);
         /// Llama: the width of a head; `d_model` divided by `heads` if left out.
         head_dim: Option<usize> = None, in at_least(2.0).up_to(65536.0);
-        /// Llama: the base of the wavelengths of rotary positions.
+        /// Llama, ModernBERT: the base of the wavelengths of rotary positions; of ModernBERT, in global blocks.
         rope_theta: f64 = 10_000.0, in Range::above(1.0);
         /// Llama: the last tokens that a token sees, itself included, in every block; all if left out.
         sliding_window: Option<usize> = None, in at_least(1.0).up_to(16_777_216.0);
-        /// Llama: whether the projections of the attention have biases.
+        /// ModernBERT: the base of the wavelengths of rotary positions in local blocks.
+        local_rope_theta: f64 = 10_000.0, in Range::above(1.0);
+        /// ModernBERT: tokens that a token sees around itself in local blocks, half of them on each side.
+        local_window: usize = 128, in at_least(1.0).up_to(16_777_216.0);
+        /// ModernBERT: the first block of every this many is global, its tokens see the whole text; the others are local.
+        global_every: usize = 3, in at_least(1.0).up_to(1024.0);
+        /// ModernBERT, masked words: whether a dense layer and a norm stand before the projection onto words. Without them, `transformers` reads the encoder and not the head.
+        head_transform: bool = true;
+        /// Llama, ModernBERT: whether the projections of the attention have biases.
         attention_bias: bool = false;
         /// Llama: whether each head of queries and keys is normalised.
         qk_norm: bool = false;

@@ -98,7 +98,7 @@ fn wrong_types_name_the_value_and_the_type() {
         ("seed = 2020-01-01", "r.toml:1: `seed` is the date 2020-01-01, expected a whole number at least 0"),
         (
             "model.arch = \"Transfomer\"",
-            "r.toml:1: `model.arch` is the text \"Transfomer\", expected one of \"transformer\", \"rnn\", \"gpt2\", \"llama\", \"bert\", \"roberta\", \"distilbert\", \"electra\", \"deberta\"; did you mean `transformer`?",
+            "r.toml:1: `model.arch` is the text \"Transfomer\", expected one of \"transformer\", \"rnn\", \"gpt2\", \"llama\", \"bert\", \"roberta\", \"distilbert\", \"electra\", \"deberta\", \"modernbert\"; did you mean `transformer`?",
         ),
         (
             "data.train = \"train.en\"",
