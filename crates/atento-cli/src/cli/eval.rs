@@ -44,7 +44,7 @@ pub struct EvalArgs {
     /// A model directory or a run directory
     model: PathBuf,
 
-    /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+    /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
     #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "target"])]
     data: Option<PathBuf>,
 

@@ -54,7 +54,8 @@ fn changed(folder: &Folder, from: &str, name: &str, tensor: &str, change: impl F
     write(&folder.path(name).join("model.safetensors"), &tensors, &[]).unwrap();
 }
 
-const LABELLERS: [&str; 4] = ["bert-labels", "roberta-labels", "distilbert-labels", "electra-labels"];
+const LABELLERS: [&str; 5] =
+    ["bert-labels", "roberta-labels", "distilbert-labels", "electra-labels", "modernbert-labels"];
 
 #[test]
 fn classify_gives_texts_and_pairs_the_labels_of_the_reference() {
@@ -147,7 +148,7 @@ fn tags_are_those_of_the_reference_and_lie_in_the_text() {
 #[test]
 fn answers_have_the_logits_of_the_reference_and_lie_in_the_context() {
     let folder = Folder::new();
-    for name in ["bert-span", "llama-span"] {
+    for name in ["bert-span", "modernbert-span", "llama-span"] {
         let cases = recorded(name, "expected_pairs.json")["cases"].clone();
         for (i, case) in cases.as_array().unwrap().iter().enumerate() {
             let (question, context) = (case["a"].as_str().unwrap(), case["b"].as_str().unwrap());
@@ -197,25 +198,27 @@ fn a_long_context_is_read_in_windows() {
 #[test]
 fn choices_are_those_of_the_reference() {
     let folder = Folder::new();
-    let expected = recorded("bert-choice", "expected.json");
-    let choices: Vec<&str> = expected["choices"].as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect();
-    let line = format!("{}\t{}", expected["prompt"].as_str().unwrap(), choices.join("\t"));
-    let input = format!("{line}\nx\tTwo dogs\tA dog\n");
-    let found = folder.run(&["choose", &model("bert-choice"), "--json"], &input).objects();
-    let logits = numbers(&expected["logits"]);
-    assert_close(&numbers(&found[0]["logits"]), &logits, 1e-4);
-    let best = (1..3).fold(0, |best, at| if logits[at] > logits[best] { at } else { best });
-    assert_eq!((&found[0]["choice"], found[1]["logits"].as_array().unwrap().len()), (&json!(best), 2));
-    let scores = numbers(&found[0]["scores"]);
-    assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5);
-    let alone = folder.run(&["choose", &model("bert-choice"), &line], "").output();
-    assert_eq!(alone, format!("{best}\t{}\t{:.4}\n", choices[best], scores[best]));
+    for name in ["bert-choice", "modernbert-choice"] {
+        let expected = recorded(name, "expected.json");
+        let choices: Vec<&str> = expected["choices"].as_array().unwrap().iter().map(|x| x.as_str().unwrap()).collect();
+        let line = format!("{}\t{}", expected["prompt"].as_str().unwrap(), choices.join("\t"));
+        let input = format!("{line}\nx\tTwo dogs\tA dog\n");
+        let found = folder.run(&["choose", &model(name), "--json"], &input).objects();
+        let logits = numbers(&expected["logits"]);
+        assert_close(&numbers(&found[0]["logits"]), &logits, 1e-4);
+        let best = (1..3).fold(0, |best, at| if logits[at] > logits[best] { at } else { best });
+        assert_eq!((&found[0]["choice"], found[1]["logits"].as_array().unwrap().len()), (&json!(best), 2));
+        let scores = numbers(&found[0]["scores"]);
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        let alone = folder.run(&["choose", &model(name), &line], "").output();
+        assert_eq!(alone, format!("{best}\t{}\t{:.4}\n", choices[best], scores[best]));
+    }
 }
 
 #[test]
 fn masked_words_are_those_of_the_reference() {
     let folder = Folder::new();
-    for name in ["bert-words", "roberta-words", "xlm-roberta-words", "electra-words"] {
+    for name in ["bert-words", "roberta-words", "xlm-roberta-words", "electra-words", "modernbert-words"] {
         let cases = recorded(name, "expected.json")["cases"].clone();
         let cases: Vec<&Value> = cases.as_array().unwrap().iter().filter(|case| case.get("masks").is_some()).collect();
         let input: String = cases.iter().map(|case| format!("{}\n", case["text"].as_str().unwrap())).collect();

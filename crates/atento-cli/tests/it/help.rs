@@ -30,7 +30,7 @@ fn the_program_lists_its_verbs() {
       train      Train a model as a recipe says
       translate  Translate sentences
       generate   Continue texts with a language model
-      eval       Measure a translator on pairs of sentences, or a language model on text
+      eval       Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks
       bleu       Score translations with BLEU and chrF, identical to sacreBLEU
       score      Score given translations or texts: the log-probability of every token
       classify   Give texts labels or values
@@ -39,6 +39,7 @@ fn the_program_lists_its_verbs() {
       choose     Choose one of several texts
       fill-mask  Find the words that masked tokens stand for
       embed      Turn texts into vectors
+      probe      Find which layer of a frozen model knows most of what labels say
       tokenizer  Learn a tokenizer, use it, look into it
       prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
@@ -150,7 +151,7 @@ fn generate_explains_itself() {
 #[test]
 fn eval_explains_itself() {
     assert_snapshot!(help("eval"), @r#"
-    Measure a translator on pairs of sentences, or a language model on text
+    Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks
 
     Usage: atento eval [OPTIONS] <MODEL>
 
@@ -158,7 +159,7 @@ fn eval_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
-          --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; gzip is read as it is
+          --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
           --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
       -h, --help                Print help (see more with '--help')
@@ -189,6 +190,11 @@ fn eval_explains_itself() {
           --completion-key <KEY>        The key, or CSV column, of the completion; TSV has no header [default: completion]
           --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
           --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: the model's, or "{completion}<end>"]
+
+    Options for labels, tags, answers and masked words:
+          --pair-key <KEY>      The column or key of second texts
+          --label-key <KEY>     The column or key of labels
+          --null-threshold <X>  How much better an answer must be than none to be given, where questions may have none [default: 0]
     "#);
 }
 

@@ -130,3 +130,28 @@ fn embed_explains_itself() {
       -h, --help                Print help (see more with '--help')
     ");
 }
+
+#[test]
+fn probe_explains_itself() {
+    assert_snapshot!(help("probe"), @r"
+    Find which layer of a frozen model knows most of what labels say
+
+    Usage: atento probe [OPTIONS] --train <FILE> --valid <FILE> <MODEL>
+
+    Arguments:
+      <MODEL>  A model directory or a run directory
+
+    Options:
+          --train <FILE>      Labelled texts to solve outputs on: TSV, CSV if it ends in .csv, JSON objects if it ends in .jsonl; gzip is read as it is
+          --valid <FILE>      Labelled texts to choose the regularisation on
+          --test <FILE>       Labelled texts that nothing is chosen on
+          --pooling <HOW>     What a text's vector is made of: cls (the first token), mean, max, last (the last token) [default: the model's, or mean]
+          --values            Labels are values
+          --multi-label       A text has any number of labels, set apart by commas
+          --text-key <NAME>   The column of texts [default: found by the names of published data sets]
+          --pair-key <NAME>   The column of second texts
+          --label-key <NAME>  The column of labels
+          --max-length <N>    The most tokens of a text; longer ones are cut and counted [default: the model's positions]
+      -h, --help              Print help (see more with '--help')
+    ");
+}

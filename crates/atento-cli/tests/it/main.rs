@@ -16,6 +16,7 @@ mod instruct;
 mod kills;
 mod language;
 mod lines;
+mod methods;
 mod notes;
 mod perplexity;
 mod prepare;

@@ -1,7 +1,6 @@
 //! The task `qa`: the answer to a question, as a stretch of a context (Rajpurkar et al. 2016, 2018; Devlin et al. 2019,
 //! §4.2 and §4.3).
 
-mod answers;
 mod run;
 
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::answers::scores;
 use crate::data::labelled::{Examples, Question, SpanExample, SpanReport, SpanSet, WindowOptions, squad};
+use crate::eval::answers::{Question as Asked, f1, squad2};
 use crate::families::heads::Headed;
 use crate::pipelines::texts::answer::{AnswerOptions, best};
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
@@ -74,7 +74,7 @@ impl Tuned for Spans {
     }
 
     fn verdict(&self, part: &SpanSet, heard: &Heard) -> Verdict {
-        let (mut logits, mut all, mut sums) = (heard.rows(), Vec::new(), [0.0; 2]);
+        let (mut logits, mut all) = (heard.rows(), Vec::new());
         for (question, windows) in part.questions() {
             let ends = windows.iter().map(|window| {
                 let rows = logits.by_ref().take(window.ids.len()).map(|row| (row[0], row[1]));
@@ -84,19 +84,27 @@ impl Tuned for Spans {
             let answer = best(windows, starts, ends, &self.options);
             let count = answer.end - answer.start;
             let found: String = question.context.chars().skip(answer.start).take(count).collect();
-            let [exact, f1] = match question.answers.is_empty() {
-                true => scores(&found, [""].into_iter()),
-                false => scores(&found, question.answers.iter().map(|answer| answer.text.as_str())),
-            };
-            (sums[0], sums[1]) = (sums[0] + exact, sums[1] + f1);
-            all.push((question, found, f1, answer.score));
+            all.push((question, found, answer.score));
         }
-        let [exact, f1] = sums.map(|sum| sum / all.len().max(1) as f64);
+        let gold = |question: &Question| question.answers.iter().map(|answer| answer.text.as_str()).collect::<Vec<_>>();
+        let asked = all.iter().map(|(question, found, _)| (question, found));
+        let asked = asked.map(|(question, found)| Asked { gold: gold(question), found, no_answer: 0.0 });
+        let scores = squad2(&asked.collect::<Vec<_>>(), 1.0).overall;
+        let best = |question: &Question, found: &str| match question.answers.is_empty() {
+            true => f1("", found),
+            false => gold(question).into_iter().map(|gold| f1(gold, found)).fold(0.0, f64::max),
+        };
+        let mut wrong: Vec<_> = all
+            .into_iter()
+            .map(|(question, found, score)| (best(question, &found), question, found, score))
+            .filter(|(f1, ..)| *f1 < 1.0)
+            .collect();
         // The worst answers are those that have no right word and were given most surely.
-        all.retain(|(_, _, f1, _)| *f1 < 1.0);
-        all.sort_by(|a, b| a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)));
-        let mistakes = all.into_iter().take(MISTAKES).map(|(question, found, ..)| sample(question, found)).collect();
-        Verdict { scores: vec![(Metric::ExactMatch, exact), (Metric::F1, f1)], mistakes, matrix: None }
+        wrong.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.3.total_cmp(&a.3)));
+        let mistakes =
+            wrong.into_iter().take(MISTAKES).map(|(_, question, found, _)| sample(question, found)).collect();
+        let scores = vec![(Metric::ExactMatch, scores.exact_match), (Metric::F1, scores.f1)];
+        Verdict { scores, mistakes, matrix: None }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The task `tag`: a label for each word of a sentence, as of named entities (Tjong Kim Sang & De Meulder 2003; Devlin et
 //! al. 2019, §5.3).
 
-mod entities;
 mod run;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What `tag` learns: labels of words.
 
-use super::entities::EntityScore;
 use crate::data::labelled::{Aim, Examples, LabelSet, Sentence, Sentences, TagExample, TagReport, TagSet, WordColumns};
+use crate::eval::entities::{EntityScores, Mode, entities};
 use crate::families::heads::Headed;
 use crate::pipelines::texts::{largest, softmax};
 use crate::tasks::files::on_truncate;
@@ -67,13 +67,16 @@ impl Tuned for Words {
 
     fn verdict(&self, part: &TagSet, heard: &Heard) -> Verdict {
         let found = self.found(part, heard);
-        let (mut right, mut words, mut entities) = (0, 0, EntityScore::default());
+        let (mut right, mut words, mut scores) = (0, 0, EntityScores::new(Mode::Lenient));
+        let in_scheme: Vec<String> = self.labels.names.iter().map(|label| in_scheme(label)).collect();
+        let named = |labels: &[u32]| labels.iter().map(|&label| &in_scheme[label as usize]).collect::<Vec<_>>();
         for sentence in &found {
             right += sentence.gold.iter().zip(&sentence.found).filter(|(gold, found)| gold == found).count();
             words += sentence.gold.len();
-            entities.add(&self.names(&sentence.gold), &self.names(&sentence.found));
+            scores.add(&named(&sentence.gold), &named(&sentence.found)).expect("labels of a scheme, as many of each");
         }
-        let scores = vec![(Metric::Accuracy, right as f64 / words.max(1) as f64), (Metric::F1, entities.f1())];
+        let f1 = scores.overall().f1();
+        let scores = vec![(Metric::Accuracy, right as f64 / words.max(1) as f64), (Metric::F1, f1)];
         Verdict { scores, mistakes: self.mistakes(part.sentences(), &found), matrix: None }
     }
 }
@@ -116,6 +119,14 @@ impl Words {
             Sample { source: sentence.words.join(" "), reference, hypothesis }
         };
         wrong.iter().take(MISTAKES).map(sample).collect()
+    }
+}
+
+/// The label as one of entities: a label that is none, such as a part of speech, names runs of words that have it.
+fn in_scheme(label: &str) -> String {
+    match entities(&[label], Mode::Lenient) {
+        Ok(_) => label.to_owned(),
+        Err(_) => format!("I-{label}"),
     }
 }
 
