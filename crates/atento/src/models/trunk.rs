@@ -129,11 +129,30 @@ pub trait Trunk: Send + Sync {
     /// As [`Trunk::encode`]; `layers + 1` results.
     #[must_use]
     fn all_states(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Vec<Tensor> {
-        let mut states = Vec::with_capacity(self.layers() + 1);
-        let last = self.encode(g, texts, &mut |state: &Tensor| states.push(state.clone()));
-        states.pop();
-        states.push(last);
-        states
+        let layers: Vec<usize> = (0..=self.layers()).collect();
+        self.states_of(g, texts, &layers)
+    }
+
+    /// The states of some layers, numbered as in [`Trunk::all_states`] and in the order of `layers`. The others are given up
+    /// as soon as the next block has read them.
+    ///
+    /// # Shapes
+    /// As [`Trunk::encode`].
+    ///
+    /// # Panics
+    /// As [`Trunk::encode`]; if there is no such layer.
+    #[must_use]
+    fn states_of(&self, g: &mut Graph<'_>, texts: Texts<'_>, layers: &[usize]) -> Vec<Tensor> {
+        let mut kept: Vec<Option<Tensor>> = vec![None; self.layers() + 1];
+        let mut layer = 0;
+        let last = self.encode(g, texts, &mut |state: &Tensor| {
+            if layers.contains(&layer) {
+                kept[layer] = Some(state.clone());
+            }
+            layer += 1;
+        });
+        kept[self.layers()] = Some(last);
+        layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
     }
 }
 
