@@ -20,8 +20,10 @@ cargo xtask peers [NAME]...   run atento and PyTorch/transformers in turn, print
     --venv DIR         a Python environment with bench/requirements.txt (.venv-peers, made if missing)
     --data DIR         Multi30k: train, val and test_2016_flickr, each .en.gz and .de.gz (../shared/data/multi30k)
     --recipe FILE      train: what is trained, and in which batches (recipes/multi30k-en-de.toml)
+    --sentences FILE   encode-classify, embed: lines of sentence TAB label (../shared/data/sst2/train.tsv)
+    --encoder DIR      encode-classify, embed: a sentence encoder and its tokenizer (models/all-MiniLM-L6-v2)
     --model DIR        translate: the Hugging Face directory to use (runs/multi30k-en-de/model)
-    --steps N          train, step: updates measured in each run (30 and 15)
+    --steps N          train, step, encode-step, encode-classify: updates measured in each run (30, 15, 10 and 30)
     --beam N           translate: hypotheses kept (4)
 cargo xtask golden [--venv DIR]               remake the recorded numbers of the tests with scripts/golden_*.py
 cargo xtask fuzz              give damaged files to the program, which must refuse them in words

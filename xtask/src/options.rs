@@ -18,6 +18,10 @@ pub struct Options {
     pub model: Option<PathBuf>,
     /// The data directory.
     pub data: Option<PathBuf>,
+    /// Sentences with labels.
+    pub sentences: Option<PathBuf>,
+    /// The directory of a sentence encoder.
+    pub encoder: Option<PathBuf>,
     /// The recipe to train.
     pub recipe: Option<PathBuf>,
     /// Updates measured in a run.
@@ -51,6 +55,8 @@ impl Options {
                 "venv" => options.venv = Some(std::path::absolute(value()?)?),
                 "model" => options.model = Some(std::path::absolute(value()?)?),
                 "data" => options.data = Some(std::path::absolute(value()?)?),
+                "sentences" => options.sentences = Some(std::path::absolute(value()?)?),
+                "encoder" => options.encoder = Some(std::path::absolute(value()?)?),
                 "recipe" => options.recipe = Some(std::path::absolute(value()?)?),
                 "steps" => options.steps = Some(number(name, &value()?)?),
                 "beam" => options.beam = Some(number(name, &value()?)?),

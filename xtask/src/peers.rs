@@ -1,5 +1,7 @@
 //! `cargo xtask peers`: atento beside PyTorch and transformers, in turn on the same machine.
 
+mod encoders;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +18,20 @@ const DEFAULT_ROUNDS: usize = 5;
 
 /// Runs the comparisons asked for, all of them if none is named.
 pub fn run(options: &Options) -> Result<()> {
-    let all = ["train", "step", "step-gpt2", "translate", "decode", "decode-int8", "decode-batch"];
+    let all = [
+        "train",
+        "step",
+        "step-gpt2",
+        "translate",
+        "decode",
+        "decode-int8",
+        "decode-batch",
+        "encode-step",
+        "encode-classify",
+        "encode-forward",
+        "encode-deberta",
+        "embed",
+    ];
     let words: Vec<&str> = options.words.iter().map(String::as_str).collect();
     let names = if words.is_empty() { all.to_vec() } else { words };
     if let Some(name) = names.iter().find(|name| !all.contains(name)) {
@@ -31,6 +46,11 @@ pub fn run(options: &Options) -> Result<()> {
             "decode" => decode(&python, "decode", 1, "f32")?,
             "decode-int8" => decode(&python, "decode-int8", 1, "int8")?,
             "decode-batch" => decode(&python, "decode-batch", 8, "f32")?,
+            "encode-step" => encoders::pretrain(options, &python)?,
+            "encode-classify" => encoders::classify(options, &python)?,
+            "encode-forward" => encoders::forward(&python, &encoders::BERT)?,
+            "encode-deberta" => encoders::forward(&python, &encoders::DEBERTA)?,
+            "embed" => encoders::embed(options, &python)?,
             _ => translate(options, &python)?,
         };
         let rounds = rounds::run(&mut contest, options.rounds.unwrap_or(DEFAULT_ROUNDS))?;

@@ -1,5 +1,7 @@
 //! Normalisations with their gains and biases.
 
+use std::sync::Arc;
+
 use atento_kernels::philox::Rng;
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
@@ -44,6 +46,23 @@ impl LayerNorm {
         dropout: f32,
     ) -> (Tensor, Tensor) {
         g.residual_norm(residual, branch, dropout, self.gamma, self.beta, self.eps)
+    }
+
+    /// The normalisation of [`LayerNorm::forward_residual`]. With `rows`, row `i` of `residual` and `branch` is row `rows[i]`
+    /// of the batch and drops what that row drops there.
+    #[must_use]
+    #[track_caller]
+    pub fn join(
+        &self,
+        g: &mut Graph<'_>,
+        residual: &Tensor,
+        branch: &Tensor,
+        dropout: f32,
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
+        let Some(rows) = rows else { return self.forward_residual(g, residual, branch, dropout).1 };
+        let branch = g.dropout_of_rows(branch, dropout, rows);
+        self.forward_residual(g, residual, &branch, 0.0).1
     }
 }
 

@@ -4,6 +4,8 @@
 //! A head is one part or several ([`Part`]), each of which reads states of the last block. The part of masked words is
 //! computed at the tokens that are asked for and nowhere else.
 
+use std::sync::Arc;
+
 use atento_kernels::philox::Rng;
 use atento_tensor::ops::{Activation, CrossEntropy};
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
@@ -71,6 +73,40 @@ impl Headed {
         self.trunk.encode(g, texts, &mut |_| ())
     }
 
+    /// The states that the head reads: those of some tokens, and those of whole texts where the head has a part on them. The
+    /// Transformer computes no other last states ([`Trunk::encode_rows`]).
+    ///
+    /// # Shapes
+    /// `rows`: `[chosen]`; results: [chosen, d_model], [texts, d_model].
+    ///
+    /// # Panics
+    /// As [`Trunk::encode_rows`]; if a text is empty.
+    #[must_use]
+    pub fn read(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &[u32]) -> (Tensor, Option<Tensor>) {
+        let part = self.part(|reads| reads != Reads::Tokens);
+        let of_texts = match part.map(|part| part.reads) {
+            None => Vec::new(),
+            Some(Reads::First) => texts.first_rows(),
+            Some(Reads::Last) => texts.last_rows(self.config.sizes().pad_id),
+            Some(Reads::Mean | Reads::Tokens) => {
+                let states = self.states(g, texts);
+                let whole = part.map(|part| self.text_states(g, part, &states, texts));
+                return (g.gather_rows(&states, rows), whole);
+            }
+        };
+        let all: Arc<[u32]> = rows.iter().chain(&of_texts).copied().collect();
+        let states = self.trunk.encode_rows(g, texts, &all);
+        let (chosen, end) = (rows.len() as u32, all.len() as u32);
+        match part {
+            None => (states, None),
+            Some(_) if rows.is_empty() => (g.gather_rows(&states, &[]), Some(states)),
+            Some(_) => {
+                let parts = [0..chosen, chosen..end].map(|rows| rows.collect::<Vec<u32>>());
+                (g.gather_rows(&states, &parts[0]), Some(g.gather_rows(&states, &parts[1])))
+            }
+        }
+    }
+
     /// What each text gives each output.
     ///
     /// # Shapes
@@ -80,9 +116,21 @@ impl Headed {
     /// If no part reads whole texts, or a text is empty.
     #[must_use]
     pub fn of_texts(&self, g: &mut Graph<'_>, states: &Tensor, texts: Texts<'_>) -> Tensor {
-        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
-        let read = self.text_states(g, part, states, texts);
-        part.logits(g, &read)
+        let read = self.text_states(g, self.text_part(), states, texts);
+        self.of_read_texts(g, &read)
+    }
+
+    /// As [`Headed::of_texts`], from what [`Headed::read`] gives for whole texts.
+    ///
+    /// # Shapes
+    /// `read`: [texts, d_model]; result: [texts, outputs].
+    ///
+    /// # Panics
+    /// If no part reads whole texts.
+    #[must_use]
+    pub fn of_read_texts(&self, g: &mut Graph<'_>, read: &Tensor) -> Tensor {
+        g.label(|| "head".into());
+        self.text_part().logits(g, read)
     }
 
     /// What the output on whole texts reads: the features of each text.
@@ -94,10 +142,8 @@ impl Headed {
     /// As [`Headed::of_texts`].
     #[must_use]
     pub fn features(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Tensor {
-        let states = self.states(g, texts);
-        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
-        let read = self.text_states(g, part, &states, texts);
-        part.before_output(g, &read)
+        let (_, read) = self.read(g, texts, &[]);
+        self.text_part().before_output(g, &read.expect("a head on whole texts"))
     }
 
     /// What each token gives each output.
@@ -129,9 +175,27 @@ impl Headed {
         smoothing: f32,
         scale: f32,
     ) -> CrossEntropy {
-        let part = self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts");
-        let read = self.text_states(g, part, states, texts);
-        part.loss(g, &read, targets, smoothing, scale)
+        let read = self.text_states(g, self.text_part(), states, texts);
+        self.read_text_loss(g, &read, targets, smoothing, scale)
+    }
+
+    /// As [`Headed::text_loss`], from what [`Headed::read`] gives for whole texts.
+    ///
+    /// # Shapes
+    /// `read`: [texts, d_model]; `targets`: `[texts]`.
+    ///
+    /// # Panics
+    /// If no part reads whole texts.
+    pub fn read_text_loss(
+        &self,
+        g: &mut Graph<'_>,
+        read: &Tensor,
+        targets: &[Option<u32>],
+        smoothing: f32,
+        scale: f32,
+    ) -> CrossEntropy {
+        g.label(|| "head".into());
+        self.text_part().loss(g, read, targets, smoothing, scale)
     }
 
     /// The loss of predicting words or labels of single tokens, at `rows` alone; see [`Graph::cross_entropy`].
@@ -150,9 +214,31 @@ impl Headed {
         smoothing: f32,
         scale: f32,
     ) -> CrossEntropy {
-        let part = self.part(|reads| reads == Reads::Tokens).expect("a head on tokens");
         let read = g.gather_rows(states, rows);
-        part.loss(g, &read, targets, smoothing, scale)
+        self.read_token_loss(g, &read, targets, smoothing, scale)
+    }
+
+    /// As [`Headed::token_loss`], from what [`Headed::read`] gives for tokens.
+    ///
+    /// # Shapes
+    /// `read`: [chosen, d_model]; `targets`: `[chosen]`.
+    ///
+    /// # Panics
+    /// If no part reads tokens.
+    pub fn read_token_loss(
+        &self,
+        g: &mut Graph<'_>,
+        read: &Tensor,
+        targets: &[Option<u32>],
+        smoothing: f32,
+        scale: f32,
+    ) -> CrossEntropy {
+        let part = self.part(|reads| reads == Reads::Tokens).expect("a head on tokens");
+        part.loss(g, read, targets, smoothing, scale)
+    }
+
+    fn text_part(&self) -> &Layers {
+        self.part(|reads| reads != Reads::Tokens).expect("a head on whole texts")
     }
 
     fn part(&self, wanted: impl Fn(Reads) -> bool) -> Option<&Layers> {

@@ -109,6 +109,19 @@ pub trait Trunk: Send + Sync {
     #[must_use]
     fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor;
 
+    /// The last states of some tokens. What a model computes for each token by itself at its end, it computes for these alone.
+    ///
+    /// # Shapes
+    /// See [`Texts`]; `rows`: tokens of the batch, of which one may be there several times; result: [rows, d_model].
+    ///
+    /// # Panics
+    /// As [`Trunk::encode`]; if a row is not one of the batch.
+    #[must_use]
+    fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
+        let states = self.encode(g, texts, &mut |_| ());
+        g.gather_rows(&states, rows)
+    }
+
     /// All states, as Hugging Face's `output_hidden_states` gives them: the embeddings, then the residual stream after
     /// each block, the last one normalised.
     ///
@@ -116,17 +129,72 @@ pub trait Trunk: Send + Sync {
     /// As [`Trunk::encode`]; `layers + 1` results.
     #[must_use]
     fn all_states(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Vec<Tensor> {
-        let mut states = Vec::with_capacity(self.layers() + 1);
-        let last = self.encode(g, texts, &mut |state: &Tensor| states.push(state.clone()));
-        states.pop();
-        states.push(last);
-        states
+        let layers: Vec<usize> = (0..=self.layers()).collect();
+        self.states_of(g, texts, &layers)
+    }
+
+    /// The states of some layers, numbered as in [`Trunk::all_states`] and in the order of `layers`. The others are given up
+    /// as soon as the next block has read them.
+    ///
+    /// # Shapes
+    /// As [`Trunk::encode`].
+    ///
+    /// # Panics
+    /// As [`Trunk::encode`]; if there is no such layer.
+    #[must_use]
+    fn states_of(&self, g: &mut Graph<'_>, texts: Texts<'_>, layers: &[usize]) -> Vec<Tensor> {
+        let mut kept: Vec<Option<Tensor>> = vec![None; self.layers() + 1];
+        let mut layer = 0;
+        let last = self.encode(g, texts, &mut |state: &Tensor| {
+            if layers.contains(&layer) {
+                kept[layer] = Some(state.clone());
+            }
+            layer += 1;
+        });
+        kept[self.layers()] = Some(last);
+        layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use atento_tensor::{Grads, Pool};
+
     use super::*;
+
+    /// Checks [`Trunk::encode_rows`] against [`Trunk::encode`]: states and gradients in training, with what is dropped there.
+    pub fn check_rows(trunk: &dyn Trunk) {
+        let (ids, rows): ([u32; 7], Arc<[u32]>) = ([5, 6, 7, 2, 8, 9, 3], [4, 0, 0, 6].into());
+        let texts = Texts::of(&ids, &[0, 4, 7]);
+        let pool = Pool::new();
+        let run = |encode: &dyn Fn(&mut Graph<'_>) -> Tensor| {
+            let mut grads = Grads::zeros(trunk.params());
+            let mut g = Graph::train(trunk.params(), &mut grads, &pool, 7);
+            g.set_rows_before([3, 0]);
+            let states = encode(&mut g);
+            let values = states.values().to_vec();
+            let targets: Vec<f32> = (0..values.len()).map(|i| (i % 5) as f32).collect();
+            let loss = g.squared_error(&states, &targets, 1.0);
+            g.backward_all(&[loss]);
+            drop((g, states));
+            [values, grads.values]
+        };
+        let all = run(&|g| {
+            let states = trunk.encode(g, texts, &mut |_| ());
+            g.gather_rows(&states, &rows)
+        });
+        let some = run(&|g| trunk.encode_rows(g, texts, &rows));
+        for (expected, found) in all.iter().zip(&some) {
+            assert_eq!(expected.len(), found.len());
+            let largest = expected.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            assert!(largest > 0.0);
+            for (x, y) in expected.iter().zip(found) {
+                assert!((x - y).abs() <= 1e-5 * largest, "{x} of all, {y} of some");
+            }
+        }
+        let g = &mut Graph::infer(trunk.params(), &pool);
+        assert_eq!(trunk.encode_rows(g, texts, &[].into()).dims(), [0, trunk.sizes().d_model]);
+    }
 
     #[test]
     fn padding_at_the_end_is_not_the_last_token() {

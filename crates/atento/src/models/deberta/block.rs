@@ -77,21 +77,30 @@ impl Block {
         }
     }
 
-    /// The states after the block.
+    /// The states after the block; with `rows`, of these tokens alone.
     ///
     /// # Shapes
-    /// `x` and the result: [tokens, d_model]; `relative`, the relative embeddings: [2·span, d_model].
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Tensor, relative: &Tensor, segments: &Arc<[Segment]>) -> Tensor {
+    /// `x`: [tokens, d_model]; result: the same, or [rows, d_model]; `relative`, the relative embeddings: [2·span, d_model].
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Tensor,
+        relative: &Tensor,
+        segments: &Arc<[Segment]>,
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
         let qkv = self.qkv.forward(g, x);
         let relative = g.dropout(relative, self.dropout);
         let keys = self.position_key.map(|project| project.forward(g, &relative));
         let queries = self.position_query.map(|project| project.forward(g, &relative));
         let context = g.disentangled_attention(self.spec, &qkv, keys.as_ref(), queries.as_ref(), segments);
+        let of_rows = |g: &mut Graph<'_>, x: &Tensor| rows.map_or_else(|| x.clone(), |rows| g.gather_rows(x, rows));
+        let (x, context) = (of_rows(g, x), of_rows(g, &context));
         let attended = self.attention_out.forward(g, &context);
-        let (_, x) = self.attention_norm.forward_residual(g, x, &attended, self.dropout);
+        let x = self.attention_norm.join(g, &x, &attended, self.dropout, rows);
         let hidden = self.inner.forward_activated(g, &x, self.activation);
         let transformed = self.outer.forward(g, &hidden);
-        self.norm.forward_residual(g, &x, &transformed, self.dropout).1
+        self.norm.join(g, &x, &transformed, self.dropout, rows)
     }
 }
 

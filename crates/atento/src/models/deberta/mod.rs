@@ -196,6 +196,28 @@ impl Trunk for Deberta {
     }
 
     fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+        self.through(g, texts, each, None)
+    }
+
+    fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
+        if self.blocks.len() == 1 && self.convolution.is_some() {
+            // The convolution joins the states of all tokens.
+            let states = self.encode(g, texts, &mut |_| ());
+            return g.gather_rows(&states, rows);
+        }
+        self.through(g, texts, &mut |_| (), Some(rows))
+    }
+}
+
+impl Deberta {
+    /// The last states, or those of some tokens.
+    fn through(
+        &self,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        each: &mut dyn FnMut(&Tensor),
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
         let segments = self_segments(texts.cu_seqlens);
         let embedded = self.embed(g, texts);
         each(&embedded);
@@ -203,11 +225,12 @@ impl Trunk for Deberta {
         let mut x = embedded.clone();
         for (layer, block) in self.blocks.iter().enumerate() {
             g.label(|| format!("encoder.layer.{layer}"));
+            let rows = rows.filter(|_| layer + 1 == self.blocks.len());
             x = if self.checkpoint_activations {
-                let (block, segments) = (*block, Arc::clone(&segments));
-                g.checkpoint(&[&x, &relative], move |g, x| block.forward(g, &x[0], &x[1], &segments))
+                let (block, segments, rows) = (*block, Arc::clone(&segments), rows.cloned());
+                g.checkpoint(&[&x, &relative], move |g, x| block.forward(g, &x[0], &x[1], &segments, rows.as_ref()))
             } else {
-                block.forward(g, &x, &relative, &segments)
+                block.forward(g, &x, &relative, &segments, rows)
             };
             if let Some(convolution) = self.convolution.filter(|_| layer == 0) {
                 x = convolution.forward(g, &embedded, &x, texts.cu_seqlens, self.config.dropout);

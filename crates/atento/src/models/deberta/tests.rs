@@ -6,6 +6,7 @@ use super::*;
 use crate::families::Head;
 use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::models::Headed;
+use crate::models::trunk::tests::check_rows;
 use atento_tensor::{Grads, Pool};
 
 fn configs() -> Vec<DebertaConfig> {
@@ -25,6 +26,19 @@ fn model(trunk: &DebertaConfig, head: Head, start: Start) -> Headed {
     let labels = if head.has_labels() { vec!["no".into(), "yes".into()] } else { Vec::new() };
     let trunk: Arc<dyn Config> = Arc::new(trunk.clone());
     Headed::build(HeadedConfig::new(&trunk, head, labels, Objective::Classification).unwrap(), start)
+}
+
+#[test]
+fn states_of_some_tokens_are_those_among_all() {
+    let [third, second] = configs().try_into().expect("two");
+    let single = DebertaConfig { layers: 1, ..second.clone() };
+    for config in [third, second, single] {
+        for checkpoint in [false, true] {
+            let mut trunk = Deberta::build(config.clone(), Start::Random(3));
+            trunk.checkpoint_activations(checkpoint);
+            check_rows(&trunk);
+        }
+    }
 }
 
 #[test]

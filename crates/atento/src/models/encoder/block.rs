@@ -44,17 +44,25 @@ impl Block {
         Self { qkv, attention_out, attention_norm, inner, outer, norm, spec, activation, dropout }
     }
 
-    /// The states after the block.
+    /// The states after the block; with `rows`, of these tokens alone.
     ///
     /// # Shapes
-    /// `x` and the result: [tokens, d_model].
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Tensor, segments: &Arc<[Segment]>) -> Tensor {
+    /// `x`: [tokens, d_model]; result: the same, or [rows, d_model].
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Tensor,
+        segments: &Arc<[Segment]>,
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
         let qkv = self.qkv.forward(g, x);
         let context = g.attention(self.spec, AttentionInput::Packed(&qkv), None, segments);
+        let of_rows = |g: &mut Graph<'_>, x: &Tensor| rows.map_or_else(|| x.clone(), |rows| g.gather_rows(x, rows));
+        let (x, context) = (of_rows(g, x), of_rows(g, &context));
         let attended = self.attention_out.forward(g, &context);
-        let (_, x) = self.attention_norm.forward_residual(g, x, &attended, self.dropout);
+        let x = self.attention_norm.join(g, &x, &attended, self.dropout, rows);
         let hidden = self.inner.forward_activated(g, &x, self.activation);
         let transformed = self.outer.forward(g, &hidden);
-        self.norm.forward_residual(g, &x, &transformed, self.dropout).1
+        self.norm.join(g, &x, &transformed, self.dropout, rows)
     }
 }

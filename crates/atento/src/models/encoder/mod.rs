@@ -97,16 +97,34 @@ impl Trunk for Encoder {
     }
 
     fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+        self.through(g, texts, each, None)
+    }
+
+    fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
+        self.through(g, texts, &mut |_| (), Some(rows))
+    }
+}
+
+impl Encoder {
+    /// The last states, or those of some tokens.
+    fn through(
+        &self,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        each: &mut dyn FnMut(&Tensor),
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
         let segments = self_segments(texts.cu_seqlens);
         let mut x = self.embeddings.forward(g, texts);
         each(&x);
         for (layer, block) in self.blocks.iter().enumerate() {
             g.label(|| format!("encoder.layer.{layer}"));
+            let rows = rows.filter(|_| layer + 1 == self.blocks.len());
             x = if self.checkpoint_activations {
-                let (block, segments) = (*block, Arc::clone(&segments));
-                g.checkpoint(&[&x], move |g, x| block.forward(g, &x[0], &segments))
+                let (block, segments, rows) = (*block, Arc::clone(&segments), rows.cloned());
+                g.checkpoint(&[&x], move |g, x| block.forward(g, &x[0], &segments, rows.as_ref()))
             } else {
-                block.forward(g, &x, &segments)
+                block.forward(g, &x, &segments, rows)
             };
             each(&x);
         }

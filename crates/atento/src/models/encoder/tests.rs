@@ -6,6 +6,7 @@ use super::*;
 use crate::families::Head;
 use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::models::Headed;
+use crate::models::trunk::tests::check_rows;
 use atento_tensor::{Grads, Pool};
 
 fn model(trunk: EncoderConfig, head: Head, start: Start) -> Headed {
@@ -70,6 +71,17 @@ fn every_parameter_that_a_head_reads_gets_a_gradient() {
                 let has_none = entry.name.ends_with("self.key.bias");
                 assert!(has_none || gradient.iter().any(|x| *x != 0.0), "{:?} {head:?}: {}", config.kind, entry.name);
             }
+        }
+    }
+}
+
+#[test]
+fn states_of_some_tokens_are_those_among_all() {
+    for config in configs() {
+        for checkpoint in [false, true] {
+            let mut trunk = Encoder::build(config.clone(), Start::Random(3));
+            trunk.checkpoint_activations(checkpoint);
+            check_rows(&trunk);
         }
     }
 }

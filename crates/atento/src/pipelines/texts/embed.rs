@@ -71,8 +71,8 @@ impl TextModel {
     pub fn embed(&self, texts: &[&EncodedPair], options: &EmbedOptions) -> Result<Vec<Embedded>, Error> {
         let layers = self.layers_of(options)?;
         self.in_batches(texts, |g, packed, batch| {
-            let states = self.model.trunk.all_states(g, packed);
-            let wanted: Vec<&[f32]> = layers.iter().map(|&layer| finite(&states[layer])).collect::<Result<_, _>>()?;
+            let states = self.model.trunk.states_of(g, packed, &layers);
+            let wanted: Vec<&[f32]> = states.iter().map(finite).collect::<Result<_, _>>()?;
             let width = states[0].dims::<2>()[1];
             let rows = packed.cu_seqlens.windows(2).map(|pair| pair[0] as usize * width..pair[1] as usize * width);
             let vectors = |rows: std::ops::Range<usize>| {

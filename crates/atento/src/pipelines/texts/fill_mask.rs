@@ -44,8 +44,7 @@ impl TextModel {
             let masked: Vec<Vec<u32>> = batch.iter().map(|text| self.masked(text)).collect();
             let at = |(start, rows): (&u32, &Vec<u32>)| rows.iter().map(|row| start + row).collect::<Vec<_>>();
             let rows: Vec<u32> = packed.cu_seqlens.iter().zip(&masked).flat_map(at).collect();
-            let states = self.model.states(g, packed);
-            let read = g.gather_rows(&states, &rows);
+            let (read, _) = self.model.read(g, packed, &rows);
             let logits = self.model.of_tokens(g, &read);
             let mut words = finite(&logits)?.chunks(logits.dims::<2>()[1]).map(|logits| likeliest(logits, top_k));
             Ok(masked.iter().map(|rows| words.by_ref().take(rows.len()).collect()).collect())

@@ -148,10 +148,12 @@ impl TextModel {
     /// What the head gives each text, or each of its tokens, as rows that belong to it.
     fn head_rows(&self, texts: &[&EncodedPair], is_of_tokens: bool) -> Result<Vec<Vec<f32>>, Error> {
         self.in_batches(texts, |g, packed, batch| {
-            let states = self.model.states(g, packed);
-            let found = match is_of_tokens {
-                true => self.model.of_tokens(g, &states),
-                false => self.model.of_texts(g, &states, packed),
+            let found = if is_of_tokens {
+                let states = self.model.states(g, packed);
+                self.model.of_tokens(g, &states)
+            } else {
+                let (_, whole) = self.model.read(g, packed, &[]);
+                self.model.of_read_texts(g, &whole.expect("a head on whole texts"))
             };
             let [_, width] = found.dims();
             let values = finite(&found)?;

@@ -77,14 +77,13 @@ impl MaskedWords {
             let Goal::Words { rows, words, next } = &batch.goal else { continue };
             let g = &mut Graph::infer(model.params(), pool);
             let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
-            let states = model.states(g, texts);
-            let read = g.gather_rows(&states, rows);
+            let (read, whole) = model.read(g, texts, rows);
             let logits = model.of_tokens(g, &read);
             let (loss, right) = judged(logits.values(), words);
             (found.word_loss, found.words_right) = (found.word_loss + loss, found.words_right + right);
             found.words += words.len();
             if let Some(next) = next {
-                let logits = model.of_texts(g, &states, texts);
+                let logits = model.of_read_texts(g, &whole.expect("a head on whole texts"));
                 let (loss, right) = judged(logits.values(), next);
                 (found.next_loss, found.texts_right) = (found.next_loss + loss, found.texts_right + right);
                 found.texts += next.len();
@@ -121,8 +120,7 @@ impl MaskedWords {
         let Goal::Words { rows, words, .. } = &batch.goal else { return Ok(Vec::new()) };
         let g = &mut Graph::infer(model.params(), pool);
         let texts = Texts { ids: &batch.ids, type_ids: Some(&batch.type_ids), cu_seqlens: &batch.cu_seqlens };
-        let states = model.states(g, texts);
-        let read = g.gather_rows(&states, rows);
+        let (read, _) = model.read(g, texts, rows);
         let logits = model.of_tokens(g, &read);
         let width = logits.dims::<2>()[1];
         let best = |row: &[f32]| (1..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best }) as u32;

@@ -86,7 +86,6 @@ impl Tuned for Spans {
             let found: String = question.context.chars().skip(answer.start).take(count).collect();
             all.push((question, found, answer.score));
         }
-        let gold = |question: &Question| question.answers.iter().map(|answer| answer.text.as_str()).collect::<Vec<_>>();
         let asked = all.iter().map(|(question, found, _)| (question, found));
         let asked = asked.map(|(question, found)| Asked { gold: gold(question), found, no_answer: 0.0 });
         let scores = squad2(&asked.collect::<Vec<_>>(), 1.0).overall;
@@ -106,6 +105,10 @@ impl Tuned for Spans {
         let scores = vec![(Metric::ExactMatch, scores.exact_match), (Metric::F1, scores.f1)];
         Verdict { scores, mistakes, matrix: None }
     }
+}
+
+fn gold(question: &Question) -> Vec<&str> {
+    question.answers.iter().map(|answer| answer.text.as_str()).collect()
 }
 
 fn sample(question: &Question, found: String) -> Sample {

@@ -64,19 +64,18 @@ impl Trainable for Headed {
 
     fn losses(&self, g: &mut Graph<'_>, batch: &TextBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
         let texts = batch.as_texts();
-        let states = self.states(g, texts);
-        let scale = scales[0];
         if let Goal::Words { rows, words, next } = &batch.goal {
+            let (read, whole) = self.read(g, texts, rows);
             let words: Vec<Option<u32>> = words.iter().copied().map(Some).collect();
-            let mut losses = vec![self.token_loss(g, &states, rows, &words, smoothing, scale)];
+            let mut losses = vec![self.read_token_loss(g, &read, &words, smoothing, scales[0])];
             losses.extend(next.as_ref().map(|next| {
                 let next: Vec<Option<u32>> = next.iter().copied().map(Some).collect();
-                self.text_loss(g, &states, texts, &next, 0.0, scales[1])
+                self.read_text_loss(g, &whole.expect("a head on whole texts"), &next, 0.0, scales[1])
             }));
             return losses;
         }
-        let logits = self.logits_of(g, batch, &states);
-        vec![loss_of(g, &logits, batch, smoothing, scale)]
+        let logits = self.logits(g, batch);
+        vec![loss_of(g, &logits, batch, smoothing, scales[0])]
     }
 }
 
@@ -85,19 +84,19 @@ impl Headed {
     /// whose logits are computed in parts.
     pub(crate) fn logits(&self, g: &mut Graph<'_>, batch: &TextBatch) -> Tensor {
         let texts = batch.as_texts();
-        let states = self.states(g, texts);
-        self.logits_of(g, batch, &states)
-    }
-
-    fn logits_of(&self, g: &mut Graph<'_>, batch: &TextBatch, states: &Tensor) -> Tensor {
-        let texts = batch.as_texts();
         match &batch.goal {
             Goal::Tags { rows, .. } => {
-                let read = g.gather_rows(states, rows);
+                let (read, _) = self.read(g, texts, rows);
                 self.of_tokens(g, &read)
             }
-            Goal::Spans(_) => self.of_tokens(g, states),
-            _ => self.of_texts(g, states, texts),
+            Goal::Spans(_) => {
+                let states = self.states(g, texts);
+                self.of_tokens(g, &states)
+            }
+            _ => {
+                let (_, whole) = self.read(g, texts, &[]);
+                self.of_read_texts(g, &whole.expect("a head on whole texts"))
+            }
         }
     }
 }
