@@ -43,9 +43,16 @@ pub fn make(program: &Path, folder: &Path) -> Result<()> {
     for name in ["lm", "mt", "pre", "rnn", "llama", "mistral", "qwen"] {
         run(&["train", &format!("{name}.toml"), "--out", name, "-q"])?;
     }
+    for name in ENCODERS {
+        run(&["train", &format!("{name}.toml"), "--out", name, "-q"])?;
+    }
     run(&["convert", "lm", "--out", "int8", "--weights", "int8"])?;
-    copies(folder)
+    copies(folder)?;
+    vocabularies(folder)
 }
+
+/// Encoders, each with a head.
+const ENCODERS: [&str; 7] = ["labels", "values", "tags", "answers", "choices", "words", "modern"];
 
 fn texts(folder: &Path) -> Result<()> {
     let write = |name: &str, text: String| fs::write(folder.join(name), text);
@@ -59,6 +66,21 @@ fn texts(folder: &Path) -> Result<()> {
     )?;
     let row = |(source, target): &(&str, &str)| format!("\"{source}\",{target}\n");
     write("prompts.csv", format!("prompt,completion\n{}", lines(row)))?;
+    write("labels.tsv", lines(|(source, target)| format!("{source}\t{}\n", target.len() % 2)).repeat(2))?;
+    write(
+        "values.csv",
+        "text,label\n".to_owned() + &lines(|(source, target)| format!("\"{source}\",{}.5\n", target.len())),
+    )?;
+    write("tags.txt", lines(|(source, _)| source.split(' ').map(|word| tagged(word)).collect::<String>() + "\n"))?;
+    let asked = SENTENCES.iter().enumerate().map(|(at, (source, _))| {
+        let answer = source.split(' ').next().unwrap_or_default();
+        json!({ "context": source, "qas": [{ "id": at.to_string(), "question": "who",
+            "answers": [{ "text": answer, "answer_start": 0 }] }] })
+    });
+    let asked = json!({ "data": [{ "title": "t", "paragraphs": asked.collect::<Vec<_>>() }] });
+    write("squad.json", asked.to_string())?;
+    write("choices.jsonl", lines(|(a, b)| format!("{}\n", json!({ "prompt": a, "choices": [a, b], "label": 1 }))))?;
+    write("documents.txt", lines(|(source, _)| format!("{source}. {source} again.\n\n")).repeat(2))?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, lines(|(_, target)| format!("{target}\n")).repeat(3).as_bytes())?;
     fs::write(folder.join("target.gz"), gzip.finish()?)?;
@@ -93,10 +115,45 @@ fn recipes(folder: &Path) -> Result<()> {
     let tsv = format!("train = {{ tsv = \"pairs.tsv\" }}\n{PAIRS}{VOCABULARY}");
     write("mt.toml", recipe("", &tsv, TRANSFORMER, BATCH) + SEARCH)?;
     write("pre.toml", recipe("", &tsv, &format!("{TRANSFORMER}\nnorm = \"pre\""), BATCH) + SEARCH)?;
+    const ENCODER: &str = "arch = \"bert\"\nlayers = 1\nheads = 2\nd_model = 8\nd_ff = 16\nmax_positions = 32";
+    let labelled = |task: &str, file: &str| {
+        let data = format!("train = {{ {file} }}\nvalid = {{ {file} }}{VOCABULARY}");
+        recipe(&format!("task = \"{task}\"\n"), &data, ENCODER, "batch_tokens = 64")
+    };
+    write("labels.toml", labelled("classify", "tsv = \"labels.tsv\""))?;
+    write("values.toml", labelled("regress", "csv = \"values.csv\""))?;
+    write("tags.toml", labelled("tag", "conll = \"tags.txt\"").replace("\"bert\"", "\"roberta\""))?;
+    write("answers.toml", labelled("qa", "squad = \"squad.json\"").replace("\"bert\"", "\"deberta\""))?;
+    write("choices.toml", labelled("multiple-choice", "jsonl = \"choices.jsonl\""))?;
+    let text = format!("text = \"documents.txt\"\nvalid_text = \"documents.txt\"\nblock_size = 16{VOCABULARY}");
+    write("words.toml", recipe("task = \"bert-pretrain\"\n", &text, ENCODER, "batch_tokens = 64"))?;
+    let modern = ENCODER.replace("\"bert\"", "\"modernbert\"");
+    write("modern.toml", recipe("task = \"masked-lm\"\n", &text, &modern, "batch_tokens = 64"))?;
     let files = format!("train = {{ source = \"source.txt\", target = \"target.gz\" }}\n{PAIRS}{VOCABULARY}");
     write("rnn.toml", recipe("", &files, "arch = \"rnn\"\nhidden = 8\nembedding = 8", BATCH) + SEARCH)?;
     Ok(())
 }
+
+/// A word of CoNLL: words that begin with d are entities.
+fn tagged(word: &str) -> String {
+    format!("{word} {}\n", if word.starts_with('d') { "B-DOG" } else { "O" })
+}
+
+/// Vocabularies in files of older kinds than tokenizer.json.
+fn vocabularies(folder: &Path) -> Result<()> {
+    let tokenizers = Path::new(TOKENIZERS);
+    for (name, file, own) in
+        [("vocab-txt", "bert/vocab.txt", "vocab.txt"), ("sentencepiece", "deberta/spm.model", "spm.model")]
+    {
+        let from = tokenizers.join(file);
+        fs::create_dir_all(folder.join(name))?;
+        fs::copy(&from, folder.join(name).join(own)).with_context(|| format!("no {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Vocabularies that the tests of tokenizers read.
+const TOKENIZERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/atento/tests/fixtures/tokenizers");
 
 /// The language model again, in the other ways in which models are stored.
 fn copies(folder: &Path) -> Result<()> {

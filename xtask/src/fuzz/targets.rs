@@ -16,6 +16,12 @@ const SCORE: &[&str] = &["score", "DIR", "the cat", "-q"];
 const GENERATE: &[&str] = &["generate", "DIR", "--prompt", "the c", "--max-new-tokens", "5", "-q"];
 const BEAM: &[&str] = &["generate", "DIR", "--prompt", "the c", "--beam", "2", "--max-new-tokens", "5", "-q"];
 const TRANSLATE: &[&str] = &["translate", "DIR", "-q"];
+const CLASSIFY: &[&str] = &["classify", "DIR", "the cat", "-q"];
+const EMBED: &[&str] = &["embed", "DIR", "the cat", "-q"];
+const TAG: &[&str] = &["tag", "DIR", "the cat", "-q"];
+const ANSWER: &[&str] = &["answer", "DIR", "who\tthe cat sits", "-q"];
+const CHOOSE: &[&str] = &["choose", "DIR", "the cat\tsits\truns", "-q"];
+const FILL: &[&str] = &["fill-mask", "DIR", "the [MASK]", "-q"];
 const INSPECT: &[&str] = &["inspect", "DIR"];
 const PLAN_SIZES: &[&str] = &["inspect", "plan", "FILE"];
 const ENCODE: &[&str] = &["tokenizer", "encode", "FILE", "the cat don't, 12 é🎉\n"];
@@ -175,5 +181,48 @@ pub const TARGETS: &[Target] = &[
         form: Form::Toml,
         files: &["lm/config.toml"],
         commands: &[resume!("--dry-run"), resume!("--max-steps", "6")],
+    },
+    Target {
+        name: "config-encoder",
+        form: Form::Json,
+        files: &["labels/model/config.json", "values/model/config.json"],
+        commands: &[PLAN_SIZES, INSPECT, CLASSIFY, EMBED],
+    },
+    Target {
+        name: "config-heads",
+        form: Form::Json,
+        files: &["tags/model/config.json", "answers/model/config.json", "choices/model/config.json"],
+        commands: &[INSPECT, TAG, ANSWER, CHOOSE, EMBED],
+    },
+    Target {
+        name: "config-words",
+        form: Form::Json,
+        files: &["words/model/config.json", "modern/model/config.json"],
+        commands: &[PLAN_SIZES, INSPECT, FILL, EMBED],
+    },
+    Target {
+        name: "safetensors-heads",
+        form: Form::Safetensors,
+        files: &["labels/model/model.safetensors", "words/model/model.safetensors", "answers/model/model.safetensors"],
+        commands: &[CLASSIFY, FILL, ANSWER, INSPECT],
+    },
+    Target { name: "vocab-txt", form: Form::Text, files: &["vocab-txt/vocab.txt"], commands: &[ENCODE, LOOK] },
+    Target { name: "sentencepiece", form: Form::Bytes, files: &["sentencepiece/spm.model"], commands: &[ENCODE, LOOK] },
+    Target {
+        name: "labels-tsv",
+        form: Form::Text,
+        files: &["labels.tsv"],
+        commands: &[plan!("labels.toml"), train!("labels.toml")],
+    },
+    Target { name: "values-csv", form: Form::Text, files: &["values.csv"], commands: &[train!("values.toml")] },
+    Target { name: "conll", form: Form::Text, files: &["tags.txt"], commands: &[train!("tags.toml")] },
+    Target { name: "squad", form: Form::Json, files: &["squad.json"], commands: &[train!("answers.toml")] },
+    Target { name: "choices", form: Form::Text, files: &["choices.jsonl"], commands: &[train!("choices.toml")] },
+    Target { name: "documents", form: Form::Text, files: &["documents.txt"], commands: &[train!("words.toml")] },
+    Target {
+        name: "recipe-encoder",
+        form: Form::Toml,
+        files: &["labels.toml", "tags.toml", "answers.toml", "words.toml", "modern.toml"],
+        commands: &[PLAN],
     },
 ];

@@ -84,12 +84,19 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let (of_translators, of_languages, of_heads) =
         (args.translation.given(), args.language.given().or(args.completions.given()), args.heads.given());
     let (is, misplaced) = match dir.head() {
-        Head::Translation => ("translates", of_languages.map(|option| (option, "a language model"))),
-        Head::Language => ("is a language model", of_translators.map(|option| (option, "a model that translates"))),
+        Head::Translation => {
+            ("this model translates".to_owned(), of_languages.map(|option| (option, "a language model")))
+        }
+        Head::Language => {
+            ("this is a language model".to_owned(), of_translators.map(|option| (option, "a model that translates")))
+        }
         head => {
             let options =
                 of_languages.filter(|option| *option != "--text-key").map(|option| (option, "a language model"));
-            (head.does(), of_translators.map(|option| (option, "a model that translates")).or(options))
+            (
+                format!("this model {}", head.does()),
+                of_translators.map(|option| (option, "a model that translates")).or(options),
+            )
         }
     };
     let has_head = !matches!(dir.head(), Head::Translation | Head::Language);
@@ -97,7 +104,7 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
         .or(of_heads.filter(|_| !has_head).map(|option| (option, "a model that labels, tags, answers or chooses")));
     if let Some((option, wanted)) = misplaced {
         let path = args.model.display();
-        return Err(anyhow!("{option} is for {wanted}, and this model {is}: {path}").into());
+        return Err(anyhow!("{option} is for {wanted}, and {is}: {path}").into());
     }
     let on_too_long = args.on_too_long.unwrap_or(OnTooLong::Skip);
     match (dir.head(), &args.data) {

@@ -97,7 +97,8 @@ fn the_layer_that_knows_most_is_found() {
     assert!(numbers.len() > 2);
     for layer in &layers {
         assert_eq!(layer["measure"], "accuracy");
-        assert!(layer["valid"].as_f64().unwrap() > 0.9 && layer["test"].as_f64().unwrap() > 0.9, "{layer}");
+        // The small vocabulary has one word for two of the colours.
+        assert!(layer["valid"].as_f64().unwrap() > 0.6 && layer["test"].as_f64().unwrap() > 0.6, "{layer}");
     }
     let said = folder.run(&command, "").output();
     assert!(said.starts_with("layer") && said.contains("0 (embeddings)") && said.contains('*'), "{said}");
@@ -135,7 +136,18 @@ fn every_head_is_measured_and_what_has_none_is_refused() {
     let found = words(&[]);
     assert!(found["loss"].as_f64().unwrap() > 0.0 && found["masked_words"].as_u64().unwrap() > 0, "{found}");
     assert_eq!(words(&[]), found);
-    let refusal = eval("bert", "text.txt", &[]).refusal();
+    let found = eval("bert", "text.txt", &[]).objects().remove(0);
+    assert!(found["next_accuracy"].is_f64() && found["word_accuracy"].is_f64(), "{found}");
+    // A Transformer without an output is not measured as if its new one were an answer.
+    let bare = folder.path("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for file in std::fs::read_dir(fixture("bert-words")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), bare.join(file.file_name())).unwrap();
+    }
+    let config = std::fs::read_to_string(bare.join("config.json")).unwrap().replace("BertForMaskedLM", "BertModel");
+    std::fs::write(bare.join("config.json"), config).unwrap();
+    let refusal = folder.run(&["eval", "bare", "--data", "text.txt"], "").refusal();
     assert!(refusal.contains("it has no output whose answers could be right or wrong"), "{refusal}");
     let refusal = eval("bert-labels", "test.tsv", &["--beam", "2"]).refusal();
     assert!(refusal.contains("--beam is for a model that translates"), "{refusal}");

@@ -36,7 +36,10 @@ fn a_recipe_that_nobody_checked_is_refused_and_no_panic() {
             "translation" => recipe.data.corpus = Some(Corpus::Demo),
             "causal-lm" | "masked-lm" | "bert-pretrain" => recipe.data.text = Some("none.txt".into()),
             "tag" => recipe.data.train = Some(FileSettings { conll: Some("none".into()), ..FileSettings::default() }),
-            "qa" => recipe.data.train = Some(FileSettings { squad: Some("none".into()), ..FileSettings::default() }),
+            "qa" => {
+                recipe.data.train = Some(FileSettings { squad: Some("none".into()), ..FileSettings::default() });
+                recipe.data.stride = 32;
+            }
             _ => recipe.data.train = Some(FileSettings { tsv: Some("none.tsv".into()), ..FileSettings::default() }),
         }
         if task.name() != "translation" {
