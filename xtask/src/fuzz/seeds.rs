@@ -71,7 +71,7 @@ fn texts(folder: &Path) -> Result<()> {
         "values.csv",
         "text,label\n".to_owned() + &lines(|(source, target)| format!("\"{source}\",{}.5\n", target.len())),
     )?;
-    write("tags.txt", lines(|(source, _)| source.split(' ').map(|word| tagged(word)).collect::<String>() + "\n"))?;
+    write("tags.txt", lines(|(source, _)| source.split(' ').map(tagged).collect::<String>() + "\n"))?;
     let asked = SENTENCES.iter().enumerate().map(|(at, (source, _))| {
         let answer = source.split(' ').next().unwrap_or_default();
         json!({ "context": source, "qas": [{ "id": at.to_string(), "question": "who",

@@ -337,7 +337,7 @@ pub(crate) fn evaluate(recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Re
     let markers = Markers::of(&model.tokenizer)?;
     let data =
         files(&recipe, &model, markers, learned, &scratch.path().join("text"), &text(&recipe)?, Fold::All, false)?;
-    let report = data.report().clone();
+    let report = *data.report();
     let work = MaskedWords { model, train: data, valid: None, learned };
     let found = work.find(&work.train, &Pool::new(), stop)?;
     if !found.loss().is_finite() {
