@@ -1,4 +1,4 @@
-//! ModernBERT: names of `ModernBertModel` and what stands on it, and what a recipe says of it. config.json is in [`files`].
+//! ModernBERT: names of `ModernBertModel` and what stands on it, and what a recipe says of it. config.json is in `files`.
 //!
 //! Every head but the bare one has a dense layer, an activation function and a norm, which are called `head`.
 
