@@ -207,3 +207,18 @@ fn one_document_has_no_other_to_take_a_text_from() {
     // Whether two texts are in order is learned from one document.
     train(&folder, &["--out", "order", "--max-steps", "2", "--set", "data.second=\"order\""]).output();
 }
+
+#[test]
+fn a_model_of_masked_words_of_every_family_knows_its_mask() {
+    for arch in ["bert", "roberta", "distilbert", "electra", "deberta", "modernbert"] {
+        let folder = folder("masked-lm", TEXT);
+        let arch = format!("model.arch=\"{arch}\"");
+        train(&folder, &["--out", "run", "--max-steps", "2", "--set", &arch]).output();
+        let words = folder.run(&["fill-mask", "run", "The cat is [MASK]"], "").output();
+        assert!(words.split('\t').count() > 4, "{arch}: {words}");
+        let config = std::fs::read_to_string(folder.path("run/model/tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        let named = [&config["cls_token"], &config["sep_token"], &config["mask_token"]];
+        assert_eq!(named, ["[CLS]", "[SEP]", "[MASK]"]);
+    }
+}

@@ -75,6 +75,9 @@ fn tokenizer_config() -> TokenizerConfig {
         eos_token: Some("</s>".into()),
         bos_token: None,
         unk_token: Some("<unk>".into()),
+        cls_token: None,
+        sep_token: None,
+        mask_token: None,
     }
 }
 

@@ -15,6 +15,12 @@ pub struct TokenizerConfig {
     pub bos_token: Option<String>,
     /// The token of what the vocabulary lacks, where there is one.
     pub unk_token: Option<String>,
+    /// The token that begins the texts of an encoder, where there is one.
+    pub cls_token: Option<String>,
+    /// The token that ends a text of an encoder or stands between two, where there is one.
+    pub sep_token: Option<String>,
+    /// The token that stands for a masked word, where there is one.
+    pub mask_token: Option<String>,
 }
 
 impl TokenizerConfig {
@@ -25,6 +31,9 @@ impl TokenizerConfig {
             ("eos_token", self.eos_token.as_ref()),
             ("pad_token", self.pad_token.as_ref()),
             ("unk_token", self.unk_token.as_ref()),
+            ("cls_token", self.cls_token.as_ref()),
+            ("sep_token", self.sep_token.as_ref()),
+            ("mask_token", self.mask_token.as_ref()),
         ];
         let special = special.into_iter().filter_map(|(key, token)| Some((key, json!(token?))));
         let fixed = [

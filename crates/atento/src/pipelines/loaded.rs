@@ -316,6 +316,9 @@ pub(crate) fn tokenizer_config(
         eos_token: eos.and_then(token),
         bos_token: special.bos.and_then(token),
         unk_token: special.unk.and_then(token),
+        cls_token: special.cls.and_then(token),
+        sep_token: special.sep.and_then(token),
+        mask_token: special.mask.and_then(token),
     }
 }
 
