@@ -38,10 +38,14 @@ lr = 1e-3
 #[test]
 fn one_command_compares_features_a_part_and_the_whole_over_several_seeds() {
     let folder = folder();
+    // The paths of a recipe are relative to it, those of a command to where it is given.
+    std::fs::create_dir(folder.path("my recipes")).unwrap();
+    let recipe = std::fs::read_to_string(folder.path("r.toml")).unwrap().replace("tsv = \"", "tsv = \"../");
+    folder.write("my recipes/r.toml", recipe);
     let model = fixture("bert-words").display().to_string();
     let command = [
         "train",
-        "r.toml",
+        "my recipes/r.toml",
         "--from",
         &model,
         "--out",
@@ -151,6 +155,14 @@ fn every_head_is_measured_and_what_has_none_is_refused() {
     assert!(refusal.contains("it has no output whose answers could be right or wrong"), "{refusal}");
     let refusal = eval("bert-labels", "test.tsv", &["--beam", "2"]).refusal();
     assert!(refusal.contains("--beam is for a model that translates"), "{refusal}");
+    // What is left out is told and counted by the exit code; what cannot be cut in parts is refused.
+    folder.write("long.tsv", format!("the cat is red\tred\n{}\tred\n\tblue\n", "the cat ".repeat(200)));
+    let ran = eval("bert-labels", "long.tsv", &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("1 rows have no text, 1 rows are too long and left out"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("\"texts\":1"), "{}", ran.stdout);
+    let refusal = eval("bert-labels", "long.tsv", &["--on-too-long", "split"]).refusal();
+    assert!(refusal.contains("long.tsv, line 2"), "{refusal}");
     folder.write("unknown.tsv", "the cat is red\tred\nthe cat is pink\tpink\n");
     let refusal = eval("bert-labels", "unknown.tsv", &[]).refusal();
     assert!(refusal.contains("unknown.tsv, line 2: the label \"pink\" is none of the model's"), "{refusal}");

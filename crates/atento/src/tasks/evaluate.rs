@@ -35,6 +35,8 @@ pub struct Evaluated {
     pub examples: (u64, &'static str),
     /// Labels, and for each of them how often each was found in its place.
     pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
+    /// How many examples of the data were left out: too long, or without a text.
+    pub left_out: u64,
     /// What of the data was not measured as it stands there, if anything.
     pub losses: Option<String>,
 }

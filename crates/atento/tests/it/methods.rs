@@ -72,6 +72,22 @@ fn an_output_is_solved_on_features_that_are_computed_once() {
 }
 
 #[test]
+fn a_run_goes_on_when_the_model_it_started_from_is_gone_and_ignores_averages_of_updates_that_there_are_not() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    // Stopped in the course of it, and resumed by a recipe that names no model, or one that is gone.
+    folder.run("full", &[&from, "train.log_every=1", "train.pooling=mean"], 3).unwrap();
+    let solved = [&from, "train.method=features", "train.ema=0.9", "train.average_last=2"];
+    let summary = folder.run("solved", &solved, 0).unwrap();
+    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
+    fs::rename(folder.path("base"), folder.path("gone")).unwrap();
+    let summary = folder.run("full", &["train.pooling=mean", "train.log_every=1", "train.max_epochs=8"], 0).unwrap();
+    assert!(summary.steps > 3, "{}", summary.steps);
+    let config = fs::read_to_string(folder.path("full/model/config.json")).unwrap();
+    assert!(config.contains("\"head_pooling\": \"mean\""), "{config}");
+}
+
+#[test]
 fn values_and_any_number_of_labels_are_read_off_features_too() {
     let folder = folder();
     let from = format!("from={}", folder.path("base/model").display());
@@ -113,7 +129,10 @@ fn methods_that_contradict_what_is_named_are_refused() {
     let from = format!("from={}", folder.path("base/model").display());
     for (settings, expected) in [
         (&["train.method=features"][..], "\"features\" needs a model that gives them: name one with --from"),
-        (&[&from, "train.method=full", "train.top_layers=1"], "\"full\" does not go with `train.top_layers`"),
+        (
+            &[&from, "train.method=full", "train.top_layers=1"],
+            "\"full\" does not go with `train.top_layers`: set it to \"partial\"",
+        ),
         (&[&from, "train.method=features", "train.class_weights=balanced"], "`train.class_weights` does not go with"),
         (&[&from, "train.method=partial"], "it is 2, and the model has 1 blocks"),
     ] {

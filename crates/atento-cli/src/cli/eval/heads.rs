@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
 use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::pipelines::TextModel;
@@ -75,6 +76,7 @@ pub fn run(
     let found = evaluate(model, &how, &StopFlag::new()).map_err(failure)?;
     print(&found, options)?;
     match found.losses {
+        Some(losses) if found.left_out > 0 => Err(Failure::Run(anyhow!("{}: {losses}", data.display()))),
         Some(losses) => {
             options.note(format_args!("{}: {losses}", data.display()));
             Ok(())

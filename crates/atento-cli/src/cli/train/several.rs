@@ -83,7 +83,9 @@ pub fn run(args: &TrainArgs, out: &Path, recipe: &Recipe, options: &Options) -> 
             Some(variant) if variant.starts_with("train.method=") => *variant == "train.method=features",
             _ => recipe.train.method == Method::Features,
         };
-        let features = (is_solved && recipe.train.features_dir.is_none()).then(|| dir.join("features"));
+        let features =
+            (is_solved && recipe.train.features_dir.is_none()).then(|| std::path::absolute(dir.join("features")));
+        let features = features.transpose().context("no working directory").map_err(Failure::Run)?;
         let mut summaries = Vec::new();
         for seed in &seeds {
             let run = dir.join(format!("seed-{seed}"));

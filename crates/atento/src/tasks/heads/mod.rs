@@ -111,6 +111,9 @@ pub(crate) trait Part {
 pub(crate) trait Report: fmt::Display + Serialize {
     /// What of the data is not learned or not measured as it stands there, in one sentence, if anything is.
     fn losses(&self) -> Option<String>;
+
+    /// How many examples of the file are left out.
+    fn left_out(&self) -> u64;
 }
 
 /// What a file is read for.

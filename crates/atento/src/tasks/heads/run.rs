@@ -120,7 +120,8 @@ impl<T: Tuned> Workload for FineTuning<T> {
         let training = files(recipe)?;
         let mut task = T::look(recipe, resumed, &training)?;
         let (kind, objective) = (recipe.task.head(), task.objective());
-        let pooling = pooling(recipe)?;
+        // A run that goes on has its pooling, whatever became of the model it started from.
+        let pooling = if resumed.is_none() { pooling(recipe)? } else { None };
         let head = |trunk: &Arc<dyn Config>| {
             let found = with_head(trunk, kind, task.labels(), objective)?;
             Ok(match pooling {
@@ -294,6 +295,7 @@ pub(crate) fn evaluate<T: Tuned>(recipe: &Recipe, model: TextModel, stop: &StopF
         scores: verdict.scores,
         examples: (task.examples(&part), T::EXAMPLES),
         matrix: verdict.matrix,
+        left_out: part.report().left_out(),
         losses: part.report().losses(),
     })
 }

@@ -96,6 +96,10 @@ impl Report for ChoiceReport {
     fn losses(&self) -> Option<String> {
         self.losses()
     }
+
+    fn left_out(&self) -> u64 {
+        self.too_long
+    }
 }
 
 /// Where the questions of a part of the data are; a recipe of another form is refused when it is loaded.

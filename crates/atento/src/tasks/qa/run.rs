@@ -138,6 +138,10 @@ impl Report for SpanReport {
     fn losses(&self) -> Option<String> {
         self.losses()
     }
+
+    fn left_out(&self) -> u64 {
+        self.questions - self.kept
+    }
 }
 
 /// The file of a part of the data; a recipe without one is refused when it is loaded.

@@ -151,6 +151,10 @@ impl Report for TagReport {
     fn losses(&self) -> Option<String> {
         self.losses()
     }
+
+    fn left_out(&self) -> u64 {
+        self.empty + self.too_long
+    }
 }
 
 /// Where the sentences of a part of the data are; a recipe of another form is refused when it is loaded.

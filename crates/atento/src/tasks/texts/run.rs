@@ -132,6 +132,10 @@ impl Report for LabelledReport {
     fn losses(&self) -> Option<String> {
         self.losses()
     }
+
+    fn left_out(&self) -> u64 {
+        self.empty + self.too_long
+    }
 }
 
 /// With factors on the loss of each label: all 1, or such that all labels weigh the same (scikit-learn's `balanced`).

@@ -29,7 +29,10 @@ fn method_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<()
     if let Some(key) = train.part_named()
         && train.method != Method::Partial
     {
-        let message = format!("`train.method` \"{}\" does not go with `{key}`: leave one of them out", train.method);
+        let message = format!(
+            "`train.method` \"{}\" does not go with `{key}`: set it to \"partial\", or leave that out",
+            train.method
+        );
         return conflict(place("train.method"), message);
     }
     let is_of_texts = task.reads_whole_texts();

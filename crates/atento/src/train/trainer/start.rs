@@ -15,6 +15,7 @@ use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
 use crate::train::freeze::freeze;
 use crate::train::metrics::Place;
+use crate::train::recipe::Method;
 use crate::train::request::Request;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
@@ -46,7 +47,9 @@ impl<'r, W: Workload> Session<'r, W> {
         }
         let mut schedule = Schedule::new(&recipe);
         let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
-        let mut average = (recipe.train.ema > 0.0).then(|| model.params().values().to_vec());
+        // An output that is solved takes no updates, of which there could be a mean.
+        let takes_updates = recipe.train.method != Method::Features;
+        let mut average = (recipe.train.ema > 0.0 && takes_updates).then(|| model.params().values().to_vec());
         let state = resumed.map(|checkpoint| &checkpoint.state);
         if let Some(checkpoint) = resumed {
             checkpoint.read_into("values", model.params_mut().values_mut())?;
