@@ -77,7 +77,7 @@ fn a_run_goes_on_when_the_model_it_started_from_is_gone_and_ignores_averages_of_
     let from = format!("from={}", folder.path("base/model").display());
     // Stopped in the course of it, and resumed by a recipe that names no model, or one that is gone.
     folder.run("full", &[&from, "train.log_every=1", "train.pooling=mean"], 3).unwrap();
-    let solved = [&from, "train.method=features", "train.ema=0.9", "train.average_last=2"];
+    let solved = [&from, "train.method=features", "train.ema=0.9"];
     let summary = folder.run("solved", &solved, 0).unwrap();
     assert_eq!(summary.metrics["valid_accuracy"], 1.0);
     fs::rename(folder.path("base"), folder.path("gone")).unwrap();
