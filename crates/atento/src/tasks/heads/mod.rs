@@ -5,13 +5,17 @@ pub(crate) mod begin;
 mod features;
 mod labels;
 mod run;
+mod task;
 
 use std::fmt;
 
 use serde::Serialize;
 
 pub(crate) use labels::{objective, settle as settle_labels, unheard};
-pub(crate) use run::{FineTuning, Heard, evaluate};
+use run::{FineTuning, evaluate};
+
+pub(crate) use run::Heard;
+pub(crate) use task::HeadTask;
 
 use super::files::{enumerate, given, parts};
 use super::{PlaceOf, Stated, Task, foreign_keys};
@@ -22,7 +26,7 @@ use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::probe::Gold;
 use crate::train::recipe::check::conflict;
-use crate::train::recipe::{self, DataSettings, FileSettings, Metric, OnTruncate, Recipe, ScheduleKind, TokenizerKind};
+use crate::train::recipe::{self, FileSettings, Metric, OnTruncate, Recipe, ScheduleKind, TokenizerKind};
 use crate::train::report::Sample;
 
 /// The longest text that is usual.
@@ -148,7 +152,7 @@ pub(crate) struct Verdict {
 }
 
 /// Defaults of fine-tuning: three passes, a low rate that falls to nothing, small batches (Devlin et al. 2019, appendix A.3).
-pub(crate) fn set_defaults(recipe: &mut Recipe, metric: Metric) {
+fn set_defaults(recipe: &mut Recipe, metric: Metric) {
     let Recipe { data, train, optimizer, schedule, tokenizer, .. } = recipe;
     tokenizer.kind = TokenizerKind::WordPiece;
     (data.max_length, data.drop_duplicates, data.on_truncate) = (MAX_LENGTH, false, OnTruncate::Warn);
@@ -161,7 +165,7 @@ pub(crate) fn set_defaults(recipe: &mut Recipe, metric: Metric) {
 }
 
 /// A text fits into the model and into a batch; a run that has another limit than passes has that alone.
-pub(crate) fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
+fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     let Recipe { data, model, train, .. } = recipe;
     if train.max_steps.is_some() && !is_stated("train.max_epochs") {
         train.max_epochs = None;
@@ -174,19 +178,9 @@ pub(crate) fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
     }
 }
 
-/// Whether there is something to validate on.
-pub(crate) fn is_watched(data: &DataSettings) -> bool {
-    data.valid.is_some()
-}
-
 /// Refuses settings of other tasks, files of other forms, columns of a file that the task has not, and lengths that contradict
 /// each other.
-pub(crate) fn check(
-    task: &dyn Task,
-    recipe: &Recipe,
-    written: Stated<'_>,
-    place: PlaceOf<'_>,
-) -> Result<(), recipe::Error> {
+fn check(task: &dyn Task, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
     let Recipe { data, model, train, .. } = recipe;
     let (forms, keys) = (task.forms(), task.columns());
     let name = task.name();

@@ -14,11 +14,25 @@ use crate::train::recipe::{self, DataSettings, Documents, Metric, Recipe, Tokeni
 use crate::train::trainer::run;
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
+/// Learning masked words, and perhaps with them what follows what.
+pub struct MaskedTask {
+    name: &'static str,
+    head: Head,
+    keys: &'static [&'static str],
+    measures: &'static [Metric],
+}
+
 /// `masked-lm`.
-pub struct MaskedLmTask;
+pub static MASKED_LM: MaskedTask =
+    MaskedTask { name: "masked-lm", head: Head::Words, keys: &KEYS, measures: &[Metric::WordAccuracy] };
 
 /// `bert-pretrain`.
-pub struct PretrainTask;
+pub static BERT_PRETRAIN: MaskedTask = MaskedTask {
+    name: "bert-pretrain",
+    head: Head::Pretraining,
+    keys: &PAIR_KEYS,
+    measures: &[Metric::WordAccuracy, Metric::NextAccuracy],
+};
 
 const KEYS: [&str; 14] = [
     "data.text",
@@ -47,77 +61,25 @@ const PAIR_KEYS: [&str; 15] = {
     keys
 };
 
-impl Task for MaskedLmTask {
+impl Task for MaskedTask {
     fn name(&self) -> &'static str {
-        "masked-lm"
+        self.name
     }
 
     fn head(&self) -> Head {
-        Head::Words
+        self.head
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        &KEYS
+        self.keys
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {
-        is_watched(data)
+        data.valid_text.is_some() || data.valid_fraction > 0.0
     }
 
     fn measures(&self, _: &DataSettings) -> &'static [Metric] {
-        &[Metric::WordAccuracy]
-    }
-
-    fn set_defaults(&self, recipe: &mut Recipe) {
-        set_defaults(recipe);
-    }
-
-    fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
-        follow(recipe, is_stated);
-    }
-
-    fn check(&self, recipe: &Recipe, _: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        check(recipe, place)
-    }
-
-    fn train(
-        &self,
-        recipe: &Recipe,
-        options: &TrainOptions,
-        stop: &StopFlag,
-        reporter: &mut dyn Reporter,
-    ) -> Result<Summary, Error> {
-        run::<run::MaskedWords>(recipe, options, stop, reporter)
-    }
-
-    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
-        run::evaluate(recipe, model, stop)
-    }
-
-    fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
-        outlook::<run::MaskedWords>(recipe, options, scratch)
-    }
-}
-
-impl Task for PretrainTask {
-    fn name(&self) -> &'static str {
-        "bert-pretrain"
-    }
-
-    fn head(&self) -> Head {
-        Head::Pretraining
-    }
-
-    fn keys(&self) -> &'static [&'static str] {
-        &PAIR_KEYS
-    }
-
-    fn is_watched(&self, data: &DataSettings) -> bool {
-        is_watched(data)
-    }
-
-    fn measures(&self, _: &DataSettings) -> &'static [Metric] {
-        &[Metric::WordAccuracy, Metric::NextAccuracy]
+        self.measures
     }
 
     fn set_defaults(&self, recipe: &mut Recipe) {
@@ -153,10 +115,6 @@ impl Task for PretrainTask {
 
 /// The usual length of an example.
 const BLOCK_SIZE: usize = 128;
-
-fn is_watched(data: &DataSettings) -> bool {
-    data.valid_text.is_some() || data.valid_fraction > 0.0
-}
 
 /// BERT's optimiser and vocabulary (Devlin et al. 2019, appendix A.2); documents are set apart by blank lines.
 fn set_defaults(recipe: &mut Recipe) {

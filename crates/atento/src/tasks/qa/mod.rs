@@ -3,17 +3,11 @@
 
 mod run;
 
-use std::path::Path;
-
-use super::heads::{self, FineTuning};
-use super::{Evaluated, PlaceOf, Stated, Task};
+use super::heads::HeadTask;
+use super::{PlaceOf, Stated};
 use crate::families::Head;
-use crate::pipelines::TextModel;
-use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, DataSettings, Metric, Recipe};
-use crate::train::trainer::run;
-use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
 /// The longest window that is usual.
 const MAX_LENGTH: usize = 384;
@@ -23,55 +17,40 @@ const LEAST_PARTS: usize = 3;
 /// `qa`.
 pub struct QaTask;
 
-impl Task for QaTask {
-    fn name(&self) -> &'static str {
-        "qa"
-    }
+impl HeadTask for QaTask {
+    type Work = run::Spans;
 
-    fn head(&self) -> Head {
-        Head::Span
-    }
+    const NAME: &'static str = "qa";
+    const HEAD: Head = Head::Span;
+    const METRIC: Metric = Metric::F1;
+    const FORMS: &'static [&'static str] = &["squad"];
+    const KEYS: &'static [&'static str] = &[
+        "data.train",
+        "data.valid",
+        "data.test",
+        "data.max_length",
+        "data.stride",
+        "data.max_answer_length",
+        "data.null_threshold",
+        "train.max_sentences",
+    ];
 
-    fn keys(&self) -> &'static [&'static str] {
-        &[
-            "data.train",
-            "data.valid",
-            "data.test",
-            "data.max_length",
-            "data.stride",
-            "data.max_answer_length",
-            "data.null_threshold",
-            "train.max_sentences",
-        ]
-    }
-
-    fn forms(&self) -> &'static [&'static str] {
-        &["squad"]
-    }
-
-    fn is_watched(&self, data: &DataSettings) -> bool {
-        heads::is_watched(data)
-    }
-
-    fn measures(&self, _: &DataSettings) -> &'static [Metric] {
+    fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::ExactMatch, Metric::F1]
     }
 
-    fn set_defaults(&self, recipe: &mut Recipe) {
-        heads::set_defaults(recipe, Metric::F1);
+    fn set_own_defaults(&self, recipe: &mut Recipe) {
         recipe.data.max_length = MAX_LENGTH;
     }
 
-    fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
-        heads::follow(recipe, is_stated);
+    fn follow_further(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
         let data = &mut recipe.data;
         if !is_stated("data.stride") {
             data.stride = data.stride.min(data.max_length / LEAST_PARTS);
         }
     }
 
-    fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        heads::check(self, recipe, written, place)?;
+    fn check_further(&self, recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
         let DataSettings { stride, max_length, .. } = recipe.data;
         if stride >= max_length {
             let message = format!(
@@ -80,23 +59,5 @@ impl Task for QaTask {
             return conflict(place("data.stride"), message);
         }
         Ok(())
-    }
-
-    fn train(
-        &self,
-        recipe: &Recipe,
-        options: &TrainOptions,
-        stop: &StopFlag,
-        reporter: &mut dyn Reporter,
-    ) -> Result<Summary, Error> {
-        run::<FineTuning<run::Spans>>(recipe, options, stop, reporter)
-    }
-
-    fn evaluate(&self, recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Result<Evaluated, Error> {
-        heads::evaluate::<run::Spans>(recipe, model, stop)
-    }
-
-    fn plan(&self, recipe: &Recipe, options: &TrainOptions, scratch: &Path) -> Result<Plan, Error> {
-        outlook::<FineTuning<run::Spans>>(recipe, options, scratch)
     }
 }
