@@ -14,6 +14,8 @@
 //! println!("perplexity {:.1}", model.perplexity("a red cat runs")?);
 //! let translator = Model::load("tests/fixtures/conformance/marian-tiny")?;
 //! println!("{}", translator.translate("a dog runs")?);
+//! let classifier = Model::load("tests/fixtures/conformance/bert-labels")?;
+//! println!("{:?}", classifier.classify("a red cat runs")?[0]);
 //! # Ok::<(), atento::Error>(())
 //! ```
 //!
@@ -39,6 +41,9 @@
 //! println!("{:.2}", translator.score(&[("a dog", "ein Hund")])?[0].sum_logprob());
 //! # Ok::<(), atento::Error>(())
 //! ```
+//!
+//! [`TextModel`] is a model with a head: labels of texts and of tokens, masked words, answers, choices, vectors
+//! ([`pipelines::texts`]).
 //!
 //! [`pipelines`], [`score`](mod@score) and [`eval`] have every option of the program's verbs.
 //!

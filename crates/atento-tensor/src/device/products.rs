@@ -35,8 +35,11 @@ pub trait Products {
         outputs: usize,
     );
 
-    /// `out += x·weightᵀ` of an f32 weight [outputs, inputs].
-    fn linear_add(&self, rows: usize, x: Slice<'_>, weight: Slice<'_>, out: SliceMut<'_>);
+    /// `out[:, first..first + outputs] += x·weightᵀ` of an f32 weight [outputs, inputs].
+    ///
+    /// # Shapes
+    /// `x`: [rows, inputs]; `out`: [rows, width].
+    fn linear_add(&self, rows: usize, x: Slice<'_>, weight: Slice<'_>, out: SliceMut<'_>, width: usize, first: usize);
 
     /// `dx = dy·weightᵀ`, or `dx += …` with `accumulate`.
     fn linear_backward_input(

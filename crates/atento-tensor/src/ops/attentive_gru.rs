@@ -192,7 +192,8 @@ impl Saved {
             let inputs = attention_inputs(memory, n, queries.as_slice(), params.slice(cell.score));
             device.additive_attention(inputs, self.alpha.part_mut(self.alpha_at[t].clone()), context.reborrow());
             let mut gates_x = gates_x.part_mut(span(&rows, 3 * hidden));
-            device.linear_add(n, context.as_slice(), params.slice(cell.context), gates_x.reborrow());
+            let gates = params.slice(cell.context);
+            device.linear_add(n, context.as_slice(), gates, gates_x.reborrow(), cell.context.rows, 0);
             let mut gates_h = gates_h.part_mut(0..n * 3 * hidden);
             let bias = Some(params.slice(cell.recurrence.bias));
             project(n, previous, cell.recurrence.weight, bias, gates_h.reborrow());

@@ -32,13 +32,40 @@ impl Graph<'_> {
         let (outputs, weight_inputs) = projection::sizes(weight, layout);
         assert_eq!(inputs, weight_inputs, "linear: x {:?}, weight {weight:?} {layout:?}", x.shape());
         let (params, pool) = (self.params(), self.pool().clone());
-        let tracked = x.node().is_some() || self.trains(&[weight]) || bias.is_some_and(|bias| self.trains(&[bias]));
+        let added = if params.has_low_rank(weight) { self.low_ranks(weight) } else { Vec::new() };
+        let tracked = x.node().is_some()
+            || self.trains(&[weight])
+            || bias.is_some_and(|bias| self.trains(&[bias]))
+            || added.iter().any(|added| self.trains(&added.weights()));
         let recording = tracked && self.is_training();
         let mut pre_activation =
             (recording && needs_pre_activation(activation)).then(|| pool.take_as(x.dtype(), rows * outputs));
         let mut out = pool.take_as(x.dtype(), rows * outputs);
-        let (pre, to) = (pre_activation.as_mut().map(Buffer::slice_mut), out.slice_mut());
-        projection::forward(params, &pool, rows, x.slice(), weight, layout, bias, activation, pre, to);
+        let mut hidden = Vec::with_capacity(added.len());
+        if added.is_empty() {
+            let (pre, to) = (pre_activation.as_mut().map(Buffer::slice_mut), out.slice_mut());
+            projection::forward(params, &pool, rows, x.slice(), weight, layout, bias, activation, pre, to);
+        } else {
+            let product = pre_activation.as_mut().unwrap_or(&mut out);
+            let identity = Activation::Identity;
+            projection::forward(
+                params,
+                &pool,
+                rows,
+                x.slice(),
+                weight,
+                layout,
+                None,
+                identity,
+                None,
+                product.slice_mut(),
+            );
+            for added in &added {
+                hidden.push(added.forward(params, &pool, rows, x.slice(), product.slice_mut(), outputs));
+            }
+            let pre = pre_activation.as_mut().map(Buffer::slice_mut);
+            projection::epilogue(params, &pool, bias, activation, pre, out.slice_mut(), outputs);
+        }
         let y = self.output("linear", out, &[rows, outputs], tracked);
         if let Some(node) = y.node() {
             let (x, saved_output) = (x.clone(), (activation == Activation::Relu).then(|| y.detached()));
@@ -54,10 +81,17 @@ impl Graph<'_> {
                 if let Some(bias) = bias {
                     projection::backward_bias(params, pass.grads, &pool, dz.slice(), bias);
                 }
-                if let Some(input) = x.node() {
-                    let (mut dx, accumulate) = pass.slot(input, x.dtype(), x.len());
+                let mut slot = x.node().map(|input| (input, pass.slot(input, x.dtype(), x.len())));
+                if let Some((_, (dx, accumulate))) = &mut slot {
                     let to = dx.slice_mut();
-                    projection::backward_input(params, &pool, rows, dz.slice(), weight, layout, to, accumulate);
+                    projection::backward_input(params, &pool, rows, dz.slice(), weight, layout, to, *accumulate);
+                }
+                for (added, hidden) in added.iter().zip(&hidden) {
+                    let dx = slot.as_mut().map(|(_, (dx, _))| dx.slice_mut());
+                    let (inputs, dz) = ((x.slice(), hidden.slice()), (dz.slice(), outputs));
+                    added.backward(params, pass.grads, &pool, rows, inputs, dz, dx);
+                }
+                if let Some((input, (dx, _))) = slot {
                     pass.put(input, dx);
                 }
             });

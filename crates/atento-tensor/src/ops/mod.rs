@@ -18,6 +18,7 @@ mod group_losses;
 mod gru_sequence;
 mod layer_norm;
 mod linear;
+mod low_rank;
 mod mean_pool;
 mod mul;
 mod projection;

@@ -62,6 +62,22 @@ pub(super) fn forward(
     }
 }
 
+/// `out = activation(product + bias)` after a product made elsewhere; see
+/// [`Products::linear_epilogue`](crate::device::Products::linear_epilogue).
+pub(super) fn epilogue(
+    params: &Params,
+    pool: &Pool,
+    bias: Option<Weight>,
+    activation: Activation,
+    pre: Option<SliceMut<'_>>,
+    out: SliceMut<'_>,
+    outputs: usize,
+) {
+    let bias = bias.map(|bias| Vector::of(params, pool, bias));
+    let bias = bias.as_ref().map(Vector::slice);
+    pool.device().linear_epilogue(bias, activation, pre, out, outputs);
+}
+
 /// `dx = dy·weightᵀ`, or `dx += …` with `accumulate`.
 ///
 /// # Shapes
@@ -170,7 +186,7 @@ impl<'a> Vector<'a> {
 }
 
 /// Columns `first..first + count` of a matrix of this width.
-fn columns(pool: &Pool, from: Slice<'_>, width: usize, first: usize, count: usize) -> Buffer {
+pub(super) fn columns(pool: &Pool, from: Slice<'_>, width: usize, first: usize, count: usize) -> Buffer {
     let mut to = pool.take_as(from.dtype(), from.len() / width * count);
     pool.device().copy_columns(from, width, first, to.slice_mut(), count, 0, count);
     to

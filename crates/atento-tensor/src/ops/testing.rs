@@ -10,9 +10,10 @@
 //! where `f = Σ upstream · output` is summed in f64. With h = 2⁻⁵ the truncation is near 10⁻⁶ and the rounding of an
 //! f32 forward, 2⁻²⁴ / h, near 10⁻⁵. A dropout mask is a function of the seed, so it is the same in every evaluation.
 
+use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
-use crate::{Grads, Graph, Init, Params, Pool, Tensor, Weight};
+use crate::{Grads, Graph, Init, LowRank, Params, Pool, Tensor, Weight};
 
 const STEP: f32 = 0.03125;
 const SEED: u64 = 9;
@@ -84,6 +85,22 @@ impl Case {
         let weight = self.params.add(&name, dims, Init::Zeros, &mut Rng::new(0, 0));
         self.params.get_mut(weight).copy_from_slice(values);
         self.weights.push(weight);
+        self
+    }
+
+    /// One more parameter that rows are multiplied by.
+    pub(super) fn matrix(mut self, shape: &[usize; 2], layout: WeightLayout) -> Self {
+        let values = wave(shape[0] * shape[1], 50 + 10 * self.weights.len());
+        let name = format!("param {}", self.weights.len());
+        let weight = self.params.add_matrix(&name, *shape, layout, Init::Zeros, &mut Rng::new(0, 0));
+        self.params.get_mut(weight).copy_from_slice(&values);
+        self.weights.push(weight);
+        self
+    }
+
+    /// Adds a low-rank pair, made of the parameters, to one of them.
+    pub(super) fn low_rank(mut self, to: usize, pair: impl Fn(&[Weight]) -> LowRank) -> Self {
+        self.params.add_low_rank(self.weights[to], pair(&self.weights));
         self
     }
 

@@ -17,6 +17,7 @@ mod frozen;
 mod grads;
 mod handles;
 mod init;
+mod low_rank;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub use frozen::{Frozen, Values, View};
 pub use grads::Grads;
 pub use handles::{ParamEntry, ParamId, Weight};
 pub use init::Init;
+pub use low_rank::LowRank;
 
 use handles::Place;
 
@@ -46,6 +48,8 @@ pub struct Params {
     buffers: Arena,
     /// A parameter that is frozen and not here has no values yet.
     frozen: BTreeMap<ParamId, Frozen>,
+    /// What is added to matrices in products.
+    low_ranks: BTreeMap<ParamId, Vec<LowRank>>,
     /// Whether there is the table alone, and no value.
     is_outline: bool,
     /// Whether no value was written yet: their memory is untouched.

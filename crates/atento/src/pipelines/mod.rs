@@ -3,6 +3,7 @@
 //! [`Model`] is the short way; [`translate`] and [`continue_text`] have every option of the program's verbs. [`Loaded`] is a
 //! model of one kind with its tokenizer and settings.
 
+mod ask;
 mod continue_options;
 pub mod continue_text;
 mod language;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::continue_text::{self, LanguageModel};
 use super::translate::{self, Pretrained};
-use super::{LoadError, TextModel};
+use super::{LoadError, TextModel, texts};
 use crate::data::tokens;
 use crate::families::Head;
 use crate::score::{self, causal, perplexity};
@@ -50,6 +50,9 @@ pub enum Error {
     /// The model's answer to it.
     #[error(transparent)]
     Perplexity(#[from] perplexity::Error),
+    /// The text that a model with a head is asked about, or its answer.
+    #[error(transparent)]
+    Ask(#[from] texts::Error),
     /// The model was taught with a template of several fields.
     #[error("the model was taught with a template of several fields ({fields}): fill it and use `continue_text`")]
     Fields {
@@ -138,7 +141,7 @@ impl Model {
         }
     }
 
-    fn other_kind(&self, asked: &'static str, expected: Head) -> Error {
+    pub(super) fn other_kind(&self, asked: &'static str, expected: Head) -> Error {
         Error::OtherKind { does: self.head().does(), asked, expected: expected.does() }
     }
 }

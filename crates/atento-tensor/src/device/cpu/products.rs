@@ -45,14 +45,17 @@ impl Products for Cpu {
         linear::finish(bias.map(Slice::f32), activation, pre.map(SliceMut::f32), out.f32(), outputs);
     }
 
-    fn linear_add(&self, rows: usize, x: Slice<'_>, weight: Slice<'_>, out: SliceMut<'_>) {
+    fn linear_add(&self, rows: usize, x: Slice<'_>, weight: Slice<'_>, out: SliceMut<'_>, width: usize, first: usize) {
         let (x, weight, out) = (x.f32(), weight.f32(), out.f32());
-        if rows == 0 {
+        if x.is_empty() {
             return;
         }
-        let (inputs, outputs) = (x.len() / rows, out.len() / rows);
+        let inputs = x.len() / rows;
+        let outputs = weight.len() / inputs;
+        assert!(first + outputs <= width, "linear_add: {outputs} columns from {first} of {width}");
         let weight = Mat::row_major(weight, outputs, inputs).t();
-        matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 1.0, MatMut::row_major(out, rows, outputs));
+        let out = MatMut { data: &mut out[first..], rows, cols: outputs, row_stride: width, col_stride: 1 };
+        matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 1.0, out);
     }
 
     fn linear_backward_input(

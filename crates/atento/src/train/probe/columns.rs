@@ -7,11 +7,16 @@ use super::{Error, Scaling};
 /// Rows whose sums are added up before those of others.
 const ROWS: usize = 1024;
 
+/// A column whose deviation is below this share of its mean, or of the widest column's deviation, is constant: in f32 its
+/// changes are lost beside what they are added to. A weight that made something of them would be so large that no further
+/// training could start from it.
+const LEAST: f64 = f32::EPSILON as f64;
+
 /// Standardised features.
 pub(super) struct Columns {
     pub rows: usize,
     pub width: usize,
-    /// `[rows, width]`: the features less their means, divided by their deviations; 0 in columns that are constant.
+    /// `[rows, width]`: the features less their means, divided by their deviations; 0 in columns that are constant ([`LEAST`]).
     pub values: Vec<f32>,
     pub means: Vec<f64>,
     /// The root of the mean squared deviation of each column; 1 of one that is constant.
@@ -25,9 +30,12 @@ impl Columns {
         let mean = |sums: Vec<f64>| sums.into_iter().map(|sum| sum / rows as f64).collect::<Vec<_>>();
         let means = mean(column_sums(features, width, |_, x| f64::from(x)));
         let squares = mean(column_sums(features, width, |column, x| (f64::from(x) - means[column]).powi(2)));
-        let first = &features[..width];
-        let differ = column_sums(features, width, |column, x| f64::from(u8::from(x != first[column])));
-        let varies: Vec<bool> = differ.into_iter().map(|count| count > 0.0).collect();
+        let widest = squares.iter().copied().fold(0.0, f64::max);
+        let varies: Vec<bool> = squares
+            .iter()
+            .zip(&means)
+            .map(|(square, mean)| square.sqrt() > LEAST * widest.max(mean * mean).sqrt())
+            .collect();
         let deviations: Vec<f64> =
             squares.iter().zip(&varies).map(|(square, varies)| if *varies { square.sqrt() } else { 1.0 }).collect();
         let mut values = vec![0.0; features.len()];

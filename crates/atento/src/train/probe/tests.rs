@@ -91,6 +91,18 @@ fn a_constant_column_gets_weight_zero_whatever_its_value() {
     }
 }
 
+/// As the column of an encoder whose last norm has all but switched it off.
+#[test]
+fn a_column_that_is_nothing_beside_the_others_gets_no_weight() {
+    let (mut features, labels) = drawn_labels(50, 4, 3);
+    for (row, label) in features.chunks_mut(4).zip(&labels) {
+        row[2] = 1e-31 * (*label as f32 + row[0]);
+    }
+    let train = Examples { features: &features, width: 4, targets: &labels };
+    let probe = LogisticProbe::fit_scaled(train, 3, 10.0, Scaling::Standardized).unwrap();
+    assert!(probe.weight.chunks(4).all(|row| row[2] == 0.0 && row[0] != 0.0), "{:?}", probe.weight);
+}
+
 #[test]
 fn columns_that_say_nothing_leave_the_shares_of_the_labels() {
     let probe = LogisticProbe::fit(&[3.5; 8], 1, &[0, 1, 1, 2, 1, 2, 1, 1], 3, 1.0).unwrap();
