@@ -76,7 +76,8 @@ pub struct TrainArgs {
 /// # Errors
 /// The recipe, its data or the run directory is wrong; training fails; standard output cannot be written.
 pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
-    let Loaded { recipe, written, .. } = load_recipe(args, options)?;
+    let Loaded { recipe, written, notes } = load_recipe(args, None, options)?;
+    notes.iter().for_each(|note| options.note(note));
     let is_one = args.seeds.is_none() && args.vary.is_none();
     if is_one && args.resume && args.from.is_some() {
         return Err(anyhow!("--from cannot be used with --resume: the run knows the model that it started from").into());
@@ -156,20 +157,19 @@ pub fn failure(error: train::Error) -> Failure {
     if error.is_input() { Failure::Input(error.into()) } else { Failure::run(error) }
 }
 
-/// The recipe with what the command line says in place of what it says.
-fn load_recipe(args: &TrainArgs, options: &Options) -> Result<Loaded, Failure> {
+/// The recipe with what the command line says in place of what it says, and with one more setting.
+fn load_recipe(args: &TrainArgs, variant: Option<&str>, options: &Options) -> Result<Loaded, Failure> {
     let paths = [("the recipe", Some(&args.recipe)), ("--out", args.out.as_ref()), ("--from", args.from.as_ref())];
     for (name, path) in paths.into_iter().filter_map(|(name, path)| Some((name, path?))) {
         require_utf8(name, path)?;
     }
-    let mut overrides: Vec<Override> = args.set.iter().map(Override::set).collect();
+    let mut overrides: Vec<Override> = args.set.iter().map(String::as_str).chain(variant).map(Override::set).collect();
     overrides.extend(args.max_steps.map(|steps| Override::option("--max-steps", "train.max_steps", steps)));
     overrides.extend(options.seed.map(|seed| Override::option("--seed", "seed", seed)));
     // A model that exists decides over what the recipe leaves out; where the recipe names it, `load` knows.
     let has_model = args.from.is_some() || args.resume;
     let load = if has_model { Recipe::load_unsettled } else { Recipe::load };
     let mut loaded = load(&args.recipe, &overrides)?;
-    loaded.notes.iter().for_each(|note| options.note(note));
     if let Some(out) = &args.out {
         loaded.recipe.out = Some(out.clone());
     }

@@ -21,6 +21,7 @@ use super::finish;
 use super::metrics::{Metrics, Record};
 use super::options::TrainOptions;
 use super::recipe::{Method, OnNonFinite, Recipe};
+use super::request;
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Store, Workload};
@@ -114,7 +115,10 @@ pub(crate) fn run<W: Workload>(
     };
     let ended = match session.recipe.train.method {
         Method::Features => session.solve(stop),
-        Method::Full | Method::Partial => session.steps(&mut batches, stop),
+        Method::Full | Method::Partial => session.solve_first(stop).and_then(|is_stopped| match is_stopped {
+            true => Ok(Ending::Stopped),
+            false => session.steps(&mut batches, stop),
+        }),
     };
     let ended = ended.and_then(|ending| session.finish(ending, stop));
     ended.map_err(|error| {
@@ -200,23 +204,47 @@ impl<W: Workload> Session<'_, W> {
             return Ok(Ending::Limit);
         }
         let begin = Instant::now();
-        let base = self.identity.base.clone().unwrap_or_default();
-        let dir = self.recipe.train.features_dir.clone().unwrap_or_else(|| self.run.features());
-        match self.work.solve(&Store { dir, base }, &self.pool, stop) {
-            Err(Error::Stopped) => return Ok(Ending::Stopped),
-            Err(error) => return Err(error),
-            Ok(notes) => {
-                for note in notes {
-                    self.run.append_log(&note)?;
-                    self.reporter.event(&Event::Warning(note));
-                }
-            }
+        if self.solve_output(stop)? {
+            return Ok(Ending::Stopped);
         }
         self.step = 1;
         self.target_tokens = self.work.targets_per_epoch();
         self.trained_tokens = self.work.tokens_per_epoch();
         self.trained_seconds = begin.elapsed().as_secs_f64();
         Ok(Ending::Limit)
+    }
+
+    /// Solves the output where the recipe wants it before the first update. Returns whether the run was stopped.
+    fn solve_first(&mut self, stop: &StopFlag) -> Result<bool, Error> {
+        if !self.recipe.train.solve_output || self.step > 0 {
+            return Ok(false);
+        }
+        let is_stopped = self.solve_output(stop)?;
+        if let Some(average) = &mut self.average {
+            average.copy_from_slice(self.work.model().params().values());
+        }
+        Ok(is_stopped)
+    }
+
+    /// Solves the output on the model's features. Returns whether the run was stopped.
+    fn solve_output(&mut self, stop: &StopFlag) -> Result<bool, Error> {
+        let Identity { base, from, .. } = &self.identity;
+        let base = base.clone().or_else(|| from.as_ref().and_then(|from| request::contents(from).ok()));
+        let shared = self.recipe.train.features_dir.clone();
+        let (dir, base) = match base {
+            Some(base) => (shared.unwrap_or_else(|| self.run.features()), base),
+            // The model is gone, and what its features are called elsewhere with it.
+            None => (self.run.features(), "gone".into()),
+        };
+        let notes = match self.work.solve(&Store { dir, base }, &self.pool, stop) {
+            Err(Error::Stopped) => return Ok(true),
+            found => found?,
+        };
+        for note in notes {
+            self.run.append_log(&note)?;
+            self.reporter.event(&Event::Warning(note));
+        }
+        Ok(false)
     }
 
     /// The micro-batches of the next update; none at the end of the last epoch. The last update may have fewer. Those

@@ -88,6 +88,29 @@ fn a_run_goes_on_when_the_model_it_started_from_is_gone_and_ignores_averages_of_
 }
 
 #[test]
+fn an_output_that_is_solved_is_where_training_begins() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    folder.run("solved", &[&from, "train.method=features"], 0).unwrap();
+    // So small a rate that what is trained hardly moves.
+    let settings = [&from, "train.solve_output=true", "optimizer.lr=1e-9", "train.max_epochs=1", "train.ema=0.9"];
+    let summary = folder.run("begun", &settings, 0).unwrap();
+    assert!(summary.steps > 1 && summary.metrics["valid_accuracy"] == 1.0, "{summary:?}");
+    let (solved, begun) = (weights(&folder, "solved/model"), weights(&folder, "begun/model"));
+    let numbers = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    for (name, bytes) in &begun {
+        let (found, expected) = (numbers(bytes), numbers(&solved[name]));
+        assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() <= 1e-6 * y.abs().max(1.0)), "{name}");
+    }
+    // Stopped after an update and resumed, it is not solved again.
+    folder.run("parts", &[&settings[..], &["train.log_every=1"]].concat(), 1).unwrap();
+    folder.run("parts", &[&settings[..], &["train.log_every=1"]].concat(), 0).unwrap();
+    assert_eq!(weights(&folder, "parts/model"), begun);
+}
+
+#[test]
 fn values_and_any_number_of_labels_are_read_off_features_too() {
     let folder = folder();
     let from = format!("from={}", folder.path("base/model").display());
@@ -128,13 +151,14 @@ fn methods_that_contradict_what_is_named_are_refused() {
     let folder = folder();
     let from = format!("from={}", folder.path("base/model").display());
     for (settings, expected) in [
-        (&["train.method=features"][..], "\"features\" needs a model that gives them: name one with --from"),
+        (&["train.method=features"][..], "features need a model that gives them: name one with --from"),
         (
             &[&from, "train.method=full", "train.top_layers=1"],
             "\"full\" does not go with `train.top_layers`: set it to \"partial\"",
         ),
         (&[&from, "train.method=features", "train.class_weights=balanced"], "`train.class_weights` does not go with"),
         (&[&from, "train.method=partial"], "it is 2, and the model has 1 blocks"),
+        (&["train.solve_output=true"], "features need a model that gives them: name one with --from"),
     ] {
         let message = folder.refusal(settings);
         assert!(message.contains(expected), "{message}");

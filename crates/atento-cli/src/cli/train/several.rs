@@ -12,7 +12,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, anyhow, bail};
 use atento::eval::spread::Spread;
 use atento::train::Recipe;
-use atento::train::recipe::Method;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -76,12 +75,19 @@ pub fn run(args: &TrainArgs, out: &Path, recipe: &Recipe, options: &Options) -> 
         None => vec![None],
         Some(vary) => vary.values.iter().map(|value| Some(format!("{}={value}", vary.key))).collect(),
     };
+    // A value that cannot be is told before the first run, not after hours of others.
+    for variant in variants.iter().flatten() {
+        super::load_recipe(args, Some(variant), options)?;
+    }
     let mut rows = Vec::new();
     for variant in variants {
         let dir = variant.as_ref().map_or_else(|| out.to_path_buf(), |variant| out.join(variant));
         let is_solved = match &variant {
-            Some(variant) if variant.starts_with("train.method=") => *variant == "train.method=features",
-            _ => recipe.train.method == Method::Features,
+            Some(variant) if variant.starts_with("train.method=") => {
+                *variant == "train.method=features" || recipe.train.solve_output
+            }
+            Some(variant) if variant.starts_with("train.solve_output=") => variant.ends_with("true"),
+            _ => recipe.train.solves(),
         };
         let features =
             (is_solved && recipe.train.features_dir.is_none()).then(|| std::path::absolute(dir.join("features")));

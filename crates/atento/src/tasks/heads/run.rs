@@ -20,7 +20,7 @@ use crate::tasks::Evaluated;
 use crate::train::TrainOptions;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::probe::{Gold, Layer};
-use crate::train::recipe::{FileSettings, Method, Recipe, TextPooling};
+use crate::train::recipe::{FileSettings, Recipe, TextPooling};
 use crate::train::step::{TrainBatch, Trainable, loss_of};
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Store, Workload};
 use crate::train::{Error, StopFlag};
@@ -308,11 +308,12 @@ fn pooling(recipe: &Recipe) -> Result<Option<Reads>, Error> {
         TextPooling::Mean => Reads::Mean,
         TextPooling::Last => Reads::Last,
     });
-    let is_solved = recipe.train.method == Method::Features;
+    let is_solved = recipe.train.solves();
     let Some(path) = &recipe.from else {
         if is_solved {
-            let problem = "\"features\" needs a model that gives them: name one with --from".into();
-            return Err(Error::Setting { key: "train.method", problem });
+            let key = if recipe.train.solve_output { "train.solve_output" } else { "train.method" };
+            let problem = "features need a model that gives them: name one with --from".into();
+            return Err(Error::Setting { key, problem });
         }
         return Ok(of_recipe);
     };

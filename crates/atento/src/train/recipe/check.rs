@@ -40,6 +40,11 @@ fn method_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<()
         let message = format!("`train.pooling` does not go with `task` \"{task}\": it has no output for whole texts");
         return conflict(place("train.pooling"), message);
     }
+    if train.solve_output && !is_of_texts {
+        let message =
+            format!("`train.solve_output` does not go with `task` \"{task}\": it has no output for whole texts");
+        return conflict(place("train.solve_output"), message);
+    }
     if train.method != Method::Features {
         return Ok(());
     }
@@ -206,7 +211,8 @@ pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool)
 }
 
 /// The settings of updates, of which there are none where an output is solved.
-const UPDATES: [&str; 14] = [
+const UPDATES: [&str; 15] = [
+    "train.solve_output",
     "train.max_steps",
     "train.max_epochs",
     "train.max_minutes",
@@ -230,7 +236,7 @@ fn training_rules(recipe: &Recipe) -> [Rule; 11] {
     let watched = recipe.task.is_watched(&recipe.data);
     [
         ("with `train.method` \"features\"", &UPDATES, recipe.train.method != Method::Features),
-        ("except with `train.method` \"features\"", &["train.features_dir"], recipe.train.method == Method::Features),
+        ("where no output is solved (`train.solve_output`)", &["train.features_dir"], recipe.train.solves()),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),
         ("with `schedule.kind` \"noam\"; use `schedule.scale`", &["optimizer.lr"], schedule != Noam),

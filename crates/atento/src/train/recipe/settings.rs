@@ -264,6 +264,8 @@ section! {
         unfreeze_every: usize = 0, in at_least(0.0);
         /// Whole texts: the vector that the output reads, in place of what the family has for it. Of features, the mean where it is left out.
         pooling: Option<TextPooling> = None;
+        /// Whole texts: the output is solved on the model's features, as with "features", before anything is trained (Kumar et al. 2022).
+        solve_output: bool = false;
         /// The directory of features that were computed, for runs on the same model and data; the run's own where it is left out.
         features_dir: Option<PathBuf> = None;
         /// Labels: factors on the loss, by label; "balanced" makes all labels weigh the same.
@@ -392,6 +394,12 @@ section! {
 }
 
 impl TrainSettings {
+    /// Whether the output is solved on features, at first or for good.
+    #[must_use]
+    pub fn solves(&self) -> bool {
+        self.solve_output || self.method == Method::Features
+    }
+
     /// The first setting that names a part of the model to be trained, if one does.
     #[must_use]
     pub fn part_named(&self) -> Option<&'static str> {
