@@ -1,6 +1,7 @@
 //! The `atento` program: Transformers from raw text to a trained and evaluated model.
 
 mod cli {
+    pub mod adapter;
     pub mod bleu;
     pub mod convert;
     pub mod demo;
@@ -79,6 +80,7 @@ enum Verb {
     Prepare(cli::prepare::PrepareArgs),
     Inspect(cli::inspect::InspectArgs),
     Convert(cli::convert::ConvertArgs),
+    Adapter(cli::adapter::AdapterVerb),
     Doctor(cli::doctor::DoctorArgs),
 }
 
@@ -115,6 +117,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Prepare(args) => cli::prepare::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),
+        Verb::Adapter(args) => cli::adapter::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
     }
 }

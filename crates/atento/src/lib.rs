@@ -134,6 +134,7 @@ pub mod lfs;
 pub mod memory;
 pub mod messages;
 pub mod models;
+pub mod peft;
 pub mod pipelines;
 pub mod score;
 pub mod tasks;

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
+use atento::hub::sentence;
 use atento::models::Precision;
 use atento::pipelines::{LoadError, TextModel};
 use serde_json::json;
@@ -64,6 +65,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             let texts = TextModel::from_dir(&dir, precision)?;
             texts.notes.iter().for_each(|note| options.note(note));
             texts.save_as(&args.out, floats).map_err(unwritten)?;
+            sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
             texts.model.params().count()
         }
     };
@@ -89,7 +91,10 @@ fn floats(weights: &str) -> FloatType {
 }
 
 /// A model must not be written over another, nor over the one that is read.
-fn check_empty(out: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// There is something in the directory.
+pub fn check_empty(out: &Path) -> anyhow::Result<()> {
     let mut entries = match std::fs::read_dir(out) {
         Ok(entries) => entries,
         Err(_) if !out.exists() => return Ok(()),
@@ -102,7 +107,7 @@ fn check_empty(out: &Path) -> anyhow::Result<()> {
 }
 
 /// Whose fault it was: a weight that is too large is the model's.
-fn unwritten(error: LoadError) -> Failure {
+pub fn unwritten(error: LoadError) -> Failure {
     match error {
         LoadError::Hub(atento::hub::Error::TooLarge { .. }) => error.into(),
         error => Failure::run(error),

@@ -18,7 +18,7 @@ use atento::train::StopFlag;
 use serde_json::{Value, json};
 
 use self::method::{Kind, MethodArgs};
-use super::model;
+use super::model::{self, AdapterArgs};
 use super::translate::one_line;
 use crate::ui::failure::Failure;
 use crate::ui::input::{TextArgs, Texts};
@@ -51,6 +51,9 @@ const BATCH: usize = 8;
 pub struct GenerateArgs {
     /// A model directory or a run directory
     model: PathBuf,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// A text to go on with; repeatable
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["texts", "input"])]
@@ -110,7 +113,8 @@ pub struct LimitArgs {
 /// # Errors
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(&args.model, args.weights.as_deref(), options)?;
+    let mut language = model::load_language(&args.model, args.weights.as_deref(), options)?;
+    args.adapter.put_on(&mut language)?;
     let draft = args.method.draft.as_ref();
     let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
     if let Some(draft) = &draft {

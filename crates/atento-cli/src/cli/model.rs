@@ -1,16 +1,36 @@
 //! What the verbs that use a model have in common.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
-use atento::pipelines::LanguageModel;
-use atento::pipelines::Pretrained;
+use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained};
 
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
+
+/// An adapter for the model of a verb.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AdapterArgs {
+    /// Put the adapter in this directory on the model (LoRA, in PEFT's files)
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+}
+
+impl AdapterArgs {
+    /// Puts it on a model, if there is one.
+    ///
+    /// # Errors
+    /// A file of it is missing or wrong, or it is for another model.
+    pub fn put_on<M: Net>(&self, model: &mut Loaded<M>) -> Result<(), Failure> {
+        if let Some(dir) = &self.adapter {
+            model.adapt(dir)?;
+        }
+        Ok(())
+    }
+}
 
 /// The verb that uses a model which goes on with nothing.
 fn verb_for(head: Head) -> Option<&'static str> {

@@ -11,7 +11,7 @@ use atento::text::Tokenizer;
 use serde_json::{Value, json};
 
 use self::scored::Scored;
-use super::model::{self, Model};
+use super::model::{self, AdapterArgs, Model};
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally};
@@ -34,6 +34,9 @@ pub struct ScoreArgs {
     model: PathBuf,
 
     #[command(flatten)]
+    adapter: AdapterArgs,
+
+    #[command(flatten)]
     texts: TextArgs,
 
     /// A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
@@ -50,7 +53,8 @@ pub struct ScoreArgs {
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
     match model::load_any(&args.model, options)? {
-        Model::Translator(pretrained) => {
+        Model::Translator(mut pretrained) => {
+            args.adapter.put_on(&mut pretrained)?;
             let prepare = |text: &str| {
                 let (source, target) = sides(text)?;
                 Scored::pair(&pretrained, (source, target), args.on_too_long)
@@ -60,7 +64,8 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
                 score::score_ids(&*pretrained.model, pairs, start_id)
             })
         }
-        Model::Language(language) => {
+        Model::Language(mut language) => {
+            args.adapter.put_on(&mut language)?;
             let prepare = |text: &str| Scored::text(&language, text, args.on_too_long);
             score_lines(args, options, &language.tokenizer, prepare, |texts| causal::score_ids(&*language.model, texts))
         }

@@ -7,7 +7,7 @@ pub mod embed;
 pub mod fill_mask;
 pub mod tag;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use atento::families::Head;
@@ -18,6 +18,7 @@ use atento::pipelines::texts::{Error, TooLong};
 use atento::text::{EncodedPair, Truncation};
 use serde_json::json;
 
+use super::model::AdapterArgs;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
@@ -30,6 +31,9 @@ use crate::ui::unknown::Unknowns;
 pub struct ModelAndTexts {
     /// A model directory or a run directory
     model: PathBuf,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     #[command(flatten)]
     texts: TextArgs,
@@ -60,11 +64,12 @@ pub struct Ready<T> {
     pub note: Option<String>,
 }
 
-/// Opens a model directory whose model has one of these heads; `verb` says what it is to do.
+/// Loads the model of a verb, which must have one of these heads, and puts its adapter on it; `verb` says what it is to do.
 ///
 /// # Errors
 /// A file of it is missing or wrong, or its head is another.
-pub fn load(path: &Path, heads: &[Head], verb: &str, options: &Options) -> Result<TextModel, Failure> {
+fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) -> Result<TextModel, Failure> {
+    let path = &input.model;
     let dir = ModelDir::open(path)?;
     if !heads.contains(&dir.head()) {
         let (does, wanted) = (dir.head().does(), heads[0].does());
@@ -77,7 +82,8 @@ pub fn load(path: &Path, heads: &[Head], verb: &str, options: &Options) -> Resul
         return Err(anyhow!("{}: {is}", path.display()).into());
     }
     let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let model = TextModel::from_dir(&dir, precision)?;
+    let mut model = TextModel::from_dir(&dir, precision)?;
+    input.adapter.put_on(&mut model)?;
     model.notes.iter().for_each(|note| options.note(note));
     Ok(model)
 }

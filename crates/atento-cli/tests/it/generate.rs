@@ -364,6 +364,10 @@ fn the_parameters_of_a_language_model_are_listed_and_published_shapes_planned() 
         assert_eq!(tied == &json!(["lm_head.weight"]), !names.contains(&"lm_head"));
         assert_eq!(object["modules"][0]["tensors"][0]["dtype"], "F32");
     }
+    for shape in ["bert-base", "roberta-base", "distilbert-base", "electra-small", "deberta-v3-base", "modernbert-base"]
+    {
+        folder.run(&["inspect", "plan", shape, "--json"], "").objects();
+    }
     let plan = folder.run(&["inspect", "plan", "gpt3-175b", "--json"], "").objects().remove(0);
     assert_eq!(plan["total"], 174_604_259_328_u64);
     let message = folder.run(&["inspect", "plan", "gpt5"], "").refusal();

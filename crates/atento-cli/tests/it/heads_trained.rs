@@ -222,3 +222,36 @@ fn a_model_of_masked_words_of_every_family_knows_its_mask() {
         assert_eq!(named, ["[CLS]", "[SEP]", "[MASK]"]);
     }
 }
+
+#[test]
+fn a_classifier_trained_on_from_one_with_other_labels_has_those_of_the_data() {
+    let folder = folder("classify", TEXTS);
+    let others = rows().replace("red", "warm").replace("green", "cold").replace("blue", "grey");
+    folder.write("texts.tsv", "sentence\tlabel\n".to_owned() + &others.repeat(2) + "the cat is there\tnone\n");
+    let labels = fixture("bert-labels").display().to_string();
+    further(&folder, &["--out", "run", "--from", &labels, "--quiet"]).output();
+    let config = std::fs::read_to_string(folder.path("run/model/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let mut names: Vec<&str> = config["label2id"].as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!((names, config["id2label"].as_object().unwrap().len()), (vec!["cold", "grey", "none", "warm"], 4));
+    let object = folder.run(&["classify", "run", "the dog is warm", "--json"], "").objects().remove(0);
+    assert_eq!(object["scores"].as_object().unwrap().len(), 4);
+    // From there to labels of tokens: nothing of the old head is left.
+    folder.write("tags.conll", "the O\ndog B-X\n\nthe O\ncat B-X\n");
+    let data = "train = { conll = \"tags.conll\" }";
+    folder.write("t.toml", format!("task = \"tag\"\nseed = 5\n[data]\n{data}\n{RUN}"));
+    folder.run(&["train", "t.toml", "--max-steps", "2", "--out", "tags", "--from", "run", "--quiet"], "").output();
+    folder.run(&["tag", "tags", "the dog", "--json"], "").objects();
+}
+
+#[test]
+fn tokens_are_added_to_encoders_of_every_family() {
+    let folder = folder("classify", TEXTS);
+    for model in ["bert-words", "roberta-words", "electra-words", "distilbert-labels", "modernbert-words"] {
+        let from = fixture(model).display().to_string();
+        let add = "tokenizer.add_tokens=[\"<new>\"]";
+        further(&folder, &["--out", model, "--from", &from, "--quiet", "--set", add]).output();
+        folder.run(&["classify", model, "the <new> is red", "--json"], "").objects();
+    }
+}

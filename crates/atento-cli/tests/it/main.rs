@@ -1,5 +1,6 @@
 //! The program as a person meets it: commands, exit codes, messages.
 
+mod adapters;
 mod bad_input;
 mod convert;
 mod data_files;

@@ -167,3 +167,41 @@ fn every_head_is_measured_and_what_has_none_is_refused() {
     let refusal = eval("bert-labels", "unknown.tsv", &[]).refusal();
     assert!(refusal.contains("unknown.tsv, line 2: the label \"pink\" is none of the model's"), "{refusal}");
 }
+
+#[test]
+fn runs_that_are_finished_count_for_the_same_settings_alone() {
+    let folder = folder();
+    let model = fixture("bert-words").display().to_string();
+    let several = |more: &[&str]| {
+        let command =
+            ["train", "r.toml", "--from", &model, "--out", "runs", "--seeds", "2", "--max-steps", "2", "--quiet"];
+        folder.run(&[&command[..], more].concat(), "")
+    };
+    let table = several(&[]).output();
+    assert_eq!(several(&["--resume"]).output(), table);
+    let message = several(&["--resume", "--set", "optimizer.lr=1e-4"]).refusal();
+    assert!(
+        message.contains("runs/seed-1: the run is finished, but with another recipe or other settings"),
+        "{message}"
+    );
+    for (vary, expected) in [
+        ("seed=1,2", "`seed` is for --seeds N"),
+        ("from=a,b", "`from` is for --from"),
+        ("train.max_steps=2,3", "both say how long the runs are"),
+        ("optimizer.lr=1e-3,much", "`optimizer.lr` is the text \"much\""),
+    ] {
+        let message = several(&["--vary", vary]).refusal();
+        assert!(message.contains(expected), "{message}");
+    }
+    assert!(!folder.path("runs/optimizer.lr=1e-3").exists());
+}
+
+#[test]
+fn what_gradual_unfreezing_never_came_to_is_told() {
+    let folder = folder();
+    let model = fixture("bert-words").display().to_string();
+    let command = ["train", "r.toml", "--from", &model, "--out", "run", "--set", "train.unfreeze_every=100"];
+    let ran = folder.run(&command, "");
+    assert!(ran.stderr.contains("values were never trained: the run ended before"), "{}", ran.stderr);
+    ran.output();
+}

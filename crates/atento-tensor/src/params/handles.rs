@@ -65,6 +65,8 @@ pub struct ParamEntry {
     pub decay: bool,
     /// How it lies, if it is a matrix that rows are multiplied by or looked up in: only such may be held in fewer bits.
     pub layout: Option<WeightLayout>,
+    /// Whether it was added to a model that was whole without it, as those of adapters are: no file of the model has it.
+    pub is_added: bool,
     pub(super) place: Place,
 }
 

@@ -42,9 +42,9 @@ impl Params {
         self.low_ranks.entry(weight.first).or_default().push(low_rank);
     }
 
-    /// Takes away what was added to matrices. The parameters of the thin ones stay in the table.
-    pub fn clear_low_ranks(&mut self) {
-        self.low_ranks.clear();
+    /// Takes away what was added to a matrix. The parameters of the thin ones stay in the table.
+    pub fn take_low_ranks(&mut self, weight: Weight) -> Vec<LowRank> {
+        self.low_ranks.remove(&weight.first).unwrap_or_default()
     }
 
     /// Whether something is added to a part of a weight.

@@ -96,6 +96,12 @@ impl Params {
         Self { is_blank: true, ..Self::with_room(count) }
     }
 
+    /// Ends what [`unloaded`](Self::unloaded) says: parameters that are added from here on start as they are to. Those before
+    /// keep their zeros until they are loaded.
+    pub fn start_values(&mut self) {
+        self.is_blank = false;
+    }
+
     /// The table alone: parameters have names, dimensions and places, but no values. It takes no memory to speak of,
     /// whatever the size of the model.
     ///
@@ -165,7 +171,29 @@ impl Params {
             init.write(&mut self.trained.values[start..start + weight.len()], rows, cols, rng);
         }
         let (decay, place) = (dims.len() == 2, Place::Trained(start));
-        self.entries.push(ParamEntry { name: name.to_owned(), dims: dims.to_vec(), weight, decay, layout, place });
+        let (name, dims) = (name.to_owned(), dims.to_vec());
+        self.entries.push(ParamEntry { name, dims, weight, decay, layout, is_added: false, place });
+        weight
+    }
+
+    /// Adds a frozen parameter of one or two dimensions to a model that was whole without it.
+    ///
+    /// # Panics
+    /// If the name is taken, `dims` is not a vector's or a matrix's, or there are not as many values.
+    #[track_caller]
+    pub fn add_frozen(&mut self, name: &str, dims: &[usize], values: Frozen) -> Weight {
+        let (rows, cols) = match *dims {
+            [cols] => (1, cols),
+            [rows, cols] => (rows, cols),
+            _ => panic!("parameter {name}: dims {dims:?} are neither a vector's nor a matrix's"),
+        };
+        let id = ParamId(u32::try_from(self.entries.len()).expect("a table of less than 2³² parameters"));
+        let weight = Weight { first: id, parts: 1, rows, cols };
+        assert!(values.fits(weight), "add_frozen: {values:?} for {name} {dims:?}");
+        assert!(self.index.insert(name.to_owned(), id).is_none(), "parameter {name} is added twice");
+        let (name, dims, decay, place) = (name.to_owned(), dims.to_vec(), dims.len() == 2, Place::Frozen);
+        self.entries.push(ParamEntry { name, dims, weight, decay, layout: None, is_added: true, place });
+        self.frozen.insert(id, values);
         weight
     }
 

@@ -118,6 +118,8 @@ impl Kept {
         if !now.contains_key(int8::KEY) {
             config.remove(int8::KEY);
         }
+        // What the model had and has no more, such as labels.
+        config.retain(|key, _| now.contains_key(key) || !self.described.contains_key(key));
         // An older name of `dtype`, which is always written.
         config.remove("torch_dtype");
         for (key, value) in now {

@@ -15,6 +15,7 @@ use crate::families::heads::Headed;
 use crate::families::{self, Config, Family, Head};
 use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
+use crate::peft::ADAPTER_CONFIG;
 use crate::text::{Tokenizer, vocabulary_files};
 use serde_json::{Map, Value};
 use std::fs;
@@ -300,10 +301,19 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
     match roots.into_iter().find(|root| root.join(CONFIG).exists()) {
         Some(root) => Ok(root),
         None => {
-            let hint = describe_files(CONFIG, &files_in(path));
+            let hint = adapter_hint(path).unwrap_or_else(|| describe_files(CONFIG, &files_in(path)));
             Err(Error::NotFound { path: path.join(CONFIG), hint })
         }
     }
+}
+
+/// That a directory holds an adapter, and for which model, if it does.
+fn adapter_hint(path: &Path) -> Option<String> {
+    let config = read_object(&path.join(ADAPTER_CONFIG)).ok()?;
+    let base =
+        config.get("base_model_name_or_path").and_then(serde_json::Value::as_str).filter(|base| !base.is_empty());
+    let of = base.map_or(String::new(), |base| format!(" of {base}"));
+    Some(format!("; the directory holds an adapter{of}: name its base, and the adapter with --adapter"))
 }
 
 /// Names in a directory, sorted; none where it cannot be read, since this serves messages only.

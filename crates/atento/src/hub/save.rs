@@ -63,7 +63,7 @@ pub(crate) fn tensors<'p>(
     positions: Option<[&'p [f32]; 2]>,
 ) -> (Vec<NamedTensor<'p>>, bool) {
     let (mut tensors, mut is_int8) = (Vec::new(), false);
-    for entry in params.entries() {
+    for entry in params.entries().iter().filter(|entry| !entry.is_added) {
         let name = config.sources(&entry.name).swap_remove(0);
         match (params.view(entry.weight), entry.layout) {
             (View::Compact(Compact::Int8 { values, scales }), Some(layout)) => {

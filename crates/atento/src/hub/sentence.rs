@@ -51,6 +51,31 @@ pub struct SentenceSettings {
     pub default_prompt: Option<String>,
 }
 
+/// Copies what a directory says of vectors to another, if it is one of sentence-transformers.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    if !from.join(MODULES).is_file() {
+        return Ok(());
+    }
+    let mut names: Vec<PathBuf> = [MODULES, PROMPTS].into_iter().chain(SETTINGS).map(PathBuf::from).collect();
+    let folders = std::fs::read_dir(from).map_err(Error::io(from, "read"))?.flatten();
+    // Each step has a folder with its settings, as 1_Pooling.
+    let is_step = |name: &String| name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('_');
+    let steps = folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_step);
+    names.extend(steps.map(|step| Path::new(&step).join("config.json")));
+    for name in names.iter().filter(|name| from.join(name).is_file()) {
+        let (source, target) = (from.join(name), to.join(name));
+        let bytes = std::fs::read(&source).map_err(Error::io(&source, "read"))?;
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the directory"))?;
+        }
+        super::atomic::atomic_write(&target, &bytes)?;
+    }
+    Ok(())
+}
+
 /// What a directory says of vectors, if it is one of sentence-transformers.
 ///
 /// # Errors

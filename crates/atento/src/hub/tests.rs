@@ -78,6 +78,7 @@ fn tokenizer_config() -> TokenizerConfig {
         cls_token: None,
         sep_token: None,
         mask_token: None,
+        has_token_types: false,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct TokenizerConfig {
     pub sep_token: Option<String>,
     /// The token that stands for a masked word, where there is one.
     pub mask_token: Option<String>,
+    /// Whether the model tells first texts from second ones, and must be told.
+    pub has_token_types: bool,
 }
 
 impl TokenizerConfig {
@@ -43,6 +45,8 @@ impl TokenizerConfig {
             // The decoder of tokenizer.json is the whole truth: no spaces are tidied away after it.
             ("clean_up_tokenization_spaces", json!(false)),
         ];
-        fixed.into_iter().chain(special).map(|(key, value)| (key.to_string(), value)).collect()
+        let inputs = ["input_ids", "token_type_ids", "attention_mask"];
+        let inputs = self.has_token_types.then(|| ("model_input_names", json!(inputs)));
+        fixed.into_iter().chain(inputs).chain(special).map(|(key, value)| (key.to_string(), value)).collect()
     }
 }

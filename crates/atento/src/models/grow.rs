@@ -16,7 +16,8 @@ pub fn grow(params: &Params, grown: &mut Params, used: usize) {
         let name = &entry.name;
         let from = params.entry(name).unwrap_or_else(|| panic!("grow: no parameter {name}"));
         let (values, target) = (params.get(from.weight), grown.get_mut(entry.weight));
-        if is_vocabulary(name) {
+        let has_more_rows = from.dims[0] < entry.dims[0] && from.dims[1..] == entry.dims[1..];
+        if is_vocabulary(name) || has_more_rows {
             fill(values, target, used, entry.dims[1..].iter().product());
         } else {
             assert_eq!(from.dims, entry.dims, "grow: the shapes of {name}");
@@ -27,7 +28,16 @@ pub fn grow(params: &Params, grown: &mut Params, used: usize) {
 
 /// Whether the first dimension of a parameter is the vocabulary.
 pub(crate) fn is_vocabulary(name: &str) -> bool {
-    let tables = ["wte.weight", "shared.weight", "embed_tokens.weight", "lm_head.weight", "lm_head.bias"];
+    let tables = [
+        "wte.weight",
+        "shared.weight",
+        "embed_tokens.weight",
+        "word_embeddings.weight",
+        "tok_embeddings.weight",
+        "lm_head.weight",
+        "lm_head.bias",
+        "predictions.bias",
+    ];
     name == "final_logits_bias" || tables.iter().any(|table| name.ends_with(table))
 }
 

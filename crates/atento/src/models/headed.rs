@@ -51,6 +51,9 @@ impl Headed {
         let (d_model, table) = (config.sizes().d_model, trunk.token_table());
         let rng = &mut Rng::new(seed, INIT_STREAM);
         let params = trunk.params_mut();
+        if matches!(start, Start::NewHead(_)) {
+            params.start_values();
+        }
         let parts = config.parts.iter().map(|part| Layers::init(params, part, d_model, table, normal, rng)).collect();
         Self { config, trunk, parts }
     }

@@ -20,6 +20,7 @@ use crate::memory;
 use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
 use crate::models::{CausalLm, Headed, Precision, Translator};
+use crate::peft::{self, Adapter};
 use crate::text::{self, Tokenizer};
 
 /// What tokenizer_config.json says of a model without a longest sentence.
@@ -74,6 +75,11 @@ pub trait Net: Sized {
 
     /// The position tables that are not the computed ones, of encoder and decoder.
     fn own_positions(&self) -> Option<[&[f32]; 2]> {
+        None
+    }
+
+    /// How many types of tokens the model tells apart, if it does.
+    fn token_types(&self) -> Option<usize> {
         None
     }
 
@@ -148,6 +154,10 @@ impl Net for Headed {
     fn params_mut(&mut self) -> &mut Params {
         self.trunk.params_mut()
     }
+
+    fn token_types(&self) -> Option<usize> {
+        self.trunk.token_types()
+    }
 }
 
 impl<M: Net> Loaded<M> {
@@ -210,7 +220,8 @@ impl<M: Net> Loaded<M> {
         notes.extend(generation.notes.iter().cloned());
         notes.extend(declared.notes);
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
-        let kept = dir.kept(config.to_json()?)?;
+        // What is written anew is what differs from the file's model, which may have another head.
+        let kept = dir.kept(dir.model_config()?.to_json()?)?;
         let templates = templates::read(dir.path())?;
         let tokenizer = tokenizer.for_table(config.sizes().vocab_size);
         let build = |start| M::build(&config, start).expect("a directory that has been asked for its head");
@@ -228,6 +239,23 @@ impl<M: Net> Loaded<M> {
             model.set_positions(source, target);
         }
         Ok(Self { model, tokenizer, generation, templates, kept, notes })
+    }
+
+    /// Puts an adapter on the model, whose own weights stay as they are; returns how many modules it adapts.
+    ///
+    /// # Errors
+    /// The adapter's files are missing or damaged, or it is for another model.
+    pub fn adapt(&mut self, dir: impl AsRef<Path>) -> Result<usize, peft::Error> {
+        let config = self.model.config();
+        Adapter::open(dir.as_ref())?.put_on(&*config, self.model.params_mut())
+    }
+
+    /// Makes what adapters add part of the weights: the model computes the same without them, as fast as its base.
+    ///
+    /// # Errors
+    /// A weight is held in fewer bits, or is beyond f32 with what is added.
+    pub fn merge(&mut self) -> Result<(), peft::Error> {
+        peft::merge(self.model.params_mut())
     }
 
     /// Writes a complete model directory; each file is replaced atomically. Matrices that are held in int8 are written so,
@@ -248,7 +276,8 @@ impl<M: Net> Loaded<M> {
         let config = self.model.config();
         let sizes = config.sizes();
         let longest = sizes.max_positions.unwrap_or(NO_LONGEST);
-        let tokens = tokenizer_config(&self.tokenizer, longest, (sizes.pad_id, sizes.eos_id));
+        let mut tokens = tokenizer_config(&self.tokenizer, longest, (sizes.pad_id, sizes.eos_id));
+        tokens.has_token_types = self.model.token_types().is_some_and(|types| types > 1);
         let tokenizer_json = self.tokenizer.to_json_bytes()?;
         if let Some(found) = &self.templates {
             templates::write(dir, found)?;
@@ -319,6 +348,7 @@ pub(crate) fn tokenizer_config(
         cls_token: special.cls.and_then(token),
         sep_token: special.sep.and_then(token),
         mask_token: special.mask.and_then(token),
+        has_token_types: false,
     }
 }
 
@@ -350,7 +380,7 @@ struct FrozenTensors<'p> {
 
 impl NamedTensors for FrozenTensors<'_> {
     fn expected(&self) -> Vec<NamedShape> {
-        let frozen = self.params.entries().iter().filter(|entry| entry.is_frozen());
+        let frozen = self.params.entries().iter().filter(|entry| entry.is_frozen() && !entry.is_added);
         frozen.map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
     }
 
@@ -405,6 +435,7 @@ pub fn outline(config: &Arc<dyn Config>) -> Params {
     fn of<M: Net>(config: &Arc<dyn Config>) -> Option<Params> {
         M::build(config, Start::Outline).map(|model| model.params().clone())
     }
-    let found = of::<Headed>(config).or_else(|| of::<Box<dyn Translator>>(config));
+    let bare = || config.trunk(Start::Outline).map(|trunk| trunk.params().clone());
+    let found = of::<Headed>(config).or_else(bare).or_else(|| of::<Box<dyn Translator>>(config));
     found.or_else(|| of::<Box<dyn CausalLm>>(config)).expect("a configuration that a model is built from")
 }

@@ -62,6 +62,13 @@ pub fn evaluate(model: TextModel, how: &Evaluation, stop: &StopFlag) -> Result<E
         let problem = format!("this model {does}: it has no output whose answers could be right or wrong");
         return Err(Error::Setting { key: "model", problem });
     };
+    if name == "regress" && config.labels.len() > 1 {
+        let problem = format!(
+            "this model gives {} values for a text; data that it can be measured on have one",
+            config.labels.len()
+        );
+        return Err(Error::Setting { key: "model", problem });
+    }
     let mut recipe = Recipe::defaults_of(recipe::Task(task));
     recipe.seed = how.seed;
     recipe.data.on_truncate = how.on_truncate;

@@ -80,6 +80,12 @@ impl Optimizer {
         self
     }
 
+    /// How many values no update up to `step` has changed, for they wait for later ones.
+    #[must_use]
+    pub fn waiting(&self, step: u64) -> usize {
+        self.groups.iter().filter(|(_, group)| group.waits >= step).map(|(range, _)| range.len()).sum()
+    }
+
     /// The Euclidean norm of the gradient of all parameters that update `step` changes, accumulated in f64; not finite when
     /// any value is not.
     #[must_use]

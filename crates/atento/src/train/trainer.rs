@@ -402,6 +402,15 @@ impl<W: Workload> Session<'_, W> {
         if stop.is_stopped() {
             ending = Ending::Stopped;
         }
+        let waiting = self.optimizer.waiting(self.step);
+        if ending != Ending::Stopped && self.step > 0 && waiting > 0 && self.recipe.train.unfreeze_every > 0 {
+            let message = format!(
+                "{} values were never trained: the run ended before `train.unfreeze_every` came to their blocks",
+                super::events::group_thousands(waiting as u64)
+            );
+            self.run.append_log(&message)?;
+            self.reporter.event(&Event::Warning(message));
+        }
         self.save()?;
         let elapsed = Duration::from_secs_f64(self.seconds());
         let (summary, ending) = finish::finish(self, ending, stop)?;

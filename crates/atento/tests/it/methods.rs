@@ -42,7 +42,7 @@ fn an_output_is_solved_on_features_that_are_computed_once() {
     let (before, after) = (weights(&folder, "base/model"), weights(&folder, "solved/model"));
     let changed: Vec<&String> =
         after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|x| x.0).collect();
-    assert_eq!(changed, ["classifier.bias", "classifier.weight"]);
+    assert_eq!(changed, ["pooled_classifier.bias", "pooled_classifier.weight"]);
     assert!(!after.contains_key("bert.pooler.dense.weight"));
     let config = fs::read_to_string(folder.path("solved/model/config.json")).unwrap();
     assert!(config.contains("\"head_pooling\": \"mean\""), "{config}");

@@ -51,7 +51,7 @@ pub struct AnswerArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &AnswerArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input.model, &[Head::Span], "answer", options)?;
+    let model = load(&args.input, &[Head::Span], "answer", options)?;
     let how = AnswerOptions {
         max_length: args.max_len,
         stride: args.stride,

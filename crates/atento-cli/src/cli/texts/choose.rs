@@ -29,7 +29,7 @@ pub struct ChooseArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ChooseArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input.model, &[Head::Choice], "choose", options)?;
+    let model = load(&args.input, &[Head::Choice], "choose", options)?;
     let prepare = |line: &str| {
         let (prompt, choices) = parts(line)?;
         let mut lists = Ready { input: Vec::new(), note: None };

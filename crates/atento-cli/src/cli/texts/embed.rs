@@ -98,7 +98,8 @@ pub fn run(args: &EmbedArgs, options: &Options) -> Result<(), Failure> {
         return Err(anyhow!("{path}: this model translates; its states cannot be asked for").into());
     }
     let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let model = TextModel::states(&dir, precision)?;
+    let mut model = TextModel::states(&dir, precision)?;
+    args.input.adapter.put_on(&mut model)?;
     model.notes.iter().for_each(|note| options.note(note));
     let settings = sentence::read(dir.path())?;
     let how = args.how(settings.as_ref());

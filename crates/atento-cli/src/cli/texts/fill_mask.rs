@@ -35,7 +35,7 @@ pub struct FillMaskArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &FillMaskArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input.model, &[Head::Words, Head::Pretraining], "fill-mask", options)?;
+    let model = load(&args.input, &[Head::Words, Head::Pretraining], "fill-mask", options)?;
     let mask = model.mask()?;
     let prepare = |line: &str| {
         let found = ready(&model, line, None, args.too_long.what())?;

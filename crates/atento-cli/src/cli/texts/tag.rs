@@ -31,7 +31,7 @@ pub struct TagArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &TagArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input.model, &[Head::Tags], "tag", options)?;
+    let model = load(&args.input, &[Head::Tags], "tag", options)?;
     let labels = &model.model.config.labels;
     let prepare = |line: &str| {
         anyhow::ensure!(!line.trim().is_empty(), "the text is empty");

@@ -25,6 +25,13 @@ use crate::ui::table::{self, Align, bytes, thousands};
 /// What a finished run leaves in its directory for this verb.
 const SUMMARY: &str = "summary.json";
 
+/// Settings that options of every run decide.
+const OPTIONS: [(&str, &str); 3] = [
+    ("seed", "--seeds N, which makes a run with each of N seeds"),
+    ("out", "--out, below which each run has its directory"),
+    ("from", "--from; make a command for each model"),
+];
+
 /// Values that a setting is to have in turn.
 #[derive(Debug, Clone)]
 pub struct Vary {
@@ -42,6 +49,9 @@ impl std::str::FromStr for Vary {
         let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
         if key.trim().is_empty() || values.iter().any(String::is_empty) {
             bail!("expected KEY=VALUE,VALUE…, such as train.top_layers=2,6; a value is empty");
+        }
+        if let Some((_, option)) = OPTIONS.iter().find(|(own, _)| *own == key.trim()) {
+            bail!("`{}` is for {option}", key.trim());
         }
         match values.iter().enumerate().find(|(at, value)| values[..*at].contains(value)) {
             Some((_, value)) => bail!("the value {value} is there twice"),
@@ -75,6 +85,11 @@ pub fn run(args: &TrainArgs, out: &Path, recipe: &Recipe, options: &Options) -> 
         None => vec![None],
         Some(vary) => vary.values.iter().map(|value| Some(format!("{}={value}", vary.key))).collect(),
     };
+    if args.max_steps.is_some() && args.vary.as_ref().is_some_and(|vary| vary.key == "train.max_steps") {
+        return Err(
+            anyhow!("--max-steps and --vary train.max_steps both say how long the runs are: take one out").into()
+        );
+    }
     // A value that cannot be is told before the first run, not after hours of others.
     for variant in variants.iter().flatten() {
         super::load_recipe(args, Some(variant), options)?;
@@ -126,10 +141,19 @@ fn one(
     options: &Options,
 ) -> Result<Value, Failure> {
     let kept = run.join(SUMMARY);
+    let asked = asked(args, variant)?;
     if args.resume
         && let Ok(text) = fs::read_to_string(&kept)
     {
-        return Ok(serde_json::from_str(&text).with_context(|| format!("{}: no summary", kept.display()))?);
+        let summary: Value = serde_json::from_str(&text).with_context(|| format!("{}: no summary", kept.display()))?;
+        if summary["asked"] != asked.as_str() {
+            let run = run.display();
+            return Err(anyhow!(
+                "{run}: the run is finished, but with another recipe or other settings; name another --out"
+            )
+            .into());
+        }
+        return Ok(summary);
     }
     let program = std::env::current_exe().context("cannot find this program").map_err(Failure::Run)?;
     let mut command = Command::new(program);
@@ -162,11 +186,20 @@ fn one(
         return Err(if found.status.code() == Some(2) { Failure::Input(fault) } else { Failure::Run(fault) });
     }
     let text = String::from_utf8_lossy(&found.stdout);
-    let summary: Value = serde_json::from_str(text.trim()).context("a run without a summary").map_err(Failure::Run)?;
+    let mut summary: Value =
+        serde_json::from_str(text.trim()).context("a run without a summary").map_err(Failure::Run)?;
+    summary["asked"] = asked.into();
     if summary["ending"] != "stopped" {
-        atento::hub::atomic::atomic_write(&kept, text.as_bytes()).map_err(Failure::run)?;
+        atento::hub::atomic::atomic_write(&kept, summary.to_string().as_bytes()).map_err(Failure::run)?;
     }
     Ok(summary)
+}
+
+/// What a run is asked for, but for its seed and its directory: two that are asked for the same give the same.
+fn asked(args: &TrainArgs, variant: Option<&str>) -> Result<String, Failure> {
+    let recipe = fs::read_to_string(&args.recipe).with_context(|| format!("cannot read {}", args.recipe.display()))?;
+    let sets: Vec<&str> = args.set.iter().map(String::as_str).chain(variant).collect();
+    Ok(format!("{recipe}\n{sets:?} {:?} {:?}", args.max_steps, args.from))
 }
 
 fn row(setting: Option<String>, seeds: &[u64], summaries: &[(PathBuf, Value)]) -> Result<Row, Failure> {

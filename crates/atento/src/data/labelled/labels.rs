@@ -124,8 +124,10 @@ impl LabelSet {
     /// The number of a label.
     pub(super) fn number(&self, path: &Path, line: u64, label: &str) -> Result<u32, Error> {
         let by_name = self.names.iter().position(|name| name == label);
-        let by_number =
-            || label.parse::<usize>().ok().filter(|&at| self.whose == "the model's" && at < self.names.len());
+        // A number stands for an output only where it can be no name.
+        let is_number = |text: &str| text.parse::<usize>().is_ok();
+        let has_numbers = || self.whose != "the model's" || self.names.iter().any(|name| is_number(name));
+        let by_number = || label.parse::<usize>().ok().filter(|&at| at < self.names.len() && !has_numbers());
         by_name.or_else(by_number).map(|at| at as u32).ok_or_else(|| {
             let names = || self.names.iter().map(String::as_str);
             let more = if self.names.len() > NAMED { ", …" } else { "" };

@@ -159,8 +159,17 @@ impl PretrainData {
     /// # Errors
     /// As [`batches`](Self::batches).
     pub fn evaluation_batches(&self, size: BatchSize) -> Result<Batches, Error> {
+        self.evaluation_batches_of(0, size)
+    }
+
+    /// [`evaluation_batches`](Self::evaluation_batches) with other examples and masks for each `seed`.
+    ///
+    /// # Errors
+    /// As [`batches`](Self::batches).
+    pub fn evaluation_batches_of(&self, seed: u64, size: BatchSize) -> Result<Batches, Error> {
         let mut examples = self.examples.clone();
-        (examples.seed, examples.in_order, examples.options.draw) = (EVALUATION_SEED, true, Draw::Once);
+        (examples.seed, examples.in_order, examples.options.draw) =
+            (EVALUATION_SEED.wrapping_add(seed), true, Draw::Once);
         Batches::new(examples, size, Cursor::default(), Some(1))
     }
 

@@ -1,5 +1,7 @@
 //! Checks of what DeBERTa is called and made of.
 
+use serde_json::json;
+
 use super::*;
 use crate::families::heads::{Headed, Objective};
 use crate::families::{self, parameter_count};

@@ -204,6 +204,7 @@ impl Family for EncoderFamily {
             activation: model.activation.word().to_owned(),
             dropout: model.dropout as f32,
             attention_dropout: model.attention_dropout as f32,
+            classifier_dropout: defaults.classifier_dropout,
             first_position,
             token_types: defaults.token_types,
             norm_eps: model.layer_norm_eps as f32,

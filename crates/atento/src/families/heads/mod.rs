@@ -69,11 +69,15 @@ pub(crate) fn pooling_word(pooling: Reads) -> &'static str {
     POOLINGS.iter().find(|(_, reads)| *reads == pooling).map_or("tokens", |(word, _)| word)
 }
 
-/// The path of the output that stands on a pooling alone.
-pub(crate) const POOLED_OUTPUT: &str = "classifier";
+/// The path of the output that stands on a pooling alone. It is no name that a class of `transformers` has, which would put
+/// that output on something else.
+pub(crate) const POOLED_OUTPUT: &str = "pooled_classifier";
 
 /// The head that `architectures` names, if it is one of these.
 pub(super) fn declared(config: &Map<String, Value>) -> Option<Head> {
+    if config.contains_key(POOLING) {
+        return Some(Head::Labels);
+    }
     let names = config.get("architectures").and_then(Value::as_array).into_iter().flatten();
     let head_of = |name: &str| ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, head)| *head);
     names.filter_map(Value::as_str).find_map(head_of)
@@ -199,7 +203,9 @@ impl Config for Headed {
 
     fn to_json(&self) -> Result<Map<String, Value>, Error> {
         let mut object = self.trunk.to_json()?;
-        let ending = ENDINGS.iter().find(|(_, head)| *head == self.head).map_or("", |(ending, _)| ending);
+        // No class of `transformers` has an output on a pooling: the bare one reads what is left.
+        let class = if self.pooling.is_some() { Head::States } else { self.head };
+        let ending = ENDINGS.iter().find(|(_, head)| *head == class).map_or("", |(ending, _)| ending);
         object.insert("architectures".into(), json!([format!("{}{ending}", self.class())]));
         if self.head.has_labels() {
             labels::write(&self.labels, &mut object);

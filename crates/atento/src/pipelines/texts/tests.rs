@@ -1,12 +1,16 @@
 //! What models make of texts against `transformers`, on the committed models and on a larger set where it lies beside the repository.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::answer::AnswerOptions;
 use super::embed::{EmbedOptions, Pooling};
 use super::*;
+use crate::families::Config;
+use crate::families::heads::{Headed, Objective};
+use crate::hub::ModelDir;
 use crate::hub::safetensors::SafeTensors;
 
 /// Directories of models with this file of recordings, among them the committed ones of these names.
@@ -139,4 +143,31 @@ fn vectors_do_not_depend_on_the_texts_beside() {
         let message = model.embed(&all, &options).unwrap_err().to_string();
         assert_eq!(message, "layer 3: the model has layers from 0 (the embeddings) to 2, or from -1 (the last) to -3");
     }
+}
+
+#[test]
+fn what_a_checkpoint_lacks_of_a_head_begins_at_random_numbers_that_the_seed_decides() {
+    let dir = |name: &str| {
+        ModelDir::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance").join(name)).unwrap()
+    };
+    let labels = || vec!["no".to_owned(), "yes".to_owned()];
+    let head = |head: Head| {
+        let labels = if head == Head::Labels { labels() } else { Vec::new() };
+        move |trunk: &Arc<dyn Config>| Headed::new(trunk, head, labels, Objective::Classification)
+    };
+    let values = |name: &str, seed: u64, kind: Head, parameter: &str| {
+        let (model, new) = TextModel::with_head(&dir(name), Some(seed), head(kind)).unwrap();
+        assert!(!new.is_empty());
+        let params = model.model.params();
+        params.get(params.entry(parameter).unwrap().weight).to_vec()
+    };
+    // Two layers, neither of which may be zero: no gradient would pass.
+    for parameter in ["classifier.dense.weight", "classifier.out_proj.weight"] {
+        let found = values("roberta-words", 1, Head::Labels, parameter);
+        let spread = (found.iter().map(|x| x * x).sum::<f32>() / found.len() as f32).sqrt();
+        assert!((0.01..0.03).contains(&spread), "{parameter}: {spread}");
+        assert_ne!(found, values("roberta-words", 2, Head::Labels, parameter));
+    }
+    let gains = values("bert-labels", 1, Head::Words, "cls.predictions.transform.LayerNorm.weight");
+    assert!(gains.iter().all(|gain| *gain == 1.0), "{gains:?}");
 }

@@ -7,6 +7,7 @@ use atento_tensor::{Graph, Pool};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::data::labelled::TextBatch;
+use crate::families::Config;
 use crate::hub::atomic::atomic_write;
 use crate::models::Headed;
 use crate::train::probe::check_finite;
@@ -40,7 +41,7 @@ impl Features {
         stop: &StopFlag,
     ) -> Result<Self, Error> {
         let path = dir.join(format!("{key}.safetensors"));
-        if let Some(found) = kept(&path, rows) {
+        if let Some(found) = kept(&path, rows, model.config.sizes().d_model) {
             return Ok(found);
         }
         let (mut values, mut width) = (Vec::new(), 1);
@@ -64,13 +65,12 @@ impl Features {
     }
 }
 
-/// The features in a file, if it holds so many rows of them. A file that holds something else is made anew.
-fn kept(path: &Path, rows: usize) -> Option<Features> {
+/// The features in a file, if it holds so many rows of that width. A file that holds something else is made anew.
+fn kept(path: &Path, rows: usize, width: usize) -> Option<Features> {
     let bytes = fs::read(path).ok()?;
     let tensors = SafeTensors::deserialize(&bytes).ok()?;
     let tensor = tensors.tensor(NAME).ok()?;
-    let &[found, width] = tensor.shape() else { return None };
-    if found != rows || tensor.dtype() != Dtype::F32 {
+    if tensor.shape() != [rows, width] || tensor.dtype() != Dtype::F32 {
         return None;
     }
     let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap_or_default());

@@ -37,7 +37,9 @@ pub(crate) fn settle(
     // A model that knows these labels keeps its outputs; names that nobody has given are no labels.
     let is_named = headed.labels.iter().enumerate().any(|(at, name)| *name != format!("LABEL_{at}"));
     let are_known = of_data.names.iter().all(|name| headed.labels.contains(name));
-    let are_numbers = || of_data.names.iter().all(|name| name.parse().is_ok_and(|at: usize| at < headed.labels.len()));
+    let is_number = |name: &String| name.parse().is_ok_and(|at: usize| at < headed.labels.len());
+    let are_numbers =
+        || of_data.names.iter().all(is_number) && headed.labels.iter().all(|label| label.parse::<usize>().is_err());
     let is_value = aim == Aim::Value;
     if is_value && headed.labels.len() == 1 || !is_value && (are_known || are_numbers()) {
         return Ok(LabelSet::of_model(aim, headed.labels.clone()));

@@ -219,6 +219,19 @@ fn check(task: &dyn Task, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'
     Ok(())
 }
 
+/// Refuses files of forms that the task has not, where a recipe is checked only when the model it starts from is known.
+fn require_forms(recipe: &Recipe) -> Result<(), Error> {
+    let forms = recipe.task.forms();
+    for (key, files) in parts(&recipe.data) {
+        let given = given(files);
+        if !matches!(given[..], [form] if forms.contains(&form)) {
+            let problem = format!("it must name one file, {}; it names {}", alternatives(forms), enumerate(&given));
+            return Err(Error::Setting { key, problem });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses to split texts that have one answer.
 pub(crate) fn check_whole(recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
     if recipe.data.on_truncate == OnTruncate::Split {

@@ -7,7 +7,7 @@ use atento_tensor::{Graph, Pool};
 
 use super::begin::{Beginning, with_head};
 use super::features::Features;
-use super::{Part, Reading, Report, Tuned};
+use super::{Part, Reading, Report, Tuned, require_forms};
 use crate::data::hash::combine;
 use crate::data::labelled::{Batches as Dealt, Packs, TextBatch};
 use crate::data::tokens::Cursor;
@@ -118,6 +118,7 @@ impl<T: Tuned> Workload for FineTuning<T> {
         }
         let files = |recipe: &Recipe| recipe.data.train.clone().ok_or_else(no_data);
         let training = files(recipe)?;
+        require_forms(recipe)?;
         let mut task = T::look(recipe, resumed, &training)?;
         let (kind, objective) = (recipe.task.head(), task.objective());
         // A run that goes on has its pooling, whatever became of the model it started from.

@@ -66,10 +66,10 @@ impl Found {
 
 impl MaskedWords {
     /// Measures the model on all of some text, with the same masks each time.
-    fn find(&self, data: &PretrainData, pool: &Pool, stop: &StopFlag) -> Result<Found, Error> {
+    fn find(&self, data: &PretrainData, seed: u64, pool: &Pool, stop: &StopFlag) -> Result<Found, Error> {
         let model = &self.model.model;
         let mut found = Found::default();
-        for batch in data.evaluation_batches(BatchSize::Tokens(BATCH_TOKENS.max(data.options().seq_len)))? {
+        for batch in data.evaluation_batches_of(seed, BatchSize::Tokens(BATCH_TOKENS.max(data.options().seq_len)))? {
             if stop.is_stopped() {
                 return Err(Error::Stopped);
             }
@@ -296,14 +296,14 @@ impl Workload for MaskedWords {
 
     fn measure(&self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Option<Measured>, Error> {
         let Some(valid) = &self.valid else { return Ok(None) };
-        let found = self.find(valid, pool, stop)?;
+        let found = self.find(valid, 0, pool, stop)?;
         Ok(Some(Measured { loss: found.loss(), scores: found.scores() }))
     }
 
     fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {
         let mut judgement = Judgement::default();
         let Some(valid) = &self.valid else { return Ok(judgement) };
-        let found = self.find(valid, pool, stop)?;
+        let found = self.find(valid, 0, pool, stop)?;
         let word_loss = found.word_loss / found.words.max(1) as f64;
         judgement.metrics.insert("valid_loss".into(), found.loss());
         judgement.metrics.insert("valid_word_loss".into(), word_loss);
@@ -339,7 +339,7 @@ pub(crate) fn evaluate(recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Re
         files(&recipe, &model, markers, learned, &scratch.path().join("text"), &text(&recipe)?, Fold::All, false)?;
     let report = *data.report();
     let work = MaskedWords { model, train: data, valid: None, learned };
-    let found = work.find(&work.train, &Pool::new(), stop)?;
+    let found = work.find(&work.train, recipe.seed, &Pool::new(), stop)?;
     if !found.loss().is_finite() {
         return Err(crate::pipelines::texts::Error::NonFinite.into());
     }

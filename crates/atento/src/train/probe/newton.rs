@@ -14,6 +14,10 @@ const ROUNDING: f64 = 1e-8;
 /// How much of the function rounding may add in a step that the slope approves of.
 const SLACK: f64 = 1e-5;
 
+/// Share of the gradient's length at the start below which a search that gets no nearer for so many steps is at its end.
+const NEAR: f64 = 1e-3;
+const PATIENCE: usize = 10;
+
 /// Most steps, most halvings of one and most products with the curvature for one.
 const STEPS: usize = 200;
 const HALVINGS: usize = 40;
@@ -62,6 +66,7 @@ impl<L: Loss> Problem<'_, L> {
         let mut preconditioner: Option<Preconditioner> = None;
         let mut first = None;
         let mut last = (f64::INFINITY, layer.clone());
+        let (mut best, mut stalled) = ((f64::INFINITY, layer.clone()), 0);
         for steps in 1..=STEPS {
             let curvature = self.loss.curvature(&kept);
             let factored = preconditioner.take().filter(|p| (0.7..1.4).contains(&(curvature / p.curvature)));
@@ -70,7 +75,17 @@ impl<L: Loss> Problem<'_, L> {
             if length <= self.tolerance * p.norm(&layer) {
                 return Ok(layer);
             }
-            let accuracy = (length / *first.get_or_insert(length)).sqrt().clamp(0.01, 0.1);
+            let first = *first.get_or_insert(length);
+            stalled = if length < 0.9 * best.0 { 0 } else { stalled + 1 };
+            if length < best.0 {
+                best = (length, layer.clone());
+            }
+            // Where the loss all but vanishes, its own size says nothing of the rounding of the scores.
+            let is_near = best.0 <= NEAR * first;
+            if stalled >= PATIENCE && is_near {
+                return Ok(best.1);
+            }
+            let accuracy = (length / first).sqrt().clamp(0.01, 0.1);
             let direction = self.direction(&here.gradient, accuracy, &p, &mut kept);
             let slope = dot(&here.gradient, &direction);
             let hidden = slope.abs() <= ROUNDING * here.value.abs();
@@ -80,14 +95,21 @@ impl<L: Loss> Problem<'_, L> {
             }
             let step = self.step(&layer, &here, &direction, slope, &mut trial_kept);
             let Some((next, there)) = step else {
-                return if hidden { Ok(layer) } else { Err(Error::Unsolved { steps }) };
+                return match (hidden, is_near) {
+                    (true, _) => Ok(layer),
+                    (_, true) => Ok(best.1),
+                    _ => Err(Error::Unsolved { steps }),
+                };
             };
             std::mem::swap(&mut kept, &mut trial_kept);
             last = (length, std::mem::replace(&mut layer, next));
             here = there;
             preconditioner = Some(p);
         }
-        Err(Error::Unsolved { steps: STEPS })
+        match first {
+            Some(first) if best.0 <= NEAR * first => Ok(best.1),
+            _ => Err(Error::Unsolved { steps: STEPS }),
+        }
     }
 
     /// The longest of the halved steps that lowers the function. Where rounding hides that, the slope tells: a convex

@@ -242,3 +242,19 @@ fn a_grid_has_both_ends_and_equal_factors() {
         assert!((value / expected - 1.0).abs() < 1e-12, "{grid:?}");
     }
 }
+
+/// Fewer rows than columns: the values are met exactly, and what is left of the loss says nothing of rounding.
+#[test]
+fn a_search_among_layers_that_meet_every_value_ends() {
+    for rows in [8, 12, 20] {
+        let features = drawn(rows * 96, 5);
+        let values: Vec<f32> = (0..rows).map(|row| row as f32 / rows as f32).collect();
+        for alpha in [1e-6, 1e-4, 1e-2, 1.0, 100.0] {
+            let train = Examples { features: &features, width: 96, targets: &values };
+            let probe = RidgeProbe::fit_scaled(train, alpha, Scaling::Standardized).unwrap();
+            let found = probe.values(&features);
+            let worst = found.iter().zip(&values).fold(0f32, |worst, (x, y)| worst.max((x - y).abs()));
+            assert!(alpha > 1e-3 || worst < 1e-2, "{rows} rows, {alpha}: {worst}");
+        }
+    }
+}

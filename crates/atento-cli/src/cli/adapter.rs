@@ -1,0 +1,105 @@
+//! `atento adapter`: what can be done with an adapter and the model that it is for.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use atento::families::Head;
+use atento::hub::ModelDir;
+use atento::models::Precision;
+use atento::peft::Probed;
+use atento::pipelines::{LanguageModel, Loaded, Net, TextModel};
+use serde_json::json;
+
+use super::convert::{check_empty, unwritten};
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+
+/// The largest difference between logits of a model with an adapter and of the merged one, relative to the largest of them.
+const TOLERANCE: f32 = 1e-5;
+
+/// Merge adapters
+#[derive(Debug, clap::Args)]
+pub struct AdapterVerb {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Merge(MergeArgs),
+}
+
+/// Write a model that computes what another computes with an adapter
+///
+/// What the adapter adds becomes part of the weights: the new model is as large and as fast as its base. Both are asked the
+/// same before it is written, and nothing is if they answer differently. With --json prints {"path", "modules",
+/// "largest_difference", "largest_logit"}.
+#[derive(Debug, clap::Args)]
+struct MergeArgs {
+    /// The model that the adapter is for
+    model: PathBuf,
+
+    /// The adapter's directory
+    adapter: PathBuf,
+
+    /// The directory to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The model or the adapter is wrong; the merged model computes something else; the directory is not empty or cannot be
+/// written.
+pub fn run(args: &AdapterVerb, options: &Options) -> Result<(), Failure> {
+    match &args.verb {
+        Verb::Merge(args) => merge(args, options),
+    }
+}
+
+fn merge(args: &MergeArgs, options: &Options) -> Result<(), Failure> {
+    check_empty(&args.out)?;
+    let dir = ModelDir::open(&args.model)?;
+    dir.require_exact()?;
+    match dir.head() {
+        Head::Translation => {
+            Err(anyhow!("{}: adapters of translators cannot be merged yet", args.model.display()).into())
+        }
+        Head::Language => merged(args, LanguageModel::from_dir(&dir, Precision::F32)?, options),
+        _ => merged(args, TextModel::from_dir(&dir, Precision::F32)?, options),
+    }
+}
+
+fn merged<M: Net>(args: &MergeArgs, mut model: Loaded<M>, options: &Options) -> Result<(), Failure>
+where
+    Loaded<M>: Probed,
+{
+    model.notes.iter().for_each(|note| options.note(note));
+    let modules = model.adapt(&args.adapter)?;
+    let before = model.outputs();
+    model.merge()?;
+    let after = model.outputs();
+    let largest = before.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+    let difference = before.iter().zip(&after).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
+    // Written so that a difference that is no number fails too.
+    if !(difference <= TOLERANCE * largest.max(1.0)) {
+        let found = format!("their logits differ by up to {difference:e}, the largest logit is {largest}");
+        return Err(Failure::run(anyhow!("the merged model computes something else: {found}; nothing was written")));
+    }
+    model.save(&args.out).map_err(unwritten)?;
+    let mut out = Output::open();
+    if options.json {
+        let (path, difference) = (&args.out, difference);
+        out.json(&json!({
+            "path": path, "modules": modules, "largest_difference": difference, "largest_logit": largest
+        }))?;
+    } else {
+        let path = args.out.display();
+        out.line(format_args!(
+            "{path}: {modules} modules merged; logits differ by at most {difference:.1e}, the largest is {largest:.2}"
+        ))?;
+    }
+    out.finish()
+}

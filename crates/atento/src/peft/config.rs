@@ -1,0 +1,299 @@
+//! adapter_config.json of LoRA adapters, as PEFT writes it.
+//!
+//! Keys of what is not here are accepted where they say that it is not used (`null`, `false`, an empty list or object), and
+//! refused by name where they do not.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::patterns::Pattern;
+use crate::hub::Error;
+use crate::hub::json::{Keys, read_object};
+use crate::messages;
+
+/// The file in an adapter's directory.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// `peft_type` of the methods that are here.
+const LORA: &str = "LORA";
+
+/// Keys that change nothing about what an adapter computes.
+const IGNORED: [&str; 12] = [
+    "auto_mapping",
+    "base_model_name_or_path",
+    "ensure_weight_tying",
+    "inference_mode",
+    "init_lora_weights",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+];
+
+/// Keys that are read.
+const READ: [&str; 15] = [
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+    "bias",
+    "fan_in_fan_out",
+    "use_rslora",
+    "use_dora",
+    "modules_to_save",
+    "base_model_name_or_path",
+];
+
+/// Which biases of the base are trained with an adapter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bias {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+    /// Those of the modules that are adapted.
+    LoraOnly,
+}
+
+/// Which modules are adapted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// Those whose path is one of these or ends in one of them.
+    Names(Vec<String>),
+    /// Those whose whole path a regular expression matches.
+    Pattern(Pattern),
+    /// Every projection but the output's.
+    AllLinear,
+}
+
+/// A LoRA adapter but for its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraConfig {
+    /// The rank of the pairs, where `rank_pattern` names no other.
+    pub rank: usize,
+    /// α, where `alpha_pattern` names no other.
+    pub alpha: f64,
+    /// The probability with which inputs of the pairs are dropped in training.
+    pub dropout: f64,
+    /// Which modules are adapted.
+    pub targets: Targets,
+    /// Which of those are not.
+    pub exclude: Option<Targets>,
+    /// The blocks whose modules are adapted; all where there is none.
+    pub layers: Option<Vec<usize>>,
+    /// What the lists of blocks are called; any name where it is empty.
+    pub layers_pattern: Vec<String>,
+    /// Ranks of modules by the ends of their paths.
+    pub ranks: BTreeMap<String, usize>,
+    /// Their α.
+    pub alphas: BTreeMap<String, f64>,
+    /// Which biases are trained.
+    pub bias: Bias,
+    /// Whether the adapted weights are stored `[inputs, outputs]`.
+    pub fan_in_fan_out: bool,
+    /// Whether the factor is α / √r (Kalajdzievski 2023) and not α / r.
+    pub rank_stabilized: bool,
+    /// Whether the lengths of the weights' rows are learned apart (Liu et al. 2024).
+    pub dora: bool,
+    /// Modules that are trained and saved whole.
+    pub modules_to_save: Vec<String>,
+    /// The model that the adapter is for.
+    pub base: Option<String>,
+    /// What it is for, such as `SEQ_CLS`.
+    pub task: Option<String>,
+}
+
+impl LoraConfig {
+    /// Reads the adapter_config.json of a directory.
+    ///
+    /// # Errors
+    /// The file is missing or damaged; a method or a setting that is not here; a value that cannot be.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(ADAPTER_CONFIG);
+        let object = read_object(&path)?;
+        let keys = Keys::new(&path, &object);
+        let kind: String = keys.required("peft_type")?;
+        if kind != LORA {
+            return Err(keys.wrong("peft_type", "\"LORA\": no other method is here"));
+        }
+        for (key, value) in &object {
+            let is_known = READ.contains(&key.as_str()) || IGNORED.contains(&key.as_str());
+            if !is_known && !is_off(value) {
+                let names = READ.iter().chain(&IGNORED).copied();
+                let near = messages::nearest(key, names).map_or(String::new(), |near| format!("; is it `{near}`?"));
+                return Err(keys.wrong(key, format!("null or absent: it is not known here{near}")));
+            }
+        }
+        let rank: usize = keys.or("r", 8)?;
+        let ranks = by_name(keys, &object, "rank_pattern", |value| value.as_u64().map(|rank| rank as usize))?;
+        if let Some((name, _)) = ranks.iter().find(|(_, rank)| **rank == 0) {
+            return Err(keys.wrong("rank_pattern", format!("ranks of 1 or more; that of {name:?} is 0")));
+        }
+        if rank == 0 {
+            return Err(keys.wrong("r", "a rank of 1 or more"));
+        }
+        let targets = targets(keys, &object, "target_modules")?;
+        Ok(Self {
+            rank,
+            alpha: keys.or("lora_alpha", 8.0)?,
+            dropout: keys.or("lora_dropout", 0.0)?,
+            targets: targets
+                .ok_or_else(|| keys.wrong("target_modules", "names of modules, or a regular expression"))?,
+            exclude: self::targets(keys, &object, "exclude_modules")?,
+            layers: numbers(keys, &object, "layers_to_transform")?,
+            layers_pattern: names(keys, &object, "layers_pattern")?,
+            ranks,
+            alphas: by_name(keys, &object, "alpha_pattern", Value::as_f64)?,
+            bias: match keys.or("bias", "none".to_owned())?.as_str() {
+                "none" => Bias::None,
+                "all" => Bias::All,
+                "lora_only" => Bias::LoraOnly,
+                _ => return Err(keys.wrong("bias", "\"none\", \"all\" or \"lora_only\"")),
+            },
+            fan_in_fan_out: keys.or("fan_in_fan_out", false)?,
+            rank_stabilized: keys.or("use_rslora", false)?,
+            dora: keys.or("use_dora", false)?,
+            modules_to_save: names(keys, &object, "modules_to_save")?,
+            base: keys.optional("base_model_name_or_path")?,
+            task: keys.optional("task_type")?,
+        })
+    }
+
+    /// The object that adapter_config.json is to hold.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
+        let targets = |targets: &Targets| match targets {
+            Targets::Names(names) => json!(names),
+            Targets::Pattern(pattern) => json!(pattern.text()),
+            Targets::AllLinear => json!("all-linear"),
+        };
+        let list = |names: &[String]| if names.is_empty() { Value::Null } else { json!(names) };
+        let entries = [
+            ("peft_type", json!(LORA)),
+            ("task_type", json!(self.task)),
+            ("base_model_name_or_path", json!(self.base)),
+            ("r", json!(self.rank)),
+            ("lora_alpha", json!(self.alpha)),
+            ("lora_dropout", json!(self.dropout)),
+            ("target_modules", targets(&self.targets)),
+            ("exclude_modules", self.exclude.as_ref().map_or(Value::Null, targets)),
+            ("layers_to_transform", json!(self.layers)),
+            ("layers_pattern", list(&self.layers_pattern)),
+            ("rank_pattern", json!(self.ranks)),
+            ("alpha_pattern", json!(self.alphas)),
+            (
+                "bias",
+                json!(match self.bias {
+                    Bias::None => "none",
+                    Bias::All => "all",
+                    Bias::LoraOnly => "lora_only",
+                }),
+            ),
+            ("fan_in_fan_out", json!(self.fan_in_fan_out)),
+            ("use_rslora", json!(self.rank_stabilized)),
+            ("use_dora", json!(self.dora)),
+            ("modules_to_save", list(&self.modules_to_save)),
+            ("inference_mode", json!(true)),
+            ("init_lora_weights", json!(true)),
+        ];
+        entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The rank of the pair of a module.
+    #[must_use]
+    pub fn rank_of(&self, path: &str) -> usize {
+        of_path(&self.ranks, path).unwrap_or(self.rank)
+    }
+
+    /// The factor of the pair of a module: α / r, or α / √r.
+    #[must_use]
+    pub fn scale_of(&self, path: &str) -> f64 {
+        let (alpha, rank) = (of_path(&self.alphas, path).unwrap_or(self.alpha), self.rank_of(path) as f64);
+        if self.rank_stabilized { alpha / rank.sqrt() } else { alpha / rank }
+    }
+}
+
+/// What a key that matches a path, or its end from a dot on, says of it.
+fn of_path<T: Copy>(patterns: &BTreeMap<String, T>, path: &str) -> Option<T> {
+    let is_end = |key: &str| at_end(key).is_ok_and(|pattern| pattern.matches(path));
+    patterns.iter().find(|(key, _)| is_end(key)).map(|(_, value)| *value)
+}
+
+fn at_end(key: &str) -> Result<Pattern, regex::Error> {
+    Pattern::new(&format!("(?:.*\\.)?(?:{key})"))
+}
+
+/// Whether a value says that something is not used.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    }
+}
+
+fn targets(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Option<Targets>, Error> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text == "all-linear" => Ok(Some(Targets::AllLinear)),
+        Some(Value::String(text)) => match Pattern::new(text) {
+            Ok(pattern) => Ok(Some(Targets::Pattern(pattern))),
+            Err(fault) => Err(keys.wrong(key, format!("a regular expression: {fault}"))),
+        },
+        Some(_) => Ok(Some(Targets::Names(names(keys, object, key)?))),
+    }
+}
+
+/// A list of names, or one.
+fn names(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, Error> {
+    let found = match object.get(key) {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(name)) => Some(vec![name.clone()]),
+        Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
+    };
+    found.ok_or_else(|| keys.wrong(key, "a list of names"))
+}
+
+/// A list of whole numbers, or one.
+fn numbers(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Option<Vec<usize>>, Error> {
+    let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+    let found = match object.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(items)) => items.iter().map(number).collect(),
+        Some(value) => number(value).map(|number| vec![number]),
+    };
+    found.map(Some).ok_or_else(|| keys.wrong(key, "a list of numbers of blocks"))
+}
+
+fn by_name<T>(
+    keys: Keys<'_>,
+    object: &Map<String, Value>,
+    key: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<BTreeMap<String, T>, Error> {
+    let found: Option<BTreeMap<String, T>> = match object.get(key) {
+        None | Some(Value::Null) => Some(BTreeMap::new()),
+        Some(Value::Object(entries)) => {
+            entries.iter().map(|(name, value)| Some((name.clone(), read(value)?))).collect()
+        }
+        Some(_) => None,
+    };
+    let found = found.ok_or_else(|| keys.wrong(key, "an object of names and numbers"))?;
+    match found.keys().find_map(|name| at_end(name).err()) {
+        Some(fault) => Err(keys.wrong(key, format!("names, or regular expressions: {fault}"))),
+        None => Ok(found),
+    }
+}

@@ -1,0 +1,59 @@
+//! What a model computes for texts that only its vocabulary decides, to see that a change of its weights changed nothing.
+
+use atento_tensor::{Graph, Pool};
+
+use crate::families::{Config, Head};
+use crate::models::Texts;
+use crate::pipelines::{LanguageModel, TextModel};
+
+/// Tokens of each text.
+const LENGTHS: [usize; 3] = [7, 32, 57];
+
+/// Ids from all over a vocabulary, and where texts begin and end.
+fn texts(config: &dyn Config) -> (Vec<u32>, Vec<u32>) {
+    let sizes = config.sizes();
+    let longest = sizes.max_positions.unwrap_or(usize::MAX);
+    let lengths = LENGTHS.map(|length| length.min(longest));
+    let count: usize = lengths.iter().sum();
+    // A step that is prime to most sizes visits the whole vocabulary.
+    let ids = (0..count).map(|at| (at * 7919 % sizes.vocab_size) as u32).collect();
+    let ends = lengths.iter().scan(0, |end, length| {
+        *end += *length as u32;
+        Some(*end)
+    });
+    (ids, std::iter::once(0).chain(ends).collect())
+}
+
+/// A model whose outputs can be compared before and after a change.
+pub trait Probed {
+    /// Its logits, or its states where it has no output, for texts that only its vocabulary decides.
+    fn outputs(&self) -> Vec<f32>;
+}
+
+impl Probed for LanguageModel {
+    fn outputs(&self) -> Vec<f32> {
+        let (ids, cu_seqlens) = texts(&*self.model.config());
+        let g = &mut Graph::infer(self.model.params(), &Pool::new());
+        self.model.logits(g, &ids, &cu_seqlens).values().to_vec()
+    }
+}
+
+impl Probed for TextModel {
+    fn outputs(&self) -> Vec<f32> {
+        let model = &self.model;
+        let (ids, cu_seqlens) = texts(&model.config);
+        let g = &mut Graph::infer(model.params(), &Pool::new());
+        let texts = Texts { ids: &ids, type_ids: None, cu_seqlens: &cu_seqlens };
+        match model.config.head {
+            Head::Labels | Head::Choice => {
+                let (_, whole) = model.read(g, texts, &[]);
+                model.of_read_texts(g, &whole.expect("a head on whole texts")).values().to_vec()
+            }
+            Head::States => model.states(g, texts).values().to_vec(),
+            _ => {
+                let states = model.states(g, texts);
+                model.of_tokens(g, &states).values().to_vec()
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::families::Config;
+use crate::hub::safetensors::{NamedTensor, SafeTensors, write};
+use crate::pipelines::texts::TooLong;
+use crate::pipelines::{LanguageModel, TextModel};
+
+fn config(json: &str) -> Result<LoraConfig, crate::hub::Error> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(ADAPTER_CONFIG), json).unwrap();
+    LoraConfig::read(dir.path())
+}
+
+#[test]
+fn keys_that_are_off_are_accepted_and_others_named() {
+    let text = |more: &str| format!(r#"{{"peft_type": "LORA", "r": 4, "target_modules": ["query"]{more}}}"#);
+    let found = config(&text(r#", "eva_config": null, "loftq_config": {}, "use_qalora": false"#)).unwrap();
+    assert_eq!((found.rank, found.alpha, found.bias), (4, 8.0, Bias::None));
+    for (more, expected) in [
+        (r#", "use_qalora": true"#, "key `use_qalora` is true"),
+        (r#", "lora_alphaa": 3"#, "is it `lora_alpha`?"),
+        (r#", "bias": "some""#, "\"none\", \"all\" or \"lora_only\""),
+        (r#", "rank_pattern": {"query": 0}"#, "ranks of 1 or more"),
+        (r#", "exclude_modules": "(""#, "a regular expression"),
+    ] {
+        let message = config(&text(more)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    for (text, expected) in [
+        (r#"{"peft_type": "VERA", "target_modules": ["x"]}"#, "\"LORA\": no other method is here"),
+        (r#"{"peft_type": "LORA", "r": 0, "target_modules": ["x"]}"#, "a rank of 1 or more"),
+        (r#"{"peft_type": "LORA", "r": 1}"#, "names of modules, or a regular expression"),
+    ] {
+        let message = config(text).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn ranks_and_factors_follow_the_patterns_of_paths() {
+    let text = r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q", "v"],
+        "rank_pattern": {"q": 2, "h\\.1\\.attn\\.v": 16}, "alpha_pattern": {"q": 3}}"#;
+    let mut found = config(text).unwrap();
+    assert_eq!(["h.0.attn.q", "h.0.attn.v", "h.1.attn.v", "h.0.seq"].map(|path| found.rank_of(path)), [2, 4, 16, 4]);
+    assert_eq!(["h.0.attn.q", "h.0.attn.v", "h.1.attn.v"].map(|path| found.scale_of(path)), [1.5, 2.0, 0.5]);
+    found.rank_stabilized = true;
+    assert_eq!(found.scale_of("h.1.attn.v"), 2.0);
+    let again = config(&serde_json::Value::Object(found.to_json()).to_string()).unwrap();
+    assert_eq!(again, found);
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance").join(name)
+}
+
+/// An adapter for a model of these modules, with their sizes; its numbers are waves.
+fn adapter(modules: &[(&str, [usize; 2])], fan_in_fan_out: bool, more: &[(&str, Vec<usize>)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<&str> = modules.iter().map(|(path, _)| path.rsplit('.').next().unwrap()).collect();
+    let config = serde_json::json!({
+        "peft_type": "LORA", "r": 2, "lora_alpha": 3, "target_modules": names, "fan_in_fan_out": fan_in_fan_out,
+        "modules_to_save": more.iter().map(|(name, _)| name.split('.').next()).collect::<Vec<_>>(),
+    });
+    std::fs::write(dir.path().join(ADAPTER_CONFIG), config.to_string()).unwrap();
+    let wave = |len: usize, phase: usize| (0..len).map(|at| (1.7 * at as f32 + phase as f32).sin()).collect::<Vec<_>>();
+    let mut tensors = Vec::new();
+    for (phase, (path, [outputs, inputs])) in modules.iter().enumerate() {
+        for (half, shape) in [("A", [2, *inputs]), ("B", [*outputs, 2])] {
+            let name = format!("base_model.model.{path}.lora_{half}.weight");
+            tensors.push(NamedTensor::new(name, shape, wave(shape[0] * shape[1], phase)));
+        }
+    }
+    for (name, shape) in more {
+        let values = wave(shape.iter().product(), 7);
+        tensors.push(NamedTensor::new(format!("base_model.model.{name}"), shape.clone(), values));
+    }
+    write(&dir.path().join(ADAPTER_WEIGHTS), &tensors, &[]).unwrap();
+    dir
+}
+
+fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
+    assert_eq!(one.len(), other.len());
+    one.iter().zip(other).fold(0.0, |most, (x, y)| most.max((x - y).abs()))
+}
+
+#[test]
+fn a_merged_model_computes_what_the_adapter_adds_and_is_saved_as_any_other() {
+    // A fused matrix that lies [inputs, outputs].
+    let mut gpt2 = LanguageModel::load(fixture("gpt2-tiny")).unwrap();
+    let width = gpt2.model.d_model();
+    let base = gpt2.outputs();
+    let dir = adapter(&[("transformer.h.0.attn.c_attn", [3 * width, width])], true, &[]);
+    assert_eq!(gpt2.adapt(dir.path()).unwrap(), 1);
+    let adapted = gpt2.outputs();
+    assert!(largest_difference(&base, &adapted) > 1e-2);
+    gpt2.merge().unwrap();
+    assert!(largest_difference(&gpt2.outputs(), &adapted) < 1e-4);
+    let saved = tempfile::tempdir().unwrap();
+    gpt2.save(saved.path()).unwrap();
+    let loaded = LanguageModel::load(saved.path()).unwrap();
+    assert_eq!(loaded.outputs(), gpt2.outputs());
+    // Matrices that are multiplied as one, with an output of the adapter's own.
+    let mut bert = TextModel::load(fixture("bert-labels")).unwrap();
+    let (width, labels) = (bert.model.config.sizes().d_model, bert.model.config.labels.len());
+    let base = bert.outputs();
+    let path = |name: &str| format!("bert.encoder.layer.1.attention.self.{name}");
+    let (query, value) = (path("query"), path("value"));
+    let modules = [(query.as_str(), [width, width]), (&value, [width, width])];
+    let refused = bert.adapt(adapter(&modules, false, &[]).path()).unwrap_err().to_string();
+    assert!(refused.contains("adapts `bert.encoder.layer.0.attention.self.query`"), "{refused}");
+    let mut bert = TextModel::load(fixture("bert-labels")).unwrap();
+    let blocks: Vec<String> = (0..2)
+        .flat_map(|block| ["query", "value"].map(|name| format!("bert.encoder.layer.{block}.attention.self.{name}")))
+        .collect();
+    let modules: Vec<(&str, [usize; 2])> = blocks.iter().map(|path| (path.as_str(), [width, width])).collect();
+    let dir = adapter(&modules, false, &[("classifier.weight", vec![labels, width])]);
+    assert_eq!(bert.adapt(dir.path()).unwrap(), 4);
+    let adapted = bert.outputs();
+    assert!(largest_difference(&base, &adapted) > 1e-2);
+    bert.merge().unwrap();
+    assert!(largest_difference(&bert.outputs(), &adapted) < 1e-4);
+}
+
+#[test]
+fn an_adapter_of_another_model_is_refused_with_what_is_nearest() {
+    let mut gpt2 = LanguageModel::load(fixture("gpt2-tiny")).unwrap();
+    let width = gpt2.model.d_model();
+    for (path, sizes, is_in_out, expected) in [
+        ("transformer.h.0.attn.c_atn", [3 * width, width], true, "the nearest is `transformer.h.0.attn.c_attn`"),
+        ("transformer.h.0.attn.c_attn", [width, width], true, "has shape"),
+        ("transformer.h.0.attn.c_attn", [3 * width, width], false, "`fan_in_fan_out` is false"),
+        ("transformer.wte", [width, gpt2.model.vocab_size()], true, "is a table of rows"),
+    ] {
+        let message = gpt2.adapt(adapter(&[(path, sizes)], is_in_out, &[]).path()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = LanguageModel::load(adapter(&[], true, &[]).path()).err().unwrap().to_string();
+    assert!(message.contains("holds an adapter: name its base"), "{message}");
+}
+
+/// Logits with PEFT's adapters, where the recordings lie beside the repository; the merged model's are the same.
+#[test]
+fn logits_are_those_of_peft() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");
+    for name in ["bert-cls", "roberta-cls", "deberta-v3-cls"] {
+        for kind in ["plain", "rslora", "bias", "ranks"] {
+            let dir = root.join(format!("{name}.lora-{kind}"));
+            if !dir.exists() {
+                continue;
+            }
+            let mut model = TextModel::load(root.join(name)).unwrap();
+            model.adapt(&dir).unwrap();
+            let cases: serde_json::Value =
+                serde_json::from_str(&std::fs::read_to_string(dir.join("expected.json")).unwrap()).unwrap();
+            let expected = SafeTensors::open(&dir.join("expected.safetensors")).unwrap();
+            for merged in [false, true] {
+                if merged {
+                    model.merge().unwrap();
+                }
+                for (at, case) in cases["cases"].as_array().unwrap().iter().enumerate() {
+                    let text = model.encode(case["text"].as_str().unwrap(), None, TooLong::Refuse).unwrap();
+                    let found = model.classify(&[&text]).unwrap().remove(0).logits;
+                    let key = format!("{at}.logits");
+                    let values = expected.read_f32(&key, expected.get(&key).unwrap().shape).unwrap();
+                    assert!(largest_difference(&found, &values) <= 1e-5, "{name} {kind} {at}: {found:?}");
+                }
+            }
+        }
+    }
+}
