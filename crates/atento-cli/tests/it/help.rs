@@ -44,6 +44,7 @@ fn the_program_lists_its_verbs() {
       prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
       convert    Write a model anew, its weights in another type
+      adapter    Merge adapters
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
       help       Print this message or the help of the given subcommand(s)
 
@@ -116,6 +117,7 @@ fn generate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>           Put the adapter in this directory on the model (LoRA, in PEFT's files)
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --raw                     Give the model each prompt as it is, without the template that it was taught with
@@ -232,6 +234,7 @@ fn score_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]

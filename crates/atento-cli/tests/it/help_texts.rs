@@ -16,6 +16,7 @@ fn classify_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -35,6 +36,7 @@ fn tag_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -54,6 +56,7 @@ fn answer_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --max-len <N>         The longest question with a window of the context, in tokens; at most the model's positions [default: 384]
@@ -77,6 +80,7 @@ fn choose_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -96,6 +100,7 @@ fn fill_mask_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --top-k <N>           Words for each mask [default: 5]
@@ -116,6 +121,7 @@ fn embed_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --layer <L>           A layer, repeatable: 0 is the embeddings, 1 the first block, -1 the last one [default: -1]

@@ -57,7 +57,7 @@ fn fixture(name: &str) -> PathBuf {
 /// An adapter for a model of these modules, with their sizes; its numbers are waves.
 fn adapter(modules: &[(&str, [usize; 2])], fan_in_fan_out: bool, more: &[(&str, Vec<usize>)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let names: Vec<&str> = modules.iter().map(|(path, _)| path.rsplit('.').next().unwrap()).collect();
+    let names: Vec<&str> = modules.iter().map(|(path, _)| *path).collect();
     let config = serde_json::json!({
         "peft_type": "LORA", "r": 2, "lora_alpha": 3, "target_modules": names, "fan_in_fan_out": fan_in_fan_out,
         "modules_to_save": more.iter().map(|(name, _)| name.split('.').next()).collect::<Vec<_>>(),
@@ -107,7 +107,11 @@ fn a_merged_model_computes_what_the_adapter_adds_and_is_saved_as_any_other() {
     let path = |name: &str| format!("bert.encoder.layer.1.attention.self.{name}");
     let (query, value) = (path("query"), path("value"));
     let modules = [(query.as_str(), [width, width]), (&value, [width, width])];
-    let refused = bert.adapt(adapter(&modules, false, &[]).path()).unwrap_err().to_string();
+    let dir = adapter(&modules, false, &[]);
+    let config = std::fs::read_to_string(dir.path().join(ADAPTER_CONFIG)).unwrap();
+    std::fs::write(dir.path().join(ADAPTER_CONFIG), config.replace("bert.encoder.layer.1.attention.self.", ""))
+        .unwrap();
+    let refused = bert.adapt(dir.path()).unwrap_err().to_string();
     assert!(refused.contains("adapts `bert.encoder.layer.0.attention.self.query`"), "{refused}");
     let mut bert = TextModel::load(fixture("bert-labels")).unwrap();
     let blocks: Vec<String> = (0..2)
