@@ -83,8 +83,9 @@ where
     let after = model.outputs();
     let largest = before.iter().fold(0f32, |largest, x| largest.max(x.abs()));
     let difference = before.iter().zip(&after).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
-    // Written so that a difference that is no number fails too.
-    if !(difference <= TOLERANCE * largest.max(1.0)) {
+    // A difference that is no number is none either.
+    let is_the_same = difference <= TOLERANCE * largest.max(1.0);
+    if !is_the_same {
         let found = format!("their logits differ by up to {difference:e}, the largest logit is {largest}");
         return Err(Failure::run(anyhow!("the merged model computes something else: {found}; nothing was written")));
     }

@@ -123,6 +123,9 @@ fn steps(path: &Path) -> Result<Vec<Map<String, Value>>, Error> {
 fn pooling(path: &Path) -> Result<Pooling, Error> {
     let object = read_object(path)?;
     let keys = Keys::new(path, &object);
+    if !keys.or("include_prompt", true)? {
+        return Err(keys.wrong("include_prompt", "true: a mean without the tokens of the prompt is not supported"));
+    }
     let mut wanted = Vec::new();
     for key in object.keys().filter(|key| key.starts_with("pooling_mode_")) {
         if keys.or(key, false)? {

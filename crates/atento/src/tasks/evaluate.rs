@@ -6,6 +6,7 @@ use super::named;
 use crate::families::Head;
 use crate::families::heads::Objective;
 use crate::pipelines::TextModel;
+use crate::pipelines::texts::answer::AnswerOptions;
 use crate::train::recipe::{self, FileSettings, Metric, OnTruncate, Recipe};
 use crate::train::{Error, StopFlag};
 
@@ -75,7 +76,12 @@ pub fn evaluate(model: TextModel, how: &Evaluation, stop: &StopFlag) -> Result<E
     recipe.data.multi_label = config.objective == Objective::MultiLabel;
     recipe.data.null_threshold = how.null_threshold;
     recipe.data.max_length = model.longest().unwrap_or(usize::MAX);
-    recipe.data.stride = recipe.data.stride.min(recipe.data.max_length / 2);
+    if config.head == Head::Span {
+        // The windows that answers are looked for in.
+        let windows = AnswerOptions::default();
+        recipe.data.max_length = recipe.data.max_length.min(windows.max_length);
+        recipe.data.stride = windows.stride.min(recipe.data.max_length / 3);
+    }
     let [text_key, pair_key, label_key] = how.keys.clone();
     let (forms, path) = (task.forms(), Some(how.data.clone()));
     let mut files = FileSettings { pair_key, label_key, ..FileSettings::default() };

@@ -203,8 +203,17 @@ impl TableReader {
                 let cell =
                     |key: &Option<String>| key.as_ref().map(|key| cell(&self.path, line, &object, key)).transpose();
                 let [text, pair, label] = keys;
-                let one = |cells: Option<Vec<String>>| cells.and_then(|mut cells| cells.pop());
-                let (text, pair) = (one(cell(text)?).unwrap_or_default(), one(cell(pair)?));
+                let one = |key: &Option<String>, cells: Option<Vec<String>>| match cells.as_deref() {
+                    None | Some([]) => Ok(None),
+                    Some([one]) => Ok(Some(one.clone())),
+                    Some(several) => Err(Error::Cell {
+                        path: self.path.clone(),
+                        line,
+                        key: key.clone().unwrap_or_default(),
+                        found: format!("a list of {} texts", several.len()),
+                    }),
+                };
+                let (text, pair) = (one(text, cell(text)?)?.unwrap_or_default(), one(pair, cell(pair)?)?);
                 Ok(Some(Row { line, text, pair, labels: cell(label)?.unwrap_or_default() }))
             }
             (Source::Csv(_), Places::Keys(_)) => unreachable!("columns of CSV are numbered"),
