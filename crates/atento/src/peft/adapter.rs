@@ -7,7 +7,7 @@ use atento_kernels::linear::WeightLayout;
 use atento_tensor::{Frozen, LowRank, Params, Weight};
 
 use super::config::{ADAPTER_CONFIG, LoraConfig};
-use super::modules::{Module, modules};
+use super::modules::{Module, ends_in, modules};
 use crate::families::Config;
 use crate::hub::{self, Weights};
 use crate::messages;
@@ -17,6 +17,9 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What stands before the names of the base's modules.
 const PREFIX: &str = "base_model.model.";
+
+/// What the path of an output onto the vocabulary ends in.
+const OUTPUTS: [&str; 4] = ["lm_head", "decoder", "vocab_projector", "generator_lm_head"];
 
 /// Why an adapter cannot be put on a model.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +54,14 @@ pub enum Error {
         name: String,
         /// The element.
         at: usize,
+    },
+    /// A weight that an adapter is to be merged into is rounded.
+    #[error(
+        "`{name}` is held in int8, where what the adapter adds would be lost in the rounding: load the model in f32"
+    )]
+    Int8 {
+        /// The parameter.
+        name: String,
     },
     /// What is not here.
     #[error("{path}: {what}")]
@@ -97,12 +108,16 @@ impl Adapter {
         dir.join(ADAPTER_CONFIG).is_file()
     }
 
-    /// Puts it on a model; returns how many modules it adapts. Nothing of it is trained.
+    /// Puts it on a model; returns how many modules it adapts. Nothing of it is trained. After an error the model may have a
+    /// part of it: load it anew.
     ///
     /// # Errors
-    /// Tensors of modules that the model does not have, or of other sizes; modules that it says to adapt and has no tensors
+    /// The model has had an adapter already; a table of rows or the output onto the vocabulary is adapted. Tensors of modules that the model does not have, or of other sizes; modules that it says to adapt and has no tensors
     /// for.
     pub fn put_on(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
+        if params.entries().iter().any(|entry| entry.is_added) {
+            return Err(self.unsupported("the model has had an adapter put on it already: load it anew".into()));
+        }
         let modules = modules(config, params);
         let mut pairs: BTreeMap<&str, Pair<'_>> = BTreeMap::new();
         let mut whole = Vec::new();
@@ -129,6 +144,11 @@ impl Adapter {
         for (path, pair) in pairs {
             let module = modules.iter().find(|module| module.path == path);
             let module = module.ok_or_else(|| self.no_module(pair.down.or(pair.up).unwrap_or(path), path, &modules))?;
+            // Losses read this matrix by themselves, and would leave the pair out.
+            if OUTPUTS.iter().any(|end| ends_in(path, end)) && module.sizes().0 == config.sizes().vocab_size {
+                let what = format!("`{path}` is the output onto the vocabulary; adapters of it are not here");
+                return Err(self.unsupported(what));
+            }
             self.put_pair(params, module, &pair)?;
         }
         for (name, stored) in whole {

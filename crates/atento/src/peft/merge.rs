@@ -1,7 +1,8 @@
 //! `W ← W + scale · up · down`: an adapter as part of the weights (Hu et al. 2021, §4.1).
 
+use atento_kernels::compact::Compact;
 use atento_kernels::linear::WeightLayout;
-use atento_tensor::{Frozen, LowRank, ParamEntry, Params};
+use atento_tensor::{Frozen, LowRank, ParamEntry, Params, View};
 use rayon::prelude::*;
 
 use super::Error;
@@ -9,12 +10,15 @@ use super::Error;
 /// Makes every pair part of its matrix; the products have nothing to add any more.
 ///
 /// # Errors
-/// A matrix is held in fewer bits than f32; what comes out is not finite. The model is then as it was.
+/// A matrix is held in int8; what comes out is not finite. The model is then as it was. Half floats become f32.
 pub fn merge(params: &mut Params) -> Result<(), Error> {
     let entries: Vec<ParamEntry> =
         params.entries().iter().filter(|entry| params.has_low_rank(entry.weight)).cloned().collect();
     let mut merged = Vec::with_capacity(entries.len());
     for entry in &entries {
+        if let View::Compact(Compact::Int8 { .. }) = params.view(entry.weight) {
+            return Err(Error::Int8 { name: entry.name.clone() });
+        }
         let mut values = params.to_f32(entry.weight).into_owned();
         for (_, low_rank) in params.low_ranks(entry.weight) {
             add(params, entry, &low_rank, &mut values);

@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::families::Config;
+use crate::hub::ModelDir;
 use crate::hub::safetensors::{NamedTensor, SafeTensors, write};
+use crate::models::Precision;
 use crate::pipelines::texts::TooLong;
 use crate::pipelines::{LanguageModel, TextModel};
 
@@ -128,7 +130,7 @@ fn a_merged_model_computes_what_the_adapter_adds_and_is_saved_as_any_other() {
 
 #[test]
 fn an_adapter_of_another_model_is_refused_with_what_is_nearest() {
-    let mut gpt2 = LanguageModel::load(fixture("gpt2-tiny")).unwrap();
+    let gpt2 = LanguageModel::load(fixture("gpt2-tiny")).unwrap();
     let width = gpt2.model.d_model();
     for (path, sizes, is_in_out, expected) in [
         ("transformer.h.0.attn.c_atn", [3 * width, width], true, "the nearest is `transformer.h.0.attn.c_attn`"),
@@ -136,9 +138,28 @@ fn an_adapter_of_another_model_is_refused_with_what_is_nearest() {
         ("transformer.h.0.attn.c_attn", [3 * width, width], false, "`fan_in_fan_out` is false"),
         ("transformer.wte", [width, gpt2.model.vocab_size()], true, "is a table of rows"),
     ] {
+        let mut gpt2 = LanguageModel::load(fixture("gpt2-tiny")).unwrap();
         let message = gpt2.adapt(adapter(&[(path, sizes)], is_in_out, &[]).path()).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+    // What losses multiply by themselves, and a second adapter.
+    let mut untied = LanguageModel::load(fixture("gpt2-untied")).unwrap();
+    let (width, rows) = (untied.model.d_model(), untied.model.vocab_size());
+    let message = untied.adapt(adapter(&[("lm_head", [rows, width])], false, &[]).path()).unwrap_err().to_string();
+    assert!(message.contains("is the output onto the vocabulary"), "{message}");
+    let mut llama = LanguageModel::load(fixture("llama-tiny")).unwrap();
+    let gate = "model.layers.0.mlp.gate_proj";
+    let sizes = modules(&*llama.model.config(), llama.model.params());
+    let (outputs, inputs) = sizes.iter().find(|module| module.path == gate).unwrap().sizes();
+    let dir = adapter(&[(gate, [outputs, inputs])], false, &[]);
+    llama.adapt(dir.path()).unwrap();
+    let message = llama.adapt(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("has had an adapter put on it already"), "{message}");
+    let held = ModelDir::open(&fixture("llama-tiny")).unwrap();
+    let mut rounded = LanguageModel::from_dir(&held, Precision::Int8).unwrap();
+    rounded.adapt(dir.path()).unwrap();
+    let message = rounded.merge().unwrap_err().to_string();
+    assert!(message.contains("is held in int8"), "{message}");
     let message = LanguageModel::load(adapter(&[], true, &[]).path()).err().unwrap().to_string();
     assert!(message.contains("holds an adapter: name its base"), "{message}");
 }

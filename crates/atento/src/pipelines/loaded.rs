@@ -253,7 +253,7 @@ impl<M: Net> Loaded<M> {
     /// Makes what adapters add part of the weights: the model computes the same without them, as fast as its base.
     ///
     /// # Errors
-    /// A weight is held in fewer bits, or is beyond f32 with what is added.
+    /// A weight is held in int8, or is beyond f32 with what is added.
     pub fn merge(&mut self) -> Result<(), peft::Error> {
         peft::merge(self.model.params_mut())
     }
