@@ -26,6 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
         "decode",
         "decode-int8",
         "decode-batch",
+        "lora",
         "encode-step",
         "encode-classify",
         "encode-forward",
@@ -46,6 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
             "decode" => decode(&python, "decode", 1, "f32")?,
             "decode-int8" => decode(&python, "decode-int8", 1, "int8")?,
             "decode-batch" => decode(&python, "decode-batch", 8, "f32")?,
+            "lora" => lora(options, &python)?,
             "encode-step" => encoders::pretrain(options, &python)?,
             "encode-classify" => encoders::classify(options, &python)?,
             "encode-forward" => encoders::forward(&python, &encoders::BERT)?,
@@ -158,6 +160,29 @@ fn step<'a>(options: &Options, python: &'a Path, shape: &Shape) -> Result<Contes
         peer: Box::new(move |ours| {
             let mut peer = result_of(script(python, "decoder_step.py").args(&python_words))?;
             peer["share_of_peak"] = share(&peer, &ours["fma_peak"]);
+            Ok(peer)
+        }),
+    })
+}
+
+/// A training step of GPT-2 124M with an adapter of rank 8 on `c_attn` beside PEFT's.
+fn lora<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
+    let bench = build::bench("lora_step")?;
+    let steps = options.steps.unwrap_or(8).to_string();
+    let peer_steps = steps.clone();
+    Ok(Contest {
+        name: "lora",
+        title: "LoRA of rank 8 on c_attn of GPT-2 124M: training step, 4 texts of 256 tokens, AdamW, fp32".into(),
+        measures: &["tokens_per_second", "ms", "trainable", "peak_rss_mb"],
+        ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", "lora", "8", "f32", "4", "256", &steps]))),
+        peer: Box::new(move |ours| {
+            let peer = result_of(script(python, "lora_step.py").args(["--steps", &peer_steps]))?;
+            ensure!(
+                ours["trainable"] == peer["trainable"],
+                "{} and {} are trained",
+                ours["trainable"],
+                peer["trainable"]
+            );
             Ok(peer)
         }),
     })

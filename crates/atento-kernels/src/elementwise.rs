@@ -83,6 +83,35 @@ pub fn scale(x: &mut [f32], factor: f32) {
     x.par_chunks_mut(TASK).for_each(|x| crate::dispatch!(body(x: &mut [f32], factor: f32)));
 }
 
+/// `x[.., first + j] *= factors[j]`.
+///
+/// # Shapes
+/// `x: [rows, width]`.
+///
+/// # Panics
+/// If `x` is not whole rows, or the columns leave a row.
+#[track_caller]
+pub fn scale_columns(x: &mut [f32], width: usize, first: usize, factors: &[f32]) {
+    if x.is_empty() || factors.is_empty() {
+        return;
+    }
+    let count = factors.len();
+    assert!(x.len().is_multiple_of(width), "scale_columns: {} values in rows of {width}", x.len());
+    assert!(first + count <= width, "scale_columns: {count} columns from {first} of {width}");
+    #[inline(always)]
+    fn body<const FMA: bool>(x: &mut [f32], factors: &[f32]) {
+        for (x, factor) in x.iter_mut().zip(factors) {
+            *x *= factor;
+        }
+    }
+    x.par_chunks_mut(width * TASK.div_ceil(width)).for_each(|rows| {
+        for row in rows.chunks_exact_mut(width) {
+            let row = &mut row[first..first + count];
+            crate::dispatch!(body(row: &mut [f32], factors: &[f32]));
+        }
+    });
+}
+
 /// Sum of `term` over tasks, added in order.
 fn sum_tasks(x: &[f32], term: impl Fn(&[f32]) -> f64 + Sync) -> f64 {
     if x.len() <= TASK {

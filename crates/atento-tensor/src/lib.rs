@@ -20,7 +20,9 @@ mod tensor;
 
 pub use buffer::Buffer;
 pub use graph::{Backward, Graph, NodeId, NonFinite, Side};
-pub use params::{Frozen, Grads, Init, LowRank, ParamEntry, ParamId, Params, Values, View, Weight};
+pub use params::{
+    Frozen, Grads, Init, LowRank, Magnitude, ParamEntry, ParamId, Params, Placed, Scaling, Values, View, Weight,
+};
 pub use pool::{Pool, PoolStats};
 pub use slice::{Dtype, Slice, SliceMut};
 pub use tensor::Tensor;

@@ -1,24 +1,18 @@
 //! `atento adapter`: what can be done with an adapter and the model that it is for.
 
+mod diff;
+mod inspect;
+mod merge;
+mod unmerge;
+
 use std::path::PathBuf;
 
-use anyhow::anyhow;
-use atento::families::Head;
 use atento::hub::ModelDir;
-use atento::models::Precision;
-use atento::peft::Probed;
-use atento::pipelines::{LanguageModel, Loaded, Net, TextModel};
-use serde_json::json;
 
-use super::convert::{check_empty, unwritten};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
-use crate::ui::output::Output;
 
-/// The largest difference between logits of a model with an adapter and of the merged one, relative to the largest of them.
-const TOLERANCE: f32 = 1e-5;
-
-/// Merge adapters
+/// Merge adapters into models and take them out again, show what they are and what they change
 #[derive(Debug, clap::Args)]
 pub struct AdapterVerb {
     #[command(subcommand)]
@@ -27,80 +21,43 @@ pub struct AdapterVerb {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    Merge(MergeArgs),
+    Merge(merge::MergeArgs),
+    Unmerge(unmerge::UnmergeArgs),
+    Inspect(inspect::InspectArgs),
+    Diff(diff::DiffArgs),
 }
 
-/// Write a model that computes what another computes with an adapter
-///
-/// What the adapter adds becomes part of the weights: the new model is as large and as fast as its base. Both are asked the
-/// same before it is written, and nothing is if they answer differently. With --json prints {"path", "modules",
-/// "largest_difference", "largest_logit"}.
+/// A model and an adapter for it.
 #[derive(Debug, clap::Args)]
-struct MergeArgs {
+struct PairArgs {
     /// The model that the adapter is for
     model: PathBuf,
 
-    /// The adapter's directory
+    /// The adapter's directory, or that of the run that trained it
     adapter: PathBuf,
 
-    /// The directory to write
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    /// Take a model that is not the one it was made for
+    #[arg(long)]
+    any_base: bool,
+}
+
+impl PairArgs {
+    /// Opens the model with the adapter on it.
+    fn open(&self) -> Result<ModelDir, Failure> {
+        let dir = ModelDir::open_with(&self.model, &self.adapter)?;
+        Ok(if self.any_base { dir.of_any_base() } else { dir })
+    }
 }
 
 /// Runs the verb.
 ///
 /// # Errors
-/// The model or the adapter is wrong; the merged model computes something else; the directory is not empty or cannot be
-/// written.
+/// The model or the adapter is wrong; the directory to write is not empty or cannot be written.
 pub fn run(args: &AdapterVerb, options: &Options) -> Result<(), Failure> {
     match &args.verb {
-        Verb::Merge(args) => merge(args, options),
+        Verb::Merge(args) => merge::run(args, options),
+        Verb::Unmerge(args) => unmerge::run(args, options),
+        Verb::Inspect(args) => inspect::run(args, options),
+        Verb::Diff(args) => diff::run(args, options),
     }
-}
-
-fn merge(args: &MergeArgs, options: &Options) -> Result<(), Failure> {
-    check_empty(&args.out)?;
-    let dir = ModelDir::open(&args.model)?;
-    dir.require_exact()?;
-    match dir.head() {
-        Head::Translation => {
-            Err(anyhow!("{}: adapters of translators cannot be merged yet", args.model.display()).into())
-        }
-        Head::Language => merged(args, LanguageModel::from_dir(&dir, Precision::F32)?, options),
-        _ => merged(args, TextModel::from_dir(&dir, Precision::F32)?, options),
-    }
-}
-
-fn merged<M: Net>(args: &MergeArgs, mut model: Loaded<M>, options: &Options) -> Result<(), Failure>
-where
-    Loaded<M>: Probed,
-{
-    model.notes.iter().for_each(|note| options.note(note));
-    let modules = model.adapt(&args.adapter)?;
-    let before = model.outputs();
-    model.merge()?;
-    let after = model.outputs();
-    let largest = before.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-    let difference = before.iter().zip(&after).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
-    // A difference that is no number is none either.
-    let is_the_same = difference <= TOLERANCE * largest.max(1.0);
-    if !is_the_same {
-        let found = format!("their logits differ by up to {difference:e}, the largest logit is {largest}");
-        return Err(Failure::run(anyhow!("the merged model computes something else: {found}; nothing was written")));
-    }
-    model.save(&args.out).map_err(unwritten)?;
-    let mut out = Output::open();
-    if options.json {
-        let (path, difference) = (&args.out, difference);
-        out.json(&json!({
-            "path": path, "modules": modules, "largest_difference": difference, "largest_logit": largest
-        }))?;
-    } else {
-        let path = args.out.display();
-        out.line(format_args!(
-            "{path}: {modules} modules merged; logits differ by at most {difference:.1e}, the largest is {largest:.2}"
-        ))?;
-    }
-    out.finish()
 }

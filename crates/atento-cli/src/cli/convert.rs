@@ -8,10 +8,10 @@ use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
 use atento::hub::sentence;
 use atento::models::Precision;
-use atento::pipelines::{LoadError, TextModel};
+use atento::pipelines::{LoadError, Loaded, Net, TextModel};
 use serde_json::json;
 
-use super::model;
+use super::model::{self, AdapterArgs};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -52,17 +52,21 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             return Err(anyhow!("{path}: int8 is for models that do not translate, this model translates").into());
         }
         Head::Translation => {
-            let pretrained = model::load(&args.model, options)?;
+            let mut pretrained = model::load(&args.model, &AdapterArgs::default(), options)?;
+            merge(&mut pretrained, &dir, options)?;
             pretrained.save_as(&args.out, floats).map_err(unwritten)?;
             pretrained.model.params().count()
         }
         Head::Language => {
-            let language = model::load_language(&args.model, Some(&args.weights), options)?;
+            let mut language =
+                model::load_language(&args.model, &AdapterArgs::default(), Some(&args.weights), options)?;
+            merge(&mut language, &dir, options)?;
             language.save_as(&args.out, floats).map_err(unwritten)?;
             language.model.params().count()
         }
         _ => {
-            let texts = TextModel::from_dir(&dir, precision)?;
+            let mut texts = TextModel::from_dir(&dir, precision)?;
+            merge(&mut texts, &dir, options)?;
             texts.notes.iter().for_each(|note| options.note(note));
             texts.save_as(&args.out, floats).map_err(unwritten)?;
             sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
@@ -80,6 +84,15 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         out.line(format_args!("{path}: {parameters} parameters, {}, {}", args.weights, bytes(size)))?;
     }
     out.finish()
+}
+
+/// Makes the adapter that a model has part of its weights.
+fn merge<M: Net>(model: &mut Loaded<M>, dir: &ModelDir, options: &Options) -> Result<(), Failure> {
+    if let Some(adapter) = dir.adapter() {
+        let modules = model.merge()?;
+        options.note(format_args!("{}: merged into {modules} modules of {}", adapter.display(), dir.path().display()));
+    }
+    Ok(())
 }
 
 fn floats(weights: &str) -> FloatType {

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use atento::families::Head;
-use atento::hub::ModelDir;
 
+use super::model::AdapterArgs;
 use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
@@ -63,6 +63,9 @@ pub struct EvalArgs {
     on_error: Option<OnError>,
 
     #[command(flatten)]
+    adapter: AdapterArgs,
+
+    #[command(flatten)]
     translation: translation::TranslationArgs,
 
     #[command(flatten)]
@@ -80,7 +83,7 @@ pub struct EvalArgs {
 /// # Errors
 /// The model, the data or a setting is wrong; the work fails; a file cannot be written.
 pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
-    let dir = ModelDir::open(&args.model)?;
+    let dir = args.adapter.open(&args.model)?;
     let (of_translators, of_languages, of_heads) =
         (args.translation.given(), args.language.given().or(args.completions.given()), args.heads.given());
     let (is, misplaced) = match dir.head() {
@@ -110,7 +113,8 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
     match (dir.head(), &args.data) {
         (Head::Translation, data) => {
             let on_error = OnErrorArgs { on_error: args.on_error };
-            translation::run(&args.model, data.as_deref(), &args.translation, (on_error, on_too_long), options)
+            let model = (&*args.model, &args.adapter);
+            translation::run(model, data.as_deref(), &args.translation, (on_error, on_too_long), options)
         }
         (Head::Language, Some(data)) => language::run(&args.model, data, args, options),
         (Head::Language, None) => Err(anyhow!("name the text with --data").into()),

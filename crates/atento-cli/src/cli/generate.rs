@@ -113,10 +113,11 @@ pub struct LimitArgs {
 /// # Errors
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
-    let mut language = model::load_language(&args.model, args.weights.as_deref(), options)?;
-    args.adapter.put_on(&mut language)?;
+    let language = model::load_language(&args.model, &args.adapter, args.weights.as_deref(), options)?;
     let draft = args.method.draft.as_ref();
-    let draft = draft.map(|path| model::load_language(path, args.weights.as_deref(), options)).transpose()?;
+    let draft = draft
+        .map(|path| model::load_language(path, &AdapterArgs::default(), args.weights.as_deref(), options))
+        .transpose()?;
     if let Some(draft) = &draft {
         continue_text::check_draft(&language, draft).map_err(failure)?;
     }

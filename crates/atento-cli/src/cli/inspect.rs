@@ -1,5 +1,7 @@
 //! `atento inspect MODEL`: the parameters of a model, module by module, without loading them.
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,11 +36,8 @@ pub struct InspectArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum InspectVerb {
-    /// Show the parameters that a config.json describes
-    Plan {
-        /// A config.json, a model directory or a run directory, or the name of a published shape
-        config: PathBuf,
-    },
+    /// Show the parameters that a config.json describes, and what training takes of memory and work
+    Plan(plan::PlanArgs),
 }
 
 /// One parameter.
@@ -74,16 +73,26 @@ impl Parameter {
 /// # Errors
 /// The model or the configuration is wrong; standard output cannot be written.
 pub fn run(args: &InspectArgs, options: &Options) -> Result<(), Failure> {
-    let parameters = match (&args.plan, &args.model) {
-        (Some(InspectVerb::Plan { config }), None) => parameters(&read_config(config)?, None),
-        (None, Some(model)) => of_directory(&ModelDir::open(model)?, options)?,
+    let (parameters, plan) = match (&args.plan, &args.model) {
+        (Some(InspectVerb::Plan(args)), None) => {
+            let config = read_config(args.config()?)?;
+            (parameters(&config, None), Some(args.plan(&config)?))
+        }
+        (None, Some(model)) => (of_directory(&ModelDir::open(model)?, options)?, None),
         _ => return Err(anyhow!("expected one model directory, or `plan` and a config.json").into()),
     };
     let mut out = Output::open();
     if options.json {
-        out.json(&object(&parameters))?;
+        let mut object = object(&parameters);
+        if let Some(plan) = &plan {
+            object["plan"] = plan.to_json();
+        }
+        out.json(&object)?;
     } else {
-        write_table(&mut out, &parameters, args.plan.is_some())?;
+        write_table(&mut out, &parameters)?;
+        if let Some(plan) = plan {
+            plan.lines().into_iter().try_for_each(|line| out.line(line))?;
+        }
     }
     out.finish()
 }
@@ -170,7 +179,7 @@ fn object(parameters: &[Parameter]) -> Value {
     })
 }
 
-fn write_table(out: &mut Output, parameters: &[Parameter], plan: bool) -> Result<(), Failure> {
+fn write_table(out: &mut Output, parameters: &[Parameter]) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for list in modules(parameters) {
         let module = list[0].module();
@@ -184,10 +193,6 @@ fn write_table(out: &mut Output, parameters: &[Parameter], plan: bool) -> Result
     out.line("")?;
     out.line(format_args!("parameters  {} ({} trainable)", thousands(all), thousands(trainable(parameters))))?;
     out.line(format_args!("in memory   {}", bytes((all as u64).saturating_mul(4))))?;
-    if plan {
-        // Weights, gradients and Adam's two moments, f32 each.
-        out.line(format_args!("in training {} and activations", bytes((all as u64).saturating_mul(16))))?;
-    }
     Ok(())
 }
 

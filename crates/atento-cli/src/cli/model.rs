@@ -6,29 +6,34 @@ use anyhow::anyhow;
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
-use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained};
+use atento::pipelines::{LanguageModel, Pretrained};
 
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
 /// An adapter for the model of a verb.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdapterArgs {
     /// Put the adapter in this directory on the model (LoRA, in PEFT's files)
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+
+    /// Put it on a model that is not the one it was made for
+    #[arg(long)]
+    pub any_base: bool,
 }
 
 impl AdapterArgs {
-    /// Puts it on a model, if there is one.
+    /// Opens a model's directory, with the adapter on it if there is one.
     ///
     /// # Errors
-    /// A file of it is missing or wrong, or it is for another model.
-    pub fn put_on<M: Net>(&self, model: &mut Loaded<M>) -> Result<(), Failure> {
-        if let Some(dir) = &self.adapter {
-            model.adapt(dir)?;
-        }
-        Ok(())
+    /// A file of either is missing or wrong, or the adapter is for another model.
+    pub fn open(&self, path: &Path) -> Result<ModelDir, Failure> {
+        let dir = match &self.adapter {
+            Some(adapter) => ModelDir::open_with(path, adapter)?,
+            None => ModelDir::open(path)?,
+        };
+        Ok(if self.any_base { dir.of_any_base() } else { dir })
     }
 }
 
@@ -46,8 +51,8 @@ fn verb_for(head: Head) -> Option<&'static str> {
 }
 
 /// Opens a model directory whose model generates.
-fn open(path: &Path) -> Result<ModelDir, Failure> {
-    let dir = ModelDir::open(path)?;
+fn open(path: &Path, adapter: &AdapterArgs) -> Result<ModelDir, Failure> {
+    let dir = adapter.open(path)?;
     if let Some(verb) = verb_for(dir.head()) {
         let does = dir.head().does();
         return Err(anyhow!("{}: this model {does}; use `atento {verb}`", path.display()).into());
@@ -59,12 +64,14 @@ fn open(path: &Path) -> Result<ModelDir, Failure> {
 ///
 /// # Errors
 /// A file of it is missing or wrong.
-pub fn load(path: &Path, options: &Options) -> Result<Pretrained, Failure> {
-    if open(path)?.head() != Head::Translation {
+pub fn load(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result<Pretrained, Failure> {
+    let dir = open(path, adapter)?;
+    if dir.head() != Head::Translation {
         let verbs = "`atento generate` continues texts with it, `atento score` measures them";
         return Err(anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
-    let pretrained = Pretrained::load(path)?;
+    dir.require_exact()?;
+    let pretrained = Pretrained::from_dir(&dir, Precision::F32)?;
     pretrained.notes.iter().for_each(|note| options.note(note));
     for key in pretrained.generation.beyond_search() {
         options.note(without_effect(path, key));
@@ -89,11 +96,11 @@ pub enum Model {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
-    if open(path)?.head() == Head::Translation {
-        return Ok(Model::Translator(Box::new(load(path, options)?)));
+pub fn load_any(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result<Model, Failure> {
+    if open(path, adapter)?.head() == Head::Translation {
+        return Ok(Model::Translator(Box::new(load(path, adapter, options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, None, options)?)))
+    Ok(Model::Language(Box::new(load_language(path, adapter, None, options)?)))
 }
 
 /// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored.
@@ -101,8 +108,13 @@ pub fn load_any(path: &Path, options: &Options) -> Result<Model, Failure> {
 ///
 /// # Errors
 /// A file of it is missing or wrong, or it is another kind of model.
-pub fn load_language(path: &Path, weights: Option<&str>, options: &Options) -> Result<LanguageModel, Failure> {
-    let dir = open(path)?;
+pub fn load_language(
+    path: &Path,
+    adapter: &AdapterArgs,
+    weights: Option<&str>,
+    options: &Options,
+) -> Result<LanguageModel, Failure> {
+    let dir = open(path, adapter)?;
     if dir.head() == Head::Translation {
         return Err(anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
     }

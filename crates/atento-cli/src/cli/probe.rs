@@ -6,13 +6,14 @@ use anyhow::anyhow;
 use atento::data::OnTruncate;
 use atento::data::labelled::{Aim, ColumnNames, LabelSet, LabelledSet, ReadOptions, Table};
 use atento::families::Head;
-use atento::hub::{ModelDir, sentence};
+use atento::hub::sentence;
 use atento::models::Precision;
 use atento::pipelines::TextModel;
 use atento::pipelines::texts::embed::Pooling;
 use atento::train::probe::{LayerScore, layers};
 use serde_json::json;
 
+use super::model::AdapterArgs;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -28,6 +29,9 @@ use crate::ui::table::{self, Align};
 pub struct ProbeArgs {
     /// A model directory or a run directory
     model: PathBuf,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// Labelled texts to solve outputs on: TSV, CSV if it ends in .csv, JSON objects if it ends in .jsonl; gzip is read as it is
     #[arg(long, value_name = "FILE")]
@@ -83,7 +87,7 @@ enum PoolingArg {
 /// # Errors
 /// The model or the data are wrong; the output cannot be written.
 pub fn run(args: &ProbeArgs, options: &Options) -> Result<(), Failure> {
-    let dir = ModelDir::open(&args.model)?;
+    let dir = args.adapter.open(&args.model)?;
     if dir.head() == Head::Translation {
         let path = args.model.display();
         return Err(anyhow!("{path}: this model translates; its states cannot be asked for").into());

@@ -52,9 +52,8 @@ pub struct ScoreArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
-    match model::load_any(&args.model, options)? {
-        Model::Translator(mut pretrained) => {
-            args.adapter.put_on(&mut pretrained)?;
+    match model::load_any(&args.model, &args.adapter, options)? {
+        Model::Translator(pretrained) => {
             let prepare = |text: &str| {
                 let (source, target) = sides(text)?;
                 Scored::pair(&pretrained, (source, target), args.on_too_long)
@@ -64,8 +63,7 @@ pub fn run(args: &ScoreArgs, options: &Options) -> Result<(), Failure> {
                 score::score_ids(&*pretrained.model, pairs, start_id)
             })
         }
-        Model::Language(mut language) => {
-            args.adapter.put_on(&mut language)?;
+        Model::Language(language) => {
             let prepare = |text: &str| Scored::text(&language, text, args.on_too_long);
             score_lines(args, options, &language.tokenizer, prepare, |texts| causal::score_ids(&*language.model, texts))
         }

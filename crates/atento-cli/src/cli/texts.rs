@@ -11,7 +11,6 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use atento::families::Head;
-use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::pipelines::TextModel;
 use atento::pipelines::texts::{Error, TooLong};
@@ -70,7 +69,7 @@ pub struct Ready<T> {
 /// A file of it is missing or wrong, or its head is another.
 fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) -> Result<TextModel, Failure> {
     let path = &input.model;
-    let dir = ModelDir::open(path)?;
+    let dir = input.adapter.open(path)?;
     if !heads.contains(&dir.head()) {
         let (does, wanted) = (dir.head().does(), heads[0].does());
         let advice = if dir.family().heads().iter().any(|head| heads.contains(head)) {
@@ -82,8 +81,7 @@ fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) ->
         return Err(anyhow!("{}: {is}", path.display()).into());
     }
     let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let mut model = TextModel::from_dir(&dir, precision)?;
-    input.adapter.put_on(&mut model)?;
+    let model = TextModel::from_dir(&dir, precision)?;
     model.notes.iter().for_each(|note| options.note(note));
     Ok(model)
 }

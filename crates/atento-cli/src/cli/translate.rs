@@ -11,7 +11,7 @@ use atento::pipelines::translate::{TranslateOptions, Translation};
 use serde_json::{Value, json};
 
 use self::sentences::{Sentence, translate_sentences};
-use super::model;
+use super::model::{self, AdapterArgs};
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
@@ -32,6 +32,9 @@ use crate::ui::unknown::Unknowns;
 pub struct TranslateArgs {
     /// A model directory or a run directory
     model: PathBuf,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     #[command(flatten)]
     texts: TextArgs,
@@ -158,7 +161,7 @@ fn set<T>(value: &mut T, given: Option<T>) {
 /// # Errors
 /// The model, a text or a setting is wrong; the search fails; standard output cannot be written.
 pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
-    let pretrained = model::load(&args.model, options)?;
+    let pretrained = model::load(&args.model, &args.adapter, options)?;
     let mut how = args.search.options(&pretrained)?;
     check_count("--n-best", args.n_best, how.search.beam)?;
     how.search.n_best = args.n_best;

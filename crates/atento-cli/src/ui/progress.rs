@@ -85,8 +85,17 @@ impl Drop for Progress {
 impl Reporter for Progress {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { run, parameters, examples, what, max_steps } => {
-                let (parameters, examples) = (group_thousands(*parameters as u64), group_thousands(*examples as u64));
+            Event::Started { run, parameters, all_parameters, examples, what, max_steps } => {
+                let grouped = |number: &usize| group_thousands(*number as u64);
+                if parameters < all_parameters {
+                    self.line(&format!(
+                        "trainable params: {} || all params: {} || trainable%: {:.4}",
+                        grouped(parameters),
+                        grouped(all_parameters),
+                        100.0 * *parameters as f64 / *all_parameters as f64
+                    ));
+                }
+                let (parameters, examples) = (grouped(parameters), grouped(examples));
                 self.line(&format!("{}: {parameters} parameters, {examples} {what}", run.display()));
                 self.start(*max_steps);
             }
@@ -96,6 +105,7 @@ impl Reporter for Progress {
                 self.line(&format_evaluation(*step, *loss, scores, *best));
             }
             Event::Saved { step, path } => self.line(&format!("step {step} | saved {}", path.display())),
+            Event::Note(message) => self.line(message),
             Event::Warning(message) => self.line(&format!("warning: {message}")),
             Event::Finished { step, elapsed, reason } => {
                 self.finish(&format!("{} at step {step} after {}", ending(*reason), format_duration(*elapsed)));

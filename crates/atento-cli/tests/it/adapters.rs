@@ -63,3 +63,111 @@ fn what_an_adapter_is_not_for_is_told() {
     let message = folder.run(&["adapter", "merge", &base, "a", "--out", "m"], "").refusal();
     assert!(message.contains("adapter_model.safetensors") && !folder.path("m").exists(), "{message}");
 }
+
+/// A model, the texts that it is adapted to, and a recipe for that.
+fn colours() -> (Folder, String) {
+    let folder = Folder::new();
+    let labels = ["red", "green", "blue"];
+    let rows = |things: &[&str]| -> String {
+        let row = |thing: &&str| labels.map(|label| format!("the {thing} is {label}\t{label}\n")).concat();
+        things.iter().map(row).collect()
+    };
+    folder.write("train.tsv", rows(&["cat", "dog", "hen", "fox", "cow"]).repeat(2));
+    folder.write("valid.tsv", rows(&["owl", "dog"]));
+    folder.write(
+        "r.toml",
+        r#"
+task = "classify"
+[data]
+train = { tsv = "train.tsv" }
+valid = { tsv = "valid.tsv" }
+[train]
+method = "lora"
+max_epochs = 40
+max_sentences = 8
+[lora]
+rank = 2
+[optimizer]
+lr = 2e-2
+"#,
+    );
+    (folder, fixture("bert-words").display().to_string())
+}
+
+#[test]
+fn an_adapter_is_trained_used_looked_at_merged_and_taken_out_again() {
+    let (folder, base) = colours();
+    let told = folder.run(&["train", "r.toml", "--from", &base, "--out", "run"], "").stderr;
+    let lines: Vec<&str> = told.lines().collect();
+    let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{told}"));
+    assert!(at("target modules: \"query\" matches 2 modules") < at("trainable params: "), "{told}");
+    assert!(lines[at("trainable params: ")].contains(" || all params: "), "{told}");
+    // The run's own directory, and its adapter on the base, answer alike; a base without the output does not answer.
+    let label = |command: &[&str]| {
+        let object = folder.run(&[&["classify", "--json"], command].concat(), "").objects().remove(0);
+        (object["label"].as_str().unwrap().to_owned(), object["logits"].clone())
+    };
+    let text = "the dog is red";
+    let (found, logits) = label(&["run", text]);
+    assert_eq!(found, "red");
+    assert_eq!(label(&[&base, text, "--adapter", "run"]).1, logits);
+    assert_eq!(label(&[&base, text, "--adapter", "run/model"]).1, logits);
+    folder.run(&["classify", &base, text], "").refusal();
+    let measured = folder.run(&["eval", "run", "--data", "valid.tsv", "--json"], "").objects().remove(0);
+    assert_eq!(measured["texts"], 6);
+    let shown = folder.run(&["adapter", "inspect", "run", "--json"], "").objects().remove(0);
+    assert_eq!(shown["config"]["peft_type"], "LORA");
+    assert_eq!((shown["modules"].as_array().unwrap().len(), shown["config"]["r"].as_u64()), (4, Some(2)));
+    assert!(folder.run(&["adapter", "inspect", "run"], "").output().contains("target_modules"));
+    let changes = folder.run(&["adapter", "diff", &base, "run", "--json"], "").objects();
+    let pair = changes.iter().find(|change| change["rank"] == 2).unwrap();
+    assert!(pair["norm"].as_f64().unwrap() > 0.0 && pair["singular_values"].as_array().unwrap().len() == 2, "{pair}");
+    assert!(changes.iter().any(|change| change["name"] == "classifier.weight" && change["relative"].is_null()));
+    assert!(folder.run(&["adapter", "diff", &base, "run"], "").output().contains("of its own"));
+    // Merged, it is a model of its own, into which it is not merged again.
+    folder.run(&["adapter", "merge", &base, "run", "--out", "merged"], "").output();
+    assert_eq!(label(&["merged", text]).0, "red");
+    let message = folder.run(&["adapter", "merge", "merged", "run", "--out", "again", "--any-base"], "").refusal();
+    assert!(message.contains("has been merged into the model already"), "{message}");
+    let message = folder.run(&["adapter", "merge", "merged", "run", "--out", "again"], "").refusal();
+    assert!(message.contains("the adapter was made for a model with contents"), "{message}");
+    // What comes out again has the queries that it had.
+    folder.run(&["adapter", "unmerge", "merged", "run", "--out", "plain"], "").output();
+    let message = folder.run(&["adapter", "unmerge", "plain", "run", "--out", "less"], "").refusal();
+    assert!(message.contains("does not say that this adapter was merged into it"), "{message}");
+    let changes = folder.run(&["adapter", "diff", "plain", "run", "--any-base", "--json"], "").objects();
+    let again = changes.iter().find(|change| change["name"] == pair["name"]).unwrap();
+    let apart = |key: &str| (again[key].as_f64().unwrap() / pair[key].as_f64().unwrap() - 1.0).abs();
+    assert!(apart("norm") < 1e-5 && apart("relative") < 1e-4, "{again} {pair}");
+    // What is converted is merged on the way.
+    folder.run(&["convert", "run", "converted"], "").output();
+    assert_eq!(label(&["converted", text]).0, "red");
+}
+
+#[test]
+fn an_adapter_of_queries_and_values_of_a_fused_matrix_is_saved_as_peft_reads_it() {
+    let folder = Folder::new();
+    let base = fixture("gpt2-tiny").display().to_string();
+    folder.write("t.txt", "a red cat runs and the old dog sees it\n".repeat(40));
+    folder.write(
+        "r.toml",
+        "task = \"causal-lm\"\n[data]\ntext = \"t.txt\"\nblock_size = 16\n[train]\nmethod = \"lora\"\nmax_steps = 20\n\
+         batch_tokens = 64\n[lora]\nrank = 2\nalpha = 6\ntargets = [\"q\", \"v\"]\n[optimizer]\nlr = 1e-2\n",
+    );
+    folder.run(&["train", "r.toml", "--from", &base, "--out", "run", "--quiet"], "").output();
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(folder.path("run/model/adapter_config.json")).unwrap()).unwrap();
+    let pattern = "transformer\\.h\\.0\\.attn\\.c_attn";
+    assert_eq!((&config["rank_pattern"][pattern], &config["alpha_pattern"][pattern]), (&json!(4), &json!(12.0)));
+    // A loss with it is another than without, and the keys are as they were.
+    let loss = |model: &[&str]| {
+        let command = [&["eval"], model, &["--data", "t.txt", "--json"]].concat();
+        folder.run(&command, "").objects().remove(0)["loss"].as_f64().unwrap()
+    };
+    let (with, without) = (loss(&["run"]), loss(&[&base]));
+    assert!(with < without - 0.1, "{with} {without}");
+    assert_eq!(loss(&[&base, "--adapter", "run"]), with);
+    let changes = folder.run(&["adapter", "diff", &base, "run", "--json"], "").objects();
+    let change = changes.iter().find(|change| change["name"] == "transformer.h.0.attn.c_attn.weight").unwrap();
+    assert_eq!(change["rank"], 4);
+}

@@ -25,6 +25,9 @@ pub trait Elementwise {
     /// `x *= factor`.
     fn scale(&self, x: SliceMut<'_>, factor: f32);
 
+    /// `x[.., first + j] *= factors[j]` in rows of this width.
+    fn scale_columns(&self, x: SliceMut<'_>, width: usize, first: usize, factors: Slice<'_>);
+
     /// Whether no value is infinite or NaN.
     fn all_finite(&self, x: Slice<'_>) -> bool;
 

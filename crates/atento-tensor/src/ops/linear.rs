@@ -28,6 +28,22 @@ impl Graph<'_> {
         bias: Option<Weight>,
         activation: Activation,
     ) -> Tensor {
+        match self.params().has_scaling(weight) {
+            true => self.scaled_linear(x, weight, layout, bias, activation),
+            false => self.product(x, weight, layout, bias, activation),
+        }
+    }
+
+    /// [`Graph::linear`], whatever factors the weight has.
+    #[track_caller]
+    pub(super) fn product(
+        &mut self,
+        x: &Tensor,
+        weight: Weight,
+        layout: WeightLayout,
+        bias: Option<Weight>,
+        activation: Activation,
+    ) -> Tensor {
         let [rows, inputs] = x.dims();
         let (outputs, weight_inputs) = projection::sizes(weight, layout);
         assert_eq!(inputs, weight_inputs, "linear: x {:?}, weight {weight:?} {layout:?}", x.shape());
@@ -36,12 +52,12 @@ impl Graph<'_> {
         let tracked = x.node().is_some()
             || self.trains(&[weight])
             || bias.is_some_and(|bias| self.trains(&[bias]))
-            || added.iter().any(|added| self.trains(&added.weights()));
+            || added.iter().any(|added| self.trains(&added.weights(params)));
         let recording = tracked && self.is_training();
         let mut pre_activation =
             (recording && needs_pre_activation(activation)).then(|| pool.take_as(x.dtype(), rows * outputs));
         let mut out = pool.take_as(x.dtype(), rows * outputs);
-        let mut hidden = Vec::with_capacity(added.len());
+        let mut kept = Vec::with_capacity(added.len());
         if added.is_empty() {
             let (pre, to) = (pre_activation.as_mut().map(Buffer::slice_mut), out.slice_mut());
             projection::forward(params, &pool, rows, x.slice(), weight, layout, bias, activation, pre, to);
@@ -61,7 +77,7 @@ impl Graph<'_> {
                 product.slice_mut(),
             );
             for added in &added {
-                hidden.push(added.forward(params, &pool, rows, x.slice(), product.slice_mut(), outputs));
+                kept.push(added.forward(params, &pool, rows, x.slice(), product.slice_mut(), outputs, recording));
             }
             let pre = pre_activation.as_mut().map(Buffer::slice_mut);
             projection::epilogue(params, &pool, bias, activation, pre, out.slice_mut(), outputs);
@@ -77,18 +93,28 @@ impl Graph<'_> {
                     _ => dy,
                 };
                 let (params, pool) = (pass.params, pass.pool.clone());
-                projection::backward_weight(params, pass.grads, &pool, rows, x.slice(), dz.slice(), weight, layout);
                 if let Some(bias) = bias {
                     projection::backward_bias(params, pass.grads, &pool, dz.slice(), bias);
                 }
+                let mut dz = dz;
+                if added.iter().any(|added| added.has_lengths(params)) {
+                    // The bias lies behind the lengths, the weight before them.
+                    let mut before = pool.take_as(dz.dtype(), dz.len());
+                    pool.device().copy(dz.slice(), before.slice_mut());
+                    for (added, kept) in added.iter().zip(&kept) {
+                        added.backward_lengths(params, pass.grads, &pool, kept, before.slice_mut(), outputs);
+                    }
+                    dz = before;
+                }
+                projection::backward_weight(params, pass.grads, &pool, rows, x.slice(), dz.slice(), weight, layout);
                 let mut slot = x.node().map(|input| (input, pass.slot(input, x.dtype(), x.len())));
                 if let Some((_, (dx, accumulate))) = &mut slot {
                     let to = dx.slice_mut();
                     projection::backward_input(params, &pool, rows, dz.slice(), weight, layout, to, *accumulate);
                 }
-                for (added, hidden) in added.iter().zip(&hidden) {
+                for (added, kept) in added.iter().zip(&kept) {
                     let dx = slot.as_mut().map(|(_, (dx, _))| dx.slice_mut());
-                    let (inputs, dz) = ((x.slice(), hidden.slice()), (dz.slice(), outputs));
+                    let (inputs, dz) = ((x.slice(), kept), (dz.slice(), outputs));
                     added.backward(params, pass.grads, &pool, rows, inputs, dz, dx);
                 }
                 if let Some((input, (dx, _))) = slot {

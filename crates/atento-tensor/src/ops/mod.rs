@@ -28,6 +28,8 @@ mod residual_rms_norm;
 mod rms_norm;
 mod rope;
 mod scale;
+mod scale_columns;
+mod scaled_linear;
 mod squared_error;
 #[cfg(test)]
 mod testing;

@@ -13,7 +13,7 @@
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
-use crate::{Grads, Graph, Init, LowRank, Params, Pool, Tensor, Weight};
+use crate::{Grads, Graph, Init, LowRank, Params, Pool, Scaling, Tensor, Weight};
 
 const STEP: f32 = 0.03125;
 const SEED: u64 = 9;
@@ -101,6 +101,19 @@ impl Case {
     /// Adds a low-rank pair, made of the parameters, to one of them.
     pub(super) fn low_rank(mut self, to: usize, pair: impl Fn(&[Weight]) -> LowRank) -> Self {
         self.params.add_low_rank(self.weights[to], pair(&self.weights));
+        self
+    }
+
+    /// Puts factors, made of the parameters, on one of them.
+    pub(super) fn scaling(mut self, on: usize, factors: impl Fn(&[Weight]) -> Scaling) -> Self {
+        self.params.set_scaling(self.weights[on], factors(&self.weights));
+        self
+    }
+
+    /// Freezes some of the parameters.
+    pub(super) fn frozen(mut self, which: &[usize]) -> Self {
+        let weights = &self.weights;
+        self.params.freeze(|entry| which.iter().any(|&k| weights[k] == entry.weight));
         self
     }
 

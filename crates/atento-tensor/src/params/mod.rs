@@ -18,6 +18,7 @@ mod grads;
 mod handles;
 mod init;
 mod low_rank;
+mod scaling;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,8 @@ pub use frozen::{Frozen, Values, View};
 pub use grads::Grads;
 pub use handles::{ParamEntry, ParamId, Weight};
 pub use init::Init;
-pub use low_rank::LowRank;
+pub use low_rank::{LowRank, Magnitude, Placed};
+pub use scaling::Scaling;
 
 use handles::Place;
 
@@ -50,6 +52,8 @@ pub struct Params {
     frozen: BTreeMap<ParamId, Frozen>,
     /// What is added to matrices in products.
     low_ranks: BTreeMap<ParamId, Vec<LowRank>>,
+    /// Factors on what matrices take and give in products.
+    scalings: BTreeMap<ParamId, Scaling>,
     /// Whether there is the table alone, and no value.
     is_outline: bool,
     /// Whether no value was written yet: their memory is untouched.
@@ -173,6 +177,17 @@ impl Params {
         let (decay, place) = (dims.len() == 2, Place::Trained(start));
         let (name, dims) = (name.to_owned(), dims.to_vec());
         self.entries.push(ParamEntry { name, dims, weight, decay, layout, is_added: false, place });
+        weight
+    }
+
+    /// Adds a parameter that trains to a model that was whole without it.
+    ///
+    /// # Panics
+    /// As [`add`](Self::add).
+    #[track_caller]
+    pub fn add_trained(&mut self, name: &str, dims: &[usize], init: Init, rng: &mut Rng) -> Weight {
+        let weight = self.add_entry(name, dims, None, init, rng);
+        self.entries[weight.ids().start].is_added = true;
         weight
     }
 

@@ -30,9 +30,15 @@ const TABLE: &str = "embeddings.word_embeddings.weight";
 const CONVOLUTION: &str = "encoder.conv.conv.weight";
 
 /// The published shapes: a name, blocks, width, heads.
-const SHAPES: [(&str, [usize; 3]); 3] =
-    [("deberta-v3-small", [6, 768, 12]), ("deberta-v3-base", [12, 768, 12]), ("deberta-v3-large", [24, 1024, 16])];
-/// Rows of DeBERTa-v3's table.
+const SHAPES: [(&str, [usize; 3]); 4] = [
+    ("deberta-v3-small", [6, 768, 12]),
+    ("deberta-v3-base", [12, 768, 12]),
+    ("deberta-v3-large", [24, 1024, 16]),
+    (WITH_CONVOLUTION, [48, 1536, 24]),
+];
+/// The shape with a convolution, of 1.5 billion parameters.
+const WITH_CONVOLUTION: &str = "deberta-v2-xxlarge";
+/// Rows of the published tables.
 const VOCAB_SIZE: usize = 128_100;
 
 /// DeBERTa.
@@ -67,7 +73,8 @@ impl Family for DebertaFamily {
     fn shape(&self, name: &str) -> Option<Arc<dyn Config>> {
         let (_, [layers, d_model, heads]) = SHAPES.iter().find(|(shape, _)| *shape == name)?;
         let config = DebertaConfig::new(VOCAB_SIZE, *layers, *d_model, *heads, 512);
-        Some(Arc::new(DebertaConfig { pad_id: Some(0), ..config }))
+        let convolution = (name == WITH_CONVOLUTION).then(|| Convolution { kernel: 3, activation: "gelu".into() });
+        Some(Arc::new(DebertaConfig { pad_id: Some(0), convolution, ..config }))
     }
 
     /// Sizes of our own, then DeBERTa's base and large.

@@ -76,6 +76,14 @@ impl Kept {
         }
     }
 
+    /// Sets a key of config.json that nothing of the model says, or takes it out.
+    pub fn note(&mut self, key: &str, value: Option<Value>) {
+        match value {
+            Some(value) => self.config.insert(key.to_owned(), value),
+            None => self.config.remove(key),
+        };
+    }
+
     /// tokenizer_config.json as it was read, where there was one.
     #[must_use]
     pub fn tokenizer_config(&self) -> Option<&Map<String, Value>> {
@@ -113,7 +121,7 @@ impl Kept {
     }
 
     /// The object that config.json is to hold for a model that would by itself be described as `now`.
-    pub(super) fn config_for(&self, now: Map<String, Value>) -> Map<String, Value> {
+    pub(crate) fn config_for(&self, now: Map<String, Value>) -> Map<String, Value> {
         let mut config = self.config.clone();
         if !now.contains_key(int8::KEY) {
             config.remove(int8::KEY);

@@ -9,6 +9,7 @@
 //! int8          matrices in int8, in config.json and in a file
 //! kept          the rest of a directory's files  special_ids   tokens that no table has
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
+//! contents      what tells a directory from any other
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! with one is an [`Error`] that names it.
 
 pub mod atomic;
+pub(crate) mod contents;
 mod elements;
 mod error;
 pub mod generation;

@@ -49,22 +49,93 @@ pub struct ModelDir {
     family: &'static dyn Family,
     head: Head,
     config: Map<String, Value>,
+    /// Where that was read.
+    config_path: PathBuf,
+    adapter: Option<PathBuf>,
+    /// Whether the adapter may be of another base.
+    any_base: bool,
 }
 
 impl ModelDir {
-    /// Opens a Hugging Face directory, or the `model/` inside a run directory, and reads its config.json.
+    /// Opens a Hugging Face directory, or the `model/` inside a run directory, and reads its config.json. An adapter is opened
+    /// with the model that it names.
     ///
     /// # Errors
-    /// There is no such directory or no config.json in it, it is not valid, or its `model_type` is not supported.
+    /// There is no such directory or no config.json in it, it is not valid, or its `model_type` is not supported; the model that
+    /// an adapter is for is not where it says.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let root = find_root(path)?;
-        let config_path = root.join(CONFIG);
-        let config = read_object(&config_path)?;
-        let (family, head) = families::detect(&config_path, &config)?;
-        Ok(Self { root, family, head, config })
+        if root.join(ADAPTER_CONFIG).exists() && !has_weights(&root) {
+            let base = base_of(&root)?;
+            return Self::of(find_root(&base)?, Some(root));
+        }
+        Self::of(root, None)
     }
 
-    /// The directory the files are in.
+    /// Opens a model with an adapter on it, a directory or a run directory each.
+    ///
+    /// # Errors
+    /// As [`ModelDir::open`]; the adapter is for a model of another type; the model has an adapter already.
+    pub fn open_with(path: &Path, adapter: &Path) -> Result<Self, Error> {
+        let model = Self::open(path)?;
+        if let Some(first) = model.adapter {
+            let hint = format!(": it is an adapter itself, of {}; one adapter is put on a model", model.root.display());
+            return Err(Error::NotFound { path: first, hint });
+        }
+        let adapter = Self::adapter_in(adapter)?;
+        Self::of(model.root, Some(adapter))
+    }
+
+    /// The directory of an adapter, itself or in that of the run which trained it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn adapter_in(path: &Path) -> Result<PathBuf, Error> {
+        let roots = [path.to_path_buf(), path.join("model")];
+        roots.into_iter().find(|root| root.join(ADAPTER_CONFIG).exists()).ok_or_else(|| {
+            let hint = describe_files(ADAPTER_CONFIG, &files_in(path));
+            Error::NotFound { path: path.join(ADAPTER_CONFIG), hint }
+        })
+    }
+
+    /// The same, where the adapter may have been made for other weights than these.
+    #[must_use]
+    pub fn of_any_base(self) -> Self {
+        Self { any_base: true, ..self }
+    }
+
+    fn of(root: PathBuf, adapter: Option<PathBuf>) -> Result<Self, Error> {
+        let own = root.join(CONFIG);
+        let config = read_object(&own)?;
+        let (family, head) = families::detect(&own, &config)?;
+        let model = Self { root, family, head, config, config_path: own, adapter: None, any_base: false };
+        let Some(adapter) = adapter else { return Ok(model) };
+        let described = adapter.join(CONFIG);
+        if !described.exists() {
+            return Ok(Self { adapter: Some(adapter), ..model });
+        }
+        // What stands on the model is the adapter's.
+        let config = read_object(&described)?;
+        let (family, head) = families::detect(&described, &config)?;
+        if config.get("model_type") != model.config.get("model_type") {
+            let base = model.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+            let wanted = format!("{base:?}, the type of {}: the adapter is for another one", model.root.display());
+            return Err(Keys::new(&described, &config).wrong("model_type", wanted));
+        }
+        Ok(Self { family, head, config, config_path: described, adapter: Some(adapter), ..model })
+    }
+
+    /// The directory of the adapter that is put on the model.
+    pub fn adapter(&self) -> Option<&Path> {
+        self.adapter.as_deref()
+    }
+
+    /// Whether the adapter may have been made for other weights.
+    pub fn takes_any_base(&self) -> bool {
+        self.any_base
+    }
+
+    /// The directory the files are in, those of the model.
     pub fn path(&self) -> &Path {
         &self.root
     }
@@ -87,8 +158,7 @@ impl ModelDir {
         if heads.contains(&self.head) {
             return Ok(());
         }
-        let path = self.root.join(CONFIG);
-        let keys = Keys::new(&path, &self.config);
+        let keys = Keys::new(&self.config_path, &self.config);
         let does: Vec<&str> = heads.iter().map(|head| head.does()).collect();
         let wanted = does.join(", or ");
         if self.family.heads().iter().any(|head| heads.contains(head)) {
@@ -109,7 +179,7 @@ impl ModelDir {
     /// # Errors
     /// A key of config.json is missing or wrong.
     pub fn model_config(&self) -> Result<Arc<dyn Config>, Error> {
-        families::read(&self.root.join(CONFIG), &self.config, None)
+        families::read(&self.config_path, &self.config, None)
     }
 
     /// The settings of generation_config.json; of config.json, where older writers kept them, if there is none.
@@ -120,7 +190,7 @@ impl ModelDir {
     pub fn generation_config(&self) -> Result<GenerationConfig, Error> {
         let (path, rows) = (self.root.join(GENERATION), self.vocab_size()?);
         if !path.exists() {
-            let mut generation = GenerationConfig::from_json_for_any_use(&self.root.join(CONFIG), &self.config)?;
+            let mut generation = GenerationConfig::from_json_for_any_use(&self.config_path, &self.config)?;
             generation.forget_absent_tokens(rows);
             return Ok(generation);
         }
@@ -158,12 +228,23 @@ impl ModelDir {
     /// # Errors
     /// As [`ModelDir::model_config`], [`ModelDir::weights`] and [`load::check`].
     pub fn checked(&self) -> Result<Checked, Error> {
-        let path = self.root.join(CONFIG);
         // What is wrong with the configuration is told before the weights are looked for.
         self.model_config()?;
         let weights = self.weights()?;
-        let config = families::read(&path, &self.config, Some(&weights))?;
+        let config = families::read(&self.config_path, &self.config, Some(&weights))?;
         self.checked_for(config, weights, &[])
+    }
+
+    /// [`ModelDir::checked`], and the parameters that the weights lack and the adapter has to bring.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn checked_for_adapter(&self) -> Result<(Checked, Vec<String>), Error> {
+        let config = self.model_config()?;
+        match config.headed().filter(|_| self.adapter.is_some()) {
+            Some(headed) => self.checked_with(|_| Ok(headed.clone())),
+            None => Ok((self.checked()?, Vec::new())),
+        }
     }
 
     /// [`ModelDir::checked`] for another head than the directory's: the Transformer is the directory's, and so is what of the
@@ -175,11 +256,11 @@ impl ModelDir {
         &self,
         head: impl FnOnce(&Arc<dyn Config>) -> Result<Headed, ConfigError>,
     ) -> Result<(Checked, Vec<String>), Error> {
-        let path = self.root.join(CONFIG);
         self.model_config()?;
         let weights = self.weights()?;
-        let config = families::read(&path, &self.config, Some(&weights))?;
-        let refused = |error: ConfigError| Keys::new(&path, &self.config).wrong("model_type", error.expected);
+        let config = families::read(&self.config_path, &self.config, Some(&weights))?;
+        let refused =
+            |error: ConfigError| Keys::new(&self.config_path, &self.config).wrong("model_type", error.expected);
         let headed = head(&config.without_output()).map_err(refused)?;
         let is_there = |(name, shape): &NamedShape| {
             let stored = headed.sources(name).into_iter().find(|stored| weights.contains(stored));
@@ -196,8 +277,7 @@ impl ModelDir {
         let mut expected = config.parameters();
         expected.retain(|(name, _)| !new.contains(name));
         let plan = load::check(&weights, self.names(&*config)?, &expected)?;
-        let path = self.root.join(CONFIG);
-        let mut notes = special_ids::notes(&path, &self.config, config.sizes().vocab_size);
+        let mut notes = special_ids::notes(&self.config_path, &self.config, config.sizes().vocab_size);
         notes.extend(plan.note);
         Ok(Checked { config, weights, notes })
     }
@@ -215,7 +295,7 @@ impl ModelDir {
     /// # Errors
     /// It says that they are held in few bits in another way.
     pub fn is_int8(&self) -> Result<bool, Error> {
-        int8::is_declared(&self.root.join(CONFIG), &self.config)
+        int8::is_declared(&self.config_path, &self.config)
     }
 
     /// Refuses a model whose matrices are in int8.
@@ -223,7 +303,7 @@ impl ModelDir {
     /// # Errors
     /// [`Error::Int8`]; as [`ModelDir::is_int8`].
     pub fn require_exact(&self) -> Result<(), Error> {
-        if self.is_int8()? { Err(Error::Int8 { path: self.root.join(CONFIG) }) } else { Ok(()) }
+        if self.is_int8()? { Err(Error::Int8 { path: self.config_path.clone() }) } else { Ok(()) }
     }
 
     fn is_translator(&self) -> bool {
@@ -298,22 +378,29 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
         return Err(found(": a model is a directory, this is a file".into()));
     }
     let roots = [path.to_path_buf(), path.join("model")];
-    match roots.into_iter().find(|root| root.join(CONFIG).exists()) {
+    match roots.into_iter().find(|root| root.join(CONFIG).exists() || root.join(ADAPTER_CONFIG).exists()) {
         Some(root) => Ok(root),
-        None => {
-            let hint = adapter_hint(path).unwrap_or_else(|| describe_files(CONFIG, &files_in(path)));
-            Err(Error::NotFound { path: path.join(CONFIG), hint })
-        }
+        None => Err(Error::NotFound { path: path.join(CONFIG), hint: describe_files(CONFIG, &files_in(path)) }),
     }
 }
 
-/// That a directory holds an adapter, and for which model, if it does.
-fn adapter_hint(path: &Path) -> Option<String> {
-    let config = read_object(&path.join(ADAPTER_CONFIG)).ok()?;
-    let base =
-        config.get("base_model_name_or_path").and_then(serde_json::Value::as_str).filter(|base| !base.is_empty());
-    let of = base.map_or(String::new(), |base| format!(" of {base}"));
-    Some(format!("; the directory holds an adapter{of}: name its base, and the adapter with --adapter"))
+/// Whether a directory has a model's weights.
+fn has_weights(root: &Path) -> bool {
+    WEIGHTS_READ.iter().any(|name| root.join(name).exists())
+}
+
+/// The model that an adapter says it is for, where it is there.
+fn base_of(adapter: &Path) -> Result<PathBuf, Error> {
+    let config = read_object(&adapter.join(ADAPTER_CONFIG))?;
+    let base = config.get("base_model_name_or_path").and_then(Value::as_str).filter(|base| !base.is_empty());
+    match base.map(PathBuf::from) {
+        Some(base) if base.is_dir() => Ok(base),
+        base => {
+            let of = base.map_or(String::new(), |base| format!(" of {}, which is not here", base.display()));
+            let hint = format!("; the directory holds an adapter{of}: name its base, and the adapter with --adapter");
+            Err(Error::NotFound { path: adapter.join(WEIGHTS), hint })
+        }
+    }
 }
 
 /// Names in a directory, sorted; none where it cannot be read, since this serves messages only.

@@ -4,91 +4,48 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use atento_kernels::linear::WeightLayout;
-use atento_tensor::{Frozen, LowRank, Params, Weight};
+use atento_tensor::{Frozen, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
 
+use super::Error;
+use super::begin::{NewAdapter, Start};
 use super::config::{ADAPTER_CONFIG, LoraConfig};
-use super::modules::{Module, ends_in, modules};
-use crate::families::Config;
-use crate::hub::{self, Weights};
+use super::methods::{AdapterConfig, Ia3Config};
+use super::modules::{Module, is_within, modules};
+use super::save::BASE;
+use crate::families::{Config, Head};
+use crate::hub::{self, Kept, Weights};
 use crate::messages;
 
 /// The weights in an adapter's directory.
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What stands before the names of the base's modules.
-const PREFIX: &str = "base_model.model.";
-
-/// What the path of an output onto the vocabulary ends in.
-const OUTPUTS: [&str; 4] = ["lm_head", "decoder", "vocab_projector", "generator_lm_head"];
-
-/// Why an adapter cannot be put on a model.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// One of its files.
-    #[error(transparent)]
-    Hub(#[from] hub::Error),
-    /// A tensor is of a module that the model does not have.
-    #[error("{path}: tensor `{name}` is of no module of the model{hint}: the adapter is for another one")]
-    NoModule {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-        /// The nearest module; begins with its own punctuation.
-        hint: String,
-    },
-    /// A module that is adapted has no pair, or half of one.
-    #[error("{path}: there is no `{name}`, though adapter_config.json adapts `{module}`")]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-        /// The module.
-        module: String,
-    },
-    /// A weight that an adapter is merged into is no number any more.
-    #[error("`{name}` with what the adapter adds is not finite at element {at}")]
-    NotFinite {
-        /// The parameter.
-        name: String,
-        /// The element.
-        at: usize,
-    },
-    /// A weight that an adapter is to be merged into is rounded.
-    #[error(
-        "`{name}` is held in int8, where what the adapter adds would be lost in the rounding: load the model in f32"
-    )]
-    Int8 {
-        /// The parameter.
-        name: String,
-    },
-    /// What is not here.
-    #[error("{path}: {what}")]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: String,
-    },
-}
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// An adapter in a directory.
 #[derive(Debug)]
 pub struct Adapter {
     /// What it says of itself.
-    pub config: LoraConfig,
+    pub config: AdapterConfig,
     /// Its directory.
     pub dir: PathBuf,
     weights: Weights,
 }
 
-/// The tensors of one module.
-#[derive(Default)]
-struct Pair<'w> {
-    down: Option<&'w str>,
-    up: Option<&'w str>,
-    magnitude: Option<&'w str>,
+/// The ends of the names of tensors that belong to a module, each with what PEFT has called it besides.
+const ENDS: [(&str, &str); 4] = [
+    ("lora_A.weight", "lora_A.default.weight"),
+    ("lora_B.weight", "lora_B.default.weight"),
+    ("lora_magnitude_vector", "lora_magnitude_vector.weight"),
+    ("ia3_l", "ia3_l.default"),
+];
+
+/// The tensors of an adapter.
+struct Stored<'w> {
+    /// By the path of the module, and by the end of the name.
+    modules: BTreeMap<&'w str, BTreeMap<&'static str, &'w str>>,
+    /// Parameters that were trained whole: what the base calls them, and what they are called here.
+    whole: Vec<(String, &'w str)>,
 }
 
 impl Adapter {
@@ -97,7 +54,7 @@ impl Adapter {
     /// # Errors
     /// A file is missing or damaged; a method or a setting that is not here.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let config = LoraConfig::read(dir)?;
+        let config = AdapterConfig::read(dir)?;
         let weights = Weights::open(&dir.join(ADAPTER_WEIGHTS))?;
         Ok(Self { config, dir: dir.to_owned(), weights })
     }
@@ -112,85 +69,310 @@ impl Adapter {
     /// part of it: load it anew.
     ///
     /// # Errors
-    /// The model has had an adapter already; a table of rows or the output onto the vocabulary is adapted. Tensors of modules that the model does not have, or of other sizes; modules that it says to adapt and has no tensors
-    /// for.
+    /// The model has had an adapter already; a table of rows or the output onto the vocabulary is adapted. Tensors of modules
+    /// that the model does not have, or of other sizes; modules that it says to adapt and has no tensors for.
     pub fn put_on(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
+        self.put_on_lacking(config, params, &[])
+    }
+
+    /// [`Adapter::put_on`] for a model of which these parameters have no values yet.
+    ///
+    /// # Errors
+    /// As there; the adapter lacks one of them too.
+    pub(crate) fn put_on_lacking(
+        &self,
+        config: &dyn Config,
+        params: &mut Params,
+        lacking: &[String],
+    ) -> Result<usize, Error> {
         if params.entries().iter().any(|entry| entry.is_added) {
             return Err(self.unsupported("the model has had an adapter put on it already: load it anew".into()));
         }
-        let modules = modules(config, params);
-        let mut pairs: BTreeMap<&str, Pair<'_>> = BTreeMap::new();
-        let mut whole = Vec::new();
-        for name in self.weights.names() {
-            let inner = name.strip_prefix(PREFIX).unwrap_or(name);
-            let ends = |endings: &[&str]| endings.iter().find_map(|ending| inner.strip_suffix(ending));
-            if let Some(path) = ends(&[".lora_A.weight", ".lora_A.default.weight"]) {
-                pairs.entry(path).or_default().down = Some(name);
-            } else if let Some(path) = ends(&[".lora_B.weight", ".lora_B.default.weight"]) {
-                pairs.entry(path).or_default().up = Some(name);
-            } else if let Some(path) = ends(&[".lora_magnitude_vector", ".lora_magnitude_vector.weight"]) {
-                pairs.entry(path).or_default().magnitude = Some(name);
-            } else {
-                whole.push((name, inner.replace(".modules_to_save.default", "").replace(".base_layer", "")));
+        let all = modules(config, params);
+        let Stored { modules: stored, whole } = self.stored();
+        for module in all.iter().filter(|module| self.config.adapts(module)) {
+            if !module.paths.iter().any(|path| stored.contains_key(path.as_str())) {
+                return Err(self.missing(module, self.first_end()));
             }
         }
-        for module in modules.iter().filter(|module| self.config.adapts(module)) {
-            if !pairs.contains_key(module.path.as_str()) {
-                let name = format!("{PREFIX}{}.lora_A.weight", module.path);
-                return Err(Error::Missing { path: self.file(), name, module: module.path.clone() });
+        let count = stored.len();
+        for (path, tensors) in &stored {
+            let module = all.iter().find(|module| module.paths.iter().any(|other| other == path));
+            let first = tensors.values().next().copied().unwrap_or(path);
+            let module = module.ok_or_else(|| self.no_module(first, path, &all))?;
+            self.check_module(module)?;
+            match &self.config {
+                AdapterConfig::Lora(lora) => self.put_pair(lora, params, module, tensors)?,
+                AdapterConfig::Ia3(ia3) => self.put_factors(ia3, params, module, tensors)?,
+                AdapterConfig::BitFit(_) => return Err(self.no_module(first, path, &[])),
             }
         }
-        let count = pairs.len();
-        for (path, pair) in pairs {
-            let module = modules.iter().find(|module| module.path == path);
-            let module = module.ok_or_else(|| self.no_module(pair.down.or(pair.up).unwrap_or(path), path, &modules))?;
-            // Losses read this matrix by themselves, and would leave the pair out.
-            if OUTPUTS.iter().any(|end| ends_in(path, end)) && module.sizes().0 == config.sizes().vocab_size {
-                let what = format!("`{path}` is the output onto the vocabulary; adapters of it are not here");
-                return Err(self.unsupported(what));
+        // A model without a head has no use for what the adapter says of one.
+        let is_headless = config.head() == Head::States;
+        let of_head = &self.config.common().modules_to_save;
+        let is_of_head = |stored: &str| of_head.iter().any(|module| is_within(stored, module));
+        let mut lacking: Vec<&String> = lacking.iter().collect();
+        for (stored, name) in whole {
+            if is_headless && is_of_head(&stored) {
+                continue;
             }
-            self.put_pair(params, module, &pair)?;
+            let own = self.put_whole(config, params, name, &stored, &all)?;
+            lacking.retain(|name| **name != own);
         }
-        for (name, stored) in whole {
-            self.put_whole(config, params, name, &stored, &modules)?;
+        match lacking.first() {
+            Some(name) => {
+                let (name, path) = (config.sources(name).swap_remove(0), self.file());
+                Err(Error::Lacking { path, name: format!("{PREFIX}{name}") })
+            }
+            None => Ok(count),
         }
-        Ok(count)
     }
 
-    fn put_pair(&self, params: &mut Params, module: &Module, pair: &Pair<'_>) -> Result<(), Error> {
-        let Module { path, weight, layout, is_table } = module;
-        if *is_table {
-            return Err(self.unsupported(format!("`{path}` is a table of rows; adapters of tables are not here")));
+    /// Puts it on a model to be trained further: what it adds, and what is trained whole, train from where they stand, and the
+    /// rest of the model is frozen. After an error the model may have a part of it: load it anew.
+    ///
+    /// # Errors
+    /// As [`Adapter::put_on`].
+    pub fn train_on(&self, model: &dyn Config, params: &mut Params) -> Result<NewAdapter, Error> {
+        let mut config = self.config.clone();
+        // PEFT names outputs of every kind, of which a model has one.
+        let is_there = |name: &String| modules(model, params).iter().any(|module| is_within(&module.path, name));
+        config.common_mut().modules_to_save.retain(is_there);
+        let new = NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))?;
+        params.freeze(|entry| !new.trains(entry));
+        new.begin(params, Start::default(), 0);
+        let Stored { modules, whole } = self.stored();
+        let own: Vec<ParamEntry> = params.entries().iter().filter(|entry| entry.is_trained()).cloned().collect();
+        for entry in own {
+            let found = if entry.is_added {
+                let of_module = ENDS.iter().find_map(|(end, _)| Some((strip(&entry.name, end)?, *end)));
+                of_module.and_then(|(path, end)| modules.get(path)?.get(end).copied())
+            } else {
+                let names = model.sources(&entry.name);
+                whole.iter().find(|(stored, _)| names.contains(stored)).map(|(_, name)| *name)
+            };
+            let name = found.map_or_else(|| format!("{PREFIX}{}", entry.name), str::to_owned);
+            self.weights.read_f32_into(&name, &entry.dims, params.get_mut(entry.weight))?;
         }
-        if pair.magnitude.is_some() || self.config.dora {
-            return Err(self.unsupported("DoRA (`use_dora`) is not here".into()));
+        Ok(new)
+    }
+
+    /// Refuses another base than the one that the adapter was made for, where it says its contents.
+    ///
+    /// # Errors
+    /// `base`, a directory of a model, holds something else.
+    pub fn check_base(&self, base: &Path) -> Result<(), Error> {
+        let Some(expected) = self.base_contents() else { return Ok(()) };
+        match hub::contents::of_files_in(base)? {
+            found if found == expected => Ok(()),
+            found => {
+                let (path, base, expected) = (self.file(), base.to_owned(), expected.to_owned());
+                Err(Error::OtherBase { path, base, found, expected })
+            }
         }
-        if self.config.fan_in_fan_out != (*layout == WeightLayout::InOut) {
-            let (says, lies) = (
-                self.config.fan_in_fan_out,
-                if *layout == WeightLayout::InOut { "[inputs, outputs]" } else { "[outputs, inputs]" },
-            );
-            return Err(self.unsupported(format!("`fan_in_fan_out` is {says}, but `{path}` is stored {lies}")));
+    }
+
+    /// Its numbers, counted one by one, and the bytes of their file.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn sizes(&self) -> Result<(usize, u64), Error> {
+        let shape = |name: &str| self.weights.get(name).map(|info| info.shape.iter().product::<usize>());
+        let count = self.weights.names().map(shape).sum::<Result<usize, hub::Error>>()?;
+        let path = self.file();
+        let bytes = path.metadata().map_err(hub::Error::io(&path, "read"))?.len();
+        Ok((count, bytes))
+    }
+
+    /// The paths of its modules, and what it holds whole.
+    #[must_use]
+    pub fn names(&self) -> (Vec<String>, Vec<String>) {
+        let Stored { modules, whole } = self.stored();
+        let modules = modules.into_keys().map(str::to_owned).collect();
+        (modules, whole.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The sign of the contents of its weights, in a few digits.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn contents(&self) -> Result<String, Error> {
+        Ok(hub::contents::checksum(vec![self.file()])?)
+    }
+
+    /// The contents of the base that it says it was made for.
+    #[must_use]
+    pub fn base_contents(&self) -> Option<&str> {
+        let Weights::SafeTensors(tensors) = &self.weights else { return None };
+        tensors.metadata().get(BASE).map(String::as_str)
+    }
+
+    /// Writes down in a model's config.json that this is merged into it.
+    ///
+    /// # Errors
+    /// It has been already.
+    pub fn mark_merged(&self, kept: &mut Kept) -> Result<(), Error> {
+        let (mut merged, contents) = (merged_into(kept), self.contents()?);
+        if merged.contains(&contents) {
+            return Err(Error::Merged { path: self.dir.clone() });
         }
-        let (outputs, inputs) = module.sizes();
-        let rank = self.config.rank_of(path);
-        let missing = |half: &str| Error::Missing {
-            path: self.file(),
-            name: format!("{PREFIX}{path}.lora_{half}.weight"),
-            module: path.clone(),
-        };
-        let mut add = |half: &str, name: Option<&str>, dims: [usize; 2]| -> Result<Weight, Error> {
-            let values = self.weights.read_f32(name.ok_or_else(|| missing(half))?, &dims)?;
-            Ok(params.add_frozen(&format!("{path}.lora_{half}.weight"), &dims, Frozen::F32(values.into())))
-        };
-        let down = add("A", pair.down, [rank, inputs])?;
-        let up = add("B", pair.up, [outputs, rank])?;
-        let (scale, dropout) = (self.config.scale_of(path) as f32, self.config.dropout as f32);
-        params.add_low_rank(*weight, LowRank { down, up, scale, dropout, outputs: 0..outputs });
+        merged.push(contents);
+        kept.note(MERGED, Some(serde_json::json!(merged)));
         Ok(())
     }
 
-    /// A parameter that was trained whole takes the base's place.
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// It has not been merged into `model`.
+    pub fn unmark_merged(&self, model: &Path, kept: &mut Kept) -> Result<(), Error> {
+        let (mut merged, contents) = (merged_into(kept), self.contents()?);
+        let Some(at) = merged.iter().position(|other| *other == contents) else {
+            return Err(Error::NotMerged { path: self.dir.clone(), model: model.to_owned() });
+        };
+        merged.remove(at);
+        kept.note(MERGED, (!merged.is_empty()).then(|| serde_json::json!(merged)));
+        Ok(())
+    }
+
+    /// Takes what it adds out of a model that it was merged into; returns of how many modules. What it holds whole stays.
+    ///
+    /// # Errors
+    /// As [`Adapter::put_on`]; it does more than add.
+    pub fn take_out(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
+        match &self.config {
+            AdapterConfig::Lora(lora) if !lora.dora => {}
+            _ => {
+                let what = "what it multiplies cannot be told from what it was before: take the base itself";
+                return Err(self.unsupported(what.into()));
+            }
+        }
+        let whole: Vec<(Weight, Vec<f32>)> = {
+            let of_model = |entry: &&ParamEntry| entry.is_trained();
+            params.entries().iter().filter(of_model).map(|entry| (entry.weight, params.get(entry.weight).to_vec()))
+        }
+        .collect();
+        let count = self.put_on(config, params)?;
+        // What was put in the place of the model's own.
+        for (weight, values) in whole {
+            params.get_mut(weight).copy_from_slice(&values);
+        }
+        let weights: Vec<Weight> = params.entries().iter().map(|entry| entry.weight).collect();
+        for weight in weights {
+            for mut pair in params.take_low_ranks(weight) {
+                pair.scale = -pair.scale;
+                params.add_low_rank(weight, pair);
+            }
+        }
+        super::merge(params)?;
+        Ok(count)
+    }
+
+    /// Its tensors, by what they are for.
+    fn stored(&self) -> Stored<'_> {
+        let mut stored = Stored { modules: BTreeMap::new(), whole: Vec::new() };
+        for name in self.weights.names() {
+            let inner = name.strip_prefix(PREFIX).unwrap_or(name);
+            // What a module that is trained whole was before.
+            if inner.contains(".original_module.") {
+                continue;
+            }
+            let of_module =
+                ENDS.iter().find_map(|(end, other)| Some((strip(inner, end).or_else(|| strip(inner, other))?, *end)));
+            match of_module {
+                Some((path, end)) => {
+                    stored.modules.entry(path).or_default().insert(end, name);
+                }
+                None => {
+                    let own = [".modules_to_save.default.", ".modules_to_save.", ".base_layer."];
+                    let whole = own.iter().fold(inner.to_owned(), |name, part| name.replace(part, "."));
+                    stored.whole.push((whole, name));
+                }
+            }
+        }
+        stored
+    }
+
+    /// The tensor that every adapted module has.
+    fn first_end(&self) -> &'static str {
+        if matches!(self.config, AdapterConfig::Ia3(_)) { "ia3_l" } else { "lora_A.weight" }
+    }
+
+    fn check_module(&self, module: &Module) -> Result<(), Error> {
+        let Module { path, layout, is_table, is_output, .. } = module;
+        if *is_table {
+            return Err(self.unsupported(format!("`{path}` is a table of rows; adapters of tables are not here")));
+        }
+        // Losses read this matrix by themselves, and would leave what is added out.
+        if *is_output {
+            let what = format!("`{path}` is the output onto the vocabulary; adapters of it are not here");
+            return Err(self.unsupported(what));
+        }
+        let is_in_out = *layout == WeightLayout::InOut;
+        if let Some(says) = self.config.fan_in_fan_out().filter(|says| *says != is_in_out) {
+            let lies = if is_in_out { "[inputs, outputs]" } else { "[outputs, inputs]" };
+            return Err(self.unsupported(format!("`fan_in_fan_out` is {says}, but `{path}` is stored {lies}")));
+        }
+        Ok(())
+    }
+
+    fn put_pair(
+        &self,
+        lora: &LoraConfig,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+    ) -> Result<(), Error> {
+        let (Module { path, weight, .. }, (outputs, inputs)) = (module, module.sizes());
+        let rank = lora.rank_of(path);
+        if rank > outputs.min(inputs) {
+            let what = format!("the rank of `{path}` is {rank}, above its matrix [{outputs}, {inputs}]");
+            return Err(self.unsupported(what));
+        }
+        let mut add = |end: &'static str, dims: &[usize]| self.add(params, module, tensors, end, dims);
+        let down = add("lora_A.weight", &[rank, inputs])?;
+        let up = add("lora_B.weight", &[outputs, rank])?;
+        let magnitude = match lora.dora {
+            true => Some(Magnitude::new(add("lora_magnitude_vector", &[outputs])?)),
+            false => None,
+        };
+        let (scale, dropout) = (lora.scale_of(path) as f32, lora.dropout as f32);
+        params.add_low_rank(*weight, LowRank { down, up, scale, dropout, outputs: 0..outputs, magnitude });
+        Ok(())
+    }
+
+    fn put_factors(
+        &self,
+        ia3: &Ia3Config,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+    ) -> Result<(), Error> {
+        let (outputs, inputs) = module.sizes();
+        let scaling = if ia3.feedforward.contain(module) {
+            Scaling { inputs: Some(self.add(params, module, tensors, "ia3_l", &[1, inputs])?), outputs: None }
+        } else {
+            Scaling { inputs: None, outputs: Some(self.add(params, module, tensors, "ia3_l", &[outputs, 1])?) }
+        };
+        params.set_scaling(module.weight, scaling);
+        Ok(())
+    }
+
+    /// Adds a tensor of a module, frozen.
+    fn add(
+        &self,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+        end: &'static str,
+        dims: &[usize],
+    ) -> Result<Weight, Error> {
+        let name = tensors.get(end).ok_or_else(|| self.missing(module, end))?;
+        let values = self.weights.read_f32(name, dims)?;
+        Ok(params.add_frozen(&format!("{}.{end}", module.path), dims, Frozen::F32(values.into())))
+    }
+
+    /// A parameter that was trained whole takes the base's place; returns its name.
     fn put_whole(
         &self,
         config: &dyn Config,
@@ -198,7 +380,7 @@ impl Adapter {
         name: &str,
         stored: &str,
         modules: &[Module],
-    ) -> Result<(), Error> {
+    ) -> Result<String, Error> {
         let is_it = |own: &str| config.sources(own).iter().any(|source| source == stored);
         let entry = params.entries().iter().find(|entry| is_it(&entry.name)).cloned();
         let Some(entry) = entry else { return Err(self.no_module(name, stored, modules)) };
@@ -208,7 +390,7 @@ impl Adapter {
         } else {
             params.get_mut(entry.weight).copy_from_slice(&values);
         }
-        Ok(())
+        Ok(entry.name)
     }
 
     fn file(&self) -> PathBuf {
@@ -219,9 +401,27 @@ impl Adapter {
         Error::Unsupported { path: self.dir.join(ADAPTER_CONFIG), what }
     }
 
+    fn missing(&self, module: &Module, end: &str) -> Error {
+        let name = format!("{PREFIX}{}.{end}", module.path);
+        Error::Missing { path: self.file(), name, module: module.path.clone() }
+    }
+
     fn no_module(&self, name: &str, path: &str, modules: &[Module]) -> Error {
         let near = messages::nearest(path, modules.iter().map(|module| module.path.as_str()));
         let hint = near.map_or(String::new(), |near| format!(" (the nearest is `{near}`)"));
         Error::NoModule { path: self.file(), name: name.to_owned(), hint }
     }
+}
+
+/// The key of config.json with the contents of adapters that were merged into a model. It is this program's own.
+const MERGED: &str = "merged_adapters";
+
+fn merged_into(kept: &Kept) -> Vec<String> {
+    let found = kept.config().get(MERGED).and_then(|value| serde_json::from_value(value.clone()).ok());
+    found.unwrap_or_default()
+}
+
+/// The path before an end of a name.
+fn strip<'n>(name: &'n str, end: &str) -> Option<&'n str> {
+    name.strip_suffix(end)?.strip_suffix('.')
 }

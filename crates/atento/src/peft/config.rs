@@ -1,42 +1,29 @@
-//! adapter_config.json of LoRA adapters, as PEFT writes it.
+//! What adapter_config.json says of low-rank pairs, as PEFT writes it.
 //!
 //! Keys of what is not here are accepted where they say that it is not used (`null`, `false`, an empty list or object), and
 //! refused by name where they do not.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
+use super::methods::{Common, check_keys};
+use super::modules::ends_in;
 use super::patterns::Pattern;
+use super::roles::{Part, resolve};
 use crate::hub::Error;
-use crate::hub::json::{Keys, read_object};
-use crate::messages;
+use crate::hub::json::Keys;
 
 /// The file in an adapter's directory.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 
-/// `peft_type` of the methods that are here.
-const LORA: &str = "LORA";
-
-/// Keys that change nothing about what an adapter computes.
-const IGNORED: [&str; 12] = [
-    "auto_mapping",
-    "base_model_name_or_path",
+/// Keys of LoRA: those that change nothing about what an adapter computes, then those that are read.
+const KEYS: [&str; 17] = [
     "ensure_weight_tying",
-    "inference_mode",
     "init_lora_weights",
     "megatron_core",
-    "peft_type",
-    "peft_version",
     "qalora_group_size",
-    "revision",
-    "runtime_config",
-    "task_type",
-];
-
-/// Keys that are read.
-const READ: [&str; 15] = [
     "r",
     "lora_alpha",
     "lora_dropout",
@@ -50,8 +37,6 @@ const READ: [&str; 15] = [
     "fan_in_fan_out",
     "use_rslora",
     "use_dora",
-    "modules_to_save",
-    "base_model_name_or_path",
 ];
 
 /// Which biases of the base are trained with an adapter.
@@ -106,55 +91,64 @@ pub struct LoraConfig {
     pub rank_stabilized: bool,
     /// Whether the lengths of the weights' rows are learned apart (Liu et al. 2024).
     pub dora: bool,
-    /// Modules that are trained and saved whole.
-    pub modules_to_save: Vec<String>,
-    /// The model that the adapter is for.
-    pub base: Option<String>,
-    /// What it is for, such as `SEQ_CLS`.
-    pub task: Option<String>,
+    /// Parts of the outputs of modules that have a pair of their own, where not all of a module's outputs have one.
+    /// adapter_config.json cannot say it: what is saved has the pairs of a module as one, with zeros between them.
+    pub parts: Vec<Part>,
+    /// What every adapter has.
+    pub common: Common,
 }
 
 impl LoraConfig {
-    /// Reads the adapter_config.json of a directory.
-    ///
-    /// # Errors
-    /// The file is missing or damaged; a method or a setting that is not here; a value that cannot be.
-    pub fn read(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join(ADAPTER_CONFIG);
-        let object = read_object(&path)?;
-        let keys = Keys::new(&path, &object);
-        let kind: String = keys.required("peft_type")?;
-        if kind != LORA {
-            return Err(keys.wrong("peft_type", "\"LORA\": no other method is here"));
+    /// Pairs of a rank on modules of a model of this type; `names` are ends of their paths or [roles](super::resolve), or
+    /// "all-linear". α is the rank.
+    #[must_use]
+    pub fn new(model_type: &str, rank: usize, names: &[String]) -> Self {
+        let (found, parts) = resolve(model_type, names);
+        let targets = match names {
+            [all] if all == "all-linear" => Targets::AllLinear,
+            _ => Targets::Names(found),
+        };
+        Self {
+            rank,
+            alpha: rank as f64,
+            dropout: 0.0,
+            targets,
+            exclude: None,
+            layers: None,
+            layers_pattern: Vec::new(),
+            ranks: BTreeMap::new(),
+            alphas: BTreeMap::new(),
+            bias: Bias::None,
+            fan_in_fan_out: false,
+            rank_stabilized: false,
+            dora: false,
+            parts,
+            common: Common::default(),
         }
-        for (key, value) in &object {
-            let is_known = READ.contains(&key.as_str()) || IGNORED.contains(&key.as_str());
-            if !is_known && !is_off(value) {
-                let names = READ.iter().chain(&IGNORED).copied();
-                let near = messages::nearest(key, names).map_or(String::new(), |near| format!("; is it `{near}`?"));
-                return Err(keys.wrong(key, format!("null or absent: it is not known here{near}")));
-            }
-        }
+    }
+
+    pub(super) fn of(keys: Keys<'_>, object: &Map<String, Value>) -> Result<Self, Error> {
+        check_keys(keys, object, &KEYS)?;
         let rank: usize = keys.or("r", 8)?;
-        let ranks = by_name(keys, &object, "rank_pattern", |value| value.as_u64().map(|rank| rank as usize))?;
+        let ranks = by_name(keys, object, "rank_pattern", |value| value.as_u64().map(|rank| rank as usize))?;
         if let Some((name, _)) = ranks.iter().find(|(_, rank)| **rank == 0) {
             return Err(keys.wrong("rank_pattern", format!("ranks of 1 or more; that of {name:?} is 0")));
         }
         if rank == 0 {
             return Err(keys.wrong("r", "a rank of 1 or more"));
         }
-        let targets = targets(keys, &object, "target_modules")?;
+        let targets = targets(keys, object, "target_modules")?;
         Ok(Self {
             rank,
             alpha: keys.or("lora_alpha", 8.0)?,
             dropout: keys.or("lora_dropout", 0.0)?,
             targets: targets
                 .ok_or_else(|| keys.wrong("target_modules", "names of modules, or a regular expression"))?,
-            exclude: self::targets(keys, &object, "exclude_modules")?,
-            layers: numbers(keys, &object, "layers_to_transform")?,
-            layers_pattern: names(keys, &object, "layers_pattern")?,
+            exclude: self::targets(keys, object, "exclude_modules")?,
+            layers: numbers(keys, object, "layers_to_transform")?,
+            layers_pattern: names(keys, object, "layers_pattern")?,
             ranks,
-            alphas: by_name(keys, &object, "alpha_pattern", Value::as_f64)?,
+            alphas: by_name(keys, object, "alpha_pattern", Value::as_f64)?,
             bias: match keys.or("bias", "none".to_owned())?.as_str() {
                 "none" => Bias::None,
                 "all" => Bias::All,
@@ -164,30 +158,19 @@ impl LoraConfig {
             fan_in_fan_out: keys.or("fan_in_fan_out", false)?,
             rank_stabilized: keys.or("use_rslora", false)?,
             dora: keys.or("use_dora", false)?,
-            modules_to_save: names(keys, &object, "modules_to_save")?,
-            base: keys.optional("base_model_name_or_path")?,
-            task: keys.optional("task_type")?,
+            parts: Vec::new(),
+            common: Common::of(keys, object)?,
         })
     }
 
-    /// The object that adapter_config.json is to hold.
-    #[must_use]
-    pub fn to_json(&self) -> Map<String, Value> {
-        let targets = |targets: &Targets| match targets {
-            Targets::Names(names) => json!(names),
-            Targets::Pattern(pattern) => json!(pattern.text()),
-            Targets::AllLinear => json!("all-linear"),
-        };
+    pub(super) fn to_json(&self) -> Map<String, Value> {
         let list = |names: &[String]| if names.is_empty() { Value::Null } else { json!(names) };
         let entries = [
-            ("peft_type", json!(LORA)),
-            ("task_type", json!(self.task)),
-            ("base_model_name_or_path", json!(self.base)),
             ("r", json!(self.rank)),
             ("lora_alpha", json!(self.alpha)),
             ("lora_dropout", json!(self.dropout)),
-            ("target_modules", targets(&self.targets)),
-            ("exclude_modules", self.exclude.as_ref().map_or(Value::Null, targets)),
+            ("target_modules", self.targets.to_json()),
+            ("exclude_modules", self.exclude.as_ref().map_or(Value::Null, Targets::to_json)),
             ("layers_to_transform", json!(self.layers)),
             ("layers_pattern", list(&self.layers_pattern)),
             ("rank_pattern", json!(self.ranks)),
@@ -203,8 +186,6 @@ impl LoraConfig {
             ("fan_in_fan_out", json!(self.fan_in_fan_out)),
             ("use_rslora", json!(self.rank_stabilized)),
             ("use_dora", json!(self.dora)),
-            ("modules_to_save", list(&self.modules_to_save)),
-            ("inference_mode", json!(true)),
             ("init_lora_weights", json!(true)),
         ];
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -216,6 +197,14 @@ impl LoraConfig {
         of_path(&self.ranks, path).unwrap_or(self.rank)
     }
 
+    /// The outputs of a module, of so many, that have a pair each; all of them where no parts are named.
+    #[must_use]
+    pub fn parts_of(&self, path: &str, outputs: usize) -> Vec<Range<usize>> {
+        let own = self.parts.iter().filter(|part| ends_in(path, part.module));
+        let own: Vec<Range<usize>> = own.map(|part| part.range(outputs)).collect();
+        if own.is_empty() { vec![0..outputs] } else { own }
+    }
+
     /// The factor of the pair of a module: α / r, or α / √r.
     #[must_use]
     pub fn scale_of(&self, path: &str) -> f64 {
@@ -224,10 +213,24 @@ impl LoraConfig {
     }
 }
 
+impl Targets {
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Self::Names(names) => json!(names),
+            Self::Pattern(pattern) => json!(pattern.text()),
+            Self::AllLinear => json!("all-linear"),
+        }
+    }
+}
+
 /// What a key that matches a path, or its end from a dot on, says of it.
 fn of_path<T: Copy>(patterns: &BTreeMap<String, T>, path: &str) -> Option<T> {
-    let is_end = |key: &str| at_end(key).is_ok_and(|pattern| pattern.matches(path));
-    patterns.iter().find(|(key, _)| is_end(key)).map(|(_, value)| *value)
+    patterns.iter().find(|(key, _)| is_named(key, path)).map(|(_, value)| *value)
+}
+
+/// Whether a key matches a path, or its end from a dot on.
+pub(super) fn is_named(key: &str, path: &str) -> bool {
+    at_end(key).is_ok_and(|pattern| pattern.matches(path))
 }
 
 fn at_end(key: &str) -> Result<Pattern, regex::Error> {
@@ -235,7 +238,7 @@ fn at_end(key: &str) -> Result<Pattern, regex::Error> {
 }
 
 /// Whether a value says that something is not used.
-fn is_off(value: &Value) -> bool {
+pub(super) fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
@@ -244,7 +247,7 @@ fn is_off(value: &Value) -> bool {
     }
 }
 
-fn targets(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Option<Targets>, Error> {
+pub(super) fn targets(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Option<Targets>, Error> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text == "all-linear" => Ok(Some(Targets::AllLinear)),
@@ -257,7 +260,7 @@ fn targets(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Opt
 }
 
 /// A list of names, or one.
-fn names(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, Error> {
+pub(super) fn names(keys: Keys<'_>, object: &Map<String, Value>, key: &str) -> Result<Vec<String>, Error> {
     let found = match object.get(key) {
         None | Some(Value::Null) => Some(Vec::new()),
         Some(Value::String(name)) => Some(vec![name.clone()]),

@@ -3,23 +3,39 @@
 //! ```text
 //! adapter_config.json           which modules are adapted, how, and for which base
 //! adapter_model.safetensors     the pairs of thin matrices, and what is trained whole
+//! config.json                   the model with the adapter's own output, where it was trained here
 //! ```
 //!
 //! A model knows nothing of adapters: they are put on its projections by the paths of modules, and every product adds what
 //! its weight has been given ([`LowRank`](atento_tensor::LowRank)).
 
 mod adapter;
+mod begin;
+mod changes;
 mod config;
+mod defaults;
+mod error;
 mod merge;
+mod methods;
 mod modules;
 mod patterns;
 mod probe;
+mod roles;
+mod save;
+mod spectrum;
 #[cfg(test)]
 mod tests;
 
-pub use adapter::{ADAPTER_WEIGHTS, Adapter, Error};
+pub use adapter::{ADAPTER_WEIGHTS, Adapter};
+pub use begin::{NewAdapter, Start, Unfit};
+pub use changes::{Change, changes};
 pub use config::{ADAPTER_CONFIG, Bias, LoraConfig, Targets};
+pub use defaults::{default_factors, default_targets};
+pub use error::Error;
 pub use merge::merge;
+pub use methods::{AdapterConfig, BitFitConfig, Common, Ia3Config};
 pub use modules::{Module, modules};
 pub use patterns::Pattern;
 pub use probe::Probed;
+pub use roles::{Part, resolve};
+pub use save::save;

@@ -11,12 +11,16 @@ use crate::families::Config;
 pub struct Module {
     /// Its path in the class that `transformers` has for the model.
     pub path: String,
+    /// That and its paths in other classes, with and without what they call the model below their head.
+    pub paths: Vec<String>,
     /// Its matrix.
     pub weight: Weight,
     /// How that lies.
     pub layout: WeightLayout,
     /// Whether rows are looked up in it: a table of tokens, positions or types.
     pub is_table: bool,
+    /// Whether it is the output onto the vocabulary.
+    pub is_output: bool,
 }
 
 impl Module {
@@ -43,15 +47,24 @@ const TABLES: [&str; 9] = [
     "token_type_embeddings",
 ];
 
+/// What the path of an output onto the vocabulary ends in.
+const OUTPUTS: [&str; 4] = ["lm_head", "decoder", "vocab_projector", "generator_lm_head"];
+
 /// All modules with a matrix, in the order of the model.
 #[must_use]
 pub fn modules(config: &dyn Config, params: &Params) -> Vec<Module> {
+    let rows = config.sizes().vocab_size;
     let module = |entry: &ParamEntry| {
         let layout = entry.layout?;
-        let stored = config.sources(&entry.name).swap_remove(0);
-        let path = stored.strip_suffix(".weight")?.to_owned();
+        let stored = config.sources(&entry.name);
+        let paths: Vec<String> =
+            stored.iter().filter_map(|stored| stored.strip_suffix(".weight")).map(str::to_owned).collect();
+        let path = paths.first()?.clone();
         let is_table = TABLES.iter().any(|end| ends_in(&path, end));
-        Some(Module { path, weight: entry.weight, layout, is_table })
+        let mut module = Module { path, paths, weight: entry.weight, layout, is_table, is_output: false };
+        let is_named = OUTPUTS.iter().any(|end| ends_in(&module.path, end));
+        module.is_output = is_named && module.sizes().0 == rows;
+        Some(module)
     };
     params.entries().iter().filter_map(module).collect()
 }
@@ -61,6 +74,12 @@ pub(super) fn ends_in(path: &str, end: &str) -> bool {
     path.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// Whether a path is a module of this name, or lies in one.
+pub(super) fn is_within(path: &str, name: &str) -> bool {
+    let parts: Vec<&str> = path.split('.').collect();
+    (1..=parts.len()).any(|end| ends_in(&parts[..end].join("."), name))
+}
+
 impl Targets {
     /// Whether they name a module.
     #[must_use]
@@ -68,7 +87,7 @@ impl Targets {
         match self {
             Self::Names(names) => names.iter().any(|name| ends_in(&module.path, name)),
             Self::Pattern(pattern) => pattern.matches(&module.path),
-            Self::AllLinear => !module.is_table,
+            Self::AllLinear => !module.is_table && !module.is_output,
         }
     }
 }
@@ -79,7 +98,6 @@ impl LoraConfig {
     pub fn adapts(&self, module: &Module) -> bool {
         self.targets.contain(module)
             && !self.exclude.as_ref().is_some_and(|exclude| exclude.contain(module))
-            && !self.modules_to_save.iter().any(|name| ends_in(&module.path, name))
             && self.layers.as_ref().is_none_or(|layers| {
                 block(&module.path, &self.layers_pattern).is_some_and(|block| layers.contains(&block))
             })

@@ -1,6 +1,6 @@
 //! A model with its tokenizer and settings: what a directory on disk holds and what the verbs work with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atento_tensor::{Frozen, Params};
@@ -54,6 +54,12 @@ pub enum Error {
     /// The model is too large.
     #[error(transparent)]
     Memory(#[from] memory::TooLarge),
+    /// The adapter that is put on it.
+    #[error(transparent)]
+    Adapter(#[from] peft::Error),
+    /// It is to be written as it is, with an adapter beside it.
+    #[error("{0}: the model has an adapter put on it, which its files cannot hold: merge it first")]
+    Unmerged(PathBuf),
 }
 
 /// A kind of model that a directory can hold.
@@ -203,7 +209,20 @@ impl<M: Net> Loaded<M> {
     /// Without a precision, the weights are not read.
     fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
         dir.require(M::HEADS)?;
-        Self::of(dir, dir.checked()?, precision, Start::Unloaded, &[])
+        let (checked, new) = dir.checked_for_adapter()?;
+        Self::of(dir, checked, precision, Start::Unloaded, &new)?.adapted(dir, &new)
+    }
+
+    /// With the adapter that the directory was opened with, which brings what is `new`.
+    fn adapted(mut self, dir: &ModelDir, new: &[String]) -> Result<Self, Error> {
+        let Some(adapter) = dir.adapter() else { return Ok(self) };
+        let adapter = Adapter::open(adapter)?;
+        if !dir.takes_any_base() {
+            adapter.check_base(dir.path())?;
+        }
+        let config = self.model.config();
+        adapter.put_on_lacking(&*config, self.model.params_mut(), new)?;
+        Ok(self)
     }
 
     /// The model whose weights were checked; those of `new` are as they start.
@@ -250,11 +269,12 @@ impl<M: Net> Loaded<M> {
         Adapter::open(dir.as_ref())?.put_on(&*config, self.model.params_mut())
     }
 
-    /// Makes what adapters add part of the weights: the model computes the same without them, as fast as its base.
+    /// Makes what adapters add part of the weights: the model computes the same without them, as fast as its base. Returns how
+    /// many matrices had something added.
     ///
     /// # Errors
     /// A weight is held in int8, or is beyond f32 with what is added.
-    pub fn merge(&mut self) -> Result<(), peft::Error> {
+    pub fn merge(&mut self) -> Result<usize, peft::Error> {
         peft::merge(self.model.params_mut())
     }
 
@@ -273,6 +293,9 @@ impl<M: Net> Loaded<M> {
     /// As [`Loaded::save`], or a weight is too large for the type.
     pub fn save_as(&self, dir: impl AsRef<Path>, floats: FloatType) -> Result<(), Error> {
         let dir = dir.as_ref();
+        if self.model.params().is_adapted() {
+            return Err(Error::Unmerged(dir.to_owned()));
+        }
         let config = self.model.config();
         let sizes = config.sizes();
         let longest = sizes.max_positions.unwrap_or(NO_LONGEST);
@@ -311,7 +334,7 @@ impl Loaded<Headed> {
         let (mut checked, new) = dir.checked_with(bare)?;
         // The tensors of the head that is left out are not missed.
         checked.notes.clear();
-        Self::of(dir, checked, Some(precision), Start::Unloaded, &new)
+        Self::of(dir, checked, Some(precision), Start::Unloaded, &new)?.adapted(dir, &new)
     }
 
     /// The Transformer of any model with another head. What the checkpoint lacks of the head begins at random, decided by

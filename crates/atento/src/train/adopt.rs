@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::checkpoint::Identity;
 use super::recipe::{self, ModelSettings, Recipe, TokenizerSettings, Written};
-use super::request::checksum;
 use crate::families::{Config, Head, Sizes};
+use crate::hub::contents::checksum;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
 use crate::hub::{self, Kept, ModelDir, atomic};
@@ -128,7 +128,7 @@ impl Base {
         let failed = |source| Error::Io { path: dir.clone(), source };
         let files = fs::read_dir(&dir).map_err(failed)?.map(|entry| Ok(entry?.path()));
         let files: Vec<PathBuf> = files.collect::<io::Result<_>>().map_err(failed)?;
-        checksum(files.into_iter().filter(|path| path.is_file()).collect()).map(Some)
+        Ok(Some(checksum(files.into_iter().filter(|path| path.is_file()).collect())?))
     }
 
     /// Writes the files into the run directory, if there are any.

@@ -33,6 +33,8 @@ pub enum Event {
         run: PathBuf,
         /// Trainable parameters.
         parameters: usize,
+        /// All parameters.
+        all_parameters: usize,
         /// Examples in the training data.
         examples: usize,
         /// What they are.
@@ -67,6 +69,8 @@ pub enum Event {
         /// Its directory.
         path: PathBuf,
     },
+    /// What a setting comes to on this model.
+    Note(String),
     /// Something is not as it should be, and the run goes on.
     Warning(String),
     /// The run ended.

@@ -13,14 +13,17 @@ use std::path::Path;
 use atento_tensor::{ParamEntry, Params};
 
 use super::Error;
+use super::adapt::{self, new_adapter};
 use super::checkpoint::Identity;
 use super::events::group_thousands;
 use super::recipe::{Method, Recipe};
-use super::request;
 use super::step::Trainable;
+use crate::families::Config;
 use crate::families::heads::POOLED_OUTPUT;
+use crate::hub::contents::contents;
 use crate::messages;
 use crate::models::depth::{Depth, depth};
+use crate::peft::NewAdapter;
 
 /// What the recipe freezes of a model.
 pub(super) struct Frozen {
@@ -31,11 +34,11 @@ pub(super) struct Frozen {
 }
 
 impl Frozen {
-    /// What the recipe freezes of these parameters.
+    /// What the recipe freezes of these parameters; with an adapter, all that is not trained with it.
     ///
     /// # Errors
     /// A pattern matches nothing, or nothing is left to train.
-    pub fn of(recipe: &Recipe, params: &Params) -> Result<Self, Error> {
+    pub fn of(recipe: &Recipe, params: &Params, adapter: Option<&NewAdapter>) -> Result<Self, Error> {
         let train = &recipe.train;
         let mut notes = Vec::new();
         let trained: Vec<&ParamEntry> = params.entries().iter().filter(|entry| entry.is_trained()).collect();
@@ -64,11 +67,12 @@ impl Frozen {
         let is_feature = |name: &str| train.method == Method::Features && !name.starts_with(&output);
         let keeps = |at: usize| {
             let is_unnamed = !train.train_only.is_empty() && !only[at];
-            frozen[at] || below[at] || is_unnamed || is_feature(&trained[at].name)
+            let is_base = adapter.is_some_and(|adapter| !adapter.trains(trained[at]));
+            frozen[at] || below[at] || is_unnamed || is_base || is_feature(&trained[at].name)
         };
         let names: Vec<String> =
             (0..trained.len()).filter(|&at| keeps(at)).map(|at| trained[at].name.clone()).collect();
-        if names.len() == trained.len() {
+        if names.len() == trained.len() && adapter.is_none() {
             let key = if train.train_only.is_empty() { "train.freeze" } else { "train.train_only" };
             let problem = "nothing is left to train: every parameter of the model is frozen".into();
             return Err(Error::Setting { key, problem });
@@ -109,23 +113,36 @@ fn below(trained: &[&ParamEntry], top: usize, notes: &mut Vec<String>) -> Result
     Ok(below)
 }
 
-/// Freezes what the recipe says of a model at the start of a run, or of a later part of it; returns what tells the model
-/// that the frozen values come from, where they come from one.
+/// What a run has beside its model.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// What tells the model that the frozen values come from, where they come from one.
+    pub base: Option<String>,
+    /// The adapter that is trained on it.
+    pub adapter: Option<NewAdapter>,
+}
+
+/// Freezes what the recipe says of a model at the start of a run, or of a later part of it, and puts the adapter on it that
+/// the recipe trains.
 ///
 /// # Errors
 /// Those of [`Frozen::of`]; the model that the run started from is not there or not what it was.
 pub(super) fn freeze<M: Trainable>(
     model: &mut M,
+    config: &dyn Config,
     recipe: &Recipe,
     from: Option<&Path>,
     saved: Option<&Identity>,
     notes: &mut Vec<String>,
-) -> Result<Option<String>, Error> {
-    let frozen = Frozen::of(recipe, model.params())?;
+) -> Result<Beside, Error> {
+    adapt::check_base(recipe, from)?;
+    let adapter = new_adapter(recipe, config, model.params(), from)?;
+    let frozen = Frozen::of(recipe, model.params(), adapter.as_ref())?;
     if frozen.is_empty() {
-        return Ok(None);
+        return Ok(Beside::default());
     }
     notes.extend(frozen.notes.iter().cloned());
+    notes.extend(adapter.iter().flat_map(|adapter| adapter.notes.iter().cloned()));
     let added = recipe.tokenizer.add_tokens.first();
     if let Some(name) = frozen.names.iter().find(|name| added.is_some() && crate::models::grow::is_vocabulary(name)) {
         let problem = format!("tokens are added, so `{name}` has rows that nothing has trained yet: do not freeze it");
@@ -133,15 +150,18 @@ pub(super) fn freeze<M: Trainable>(
     }
     let Some(from) = from else {
         frozen.apply(model.params_mut());
-        return Ok(None);
+        return Ok(Beside::default());
     };
-    let contents = request::contents(from).map_err(|error| base_is_gone(from, error.to_string()))?;
+    let contents = contents(from).map_err(Error::from).map_err(|error| base_is_gone(from, error.to_string()))?;
     if saved.and_then(|saved| saved.base.as_ref()).is_some_and(|before| *before != contents) {
         return Err(base_is_gone(from, "it has changed since".into()));
     }
     model.params_mut().freeze_without_values(|entry| frozen.names.contains(&entry.name));
     model.load_frozen(from)?;
-    Ok(Some(contents))
+    if let Some(adapter) = &adapter {
+        adapter.begin(model.params_mut(), adapt::start(recipe), recipe.seed);
+    }
+    Ok(Beside { base: Some(contents), adapter })
 }
 
 fn base_is_gone(from: &Path, problem: String) -> Error {
@@ -222,7 +242,7 @@ mod tests {
             let text = format!("task = \"causal-lm\"\n[data]\ntext = \"x\"\n[train]\n{train}");
             let recipe = Recipe::parse(&text, "r.toml", &[]).unwrap().recipe;
             let mut params = model.params.clone();
-            let frozen = Frozen::of(&recipe, &params)?;
+            let frozen = Frozen::of(&recipe, &params, None)?;
             frozen.apply(&mut params);
             let names = params.entries().iter().filter(|entry| entry.is_trained()).map(|entry| entry.name.clone());
             Ok::<_, Error>((names.collect::<Vec<_>>(), frozen.notes))

@@ -3,6 +3,7 @@
 use atento_tensor::Params;
 
 use super::Error;
+use super::adapt::{self, new_adapter};
 use super::freeze::Frozen;
 use super::recipe::{OptimizerKind, Recipe};
 use super::step::Trainable;
@@ -31,7 +32,11 @@ pub(crate) fn activation_bytes(recipe: &Recipe, config: &dyn Config, tokens: f64
 /// Refuses a run of a model, of which the outline is given, whose state does not fit into memory.
 pub(crate) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) -> Result<(), Error> {
     let mut trained = params.clone();
-    Frozen::of(recipe, params)?.apply(&mut trained);
+    let adapter = new_adapter(recipe, config, params, None)?;
+    Frozen::of(recipe, params, adapter.as_ref())?.apply(&mut trained);
+    if let Some(adapter) = adapter {
+        adapter.begin(&mut trained, adapt::start(recipe), recipe.seed);
+    }
     let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
     Ok(memory::require(state, "training this model (weights, gradients and moments)")?)
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use atento_kernels::elementwise;
 use atento_kernels::optim::{self, AdamW, Sgd};
-use atento_tensor::{Grads, Params};
+use atento_tensor::{Grads, ParamEntry, Params};
 
 use super::recipe::{OptimizerKind, OptimizerSettings};
 use crate::models::depth::{Depth, depth};
@@ -77,6 +77,22 @@ impl Optimizer {
             let (rate, waits) = (decay.powi(below as i32), (unfreeze_every as u64).saturating_mul(below as u64));
             Group { decays: entry.decay, rate, waits }
         });
+        self
+    }
+
+    /// The same with a factor on the learning rate of some parameters.
+    #[must_use]
+    pub fn with_rate(mut self, rate: f64, params: &Params, which: impl Fn(&ParamEntry) -> bool) -> Self {
+        let at = |start: usize| self.groups.iter().find(|(range, _)| range.contains(&start)).map(|(_, group)| *group);
+        let (mut start, mut groups) = (0, Vec::new());
+        for entry in params.entries().iter().filter(|entry| entry.is_trained()) {
+            let end = start + entry.weight.len();
+            let mut group = at(start).expect("every parameter that trains is of a group");
+            group.rate *= if which(entry) { rate } else { 1.0 };
+            groups.push((start..end, group));
+            start = end;
+        }
+        self.groups = groups;
         self
     }
 

@@ -9,6 +9,7 @@ use atento_kernels::matmul::{self, Mat, MatMut};
 use serde::Serialize;
 
 use super::TrainOptions;
+use super::adapt::{self, new_adapter};
 use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
 use super::freeze::Frozen;
@@ -93,14 +94,20 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch);
-    let Begun { recipe, mut work, mut notes, .. } =
+    let Begun { recipe, mut work, mut notes, from } =
         W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings);
-    let parameters = work.model().params().count();
-    let frozen = Frozen::of(&recipe, work.model().params())?;
+    adapt::check_base(&recipe, from.as_deref())?;
+    let adapter = new_adapter(&recipe, &*work.config(), work.model().params(), from.as_deref())?;
+    let frozen = Frozen::of(&recipe, work.model().params(), adapter.as_ref())?;
     frozen.apply(work.model_mut().params_mut());
     notes.extend(frozen.notes);
-    let trainable = work.model().params().trainable_count();
+    if let Some(adapter) = adapter {
+        adapter.begin(work.model_mut().params_mut(), adapt::start(&recipe), recipe.seed);
+        notes.extend(adapter.notes);
+    }
+    let params = work.model().params();
+    let (parameters, trainable) = (params.count(), params.trainable_count());
     if let Err(refusal) = memory::check_update(&recipe, &work, Making::Outline) {
         notes.push(format!("as it is, this would not start here: {refusal}"));
     }

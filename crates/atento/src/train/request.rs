@@ -3,8 +3,7 @@
 //! A run that is killed before its first checkpoint has left nothing else that says which recipe and which model it was
 //! to start from. With its first checkpoint, which holds both, the file has served its end.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::recipe::{Recipe, Written};
 use super::run_dir::{CONFIG, METRICS};
 use super::{Error, RunDir, metrics, resume};
-use crate::hub::ModelDir;
+use crate::hub::contents::contents;
 
 /// The file of a run directory.
 pub(super) const REQUEST: &str = "request.json";
@@ -89,47 +88,5 @@ impl Base {
             self.path
         );
         Err(Error::Setting { key: "from", problem })
-    }
-}
-
-/// Endings of the names of files that a model is read from.
-const READ: [&str; 4] = ["json", "txt", "safetensors", "bin"];
-
-/// Names, sizes and contents of a model's files, in a few digits.
-pub(super) fn contents(path: &Path) -> Result<String, Error> {
-    let root = ModelDir::open(path)?.path().to_path_buf();
-    let failed = |source: io::Error| Error::Io { path: root.clone(), source };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&root).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        if file.extension().is_some_and(|ending| READ.iter().any(|read| ending == *read)) && file.is_file() {
-            files.push(file);
-        }
-    }
-    checksum(files)
-}
-
-/// Names, sizes and contents of files, in a few digits.
-pub(super) fn checksum(mut files: Vec<PathBuf>) -> Result<String, Error> {
-    files.sort();
-    let mut crc = crc32fast::Hasher::new();
-    for file in files {
-        crc.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-        let bytes = add(&mut crc, &file).map_err(|source| Error::Io { path: file.clone(), source })?;
-        crc.update(&bytes.to_le_bytes());
-    }
-    Ok(format!("{:08x}", crc.finalize()))
-}
-
-fn add(crc: &mut crc32fast::Hasher, path: &Path) -> io::Result<u64> {
-    let (mut file, mut chunk, mut bytes) = (File::open(path)?, vec![0; 1 << 18], 0);
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(bytes),
-            read => {
-                crc.update(&chunk[..read]);
-                bytes += read as u64;
-            }
-        }
     }
 }

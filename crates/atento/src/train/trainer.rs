@@ -21,11 +21,12 @@ use super::finish;
 use super::metrics::{Metrics, Record};
 use super::options::TrainOptions;
 use super::recipe::{Method, OnNonFinite, Recipe};
-use super::request;
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Store, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
+use crate::hub::contents::contents;
+use crate::peft::NewAdapter;
 use crate::tasks::ShownExample;
 
 /// The batches of one update.
@@ -115,10 +116,12 @@ pub(crate) fn run<W: Workload>(
     };
     let ended = match session.recipe.train.method {
         Method::Features => session.solve(stop),
-        Method::Full | Method::Partial => session.solve_first(stop).and_then(|is_stopped| match is_stopped {
-            true => Ok(Ending::Stopped),
-            false => session.steps(&mut batches, stop),
-        }),
+        Method::Full | Method::Partial | Method::Lora | Method::Ia3 | Method::BitFit => {
+            session.solve_first(stop).and_then(|is_stopped| match is_stopped {
+                true => Ok(Ending::Stopped),
+                false => session.steps(&mut batches, stop),
+            })
+        }
     };
     let ended = ended.and_then(|ending| session.finish(ending, stop));
     ended.map_err(|error| {
@@ -134,6 +137,8 @@ pub(super) struct Session<'r, W: Workload> {
     pub(super) reporter: &'r mut dyn Reporter,
     pub(super) work: W,
     identity: Identity,
+    /// The adapter that is trained, where it is not the model.
+    adapter: Option<NewAdapter>,
     pub(super) pool: Pool,
     optimizer: Optimizer,
     grads: Grads,
@@ -229,7 +234,7 @@ impl<W: Workload> Session<'_, W> {
     /// Solves the output on the model's features. Returns whether the run was stopped.
     fn solve_output(&mut self, stop: &StopFlag) -> Result<bool, Error> {
         let Identity { base, from, .. } = &self.identity;
-        let base = base.clone().or_else(|| from.as_ref().and_then(|from| request::contents(from).ok()));
+        let base = base.clone().or_else(|| from.as_ref().and_then(|from| contents(from).ok()));
         let shared = self.recipe.train.features_dir.clone();
         let (dir, base) = match base {
             Some(base) => (shared.unwrap_or_else(|| self.run.features()), base),

@@ -79,7 +79,7 @@ fn tokens_logits_and_hidden_states_equal_the_reference() {
 }
 
 /// The loss of a recorded training batch, whose labels are its inputs, −100 where nothing is asked for.
-fn loss(model: &dyn CausalLm, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
+pub fn loss(model: &dyn CausalLm, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
     let inputs = conformance::rows(file, &format!("{step}.input_ids"));
     let labels = conformance::rows(file, &format!("{step}.labels"));
     let length = inputs[0].len();

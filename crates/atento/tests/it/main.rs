@@ -1,5 +1,6 @@
 //! Integration tests of the library, one binary.
 
+mod adapters;
 mod causal;
 mod conformance;
 mod endings;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
 use atento::families::Head;
-use atento::hub::ModelDir;
 use atento::hub::sentence::{self, SentenceSettings};
 use atento::models::Precision;
 use atento::pipelines::TextModel;
@@ -92,14 +91,13 @@ enum CombineArg {
 /// # Errors
 /// The model, a line or a setting is wrong; the output cannot be written.
 pub fn run(args: &EmbedArgs, options: &Options) -> Result<(), Failure> {
-    let dir = ModelDir::open(&args.input.model)?;
+    let dir = args.input.adapter.open(&args.input.model)?;
     if dir.head() == Head::Translation {
         let path = args.input.model.display();
         return Err(anyhow!("{path}: this model translates; its states cannot be asked for").into());
     }
     let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let mut model = TextModel::states(&dir, precision)?;
-    args.input.adapter.put_on(&mut model)?;
+    let model = TextModel::states(&dir, precision)?;
     model.notes.iter().for_each(|note| options.note(note));
     let settings = sentence::read(dir.path())?;
     let how = args.how(settings.as_ref());

@@ -43,6 +43,10 @@ impl Elementwise for Cpu {
         elementwise::scale(x.f32(), factor);
     }
 
+    fn scale_columns(&self, x: SliceMut<'_>, width: usize, first: usize, factors: Slice<'_>) {
+        elementwise::scale_columns(x.f32(), width, first, factors.f32());
+    }
+
     fn all_finite(&self, x: Slice<'_>) -> bool {
         elementwise::all_finite(x.f32())
     }

@@ -229,12 +229,14 @@ const UPDATES: [&str; 15] = [
     "schedule",
 ];
 
-fn training_rules(recipe: &Recipe) -> [Rule; 11] {
+fn training_rules(recipe: &Recipe) -> [Rule; 13] {
     use ScheduleKind::*;
     let schedule = recipe.schedule.kind;
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
     let watched = recipe.task.is_watched(&recipe.data);
     [
+        ("without `train.method` \"lora\"", &["lora"], recipe.train.method == Method::Lora),
+        ("without `train.method` \"ia3\"", &["ia3"], recipe.train.method == Method::Ia3),
         ("with `train.method` \"features\"", &UPDATES, recipe.train.method != Method::Features),
         ("where no output is solved (`train.solve_output`)", &["train.features_dir"], recipe.train.solves()),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),

@@ -135,6 +135,42 @@ choice! {
         Partial = "partial",
         /// Nothing but the output, solved on features that the rest of the model gives once.
         Features = "features",
+        /// Low-rank pairs beside a model that stays as it is, with its output for labels or answers: an adapter (`[lora]`).
+        Lora = "lora",
+        /// Factors on keys, values and what feed-forward layers compute, beside a model that stays as it is: an adapter (`[ia3]`; Liu et al. 2022).
+        Ia3 = "ia3",
+        /// All biases, with an output for labels or answers: an adapter (Ben Zaken et al. 2022).
+        BitFit = "bitfit",
+    }
+}
+
+impl Method {
+    /// Whether what comes out is an adapter for the model that the run starts from.
+    #[must_use]
+    pub fn is_adapter(self) -> bool {
+        matches!(self, Self::Lora | Self::Ia3 | Self::BitFit)
+    }
+}
+
+choice! {
+    /// Which biases of the model are trained with an adapter.
+    AdaptedBiases {
+        /// None.
+        None = "none",
+        /// All.
+        All = "all",
+        /// Those of the modules that have a pair.
+        LoraOnly = "lora_only",
+    }
+}
+
+choice! {
+    /// How the thin matrix that reads the input begins; the other begins with zeros.
+    PairStart {
+        /// Uniform in ±1/√inputs, as PEFT has it.
+        Uniform = "uniform",
+        /// Normal with standard deviation 1/rank.
+        Gaussian = "gaussian",
     }
 }
 

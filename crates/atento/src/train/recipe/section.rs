@@ -27,6 +27,8 @@ pub enum Kind {
     Boolean,
     /// A whole number, not negative.
     Whole,
+    /// Whole numbers in brackets.
+    Wholes,
     /// A number, with or without a fraction.
     Number,
     /// Two numbers in brackets.
@@ -48,6 +50,7 @@ impl fmt::Display for Kind {
         match self {
             Kind::Boolean => f.write_str("true or false"),
             Kind::Whole => f.write_str("a whole number"),
+            Kind::Wholes => f.write_str("a list of whole numbers"),
             Kind::Number => f.write_str("a number"),
             Kind::TwoNumbers => f.write_str("two numbers in brackets, each"),
             Kind::Text => f.write_str("text in quotes"),
@@ -134,6 +137,7 @@ setting! {
     bool => Kind::Boolean,
     usize => Kind::Whole,
     u64 => Kind::Whole,
+    Vec<usize> => Kind::Wholes,
     f64 => Kind::Number,
     [f64; 2] => Kind::TwoNumbers,
     String => Kind::Text,

@@ -308,6 +308,54 @@ section! {
 }
 
 section! {
+    /// `[lora]`: the adapter that `train.method` "lora" trains (Hu et al. 2021).
+    LoraSettings {
+        /// The rank of the pairs.
+        rank: usize = 8, in at_least(1.0);
+        /// α: what a pair gives counts α / rank.
+        alpha: f64 = 16.0, in Range::above(0.0);
+        /// The probability with which inputs of the pairs are dropped in training.
+        dropout: f64 = 0.0, in fraction();
+        /// The modules that get a pair, by the ends of their paths; "q", "k", "v", "o": queries, keys, values and outputs of attention, also where one matrix computes several; "all-linear": every projection but the output. Where it is empty, those that PEFT has for the model's type.
+        targets: Vec<String> = Vec::new();
+        /// A regular expression that the whole path of a module must match, in place of `targets`.
+        target_pattern: Option<String> = None;
+        /// Which of those get none, by the ends of their paths.
+        exclude: Vec<String> = Vec::new();
+        /// The blocks whose modules get one, counted from 0; all where it is empty.
+        layers: Vec<usize> = Vec::new();
+        /// Other ranks, "NAME=RANK", by the end of the path or a regular expression for it.
+        ranks: Vec<String> = Vec::new();
+        /// Other α, "NAME=ALPHA", likewise.
+        alphas: Vec<String> = Vec::new();
+        /// Which biases of the model are trained too.
+        bias: AdaptedBiases = AdaptedBiases::None;
+        /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
+        modules_to_save: Vec<String> = Vec::new();
+        /// What a pair gives counts α / √rank (Kalajdzievski 2023).
+        rank_stabilized: bool = false;
+        /// The lengths of the adapted rows are trained by themselves (Liu et al. 2024).
+        dora: bool = false;
+        /// How the pairs begin.
+        start: PairStart = PairStart::Uniform;
+        /// The factor on the learning rate of the thin matrix that begins with zeros (LoRA+, Hayou et al. 2024); 1 trains both alike.
+        up_rate: f64 = 1.0, in Range::above(0.0);
+    }
+}
+
+section! {
+    /// `[ia3]`: the adapter that `train.method` "ia3" trains (Liu et al. 2022).
+    Ia3Settings {
+        /// The modules with factors on what they give, by the ends of their paths. Where it is empty, those that PEFT has for the model's type.
+        targets: Vec<String> = Vec::new();
+        /// Which of those have factors on what they take instead.
+        feedforward: Vec<String> = Vec::new();
+        /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
+        modules_to_save: Vec<String> = Vec::new();
+    }
+}
+
+section! {
     /// `[optimizer]`: how gradients become updates.
     OptimizerSettings {
         /// The rule.
@@ -384,6 +432,10 @@ section! {
         model: ModelSettings = ModelSettings::default();
         /// How long, in which batches, and what is written when.
         train: TrainSettings = TrainSettings::default();
+        /// The adapter, where low-rank pairs are trained.
+        lora: LoraSettings = LoraSettings::default();
+        /// The adapter, where factors are trained.
+        ia3: Ia3Settings = Ia3Settings::default();
         /// How gradients become updates.
         optimizer: OptimizerSettings = OptimizerSettings::default();
         /// How the learning rate moves.

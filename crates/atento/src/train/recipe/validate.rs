@@ -74,6 +74,10 @@ fn accepts(kind: &Kind, value: &toml::Value) -> bool {
     match kind {
         Kind::Boolean => value.is_bool(),
         Kind::Whole => value.as_integer().is_some_and(|number| number >= 0),
+        Kind::Wholes => {
+            let is_whole = |value: &toml::Value| value.as_integer().is_some_and(|number| number >= 0);
+            value.as_array().is_some_and(|array| array.iter().all(is_whole))
+        }
         Kind::Number => is_number(value),
         Kind::TwoNumbers => value.as_array().is_some_and(|array| array.len() == 2 && array.iter().all(is_number)),
         Kind::Text => value.is_str(),

@@ -1,6 +1,8 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
 use super::Session;
+use crate::hub::templates;
+use crate::peft;
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::{Event, format_evaluation};
@@ -65,7 +67,16 @@ impl<W: Workload> Session<'_, W> {
     /// Writes the model as it is, weights that are evaluated, to `model/`.
     pub(in crate::train) fn export(&self) -> Result<(), Error> {
         self.require_finite()?;
-        self.work.save(&self.run.make_model()?)
+        let dir = self.run.make_model()?;
+        let Some(adapter) = &self.adapter else { return self.work.save(&dir) };
+        let base = self.identity.base.as_deref().expect("an adapter is of a base");
+        let model = self.work.loaded();
+        if let Some(found) = self.work.templates() {
+            templates::write(&dir, found)?;
+        }
+        let config = self.work.config();
+        let json = model.kept.config_for(config.to_json()?);
+        Ok(peft::save(&dir, &adapter.config, (&*config, &json), self.work.model().params(), base)?)
     }
 
     fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use super::{Session, TrainOptions};
 use crate::hub::templates;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
-use crate::train::freeze::freeze;
+use crate::train::freeze::{Beside, freeze};
 use crate::train::metrics::Place;
 use crate::train::recipe::Method;
 use crate::train::request::Request;
@@ -35,15 +35,22 @@ impl<'r, W: Workload> Session<'r, W> {
         let resumed = found.checkpoint.as_ref();
         let Begun { mut recipe, mut work, from, mut notes } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
+        let config = work.config();
         let model = work.model_mut();
+        let mut matches = Vec::new();
         let saved = resumed.map(|checkpoint| &checkpoint.state.identity);
-        let base = freeze(model, &recipe, from.as_deref(), saved, &mut notes)?;
+        let Beside { base, adapter } = freeze(model, &*config, &recipe, from.as_deref(), saved, &mut matches)?;
         memory::check_update(&recipe, &work, Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let (decay, unfreeze_every) = (recipe.train.layer_decay, recipe.train.unfreeze_every);
         if decay != 1.0 || unfreeze_every > 0 {
             optimizer = optimizer.by_depth(decay, unfreeze_every, model.params());
+        }
+        if adapter.is_some() && recipe.lora.up_rate != 1.0 {
+            optimizer = optimizer.with_rate(recipe.lora.up_rate, model.params(), |entry| {
+                entry.is_added && entry.name.ends_with(".lora_B.weight")
+            });
         }
         let mut schedule = Schedule::new(&recipe);
         let mut early_stopping = EarlyStopping::new(&recipe.train.early_stopping);
@@ -79,6 +86,10 @@ impl<'r, W: Workload> Session<'r, W> {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
         }
+        for note in matches {
+            run.append_log(&note)?;
+            reporter.event(&Event::Note(note));
+        }
         let (metrics, evaluated) = open_metrics(run, state)?;
         let tensorboard = TensorBoard::create(&run.tensorboard(), step)?;
         if resumed.is_none() {
@@ -93,6 +104,7 @@ impl<'r, W: Workload> Session<'r, W> {
         reporter.event(&Event::Started {
             run: run.path().to_path_buf(),
             parameters: work.model().params().trainable_count(),
+            all_parameters: work.model().params().count(),
             examples: work.examples(),
             what: W::EXAMPLES,
             max_steps: recipe.train.max_steps.map(|n| n as u64),
@@ -112,6 +124,7 @@ impl<'r, W: Workload> Session<'r, W> {
             grads: Grads::zeros(work.model().params()),
             identity: Identity { recipe: recipe.to_toml()?, model: work.config().into(), from, base, kept, data },
             work,
+            adapter,
             recipe,
             pool: Pool::new(),
             optimizer,

@@ -1,0 +1,271 @@
+//! A new adapter: which modules of a model get a pair, what is trained whole beside them, and how the pairs begin.
+
+use atento_kernels::linear::WeightLayout;
+use atento_kernels::philox::Rng;
+use atento_tensor::{Init, LowRank, Magnitude, ParamEntry, Params, Scaling};
+
+use super::config::{Bias, LoraConfig, Targets};
+use super::methods::AdapterConfig;
+use super::modules::{Module, ends_in, is_within, modules};
+use crate::families::Config;
+use crate::messages;
+
+/// The random stream that pairs start from.
+const STREAM: u64 = 0x6c6f_7261;
+
+/// How the thin matrix that reads the input begins; the other begins with zeros (Hu et al. 2021, §4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Uniform in ±1/√inputs: He et al. 2015 as PyTorch's layers have it, and PEFT.
+    #[default]
+    Uniform,
+    /// Normal with standard deviation 1/rank.
+    Gaussian,
+}
+
+/// A setting that no adapter of this model can have.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct Unfit {
+    /// The setting, as adapter_config.json has it.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// An adapter that is to be trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewAdapter {
+    /// What it says of itself.
+    pub config: AdapterConfig,
+    /// The modules that get a pair.
+    pub modules: Vec<Module>,
+    /// The names of the model's own parameters that are trained with it.
+    pub whole: Vec<String>,
+    /// What each setting matches, a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl NewAdapter {
+    /// What an adapter would be on a model. `missing` names parameters that the base does not have, which are trained whole.
+    ///
+    /// # Errors
+    /// A setting matches nothing, or the rank is above what the matrix has.
+    pub fn of(
+        mut config: AdapterConfig,
+        model: &dyn Config,
+        params: &Params,
+        missing: &[String],
+    ) -> Result<Self, Unfit> {
+        let all = modules(model, params);
+        let mut notes = Vec::new();
+        if let Some(Targets::Names(names)) = config.targets() {
+            for name in names {
+                let count = all.iter().filter(|module| ends_in(&module.path, name)).count();
+                if count == 0 {
+                    return Err(no_match("target_modules", name, &all));
+                }
+                notes.push(format!("target modules: {name:?} matches {}", messages::count(count as u64, "module")));
+            }
+        }
+        let whole = whole(&config, model, params, missing, &all, &mut notes)?;
+        let adapted: Vec<Module> = all.iter().filter(|module| config.adapts(module)).cloned().collect();
+        if let (Some(targets), true) = (config.targets(), adapted.is_empty()) {
+            return Err(nothing_adapted(&config, targets, &all));
+        }
+        // Those of a model all lie alike.
+        let is_in_out = adapted.first().is_some_and(|module| module.layout == WeightLayout::InOut);
+        match &mut config {
+            AdapterConfig::Lora(lora) => lora.fan_in_fan_out = is_in_out,
+            AdapterConfig::Ia3(ia3) => ia3.fan_in_fan_out = is_in_out,
+            AdapterConfig::BitFit(_) => {}
+        }
+        for module in &adapted {
+            check(&config, module, model)?;
+        }
+        if let AdapterConfig::Lora(lora) = &config {
+            check_patterns(lora, &adapted)?;
+        }
+        Ok(Self { config, modules: adapted, whole, notes })
+    }
+
+    /// Whether a parameter of the model is trained with it.
+    #[must_use]
+    pub fn trains(&self, entry: &ParamEntry) -> bool {
+        self.whole.contains(&entry.name)
+    }
+
+    /// Puts the pairs on the model, which computes what it did before. Lengths of rows are those that the rows have.
+    pub fn begin(&self, params: &mut Params, start: Start, seed: u64) {
+        match &self.config {
+            AdapterConfig::Lora(lora) => self.begin_pairs(lora, params, start, seed),
+            AdapterConfig::Ia3(ia3) => {
+                for module in &self.modules {
+                    let (name, (outputs, inputs)) = (format!("{}.ia3_l", module.path), module.sizes());
+                    let is_input = ia3.feedforward.contain(module);
+                    let dims = if is_input { [1, inputs] } else { [outputs, 1] };
+                    let factors = Some(params.add_trained(&name, &dims, Init::Ones, &mut Rng::new(0, STREAM)));
+                    params.set_scaling(
+                        module.weight,
+                        match is_input {
+                            true => Scaling { inputs: factors, outputs: None },
+                            false => Scaling { inputs: None, outputs: factors },
+                        },
+                    );
+                }
+            }
+            AdapterConfig::BitFit(_) => {}
+        }
+    }
+
+    fn begin_pairs(&self, lora: &LoraConfig, params: &mut Params, start: Start, seed: u64) {
+        let rng = &mut Rng::new(seed, STREAM);
+        for module in &self.modules {
+            let (Module { path, weight, .. }, (outputs, inputs)) = (module, module.sizes());
+            let rank = lora.rank_of(path);
+            let init = match start {
+                Start::Uniform => Init::Uniform(1.0 / (inputs as f32).sqrt()),
+                Start::Gaussian => Init::Normal(1.0 / rank as f32),
+            };
+            let parts = lora.parts_of(path, outputs);
+            for range in &parts {
+                let name = |half: &str| match parts.len() == 1 && range.len() == outputs {
+                    true => format!("{path}.lora_{half}"),
+                    false => format!("{path}.{}.lora_{half}", range.start),
+                };
+                let down = params.add_trained(&name("A.weight"), &[rank, inputs], init, rng);
+                let up = params.add_trained(&name("B.weight"), &[range.len(), rank], Init::Zeros, rng);
+                let magnitude = lora.dora.then(|| {
+                    let magnitude = params.add_trained(&name("magnitude_vector"), &[outputs], Init::Zeros, rng);
+                    if params.has_values() {
+                        let lengths = params.row_lengths(*weight);
+                        params.get_mut(magnitude).copy_from_slice(&lengths);
+                    }
+                    Magnitude::new(magnitude)
+                });
+                let (scale, dropout, outputs) = (lora.scale_of(path) as f32, lora.dropout as f32, range.clone());
+                params.add_low_rank(*weight, LowRank { down, up, scale, dropout, outputs, magnitude });
+            }
+        }
+    }
+}
+
+/// What is trained whole: what the base lacks, an output for labels or answers, what is named, and biases.
+fn whole(
+    config: &AdapterConfig,
+    model: &dyn Config,
+    params: &Params,
+    missing: &[String],
+    all: &[Module],
+    notes: &mut Vec<String>,
+) -> Result<Vec<String>, Unfit> {
+    let path_of = |entry: &ParamEntry| {
+        let stored = model.sources(&entry.name).swap_remove(0);
+        stored.rsplit_once('.').map_or_else(|| stored.clone(), |(path, _)| path.to_owned())
+    };
+    let to_save = &config.common().modules_to_save;
+    for name in to_save {
+        let is_in = |entry: &ParamEntry| is_within(&path_of(entry), name);
+        let (mut count, mut values) = (0, 0);
+        for entry in params.entries().iter().filter(|entry| is_in(entry)) {
+            (count, values) = (count + 1, values + entry.weight.len());
+        }
+        if count == 0 {
+            return Err(no_match("modules_to_save", name, all));
+        }
+        notes.push(format!("modules to save: {name:?} matches {count} parameters, {values} values"));
+    }
+    let adapted: Vec<&str> =
+        all.iter().filter(|module| config.adapts(module)).map(|module| module.path.as_str()).collect();
+    let bias = match config {
+        AdapterConfig::Lora(lora) => lora.bias,
+        AdapterConfig::Ia3(_) => Bias::None,
+        AdapterConfig::BitFit(_) => Bias::All,
+    };
+    let is_trained_bias = |entry: &ParamEntry| {
+        (entry.name.ends_with(".bias") || entry.name == "bias")
+            && match bias {
+                Bias::None => false,
+                Bias::All => true,
+                Bias::LoraOnly => adapted.contains(&path_of(entry).as_str()),
+            }
+    };
+    let is_whole = |entry: &&ParamEntry| {
+        entry.is_trained()
+            && (missing.contains(&entry.name)
+                || is_trained_bias(entry)
+                || to_save.iter().any(|name| is_within(&path_of(entry), name)))
+    };
+    Ok(params.entries().iter().filter(is_whole).map(|entry| entry.name.clone()).collect())
+}
+
+/// Refuses patterns for ranks and factors that name no module that is adapted.
+fn check_patterns(lora: &LoraConfig, adapted: &[Module]) -> Result<(), Unfit> {
+    for (key, patterns) in
+        [("rank_pattern", lora.ranks.keys().collect::<Vec<_>>()), ("alpha_pattern", lora.alphas.keys().collect())]
+    {
+        let names = |pattern: &str| adapted.iter().any(|module| super::config::is_named(pattern, &module.path));
+        if let Some(pattern) = patterns.into_iter().find(|pattern| !names(pattern)) {
+            let problem = format!("{pattern:?} names none of the modules that are adapted");
+            return Err(Unfit { key, problem });
+        }
+    }
+    Ok(())
+}
+
+fn check(config: &AdapterConfig, module: &Module, model: &dyn Config) -> Result<(), Unfit> {
+    let refuse = |key, problem| Err(Unfit { key, problem });
+    let Module { path, is_table, is_output, .. } = module;
+    let key = "target_modules";
+    if *is_table {
+        return refuse(key, format!("`{path}` is a table of rows; adapters of tables are not here"));
+    }
+    if *is_output {
+        return refuse(key, format!("`{path}` is the output onto the vocabulary; adapters of it are not here"));
+    }
+    let AdapterConfig::Lora(lora) = config else { return Ok(()) };
+    let (rank, (outputs, inputs)) = (lora.rank_of(path), module.sizes());
+    let parts = lora.parts_of(path, outputs);
+    if lora.dora && parts[0].len() < outputs {
+        let problem = format!("it does not go with parts of `{path}`: name the whole module");
+        return refuse("use_dora", problem);
+    }
+    // Pairs of parts are saved as one.
+    let most = outputs.min(inputs) / parts.len();
+    if rank > most {
+        let family = model.family().name();
+        let problem = format!("it is {rank}, but `{path}` of this {family} is [{outputs}, {inputs}]: at most {most}");
+        return refuse("r", problem);
+    }
+    Ok(())
+}
+
+fn nothing_adapted(config: &AdapterConfig, targets: &Targets, all: &[Module]) -> Unfit {
+    let named = |module: &&Module| targets.contain(module);
+    let (key, problem) = match (targets, all.iter().filter(named).count()) {
+        (Targets::Pattern(pattern), 0) => return no_match("target_modules", pattern.text(), all),
+        (_, 0) => ("target_modules", "they match no module of the model".to_owned()),
+        (_, count) => {
+            let has_layers = matches!(config, AdapterConfig::Lora(lora) if lora.layers.is_some());
+            let key = if has_layers { "layers_to_transform" } else { "exclude_modules" };
+            (key, format!("it leaves none of the {count} modules that are named"))
+        }
+    };
+    Unfit { key, problem }
+}
+
+fn no_match(key: &'static str, name: &str, all: &[Module]) -> Unfit {
+    // Names are mostly the last part of a path.
+    let ends = all.iter().map(|module| module.path.rsplit('.').next().unwrap_or(&module.path));
+    let near = messages::nearest(name, ends.chain(all.iter().map(|module| module.path.as_str())));
+    let hint = match near {
+        Some(near) => format!("the nearest is `{near}`"),
+        None => {
+            let mut ends: Vec<&str> = all.iter().filter_map(|module| module.path.rsplit('.').next()).collect();
+            ends.sort_unstable();
+            ends.dedup();
+            format!("they end in {}", messages::list(ends))
+        }
+    };
+    Unfit { key, problem: format!("{name:?} matches no module of the model; {hint}") }
+}

@@ -1,0 +1,126 @@
+//! Singular values of a product of two thin matrices, found on matrices as small as its rank.
+//!
+//! Those of `B A` are the roots of the eigenvalues of `Lᵀ (A Aᵀ) L` with `L Lᵀ = Bᵀ B`. Eigenvalues by Jacobi's rotations (Golub
+//! & Van Loan, Matrix Computations, §8.5), in f64.
+
+use atento_tensor::{LowRank, Params};
+
+/// Rounds of rotations, far more than a matrix of any rank needs.
+const MOST_ROUNDS: usize = 60;
+
+/// The singular values of `scale · up · down`, in falling order.
+pub(super) fn of_pair(params: &Params, pair: &LowRank) -> Vec<f64> {
+    let rank = pair.down.rows;
+    let (down, up) = (params.to_f32(pair.down), params.to_f32(pair.up));
+    let product = |a: &mut dyn Iterator<Item = (f32, f32)>| a.map(|(x, y)| f64::from(x) * f64::from(y)).sum::<f64>();
+    let row = |at: usize| down[at * pair.down.cols..][..pair.down.cols].iter().copied();
+    let column = |at: usize| up.iter().copied().skip(at).step_by(rank);
+    let gram = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+        (0..rank * rank).map(|at| of(at / rank, at % rank)).collect()
+    };
+    let a = gram(&|i, j| product(&mut row(i).zip(row(j))));
+    let b = gram(&|i, j| product(&mut column(i).zip(column(j))));
+    let l = lower_root(&b, rank);
+    let la: Vec<f64> = gram(&|i, j| (0..rank).map(|k| l[k * rank + i] * a[k * rank + j]).sum());
+    let mut lal: Vec<f64> = gram(&|i, j| (0..rank).map(|k| la[i * rank + k] * l[k * rank + j]).sum());
+    let mut found = eigenvalues(&mut lal, rank);
+    found.iter_mut().for_each(|value| *value = f64::from(pair.scale.abs()) * value.max(0.0).sqrt());
+    found.sort_by(|x, y| y.total_cmp(x));
+    found
+}
+
+/// `L` of `L Lᵀ`, lower triangular; a column without length is zero (Cholesky).
+fn lower_root(a: &[f64], n: usize) -> Vec<f64> {
+    let mut l = vec![0.0_f64; n * n];
+    for j in 0..n {
+        let rest = a[j * n + j] - (0..j).map(|k| l[j * n + k].powi(2)).sum::<f64>();
+        if rest <= 1e-14 * a[j * n + j].abs() {
+            continue;
+        }
+        let root = rest.sqrt();
+        l[j * n + j] = root;
+        for i in j + 1..n {
+            let sum: f64 = (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum();
+            l[i * n + j] = (a[i * n + j] - sum) / root;
+        }
+    }
+    l
+}
+
+/// The eigenvalues of a symmetric matrix, which is changed.
+fn eigenvalues(a: &mut [f64], n: usize) -> Vec<f64> {
+    for _ in 0..MOST_ROUNDS {
+        let outside: f64 = (0..n * n).filter(|at| at / n != at % n).map(|at| a[at].powi(2)).sum();
+        let inside: f64 = (0..n).map(|i| a[i * n + i].powi(2)).sum();
+        if outside <= 1e-30 * inside {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                rotate(a, n, p, q);
+            }
+        }
+    }
+    (0..n).map(|i| a[i * n + i]).collect()
+}
+
+/// Makes the element in row `p` and column `q` zero.
+fn rotate(a: &mut [f64], n: usize, p: usize, q: usize) {
+    let apq = a[p * n + q];
+    if apq == 0.0 {
+        return;
+    }
+    let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * apq);
+    let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+    let t = if theta == 0.0 { 1.0 } else { t };
+    let c = 1.0 / (t * t + 1.0).sqrt();
+    let s = t * c;
+    for k in 0..n {
+        let (kp, kq) = (a[k * n + p], a[k * n + q]);
+        (a[k * n + p], a[k * n + q]) = (c * kp - s * kq, s * kp + c * kq);
+    }
+    for k in 0..n {
+        let (pk, qk) = (a[p * n + k], a[q * n + k]);
+        (a[p * n + k], a[q * n + k]) = (c * pk - s * qk, s * pk + c * qk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use atento_kernels::philox::Rng;
+    use atento_tensor::Init;
+
+    fn pair(down: &[f32], up: &[f32], rank: usize, scale: f32) -> Vec<f64> {
+        let (mut params, rng) = (Params::new(), &mut Rng::new(0, 0));
+        let (inputs, outputs) = (down.len() / rank, up.len() / rank);
+        let a = params.add("a", &[rank, inputs], Init::Zeros, rng);
+        let b = params.add("b", &[outputs, rank], Init::Zeros, rng);
+        params.get_mut(a).copy_from_slice(down);
+        params.get_mut(b).copy_from_slice(up);
+        of_pair(&params, &LowRank { down: a, up: b, scale, dropout: 0.0, outputs: 0..outputs, magnitude: None })
+    }
+
+    #[test]
+    fn singular_values_are_those_of_the_product() {
+        // Orthogonal rows and columns: 2 · 3 · 0.5 and 1 · 4 · 0.5.
+        let found = pair(&[0.0, 2.0, 0.0, 1.0, 0.0, 0.0], &[3.0, 0.0, 0.0, 4.0], 2, 0.5);
+        assert!((found[0] - 3.0).abs() < 1e-12 && (found[1] - 2.0).abs() < 1e-12, "{found:?}");
+        // The same row twice: one direction alone, of length √(1 + 4) · √(1 + 1) · …: B = [1 1], A = [1 2; 1 2].
+        let found = pair(&[1.0, 2.0, 1.0, 2.0], &[1.0, 1.0], 2, 1.0);
+        assert!((found[0] - 2.0 * 5.0_f64.sqrt()).abs() < 1e-9 && found[1].abs() < 1e-6, "{found:?}");
+        assert_eq!(pair(&[1.0, 2.0], &[0.0, 0.0, 0.0], 1, 1.0), [0.0]);
+    }
+
+    /// Σ σ² is the squared norm of the product.
+    #[test]
+    fn their_squares_sum_to_the_norm_of_the_product() {
+        let wave = |len: usize, phase: f32| (0..len).map(|i| (1.3 * i as f32 + phase).sin()).collect::<Vec<f32>>();
+        let (down, up, rank) = (wave(5 * 11, 0.0), wave(7 * 5, 2.0), 5);
+        let found = pair(&down, &up, rank, 2.0);
+        let entry = |o: usize, i: usize| 2.0 * (0..rank).map(|r| up[o * rank + r] * down[r * 11 + i]).sum::<f32>();
+        let norm: f64 = (0..77).map(|at| f64::from(entry(at / 11, at % 11)).powi(2)).sum();
+        assert!((found.iter().map(|s| s * s).sum::<f64>() / norm - 1.0).abs() < 1e-5);
+        assert!(found.is_sorted_by(|x, y| x >= y));
+    }
+}

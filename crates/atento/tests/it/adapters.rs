@@ -1,0 +1,361 @@
+//! Adapters against recordings of PEFT (`scripts/golden_peft.py`), and trained here: from a recipe to a directory that is put on its base again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use atento::families::{Config, Head};
+use atento::hub::ModelDir;
+use atento::hub::safetensors::SafeTensors;
+use atento::models::{Headed, Precision, Texts};
+use atento::peft::Adapter;
+use atento::pipelines::texts::TooLong;
+use atento::pipelines::{LanguageModel, Net, TextModel};
+use atento_tensor::ops::CrossEntropy;
+use atento_tensor::{Grads, Graph, Params, Pool};
+use serde_json::Value;
+
+use crate::causal;
+use crate::conformance::{ids, json, largest_difference, recorded_run, rows};
+use crate::tuning::Folder;
+
+/// The kinds of adapters that are here.
+const KINDS: [&str; 2] = ["lora", "ia3"];
+
+/// Every recording of a kind of adapter, with its base: those committed, and a larger set beside the repository where there is
+/// one. `file` is one that it must have.
+fn recordings(kinds: &[&str], file: &str) -> Vec<(PathBuf, PathBuf)> {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let roots = [crate_dir.join("../../../shared/conformance"), crate_dir.join("tests/fixtures/conformance")];
+    let mut found = Vec::new();
+    for root in roots.iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten() {
+        let (path, name) = (root.path(), root.file_name().to_string_lossy().into_owned());
+        let Some((base, kind)) = name.split_once('.') else { continue };
+        let of_kind = kinds.iter().any(|wanted| kind.starts_with(wanted));
+        if of_kind && kind != "lora-base" && path.join(file).exists() {
+            let beside = path.parent().unwrap();
+            let named = [beside.join(format!("{base}.lora-base")), beside.join(base)];
+            found.push((named.into_iter().find(|base| base.exists()).unwrap(), path));
+        }
+    }
+    assert!(!found.is_empty(), "no recording of {kinds:?}");
+    found
+}
+
+/// Opens a base with an adapter, in both ways that there are.
+enum Opened {
+    Text(Box<TextModel>),
+    Language(Box<LanguageModel>),
+}
+
+fn open(base: &Path, adapter: &Path) -> Opened {
+    let dir = ModelDir::open_with(base, adapter).unwrap();
+    match dir.head() {
+        Head::Language => Opened::Language(Box::new(LanguageModel::from_dir(&dir, Precision::F32).unwrap())),
+        _ => Opened::Text(Box::new(TextModel::from_dir(&dir, Precision::F32).unwrap())),
+    }
+}
+
+impl Opened {
+    fn params(&self) -> &Params {
+        match self {
+            Opened::Text(model) => model.model.trunk.params(),
+            Opened::Language(model) => model.model.params(),
+        }
+    }
+
+    /// Logits of one case.
+    fn logits(&self, case: &Value) -> Vec<f32> {
+        match self {
+            Opened::Text(model) => {
+                let mut text = model.encode(case["text"].as_str().unwrap(), None, TooLong::Refuse).unwrap();
+                // Some were recorded with another tokenizer than the base's.
+                text.ids = ids(&case["input_ids"]);
+                model.classify(&[&text]).unwrap().remove(0).logits
+            }
+            Opened::Language(model) => {
+                let ids = ids(&case["input_ids"]);
+                let mut g = Graph::infer(model.model.params(), &Pool::new());
+                model.model.logits(&mut g, &ids, &[0, ids.len() as u32]).values().to_vec()
+            }
+        }
+    }
+
+    fn merge(&mut self) {
+        match self {
+            Opened::Text(model) => model.merge().unwrap(),
+            Opened::Language(model) => model.merge().unwrap(),
+        };
+    }
+}
+
+#[test]
+fn logits_with_an_adapter_are_those_of_peft_merged_or_not() {
+    let mut faults = Vec::new();
+    for (base, adapter) in recordings(&KINDS, "expected.safetensors") {
+        let mut model = open(&base, &adapter);
+        let recorded = json(&adapter.join("expected.json"));
+        let expected = SafeTensors::open(&adapter.join("expected.safetensors")).unwrap();
+        let (mut adapted, mut largest) = (Vec::new(), 0.0_f32);
+        for merged in [false, true] {
+            if merged {
+                model.merge();
+            }
+            for (at, case) in recorded["cases"].as_array().unwrap().iter().enumerate() {
+                let found = model.logits(case);
+                if !merged {
+                    let key = format!("{at}.logits");
+                    let values = expected.read_f32(&key, expected.get(&key).unwrap().shape).unwrap();
+                    let difference = largest_difference(&found, &values);
+                    if difference > 1e-4 {
+                        faults.push(format!("{}: case {at}: {difference}", adapter.display()));
+                    }
+                    largest = values.iter().fold(largest, |most, value| most.max(value.abs()));
+                    adapted.push(found);
+                    continue;
+                }
+                let difference = largest_difference(&found, &adapted[at]);
+                if difference > 1e-5 * largest.max(1.0) {
+                    faults.push(format!("{}: merged, case {at}: {difference}", adapter.display()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn as_many_parameters_are_trained_as_with_peft_and_ten_losses_are_the_same() {
+    let mut faults = Vec::new();
+    for (base, adapter) in recordings(&KINDS, "adapter_config.json") {
+        let (mut model, held) = (open_base(&base), Adapter::open(&adapter).unwrap());
+        let (config, params) = model.parts();
+        held.train_on(&*config, params).unwrap();
+        let recorded = adapter.join("expected.json");
+        if recorded.exists() {
+            let expected = json(&recorded);
+            let trainable = expected.get("trainable").or(expected.get("trainable_parameters"));
+            if let Some(trainable) = trainable {
+                assert_eq!(Value::from(params.trainable_count()), *trainable, "{}", adapter.display());
+            }
+        }
+        if !adapter.join("train_losses.json").exists() {
+            continue;
+        }
+        let batches = SafeTensors::open(&adapter.join("train_batches.safetensors")).unwrap();
+        let (mut optimizer, lr, losses) = recorded_run(&adapter, model.params());
+        let (mut grads, pool) = (Grads::zeros(model.params()), Pool::new());
+        for (step, expected) in losses.into_iter().enumerate() {
+            grads.values.fill(0.0);
+            let mut g = Graph::train(model.params(), &mut grads, &pool, 0);
+            let loss = match &model {
+                Opened::Language(model) => causal::loss(&*model.model, &mut g, &batches, step),
+                Opened::Text(model) => label_loss(&model.model, &mut g, &batches, step),
+            };
+            g.backward(&loss.loss);
+            drop(g);
+            let found = loss.loss_sum / loss.n_targets as f64;
+            if (found - expected).abs() > 1e-5 * expected.max(1.0) {
+                faults.push(format!("{}: loss {step}: {found} {expected}", adapter.display()));
+            }
+            optimizer.step(model.parts().1, &grads, lr, step as u64 + 1, 1.0);
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+fn open_base(base: &Path) -> Opened {
+    match ModelDir::open(base).unwrap().head() {
+        Head::Language => Opened::Language(Box::new(LanguageModel::load(base).unwrap())),
+        _ => Opened::Text(Box::new(TextModel::load(base).unwrap())),
+    }
+}
+
+impl Opened {
+    fn parts(&mut self) -> (Arc<dyn Config>, &mut Params) {
+        match self {
+            Opened::Text(model) => (Net::config(&model.model), model.model.trunk.params_mut()),
+            Opened::Language(model) => (model.model.config(), model.model.params_mut()),
+        }
+    }
+}
+
+/// The loss of a recorded batch of labelled texts.
+fn label_loss(model: &Headed, g: &mut Graph<'_>, file: &SafeTensors, step: usize) -> CrossEntropy {
+    let table = |name: &str| rows(file, &format!("{step}.{name}"));
+    let (all, masks, types) = (table("input_ids"), table("attention_mask"), table("token_type_ids"));
+    let real = |values: &[Vec<i64>]| -> Vec<u32> {
+        let kept = values.iter().zip(&masks).flat_map(|(row, mask)| row.iter().zip(mask));
+        kept.filter(|(_, one)| **one == 1).map(|(value, _)| *value as u32).collect()
+    };
+    let lens = masks.iter().scan(0, |end, mask| {
+        *end += mask.iter().sum::<i64>() as u32;
+        Some(*end)
+    });
+    let cu_seqlens: Vec<u32> = std::iter::once(0).chain(lens).collect();
+    let labels = file.read_i64(&format!("{step}.labels"), &[all.len()]).unwrap();
+    let labels: Vec<Option<u32>> = labels.into_iter().map(|label| u32::try_from(label).ok()).collect();
+    let (ids, type_ids) = (real(&all), real(&types));
+    let texts = Texts { ids: &ids, type_ids: Some(&type_ids), cu_seqlens: &cu_seqlens };
+    let states = model.states(g, texts);
+    model.text_loss(g, &states, texts, &labels, 0.0, 1.0 / labels.len() as f32)
+}
+
+fn texts(labels: [&str; 2]) -> String {
+    (0..40).map(|at| format!("it {at} is {}\t{}\n", ["good", "bad"][at % 2], labels[at % 2])).collect()
+}
+
+/// A folder with a model that has learned the labels the other way round, `base/model`.
+fn folder() -> Folder {
+    let data = "train = { tsv = \"t.tsv\" }\nvalid = { tsv = \"v.tsv\" }";
+    let few = |labels| texts(labels).lines().take(8).map(|line| format!("{line}\n")).collect::<String>();
+    let other = ["no", "yes"];
+    let folder = Folder::new("classify", data, &[("t.tsv", &texts(other)), ("v.tsv", &few(other))]);
+    let summary = folder.run("base", &["train.max_epochs=20"], 0).unwrap();
+    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
+    fs::write(folder.path("t.tsv"), texts(["yes", "no"])).unwrap();
+    fs::write(folder.path("v.tsv"), few(["yes", "no"])).unwrap();
+    folder
+}
+
+fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let file = SafeTensors::open(path).unwrap();
+    let shape = |name: &str| file.get(name).unwrap().shape.to_vec();
+    file.names().map(|name| (name.to_owned(), file.read_f32(name, &shape(name)).unwrap())).collect()
+}
+
+#[test]
+fn a_run_trains_an_adapter_that_is_small_and_classifies_as_the_run_did() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    let settings = |more: &[&'static str]| -> Vec<String> {
+        let own = [from.as_str(), "train.method=lora", "lora.rank=2", "train.max_epochs=30"];
+        own.iter().chain(more).map(|setting| (*setting).to_owned()).collect()
+    };
+    let run = |name: &str, more: &[&'static str], stop_at: u64| {
+        let settings = settings(more);
+        folder.run(name, &settings.iter().map(String::as_str).collect::<Vec<_>>(), stop_at)
+    };
+    let summary = run("lora", &[], 0).unwrap();
+    // One block: queries and values [32, 32] with pairs of rank 2, and the classifier with its bias.
+    assert_eq!(summary.trainable, 2 * 2 * (32 + 32) + 2 * 32 + 2);
+    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
+    let log = fs::read_to_string(folder.path("lora/log.txt")).unwrap();
+    assert!(log.contains("target modules: \"query\" matches 1 module"), "{log}");
+    // The directory holds the adapter alone, and so does a checkpoint.
+    let own = tensors(&folder.path("lora/model/adapter_model.safetensors"));
+    let query = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_";
+    assert_eq!(own.len(), 6);
+    assert_eq!((own[&format!("{query}A.weight")].len(), own[&format!("{query}B.weight")].len()), (64, 64));
+    assert!(own[&format!("{query}B.weight")].iter().any(|value| *value != 0.0));
+    assert!(!folder.path("lora/model/model.safetensors").exists());
+    let values = fs::metadata(folder.path(&format!("lora/checkpoints/step-{}/values.f32", summary.steps))).unwrap();
+    assert_eq!(values.len(), 4 * summary.trainable as u64);
+    // Put on its base, opened by itself, and merged, it computes the same.
+    let texts = ["it 3 is bad", "it 2 is good"];
+    let logits = |model: &TextModel| -> Vec<f32> {
+        let encoded = texts.map(|text| model.encode(text, None, TooLong::Refuse).unwrap());
+        let found = model.classify(&encoded.each_ref()).unwrap();
+        found.into_iter().flat_map(|found| found.logits).collect()
+    };
+    let mut alone = TextModel::load(folder.path("lora")).unwrap();
+    let dir = ModelDir::open_with(&folder.path("base"), &folder.path("lora")).unwrap();
+    let with = TextModel::from_dir(&dir, Precision::F32).unwrap();
+    assert_eq!(logits(&alone), logits(&with));
+    assert!(logits(&alone)[0] != logits(&alone)[2]);
+    let expected = logits(&alone);
+    let refused = alone.save(folder.path("saved")).unwrap_err().to_string();
+    assert!(refused.contains("merge it first"), "{refused}");
+    assert_eq!(alone.merge().unwrap(), 2);
+    alone.save(folder.path("merged")).unwrap();
+    let merged = TextModel::load(folder.path("merged")).unwrap();
+    assert!(largest_difference(&logits(&merged), &expected) < 1e-5);
+    // A run that was stopped and goes on gives the same bits.
+    run("again", &[], 12).unwrap();
+    run("again", &[], 0).unwrap();
+    assert_eq!(tensors(&folder.path("again/model/adapter_model.safetensors")), own);
+    // Another base is found out.
+    folder.run("other", &["train.max_epochs=2"], 0).unwrap();
+    let dir = ModelDir::open_with(&folder.path("other"), &folder.path("lora")).unwrap();
+    let refused = TextModel::from_dir(&dir, Precision::F32).err().unwrap().to_string();
+    assert!(refused.contains("was made for a model with contents"), "{refused}");
+    assert!(TextModel::from_dir(&dir.of_any_base(), Precision::F32).is_ok());
+    // It cannot be trained on as if it were a model.
+    let adapter = format!("from={}", folder.path("lora/model").display());
+    let refused = folder.refusal(&[&adapter]);
+    assert!(refused.contains("is an adapter: make it part of its model first"), "{refused}");
+}
+
+#[test]
+fn an_adapter_of_every_kind_learns() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    for (name, more) in [
+        ("dora", &["lora.dora=true"][..]),
+        ("all", &["lora.targets=[\"all-linear\"]", "lora.rank_stabilized=true", "lora.start=gaussian"]),
+        ("some", &["lora.target_pattern=.*self\\.(query|key)", "lora.ranks=[\"key=4\"]", "lora.alphas=[\"key=1\"]"]),
+        (
+            "bias",
+            &["lora.bias=all", "lora.dropout=0.1", "lora.up_rate=4", "lora.modules_to_save=[\"output.LayerNorm\"]"],
+        ),
+    ] {
+        let settings = [&[from.as_str(), "train.method=lora", "lora.rank=2", "train.max_epochs=30"][..], more].concat();
+        let summary = folder.run(name, &settings, 0).unwrap();
+        assert_eq!(summary.metrics["valid_accuracy"], 1.0, "{name}");
+        let loaded = TextModel::load(folder.path(name)).unwrap();
+        let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
+        let labels = &loaded.model.config.labels;
+        assert_eq!(labels[loaded.classify(&[&text]).unwrap()[0].labels[0] as usize], "no", "{name}");
+    }
+    for (method, trainable) in [("ia3", 32 + 32 + 32 + 64 + 66), ("bitfit", 0)] {
+        let method = format!("train.method={method}");
+        let settings = [from.as_str(), &method, "train.max_epochs=60", "optimizer.lr=0.02"];
+        let summary = folder.run(&method, &settings, 0).unwrap();
+        assert_eq!(summary.metrics["valid_accuracy"], 1.0, "{method}");
+        assert!(trainable == 0 || summary.trainable == trainable, "{method}: {}", summary.trainable);
+        let loaded = TextModel::load(folder.path(&method)).unwrap();
+        let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
+        let label = loaded.classify(&[&text]).unwrap()[0].labels[0];
+        assert_eq!(loaded.model.config.labels[label as usize], "no", "{method}");
+    }
+    let of_biases = tensors(&folder.path("train.method=bitfit/model/adapter_model.safetensors"));
+    assert!(
+        of_biases.keys().all(|name| name.ends_with(".bias") || name.ends_with("classifier.weight")),
+        "{of_biases:?}"
+    );
+    let keys = tensors(&folder.path("some/model/adapter_model.safetensors"));
+    let of_key = |half: &str| {
+        keys[&format!("base_model.model.bert.encoder.layer.0.attention.self.key.lora_{half}.weight")].len()
+    };
+    assert_eq!((of_key("A"), of_key("B")), (4 * 32, 32 * 4));
+}
+
+#[test]
+fn settings_that_match_nothing_are_refused() {
+    let folder = folder();
+    let from = format!("from={}", folder.path("base/model").display());
+    let refusal = |more: &[&str]| folder.refusal(&[&[from.as_str(), "train.method=lora"][..], more].concat());
+    for (setting, expected) in [
+        (
+            "lora.targets=[\"query\", \"valeu\"]",
+            "`lora.targets`: \"valeu\" matches no module of the model; the nearest is `value`",
+        ),
+        ("lora.target_pattern=query", "\"query\" matches no module of the model"),
+        ("lora.target_pattern=(", "`lora.target_pattern`: it is no regular expression"),
+        ("lora.rank=64", "`lora.rank`: it is 64, but `bert.encoder.layer.0.attention.self.query`"),
+        ("lora.layers=[3]", "`lora.layers`: it leaves none of the 2 modules"),
+        ("lora.exclude=[\"self.query\", \"self.value\"]", "`lora.exclude`: it leaves none of the 2 modules"),
+        ("lora.ranks=[\"kye=3\"]", "`lora.ranks`: \"kye\" names none of the modules"),
+        ("lora.ranks=[\"query\"]", "is no \"NAME=NUMBER\""),
+        ("lora.modules_to_save=[\"poller\"]", "`lora.modules_to_save`: \"poller\" matches no module"),
+        ("lora.targets=[\"word_embeddings\"]", "is a table of rows"),
+    ] {
+        let found = refusal(&[setting]);
+        assert!(found.contains(expected), "{setting}: {found}");
+    }
+    let found = folder.refusal(&["train.method=lora"]);
+    assert!(found.contains("`train.method`: \"lora\" needs a model to put the adapter on"), "{found}");
+    let found = folder.refusal(&[&from, "train.method=lora", "train.freeze=[\"bert\"]"]);
+    assert!(found.contains("does not go with `train.freeze`"), "{found}");
+}

@@ -1,0 +1,130 @@
+"""Writes the fixtures of adapters of crates/atento/tests/fixtures/conformance: what PEFT computes with adapters on the models
+there, whose numbers are random but for none being zero, and ten losses of training them.
+
+Made with peft 0.21.2, transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
+    python scripts/golden_peft.py
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import torch
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+FIXTURES = Path(__file__).parent.parent / "crates/atento/tests/fixtures/conformance"
+TEXTS = ["a red cat runs", "the dog sees a red hen", "the old hen sees a small fox and a cow"]
+LR, STEPS = 1e-2, 10
+
+BERT, GPT2, LLAMA = "bert-labels", "gpt2-tiny", "llama-tiny"
+LABELS, LANGUAGE = "SEQ_CLS", "CAUSAL_LM"
+SELF = r".*layer\.1\.attention\.self\.(query|key|value)"
+SEVERAL = dict(rank_pattern={"c_attn": 1, r"h\.1\.mlp\.c_proj": 4}, alpha_pattern={"c_attn": 5})
+
+# Base, name, kind, its settings, whether ten losses are recorded.
+ADAPTERS = [
+    (BERT, "lora-plain", LoraConfig, dict(r=2, lora_alpha=4, target_modules=["query", "value"]), True),
+    (BERT, "lora-dora", LoraConfig, dict(r=2, lora_alpha=4, target_modules=SELF, use_dora=True), True),
+    (BERT, "lora-bias", LoraConfig, dict(r=2, target_modules=["key", "output.dense"], bias="lora_only"), True),
+    (BERT, "lora-all", LoraConfig, dict(r=1, target_modules="all-linear", bias="all", use_rslora=True), False),
+    (BERT, "ia3", IA3Config, dict(target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]), True),
+    (GPT2, "lora-dora", LoraConfig, dict(r=2, target_modules=["c_attn", "c_proj"], use_dora=True, fan_in_fan_out=True), True),
+    (GPT2, "lora-ranks", LoraConfig, dict(r=2, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True, **SEVERAL), False),
+    (GPT2, "ia3", IA3Config, dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True), True),
+    (GPT2, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), True),
+    (GPT2, "prefix", PrefixTuningConfig, dict(num_virtual_tokens=3), True),
+    (LLAMA, "lora-all", LoraConfig, dict(r=2, target_modules="all-linear", use_dora=True), False),
+    (LLAMA, "ia3", IA3Config, dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]), False),
+    (LLAMA, "prefix", PrefixTuningConfig, dict(num_virtual_tokens=2), False),
+]
+
+
+def base(name, task):
+    kind = AutoModelForSequenceClassification if task == LABELS else AutoModelForCausalLM
+    return kind.from_pretrained(FIXTURES / name, attn_implementation="eager")
+
+
+def adapted(name, task, kind, settings, seed):
+    """The base with the adapter, of which every number is random."""
+    torch.manual_seed(seed)
+    model = get_peft_model(base(name, task), kind(task_type=task, **settings))
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if value.requires_grad:
+                near_one = "magnitude" in key or "ia3_l" in key
+                value.copy_(torch.randn(value.shape) * 0.3 + (1.0 if near_one else 0.0))
+    return model.eval()
+
+
+def batches(task, ids):
+    """Ten batches of two texts; of a language model all of one length."""
+    rows = [ids[(step + k) % len(ids)] for step in range(STEPS) for k in (0, 1)]
+    for step in range(STEPS):
+        pair = rows[2 * step : 2 * step + 2]
+        width = min(map(len, pair)) if task == LANGUAGE else max(map(len, pair))
+        table = torch.tensor([(row + [0] * width)[:width] for row in pair])
+        if task == LANGUAGE:
+            yield dict(input_ids=table, labels=table.clone())
+        else:
+            mask = torch.tensor([[int(at < len(row)) for at in range(width)] for row in pair])
+            yield dict(input_ids=table, attention_mask=mask, token_type_ids=torch.zeros_like(table), labels=torch.tensor([step % 2, 1]))
+
+
+def losses(model, task, ids, directory):
+    """Trains, in place."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR, weight_decay=0.01)
+    tensors, found = {}, []
+    for step, batch in enumerate(batches(task, ids)):
+        tensors.update({f"{step}.{key}": value.contiguous() for key, value in batch.items()})
+        optimizer.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    save_file(tensors, directory / "train_batches.safetensors")
+    recorded = dict(lr=LR, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.01, losses=found)
+    (directory / "train_losses.json").write_text(json.dumps(recorded) + "\n")
+
+
+def write(seed, name, kind_name, kind, settings, trains):
+    task = LABELS if name == BERT else LANGUAGE
+    tokenizer = AutoTokenizer.from_pretrained(FIXTURES / name)
+    directory = FIXTURES / f"{name}.{kind_name}"
+    shutil.rmtree(directory, ignore_errors=True)
+    model = adapted(name, task, kind, settings, seed)
+    model.save_pretrained(directory)
+    (directory / "README.md").unlink(missing_ok=True)
+    config = json.loads((directory / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = None
+    for key in ("target_modules", "feedforward_modules"):
+        if isinstance(config.get(key), list):
+            config[key].sort()
+    (directory / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    ids = [tokenizer(text)["input_ids"] for text in TEXTS]
+    cases, tensors = [], {}
+    for at, (text, row) in enumerate(zip(TEXTS, ids)):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([row])).logits[0]
+        # Of virtual tokens too, which are no part of the text.
+        tensors[f"{at}.logits"] = logits[-len(row) :].contiguous() if task == LANGUAGE else logits
+        cases.append(dict(text=text, input_ids=row))
+    trainable, total = model.get_nb_trainable_parameters()
+    expected = dict(base=name, cases=cases, trainable=trainable, all=total)
+    (directory / "expected.json").write_text(json.dumps(expected) + "\n")
+    save_file(tensors, directory / "expected.safetensors")
+    if trains:
+        losses(model, task, ids, directory)
+
+
+def main():
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    for seed, adapter in enumerate(ADAPTERS):
+        write(100 + seed, *adapter)
+
+
+if __name__ == "__main__":
+    main()
