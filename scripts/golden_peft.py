@@ -1,7 +1,7 @@
 """Writes the fixtures of adapters of crates/atento/tests/fixtures/conformance: what PEFT computes with adapters on the models
 there, whose numbers are random but for none being zero, and ten losses of training them.
 
-Made with peft 0.21.2, transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
+Made with peft 0.21.2, loralib 0.1.2, transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
     python scripts/golden_peft.py
 """
 
@@ -10,6 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import loralib
 import torch
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
@@ -119,11 +120,44 @@ def write(seed, name, kind_name, kind, settings, trains):
         losses(model, task, ids, directory)
 
 
+def write_loralib(seed):
+    """A state dict of loralib: queries and values of a fused matrix, and another one whole. PEFT has no part in it."""
+    name, alpha = GPT2, 6
+    torch.manual_seed(seed)
+    model = base(name, LANGUAGE).eval()
+    state = {}
+    for at, block in enumerate(model.transformer.h):
+        width = block.attn.c_attn.weight.shape[0]
+        layers = {
+            "attn.c_attn": loralib.MergedLinear(width, 3 * width, r=2, lora_alpha=alpha, enable_lora=[True, False, True]),
+            "attn.c_proj": loralib.Linear(width, width, r=2, lora_alpha=alpha),
+        }
+        for path, layer in layers.items():
+            layer.lora_A.data = torch.randn(layer.lora_A.shape) * 0.3
+            layer.lora_B.data = torch.randn(layer.lora_B.shape) * 0.3
+            merged = isinstance(layer, loralib.MergedLinear)
+            delta = layer.merge_AB() if merged else layer.lora_B @ layer.lora_A
+            # Conv1D stores [inputs, outputs].
+            model.get_submodule(f"transformer.h.{at}.{path}").weight.data += (delta * layer.scaling).T.detach()
+            own = loralib.lora_state_dict(layer).items()
+            state.update({f"transformer.h.{at}.{path}.{key}": value.contiguous() for key, value in own})
+    directory = FIXTURES / f"{name}.loralib"
+    directory.mkdir(exist_ok=True)
+    save_file(state, directory / "state.safetensors")
+    row = AutoTokenizer.from_pretrained(FIXTURES / name)(TEXTS[0])["input_ids"]
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([row])).logits[0]
+    save_file({"0.logits": logits.contiguous()}, directory / "expected.safetensors")
+    expected = dict(base=name, alpha=alpha, cases=[dict(text=TEXTS[0], input_ids=row)])
+    (directory / "expected.json").write_text(json.dumps(expected) + "\n")
+
+
 def main():
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     for seed, adapter in enumerate(ADAPTERS):
         write(100 + seed, *adapter)
+    write_loralib(200)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ fn main() {
     let own = bytes_each * model.params.count();
     if method == "lora" {
         let lora = LoraConfig::new("gpt2", rank, &["c_attn".to_owned()]);
-        let of = model.config();
+        let of = (&model as &dyn CausalLm).config();
         let new = NewAdapter::of(AdapterConfig::Lora(lora), &*of, &model.params, &[]).expect("a GPT-2 has them");
         precision.hold_all(&mut model.params).expect("initial weights are finite");
         model.params.freeze(|entry| !new.trains(entry));

@@ -1,5 +1,6 @@
 //! `atento adapter`: what can be done with an adapter and the model that it is for.
 
+mod convert;
 mod diff;
 mod inspect;
 mod merge;
@@ -12,7 +13,7 @@ use atento::hub::ModelDir;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
-/// Merge adapters into models and take them out again, show what they are and what they change
+/// Merge adapters into models and take them out again, show what they are and what they change, convert them
 #[derive(Debug, clap::Args)]
 pub struct AdapterVerb {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ enum Verb {
     Unmerge(unmerge::UnmergeArgs),
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
+    Convert(convert::ConvertArgs),
 }
 
 /// A model and an adapter for it.
@@ -59,5 +61,6 @@ pub fn run(args: &AdapterVerb, options: &Options) -> Result<(), Failure> {
         Verb::Unmerge(args) => unmerge::run(args, options),
         Verb::Inspect(args) => inspect::run(args, options),
         Verb::Diff(args) => diff::run(args, options),
+        Verb::Convert(args) => convert::run(args, options),
     }
 }

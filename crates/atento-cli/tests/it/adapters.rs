@@ -55,7 +55,10 @@ fn what_an_adapter_is_not_for_is_told() {
     let message = folder.run(&["classify", &base, "x", "--adapter", "b"], "").refusal();
     assert!(message.contains("is of no module of the model (the nearest is"), "{message}");
     let message = folder.run(&["classify", "a", "x"], "").refusal();
-    assert!(message.contains("the directory holds an adapter of some/bert: name its base"), "{message}");
+    assert!(
+        message.contains("the directory holds an adapter of some/bert, which is not here: name its base"),
+        "{message}"
+    );
     let message = folder.run(&["classify", &base, "x", "--adapter", "none"], "").refusal();
     assert!(message.contains("none/adapter_config.json"), "{message}");
     let bytes = std::fs::read(folder.path("a/adapter_model.safetensors")).unwrap();

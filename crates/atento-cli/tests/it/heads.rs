@@ -356,7 +356,7 @@ fn lines_that_cannot_be_used_cost_one_line_each() {
         ("answer", "bert-span", "no tab", "there is no tab; expected question TAB context"),
         ("answer", "bert-span", "\tTwo dogs run.", "the question is empty"),
         ("answer", "bert-span", "Who runs?\t ", "the context is empty"),
-        ("choose", "bert-choice", "x\tone", "there are 1 choices; expected prompt TAB choice TAB choice…"),
+        ("choose", "bert-choice", "x\tone", "there is one choice; expected prompt TAB choice TAB choice…"),
         ("choose", "bert-choice", "x\tone\t\ttwo", "choice 1 is empty"),
         ("embed", "bert-legacy", "", "the text is empty"),
     ] {

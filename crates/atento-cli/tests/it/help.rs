@@ -44,7 +44,7 @@ fn the_program_lists_its_verbs() {
       prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
       convert    Write a model anew, its weights in another type
-      adapter    Merge adapters
+      adapter    Merge adapters into models and take them out again, show what they are and what they change, convert them
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
       help       Print this message or the help of the given subcommand(s)
 
@@ -90,6 +90,8 @@ fn translate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
+          --adapter <DIR>        Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base             Put it on a model that is not the one it was made for
       -i, --input <FILE>         Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --beam <N>             Hypotheses kept at each step; 1 is greedy search [default: the model's]
           --length-penalty <A>   Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
@@ -118,6 +120,7 @@ fn generate_explains_itself() {
 
     Options:
           --adapter <DIR>           Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --raw                     Give the model each prompt as it is, without the template that it was taught with
@@ -164,6 +167,8 @@ fn eval_explains_itself() {
           --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
           --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
+          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -h, --help                Print help (see more with '--help')
 
     Options for translators:
@@ -235,6 +240,7 @@ fn score_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -376,7 +382,7 @@ fn inspect_explains_itself() {
            atento inspect [OPTIONS] [MODEL] <COMMAND>
 
     Commands:
-      plan  Show the parameters that a config.json describes
+      plan  Show the parameters that a config.json describes, and what training takes of memory and work
       help  Print this message or the help of the given subcommand(s)
 
     Arguments:
@@ -390,15 +396,20 @@ fn inspect_explains_itself() {
 #[test]
 fn inspect_plan_explains_itself() {
     assert_snapshot!(help("inspect plan"), @r"
-    Show the parameters that a config.json describes
+    Show the parameters that a config.json describes, and what training takes of memory and work
 
-    Usage: atento inspect plan [OPTIONS] <CONFIG>
+    Usage: atento inspect plan [OPTIONS] [CONFIG]
 
     Arguments:
-      <CONFIG>  A config.json, a model directory or a run directory, or the name of a published shape
+      [CONFIG]  A config.json, a model directory or a run directory, or the name of a published shape
 
     Options:
-      -h, --help  Print help
+          --config <CONFIG>  The same
+          --method <METHOD>  What is trained: full, or an adapter: lora, ia3, bitfit [default: full]
+          --rank <N>         The rank of low-rank pairs [default: 8]
+          --targets <NAMES>  The modules that are adapted: ends of their paths, or q, k, v, o, or all-linear [default: those of the model's type]
+          --tokens <N>       Tokens of a batch, which activations are counted for [default: 4096]
+      -h, --help             Print help
     ");
 }
 

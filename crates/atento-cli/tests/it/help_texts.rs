@@ -17,6 +17,7 @@ fn classify_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -37,6 +38,7 @@ fn tag_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -57,6 +59,7 @@ fn answer_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --max-len <N>         The longest question with a window of the context, in tokens; at most the model's positions [default: 384]
@@ -81,6 +84,7 @@ fn choose_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --on-too-long <WHAT>  A text beyond the model's positions: skip the line or cut the end off, of a pair that of the longer text [default: skip]
@@ -101,6 +105,7 @@ fn fill_mask_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --top-k <N>           Words for each mask [default: 5]
@@ -122,6 +127,7 @@ fn embed_explains_itself() {
 
     Options:
           --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
           --layer <L>           A layer, repeatable: 0 is the embeddings, 1 the first block, -1 the last one [default: -1]
@@ -148,6 +154,8 @@ fn probe_explains_itself() {
       <MODEL>  A model directory or a run directory
 
     Options:
+          --adapter <DIR>     Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --any-base          Put it on a model that is not the one it was made for
           --train <FILE>      Labelled texts to solve outputs on: TSV, CSV if it ends in .csv, JSON objects if it ends in .jsonl; gzip is read as it is
           --valid <FILE>      Labelled texts to choose the regularisation on
           --test <FILE>       Labelled texts that nothing is chosen on

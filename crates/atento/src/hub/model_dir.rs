@@ -15,7 +15,7 @@ use crate::families::heads::Headed;
 use crate::families::{self, Config, Family, Head};
 use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
-use crate::peft::ADAPTER_CONFIG;
+use crate::peft::{ADAPTER_CONFIG, MERGED};
 use crate::text::{Tokenizer, vocabulary_files};
 use serde_json::{Map, Value};
 use std::fs;
@@ -115,8 +115,11 @@ impl ModelDir {
             return Ok(Self { adapter: Some(adapter), ..model });
         }
         // What stands on the model is the adapter's.
-        let config = read_object(&described)?;
+        let mut config = read_object(&described)?;
         let (family, head) = families::detect(&described, &config)?;
+        if let Some(merged) = model.config.get(MERGED) {
+            config.insert(MERGED.to_owned(), merged.clone());
+        }
         if config.get("model_type") != model.config.get("model_type") {
             let base = model.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
             let wanted = format!("{base:?}, the type of {}: the adapter is for another one", model.root.display());

@@ -40,6 +40,9 @@ const ENDS: [(&str, &str); 4] = [
     ("ia3_l", "ia3_l.default"),
 ];
 
+/// Values and their shape.
+type Stored2d = (Vec<f32>, Vec<usize>);
+
 /// The tensors of an adapter.
 struct Stored<'w> {
     /// By the path of the module, and by the end of the name.
@@ -205,6 +208,29 @@ impl Adapter {
     pub fn base_contents(&self) -> Option<&str> {
         let Weights::SafeTensors(tensors) = &self.weights else { return None };
         tensors.metadata().get(BASE).map(String::as_str)
+    }
+
+    /// The pairs of its modules: the thin matrix that reads the input and the other, each with its shape.
+    pub(super) fn pairs(&self) -> Result<Vec<(String, [Stored2d; 2])>, Error> {
+        let Stored { modules, .. } = self.stored();
+        let pair = |(path, tensors): (&str, BTreeMap<&str, &str>)| {
+            let half = |end: &str| {
+                let name = tensors.get(end).copied().unwrap_or_default();
+                let shape = self.weights.get(name)?.shape.to_vec();
+                Ok::<_, Error>((self.weights.read_f32(name, &shape)?, shape))
+            };
+            Ok((path.to_owned(), [half("lora_A.weight")?, half("lora_B.weight")?]))
+        };
+        modules.into_iter().map(|(path, tensors)| pair((path, tensors.into_iter().collect()))).collect()
+    }
+
+    /// What it holds whole: names of the base, values and shapes.
+    pub(super) fn whole(&self) -> Result<Vec<(String, Stored2d)>, Error> {
+        let read = |(name, stored): (String, &str)| {
+            let shape = self.weights.get(stored)?.shape.to_vec();
+            Ok((name, (self.weights.read_f32(stored, &shape)?, shape)))
+        };
+        self.stored().whole.into_iter().map(read).collect()
     }
 
     /// Writes down in a model's config.json that this is merged into it.
@@ -397,7 +423,7 @@ impl Adapter {
         self.dir.join(ADAPTER_WEIGHTS)
     }
 
-    fn unsupported(&self, what: String) -> Error {
+    pub(super) fn unsupported(&self, what: String) -> Error {
         Error::Unsupported { path: self.dir.join(ADAPTER_CONFIG), what }
     }
 
@@ -414,7 +440,7 @@ impl Adapter {
 }
 
 /// The key of config.json with the contents of adapters that were merged into a model. It is this program's own.
-const MERGED: &str = "merged_adapters";
+pub(crate) const MERGED: &str = "merged_adapters";
 
 fn merged_into(kept: &Kept) -> Vec<String> {
     let found = kept.config().get(MERGED).and_then(|value| serde_json::from_value(value.clone()).ok());

@@ -202,7 +202,7 @@ impl LoraConfig {
     pub fn parts_of(&self, path: &str, outputs: usize) -> Vec<Range<usize>> {
         let own = self.parts.iter().filter(|part| ends_in(path, part.module));
         let own: Vec<Range<usize>> = own.map(|part| part.range(outputs)).collect();
-        if own.is_empty() { vec![0..outputs] } else { own }
+        if own.is_empty() { std::iter::once(0..outputs).collect() } else { own }
     }
 
     /// The factor of the pair of a module: α / r, or α / √r.

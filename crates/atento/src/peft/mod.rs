@@ -15,6 +15,7 @@ mod changes;
 mod config;
 mod defaults;
 mod error;
+mod loralib;
 mod merge;
 mod methods;
 mod modules;
@@ -26,12 +27,14 @@ mod spectrum;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use adapter::MERGED;
 pub use adapter::{ADAPTER_WEIGHTS, Adapter};
 pub use begin::{NewAdapter, Start, Unfit};
 pub use changes::{Change, changes};
 pub use config::{ADAPTER_CONFIG, Bias, LoraConfig, Targets};
 pub use defaults::{default_factors, default_targets};
 pub use error::Error;
+pub use loralib::{Unsaid, from_loralib};
 pub use merge::merge;
 pub use methods::{AdapterConfig, BitFitConfig, Common, Ia3Config};
 pub use modules::{Module, modules};

@@ -52,9 +52,23 @@ pub fn save(
         })
         .collect();
     tensors.extend(joined.tensors);
-    write(&dir.join(ADAPTER_WEIGHTS), &tensors, &[("format", "pt"), (BASE, base)])?;
+    write_directory(dir, &joined.adapter, model_json, &tensors, &[WEIGHTS_METADATA, (BASE, base)])
+}
+
+/// What every safetensors file says.
+pub(super) const WEIGHTS_METADATA: (&str, &str) = ("format", "pt");
+
+pub(super) fn write_directory(
+    dir: &Path,
+    adapter: &AdapterConfig,
+    model_json: &Map<String, Value>,
+    tensors: &[NamedTensor<'_>],
+    metadata: &[(&str, &str)],
+) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
+    write(&dir.join(ADAPTER_WEIGHTS), tensors, metadata)?;
     atomic::atomic_write(&dir.join(CONFIG), &pretty(model_json))?;
-    atomic::atomic_write(&dir.join(ADAPTER_CONFIG), &pretty(&joined.adapter.to_json()))
+    atomic::atomic_write(&dir.join(ADAPTER_CONFIG), &pretty(&adapter.to_json()))
 }
 
 /// Pairs of parts of a module's outputs as one pair of the module: the thin matrices that read the input one below the other,

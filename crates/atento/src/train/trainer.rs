@@ -5,6 +5,7 @@
 //! bits as one that was not (limits in steps or epochs; a limit in minutes depends on the clock).
 
 mod keep;
+mod solve;
 mod start;
 
 use std::path::PathBuf;
@@ -23,9 +24,8 @@ use super::options::TrainOptions;
 use super::recipe::{Method, OnNonFinite, Recipe};
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
-use super::workload::{Batches, Store, Workload};
+use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
-use crate::hub::contents::contents;
 use crate::peft::NewAdapter;
 use crate::tasks::ShownExample;
 
@@ -201,55 +201,6 @@ impl<W: Workload> Session<'_, W> {
                 self.save()?;
             }
         }
-    }
-
-    /// Solves the output on features of the whole training data, which counts as one update.
-    fn solve(&mut self, stop: &StopFlag) -> Result<Ending, Error> {
-        if self.step > 0 {
-            return Ok(Ending::Limit);
-        }
-        let begin = Instant::now();
-        if self.solve_output(stop)? {
-            return Ok(Ending::Stopped);
-        }
-        self.step = 1;
-        self.target_tokens = self.work.targets_per_epoch();
-        self.trained_tokens = self.work.tokens_per_epoch();
-        self.trained_seconds = begin.elapsed().as_secs_f64();
-        Ok(Ending::Limit)
-    }
-
-    /// Solves the output where the recipe wants it before the first update. Returns whether the run was stopped.
-    fn solve_first(&mut self, stop: &StopFlag) -> Result<bool, Error> {
-        if !self.recipe.train.solve_output || self.step > 0 {
-            return Ok(false);
-        }
-        let is_stopped = self.solve_output(stop)?;
-        if let Some(average) = &mut self.average {
-            average.copy_from_slice(self.work.model().params().values());
-        }
-        Ok(is_stopped)
-    }
-
-    /// Solves the output on the model's features. Returns whether the run was stopped.
-    fn solve_output(&mut self, stop: &StopFlag) -> Result<bool, Error> {
-        let Identity { base, from, .. } = &self.identity;
-        let base = base.clone().or_else(|| from.as_ref().and_then(|from| contents(from).ok()));
-        let shared = self.recipe.train.features_dir.clone();
-        let (dir, base) = match base {
-            Some(base) => (shared.unwrap_or_else(|| self.run.features()), base),
-            // The model is gone, and what its features are called elsewhere with it.
-            None => (self.run.features(), "gone".into()),
-        };
-        let notes = match self.work.solve(&Store { dir, base }, &self.pool, stop) {
-            Err(Error::Stopped) => return Ok(true),
-            found => found?,
-        };
-        for note in notes {
-            self.run.append_log(&note)?;
-            self.reporter.event(&Event::Warning(note));
-        }
-        Ok(false)
     }
 
     /// The micro-batches of the next update; none at the end of the last epoch. The last update may have fewer. Those

@@ -9,7 +9,7 @@ use atento::families::{Config, Head};
 use atento::hub::ModelDir;
 use atento::hub::safetensors::SafeTensors;
 use atento::models::{Headed, Precision, Texts};
-use atento::peft::Adapter;
+use atento::peft::{Adapter, Unsaid, from_loralib};
 use atento::pipelines::texts::TooLong;
 use atento::pipelines::{LanguageModel, Net, TextModel};
 use atento_tensor::ops::CrossEntropy;
@@ -21,7 +21,7 @@ use crate::conformance::{ids, json, largest_difference, recorded_run, rows};
 use crate::tuning::Folder;
 
 /// The kinds of adapters that are here.
-const KINDS: [&str; 2] = ["lora", "ia3"];
+const KINDS: [&str; 2] = ["lora-", "ia3"];
 
 /// Every recording of a kind of adapter, with its base: those committed, and a larger set beside the repository where there is
 /// one. `file` is one that it must have.
@@ -202,6 +202,40 @@ fn label_loss(model: &Headed, g: &mut Graph<'_>, file: &SafeTensors, step: usize
     model.text_loss(g, &states, texts, &labels, 0.0, 1.0 / labels.len() as f32)
 }
 
+/// A state dict of loralib with parts of a fused matrix is the adapter that loralib computes with, and goes there and back.
+#[test]
+fn a_state_dict_of_loralib_becomes_an_adapter_and_again_a_state_dict() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    let (base, recorded) = (fixtures.join("gpt2-tiny"), fixtures.join("gpt2-tiny.loralib"));
+    let (told, folder) = (json(&recorded.join("expected.json")), tempfile::tempdir().unwrap());
+    let config = ModelDir::open(&base).unwrap().model_config().unwrap();
+    let outline = atento::pipelines::outline(&config);
+    let convert = |enabled: &[&str], out: &str| {
+        let enabled = enabled.iter().map(|name| (*name).to_owned()).collect();
+        let unsaid = Unsaid { alpha: told["alpha"].as_f64().unwrap(), enabled };
+        from_loralib(&recorded.join("state.safetensors"), &unsaid, &*config, &outline, &folder.path().join(out))
+    };
+    assert_eq!(convert(&["q", "v"], "adapter").unwrap(), 4);
+    let adapter = folder.path().join("adapter");
+    let expected = SafeTensors::open(&recorded.join("expected.safetensors")).unwrap();
+    let expected = expected.read_f32("0.logits", expected.get("0.logits").unwrap().shape).unwrap();
+    let found = open(&base, &adapter).logits(&told["cases"][0]);
+    assert!(largest_difference(&found, &expected) <= 1e-4);
+    // Parts that are not said, or are others.
+    for enabled in [&["q"][..], &[], &["q", "k", "v"]] {
+        let refused = convert(enabled, "none").unwrap_err().to_string();
+        assert!(refused.contains("is of 2 parts") && refused.contains("--enabled"), "{refused}");
+    }
+    let file = folder.path().join("state.safetensors");
+    assert_eq!(Adapter::open(&adapter).unwrap().to_loralib(&file).unwrap(), (4, 3.0));
+    let (back, own) = (tensors(&file), tensors(&adapter.join("adapter_model.safetensors")));
+    assert_eq!(
+        back["transformer.h.1.attn.c_proj.lora_A"],
+        own["base_model.model.transformer.h.1.attn.c_proj.lora_A.weight"]
+    );
+    assert_eq!(back.len(), own.len());
+}
+
 fn texts(labels: [&str; 2]) -> String {
     (0..40).map(|at| format!("it {at} is {}\t{}\n", ["good", "bad"][at % 2], labels[at % 2])).collect()
 }
@@ -235,9 +269,9 @@ fn a_run_trains_an_adapter_that_is_small_and_classifies_as_the_run_did() {
     };
     let run = |name: &str, more: &[&'static str], stop_at: u64| {
         let settings = settings(more);
-        folder.run(name, &settings.iter().map(String::as_str).collect::<Vec<_>>(), stop_at)
+        folder.run(name, &settings.iter().map(String::as_str).collect::<Vec<_>>(), stop_at).unwrap()
     };
-    let summary = run("lora", &[], 0).unwrap();
+    let summary = run("lora", &[], 0);
     // One block: queries and values [32, 32] with pairs of rank 2, and the classifier with its bias.
     assert_eq!(summary.trainable, 2 * 2 * (32 + 32) + 2 * 32 + 2);
     assert_eq!(summary.metrics["valid_accuracy"], 1.0);
@@ -272,8 +306,8 @@ fn a_run_trains_an_adapter_that_is_small_and_classifies_as_the_run_did() {
     let merged = TextModel::load(folder.path("merged")).unwrap();
     assert!(largest_difference(&logits(&merged), &expected) < 1e-5);
     // A run that was stopped and goes on gives the same bits.
-    run("again", &[], 12).unwrap();
-    run("again", &[], 0).unwrap();
+    run("again", &[], 12);
+    run("again", &[], 0);
     assert_eq!(tensors(&folder.path("again/model/adapter_model.safetensors")), own);
     // Another base is found out.
     folder.run("other", &["train.max_epochs=2"], 0).unwrap();
@@ -306,7 +340,7 @@ fn an_adapter_of_every_kind_learns() {
         let loaded = TextModel::load(folder.path(name)).unwrap();
         let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
         let labels = &loaded.model.config.labels;
-        assert_eq!(labels[loaded.classify(&[&text]).unwrap()[0].labels[0] as usize], "no", "{name}");
+        assert_eq!(labels[loaded.classify(&[&text]).unwrap()[0].labels[0]], "no", "{name}");
     }
     for (method, trainable) in [("ia3", 32 + 32 + 32 + 64 + 66), ("bitfit", 0)] {
         let method = format!("train.method={method}");
@@ -317,7 +351,7 @@ fn an_adapter_of_every_kind_learns() {
         let loaded = TextModel::load(folder.path(&method)).unwrap();
         let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
         let label = loaded.classify(&[&text]).unwrap()[0].labels[0];
-        assert_eq!(loaded.model.config.labels[label as usize], "no", "{method}");
+        assert_eq!(loaded.model.config.labels[label], "no", "{method}");
     }
     let of_biases = tensors(&folder.path("train.method=bitfit/model/adapter_model.safetensors"));
     assert!(

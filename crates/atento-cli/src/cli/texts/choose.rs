@@ -58,7 +58,8 @@ fn parts(line: &str) -> anyhow::Result<(&str, Vec<&str>)> {
     let prompt = parts.next().unwrap_or_default();
     let choices: Vec<&str> = parts.collect();
     if choices.len() < 2 {
-        bail!("there are {} choices; expected prompt TAB choice TAB choice…", choices.len());
+        let found = if choices.is_empty() { "no choice" } else { "one choice" };
+        bail!("there is {found}; expected prompt TAB choice TAB choice…");
     }
     match choices.iter().position(|choice| choice.trim().is_empty()) {
         Some(at) => bail!("choice {at} is empty"),

@@ -78,7 +78,10 @@ pub fn read(path: &Path) -> Result<Vec<Question>, Error> {
 }
 
 fn read_question(question: &Value, at: &Place<'_>, context: &Arc<str>) -> Result<Question, Error> {
-    let is_impossible = question.get("is_impossible").and_then(Value::as_bool).unwrap_or(false);
+    let is_impossible = match question.get("is_impossible") {
+        None => false,
+        Some(value) => value.as_bool().ok_or_else(|| at.missing(question, "is_impossible", "true or false"))?,
+    };
     let mut answers = Vec::new();
     if !is_impossible && question.get("answers").is_some() {
         for (answer, at) in at.list(question, "answers")? {
@@ -171,6 +174,10 @@ mod tests {
             (
                 file("{\"id\":\"1\",\"question\":\"q\",\"answers\":[{\"text\":\"c\",\"answer_start\":-6}]}"),
                 format!("{at}.answers[0]: \"answer_start\" is -6, expected a whole number"),
+            ),
+            (
+                file("{\"id\":\"1\",\"question\":\"q\",\"is_impossible\":\"true\"}"),
+                format!("{at}: \"is_impossible\" is \"true\", expected true or false"),
             ),
         ] {
             let message = of(&text).unwrap_err();

@@ -1,0 +1,83 @@
+//! `atento adapter convert`: adapters from and to loralib.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use atento::hub::ModelDir;
+use atento::peft::{Adapter, Unsaid, from_loralib};
+use atento::pipelines::outline;
+use serde_json::json;
+
+use crate::cli::convert::check_empty;
+use crate::ui::failure::Failure;
+use crate::ui::options::Options;
+use crate::ui::output::Output;
+
+/// Convert a state dict of loralib into an adapter, or an adapter into one
+///
+/// INPUT is an adapter's directory, or a state dict (safetensors, or .bin as PyTorch saves it), which needs --base and --alpha. A
+/// state dict that is written is a safetensors file; the answer says the factor, α over the rank, that loralib has to be told.
+/// With --json prints {"path", "modules", "scale"}.
+#[derive(Debug, clap::Args)]
+pub struct ConvertArgs {
+    /// An adapter's directory, or a state dict
+    input: PathBuf,
+
+    /// The directory of the adapter, or the state dict to write
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+
+    /// State dicts: the model that the adapter is for
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+
+    /// State dicts: α, the lora_alpha of its layers
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<f64>,
+
+    /// State dicts: which of q, k, v of fused matrices have a pair, as enable_lora said
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    enabled: Vec<String>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// The adapter, the state dict or the model is wrong; what is to be written is there already.
+pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
+    let (modules, scale) = if args.input.is_dir() { to_loralib(args)? } else { (to_peft(args)?, None) };
+    let mut out = Output::open();
+    if options.json {
+        out.json(&json!({ "path": args.out, "modules": modules, "scale": scale }))?;
+    } else {
+        let told =
+            scale.map_or(String::new(), |scale| format!("; tell loralib a lora_alpha of {scale} times the rank"));
+        out.line(format_args!("{}: {modules} modules{told}", args.out.display()))?;
+    }
+    out.finish()
+}
+
+fn to_loralib(args: &ConvertArgs) -> Result<(usize, Option<f64>), Failure> {
+    let given =
+        [("--base", args.base.is_some()), ("--alpha", args.alpha.is_some()), ("--enabled", !args.enabled.is_empty())];
+    if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(anyhow!("{option} is for a state dict, and {} is a directory", args.input.display()).into());
+    }
+    if args.out.exists() {
+        return Err(anyhow!("{} is there already: name a new file", args.out.display()).into());
+    }
+    let adapter = Adapter::open(&ModelDir::adapter_in(&args.input)?)?;
+    let (modules, scale) = adapter.to_loralib(&args.out)?;
+    Ok((modules, Some(scale)))
+}
+
+fn to_peft(args: &ConvertArgs) -> Result<usize, Failure> {
+    check_empty(&args.out)?;
+    let (Some(base), Some(alpha)) = (&args.base, args.alpha) else {
+        let what = "says neither its model nor α: name them with --base and --alpha";
+        return Err(anyhow!("{}: a state dict {what}", args.input.display()).into());
+    };
+    let config = ModelDir::open(base)?.checked()?.config;
+    let unsaid = Unsaid { alpha, enabled: args.enabled.clone() };
+    Ok(from_loralib(&args.input, &unsaid, &*config, &outline(&config), &args.out)?)
+}
