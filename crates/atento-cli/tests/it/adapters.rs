@@ -143,7 +143,7 @@ fn an_adapter_is_trained_used_looked_at_merged_and_taken_out_again() {
     let apart = |key: &str| (again[key].as_f64().unwrap() / pair[key].as_f64().unwrap() - 1.0).abs();
     assert!(apart("norm") < 1e-5 && apart("relative") < 1e-4, "{again} {pair}");
     // What is converted is merged on the way.
-    folder.run(&["convert", "run", "converted"], "").output();
+    folder.run(&["convert", "run", "--out", "converted"], "").output();
     assert_eq!(label(&["converted", text]).0, "red");
 }
 

@@ -1,7 +1,7 @@
 //! `score`, `inspect` and `doctor`.
 
 use insta::assert_snapshot;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Folder;
 
@@ -39,6 +39,31 @@ fn inspect_lists_the_parameters_by_module() {
     assert_eq!(object["trainable"], sum - modules[1]["parameters"].as_u64().unwrap());
     let table = &modules[0]["tensors"][0];
     assert_eq!((&table["dtype"], &table["tied_to"][2]), (&json!("F32"), &json!("lm_head.weight")));
+}
+
+/// The counts of Hu et al. 2021, tables 2 to 4 and 18, by arithmetic.
+#[test]
+fn a_plan_of_an_adapter_has_the_counts_of_the_paper() {
+    let folder = Folder::new();
+    for (shape, rank, targets, trainable) in [
+        ("roberta-base", "8", "q,v", 294_912),
+        ("roberta-large", "8", "q,v", 786_432),
+        ("deberta-v2-xxlarge", "16", "q,v", 4_718_592),
+        ("gpt2-medium", "4", "q,v", 393_216),
+        ("gpt2-large", "4", "q,v", 737_280),
+        ("gpt3-175b", "1", "q,v", 4_718_592),
+        ("gpt3-175b", "8", "q,v", 37_748_736),
+    ] {
+        let command = ["inspect", "plan", shape, "--method", "lora", "--rank", rank, "--targets", targets, "--json"];
+        let plan = folder.run(&command, "").objects().remove(0)["plan"].clone();
+        assert_eq!(plan["trainable"], trainable, "{shape}");
+        let full = &plan["full"];
+        assert!(plan["all"].as_u64() > full["all"].as_u64() && full["trainable"].as_u64() > Some(100 * trainable));
+        let bytes = |of: &Value| of["memory_bytes"]["total"].as_f64().unwrap();
+        assert!(bytes(&plan) < 0.7 * bytes(full), "{shape}");
+    }
+    let found = folder.run(&["inspect", "plan", "gpt2", "--method", "lora", "--targets", "c_atn"], "").refusal();
+    assert!(found.contains("\"c_atn\" matches no module of the model; the nearest is `c_attn`"), "{found}");
 }
 
 #[test]
@@ -102,7 +127,17 @@ fn a_plan_is_made_of_a_config_alone() {
 
     parameters  2,404 (2,304 trainable)
     in memory   9.4 KiB
-    in training 37.6 KiB and activations
+
+    in training                      full
+    trained                         2,304
+    of all                       95.8403%
+    weights                       9.4 KiB
+    gradients                     9.0 KiB
+    Adam's moments               18.0 KiB
+    activations of 4,096 tokens   4.9 MiB
+    memory in all                 4.9 MiB
+    file of what is trained       9.0 KiB
+    operations a token            1.422e4
     ");
 }
 
