@@ -124,7 +124,12 @@ fn a_plan_names_the_users_text_and_leaves_nothing_when_it_is_stopped() {
     command.args(["train", "lm.toml", "--dry-run"]).current_dir(folder.path("")).env("TMPDIR", folder.path("tmp"));
     let mut plan = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let made = || fs::read_dir(folder.path("tmp")).unwrap().count();
-    while made() == 0 && plan.try_wait().unwrap().is_none() {
+    // Until something lies in its folder: then the program knows that folder as its own.
+    let is_under_way = || {
+        let folders = fs::read_dir(folder.path("tmp")).unwrap().flatten();
+        folders.map(|entry| fs::read_dir(entry.path())).flatten().any(|mut files| files.next().is_some())
+    };
+    while !is_under_way() && plan.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let terminated = std::process::Command::new("kill").arg(plan.id().to_string()).status().unwrap();
