@@ -127,7 +127,7 @@ fn a_plan_names_the_users_text_and_leaves_nothing_when_it_is_stopped() {
     // Until something lies in its folder: then the program knows that folder as its own.
     let is_under_way = || {
         let folders = fs::read_dir(folder.path("tmp")).unwrap().flatten();
-        folders.map(|entry| fs::read_dir(entry.path())).flatten().any(|mut files| files.next().is_some())
+        folders.flat_map(|entry| fs::read_dir(entry.path())).any(|mut files| files.next().is_some())
     };
     while !is_under_way() && plan.try_wait().unwrap().is_none() {
         std::thread::sleep(std::time::Duration::from_millis(1));
