@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use atento::Params;
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
@@ -55,14 +56,14 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             let mut pretrained = model::load(&args.model, &AdapterArgs::default(), options)?;
             merge(&mut pretrained, &dir, options)?;
             pretrained.save_as(&args.out, floats).map_err(unwritten)?;
-            pretrained.model.params().count()
+            count(pretrained.model.params())
         }
         Head::Language => {
             let mut language =
                 model::load_language(&args.model, &AdapterArgs::default(), Some(&args.weights), options)?;
             merge(&mut language, &dir, options)?;
             language.save_as(&args.out, floats).map_err(unwritten)?;
-            language.model.params().count()
+            count(language.model.params())
         }
         _ => {
             let mut texts = TextModel::from_dir(&dir, precision)?;
@@ -70,7 +71,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             texts.notes.iter().for_each(|note| options.note(note));
             texts.save_as(&args.out, floats).map_err(unwritten)?;
             sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
-            texts.model.params().count()
+            count(texts.model.params())
         }
     };
     let file = args.out.join("model.safetensors");
@@ -84,6 +85,11 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         out.line(format_args!("{path}: {parameters} parameters, {}, {}", args.weights, bytes(size)))?;
     }
     out.finish()
+}
+
+/// The parameters that are written: those of the model, not those of an adapter that was merged into it.
+fn count(params: &Params) -> usize {
+    params.entries().iter().filter(|entry| !entry.is_added).map(|entry| entry.weight.len()).sum()
 }
 
 /// Makes the adapter that a model has part of its weights.

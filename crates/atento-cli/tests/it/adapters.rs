@@ -143,7 +143,9 @@ fn an_adapter_is_trained_used_looked_at_merged_and_taken_out_again() {
     let apart = |key: &str| (again[key].as_f64().unwrap() / pair[key].as_f64().unwrap() - 1.0).abs();
     assert!(apart("norm") < 1e-5 && apart("relative") < 1e-4, "{again} {pair}");
     // What is converted is merged on the way.
-    folder.run(&["convert", "run", "--out", "converted"], "").output();
+    let told = folder.run(&["convert", "run", "--out", "converted", "--json"], "").objects().remove(0);
+    let total = folder.run(&["inspect", "converted", "--json"], "").objects().remove(0)["total"].clone();
+    assert_eq!(told["parameters"], total);
     assert_eq!(label(&["converted", text]).0, "red");
 }
 
@@ -173,4 +175,28 @@ fn an_adapter_of_queries_and_values_of_a_fused_matrix_is_saved_as_peft_reads_it(
     let changes = folder.run(&["adapter", "diff", &base, "run", "--json"], "").objects();
     let change = changes.iter().find(|change| change["name"] == "transformer.h.0.attn.c_attn.weight").unwrap();
     assert_eq!(change["rank"], 4);
+}
+
+#[test]
+fn a_translator_is_adapted_and_merged_too() {
+    let folder = Folder::new();
+    let base = fixture("marian-tiny").display().to_string();
+    folder.write("s.txt", "a red cat runs\nthe old dog sees\nthe hen\n".repeat(20));
+    folder.write("g.txt", "eine rote katze\nder alte hund\ndie henne\n".repeat(20));
+    folder.write(
+        "r.toml",
+        "task = \"translation\"\n[data]\ntrain = { source = \"s.txt\", target = \"g.txt\" }\n[train]\nmethod = \"lora\"\n\
+         max_steps = 30\nbatch_tokens = 200\n[lora]\nrank = 2\n[optimizer]\nlr = 1e-2\n",
+    );
+    folder.run(&["train", "r.toml", "--from", &base, "--out", "run", "--quiet"], "").output();
+    folder.run(&["adapter", "merge", &base, "run", "--out", "merged"], "").output();
+    let loss = |model: &[&str]| {
+        let command = [&["eval"], model, &["--source", "s.txt", "--target", "g.txt", "--beam", "1", "--json"]].concat();
+        folder.run(&command, "").objects().remove(0)["loss"].as_f64().unwrap()
+    };
+    let (with, without, merged) = (loss(&["run"]), loss(&[&base]), loss(&["merged"]));
+    assert!(with < without - 0.1 && (with - merged).abs() < 1e-5, "{with} {without} {merged}");
+    assert_eq!(loss(&[&base, "--adapter", "run"]), with);
+    let told = folder.run(&["adapter", "diff", &base, "run", "--json"], "").objects();
+    assert!(told.last().unwrap()["largest_difference"].as_f64().unwrap() > 0.0);
 }

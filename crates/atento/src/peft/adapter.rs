@@ -13,7 +13,7 @@ use super::methods::{AdapterConfig, Ia3Config};
 use super::modules::{Module, is_within, modules};
 use super::save::BASE;
 use crate::families::{Config, Head};
-use crate::hub::{self, Kept, Weights};
+use crate::hub::{self, Weights};
 use crate::messages;
 
 /// The weights in an adapter's directory.
@@ -95,7 +95,7 @@ impl Adapter {
         let Stored { modules: stored, whole } = self.stored();
         for module in all.iter().filter(|module| self.config.adapts(module)) {
             if !module.paths.iter().any(|path| stored.contains_key(path.as_str())) {
-                return Err(self.missing(module, self.first_end()));
+                return Err(self.missing(module, self.ends().first().copied().unwrap_or_default()));
             }
         }
         let count = stored.len();
@@ -104,10 +104,11 @@ impl Adapter {
             let first = tensors.values().next().copied().unwrap_or(path);
             let module = module.ok_or_else(|| self.no_module(first, path, &all))?;
             self.check_module(module)?;
+            self.check_ends(path, tensors)?;
             match &self.config {
                 AdapterConfig::Lora(lora) => self.put_pair(lora, params, module, tensors)?,
                 AdapterConfig::Ia3(ia3) => self.put_factors(ia3, params, module, tensors)?,
-                AdapterConfig::BitFit(_) => return Err(self.no_module(first, path, &[])),
+                AdapterConfig::BitFit(_) => {}
             }
         }
         // A model without a head has no use for what the adapter says of one.
@@ -144,12 +145,19 @@ impl Adapter {
         let new = NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))?;
         params.freeze(|entry| !new.trains(entry));
         new.begin(params, Start::default(), 0);
-        let Stored { modules, whole } = self.stored();
+        let Stored { modules: stored, whole } = self.stored();
+        for (path, tensors) in &stored {
+            self.check_ends(path, tensors)?;
+            if !new.modules.iter().any(|module| module.path == *path) {
+                let first = tensors.values().next().copied().unwrap_or(path);
+                return Err(self.no_module(first, path, &new.modules));
+            }
+        }
         let own: Vec<ParamEntry> = params.entries().iter().filter(|entry| entry.is_trained()).cloned().collect();
         for entry in own {
             let found = if entry.is_added {
                 let of_module = ENDS.iter().find_map(|(end, _)| Some((strip(&entry.name, end)?, *end)));
-                of_module.and_then(|(path, end)| modules.get(path)?.get(end).copied())
+                of_module.and_then(|(path, end)| stored.get(path)?.get(end).copied())
             } else {
                 let names = model.sources(&entry.name);
                 whole.iter().find(|(stored, _)| names.contains(stored)).map(|(_, name)| *name)
@@ -233,67 +241,6 @@ impl Adapter {
         self.stored().whole.into_iter().map(read).collect()
     }
 
-    /// Writes down in a model's config.json that this is merged into it.
-    ///
-    /// # Errors
-    /// It has been already.
-    pub fn mark_merged(&self, kept: &mut Kept) -> Result<(), Error> {
-        let (mut merged, contents) = (merged_into(kept), self.contents()?);
-        if merged.contains(&contents) {
-            return Err(Error::Merged { path: self.dir.clone() });
-        }
-        merged.push(contents);
-        kept.note(MERGED, Some(serde_json::json!(merged)));
-        Ok(())
-    }
-
-    /// Takes that back.
-    ///
-    /// # Errors
-    /// It has not been merged into `model`.
-    pub fn unmark_merged(&self, model: &Path, kept: &mut Kept) -> Result<(), Error> {
-        let (mut merged, contents) = (merged_into(kept), self.contents()?);
-        let Some(at) = merged.iter().position(|other| *other == contents) else {
-            return Err(Error::NotMerged { path: self.dir.clone(), model: model.to_owned() });
-        };
-        merged.remove(at);
-        kept.note(MERGED, (!merged.is_empty()).then(|| serde_json::json!(merged)));
-        Ok(())
-    }
-
-    /// Takes what it adds out of a model that it was merged into; returns of how many modules. What it holds whole stays.
-    ///
-    /// # Errors
-    /// As [`Adapter::put_on`]; it does more than add.
-    pub fn take_out(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
-        match &self.config {
-            AdapterConfig::Lora(lora) if !lora.dora => {}
-            _ => {
-                let what = "what it multiplies cannot be told from what it was before: take the base itself";
-                return Err(self.unsupported(what.into()));
-            }
-        }
-        let whole: Vec<(Weight, Vec<f32>)> = {
-            let of_model = |entry: &&ParamEntry| entry.is_trained();
-            params.entries().iter().filter(of_model).map(|entry| (entry.weight, params.get(entry.weight).to_vec()))
-        }
-        .collect();
-        let count = self.put_on(config, params)?;
-        // What was put in the place of the model's own.
-        for (weight, values) in whole {
-            params.get_mut(weight).copy_from_slice(&values);
-        }
-        let weights: Vec<Weight> = params.entries().iter().map(|entry| entry.weight).collect();
-        for weight in weights {
-            for mut pair in params.take_low_ranks(weight) {
-                pair.scale = -pair.scale;
-                params.add_low_rank(weight, pair);
-            }
-        }
-        super::merge(params)?;
-        Ok(count)
-    }
-
     /// Its tensors, by what they are for.
     fn stored(&self) -> Stored<'_> {
         let mut stored = Stored { modules: BTreeMap::new(), whole: Vec::new() };
@@ -319,9 +266,24 @@ impl Adapter {
         stored
     }
 
-    /// The tensor that every adapted module has.
-    fn first_end(&self) -> &'static str {
-        if matches!(self.config, AdapterConfig::Ia3(_)) { "ia3_l" } else { "lora_A.weight" }
+    /// The ends of the names of what every adapted module has.
+    fn ends(&self) -> &'static [&'static str] {
+        match &self.config {
+            AdapterConfig::Lora(lora) if lora.dora => &["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"],
+            AdapterConfig::Lora(_) => &["lora_A.weight", "lora_B.weight"],
+            AdapterConfig::Ia3(_) => &["ia3_l"],
+            AdapterConfig::BitFit(_) => &[],
+        }
+    }
+
+    /// Refuses tensors that adapter_config.json says nothing of: they would be left out.
+    fn check_ends(&self, path: &str, tensors: &BTreeMap<&str, &str>) -> Result<(), Error> {
+        match tensors.keys().find(|end| !self.ends().contains(end)) {
+            Some(end) => {
+                Err(self.unsupported(format!("the weights have `{path}.{end}`, which is not of this kind of adapter")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_module(&self, module: &Module) -> Result<(), Error> {
@@ -437,14 +399,6 @@ impl Adapter {
         let hint = near.map_or(String::new(), |near| format!(" (the nearest is `{near}`)"));
         Error::NoModule { path: self.file(), name: name.to_owned(), hint }
     }
-}
-
-/// The key of config.json with the contents of adapters that were merged into a model. It is this program's own.
-pub(crate) const MERGED: &str = "merged_adapters";
-
-fn merged_into(kept: &Kept) -> Vec<String> {
-    let found = kept.config().get(MERGED).and_then(|value| serde_json::from_value(value.clone()).ok());
-    found.unwrap_or_default()
 }
 
 /// The path before an end of a name.

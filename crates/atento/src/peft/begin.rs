@@ -73,6 +73,10 @@ impl NewAdapter {
         if let (Some(targets), true) = (config.targets(), adapted.is_empty()) {
             return Err(nothing_adapted(&config, targets, &all));
         }
+        if adapted.is_empty() && whole.is_empty() {
+            let problem = "it trains nothing of this model, which has no biases and no output of its own".into();
+            return Err(Unfit { key: "peft_type", problem });
+        }
         // Those of a model all lie alike.
         let is_in_out = adapted.first().is_some_and(|module| module.layout == WeightLayout::InOut);
         match &mut config {

@@ -18,7 +18,7 @@ use super::adapter::PREFIX;
 use super::config::{Bias, LoraConfig, Targets};
 use super::methods::{AdapterConfig, Common};
 use super::modules::{Module, ends_in, modules};
-use super::save::{WEIGHTS_METADATA, write_directory};
+use super::save::{WEIGHTS_METADATA, stored_whole, write_directory};
 use super::{Adapter, Error, resolve};
 use crate::families::Config;
 use crate::hub::Weights;
@@ -101,11 +101,12 @@ pub fn from_loralib(
     if paths.is_empty() {
         return Err(wrong("no tensor ends in `.lora_A`: it is no state dict of loralib".into()));
     }
+    let adapted: Vec<String> = paths.iter().map(|module| module.path.clone()).collect();
     for name in &whole {
         let entry = params.entries().iter().find(|entry| config.sources(&entry.name).iter().any(|other| other == name));
         let entry = entry.ok_or_else(|| wrong(format!("`{name}` is no parameter of the model")))?;
         let values = weights.read_f32(name, &entry.dims)?;
-        let stored = config.sources(&entry.name).swap_remove(0);
+        let stored = stored_whole(config.sources(&entry.name).swap_remove(0), &adapted);
         tensors.push(NamedTensor::new(format!("{PREFIX}{stored}"), entry.dims.clone(), values));
     }
     let module_of = |name: &&str| name.rsplit_once('.').map_or(*name, |(path, _)| path).to_owned();
@@ -121,7 +122,7 @@ pub fn from_loralib(
     let lora = LoraConfig {
         alpha: unsaid.alpha,
         bias,
-        targets: Targets::Names(paths.iter().map(|module| module.path.clone()).collect()),
+        targets: Targets::Names(adapted),
         fan_in_fan_out: is_in_out(&paths),
         ranks: ranks.clone(),
         alphas,

@@ -26,8 +26,8 @@ mod save;
 mod spectrum;
 #[cfg(test)]
 mod tests;
+mod unmerge;
 
-pub(crate) use adapter::MERGED;
 pub use adapter::{ADAPTER_WEIGHTS, Adapter};
 pub use begin::{NewAdapter, Start, Unfit};
 pub use changes::{Change, changes};
@@ -42,3 +42,4 @@ pub use patterns::Pattern;
 pub use probe::Probed;
 pub use roles::{Part, resolve};
 pub use save::save;
+pub(crate) use unmerge::MERGED;

@@ -2,9 +2,10 @@
 
 use atento_tensor::{Graph, Pool};
 
+use crate::data::batches::{PackedBatch, Pair};
 use crate::families::{Config, Head};
 use crate::models::Texts;
-use crate::pipelines::{LanguageModel, TextModel};
+use crate::pipelines::{LanguageModel, Pretrained, TextModel};
 
 /// Tokens of each text.
 const LENGTHS: [usize; 3] = [7, 32, 57];
@@ -35,6 +36,21 @@ impl Probed for LanguageModel {
         let (ids, cu_seqlens) = texts(&*self.model.config());
         let g = &mut Graph::infer(self.model.params(), &Pool::new());
         self.model.logits(g, &ids, &cu_seqlens).values().to_vec()
+    }
+}
+
+impl Probed for Pretrained {
+    fn outputs(&self) -> Vec<f32> {
+        let (ids, cu_seqlens) = texts(&*self.model.config());
+        let pair = |ends: &[u32]| {
+            let source = ids[ends[0] as usize..ends[1] as usize].to_vec();
+            let target = source.iter().rev().copied().collect();
+            Pair { id: u64::from(ends[0]), source, target }
+        };
+        let pairs: Vec<Pair> = cu_seqlens.windows(2).map(pair).collect();
+        let batch = PackedBatch::new(pairs.iter(), self.model.start_id());
+        let g = &mut Graph::infer(self.model.params(), &Pool::new());
+        self.model.logits(g, &batch).values().to_vec()
     }
 }
 

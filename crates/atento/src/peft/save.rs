@@ -46,13 +46,25 @@ pub fn save(
         .map(|entry| {
             let (name, shape) = match entry.is_added {
                 true => (entry.name.clone(), entry.dims.clone()),
-                false => (config.sources(&entry.name).swap_remove(0), config.stored_shape(&entry.name, &entry.dims)),
+                false => {
+                    let stored = config.sources(&entry.name).swap_remove(0);
+                    (stored_whole(stored, &joined.adapted), config.stored_shape(&entry.name, &entry.dims))
+                }
             };
             NamedTensor::new(format!("{PREFIX}{name}"), shape, params.to_f32(entry.weight))
         })
         .collect();
     tensors.extend(joined.tensors);
     write_directory(dir, &joined.adapter, model_json, &tensors, &[WEIGHTS_METADATA, (BASE, base)])
+}
+
+/// The name of a parameter of the base that is trained whole. PEFT wraps the modules that have a pair, and finds the bias of
+/// one below `base_layer` alone.
+pub(super) fn stored_whole(stored: String, adapted: &[String]) -> String {
+    match stored.strip_suffix(".bias") {
+        Some(path) if adapted.iter().any(|adapted| adapted == path) => format!("{path}.base_layer.bias"),
+        _ => stored,
+    }
 }
 
 /// What every safetensors file says.
@@ -76,18 +88,23 @@ pub(super) fn write_directory(
 struct Joined {
     /// What the adapter says of itself with those pairs.
     adapter: AdapterConfig,
-    /// The parameters that they are made of.
+    /// The paths of all modules that are adapted.
+    adapted: Vec<String>,
+    /// The parameters that the joined pairs are made of.
     parts: Vec<String>,
     tensors: Vec<NamedTensor<'static>>,
 }
 
 impl Joined {
     fn of(adapter: &AdapterConfig, config: &dyn Config, params: &Params) -> Self {
-        let mut joined = Self { adapter: adapter.clone(), parts: Vec::new(), tensors: Vec::new() };
+        let all = modules(config, params);
+        let adapted: Vec<_> = all.iter().filter(|module| adapter.adapts(module)).collect();
+        let paths = adapted.iter().map(|module| module.path.clone()).collect();
+        let mut joined = Self { adapter: adapter.clone(), adapted: paths, parts: Vec::new(), tensors: Vec::new() };
         let (AdapterConfig::Lora(lora), AdapterConfig::Lora(said)) = (adapter, &mut joined.adapter) else {
             return joined;
         };
-        for module in modules(config, params).iter().filter(|module| adapter.adapts(module)) {
+        for module in adapted {
             let (path, (outputs, inputs), rank) = (&module.path, module.sizes(), lora.rank_of(&module.path));
             let ranges = lora.parts_of(path, outputs);
             if ranges.len() == 1 && ranges[0].len() == outputs {

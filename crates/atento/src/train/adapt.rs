@@ -221,6 +221,7 @@ fn pairs<T>(
 /// The setting of adapter_config.json as the recipe has it.
 fn refused(unfit: &Unfit, is_lora: bool) -> Error {
     let key = match unfit.key {
+        "peft_type" => "train.method",
         "modules_to_save" if !is_lora => "ia3.modules_to_save",
         _ if !is_lora => "ia3.targets",
         "r" => "lora.rank",

@@ -138,7 +138,7 @@ pub(super) fn freeze<M: Trainable>(
     adapt::check_base(recipe, from)?;
     let adapter = new_adapter(recipe, config, model.params(), from)?;
     let frozen = Frozen::of(recipe, model.params(), adapter.as_ref())?;
-    if frozen.is_empty() {
+    if frozen.is_empty() && adapter.is_none() {
         return Ok(Beside::default());
     }
     notes.extend(frozen.notes.iter().cloned());

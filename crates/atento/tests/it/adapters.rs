@@ -9,7 +9,7 @@ use atento::families::{Config, Head};
 use atento::hub::ModelDir;
 use atento::hub::safetensors::SafeTensors;
 use atento::models::{Headed, Precision, Texts};
-use atento::peft::{Adapter, Unsaid, from_loralib};
+use atento::peft::{Adapter, AdapterConfig, BitFitConfig, NewAdapter, Unsaid, from_loralib};
 use atento::pipelines::texts::TooLong;
 use atento::pipelines::{LanguageModel, Net, TextModel};
 use atento_tensor::ops::CrossEntropy;
@@ -202,6 +202,25 @@ fn label_loss(model: &Headed, g: &mut Graph<'_>, file: &SafeTensors, step: usize
     model.text_loss(g, &states, texts, &labels, 0.0, 1.0 / labels.len() as f32)
 }
 
+/// What adapter_config.json does not speak of is not left out in silence, and neither is a method that trains nothing.
+#[test]
+fn tensors_of_another_kind_and_methods_without_effect_are_refused() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    let (base, dora, folder) =
+        (fixtures.join("bert-labels"), fixtures.join("bert-labels.lora-dora"), tempfile::tempdir().unwrap());
+    fs::copy(dora.join("adapter_model.safetensors"), folder.path().join("adapter_model.safetensors")).unwrap();
+    let config = fs::read_to_string(dora.join("adapter_config.json")).unwrap();
+    fs::write(folder.path().join("adapter_config.json"), config.replace("\"use_dora\": true", "\"use_dora\": false"))
+        .unwrap();
+    let dir = ModelDir::open_with(&base, folder.path()).unwrap();
+    let refused = TextModel::from_dir(&dir, Precision::F32).err().unwrap().to_string();
+    assert!(refused.contains("lora_magnitude_vector`, which is not of this kind of adapter"), "{refused}");
+    let mistral = LanguageModel::load(fixtures.join("mistral-tiny")).unwrap().model;
+    let biases = AdapterConfig::BitFit(BitFitConfig::default());
+    let refused = NewAdapter::of(biases, &*mistral.config(), mistral.params(), &[]).unwrap_err().to_string();
+    assert!(refused.contains("it trains nothing of this model"), "{refused}");
+}
+
 /// A state dict of loralib with parts of a fused matrix is the adapter that loralib computes with, and goes there and back.
 #[test]
 fn a_state_dict_of_loralib_becomes_an_adapter_and_again_a_state_dict() {
@@ -358,6 +377,12 @@ fn an_adapter_of_every_kind_learns() {
         of_biases.keys().all(|name| name.ends_with(".bias") || name.ends_with("classifier.weight")),
         "{of_biases:?}"
     );
+    // PEFT finds the bias of a module that has a pair below `base_layer`, and others where they are.
+    let with_biases = tensors(&folder.path("bias/model/adapter_model.safetensors"));
+    let layer = "base_model.model.bert.encoder.layer.0";
+    for name in ["attention.self.query.base_layer.bias", "attention.self.key.bias", "output.LayerNorm.weight"] {
+        assert!(with_biases.contains_key(&format!("{layer}.{name}")), "{name}: {:?}", with_biases.keys());
+    }
     let keys = tensors(&folder.path("some/model/adapter_model.safetensors"));
     let of_key = |half: &str| {
         keys[&format!("base_model.model.bert.encoder.layer.0.attention.self.key.lora_{half}.weight")].len()

@@ -77,6 +77,9 @@ fn to_peft(args: &ConvertArgs) -> Result<usize, Failure> {
         let what = "says neither its model nor α: name them with --base and --alpha";
         return Err(anyhow!("{}: a state dict {what}", args.input.display()).into());
     };
+    if !(alpha.is_finite() && alpha > 0.0) {
+        return Err(anyhow!("--alpha {alpha}: expected a number above 0").into());
+    }
     let config = ModelDir::open(base)?.checked()?.config;
     let unsaid = Unsaid { alpha, enabled: args.enabled.clone() };
     Ok(from_loralib(&args.input, &unsaid, &*config, &outline(&config), &args.out)?)

@@ -1,11 +1,10 @@
 //! `atento adapter diff`: what an adapter changes of its model.
 
-use anyhow::anyhow;
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::peft::{Change, Probed, changes};
-use atento::pipelines::{LanguageModel, Loaded, Net, TextModel};
+use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
 use serde_json::json;
 
 use super::PairArgs;
@@ -37,8 +36,8 @@ pub fn run(args: &DiffArgs, options: &Options) -> Result<(), Failure> {
     dir.require_exact()?;
     match dir.head() {
         Head::Translation => {
-            let path = args.pair.model.display();
-            Err(anyhow!("{path}: adapters of translators cannot be compared yet").into())
+            let base = Pretrained::load(&args.pair.model)?;
+            show(&dir, &Pretrained::from_dir(&dir, Precision::F32)?, Some(base.outputs()), options)
         }
         Head::Language => {
             let base = LanguageModel::load(&args.pair.model)?;

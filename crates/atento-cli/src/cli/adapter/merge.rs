@@ -7,7 +7,7 @@ use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::peft::{Adapter, Probed};
-use atento::pipelines::{LanguageModel, Loaded, Net, TextModel};
+use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
 use serde_json::json;
 
 use super::PairArgs;
@@ -44,10 +44,7 @@ pub fn run(args: &MergeArgs, options: &Options) -> Result<(), Failure> {
     let dir = args.pair.open()?;
     dir.require_exact()?;
     match dir.head() {
-        Head::Translation => {
-            let path = args.pair.model.display();
-            Err(anyhow!("{path}: adapters of translators cannot be merged yet").into())
-        }
+        Head::Translation => merged(args, &dir, Pretrained::from_dir(&dir, Precision::F32)?, options),
         Head::Language => merged(args, &dir, LanguageModel::from_dir(&dir, Precision::F32)?, options),
         _ => merged(args, &dir, TextModel::from_dir(&dir, Precision::F32)?, options),
     }

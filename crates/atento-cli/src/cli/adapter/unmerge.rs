@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::peft::Adapter;
-use atento::pipelines::{LanguageModel, Loaded, Net, TextModel};
+use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
 use serde_json::json;
 
 use crate::cli::convert::{check_empty, unwritten};
@@ -42,9 +41,7 @@ pub fn run(args: &UnmergeArgs, options: &Options) -> Result<(), Failure> {
     let dir = ModelDir::open(&args.model)?;
     dir.require_exact()?;
     match dir.head() {
-        Head::Translation => {
-            Err(anyhow!("{}: adapters of translators cannot be merged yet", args.model.display()).into())
-        }
+        Head::Translation => without(args, Pretrained::from_dir(&dir, Precision::F32)?, options),
         Head::Language => without(args, LanguageModel::from_dir(&dir, Precision::F32)?, options),
         _ => without(args, TextModel::from_dir(&dir, Precision::F32)?, options),
     }
