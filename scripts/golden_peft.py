@@ -12,7 +12,7 @@ from pathlib import Path
 
 import loralib
 import torch
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -120,6 +120,36 @@ def write(seed, name, kind_name, kind, settings, trains):
         losses(model, task, ids, directory)
 
 
+def write_combined(seed):
+    """Two adapters of one model, and what PEFT makes of them."""
+    directory = FIXTURES / f"{GPT2}.combined"
+    shutil.rmtree(directory, ignore_errors=True)
+    settings = dict(r=2, fan_in_fan_out=True, bias="none")
+    one = dict(settings, lora_alpha=4, target_modules=["c_attn"])
+    two = dict(settings, lora_alpha=3, target_modules=["c_attn", "c_proj"])
+    for name, own in (("one", one), ("two", two)):
+        seed += 1
+        adapted(GPT2, LANGUAGE, LoraConfig, own, seed).save_pretrained(directory / name)
+        (directory / name / "README.md").unlink(missing_ok=True)
+        path = directory / name / "adapter_config.json"
+        config = json.loads(path.read_text()) | dict(base_model_name_or_path=None)
+        config["target_modules"].sort()
+        path.write_text(json.dumps(config, indent=2) + "\n")
+    model = PeftModel.from_pretrained(base(GPT2, LANGUAGE), directory / "one", adapter_name="one")
+    model.load_adapter(directory / "two", adapter_name="two")
+    tensors = {}
+    for kind in ("cat", "svd", "linear", "magnitude_prune", "ties"):
+        more = {} if kind in ("cat", "svd", "linear") else dict(density=0.4)
+        more |= dict(svd_rank=3) if kind == "svd" else {}
+        model.add_weighted_adapter(["one", "two"], [0.7, -0.4], kind, combination_type=kind, **more)
+        for path, module in model.base_model.model.named_modules():
+            if kind in getattr(module, "lora_A", {}):
+                scale = module.scaling[kind]
+                tensors[f"{kind}.{path}.A"] = (module.lora_A[kind].weight.detach() * scale).contiguous()
+                tensors[f"{kind}.{path}.B"] = module.lora_B[kind].weight.detach().contiguous()
+    save_file(tensors, directory / "expected.safetensors")
+
+
 def write_loralib(seed):
     """A state dict of loralib: queries and values of a fused matrix, and another one whole. PEFT has no part in it."""
     name, alpha = GPT2, 6
@@ -158,6 +188,7 @@ def main():
     for seed, adapter in enumerate(ADAPTERS):
         write(100 + seed, *adapter)
     write_loralib(200)
+    write_combined(300)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 //! `atento adapter`: what can be done with an adapter and the model that it is for.
 
+mod combine;
 mod convert;
 mod diff;
 mod inspect;
@@ -13,7 +14,7 @@ use atento::hub::ModelDir;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
-/// Merge adapters into models and take them out again, show what they are and what they change, convert them
+/// Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
 #[derive(Debug, clap::Args)]
 pub struct AdapterVerb {
     #[command(subcommand)]
@@ -27,6 +28,7 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     Diff(diff::DiffArgs),
     Convert(convert::ConvertArgs),
+    Combine(combine::CombineArgs),
 }
 
 /// A model and an adapter for it.
@@ -62,5 +64,6 @@ pub fn run(args: &AdapterVerb, options: &Options) -> Result<(), Failure> {
         Verb::Inspect(args) => inspect::run(args, options),
         Verb::Diff(args) => diff::run(args, options),
         Verb::Convert(args) => convert::run(args, options),
+        Verb::Combine(args) => combine::run(args, options),
     }
 }

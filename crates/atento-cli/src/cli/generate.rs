@@ -1,5 +1,6 @@
 //! `atento generate MODEL`: a language model goes on with texts.
 
+mod conversation;
 mod method;
 mod template;
 
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
+use atento::hub::{ChatTemplate, ModelDir};
 use atento::pipelines::LanguageModel;
 use atento::pipelines::continue_text::{
     self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts,
@@ -43,6 +45,9 @@ const BATCH: usize = 8;
 /// A model that was trained with a prompt template gets every prompt in that template (prompt_template.json); --raw turns
 /// this off. A template with several fields takes JSON objects, one a line, with a text for each field.
 ///
+/// With --chat a prompt is what a user says, or a conversation, a JSON object {"messages": [{"role", "content"}, …]} in one
+/// line. The model's own chat template (chat_template.jinja, tokenizer_config.json) writes it.
+///
 /// With --json every prompt gives {"prompt", "text", "ids", "logprobs", "finish_reason"}. "text" is the continuation. "ids"
 /// are its tokens, with the end token where there is one. "logprobs" are the natural log-probabilities of these tokens in the
 /// model's own distribution. "finish_reason" is "stop", "length" or "interrupted". With --n above 1, "samples" holds all
@@ -65,6 +70,14 @@ pub struct GenerateArgs {
     /// Give the model each prompt as it is, without the template that it was taught with
     #[arg(long)]
     raw: bool,
+
+    /// Give the model each prompt as a conversation, in its chat template
+    #[arg(long, conflicts_with = "raw")]
+    chat: bool,
+
+    /// With --chat: what stands before the conversation as the system's message
+    #[arg(long, value_name = "TEXT", requires = "chat", allow_hyphen_values = true)]
+    system: Option<String>,
 
     #[command(flatten)]
     method: MethodArgs,
@@ -126,7 +139,16 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let stopped_by = stop_work_on_interrupt(&stop, &works, "stopping: the text so far is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
-    let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop };
+    let chat = ChatTemplate::read(ModelDir::open(&args.model)?.path())?;
+    if args.chat && chat.is_none() {
+        let model = args.model.display();
+        return Err(anyhow!("{model}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): leave --chat out").into());
+    }
+    if chat.is_some() && !args.chat && !args.raw && language.templates.is_none() {
+        options.note("the model has a chat template, with which --chat writes the prompts");
+    }
+    let chat = chat.filter(|_| args.chat);
+    let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop, chat };
     verb.tell_what_is_not_followed();
     let how = verb.continue_options()?;
     verb.check_room(&how)?;
@@ -159,6 +181,8 @@ struct Verb<'a> {
     language: &'a LanguageModel,
     draft: Option<&'a LanguageModel>,
     stop: &'a StopFlag,
+    /// What prompts are written with as conversations.
+    chat: Option<ChatTemplate>,
 }
 
 /// A prompt that the model can go on with.
@@ -192,6 +216,15 @@ impl Verb<'_> {
     /// The tokens of a prompt, or of its end if it is too long and may be cut.
     fn prepare(&self, prompt: &str, how: &ContinueOptions<'_>) -> anyhow::Result<Prepared> {
         let new = how.max_new_tokens.unwrap_or(1);
+        if let Some(chat) = &self.chat {
+            let text = chat.render(&conversation::of(prompt, self.args.system.as_deref())?, true)?;
+            // Special tokens are written out.
+            let ids = self.language.tokenizer.encode_ids(&text, false)?;
+            return match check_prompt(self.language, &ids, new, how) {
+                Ok(()) => Ok(Prepared { ids, note: None }),
+                Err(fault) => bail!("the conversation {fault}"),
+            };
+        }
         let templates = self.language.templates.as_ref().filter(|_| !self.args.raw);
         let template = templates.map(|found| &found.prompt);
         let encode =

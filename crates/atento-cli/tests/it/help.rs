@@ -44,7 +44,7 @@ fn the_program_lists_its_verbs() {
       prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
       convert    Write a model anew, its weights in another type
-      adapter    Merge adapters into models and take them out again, show what they are and what they change, convert them
+      adapter    Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
       doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
       help       Print this message or the help of the given subcommand(s)
 
@@ -404,12 +404,14 @@ fn inspect_plan_explains_itself() {
       [CONFIG]  A config.json, a model directory or a run directory, or the name of a published shape
 
     Options:
-          --config <CONFIG>  The same
-          --method <METHOD>  What is trained: full, or an adapter: lora, ia3, bitfit [default: full]
-          --rank <N>         The rank of low-rank pairs [default: 8]
-          --targets <NAMES>  The modules that are adapted: ends of their paths, or q, k, v, o, or all-linear [default: those of the model's type]
-          --tokens <N>       Tokens of a batch, which activations are counted for [default: 4096]
-      -h, --help             Print help
+          --config <CONFIG>     The same
+          --method <METHOD>     What is trained: full, or an adapter: lora, ia3, bitfit, prefix, prompt, houlsby [default: full]
+          --rank <N>            The rank of low-rank pairs [default: 8]
+          --targets <NAMES>     The modules that are adapted: ends of their paths, or q, k, v, o, or all-linear [default: those of the model's type]
+          --virtual-tokens <N>  Virtual tokens of a prompt or a prefix [default: 20]
+          --size <N>            The width of Houlsby's layers [default: 64]
+          --tokens <N>          Tokens of a batch, which activations are counted for [default: 4096]
+      -h, --help                Print help
     ");
 }
 

@@ -76,6 +76,9 @@ fn one_command_compares_features_a_part_and_the_whole_over_several_seeds() {
     assert!(folder.path("runs/train.method=features/features").is_dir());
     let log = std::fs::read_to_string(folder.path("runs/train.method=features/seed-2/log.txt")).unwrap();
     assert!(log.contains("were found in"), "{log}");
+    let page = std::fs::read_to_string(folder.path("runs/report.html")).unwrap();
+    assert!(page.matches("<svg").count() >= 3 && settings.iter().all(|setting| page.contains(setting)), "{page}");
+    assert!(table.iter().all(|row| row["model_bytes"].as_u64() > Some(1000)), "{table:?}");
     // What is measured afterwards is what the run measured.
     let run = folder.path("runs/train.method=full/seed-1").display().to_string();
     let summary = std::fs::read_to_string(folder.path("runs/train.method=full/seed-1/summary.json")).unwrap();

@@ -62,6 +62,18 @@ fn a_plan_of_an_adapter_has_the_counts_of_the_paper() {
         let bytes = |of: &Value| of["memory_bytes"]["total"].as_f64().unwrap();
         assert!(bytes(&plan) < 0.7 * bytes(full), "{shape}");
     }
+    // Keys and values of 20 tokens in 12 blocks, 20 rows, and two bottlenecks of 64 in each block.
+    let bottleneck = 64 * 768 + 64 + 768 * 64 + 768;
+    for (shape, method, trainable) in [
+        ("bert-base", "prefix", 20 * 12 * 2 * 768),
+        ("gpt2", "prefix", 20 * 12 * 2 * 768),
+        ("gpt2", "prompt", 20 * 768),
+        ("bert-base", "houlsby", 2 * 12 * bottleneck),
+        ("bert-base", "ia3", 12 * (768 + 768 + 768 + 3072)),
+    ] {
+        let plan = folder.run(&["inspect", "plan", shape, "--method", method, "--json"], "").objects().remove(0);
+        assert_eq!(plan["plan"]["trainable"], trainable, "{shape}, {method}");
+    }
     let found = folder.run(&["inspect", "plan", "gpt2", "--method", "lora", "--targets", "c_atn"], "").refusal();
     assert!(found.contains("\"c_atn\" matches no module of the model; the nearest is `c_attn`"), "{found}");
 }

@@ -28,6 +28,22 @@ impl Graph<'_> {
         bias: Option<Weight>,
         activation: Activation,
     ) -> Tensor {
+        match self.params().has_bottleneck(weight) {
+            true => self.linear_with_bottleneck(x, weight, layout, bias, activation),
+            false => self.scaled_or_plain(x, weight, layout, bias, activation),
+        }
+    }
+
+    /// [`Graph::linear`], whatever stands behind the weight.
+    #[track_caller]
+    pub(super) fn scaled_or_plain(
+        &mut self,
+        x: &Tensor,
+        weight: Weight,
+        layout: WeightLayout,
+        bias: Option<Weight>,
+        activation: Activation,
+    ) -> Tensor {
         match self.params().has_scaling(weight) {
             true => self.scaled_linear(x, weight, layout, bias, activation),
             false => self.product(x, weight, layout, bias, activation),

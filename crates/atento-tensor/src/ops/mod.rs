@@ -5,6 +5,8 @@ mod activation;
 mod add;
 mod attention;
 mod attentive_gru;
+mod bottleneck;
+mod columns;
 mod concat;
 mod cross_entropy;
 mod disentangled_attention;

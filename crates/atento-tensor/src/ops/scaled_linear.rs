@@ -43,7 +43,13 @@ impl Graph<'_> {
     }
 
     /// Each part by itself, side by side.
-    fn by_parts(&mut self, x: &Tensor, parts: &[Weight], layout: WeightLayout, bias: Option<Weight>) -> Tensor {
+    pub(super) fn by_parts(
+        &mut self,
+        x: &Tensor,
+        parts: &[Weight],
+        layout: WeightLayout,
+        bias: Option<Weight>,
+    ) -> Tensor {
         let biases: Vec<Weight> = bias.map_or(Vec::new(), |bias| self.params().parts(bias).collect());
         assert!(biases.is_empty() || biases.len() == parts.len(), "linear: {bias:?} has other parts than its weight");
         let mut whole: Option<Tensor> = None;
@@ -57,7 +63,8 @@ impl Graph<'_> {
         whole.expect("a weight has a part")
     }
 
-    fn activated(&mut self, y: Tensor, activation: Activation) -> Tensor {
+    /// An activation function behind a product.
+    pub(super) fn activated(&mut self, y: Tensor, activation: Activation) -> Tensor {
         if activation == Activation::Identity { y } else { self.activation(&y, activation) }
     }
 }

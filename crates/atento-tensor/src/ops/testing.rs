@@ -13,7 +13,7 @@
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
-use crate::{Grads, Graph, Init, LowRank, Params, Pool, Scaling, Tensor, Weight};
+use crate::{Bottleneck, Grads, Graph, Init, LowRank, Params, Pool, Scaling, Tensor, Weight};
 
 const STEP: f32 = 0.03125;
 const SEED: u64 = 9;
@@ -107,6 +107,12 @@ impl Case {
     /// Puts factors, made of the parameters, on one of them.
     pub(super) fn scaling(mut self, on: usize, factors: impl Fn(&[Weight]) -> Scaling) -> Self {
         self.params.set_scaling(self.weights[on], factors(&self.weights));
+        self
+    }
+
+    /// Puts a bottleneck, made of the parameters, behind one of them.
+    pub(super) fn bottleneck(mut self, behind: usize, parts: impl Fn(&[Weight]) -> Bottleneck) -> Self {
+        self.params.set_bottleneck(self.weights[behind], parts(&self.weights));
         self
     }
 

@@ -127,10 +127,12 @@ impl Params {
         self.low_ranks.remove(&weight.first).unwrap_or_default()
     }
 
-    /// Whether products are changed beside their matrices: something is added to one, or it has factors.
+    /// Whether the model computes something else than its own parameters say: products are changed beside their matrices, or
+    /// virtual tokens stand before texts.
     #[must_use]
     pub fn is_adapted(&self) -> bool {
-        !self.low_ranks.is_empty() || !self.scalings.is_empty()
+        let has_matrices = !self.low_ranks.is_empty() || !self.scalings.is_empty() || !self.bottlenecks.is_empty();
+        has_matrices || self.virtual_tokens.is_some()
     }
 
     /// Whether something is added to a part of a weight.

@@ -12,6 +12,7 @@
 //! added one after the other are neighbours, so a group of projections can be multiplied as one matrix ([`Params::fused`])
 //! while each keeps its own name in files.
 
+mod bottleneck;
 mod freezing;
 mod frozen;
 mod grads;
@@ -21,6 +22,7 @@ mod low_rank;
 mod scaling;
 #[cfg(test)]
 mod tests;
+mod virtual_tokens;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -30,12 +32,14 @@ use atento_kernels::compact::Compact;
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
+pub use bottleneck::Bottleneck;
 pub use frozen::{Frozen, Values, View};
 pub use grads::Grads;
 pub use handles::{ParamEntry, ParamId, Weight};
 pub use init::Init;
 pub use low_rank::{LowRank, Magnitude, Placed};
 pub use scaling::Scaling;
+pub use virtual_tokens::VirtualTokens;
 
 use handles::Place;
 
@@ -54,6 +58,10 @@ pub struct Params {
     low_ranks: BTreeMap<ParamId, Vec<LowRank>>,
     /// Factors on what matrices take and give in products.
     scalings: BTreeMap<ParamId, Scaling>,
+    /// Small layers behind matrices.
+    bottlenecks: BTreeMap<ParamId, Bottleneck>,
+    /// What stands before every text.
+    virtual_tokens: Option<VirtualTokens>,
     /// Whether there is the table alone, and no value.
     is_outline: bool,
     /// Whether no value was written yet: their memory is untouched.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::heads::{Output, Part, Reads};
-use super::{Config, Extra, Family, Head, Sizes, Start};
+use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
 use crate::hub::{Error, Weights, decimal};
 use crate::models::gpt2::config::{ACTIVATIONS, PRESETS, VOCAB_SIZE};
@@ -242,6 +242,15 @@ impl Config for Gpt2Config {
             bias: self.bias,
             ..settings.clone()
         }
+    }
+
+    fn attention_shape(&self) -> Option<AttentionShape> {
+        Some(AttentionShape {
+            layers: self.layers,
+            kv_heads: self.heads,
+            head_dim: self.d_model / self.heads,
+            is_causal: true,
+        })
     }
 
     fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {

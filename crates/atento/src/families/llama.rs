@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use self::classes::{Defaults, check_class, class_for, class_named, defaults, json_key, read_config};
 use super::heads::{Output, Part, Reads};
-use super::{Config, Extra, Family, Head, Sizes, Start};
+use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
 use crate::models::llama::config::inner_width;
@@ -296,6 +296,10 @@ impl Config for LlamaConfig {
             tie_embeddings: TieEmbeddings::all_or_none(self.tie_embeddings),
             ..settings.clone()
         }
+    }
+
+    fn attention_shape(&self) -> Option<AttentionShape> {
+        Some(AttentionShape { layers: self.layers, kv_heads: self.kv_heads, head_dim: self.head_dim, is_causal: true })
     }
 
     fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {

@@ -120,6 +120,19 @@ pub struct Sizes {
     pub pad_id: Option<u32>,
 }
 
+/// The attention of all blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Blocks.
+    pub layers: usize,
+    /// Heads of keys and values.
+    pub kv_heads: usize,
+    /// The width of each.
+    pub head_dim: usize,
+    /// Whether a token sees those before it alone.
+    pub is_causal: bool,
+}
+
 /// What the parameters of a model are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -318,6 +331,11 @@ pub trait Config: fmt::Debug + Send + Sync {
     /// Numbers of a table that is no parameter.
     fn table_len(&self) -> usize {
         0
+    }
+
+    /// The attention that virtual tokens can stand before, where that of every block is one over keys and values alone.
+    fn attention_shape(&self) -> Option<AttentionShape> {
+        None
     }
 
     /// The model, if it translates.

@@ -5,7 +5,7 @@
 //! load          filling a model's parameters
 //! generation    generation_config.json                   sampling   what it says of drawing tokens
 //! tokenizer_config   tokenizer_config.json           special_tokens   which token has which role
-//! templates         prompt_template.json, our own
+//! templates         prompt_template.json, our own    chat     chat_template.jinja, rendered
 //! int8          matrices in int8, in config.json and in a file
 //! kept          the rest of a directory's files  special_ids   tokens that no table has
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
@@ -18,6 +18,7 @@
 //! with one is an [`Error`] that names it.
 
 pub mod atomic;
+pub mod chat;
 pub(crate) mod contents;
 mod elements;
 mod error;
@@ -46,6 +47,7 @@ mod tests;
 
 pub(crate) use crate::messages as nearest;
 
+pub use chat::{ChatTemplate, Message};
 pub use error::{Error, Fault};
 pub(crate) use json::decimal;
 pub use kept::Kept;

@@ -4,6 +4,8 @@ use atento_kernels::philox::Rng;
 use atento_tensor::ops::WeightLayout;
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
+use crate::models::virtual_tokens;
+
 /// A table of one vector per token.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedding {
@@ -39,13 +41,14 @@ impl Embedding {
         Self { padding_id: Some(padding_id), ..self }
     }
 
-    /// Looks up tokens.
+    /// Looks up tokens; an id behind the last is a row of the [prompt](Params::prompt).
     ///
     /// # Shapes
     /// result: [ids, d_model].
     #[must_use]
     #[track_caller]
     pub fn forward(&self, g: &mut Graph<'_>, ids: &[u32]) -> Tensor {
-        g.embedding(self.table, ids, self.scale, self.padding_id)
+        let Self { table, scale, padding_id } = *self;
+        virtual_tokens::embed(g, ids, table.rows, |g, ids| g.embedding(table, ids, scale, padding_id))
     }
 }

@@ -7,6 +7,7 @@ use atento_tensor::{Graph, Pool, Tensor};
 
 use super::causal::{Attend, CausalLm};
 use super::kv_cache::KvCache;
+use super::virtual_tokens;
 use crate::generate::{BlockDecoder, HiddenDecoder, StepDecoder};
 
 /// The most bytes that a cache is made of before it is used.
@@ -17,7 +18,11 @@ pub struct CachedCausal<'m> {
     model: &'m dyn CausalLm,
     pool: Pool,
     cache: KvCache,
-    /// The tokens in the cache, where they are needed to slide.
+    /// Tokens whose keys and values every row begins with.
+    prefix: usize,
+    /// The ids of the prompt that every row begins with.
+    prompt: Vec<u32>,
+    /// The tokens of texts in the cache, where they are needed to slide.
     slide: Option<Vec<Vec<u32>>>,
     /// States of the prompts' tokens, and which are each prompt's.
     prefill: Option<Tensor>,
@@ -38,22 +43,45 @@ impl<'m> CachedCausal<'m> {
         let limit = model.max_positions();
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
         assert!(longest <= limit, "CachedCausal::new: a prompt of {longest} tokens");
+        let params = model.params();
+        let prompt: Vec<u32> =
+            params.prompt().into_iter().flat_map(|rows| virtual_tokens::ids(rows, model.vocab_size())).collect();
+        let (all_virtual, prefix) = (params.virtual_count(), params.virtual_count() - prompt.len());
         // Rotary positions cost nothing, so a model may have many more than a text is going to use: a cache for all of them
         // that would be as large as this grows as it fills.
         let row_bytes = size_of::<f32>() * model.layers() * model.kv_width();
         let at_once = RESERVED_BYTES / row_bytes.saturating_mul(prompts.len()).max(1);
-        let capacity = capacity.clamp(longest, limit).min(at_once.max(longest));
-        let cache = KvCache::new(model.layers(), model.kv_width(), prompts.len(), capacity);
-        let before_last: Vec<&[u32]> =
-            prompts.iter().map(|prompt| prompt.split_last().expect("CachedCausal::new: a prompt is empty").1).collect();
+        let capacity = capacity.clamp(longest, limit).min(at_once.max(longest)) + all_virtual;
+        let mut cache = KvCache::new(model.layers(), model.kv_width(), prompts.len(), capacity);
+        if prefix > 0 {
+            cache.begin_with(prefix, |block| {
+                params.to_f32(params.prefix(block).expect("every block has one")).into_owned()
+            });
+        }
+        let before_last = |tokens: &&[u32]| {
+            let (_, before) = tokens.split_last().expect("CachedCausal::new: a prompt is empty");
+            [&prompt, before].concat()
+        };
+        let before_last: Vec<Vec<u32>> = prompts.iter().map(before_last).collect();
+        let before_last: Vec<&[u32]> = before_last.iter().map(Vec::as_slice).collect();
         let mut end = 0;
         let rows = before_last.iter().map(|tokens| {
             end += tokens.len();
-            end - tokens.len()..end
+            end - tokens.len() + prompt.len()..end
         });
         let prefill_rows = rows.collect();
         let pool = pool.clone();
-        let mut decoder = Self { model, pool, cache, slide: None, prefill: None, prefill_rows, last: None };
+        let mut decoder = Self {
+            model,
+            pool,
+            cache,
+            prefix,
+            prompt: prompt.clone(),
+            slide: None,
+            prefill: None,
+            prefill_rows,
+            last: None,
+        };
         if before_last.iter().any(|tokens| !tokens.is_empty()) {
             decoder.prefill = Some(within(|| decoder.feed(&before_last)));
         }
@@ -68,7 +96,7 @@ impl<'m> CachedCausal<'m> {
         self
     }
 
-    /// Tokens of each row in the cache.
+    /// Tokens of each row in the cache, virtual ones counted.
     #[must_use]
     pub fn lengths(&self) -> &[usize] {
         self.cache.lengths()
@@ -108,14 +136,19 @@ impl<'m> CachedCausal<'m> {
     fn make_room(&mut self) {
         let limit = self.model.max_positions();
         let Some(mut rows) = self.slide.take() else { return };
-        let full: Vec<bool> = self.cache.lengths().iter().map(|&length| length >= limit).collect();
+        let before = self.prefix + self.prompt.len();
+        let full: Vec<bool> = self.cache.lengths().iter().map(|&length| length >= limit + before).collect();
         if full.contains(&true) {
             for (row, _) in full.iter().enumerate().filter(|(_, full)| **full) {
                 rows[row].drain(..limit - limit / 2);
-                self.cache.truncate(row, 0);
+                self.cache.truncate(row, self.prefix);
             }
-            let kept: Vec<&[u32]> =
-                rows.iter().zip(&full).map(|(tokens, full)| if *full { &tokens[..] } else { &[] }).collect();
+            let kept = |(tokens, full): (&Vec<u32>, &bool)| match full {
+                true => [&self.prompt[..], tokens].concat(),
+                false => Vec::new(),
+            };
+            let kept: Vec<Vec<u32>> = rows.iter().zip(&full).map(kept).collect();
+            let kept: Vec<&[u32]> = kept.iter().map(Vec::as_slice).collect();
             if kept.iter().any(|tokens| !tokens.is_empty()) {
                 within(|| self.feed(&kept));
             }

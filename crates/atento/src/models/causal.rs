@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use atento_tensor::ops::{AttentionInput, AttentionSpec, CrossEntropy, Segment};
+use atento_tensor::ops::{AttentionSpec, CrossEntropy, Segment};
 use atento_tensor::{Graph, Tensor};
 
 use super::kv_cache::{KvCache, first_columns};
 use super::trunk::{Texts, Trunk};
+use super::virtual_tokens::{self, Prompted};
 use crate::layers::Linear;
 use crate::layers::attention::self_segments;
 
@@ -52,9 +53,9 @@ pub trait CausalLm: Trunk {
         self.sizes().d_model
     }
 
-    /// The longest sequence, in tokens.
+    /// The longest sequence, in tokens; virtual ones before it take positions too.
     fn max_positions(&self) -> usize {
-        self.sizes().max_positions.unwrap_or(usize::MAX)
+        self.longest().unwrap_or(usize::MAX)
     }
 
     /// The states that the output projection reads, of packed sequences.
@@ -162,7 +163,7 @@ impl<'a> Attend<'a> {
     #[must_use]
     pub fn forward(&mut self, g: &mut Graph<'_>, layer: usize, spec: AttentionSpec, qkv: &Tensor) -> Tensor {
         match &mut self.0 {
-            Over::Sequences(segments) => g.attention(spec, AttentionInput::Packed(qkv), None, segments),
+            Over::Sequences(segments) => virtual_tokens::attend(g, layer, spec, qkv, segments),
             Over::Cache { cache, counts, segments } => {
                 cache.append(layer, qkv, counts);
                 let query = first_columns(g, qkv, spec.n_heads * spec.head_dim);
@@ -179,10 +180,18 @@ pub(super) fn encode(
     texts: Texts<'_>,
     each: &mut dyn FnMut(&Tensor),
 ) -> Tensor {
-    model.states(g, texts.ids, &position_ids(texts.cu_seqlens), Attend::sequences(texts.cu_seqlens), each)
+    let params = model.params();
+    let Some(prompt) = params.prompt() else {
+        let first = params.virtual_count() as u32;
+        let attend = Attend::sequences(texts.cu_seqlens);
+        return model.states(g, texts.ids, &position_ids(texts.cu_seqlens, first), attend, each);
+    };
+    let Prompted { ids, cu_seqlens, rows } = Prompted::of(texts, prompt, model.vocab_size());
+    let states = model.states(g, &ids, &position_ids(&cu_seqlens, 0), Attend::sequences(&cu_seqlens), each);
+    g.gather_rows(&states, &rows)
 }
 
-/// Positions of packed sequences: each begins at 0.
-pub(super) fn position_ids(cu_seqlens: &[u32]) -> Vec<u32> {
-    cu_seqlens.windows(2).flat_map(|pair| 0..pair[1] - pair[0]).collect()
+/// Positions of packed sequences: each begins at `first`.
+fn position_ids(cu_seqlens: &[u32], first: u32) -> Vec<u32> {
+    cu_seqlens.windows(2).flat_map(|pair| first..first + pair[1] - pair[0]).collect()
 }

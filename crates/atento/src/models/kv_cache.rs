@@ -26,6 +26,17 @@ impl KvCache {
         Self { width, layers, spare: Vec::new(), capacity, lengths: vec![0; rows] }
     }
 
+    /// Rows that begin with these tokens, `layer` giving the keys and values of each layer: [count, width].
+    pub fn begin_with(&mut self, count: usize, layer: impl Fn(usize) -> Vec<f32>) {
+        assert!(count <= self.capacity, "KvCache::begin_with: {count} tokens");
+        let stride = self.capacity * self.width;
+        for (at, cache) in self.layers.iter_mut().enumerate() {
+            let values = layer(at);
+            (0..self.lengths.len()).for_each(|row| cache[row * stride..][..values.len()].copy_from_slice(&values));
+        }
+        self.lengths.fill(count);
+    }
+
     /// Tokens in each row.
     pub fn lengths(&self) -> &[usize] {
         &self.lengths

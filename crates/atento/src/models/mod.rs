@@ -23,6 +23,7 @@ pub mod transformer;
 mod transformer_layer;
 pub mod translator;
 mod trunk;
+pub(crate) mod virtual_tokens;
 
 pub use cached_causal::CachedCausal;
 pub use causal::{Attend, CausalLm};

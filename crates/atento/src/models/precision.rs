@@ -3,10 +3,10 @@
 //! The matrices that a token is multiplied by (projections and the embedding table; those with a layout) are what decoding
 //! reads; positions, norms and biases stay in f32.
 
-use atento_kernels::compact::{to_bf16, to_int8};
+use atento_kernels::compact::{Compact, to_bf16, to_int8};
 use atento_kernels::elementwise::first_non_finite;
 use atento_tensor::ops::WeightLayout;
-use atento_tensor::{Frozen, ParamEntry, Params};
+use atento_tensor::{Frozen, ParamEntry, Params, View};
 use half::bf16;
 
 /// How a model's matrices are held.
@@ -37,6 +37,25 @@ impl Precision {
         for entry in params.entries().to_vec().iter().filter(|entry| self.rounds(entry)) {
             let held = self.hold(entry, params.get(entry.weight))?;
             params.set_frozen(entry.weight, held);
+        }
+        Ok(())
+    }
+
+    /// Holds the frozen matrices of a model so from here on, those aside that are in as few bits already.
+    ///
+    /// # Errors
+    /// [`NotFinite`]; matrices before that one are held already.
+    pub fn hold_frozen(self, params: &mut Params) -> Result<(), NotFinite> {
+        let is_wider = |params: &Params, entry: &ParamEntry| match params.view(entry.weight) {
+            View::Exact(_) => true,
+            View::Compact(Compact::Int8 { .. }) | View::Parts => false,
+            View::Compact(_) => self == Precision::Int8,
+        };
+        for entry in params.entries().to_vec().iter().filter(|entry| entry.is_frozen() && self.rounds(entry)) {
+            if is_wider(params, entry) {
+                let held = self.hold(entry, &params.to_f32(entry.weight))?;
+                params.set_frozen(entry.weight, held);
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use atento_tensor::{Graph, Params, Tensor, Weight};
 
+use super::virtual_tokens::Prompted;
 use crate::families::{Config, Sizes};
 
 /// Packed texts.
@@ -90,6 +91,11 @@ pub trait Trunk: Send + Sync {
     /// Says whether training computes each block again in the backward instead of keeping its activations.
     fn checkpoint_activations(&mut self, checkpoint: bool);
 
+    /// The longest text, in tokens, where there is a longest.
+    fn longest(&self) -> Option<usize> {
+        self.sizes().max_positions.map(|positions| positions.saturating_sub(self.params().virtual_count()))
+    }
+
     /// How many types tokens have, where the model tells them apart by a table.
     fn token_types(&self) -> Option<usize> {
         None
@@ -99,7 +105,7 @@ pub trait Trunk: Send + Sync {
     fn token_table(&self) -> Weight;
 
     /// The last states of packed texts. `each` sees the embeddings, then the residual stream after every block, the last one
-    /// before a norm that follows it.
+    /// before a norm that follows it; with a prompt before the texts, its rows too.
     ///
     /// # Shapes
     /// See [`Texts`]; result: [tokens, d_model].
@@ -151,6 +157,10 @@ pub trait Trunk: Send + Sync {
             }
             layer += 1;
         });
+        if let Some(prompt) = self.params().prompt() {
+            let rows = Prompted::of(texts, prompt, self.sizes().vocab_size).rows;
+            kept = kept.into_iter().map(|state| Some(g.gather_rows(&state?, &rows))).collect();
+        }
         kept[self.layers()] = Some(last);
         layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
     }

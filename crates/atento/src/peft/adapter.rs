@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use atento_kernels::activation::Activation;
 use atento_kernels::linear::WeightLayout;
-use atento_tensor::{Frozen, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
+use atento_tensor::{Bottleneck, Frozen, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
 
-use super::Error;
 use super::begin::{NewAdapter, Start};
 use super::config::{ADAPTER_CONFIG, LoraConfig};
+use super::houlsby::HoulsbyConfig;
 use super::methods::{AdapterConfig, Ia3Config};
 use super::modules::{Module, is_within, modules};
 use super::save::BASE;
+use super::virtual_tokens::ROWS;
+use super::{Error, houlsby};
 use crate::families::{Config, Head};
 use crate::hub::{self, Weights};
 use crate::messages;
@@ -21,6 +24,8 @@ pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// What stands before the names of the base's modules.
 pub(super) const PREFIX: &str = "base_model.model.";
+/// The same, of an adapter that adapts no module.
+pub(super) const AROUND: &str = "base_model.";
 
 /// An adapter in a directory.
 #[derive(Debug)]
@@ -33,11 +38,15 @@ pub struct Adapter {
 }
 
 /// The ends of the names of tensors that belong to a module, each with what PEFT has called it besides.
-const ENDS: [(&str, &str); 4] = [
+const ENDS: [(&str, &str); 8] = [
     ("lora_A.weight", "lora_A.default.weight"),
     ("lora_B.weight", "lora_B.default.weight"),
     ("lora_magnitude_vector", "lora_magnitude_vector.weight"),
     ("ia3_l", "ia3_l.default"),
+    (houlsby::ENDS[0], houlsby::ENDS[0]),
+    (houlsby::ENDS[1], houlsby::ENDS[1]),
+    (houlsby::ENDS[2], houlsby::ENDS[2]),
+    (houlsby::ENDS[3], houlsby::ENDS[3]),
 ];
 
 /// Values and their shape.
@@ -47,6 +56,8 @@ type Stored2d = (Vec<f32>, Vec<usize>);
 struct Stored<'w> {
     /// By the path of the module, and by the end of the name.
     modules: BTreeMap<&'w str, BTreeMap<&'static str, &'w str>>,
+    /// What stands before every text.
+    rows: Option<&'w str>,
     /// Parameters that were trained whole: what the base calls them, and what they are called here.
     whole: Vec<(String, &'w str)>,
 }
@@ -92,13 +103,14 @@ impl Adapter {
             return Err(self.unsupported("the model has had an adapter put on it already: load it anew".into()));
         }
         let all = modules(config, params);
-        let Stored { modules: stored, whole } = self.stored();
+        let Stored { modules: stored, rows, whole } = self.stored();
         for module in all.iter().filter(|module| self.config.adapts(module)) {
             if !module.paths.iter().any(|path| stored.contains_key(path.as_str())) {
                 return Err(self.missing(module, self.ends().first().copied().unwrap_or_default()));
             }
         }
         let count = stored.len();
+        self.put_rows(config, params, rows)?;
         for (path, tensors) in &stored {
             let module = all.iter().find(|module| module.paths.iter().any(|other| other == path));
             let first = tensors.values().next().copied().unwrap_or(path);
@@ -108,7 +120,8 @@ impl Adapter {
             match &self.config {
                 AdapterConfig::Lora(lora) => self.put_pair(lora, params, module, tensors)?,
                 AdapterConfig::Ia3(ia3) => self.put_factors(ia3, params, module, tensors)?,
-                AdapterConfig::BitFit(_) => {}
+                AdapterConfig::Houlsby(houlsby) => self.put_bottleneck(houlsby, params, module, tensors)?,
+                AdapterConfig::BitFit(_) | AdapterConfig::Virtual(_) => {}
             }
         }
         // A model without a head has no use for what the adapter says of one.
@@ -145,7 +158,11 @@ impl Adapter {
         let new = NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))?;
         params.freeze(|entry| !new.trains(entry));
         new.begin(params, Start::default(), 0);
-        let Stored { modules: stored, whole } = self.stored();
+        let Stored { modules: stored, rows, whole } = self.stored();
+        if let AdapterConfig::Virtual(tokens) = &new.config {
+            let name = rows.unwrap_or(ROWS);
+            tokens.read_into(params, &self.weights.read_f32(name, &[tokens.count, tokens.width()])?);
+        }
         for (path, tensors) in &stored {
             self.check_ends(path, tensors)?;
             if !new.modules.iter().any(|module| module.path == *path) {
@@ -153,7 +170,9 @@ impl Adapter {
                 return Err(self.no_module(first, path, &new.modules));
             }
         }
-        let own: Vec<ParamEntry> = params.entries().iter().filter(|entry| entry.is_trained()).cloned().collect();
+        let is_tokens = matches!(new.config, AdapterConfig::Virtual(_));
+        let is_left = |entry: &&ParamEntry| entry.is_trained() && !(is_tokens && entry.is_added);
+        let own: Vec<ParamEntry> = params.entries().iter().filter(is_left).cloned().collect();
         for entry in own {
             let found = if entry.is_added {
                 let of_module = ENDS.iter().find_map(|(end, _)| Some((strip(&entry.name, end)?, *end)));
@@ -198,7 +217,7 @@ impl Adapter {
     /// The paths of its modules, and what it holds whole.
     #[must_use]
     pub fn names(&self) -> (Vec<String>, Vec<String>) {
-        let Stored { modules, whole } = self.stored();
+        let Stored { modules, whole, .. } = self.stored();
         let modules = modules.into_keys().map(str::to_owned).collect();
         (modules, whole.into_iter().map(|(name, _)| name).collect())
     }
@@ -243,9 +262,15 @@ impl Adapter {
 
     /// Its tensors, by what they are for.
     fn stored(&self) -> Stored<'_> {
-        let mut stored = Stored { modules: BTreeMap::new(), whole: Vec::new() };
+        let mut stored = Stored { modules: BTreeMap::new(), rows: None, whole: Vec::new() };
+        // Virtual tokens stand around a model, what adapts its modules around these.
+        let prefix = if matches!(self.config, AdapterConfig::Virtual(_)) { AROUND } else { PREFIX };
         for name in self.weights.names() {
-            let inner = name.strip_prefix(PREFIX).unwrap_or(name);
+            if name == ROWS {
+                stored.rows = Some(name);
+                continue;
+            }
+            let inner = name.strip_prefix(prefix).unwrap_or(name);
             // What a module that is trained whole was before.
             if inner.contains(".original_module.") {
                 continue;
@@ -272,7 +297,8 @@ impl Adapter {
             AdapterConfig::Lora(lora) if lora.dora => &["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"],
             AdapterConfig::Lora(_) => &["lora_A.weight", "lora_B.weight"],
             AdapterConfig::Ia3(_) => &["ia3_l"],
-            AdapterConfig::BitFit(_) => &[],
+            AdapterConfig::Houlsby(_) => &houlsby::ENDS,
+            AdapterConfig::BitFit(_) | AdapterConfig::Virtual(_) => &[],
         }
     }
 
@@ -344,6 +370,36 @@ impl Adapter {
         };
         params.set_scaling(module.weight, scaling);
         Ok(())
+    }
+
+    fn put_bottleneck(
+        &self,
+        houlsby: &HoulsbyConfig,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+    ) -> Result<(), Error> {
+        let dims = houlsby.dims(module);
+        let mut add = |at: usize| self.add(params, module, tensors, houlsby::ENDS[at], &dims[at]);
+        let (down, down_bias, up, up_bias) = (add(0)?, add(1)?, add(2)?, add(3)?);
+        let activation = Activation::Gelu;
+        params.set_bottleneck(module.weight, Bottleneck { down, down_bias, up, up_bias, activation });
+        Ok(())
+    }
+
+    fn put_rows(&self, model: &dyn Config, params: &mut Params, rows: Option<&str>) -> Result<(), Error> {
+        match (&self.config, rows) {
+            (AdapterConfig::Virtual(tokens), _) => {
+                let tokens = tokens.fitted(model).map_err(|unfit| self.unsupported(unfit.to_string()))?;
+                let values = self.weights.read_f32(ROWS, &[tokens.count, tokens.width()])?;
+                tokens.put_on(params, values);
+                Ok(())
+            }
+            (_, Some(name)) => {
+                Err(self.unsupported(format!("the weights have `{name}`, which is not of this kind of adapter")))
+            }
+            (_, None) => Ok(()),
+        }
     }
 
     /// Adds a tensor of a module, frozen.

@@ -2,7 +2,7 @@
 
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
-use atento_tensor::{Init, LowRank, Magnitude, ParamEntry, Params, Scaling};
+use atento_tensor::{Init, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
 
 use super::config::{Bias, LoraConfig, Targets};
 use super::methods::AdapterConfig;
@@ -42,6 +42,8 @@ pub struct NewAdapter {
     pub modules: Vec<Module>,
     /// The names of the model's own parameters that are trained with it.
     pub whole: Vec<String>,
+    /// The table of tokens, whose rows a prompt begins with.
+    table: Option<Weight>,
     /// What each setting matches, a sentence each.
     pub notes: Vec<String>,
 }
@@ -73,7 +75,10 @@ impl NewAdapter {
         if let (Some(targets), true) = (config.targets(), adapted.is_empty()) {
             return Err(nothing_adapted(&config, targets, &all));
         }
-        if adapted.is_empty() && whole.is_empty() {
+        if let AdapterConfig::Virtual(tokens) = &mut config {
+            *tokens = tokens.fitted(model)?;
+            notes.push(tokens.note());
+        } else if adapted.is_empty() && whole.is_empty() {
             let problem = "it trains nothing of this model, which has no biases and no output of its own".into();
             return Err(Unfit { key: "peft_type", problem });
         }
@@ -82,7 +87,7 @@ impl NewAdapter {
         match &mut config {
             AdapterConfig::Lora(lora) => lora.fan_in_fan_out = is_in_out,
             AdapterConfig::Ia3(ia3) => ia3.fan_in_fan_out = is_in_out,
-            AdapterConfig::BitFit(_) => {}
+            AdapterConfig::BitFit(_) | AdapterConfig::Virtual(_) | AdapterConfig::Houlsby(_) => {}
         }
         for module in &adapted {
             check(&config, module, model)?;
@@ -90,7 +95,9 @@ impl NewAdapter {
         if let AdapterConfig::Lora(lora) = &config {
             check_patterns(lora, &adapted)?;
         }
-        Ok(Self { config, modules: adapted, whole, notes })
+        let rows = model.sizes().vocab_size;
+        let table = all.iter().find(|module| module.is_table && module.weight.rows == rows).map(|module| module.weight);
+        Ok(Self { config, modules: adapted, whole, table, notes })
     }
 
     /// Whether a parameter of the model is trained with it.
@@ -118,6 +125,8 @@ impl NewAdapter {
                     );
                 }
             }
+            AdapterConfig::Virtual(tokens) => tokens.begin(params, self.table, seed),
+            AdapterConfig::Houlsby(houlsby) => houlsby.begin(params, &self.modules, seed),
             AdapterConfig::BitFit(_) => {}
         }
     }
@@ -183,7 +192,7 @@ fn whole(
         all.iter().filter(|module| config.adapts(module)).map(|module| module.path.as_str()).collect();
     let bias = match config {
         AdapterConfig::Lora(lora) => lora.bias,
-        AdapterConfig::Ia3(_) => Bias::None,
+        AdapterConfig::Ia3(_) | AdapterConfig::Virtual(_) | AdapterConfig::Houlsby(_) => Bias::None,
         AdapterConfig::BitFit(_) => Bias::All,
     };
     let is_trained_bias = |entry: &ParamEntry| {

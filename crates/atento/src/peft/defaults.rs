@@ -49,3 +49,27 @@ const FACTORS: [(&str, &[&str], &[&str]); 13] = [
 pub fn default_factors(model_type: &str) -> Option<[&'static [&'static str]; 2]> {
     FACTORS.iter().find(|(known, ..)| *known == model_type).map(|(_, targets, feedforward)| [*targets, *feedforward])
 }
+
+/// Model types and the ends of the paths of modules with a bottleneck: those that end attention and feed-forward layers
+/// (Houlsby et al. 2019, figure 2).
+const BOTTLENECKS: [(&str, &[&str]); 14] = [
+    ("bert", &["output.dense"]),
+    ("roberta", &["output.dense"]),
+    ("xlm-roberta", &["output.dense"]),
+    ("camembert", &["output.dense"]),
+    ("electra", &["output.dense"]),
+    ("deberta-v2", &["output.dense"]),
+    ("distilbert", &["out_lin", "lin2"]),
+    ("modernbert", &["Wo"]),
+    ("gpt2", &["attn.c_proj", "mlp.c_proj"]),
+    ("llama", &["o_proj", "down_proj"]),
+    ("mistral", &["o_proj", "down_proj"]),
+    ("qwen2", &["o_proj", "down_proj"]),
+    ("qwen3", &["o_proj", "down_proj"]),
+    ("marian", &["out_proj", "fc2"]),
+];
+
+/// The ends of the paths of modules with a bottleneck for a model type, if it has any.
+pub fn default_bottlenecks(model_type: &str) -> Option<&'static [&'static str]> {
+    BOTTLENECKS.iter().find(|(known, _)| *known == model_type).map(|(_, targets)| *targets)
+}

@@ -80,6 +80,12 @@ pub enum Error {
         /// The parameter.
         name: String,
     },
+    /// What an adapter does stands beside the weights.
+    #[error("the adapter cannot become part of the weights: {what}; use it with --adapter")]
+    Beside {
+        /// What it is.
+        what: &'static str,
+    },
     /// What is not here.
     #[error("{path}: {what}")]
     Unsupported {

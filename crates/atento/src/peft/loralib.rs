@@ -129,7 +129,7 @@ pub fn from_loralib(
         common: Common { modules_to_save: to_save, ..Common::default() },
         ..LoraConfig::new(&model_type, ranks.values().copied().next().unwrap_or(1), &[])
     };
-    write_directory(out, &AdapterConfig::Lora(lora), &model_json, &tensors, &[WEIGHTS_METADATA])?;
+    write_directory(out, &AdapterConfig::Lora(lora), Some(&model_json), &tensors, &[WEIGHTS_METADATA])?;
     Ok(paths.len())
 }
 

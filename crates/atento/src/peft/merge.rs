@@ -12,8 +12,15 @@ use super::Error;
 /// Makes every pair part of its matrix; the products have nothing to add any more. Returns how many matrices had one.
 ///
 /// # Errors
-/// A matrix is held in int8; what comes out is not finite. The model is then as it was. Half floats become f32.
+/// The adapter is virtual tokens or bottlenecks; a matrix is held in int8; what comes out is not finite. The model is then as
+/// it was. Half floats become f32.
 pub fn merge(params: &mut Params) -> Result<usize, Error> {
+    if params.virtual_count() > 0 {
+        return Err(Error::Beside { what: "it is tokens before every text" });
+    }
+    if params.entries().iter().any(|entry| params.has_bottleneck(entry.weight)) {
+        return Err(Error::Beside { what: "it is layers of its own, which are not linear" });
+    }
     let entries: Vec<ParamEntry> = params.entries().iter().filter(|entry| is_adapted(params, entry)).cloned().collect();
     let biases = entries.iter().filter_map(|entry| bias_of(params, entry).cloned());
     let changed: Vec<ParamEntry> = entries.iter().cloned().chain(biases).collect();

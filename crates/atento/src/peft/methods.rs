@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::config::{ADAPTER_CONFIG, LoraConfig, Targets, is_off, names, targets};
+use super::houlsby::HoulsbyConfig;
 use super::modules::{Module, ends_in};
+use super::virtual_tokens::{VirtualConfig, VirtualKind};
 use crate::hub::Error;
 use crate::hub::json::{Keys, read_object};
 use crate::messages;
@@ -19,6 +21,10 @@ pub enum AdapterConfig {
     Ia3(Ia3Config),
     /// Biases.
     BitFit(BitFitConfig),
+    /// A prompt or a prefix.
+    Virtual(VirtualConfig),
+    /// Bottlenecks.
+    Houlsby(HoulsbyConfig),
 }
 
 /// Factors on what modules give, or on what they take ((IA)³, Liu et al. 2022).
@@ -58,6 +64,9 @@ pub struct Common {
 const LORA: &str = "LORA";
 const IA3: &str = "IA3";
 const BITFIT: &str = "BITFIT";
+const PROMPT: &str = "PROMPT_TUNING";
+const PREFIX: &str = "PREFIX_TUNING";
+const HOULSBY: &str = "HOULSBY";
 
 /// Keys that every method has.
 const COMMON: [&str; 9] = [
@@ -91,7 +100,10 @@ impl AdapterConfig {
                 check_keys(keys, &object, &[])?;
                 Ok(Self::BitFit(BitFitConfig { common: Common::of(keys, &object)? }))
             }
-            _ => Err(keys.wrong("peft_type", messages::list([LORA, IA3, BITFIT]))),
+            PROMPT => Ok(Self::Virtual(VirtualConfig::of(VirtualKind::Prompt, keys, &object)?)),
+            PREFIX => Ok(Self::Virtual(VirtualConfig::of(VirtualKind::Prefix, keys, &object)?)),
+            HOULSBY => Ok(Self::Houlsby(HoulsbyConfig::of(keys, &object)?)),
+            _ => Err(keys.wrong("peft_type", messages::list([LORA, IA3, PROMPT, PREFIX, BITFIT, HOULSBY]))),
         }
     }
 
@@ -102,6 +114,10 @@ impl AdapterConfig {
             Self::Lora(lora) => (LORA, lora.to_json()),
             Self::Ia3(ia3) => (IA3, ia3.to_json()),
             Self::BitFit(_) => (BITFIT, Map::new()),
+            Self::Virtual(tokens) => {
+                (if tokens.kind == VirtualKind::Prompt { PROMPT } else { PREFIX }, tokens.to_json())
+            }
+            Self::Houlsby(houlsby) => (HOULSBY, houlsby.to_json()),
         };
         let Common { modules_to_save, base, task } = self.common();
         let whole = if modules_to_save.is_empty() { Value::Null } else { json!(modules_to_save) };
@@ -122,6 +138,8 @@ impl AdapterConfig {
             Self::Lora(lora) => &lora.common,
             Self::Ia3(ia3) => &ia3.common,
             Self::BitFit(bitfit) => &bitfit.common,
+            Self::Virtual(tokens) => &tokens.common,
+            Self::Houlsby(houlsby) => &houlsby.common,
         }
     }
 
@@ -131,6 +149,8 @@ impl AdapterConfig {
             Self::Lora(lora) => &mut lora.common,
             Self::Ia3(ia3) => &mut ia3.common,
             Self::BitFit(bitfit) => &mut bitfit.common,
+            Self::Virtual(tokens) => &mut tokens.common,
+            Self::Houlsby(houlsby) => &mut houlsby.common,
         }
     }
 
@@ -140,7 +160,8 @@ impl AdapterConfig {
         match self {
             Self::Lora(lora) => Some(&lora.targets),
             Self::Ia3(ia3) => Some(&ia3.targets),
-            Self::BitFit(_) => None,
+            Self::Houlsby(houlsby) => Some(&houlsby.targets),
+            Self::BitFit(_) | Self::Virtual(_) => None,
         }
     }
 
@@ -150,7 +171,7 @@ impl AdapterConfig {
         match self {
             Self::Lora(lora) => Some(lora.fan_in_fan_out),
             Self::Ia3(ia3) => Some(ia3.fan_in_fan_out),
-            Self::BitFit(_) => None,
+            Self::BitFit(_) | Self::Virtual(_) | Self::Houlsby(_) => None,
         }
     }
 
@@ -161,10 +182,11 @@ impl AdapterConfig {
         !is_whole
             && match self {
                 Self::Lora(lora) => lora.adapts(module),
-                Self::Ia3(Ia3Config { targets, exclude, .. }) => {
+                Self::Ia3(Ia3Config { targets, exclude, .. })
+                | Self::Houlsby(HoulsbyConfig { targets, exclude, .. }) => {
                     targets.contain(module) && !exclude.as_ref().is_some_and(|exclude| exclude.contain(module))
                 }
-                Self::BitFit(_) => false,
+                Self::BitFit(_) | Self::Virtual(_) => false,
             }
     }
 }

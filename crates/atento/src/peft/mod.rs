@@ -7,14 +7,17 @@
 //! ```
 //!
 //! A model knows nothing of adapters: they are put on its projections by the paths of modules, and every product adds what
-//! its weight has been given ([`LowRank`](atento_tensor::LowRank)).
+//! its weight has been given ([`LowRank`](atento_tensor::LowRank), [`Scaling`](atento_tensor::Scaling),
+//! [`Bottleneck`](atento_tensor::Bottleneck)). Virtual tokens stand before its texts ([`VirtualTokens`](atento_tensor::VirtualTokens)).
 
 mod adapter;
 mod begin;
 mod changes;
+mod combine;
 mod config;
 mod defaults;
 mod error;
+mod houlsby;
 mod loralib;
 mod merge;
 mod methods;
@@ -27,13 +30,16 @@ mod spectrum;
 #[cfg(test)]
 mod tests;
 mod unmerge;
+mod virtual_tokens;
 
 pub use adapter::{ADAPTER_WEIGHTS, Adapter};
 pub use begin::{NewAdapter, Start, Unfit};
 pub use changes::{Change, changes};
+pub use combine::{Combination, Recipe as CombinationRecipe, combine};
 pub use config::{ADAPTER_CONFIG, Bias, LoraConfig, Targets};
-pub use defaults::{default_factors, default_targets};
+pub use defaults::{default_bottlenecks, default_factors, default_targets};
 pub use error::Error;
+pub use houlsby::HoulsbyConfig;
 pub use loralib::{Unsaid, from_loralib};
 pub use merge::merge;
 pub use methods::{AdapterConfig, BitFitConfig, Common, Ia3Config};
@@ -43,3 +49,4 @@ pub use probe::Probed;
 pub use roles::{Part, resolve};
 pub use save::save;
 pub(crate) use unmerge::MERGED;
+pub use virtual_tokens::{VirtualConfig, VirtualKind};

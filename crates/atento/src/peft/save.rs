@@ -10,13 +10,14 @@
 use std::fs;
 use std::path::Path;
 
-use atento_tensor::Params;
+use atento_tensor::{ParamEntry, Params};
 use serde_json::{Map, Value};
 
-use super::adapter::{ADAPTER_WEIGHTS, PREFIX};
+use super::adapter::{ADAPTER_WEIGHTS, AROUND, PREFIX};
 use super::config::ADAPTER_CONFIG;
 use super::methods::AdapterConfig;
 use super::modules::modules;
+use super::virtual_tokens::ROWS;
 use crate::families::Config;
 use crate::hub::json::pretty;
 use crate::hub::safetensors::{NamedTensor, write};
@@ -41,7 +42,12 @@ pub fn save(
     atomic::remove_leftovers(dir, |_, process| atomic::is_gone(process));
     let joined = Joined::of(adapter, config, params);
     let own = params.entries().iter().filter(|entry| entry.is_added || entry.is_trained());
-    let own = own.filter(|entry| !joined.parts.contains(&entry.name));
+    let tokens = match adapter {
+        AdapterConfig::Virtual(tokens) => Some(tokens),
+        _ => None,
+    };
+    let is_single = |entry: &&ParamEntry| !joined.parts.contains(&entry.name) && !(tokens.is_some() && entry.is_added);
+    let (own, prefix) = (own.filter(is_single), if tokens.is_some() { AROUND } else { PREFIX });
     let mut tensors: Vec<NamedTensor<'_>> = own
         .map(|entry| {
             let (name, shape) = match entry.is_added {
@@ -51,11 +57,14 @@ pub fn save(
                     (stored_whole(stored, &joined.adapted), config.stored_shape(&entry.name, &entry.dims))
                 }
             };
-            NamedTensor::new(format!("{PREFIX}{name}"), shape, params.to_f32(entry.weight))
+            NamedTensor::new(format!("{prefix}{name}"), shape, params.to_f32(entry.weight))
         })
         .collect();
     tensors.extend(joined.tensors);
-    write_directory(dir, &joined.adapter, model_json, &tensors, &[WEIGHTS_METADATA, (BASE, base)])
+    if let Some(tokens) = tokens {
+        tensors.push(NamedTensor::new(ROWS, [tokens.count, tokens.width()], tokens.rows(params)));
+    }
+    write_directory(dir, &joined.adapter, Some(model_json), &tensors, &[WEIGHTS_METADATA, (BASE, base)])
 }
 
 /// The name of a parameter of the base that is trained whole. PEFT wraps the modules that have a pair, and finds the bias of
@@ -73,13 +82,15 @@ pub(super) const WEIGHTS_METADATA: (&str, &str) = ("format", "pt");
 pub(super) fn write_directory(
     dir: &Path,
     adapter: &AdapterConfig,
-    model_json: &Map<String, Value>,
+    model_json: Option<&Map<String, Value>>,
     tensors: &[NamedTensor<'_>],
     metadata: &[(&str, &str)],
 ) -> Result<(), Error> {
     fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
     write(&dir.join(ADAPTER_WEIGHTS), tensors, metadata)?;
-    atomic::atomic_write(&dir.join(CONFIG), &pretty(model_json))?;
+    if let Some(model_json) = model_json {
+        atomic::atomic_write(&dir.join(CONFIG), &pretty(model_json))?;
+    }
     atomic::atomic_write(&dir.join(ADAPTER_CONFIG), &pretty(&adapter.to_json()))
 }
 

@@ -1,4 +1,4 @@
-//! Singular values of a product of two thin matrices, found on matrices as small as its rank.
+//! Singular values and vectors of a product of two thin matrices, found on matrices as small as its rank.
 //!
 //! Those of `B A` are the roots of the eigenvalues of `Lᵀ (A Aᵀ) L` with `L Lᵀ = Bᵀ B`. Eigenvalues by Jacobi's rotations (Golub
 //! & Van Loan, Matrix Computations, §8.5), in f64.
@@ -23,7 +23,7 @@ pub(super) fn of_pair(params: &Params, pair: &LowRank) -> Vec<f64> {
     let l = lower_root(&b, rank);
     let la: Vec<f64> = gram(&|i, j| (0..rank).map(|k| l[k * rank + i] * a[k * rank + j]).sum());
     let mut lal: Vec<f64> = gram(&|i, j| (0..rank).map(|k| la[i * rank + k] * l[k * rank + j]).sum());
-    let mut found = eigenvalues(&mut lal, rank);
+    let (mut found, _) = eigen(&mut lal, rank);
     found.iter_mut().for_each(|value| *value = f64::from(pair.scale.abs()) * value.max(0.0).sqrt());
     found.sort_by(|x, y| y.total_cmp(x));
     found
@@ -47,8 +47,56 @@ fn lower_root(a: &[f64], n: usize) -> Vec<f64> {
     l
 }
 
-/// The eigenvalues of a symmetric matrix, which is changed.
-fn eigenvalues(a: &mut [f64], n: usize) -> Vec<f64> {
+/// The pair of a rank whose product is nearest to that of a pair of any (Eckart & Young 1936): the greatest singular values
+/// with their vectors.
+///
+/// # Shapes
+/// `down`: [all, inputs]; `up`: [outputs, all]; results: [rank, inputs], [outputs, rank].
+pub(super) fn truncated(down: &[f64], up: &[f64], all: usize, rank: usize) -> [Vec<f32>; 2] {
+    let (inputs, outputs) = (down.len() / all, up.len() / all);
+    let row = |at: usize| &down[at * inputs..][..inputs];
+    let column = |at: usize| up.iter().skip(at).step_by(all);
+    let gram = |of: &dyn Fn(usize, usize) -> f64| (0..all * all).map(|at| of(at / all, at % all)).collect::<Vec<f64>>();
+    let (d, v) = eigen(&mut gram(&|i, j| column(i).zip(column(j)).map(|(x, y)| x * y).sum()), all);
+    let (e, w) = eigen(&mut gram(&|i, j| row(i).iter().zip(row(j)).map(|(x, y)| x * y).sum()), all);
+    let roots = |values: &[f64]| -> Vec<f64> {
+        let most = values.iter().fold(0.0_f64, |most, x| most.max(*x));
+        values.iter().map(|x| if *x > 1e-14 * most { x.sqrt() } else { 0.0 }).collect()
+    };
+    let (d, e) = (roots(&d), roots(&e));
+    // up · down = U (√D Vᵀ W √E) Tᵀ with U and T orthonormal.
+    let core = gram(&|i, j| d[i] * (0..all).map(|k| v[k * all + i] * w[k * all + j]).sum::<f64>() * e[j]);
+    let mut square = gram(&|i, j| (0..all).map(|k| core[k * all + i] * core[k * all + j]).sum());
+    let (squares, p) = eigen(&mut square, all);
+    let mut order: Vec<usize> = (0..all).collect();
+    order.sort_by(|x, y| squares[*y].total_cmp(&squares[*x]));
+    let (mut new_down, mut new_up) = (vec![0.0; rank * inputs], vec![0.0; outputs * rank]);
+    let share = |root: f64| if root > 0.0 { 1.0 / root } else { 0.0 };
+    for (at, &one) in order.iter().take(rank).enumerate() {
+        let size = squares[one].max(0.0).sqrt();
+        if size == 0.0 {
+            continue;
+        }
+        let left = |i: usize| (0..all).map(|j| core[i * all + j] * p[j * all + one]).sum::<f64>() / size;
+        let of_rows: Vec<f64> =
+            (0..all).map(|k| (0..all).map(|j| w[k * all + j] * share(e[j]) * p[j * all + one]).sum()).collect();
+        let lefts: Vec<f64> = (0..all).map(|i| left(i) * share(d[i])).collect();
+        let of_columns: Vec<f64> = (0..all).map(|k| (0..all).map(|i| v[k * all + i] * lefts[i]).sum()).collect();
+        for input in 0..inputs {
+            let sum: f64 = (0..all).map(|k| of_rows[k] * down[k * inputs + input]).sum();
+            new_down[at * inputs + input] = (size.sqrt() * sum) as f32;
+        }
+        for output in 0..outputs {
+            let sum: f64 = (0..all).map(|k| of_columns[k] * up[output * all + k]).sum();
+            new_up[output * rank + at] = (size.sqrt() * sum) as f32;
+        }
+    }
+    [new_down, new_up]
+}
+
+/// The eigenvalues of a symmetric matrix, which is changed, and their vectors, a column each.
+fn eigen(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut vectors: Vec<f64> = (0..n * n).map(|at| if at / n == at % n { 1.0 } else { 0.0 }).collect();
     for _ in 0..MOST_ROUNDS {
         let outside: f64 = (0..n * n).filter(|at| at / n != at % n).map(|at| a[at].powi(2)).sum();
         let inside: f64 = (0..n).map(|i| a[i * n + i].powi(2)).sum();
@@ -57,15 +105,15 @@ fn eigenvalues(a: &mut [f64], n: usize) -> Vec<f64> {
         }
         for p in 0..n {
             for q in p + 1..n {
-                rotate(a, n, p, q);
+                rotate(a, &mut vectors, n, p, q);
             }
         }
     }
-    (0..n).map(|i| a[i * n + i]).collect()
+    ((0..n).map(|i| a[i * n + i]).collect(), vectors)
 }
 
 /// Makes the element in row `p` and column `q` zero.
-fn rotate(a: &mut [f64], n: usize, p: usize, q: usize) {
+fn rotate(a: &mut [f64], vectors: &mut [f64], n: usize, p: usize, q: usize) {
     let apq = a[p * n + q];
     if apq == 0.0 {
         return;
@@ -78,6 +126,8 @@ fn rotate(a: &mut [f64], n: usize, p: usize, q: usize) {
     for k in 0..n {
         let (kp, kq) = (a[k * n + p], a[k * n + q]);
         (a[k * n + p], a[k * n + q]) = (c * kp - s * kq, s * kp + c * kq);
+        let (kp, kq) = (vectors[k * n + p], vectors[k * n + q]);
+        (vectors[k * n + p], vectors[k * n + q]) = (c * kp - s * kq, s * kp + c * kq);
     }
     for k in 0..n {
         let (pk, qk) = (a[p * n + k], a[q * n + k]);
@@ -110,6 +160,28 @@ mod tests {
         let found = pair(&[1.0, 2.0, 1.0, 2.0], &[1.0, 1.0], 2, 1.0);
         assert!((found[0] - 2.0 * 5.0_f64.sqrt()).abs() < 1e-9 && found[1].abs() < 1e-6, "{found:?}");
         assert_eq!(pair(&[1.0, 2.0], &[0.0, 0.0, 0.0], 1, 1.0), [0.0]);
+    }
+
+    /// All of a product comes back, and of a part what is left out is what its other singular values say.
+    #[test]
+    fn the_nearest_pair_of_a_rank_leaves_out_the_smallest_values() {
+        let wave = |len: usize, phase: f64| (0..len).map(|i| (1.3 * i as f64 + phase).sin()).collect::<Vec<f64>>();
+        let (inputs, outputs, all) = (11, 7, 4);
+        let (down, up) = (wave(all * inputs, 0.0), wave(outputs * all, 2.0));
+        let single = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let values = pair(&single(&down), &single(&up), all, 1.0);
+        for rank in [1, 2, 4, 6] {
+            let [new_down, new_up] = truncated(&down, &up, all, rank);
+            let mut left = 0.0;
+            for at in 0..outputs * inputs {
+                let (o, i) = (at / inputs, at % inputs);
+                let before: f64 = (0..all).map(|k| up[o * all + k] * down[k * inputs + i]).sum();
+                let entry = |k: usize| f64::from(new_up[o * rank + k]) * f64::from(new_down[k * inputs + i]);
+                left += (before - (0..rank).map(entry).sum::<f64>()).powi(2);
+            }
+            let expected: f64 = values.iter().skip(rank).map(|value| value * value).sum();
+            assert!((left - expected).abs() < 1e-5 * values[0].powi(2), "rank {rank}: {left}, {expected}");
+        }
     }
 
     /// Σ σ² is the squared norm of the product.

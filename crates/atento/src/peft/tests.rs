@@ -36,7 +36,10 @@ fn keys_that_are_off_are_accepted_and_others_named() {
         assert!(message.contains(expected), "{message}");
     }
     for (text, expected) in [
-        (r#"{"peft_type": "VERA", "target_modules": ["x"]}"#, "expected LORA, IA3, BITFIT"),
+        (
+            r#"{"peft_type": "VERA", "target_modules": ["x"]}"#,
+            "expected LORA, IA3, PROMPT_TUNING, PREFIX_TUNING, BITFIT, HOULSBY",
+        ),
         (r#"{"peft_type": "LORA", "r": 0, "target_modules": ["x"]}"#, "a rank of 1 or more"),
         (r#"{"peft_type": "LORA", "r": 1}"#, "names of modules, or a regular expression"),
     ] {
@@ -60,6 +63,28 @@ fn ranks_and_factors_follow_the_patterns_of_paths() {
         r#"{"peft_type": "IA3", "target_modules": ["k", "ff"], "feedforward_modules": ["ff"], "task_type": "SEQ_CLS"}"#;
     let whole = read(text).unwrap();
     assert_eq!(read(&serde_json::Value::Object(whole.to_json()).to_string()).unwrap(), whole);
+    for text in [
+        r#"{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4, "num_layers": 2, "token_dim": 48, "num_attention_heads": 4,
+            "prefix_projection": true, "encoder_hidden_size": 12, "num_transformer_submodules": 1}"#,
+        r#"{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 1, "prompt_tuning_init": "TEXT", "token_dim": 5}"#,
+        r#"{"peft_type": "HOULSBY", "size": 7, "target_modules": "all-linear", "exclude_modules": ["ff"]}"#,
+    ] {
+        let whole = read(text).unwrap();
+        assert_eq!(read(&serde_json::Value::Object(whole.to_json()).to_string()).unwrap(), whole);
+    }
+    for (text, expected) in [
+        (r#"{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 0}"#, "expected 1 or more"),
+        (r#"{"peft_type": "PREFIX_TUNING"}"#, "num_virtual_tokens"),
+        (
+            r#"{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 1, "prompt_tuning_init": "TEXT"}"#,
+            "prompt_tuning_init",
+        ),
+        (r#"{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 1, "num_transformer_submodules": 2}"#, "are not here"),
+        (r#"{"peft_type": "HOULSBY", "size": 0, "target_modules": ["x"]}"#, "1 or more"),
+    ] {
+        let message = read(text).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
     let message = read(&text.replace("task_type", "lora_alpha")).unwrap_err().to_string();
     assert!(message.contains("key `lora_alpha` is \"SEQ_CLS\""), "{message}");
 }
@@ -174,4 +199,31 @@ fn an_adapter_of_another_model_is_refused_with_what_is_nearest() {
     assert!(message.contains("is held in int8"), "{message}");
     let message = LanguageModel::load(adapter(&[], true, &[]).path()).err().unwrap().to_string();
     assert!(message.contains("holds an adapter: name its base"), "{message}");
+}
+
+#[test]
+fn virtual_tokens_of_another_model_are_refused() {
+    let of = |kind, count, sizes, model: &str| {
+        let config = ModelDir::open(&fixture(model)).unwrap().model_config().unwrap();
+        let tokens = VirtualConfig { sizes, ..VirtualConfig::new(kind, count) };
+        let outline = crate::pipelines::outline(&config);
+        NewAdapter::of(AdapterConfig::Virtual(tokens), &*config, &outline, &[])
+    };
+    use VirtualKind::{Prefix, Prompt};
+    let fitted = of(Prefix, 4, [0; 3], "gpt2-tiny").unwrap();
+    assert_eq!(fitted.notes.last().unwrap(), "4 virtual tokens before every text, keys and values in 2 blocks");
+    let AdapterConfig::Virtual(VirtualConfig { sizes, .. }) = fitted.config else { panic!() };
+    assert!(of(Prompt, 4, sizes, "gpt2-tiny").is_ok());
+    let positions =
+        ModelDir::open(&fixture("gpt2-tiny")).unwrap().model_config().unwrap().sizes().max_positions.unwrap();
+    for (kind, count, sizes, model, expected) in [
+        (Prefix, 4, [3, 0, 0], "gpt2-tiny", "`num_layers` is 3, but the model's is 2"),
+        (Prompt, 4, [0, 0, 7], "gpt2-tiny", "`token_dim` is 7"),
+        (Prompt, positions, [0; 3], "gpt2-tiny", "positions"),
+        (Prompt, 4, [0; 3], "bert-labels", "not before those of a bert"),
+        (Prefix, 4, [0; 3], "modernbert-labels", "not here before the texts of a modernbert"),
+    ] {
+        let message = of(kind, count, sizes, model).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }

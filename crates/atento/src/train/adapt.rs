@@ -1,4 +1,4 @@
-//! Training an adapter (`train.method` "lora", "ia3" or "bitfit"): what the recipe says of it, on the model of the run.
+//! Training an adapter (`train.method` "lora" and the others that leave the model as it is): what the recipe says of it, on the model of the run.
 //!
 //! The model's own weights are frozen ([`freeze`](super::freeze)), mapped from the model that the run starts from, and what the
 //! adapter adds is trained in their place. Checkpoints hold what is trained, `model/` holds an adapter.
@@ -8,13 +8,13 @@ use std::path::Path;
 use atento_tensor::Params;
 
 use super::Error;
-use super::recipe::{AdaptedBiases, Ia3Settings, LoraSettings, Method, PairStart, Recipe};
+use super::recipe::{AdaptedBiases, HoulsbySettings, Ia3Settings, LoraSettings, Method, PairStart, Recipe};
 use crate::families::{Config, Head};
 use crate::hub::ModelDir;
 use crate::messages;
 use crate::peft::{
-    self, AdapterConfig, Bias, BitFitConfig, Common, Ia3Config, LoraConfig, NewAdapter, Pattern, Targets, Unfit,
-    default_factors, default_targets, resolve,
+    self, AdapterConfig, Bias, BitFitConfig, Common, HoulsbyConfig, Ia3Config, LoraConfig, NewAdapter, Pattern,
+    Targets, Unfit, VirtualConfig, VirtualKind, default_bottlenecks, default_factors, default_targets, resolve,
 };
 use crate::pipelines::LoadError;
 
@@ -36,6 +36,9 @@ pub(super) fn new_adapter(
     let mut adapter = match recipe.train.method {
         Method::Ia3 => AdapterConfig::Ia3(ia3_config(&recipe.ia3, config)?),
         Method::BitFit => AdapterConfig::BitFit(BitFitConfig::default()),
+        Method::Prefix => AdapterConfig::Virtual(virtual_config(VirtualKind::Prefix, recipe)),
+        Method::Prompt => AdapterConfig::Virtual(virtual_config(VirtualKind::Prompt, recipe)),
+        Method::Houlsby => AdapterConfig::Houlsby(houlsby_config(&recipe.houlsby, config)?),
         _ => AdapterConfig::Lora(lora_config(&recipe.lora, config)?),
     };
     let common = adapter.common_mut();
@@ -48,8 +51,26 @@ pub(super) fn new_adapter(
             common.modules_to_save.push(path);
         }
     }
-    let is_lora = recipe.train.method == Method::Lora;
-    Ok(Some(NewAdapter::of(adapter, config, params, &missing).map_err(|unfit| refused(&unfit, is_lora))?))
+    let method = recipe.train.method;
+    Ok(Some(NewAdapter::of(adapter, config, params, &missing).map_err(|unfit| refused(&unfit, method))?))
+}
+
+/// The positions that virtual tokens leave to the texts of a decoder.
+///
+/// # Errors
+/// They leave none, or less than `data.block_size`.
+pub(crate) fn positions_left(recipe: &Recipe, positions: usize) -> Result<usize, Error> {
+    let left = positions.saturating_sub(recipe.virtual_tokens());
+    let wrong = |key, problem| Err(Error::Setting { key, problem });
+    match recipe.data.block_size {
+        _ if recipe.virtual_tokens() == 0 => Ok(positions),
+        _ if left == 0 => wrong("prompt.tokens", format!("they leave no room: the model has {positions} positions")),
+        Some(block) if block > left => wrong(
+            "data.block_size",
+            format!("it is {block}, but `prompt.tokens` leaves {left} of {positions} positions"),
+        ),
+        _ => Ok(left),
+    }
 }
 
 /// How its pairs begin.
@@ -186,6 +207,29 @@ fn ia3_config(settings: &Ia3Settings, config: &dyn Config) -> Result<Ia3Config, 
     })
 }
 
+fn virtual_config(kind: VirtualKind, recipe: &Recipe) -> VirtualConfig {
+    let mut config = VirtualConfig::new(kind, recipe.prompt.tokens);
+    config.common.modules_to_save.clone_from(&recipe.prompt.modules_to_save);
+    config
+}
+
+fn houlsby_config(settings: &HoulsbySettings, config: &dyn Config) -> Result<HoulsbyConfig, Error> {
+    let targets = match &settings.targets[..] {
+        [] => {
+            let model_type = model_type(config)?;
+            let found = default_bottlenecks(&model_type).ok_or_else(|| Error::Setting {
+                key: "houlsby.targets",
+                problem: format!("there is no default for models of type {model_type:?}: name modules"),
+            })?;
+            found.iter().map(|name| (*name).to_owned()).collect()
+        }
+        targets => targets.to_vec(),
+    };
+    let exclude = (!settings.exclude.is_empty()).then(|| Targets::Names(settings.exclude.clone()));
+    let common = Common { modules_to_save: settings.modules_to_save.clone(), ..Common::default() };
+    Ok(HoulsbyConfig { size: settings.size, targets: Targets::Names(targets), exclude, common })
+}
+
 fn model_type(config: &dyn Config) -> Result<String, Error> {
     let json = config.to_json().map_err(LoadError::from)?;
     Ok(json.get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
@@ -219,19 +263,29 @@ fn pairs<T>(
 }
 
 /// The setting of adapter_config.json as the recipe has it.
-fn refused(unfit: &Unfit, is_lora: bool) -> Error {
+fn refused(unfit: &Unfit, method: Method) -> Error {
+    let of_method = |lora, ia3, prompt, houlsby| match method {
+        Method::Ia3 => ia3,
+        Method::Prefix | Method::Prompt => prompt,
+        Method::Houlsby => houlsby,
+        _ => lora,
+    };
     let key = match unfit.key {
         "peft_type" => "train.method",
-        "modules_to_save" if !is_lora => "ia3.modules_to_save",
-        _ if !is_lora => "ia3.targets",
+        "num_virtual_tokens" => "prompt.tokens",
+        "modules_to_save" => of_method(
+            "lora.modules_to_save",
+            "ia3.modules_to_save",
+            "prompt.modules_to_save",
+            "houlsby.modules_to_save",
+        ),
         "r" => "lora.rank",
-        "modules_to_save" => "lora.modules_to_save",
         "rank_pattern" => "lora.ranks",
         "alpha_pattern" => "lora.alphas",
         "layers_to_transform" => "lora.layers",
-        "exclude_modules" => "lora.exclude",
+        "exclude_modules" => of_method("lora.exclude", "ia3.targets", "train.method", "houlsby.exclude"),
         "use_dora" => "lora.dora",
-        _ => "lora.targets",
+        _ => of_method("lora.targets", "ia3.targets", "train.method", "houlsby.targets"),
     };
     Error::Setting { key, problem: unfit.problem.clone() }
 }

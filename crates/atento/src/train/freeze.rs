@@ -16,12 +16,13 @@ use super::Error;
 use super::adapt::{self, new_adapter};
 use super::checkpoint::Identity;
 use super::events::group_thousands;
-use super::recipe::{Method, Recipe};
+use super::recipe::{BaseDtype, Method, Recipe};
 use super::step::Trainable;
 use crate::families::Config;
 use crate::families::heads::POOLED_OUTPUT;
 use crate::hub::contents::contents;
 use crate::messages;
+use crate::models::Precision;
 use crate::models::depth::{Depth, depth};
 use crate::peft::NewAdapter;
 
@@ -149,6 +150,10 @@ pub(super) fn freeze<M: Trainable>(
         return Err(Error::Setting { key: "tokenizer.add_tokens", problem });
     }
     let Some(from) = from else {
+        if recipe.train.base_dtype != BaseDtype::Stored {
+            let problem = "there is no model whose matrices could be rounded: name one with --from".into();
+            return Err(Error::Setting { key: "train.base_dtype", problem });
+        }
         frozen.apply(model.params_mut());
         return Ok(Beside::default());
     };
@@ -158,6 +163,12 @@ pub(super) fn freeze<M: Trainable>(
     }
     model.params_mut().freeze_without_values(|entry| frozen.names.contains(&entry.name));
     model.load_frozen(from)?;
+    let precision = match recipe.train.base_dtype {
+        BaseDtype::Stored => Precision::F32,
+        BaseDtype::Bf16 => Precision::Bf16,
+        BaseDtype::Int8 => Precision::Int8,
+    };
+    precision.hold_frozen(model.params_mut()).map_err(|fault| base_is_gone(from, fault.to_string()))?;
     if let Some(adapter) = &adapter {
         adapter.begin(model.params_mut(), adapt::start(recipe), recipe.seed);
     }

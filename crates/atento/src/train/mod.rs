@@ -1,6 +1,6 @@
 //! Training: recipes, run directories, checkpoints, schedules, the loop and what is reported.
 
-mod adapt;
+pub(crate) mod adapt;
 pub(crate) mod added_tokens;
 pub(crate) mod adopt;
 pub mod build;

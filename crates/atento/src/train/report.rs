@@ -1,11 +1,13 @@
 //! `report.html`: a run on one page that needs nothing but itself, no network and no script.
 
 mod chart;
+mod comparison;
 
 use minijinja::{Environment, Value, context};
 
 use super::metrics::Record;
 use chart::Chart;
+pub use comparison::{Compared, comparison};
 
 /// What a report shows besides the curves of the metrics.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -61,6 +63,7 @@ impl Report {
     pub fn to_html(&self, records: &[Record]) -> Result<String, Error> {
         let mut environment = Environment::new();
         // The name's ending makes every value be escaped.
+        environment.add_template("style.css", include_str!("report/style.css"))?;
         environment.add_template("report.html.j2", include_str!("report.html.j2"))?;
         let page = context! {
             title => &self.title,

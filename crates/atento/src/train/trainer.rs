@@ -116,12 +116,10 @@ pub(crate) fn run<W: Workload>(
     };
     let ended = match session.recipe.train.method {
         Method::Features => session.solve(stop),
-        Method::Full | Method::Partial | Method::Lora | Method::Ia3 | Method::BitFit => {
-            session.solve_first(stop).and_then(|is_stopped| match is_stopped {
-                true => Ok(Ending::Stopped),
-                false => session.steps(&mut batches, stop),
-            })
-        }
+        _ => session.solve_first(stop).and_then(|is_stopped| match is_stopped {
+            true => Ok(Ending::Stopped),
+            false => session.steps(&mut batches, stop),
+        }),
     };
     let ended = ended.and_then(|ending| session.finish(ending, stop));
     ended.map_err(|error| {

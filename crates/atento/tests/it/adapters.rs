@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use atento::families::{Config, Head};
+use atento::generate::StepDecoder;
 use atento::hub::ModelDir;
 use atento::hub::safetensors::SafeTensors;
-use atento::models::{Headed, Precision, Texts};
-use atento::peft::{Adapter, AdapterConfig, BitFitConfig, NewAdapter, Unsaid, from_loralib};
+use atento::models::{CachedCausal, Headed, Precision, Texts};
+use atento::peft::{
+    self, Adapter, AdapterConfig, BitFitConfig, Combination, CombinationRecipe, NewAdapter, Unsaid, combine,
+    from_loralib,
+};
 use atento::pipelines::texts::TooLong;
 use atento::pipelines::{LanguageModel, Net, TextModel};
 use atento_tensor::ops::CrossEntropy;
@@ -20,8 +24,8 @@ use crate::causal;
 use crate::conformance::{ids, json, largest_difference, recorded_run, rows};
 use crate::tuning::Folder;
 
-/// The kinds of adapters that are here.
-const KINDS: [&str; 2] = ["lora-", "ia3"];
+/// The kinds of adapters that PEFT has too.
+const KINDS: [&str; 4] = ["lora-", "ia3", "prompt", "prefix"];
 
 /// Every recording of a kind of adapter, with its base: those committed, and a larger set beside the repository where there is
 /// one. `file` is one that it must have.
@@ -82,11 +86,11 @@ impl Opened {
         }
     }
 
-    fn merge(&mut self) {
+    fn merge(&mut self) -> Result<usize, peft::Error> {
         match self {
-            Opened::Text(model) => model.merge().unwrap(),
-            Opened::Language(model) => model.merge().unwrap(),
-        };
+            Opened::Text(model) => model.merge(),
+            Opened::Language(model) => model.merge(),
+        }
     }
 }
 
@@ -99,8 +103,13 @@ fn logits_with_an_adapter_are_those_of_peft_merged_or_not() {
         let expected = SafeTensors::open(&adapter.join("expected.safetensors")).unwrap();
         let (mut adapted, mut largest) = (Vec::new(), 0.0_f32);
         for merged in [false, true] {
+            if merged && model.params().virtual_count() > 0 {
+                let refused = model.merge().unwrap_err().to_string();
+                assert!(refused.contains("it is tokens before every text; use it with --adapter"), "{refused}");
+                break;
+            }
             if merged {
-                model.merge();
+                model.merge().unwrap();
             }
             for (at, case) in recorded["cases"].as_array().unwrap().iter().enumerate() {
                 let found = model.logits(case);
@@ -202,6 +211,42 @@ fn label_loss(model: &Headed, g: &mut Graph<'_>, file: &SafeTensors, step: usize
     model.text_loss(g, &states, texts, &labels, 0.0, 1.0 / labels.len() as f32)
 }
 
+/// Tokens one by one over a cache, which slides where it is full, see what the forward over whole texts sees.
+#[test]
+fn a_cache_begins_with_virtual_tokens_and_keeps_them_as_it_slides() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    for name in ["gpt2-tiny.prefix", "gpt2-tiny.prompt", "llama-tiny.prefix"] {
+        let base = fixtures.join(name.split_once('.').unwrap().0);
+        let Opened::Language(model) = open(&base, &fixtures.join(name)) else { panic!("{name}") };
+        let model = &*model.model;
+        let (rows, pool) = (model.vocab_size(), Pool::new());
+        let last = |ids: &[u32]| {
+            let logits = model.logits(&mut Graph::infer(model.params(), &pool), ids, &[0, ids.len() as u32]);
+            logits.values()[(ids.len() - 1) * rows..].to_vec()
+        };
+        let limit = model.max_positions();
+        assert_eq!(Some(limit + model.params().virtual_count()), model.sizes().max_positions, "{name}");
+        // Two prompts of different lengths, to the end and beyond it.
+        let ids: Vec<u32> = (0..limit + 5).map(|at| (at * 7 % rows) as u32).collect();
+        let prompts = [&ids[..3], &ids[1..2]];
+        let mut decoder = CachedCausal::new(model, &pool, &prompts, 4).sliding(&prompts);
+        let mut texts = prompts.map(|prompt| prompt[..prompt.len() - 1].to_vec());
+        for at in 2..ids.len() {
+            let tokens = [ids[at], ids[(at * 3) % ids.len()]];
+            let mut logits = vec![0.0; 2 * rows];
+            decoder.step(&tokens, &mut logits);
+            for (row, text) in texts.iter_mut().enumerate() {
+                if text.len() >= limit {
+                    text.drain(..limit - limit / 2);
+                }
+                text.push(tokens[row]);
+                let difference = largest_difference(&last(text), &logits[row * rows..][..rows]);
+                assert!(difference < 1e-4, "{name}, token {at} of row {row}: {difference}");
+            }
+        }
+    }
+}
+
 /// What adapter_config.json does not speak of is not left out in silence, and neither is a method that trains nothing.
 #[test]
 fn tensors_of_another_kind_and_methods_without_effect_are_refused() {
@@ -219,6 +264,78 @@ fn tensors_of_another_kind_and_methods_without_effect_are_refused() {
     let biases = AdapterConfig::BitFit(BitFitConfig::default());
     let refused = NewAdapter::of(biases, &*mistral.config(), mistral.params(), &[]).unwrap_err().to_string();
     assert!(refused.contains("it trains nothing of this model"), "{refused}");
+}
+
+/// Two adapters as one, as PEFT's `add_weighted_adapter` makes them.
+#[test]
+fn combinations_are_those_of_peft() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    let (recorded, folder) = (fixtures.join("gpt2-tiny.combined"), tempfile::tempdir().unwrap());
+    let expected = tensors(&recorded.join("expected.safetensors"));
+    let open = || ["one", "two"].map(|name| Adapter::open(&recorded.join(name)).unwrap());
+    let make = |combination, weights: [f64; 2], density| {
+        let rank = (combination == Combination::Svd).then_some(3);
+        let recipe = CombinationRecipe { combination, weights: weights.to_vec(), rank, density, seed: 1 };
+        let out = tempfile::tempdir_in(&folder).unwrap().keep();
+        assert_eq!(combine(&open(), &recipe, &out).unwrap(), 6);
+        (tensors(&out.join("adapter_model.safetensors")), out)
+    };
+    for (combination, name) in [
+        (Combination::Cat, "cat"),
+        (Combination::Svd, "svd"),
+        (Combination::Linear, "linear"),
+        (Combination::Magnitude, "magnitude_prune"),
+        (Combination::Ties, "ties"),
+    ] {
+        let (found, out) = make(combination, [0.7, -0.4], 0.4);
+        let mut compared = 0;
+        for key in expected.keys().filter(|key| key.starts_with(&format!("{name}.")) && key.ends_with(".A")) {
+            let path = key.strip_prefix(&format!("{name}.")).unwrap().strip_suffix(".A").unwrap();
+            let own = ["A", "B"].map(|half| &found[&format!("base_model.model.{path}.lora_{half}.weight")]);
+            let theirs = ["A", "B"].map(|half| &expected[&format!("{name}.{path}.{half}")]);
+            // Which vectors a product is made of is a matter of signs, and of rows that are zero.
+            let difference = if matches!(combination, Combination::Svd | Combination::Cat) {
+                let inputs = if path.contains("mlp") { 64 } else { 16 };
+                let product = |[a, b]: [&Vec<f32>; 2]| -> Vec<f32> {
+                    let (rank, outputs) = (a.len() / inputs, b.len() * inputs / a.len());
+                    let entry = |at: usize| {
+                        (0..rank).map(|k| b[at / inputs * rank + k] * a[k * inputs + at % inputs]).sum::<f32>()
+                    };
+                    (0..outputs * inputs).map(entry).collect()
+                };
+                largest_difference(&product(own), &product(theirs))
+            } else {
+                largest_difference(own[0], theirs[0]).max(largest_difference(own[1], theirs[1]))
+            };
+            assert!(difference < 1e-5, "{key}: {difference}");
+            compared += 1;
+        }
+        assert_eq!(compared, 6, "{name}");
+        // It is an adapter that can be put on the model.
+        let model = self::open(&fixtures.join("gpt2-tiny"), &out);
+        assert!(model.params().entries().iter().any(|entry| entry.is_added));
+    }
+    // Half of the values are kept at random and made twice as large.
+    let (all, _) = make(Combination::DareLinear, [1.0, 0.0], 1.0);
+    let (some, _) = make(Combination::DareLinear, [1.0, 0.0], 0.5);
+    let half = "base_model.model.transformer.h.0.attn.c_attn.lora_B.weight";
+    let is_either = |(all, some): (&f32, &f32)| *some == 0.0 || (some - 2.0 * all).abs() < 1e-6;
+    assert!(all[half].iter().zip(&some[half]).all(is_either));
+    let dropped = some[half].iter().filter(|value| **value == 0.0).count();
+    assert!((some[half].len() / 4..3 * some[half].len() / 4).contains(&dropped), "{dropped}");
+    assert_eq!(make(Combination::DareTies, [1.0, 1.0], 0.5).0, make(Combination::DareTies, [1.0, 1.0], 0.5).0);
+    // Ranks that differ, other methods, two outputs.
+    let refusal = |names: [&str; 2], combination| {
+        let adapters = names.map(|name| Adapter::open(&fixtures.join(name)).unwrap());
+        let recipe = CombinationRecipe { combination, weights: vec![0.5, 0.5], rank: None, density: 1.0, seed: 1 };
+        combine(&adapters, &recipe, &folder.path().join("refused")).unwrap_err().to_string()
+    };
+    let ranks = refusal(["gpt2-tiny.combined/one", "gpt2-tiny.lora-ranks"], Combination::Linear);
+    assert!(ranks.contains("the ranks are 2 and 1: take another method"), "{ranks}");
+    let other = refusal(["gpt2-tiny.combined/one", "gpt2-tiny.ia3"], Combination::Cat);
+    assert!(other.contains("adapters of low-rank pairs can be combined"), "{other}");
+    let outputs = refusal(["bert-labels.lora-plain", "bert-labels.lora-plain"], Combination::Cat);
+    assert!(outputs.contains("more than one of the adapters holds a module whole"), "{outputs}");
 }
 
 /// A state dict of loralib with parts of a fused matrix is the adapter that loralib computes with, and goes there and back.
@@ -346,6 +463,8 @@ fn an_adapter_of_every_kind_learns() {
     let from = format!("from={}", folder.path("base/model").display());
     for (name, more) in [
         ("dora", &["lora.dora=true"][..]),
+        ("int8", &["train.base_dtype=int8"]),
+        ("bf16", &["lora.dora=true", "train.base_dtype=bf16"]),
         ("all", &["lora.targets=[\"all-linear\"]", "lora.rank_stabilized=true", "lora.start=gaussian"]),
         ("some", &["lora.target_pattern=.*self\\.(query|key)", "lora.ranks=[\"key=4\"]", "lora.alphas=[\"key=1\"]"]),
         (
@@ -361,9 +480,14 @@ fn an_adapter_of_every_kind_learns() {
         let labels = &loaded.model.config.labels;
         assert_eq!(labels[loaded.classify(&[&text]).unwrap()[0].labels[0]], "no", "{name}");
     }
-    for (method, trainable) in [("ia3", 32 + 32 + 32 + 64 + 66), ("bitfit", 0)] {
+    for (method, more, trainable) in [
+        ("ia3", "seed=3", 32 + 32 + 32 + 64 + 66),
+        ("bitfit", "seed=3", 0),
+        ("prefix", "prompt.tokens=3", 3 * 2 * 32 + 66),
+        ("houlsby", "houlsby.size=4", 2 * (2 * 4 * 32 + 4 + 32) + 66),
+    ] {
         let method = format!("train.method={method}");
-        let settings = [from.as_str(), &method, "train.max_epochs=60", "optimizer.lr=0.02"];
+        let settings = [from.as_str(), &method, more, "train.max_epochs=60", "optimizer.lr=0.02"];
         let summary = folder.run(&method, &settings, 0).unwrap();
         assert_eq!(summary.metrics["valid_accuracy"], 1.0, "{method}");
         assert!(trainable == 0 || summary.trainable == trainable, "{method}: {}", summary.trainable);
@@ -412,6 +536,21 @@ fn settings_that_match_nothing_are_refused() {
     ] {
         let found = refusal(&[setting]);
         assert!(found.contains(expected), "{setting}: {found}");
+    }
+    for (settings, expected) in [
+        (
+            ["train.method=prompt", "prompt.tokens=3"],
+            "`train.method`: prompts are here before the texts of models that go on",
+        ),
+        (["train.method=houlsby", "houlsby.targets=[\"dence\"]"], "`houlsby.targets`: \"dence\" matches no module"),
+        (
+            ["train.method=prefix", "prompt.modules_to_save=[\"poller\"]"],
+            "`prompt.modules_to_save`: \"poller\" matches no",
+        ),
+        (["train.method=houlsby", "prompt.tokens=3"], "`prompt.tokens`"),
+    ] {
+        let found = folder.refusal(&[&[from.as_str()][..], &settings].concat());
+        assert!(found.contains(expected), "{settings:?}: {found}");
     }
     let found = folder.refusal(&["train.method=lora"]);
     assert!(found.contains("`train.method`: \"lora\" needs a model to put the adapter on"), "{found}");

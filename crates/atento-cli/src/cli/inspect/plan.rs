@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use atento::families::Config;
 use atento::peft::{
-    AdapterConfig, BitFitConfig, Common, Ia3Config, LoraConfig, NewAdapter, Start, Targets, default_factors,
-    default_targets,
+    AdapterConfig, BitFitConfig, Common, HoulsbyConfig, Ia3Config, LoraConfig, NewAdapter, Start, Targets,
+    VirtualConfig, VirtualKind, default_bottlenecks, default_factors, default_targets,
 };
 use atento::pipelines::outline;
 use serde_json::{Value, json};
@@ -17,6 +17,9 @@ use crate::ui::table::{self, Align, bytes, thousands};
 
 /// What is trained where nothing is said, in tokens at a time.
 const TOKENS: usize = 4096;
+
+/// What may be asked about.
+const METHODS: [&str; 7] = ["full", "lora", "ia3", "bitfit", "prefix", "prompt", "houlsby"];
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArgs {
@@ -28,8 +31,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "CONFIG", conflicts_with = "positional")]
     config: Option<PathBuf>,
 
-    /// What is trained: full, or an adapter: lora, ia3, bitfit
-    #[arg(long, value_name = "METHOD", default_value = "full", hide_possible_values = true, value_parser = ["full", "lora", "ia3", "bitfit"])]
+    /// What is trained: full, or an adapter: lora, ia3, bitfit, prefix, prompt, houlsby
+    #[arg(long, value_name = "METHOD", default_value = "full", hide_possible_values = true, value_parser = METHODS)]
     method: String,
 
     /// The rank of low-rank pairs
@@ -39,6 +42,14 @@ pub struct PlanArgs {
     /// The modules that are adapted: ends of their paths, or q, k, v, o, or all-linear [default: those of the model's type]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     targets: Vec<String>,
+
+    /// Virtual tokens of a prompt or a prefix
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    virtual_tokens: u32,
+
+    /// The width of Houlsby's layers
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    size: u32,
 
     /// Tokens of a batch, which activations are counted for
     #[arg(long, value_name = "N", default_value_t = TOKENS)]
@@ -127,6 +138,18 @@ impl PlanArgs {
                     fan_in_fan_out: false,
                     common: Common::default(),
                 }))
+            }
+            "prefix" | "prompt" => {
+                let kind = if self.method == "prefix" { VirtualKind::Prefix } else { VirtualKind::Prompt };
+                Some(AdapterConfig::Virtual(VirtualConfig::new(kind, self.virtual_tokens as usize)))
+            }
+            "houlsby" => {
+                let targets = match &self.targets[..] {
+                    [] => owned(default_bottlenecks(model_type).ok_or_else(no_default)?),
+                    names => names.to_vec(),
+                };
+                let (size, targets, common) = (self.size as usize, Targets::Names(targets), Common::default());
+                Some(AdapterConfig::Houlsby(HoulsbyConfig { size, targets, exclude: None, common }))
             }
             "bitfit" => Some(AdapterConfig::BitFit(BitFitConfig::default())),
             _ => None,

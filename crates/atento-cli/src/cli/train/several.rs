@@ -2,7 +2,7 @@
 //!
 //! Each run is a process of its own, so that its peak memory is its own, and has its directory below the one of all:
 //! `OUT/seed-1`, or `OUT/train.top_layers=2/seed-1`. A run that is finished is not made again: the command that was
-//! interrupted goes on where it was with `--resume`.
+//! interrupted goes on where it was with `--resume`. `OUT/report.html` shows them side by side.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, anyhow, bail};
 use atento::eval::spread::Spread;
 use atento::train::Recipe;
+use atento::train::report::{Compared, comparison};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,6 +25,9 @@ use crate::ui::table::{self, Align, bytes, thousands};
 
 /// What a finished run leaves in its directory for this verb.
 const SUMMARY: &str = "summary.json";
+
+/// The page of all runs.
+const PAGE: &str = "report.html";
 
 /// Settings that options of every run decide.
 const OPTIONS: [(&str, &str); 3] = [
@@ -70,12 +74,22 @@ struct Row {
     trainable: u64,
     /// The largest peak of the runs, in bytes.
     peak_memory: Option<u64>,
+    /// The weights that a run leaves, in bytes.
+    model_bytes: Option<u64>,
     seconds: Spread,
+    tokens_per_second: Spread,
     metrics: BTreeMap<String, Spread>,
     runs: Vec<PathBuf>,
 }
 
-/// Makes the runs one after another, and prints a table of them.
+impl Row {
+    /// What its runs have of their own.
+    fn name(&self) -> String {
+        self.setting.clone().unwrap_or_else(|| "all".to_owned())
+    }
+}
+
+/// Makes the runs one after another, prints a table of them, and writes a page.
 ///
 /// # Errors
 /// A run cannot start or fails; standard output cannot be written.
@@ -122,6 +136,10 @@ pub fn run(args: &TrainArgs, out: &Path, recipe: &Recipe, options: &Options) -> 
             summaries.push((run, summary));
         }
         rows.push(row(variant, &seeds, &summaries)?);
+    }
+    let page = write_page(out, &args.recipe, &rows)?;
+    if !options.quiet {
+        tell(format_args!("the runs side by side: {}", page.display()));
     }
     let mut output = Output::open();
     if options.json {
@@ -205,7 +223,8 @@ fn asked(args: &TrainArgs, variant: Option<&str>) -> Result<String, Failure> {
 fn row(setting: Option<String>, seeds: &[u64], summaries: &[(PathBuf, Value)]) -> Result<Row, Failure> {
     let number = |summary: &Value, key: &str| summary[key].as_f64();
     let spread = |values: Vec<f64>| Spread::of(&values).ok_or_else(|| anyhow!("a run has no such number"));
-    let seconds = spread(summaries.iter().filter_map(|(_, summary)| number(summary, "seconds")).collect())?;
+    let of_all = |key: &str| spread(summaries.iter().filter_map(|(_, summary)| number(summary, key)).collect());
+    let (seconds, tokens_per_second) = (of_all("seconds")?, of_all("tokens_per_second")?);
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for (_, summary) in summaries {
         for (name, value) in summary["metrics"].as_object().into_iter().flatten() {
@@ -218,10 +237,43 @@ fn row(setting: Option<String>, seeds: &[u64], summaries: &[(PathBuf, Value)]) -
         seeds: seeds.to_vec(),
         trainable: summaries.first().and_then(|(_, summary)| summary["trainable"].as_u64()).unwrap_or(0),
         peak_memory: summaries.iter().filter_map(|(_, summary)| summary["peak_memory"].as_u64()).max(),
+        model_bytes: summaries.first().and_then(|(run, _)| weights_in(&run.join("model"))),
         seconds,
+        tokens_per_second,
         metrics,
         runs: summaries.iter().map(|(run, _)| run.clone()).collect(),
     })
+}
+
+/// The bytes of the weights in a directory.
+fn weights_in(dir: &Path) -> Option<u64> {
+    let files = fs::read_dir(dir).ok()?.flatten();
+    let weights = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "safetensors"));
+    weights.map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
+/// Writes the page with the runs side by side.
+fn write_page(out: &Path, recipe: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
+    let compared = |row: &Row| Compared {
+        setting: row.name(),
+        metrics: row.metrics.clone(),
+        cost: vec![
+            row.seeds.len().to_string(),
+            thousands(usize::try_from(row.trainable).unwrap_or(usize::MAX)),
+            row.model_bytes.map_or_else(|| "?".to_owned(), bytes),
+            row.peak_memory.map_or_else(|| "?".to_owned(), bytes),
+            format!("{:.0}", row.seconds.median),
+            format!("{:.0}", row.tokens_per_second.median),
+        ],
+    };
+    let head = ["", "seeds", "trained", "weights", "peak memory", "seconds", "tokens a second"];
+    let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    let subtitle = "Runs of one recipe, which differ in a setting and in their seeds";
+    let rows: Vec<Compared> = rows.iter().map(compared).collect();
+    let page = comparison(&name, subtitle, &head, &rows).map_err(Failure::run)?;
+    let path = out.join(PAGE);
+    atento::hub::atomic::atomic_write(&path, page.as_bytes()).map_err(Failure::run)?;
+    Ok(path)
 }
 
 /// The table: a line for each setting and measure.
@@ -229,14 +281,15 @@ fn lines(rows: &[Row]) -> Vec<String> {
     let mut cells: Vec<Vec<String>> = Vec::new();
     for row in rows {
         let peak = row.peak_memory.map_or_else(|| "?".to_owned(), bytes);
-        let setting = row.setting.clone().unwrap_or_else(|| "all".to_owned());
+        let setting = row.name();
         let seeds = row.seeds.len();
         cells.push(vec![
             setting,
             format!(
-                "{} parameters trained, {seeds} seeds, {:.0} s each (median), {peak} at most",
+                "{} parameters trained, {seeds} seeds, {:.0} s each (median), {peak} at most, weights of {}",
                 thousands(usize::try_from(row.trainable).unwrap_or(usize::MAX)),
-                row.seconds.median
+                row.seconds.median,
+                row.model_bytes.map_or_else(|| "?".to_owned(), bytes)
             ),
         ]);
     }
@@ -245,7 +298,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
     let mut numbers = vec![heading];
     for row in rows {
         for (name, spread) in &row.metrics {
-            let setting = row.setting.clone().unwrap_or_else(|| "all".to_owned());
+            let setting = row.name();
             let values = [spread.median, spread.mean, spread.std, spread.min, spread.max];
             let values = values.into_iter().map(|value| format!("{value:.4}"));
             numbers.push([setting, name.replace('_', " ")].into_iter().chain(values).collect());

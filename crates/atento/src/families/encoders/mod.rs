@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 use self::files::{read_config, write_config};
 use super::heads::{Norm, Output, Part, Reads, Transform};
-use super::{Config, Extra, Family, Head, Sizes, Start};
+use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::{Error, Weights, decimal};
 use crate::models::Trunk;
 use crate::models::encoder::{Encoder, EncoderConfig, Kind};
@@ -322,6 +322,15 @@ impl Config for EncoderConfig {
             max_positions: self.max_positions,
             ..settings.clone()
         }
+    }
+
+    fn attention_shape(&self) -> Option<AttentionShape> {
+        Some(AttentionShape {
+            layers: self.layers,
+            kv_heads: self.heads,
+            head_dim: self.d_model / self.heads,
+            is_causal: false,
+        })
     }
 
     fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {

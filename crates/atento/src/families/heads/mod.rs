@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Config, Extra, Family, Head, Sizes, Start};
+use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
 use crate::hub::{Error, Weights};
 use crate::messages;
@@ -262,6 +262,10 @@ impl Config for Headed {
 
     fn describe(&self, settings: &ModelSettings) -> ModelSettings {
         self.trunk.describe(settings)
+    }
+
+    fn attention_shape(&self) -> Option<AttentionShape> {
+        self.trunk.attention_shape()
     }
 
     fn activations(&self, tokens: f64, checkpoint: bool) -> f64 {

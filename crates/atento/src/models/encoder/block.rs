@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use atento_kernels::philox::Rng;
-use atento_tensor::ops::{Activation, AttentionInput, AttentionSpec, Segment};
+use atento_tensor::ops::{Activation, AttentionSpec, Segment};
 use atento_tensor::{Graph, Init, Params, Tensor};
 
 use super::EncoderConfig;
 use crate::layers::{LayerNorm, Linear, activation};
+use crate::models::virtual_tokens;
 
 /// A block's parts.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
+    index: usize,
     qkv: Linear,
     attention_out: Linear,
     attention_norm: LayerNorm,
@@ -41,7 +43,7 @@ impl Block {
         let norm = LayerNorm::init(params, &at("output.LayerNorm"), d_model, eps, rng);
         let spec = AttentionSpec::new(config.heads, d_model / config.heads, false, config.attention_dropout);
         let (activation, dropout) = (activation(&config.activation), config.dropout);
-        Self { qkv, attention_out, attention_norm, inner, outer, norm, spec, activation, dropout }
+        Self { index, qkv, attention_out, attention_norm, inner, outer, norm, spec, activation, dropout }
     }
 
     /// The states after the block; with `rows`, of these tokens alone.
@@ -56,7 +58,7 @@ impl Block {
         rows: Option<&Arc<[u32]>>,
     ) -> Tensor {
         let qkv = self.qkv.forward(g, x);
-        let context = g.attention(self.spec, AttentionInput::Packed(&qkv), None, segments);
+        let context = virtual_tokens::attend(g, self.index, self.spec, &qkv, segments);
         let of_rows = |g: &mut Graph<'_>, x: &Tensor| rows.map_or_else(|| x.clone(), |rows| g.gather_rows(x, rows));
         let (x, context) = (of_rows(g, x), of_rows(g, &context));
         let attended = self.attention_out.forward(g, &context);

@@ -88,6 +88,11 @@ impl Trunk for Encoder {
         self.checkpoint_activations = checkpoint;
     }
 
+    /// Virtual tokens are keys and values alone, which take no position.
+    fn longest(&self) -> Option<usize> {
+        self.sizes().max_positions
+    }
+
     fn token_types(&self) -> Option<usize> {
         Some(self.config.token_types).filter(|&types| types > 0)
     }

@@ -87,7 +87,7 @@ impl TextModel {
     /// The longest text in tokens, those that are added around it counted.
     #[must_use]
     pub fn longest(&self) -> Option<usize> {
-        self.model.trunk.sizes().max_positions
+        self.model.trunk.longest()
     }
 
     /// The tokens of a text, or of two.

@@ -19,6 +19,7 @@ use crate::pipelines::{LanguageModel, Loaded};
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
 use crate::train::TrainOptions;
+use crate::train::adapt::positions_left;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::{Documents, Recipe, Sampling, ScheduleKind, Written};
 use crate::train::report::Sample;
@@ -112,10 +113,10 @@ impl Workload for LanguageModelling {
             let path = path.display();
             format!("data: {path} has changed since the run began, which goes on with the tokens that it made then")
         }));
-        let block_size = recipe.data.block_size.unwrap_or(model.max_positions());
+        let positions = positions_left(&recipe, model.max_positions())?;
+        let block_size = recipe.data.block_size.unwrap_or(positions);
         check_lengths(&recipe, &data, block_size)?;
-        if resumed.is_none() && block_size < model.max_positions() && follows_batch(&options.written) {
-            let positions = model.max_positions();
+        if resumed.is_none() && block_size < positions && follows_batch(&options.written) {
             notes.push(format!(
                 "windows of {block_size} tokens because of `train.batch_tokens`; the model has {positions} positions"
             ));

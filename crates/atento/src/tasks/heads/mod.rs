@@ -20,6 +20,7 @@ pub(crate) use task::HeadTask;
 use super::files::{enumerate, given, parts};
 use super::{PlaceOf, Stated, Task, foreign_keys};
 use crate::data::labelled::{Examples, Packs};
+use crate::families::Config;
 use crate::families::heads::{Headed, Objective};
 use crate::pipelines::TextModel;
 use crate::train::Error;
@@ -131,7 +132,13 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// The most tokens of a text.
     pub fn max_length(&self) -> usize {
-        self.recipe.data.max_length.min(self.model.longest().unwrap_or(usize::MAX))
+        // Virtual tokens before the texts of decoders take positions.
+        let is_causal = self.model.model.config.attention_shape().is_some_and(|shape| shape.is_causal);
+        let taken = if is_causal { self.recipe.virtual_tokens() } else { 0 };
+        self.recipe
+            .data
+            .max_length
+            .min(self.model.longest().map_or(usize::MAX, |longest| longest.saturating_sub(taken)))
     }
 
     /// Types of tokens that the model has; `None` where it does not tell them apart.

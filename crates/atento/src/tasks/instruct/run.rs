@@ -21,6 +21,7 @@ use crate::tasks::files::on_truncate;
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
 use crate::train::TrainOptions;
+use crate::train::adapt::positions_left;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::{FileSettings, Recipe};
 use crate::train::report::Sample;
@@ -113,12 +114,12 @@ impl Workload for Instruct {
         language.templates =
             Some(Templates { prompt: PromptTemplate::parse(&recipe.data.prompt_template)?, completion });
         let LanguageModel { model, tokenizer, .. } = &language;
-        let block_size = block_size(&recipe, model.max_positions())?;
+        let positions = positions_left(&recipe, model.max_positions())?;
+        let block_size = block_size(&recipe, positions)?;
         let shared = Arc::new(tokenizer.clone());
         let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
         // What is watched is how the model answers, whatever else it learns, and of every example.
         let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
-        let positions = model.max_positions();
         let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
             files.as_ref().map(|files| open(key, files, &shared, options.clone(), positions)).transpose()
         };

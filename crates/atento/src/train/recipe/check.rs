@@ -229,15 +229,26 @@ const UPDATES: [&str; 15] = [
     "schedule",
 ];
 
-fn training_rules(recipe: &Recipe) -> [Rule; 13] {
+fn training_rules(recipe: &Recipe) -> [Rule; 16] {
     use ScheduleKind::*;
-    let schedule = recipe.schedule.kind;
+    let (schedule, method) = (recipe.schedule.kind, recipe.train.method);
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
     let watched = recipe.task.is_watched(&recipe.data);
     [
-        ("without `train.method` \"lora\"", &["lora"], recipe.train.method == Method::Lora),
-        ("without `train.method` \"ia3\"", &["ia3"], recipe.train.method == Method::Ia3),
-        ("with `train.method` \"features\"", &UPDATES, recipe.train.method != Method::Features),
+        ("without `train.method` \"lora\"", &["lora"], method == Method::Lora),
+        ("without `train.method` \"ia3\"", &["ia3"], method == Method::Ia3),
+        (
+            "without `train.method` \"prefix\" or \"prompt\"",
+            &["prompt"],
+            matches!(method, Method::Prefix | Method::Prompt),
+        ),
+        ("without `train.method` \"houlsby\"", &["houlsby"], method == Method::Houlsby),
+        (
+            "where all of a model is trained",
+            &["train.base_dtype"],
+            method != Method::Full || !recipe.train.freeze.is_empty(),
+        ),
+        ("with `train.method` \"features\"", &UPDATES, method != Method::Features),
         ("where no output is solved (`train.solve_output`)", &["train.features_dir"], recipe.train.solves()),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),

@@ -141,6 +141,12 @@ choice! {
         Ia3 = "ia3",
         /// All biases, with an output for labels or answers: an adapter (Ben Zaken et al. 2022).
         BitFit = "bitfit",
+        /// Keys and values before those of every text, in every block of a model that stays as it is: an adapter (`[prompt]`; Li & Liang 2021).
+        Prefix = "prefix",
+        /// Rows in the place of tokens before every text, of a model that goes on with texts and stays as it is: an adapter (`[prompt]`; Lester et al. 2021).
+        Prompt = "prompt",
+        /// Small layers behind those of a model that stays as it is: an adapter (`[houlsby]`; Houlsby et al. 2019).
+        Houlsby = "houlsby",
     }
 }
 
@@ -148,7 +154,19 @@ impl Method {
     /// Whether what comes out is an adapter for the model that the run starts from.
     #[must_use]
     pub fn is_adapter(self) -> bool {
-        matches!(self, Self::Lora | Self::Ia3 | Self::BitFit)
+        !matches!(self, Self::Full | Self::Partial | Self::Features)
+    }
+}
+
+choice! {
+    /// How matrices are held that are not trained.
+    BaseDtype {
+        /// As the model that the run starts from has them.
+        Stored = "stored",
+        /// As brain floats: half the bytes of f32.
+        Bf16 = "bf16",
+        /// As whole numbers with a factor for each output: a quarter of the bytes.
+        Int8 = "int8",
     }
 }
 

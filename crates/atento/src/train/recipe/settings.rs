@@ -258,6 +258,8 @@ section! {
         train_only: Vec<String> = Vec::new();
         /// The only blocks that are trained, counted from the last one, with what stands above them; all if left out.
         top_layers: Option<usize> = None, in at_least(0.0).up_to(1024.0);
+        /// How matrices that are not trained are held. Rounded, they take less memory, and the model computes something slightly else.
+        base_dtype: BaseDtype = BaseDtype::Stored;
         /// The factor on the learning rate from each block to the one below it; 1 trains all alike.
         layer_decay: f64 = 1.0, in Range::above(0.0).up_to(1.0);
         /// The updates after which one more block is trained, from the last one down; 0 trains all from the start (Howard & Ruder 2018).
@@ -356,6 +358,30 @@ section! {
 }
 
 section! {
+    /// `[prompt]`: the adapter that `train.method` "prefix" or "prompt" trains (Li & Liang 2021; Lester et al. 2021).
+    PromptSettings {
+        /// Virtual tokens before every text. Before those of a model that goes on with texts they take positions too.
+        tokens: usize = 20, in at_least(1.0);
+        /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
+        modules_to_save: Vec<String> = Vec::new();
+    }
+}
+
+section! {
+    /// `[houlsby]`: the adapter that `train.method` "houlsby" trains (Houlsby et al. 2019).
+    HoulsbySettings {
+        /// The width of the small layers.
+        size: usize = 64, in at_least(1.0);
+        /// The modules that have one behind them, by the ends of their paths. Where it is empty, those that end attention and feed-forward layers.
+        targets: Vec<String> = Vec::new();
+        /// Which of those have none.
+        exclude: Vec<String> = Vec::new();
+        /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
+        modules_to_save: Vec<String> = Vec::new();
+    }
+}
+
+section! {
     /// `[optimizer]`: how gradients become updates.
     OptimizerSettings {
         /// The rule.
@@ -436,12 +462,27 @@ section! {
         lora: LoraSettings = LoraSettings::default();
         /// The adapter, where factors are trained.
         ia3: Ia3Settings = Ia3Settings::default();
+        /// The adapter, where virtual tokens are trained.
+        prompt: PromptSettings = PromptSettings::default();
+        /// The adapter, where small layers are trained.
+        houlsby: HoulsbySettings = HoulsbySettings::default();
         /// How gradients become updates.
         optimizer: OptimizerSettings = OptimizerSettings::default();
         /// How the learning rate moves.
         schedule: ScheduleSettings = ScheduleSettings::default();
         /// How the finished model translates.
         search: SearchSettings = SearchSettings::default();
+    }
+}
+
+impl Recipe {
+    /// Virtual tokens that are trained before every text.
+    #[must_use]
+    pub fn virtual_tokens(&self) -> usize {
+        match self.train.method {
+            Method::Prefix | Method::Prompt => self.prompt.tokens,
+            _ => 0,
+        }
     }
 }
 

@@ -104,8 +104,9 @@ fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// An axis that ends at round numbers.
-struct Axis {
-    ticks: Vec<f64>,
+pub(super) struct Axis {
+    /// The values that are marked.
+    pub ticks: Vec<f64>,
     step: f64,
     min: f64,
     max: f64,
@@ -113,7 +114,7 @@ struct Axis {
 
 impl Axis {
     /// An axis with about `count` ticks that holds all `values`.
-    fn over(values: impl Iterator<Item = f64>, zero: bool, count: usize) -> Self {
+    pub fn over(values: impl Iterator<Item = f64>, zero: bool, count: usize) -> Self {
         let (mut low, mut high) =
             values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if zero {
@@ -131,11 +132,12 @@ impl Axis {
     }
 
     /// Where a value lies between the ends, from 0 to 1.
-    fn share(&self, value: f64) -> f64 {
+    pub fn share(&self, value: f64) -> f64 {
         (value - self.min) / (self.max - self.min)
     }
 
-    fn label(&self, value: f64) -> String {
+    /// A marked value as a text.
+    pub fn label(&self, value: f64) -> String {
         let greatest = self.max.abs().max(self.min.abs());
         if value.abs() < self.step / 2.0 {
             return "0".to_string();
@@ -166,12 +168,12 @@ fn exponent(value: f64) -> String {
 }
 
 /// A coordinate, to a tenth of a unit.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     trim(&format!("{value:.1}")).to_string()
 }
 
 /// A value in about four digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_string(),
         size if size < 0.01 => format!("{:.2e}", value),

@@ -55,7 +55,7 @@ impl Trainable for Headed {
 
     fn check(&self, batch: &TextBatch) -> Result<(), BatchFault> {
         let sizes = self.trunk.sizes();
-        check::sequences("text", &batch.ids, &batch.cu_seqlens, sizes.vocab_size, sizes.max_positions)?;
+        check::sequences("text", &batch.ids, &batch.cu_seqlens, sizes.vocab_size, self.trunk.longest())?;
         match batch.type_ids.len() == batch.ids.len() {
             true => Ok(()),
             false => Err(BatchFault::Targets { tokens: batch.ids.len(), targets: batch.type_ids.len() }),

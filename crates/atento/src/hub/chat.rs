@@ -1,0 +1,260 @@
+//! The chat template of a model: how a conversation is written for it.
+//!
+//! ```text
+//! chat_template.jinja                       the template
+//! tokenizer_config.json   chat_template     the template, or a list of {"name", "template"}, of which "default" counts
+//!                         bos_token, …      what the template knows of special tokens
+//! ```
+//!
+//! Templates are written for Jinja as `transformers` sets it up: blocks take no line of their own, and there are
+//! `raise_exception`, `strftime_now`, `break` and `continue`, and the methods of Python's strings, lists and dictionaries.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, Value as Jinja, context};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::json::{Keys, read_object};
+use super::model_dir::TOKENIZER_CONFIG;
+
+const FILE: &str = "chat_template.jinja";
+const KEY: &str = "chat_template";
+const SPECIAL_MAP: &str = "special_tokens_map.json";
+
+/// What somebody says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who: "system", "user", "assistant" or another that the template knows.
+    pub role: String,
+    /// What.
+    pub content: String,
+}
+
+impl Message {
+    /// A message of this role.
+    pub fn new(role: &str, content: &str) -> Self {
+        Self { role: role.to_owned(), content: content.to_owned() }
+    }
+}
+
+/// How conversations are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatTemplate {
+    text: String,
+    /// Special tokens by their roles, such as `eos_token`.
+    special: Vec<(String, String)>,
+    path: PathBuf,
+}
+
+/// A conversation that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: the chat template: {detail}", path = path.display())]
+pub struct ChatError {
+    /// The file of the template.
+    pub path: PathBuf,
+    /// What is wrong, as the template says it.
+    pub detail: String,
+}
+
+impl ChatTemplate {
+    /// The template in a model's directory, where there is one.
+    ///
+    /// # Errors
+    /// A file cannot be read, is no JSON object, or has no template where it says so.
+    pub fn read(root: &Path) -> Result<Option<Self>, Error> {
+        let (own, described) = (root.join(FILE), root.join(TOKENIZER_CONFIG));
+        let config = if described.exists() { read_object(&described)? } else { Map::new() };
+        let special = special_tokens(root, &config)?;
+        if own.exists() {
+            let text = fs::read_to_string(&own).map_err(Error::io(&own, "read"))?;
+            return Ok(Some(Self { text, special, path: own }));
+        }
+        let wrong = || Keys::new(&described, &config).wrong(KEY, "a template, or a list of named ones");
+        let text = match config.get(KEY) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Array(named)) => {
+                let is_default = |entry: &&Value| entry["name"] == "default";
+                let found = named.iter().find(is_default).or(named.first());
+                found.and_then(|entry| entry["template"].as_str()).ok_or_else(wrong)?.to_owned()
+            }
+            Some(_) => return Err(wrong()),
+        };
+        Ok(Some(Self { text, special, path: described }))
+    }
+
+    /// A conversation as the model reads it; with `prompts_answer`, up to where it is to answer.
+    ///
+    /// # Errors
+    /// The template refuses the conversation, or is none.
+    pub fn render(&self, messages: &[Message], prompts_answer: bool) -> Result<String, ChatError> {
+        let failed = |error: minijinja::Error| {
+            let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+            ChatError { path: self.path.clone(), detail }
+        };
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
+        environment.set_syntax(syntax);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_filter("tojson", |value: Jinja| python_json(&serde_json::to_value(value).unwrap_or_default()));
+        environment.add_function("raise_exception", |message: String| {
+            Err::<Jinja, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_function("strftime_now", |format: String| now(&format));
+        environment.add_template("chat", &self.text).map_err(failed)?;
+        let mut values: Map<String, Value> =
+            self.special.iter().map(|(role, token)| (role.clone(), token.clone().into())).collect();
+        values.insert("messages".into(), serde_json::to_value(messages).unwrap_or_default());
+        values.insert("add_generation_prompt".into(), prompts_answer.into());
+        let given = context! { tools => Jinja::from(()), documents => Jinja::from(()), ..Jinja::from(Serde(values)) };
+        environment.get_template("chat").and_then(|template| template.render(given)).map_err(failed)
+    }
+}
+
+/// Special tokens by their roles: those that tokenizer_config.json names, before those of special_tokens_map.json.
+fn special_tokens(root: &Path, config: &Map<String, Value>) -> Result<Vec<(String, String)>, Error> {
+    let map = root.join(SPECIAL_MAP);
+    let map = if map.exists() { read_object(&map)? } else { Map::new() };
+    let text = |value: &Value| value.as_str().or(value["content"].as_str()).map(str::to_owned);
+    let tokens = map.iter().chain(config).filter(|(key, _)| key.ends_with("_token"));
+    Ok(tokens.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect())
+}
+
+/// JSON as Python's `json.dumps` writes it, in one line.
+fn python_json(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entry =
+                |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), python_json(value));
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// The present date as `strftime` writes it, in universal time: years, months and days.
+fn now(format: &str) -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_secs());
+    date(seconds / 86_400, format)
+}
+
+/// The date so many days after 1 January 1970.
+fn date(days: u64, format: &str) -> String {
+    // Eras of 400 years from 1 March 0000 on (Hinnant, "chrono-compatible low-level date algorithms").
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let name = MONTHS[month as usize - 1];
+    let parts = [
+        ("%Y", year.to_string()),
+        ("%m", format!("{month:02}")),
+        ("%d", format!("{day:02}")),
+        ("%B", name.to_owned()),
+        ("%b", name[..3].to_owned()),
+    ];
+    parts.iter().fold(format.to_owned(), |text, (place, value)| text.replace(place, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> ChatTemplate {
+        let special = vec![("bos_token".to_owned(), "<s>".to_owned()), ("eos_token".to_owned(), "</s>".to_owned())];
+        ChatTemplate { text: text.to_owned(), special, path: PathBuf::from("t") }
+    }
+
+    #[test]
+    fn conversations_are_written_as_transformers_writes_them() {
+        let talk = [
+            Message::new("system", "Be kind."),
+            Message::new("user", " Hi \"you\" "),
+            Message::new("assistant", "Yes"),
+        ];
+        // ChatML, as of SmolLM2 and Qwen.
+        let chat = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' \
+                    + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+        let found = template(chat).render(&talk[..2], true).unwrap();
+        let expected =
+            "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n Hi \"you\" <|im_end|>\n<|im_start|>assistant\n";
+        assert_eq!(found, expected);
+        assert!(!template(chat).render(&talk[..1], false).unwrap().contains("assistant"));
+        // Blocks take no line, loops have indices, texts have methods.
+        let chat = "{%- set ns = namespace(n=0) %}\n{% for m in messages %}\n    {% if loop.first %}\n{{ bos_token }}\n    \
+                    {%- elif m.role == 'assistant' %}\n{% continue %}\n    {%- endif %}\n{%- set ns.n = ns.n + 1 %}\
+                    [{{ m['content'].strip().upper() }}]{{ m | tojson }}\n{% endfor %}{{ ns.n }}{{ messages[1:] | length }}\
+                    {{ tools is none }}{{ other is defined }}";
+        let found = template(chat).render(&talk, true).unwrap();
+        let expected = "<s>[BE KIND.]{\"role\": \"system\", \"content\": \"Be kind.\"}\n\
+                        [HI \"YOU\"]{\"role\": \"user\", \"content\": \" Hi \\\"you\\\" \"}\n22Truefalse";
+        assert_eq!(found.to_lowercase(), expected.to_lowercase());
+    }
+
+    #[test]
+    fn what_a_template_refuses_is_told_in_its_words() {
+        let found =
+            template("{{ raise_exception('roles must alternate') }}").render(&[], true).unwrap_err().to_string();
+        assert_eq!(found, "t: the chat template: roles must alternate");
+        let found = template("{% for %}").render(&[], true).unwrap_err().to_string();
+        assert!(found.starts_with("t: the chat template: "), "{found}");
+    }
+
+    #[test]
+    fn templates_are_found_in_both_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(ChatTemplate::read(dir.path()).unwrap(), None);
+        write("tokenizer_config.json", r#"{"bos_token": {"content": "<b>"}, "eos_token": "<e>"}"#);
+        assert_eq!(ChatTemplate::read(dir.path()).unwrap(), None);
+        let config = |template: &str| format!(r#"{{"bos_token": {{"content": "<b>"}}, "chat_template": {template}}}"#);
+        let rendered = || ChatTemplate::read(dir.path()).unwrap().unwrap().render(&[], true).unwrap();
+        write("tokenizer_config.json", &config(r#""{{ bos_token }}one""#));
+        assert_eq!(rendered(), "<b>one");
+        let named = r#"[{"name": "tools", "template": "t"}, {"name": "default", "template": "two"}]"#;
+        write("tokenizer_config.json", &config(named));
+        assert_eq!(rendered(), "two");
+        write("chat_template.jinja", "three\n");
+        assert_eq!(rendered(), "three");
+        fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
+        write("tokenizer_config.json", &config("[]"));
+        let refused = ChatTemplate::read(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("key `chat_template` is []"), "{refused}");
+    }
+
+    #[test]
+    fn days_have_dates() {
+        for (days, expected) in
+            [(0, "1970-01-01 Jan"), (59, "1970-03-01 Mar"), (11_016, "2000-02-29 Feb"), (20_785, "2026-11-28 Nov")]
+        {
+            assert_eq!(date(days, "%Y-%m-%d %b"), expected);
+        }
+        assert_eq!(date(20_785, "%d %B"), "28 November");
+    }
+}
