@@ -68,7 +68,10 @@ def batches(task, ids):
         width = min(map(len, pair)) if task == LANGUAGE else max(map(len, pair))
         table = torch.tensor([(row + [0] * width)[:width] for row in pair])
         if task == LANGUAGE:
-            yield dict(input_ids=table, labels=table.clone())
+            labels = table.clone()
+            # A prompt would learn to write the first token, which nothing stands before.
+            labels[:, 0] = -100
+            yield dict(input_ids=table, labels=labels)
         else:
             mask = torch.tensor([[int(at < len(row)) for at in range(width)] for row in pair])
             yield dict(input_ids=table, attention_mask=mask, token_type_ids=torch.zeros_like(table), labels=torch.tensor([step % 2, 1]))

@@ -116,7 +116,9 @@ fn logits_with_an_adapter_are_those_of_peft_merged_or_not() {
                 if !merged {
                     let key = format!("{at}.logits");
                     let values = expected.read_f32(&key, expected.get(&key).unwrap().shape).unwrap();
-                    let difference = largest_difference(&found, &values);
+                    // Some were recorded with the logits of virtual tokens before those of the text.
+                    let values = &values[values.len() - found.len()..];
+                    let difference = largest_difference(&found, values);
                     if difference > 1e-4 {
                         faults.push(format!("{}: case {at}: {difference}", adapter.display()));
                     }
@@ -547,7 +549,6 @@ fn settings_that_match_nothing_are_refused() {
             ["train.method=prefix", "prompt.modules_to_save=[\"poller\"]"],
             "`prompt.modules_to_save`: \"poller\" matches no",
         ),
-        (["train.method=houlsby", "prompt.tokens=3"], "`prompt.tokens`"),
     ] {
         let found = folder.refusal(&[&[from.as_str()][..], &settings].concat());
         assert!(found.contains(expected), "{settings:?}: {found}");
