@@ -6,6 +6,7 @@
 //! ```
 
 use super::generation::GenerationConfig;
+use super::gguf::is_gguf;
 use super::json::{Keys, read_object};
 use super::load::{self, Names};
 use super::nearest::nearest;
@@ -376,6 +377,9 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
         let beside = files_in(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")));
         let near = nearest(&name, beside.iter().map(String::as_str));
         return Err(found(near.map_or(String::new(), |near| format!("; there is `{near}` beside it"))));
+    }
+    if is_gguf(path) {
+        return Err(Error::Unconverted { path: path.to_path_buf() });
     }
     if !path.is_dir() {
         return Err(found(": a model is a directory, this is a file".into()));
