@@ -86,7 +86,10 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
 fn from_gguf(args: &ConvertArgs, floats: FloatType, options: &Options) -> Result<usize, Failure> {
     if args.weights == "int8" {
         let path = args.model.display();
-        return Err(anyhow!("{path}: a GGUF file becomes f32, f16 or bf16; the directory can then be converted to int8").into());
+        return Err(anyhow!(
+            "{path}: a GGUF file becomes f32, f16 or bf16; the directory can then be converted to int8"
+        )
+        .into());
     }
     let source = gguf::Source::open(&args.model)?;
     source.notes().iter().for_each(|note| options.note(note));

@@ -171,11 +171,9 @@ impl Settings<'_> {
     /// It is missing, or is no matrix.
     pub fn table(&self, name: &str) -> Result<[usize; 2], Error> {
         let found = self.file.tensor(name)?.shape;
-        found.try_into().map_err(|_| Error::WrongShape {
-            path: self.file.path().to_path_buf(),
-            name: name.to_owned(),
-            found: found.to_vec(),
-            expected: vec![0, 0],
+        found.try_into().map_err(|_| {
+            let fault = format!("tensor `{name}` has shape {found:?}, expected rows and columns");
+            Error::Gguf { path: self.file.path().to_path_buf(), fault }
         })
     }
 }

@@ -29,7 +29,9 @@ impl<'f> Cursor<'f> {
         let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
         let Some(taken) = taken else {
             let (at, left) = (self.at, rest.len());
-            return Err(format!("{what} takes {len} bytes from byte {at} on, but {left} are left: the file is cut short"));
+            return Err(format!(
+                "{what} takes {len} bytes from byte {at} on, but {left} are left: the file is cut short"
+            ));
         };
         self.at += taken.len();
         Ok(taken)

@@ -16,11 +16,14 @@ use crate::hub::mmap::Mmap;
 use crate::hub::nearest::hint;
 use crate::lfs;
 
-/// Whether a path is a GGUF file, by its first bytes.
+/// Whether a path is a GGUF file, or is meant to be: by its ending, or by its first bytes.
 pub fn is_gguf(path: &Path) -> bool {
-    let mut magic = [0; 4];
+    let begins = || {
+        let mut magic = [0; 4];
+        File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == MAGIC
+    };
     let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
-    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == MAGIC
+    is_file && (path.extension().is_some_and(|ending| ending == "gguf") || begins())
 }
 
 /// A GGUF file. It must not be cut short or overwritten in place while this lives.

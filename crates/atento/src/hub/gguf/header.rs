@@ -151,7 +151,9 @@ fn place(described: Vec<Described>, len: u64, data: u64, alignment: u64) -> Resu
             return Err(format!("tensor {what} is listed twice"));
         }
         if !offset.is_multiple_of(alignment) {
-            return Err(format!("tensor {what} begins at byte {offset} of the data, expected a multiple of {alignment}"));
+            return Err(format!(
+                "tensor {what} begins at byte {offset} of the data, expected a multiple of {alignment}"
+            ));
         }
         let begin = data.checked_add(offset);
         let end = begin.and_then(|begin| begin.checked_add(bytes)).filter(|end| *end <= len);

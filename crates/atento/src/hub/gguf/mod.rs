@@ -21,10 +21,12 @@ mod source;
 mod value;
 mod vocabulary;
 
-
 pub use architecture::{Architecture, Described, Held, Layout, Settings};
 pub use element_type::ElementType;
 pub use file::{Gguf, TensorInfo, is_gguf};
 pub use source::Source;
 pub use value::{List, Value};
 pub(crate) use vocabulary::special_ids;
+
+#[cfg(test)]
+mod tests;

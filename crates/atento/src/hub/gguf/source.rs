@@ -98,7 +98,8 @@ fn describe(file: &Gguf) -> Result<Described, Error> {
     match known().find_map(|architecture| Some((architecture, find(architecture.names())?))) {
         Some((architecture, name)) => architecture.describe(name, file),
         None => {
-            let names: Vec<String> = known().flat_map(|known| known.names()).map(|name| json!(name).to_string()).collect();
+            let names: Vec<String> =
+                known().flat_map(|known| known.names()).map(|name| json!(name).to_string()).collect();
             Err(file.wrong(ARCHITECTURE, format!("one of {}", names.join(", "))))
         }
     }

@@ -13,5 +13,5 @@ mod tests;
 
 pub use ::safetensors::Dtype;
 pub use read::{SafeTensors, TensorView};
-pub(crate) use write::{Outline, write_each};
 pub use write::{FloatType, NamedTensor, Values, write};
+pub(crate) use write::{Outline, write_each};

@@ -217,7 +217,9 @@ fn write_values(file: &mut dyn Write, values: &Values<'_>) -> io::Result<()> {
     match values {
         Values::Real(values, FloatType::F32) => write_numbers(file, values, f32::to_le_bytes),
         Values::Real(values, FloatType::F16) => write_numbers(file, values, |value| f16::from_f32(value).to_le_bytes()),
-        Values::Real(values, FloatType::Bf16) => write_numbers(file, values, |value| bf16::from_f32(value).to_le_bytes()),
+        Values::Real(values, FloatType::Bf16) => {
+            write_numbers(file, values, |value| bf16::from_f32(value).to_le_bytes())
+        }
         Values::Int8(values) => write_numbers(file, values, i8::to_le_bytes),
     }
 }

@@ -9,13 +9,14 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{NormalizerWrapper, SplitDelimiterBehavior, Tokenizer};
 
-use super::{Built, engine, ids};
+use super::{engine, ids};
 use crate::messages;
 
 /// Llama 3: numbers in groups of three digits.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Qwen 2 to 3: a digit is a word.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// Mistral's Tekken: words part where a small letter is followed by a capital.
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
@@ -44,7 +45,7 @@ const RULES: [(&str, Words); 9] = [
 ];
 
 /// A tokenizer of these tokens and merges.
-pub(super) fn build(tokens: &[&str], merges: &[&str], words: &str) -> Built {
+pub(super) fn build(tokens: &[&str], merges: &[&str], words: &str) -> Result<Tokenizer, String> {
     let Some((_, rule)) = RULES.iter().find(|(name, _)| *name == words) else {
         let known = messages::list(RULES.iter().map(|(name, _)| *name));
         return Err(format!("key `tokenizer.ggml.pre` is {}, expected one of {known}", messages::text(words)));

@@ -9,8 +9,12 @@
 mod byte_pairs;
 mod sentence_piece;
 
-use tokenizers::{AddedToken, Tokenizer};
+use std::collections::HashMap;
+use std::fmt;
 
+use tokenizers::AddedToken;
+
+use crate::messages;
 use crate::text::guard::guard;
 use crate::text::pipeline;
 
@@ -69,26 +73,23 @@ impl Vocabulary<'_> {
             }
         };
         tokenizer.add_tokens(&self.added());
-        let around = pipeline::around(&tokenizer, self.bos, self.eos).map_err(|error| error.to_string())?;
+        let around = engine(pipeline::around(&tokenizer, self.bos, self.eos))?;
         tokenizer.with_post_processor(around);
-        tokenizer.to_string(true).map(String::into_bytes).map_err(|error| error.to_string())
+        engine(tokenizer.to_string(true)).map(String::into_bytes)
     }
 
     /// The tokens that are found in a text before it is cut.
     fn added(&self) -> Vec<AddedToken> {
         let is_special = |(id, kind): (u32, i64)| kind == CONTROL || self.special.contains(&id);
         let tokens = self.tokens.iter().zip(&self.types).zip(0..);
-        let added = tokens.filter(|((token, kind), id)| {
-            !token.is_empty() && (**kind == USER_DEFINED || is_special((*id, **kind)))
-        });
-        added
-            .map(|((token, kind), id)| AddedToken::from(*token, is_special((id, *kind))).normalized(false))
-            .collect()
+        let added = tokens
+            .filter(|((token, kind), id)| !token.is_empty() && (**kind == USER_DEFINED || is_special((*id, **kind))));
+        added.map(|((token, kind), id)| AddedToken::from(*token, is_special((id, *kind))).normalized(false)).collect()
     }
 }
 
-/// A tokenizer without the parts that all have in common.
-fn engine<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
+/// What the `tokenizers` crate says, in words.
+fn engine<T, E: fmt::Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
@@ -96,14 +97,15 @@ fn engine<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
 ///
 /// # Errors
 /// In words: two are the same.
-fn ids<'t>(tokens: &[&'t str]) -> Result<std::collections::HashMap<&'t str, u32>, String> {
-    let mut ids = std::collections::HashMap::new();
+fn ids<'t>(tokens: &[&'t str]) -> Result<HashMap<&'t str, u32>, String> {
+    let mut ids = HashMap::new();
     for (token, id) in tokens.iter().zip(0..) {
         if let Some(first) = ids.insert(*token, id) {
-            return Err(format!("the tokens {first} and {id} are both {}", crate::messages::text(token)));
+            return Err(format!("the tokens {first} and {id} are both {}", messages::text(token)));
         }
     }
     Ok(ids)
 }
 
-type Built = Result<Tokenizer, String>;
+#[cfg(test)]
+mod tests;

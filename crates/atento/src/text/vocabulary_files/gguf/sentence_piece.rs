@@ -1,20 +1,25 @@
 //! SentencePiece's BPE as `LlamaConverter` of `transformers` makes a tokenizer.json of it: spaces are `▁`, one is put before
 //! a text and after a special token, and the pairs follow from the scores.
 
+use tokenizers::Tokenizer;
 use tokenizers::decoders::sequence::Sequence as Decoders;
 use tokenizers::normalizers::prepend::Prepend;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NormalizerWrapper, Sequence as Normalizers};
-use tokenizers::Tokenizer;
 
 use super::super::sentence_piece::{self, Model, ModelType, Piece, PieceKind, bpe, merges_by_score};
-use super::{Built, CONTROL, USER_DEFINED, Vocabulary, engine};
+use super::{CONTROL, USER_DEFINED, Vocabulary, engine};
 
 /// A piece that text gives.
 const NORMAL: i64 = 1;
 
 /// A tokenizer of the pieces with these scores.
-pub(super) fn build(vocabulary: &Vocabulary<'_>, scores: &[f64], unk: u32, space_prefix: bool) -> Built {
+pub(super) fn build(
+    vocabulary: &Vocabulary<'_>,
+    scores: &[f64],
+    unk: u32,
+    space_prefix: bool,
+) -> Result<Tokenizer, String> {
     let Vocabulary { tokens, types, .. } = vocabulary;
     if scores.len() != tokens.len() {
         return Err(format!("it has {} tokens and {} scores", tokens.len(), scores.len()));

@@ -35,8 +35,8 @@ use super::settings::{Added, Settings, add_tokens};
 use crate::text::pipeline::SPACE;
 use crate::text::vocabulary::Unknown;
 use crate::text::{Error, pipeline};
-use pieces::{escaped, merges_by_id};
 pub(super) use pieces::{bpe, merges_by_score};
+use pieces::{escaped, merges_by_id};
 pub(super) use proto::{Model, ModelType, Piece, PieceKind};
 
 /// How many sentinels a T5 has, where tokenizer_config.json does not say.
@@ -247,9 +247,8 @@ impl File<'_> {
             is_set.then(|| self.settings.required(role, &usual)).transpose()
         };
         let (bos, eos) = (token("add_bos_token", "bos")?, token("add_eos_token", "eos")?);
-        if let Some(around) = pipeline::around(tokenizer, bos.as_deref(), eos.as_deref())? {
-            tokenizer.with_post_processor(Some(around));
-        }
+        let around = pipeline::around(tokenizer, bos.as_deref(), eos.as_deref())?;
+        tokenizer.with_post_processor(around);
         Ok(())
     }
 }
