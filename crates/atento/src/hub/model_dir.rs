@@ -387,7 +387,10 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
     let roots = [path.to_path_buf(), path.join("model")];
     match roots.into_iter().find(|root| root.join(CONFIG).exists() || root.join(ADAPTER_CONFIG).exists()) {
         Some(root) => Ok(root),
-        None => Err(Error::NotFound { path: path.join(CONFIG), hint: describe_files(CONFIG, &files_in(path)) }),
+        None => match files_in(path).iter().map(|name| path.join(name)).find(|file| is_gguf(file)) {
+            Some(file) => Err(Error::Unconverted { path: file }),
+            None => Err(Error::NotFound { path: path.join(CONFIG), hint: describe_files(CONFIG, &files_in(path)) }),
+        },
     }
 }
 

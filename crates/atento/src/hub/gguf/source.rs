@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::vocabulary::Vocabulary;
 use super::{Described, Gguf, Held};
@@ -17,12 +17,15 @@ use crate::hub::{Error, atomic};
 
 /// The key that says which kind of model a file holds.
 const ARCHITECTURE: &str = "general.architecture";
+/// The key that says of how many files the model is.
+const PARTS: &str = "split.count";
 
 /// A GGUF file of which a model directory can be made.
 #[derive(Debug)]
 pub struct Source {
     file: Gguf,
     described: Described,
+    config: Map<String, Value>,
     vocabulary: Vocabulary,
 }
 
@@ -35,7 +38,11 @@ impl Source {
     /// than the keys ask for, or belongs to no parameter.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = Gguf::open(path)?;
+        if file.size(PARTS)?.is_some_and(|parts| parts > 1) {
+            return Err(file.wrong(PARTS, "1: join the parts with `llama-gguf-split --merge` first"));
+        }
         let described = describe(&file)?;
+        let config = described.config.to_json()?;
         for Held { tensor, shape, layout, .. } in &described.tensors {
             file.check_shape(tensor, &layout.shape(shape))?;
         }
@@ -46,7 +53,7 @@ impl Source {
             return Err(Error::Gguf { path: path.to_path_buf(), fault });
         }
         let vocabulary = Vocabulary::read(&file, described.config.sizes().vocab_size)?;
-        Ok(Self { file, described, vocabulary })
+        Ok(Self { file, described, config, vocabulary })
     }
 
     /// What the user should know, one sentence each.
@@ -67,7 +74,7 @@ impl Source {
     /// A weight is NaN, infinite or beyond `floats`; a file cannot be written.
     pub fn write(&self, dir: &Path, floats: FloatType) -> Result<(), Error> {
         let Described { config, tensors, .. } = &self.described;
-        let mut object = config.to_json()?;
+        let mut object = self.config.clone();
         object.insert("dtype".into(), json!(floats.config_name()));
         fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
         let outline = |held: &Held| Outline {

@@ -106,6 +106,7 @@ impl Vocabulary {
         }
         let special = [ids.pad, ids.eos, ids.bos, ids.unk].map(|id| token(id).map(str::to_owned));
         let chat_template = file.text(CHAT_TEMPLATE)?.map(str::to_owned);
+        let (add_bos, add_eos) = (add_bos && ids.bos.is_some(), add_eos && ids.eos.is_some());
         Ok(Self { tokenizer_json, eos_ids, notes, special, add_bos, add_eos, chat_template })
     }
 

@@ -62,6 +62,7 @@ fn keys_and_tensors_that_mean_another_model_are_refused() {
         "its `rope_freqs.weight` is not what Llama 3",
     );
     refuse(written("qwen2-tiny"), "key `qwen2.attention.sliding_window` is 3, expected none");
+    refuse(llama().size("split.count", 2), "key `split.count` is 2, expected 1: join the parts");
     let wide = written("gpt2-tiny").number("gpt2.attention.max_alibi_bias", 8.0);
     refuse(wide, "key `gpt2.attention.max_alibi_bias` is 8, expected no such key");
     let flat = llama().without("token_embd.weight").tensor("token_embd.weight", &[4], &[0.0; 4]);
@@ -129,6 +130,7 @@ fn a_directory_is_asked_for_where_a_file_is_given() {
     let folder = tempfile::tempdir().unwrap();
     let path = written("gpt2-tiny").save(folder.path());
     let message = ModelDir::open(&path).unwrap_err().to_string();
+    assert_eq!(message, ModelDir::open(folder.path()).unwrap_err().to_string());
     let shown = path.display();
     assert_eq!(
         message,
