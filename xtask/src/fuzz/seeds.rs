@@ -48,6 +48,7 @@ pub fn make(program: &Path, folder: &Path) -> Result<()> {
     }
     run(&["convert", "lm", "--out", "int8", "--weights", "int8"])?;
     copies(folder)?;
+    models_of_llama_cpp(folder)?;
     vocabularies(folder)
 }
 
@@ -148,6 +149,17 @@ fn vocabularies(folder: &Path) -> Result<()> {
         let from = tokenizers.join(file);
         fs::create_dir_all(folder.join(name))?;
         fs::copy(&from, folder.join(name).join(own)).with_context(|| format!("no {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Models in files of llama.cpp, which the program reads and does not write.
+fn models_of_llama_cpp(folder: &Path) -> Result<()> {
+    let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/atento/tests/fixtures/gguf"));
+    fs::create_dir_all(folder.join("gguf"))?;
+    for name in ["llama.gguf", "gpt2.gguf"] {
+        let from = from.join(name);
+        fs::copy(&from, folder.join("gguf").join(name)).with_context(|| format!("no {}", from.display()))?;
     }
     Ok(())
 }

@@ -76,6 +76,12 @@ pub const TARGETS: &[Target] = &[
         commands: &[SCORE, INSPECT],
     },
     Target {
+        name: "gguf",
+        form: Form::Bytes,
+        files: &["gguf/llama.gguf", "gguf/gpt2.gguf"],
+        commands: &[&["convert", "FILE", "--out", "out", "-q"]],
+    },
+    Target {
         name: "tokenizer",
         form: Form::Json,
         files: &["bpe.json", "byte-bpe.json", "wordpiece.json", "unigram.json", "char.json"],

@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use atento::Params;
 use atento::families::Head;
-use atento::hub::ModelDir;
 use atento::hub::safetensors::FloatType;
-use atento::hub::sentence;
+use atento::hub::{Error, ModelDir, gguf, sentence};
 use atento::models::Precision;
 use atento::pipelines::{LoadError, Loaded, Net, TextModel};
 use serde_json::json;
@@ -21,13 +20,14 @@ use crate::ui::table::{bytes, thousands};
 /// Write a model anew, its weights in another type
 ///
 /// The new directory has one model.safetensors and one tokenizer.json, whatever files the model had: pytorch_model.bin,
-/// shards, or vocab.json and merges.txt. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
+/// shards, vocab.json and merges.txt, or a GGUF file of llama.cpp (llama, qwen2, qwen3, gpt2), whose numbers become plain
+/// ones. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
 /// model that does not translate, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
 /// converted back with --weights f32 and trained further; the rounding stays. With --json prints {"path", "weights",
 /// "parameters", "bytes"}.
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory, or a GGUF file
     model: PathBuf,
 
     /// The directory to write
@@ -45,7 +45,12 @@ pub struct ConvertArgs {
 /// The model is wrong or has no such type; the directory is not empty or cannot be written.
 pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
     check_empty(&args.out)?;
-    let (dir, floats) = (ModelDir::open(&args.model)?, floats(&args.weights));
+    let floats = floats(&args.weights);
+    if gguf::is_gguf(&args.model) {
+        let parameters = from_gguf(args, floats, options)?;
+        return told(args, parameters, options);
+    }
+    let dir = ModelDir::open(&args.model)?;
     let precision = if args.weights == "int8" { Precision::Int8 } else { Precision::F32 };
     let parameters = match dir.head() {
         Head::Translation if precision == Precision::Int8 => {
@@ -74,6 +79,29 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             count(texts.model.params())
         }
     };
+    told(args, parameters, options)
+}
+
+/// Makes a directory of a GGUF file. The number of its parameters.
+fn from_gguf(args: &ConvertArgs, floats: FloatType, options: &Options) -> Result<usize, Failure> {
+    if args.weights == "int8" {
+        let path = args.model.display();
+        return Err(anyhow!(
+            "{path}: a GGUF file becomes f32, f16 or bf16; the directory can then be converted to int8"
+        )
+        .into());
+    }
+    let source = gguf::Source::open(&args.model)?;
+    source.notes().iter().for_each(|note| options.note(note));
+    source.write(&args.out, floats).map_err(|error| match error {
+        Error::TooLarge { .. } | Error::NotFinite { .. } => error.into(),
+        error => Failure::run(error),
+    })?;
+    Ok(source.parameters())
+}
+
+/// Tells what was written.
+fn told(args: &ConvertArgs, parameters: usize, options: &Options) -> Result<(), Failure> {
     let file = args.out.join("model.safetensors");
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display())).map_err(Failure::Run)?.len();
     let mut out = Output::open();

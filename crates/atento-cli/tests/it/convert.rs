@@ -115,3 +115,31 @@ fn a_matrix_with_a_number_that_is_not_finite_is_named_and_never_rounded() {
         assert!(!folder.path("small/model.safetensors").exists());
     }
 }
+
+#[test]
+fn a_gguf_file_becomes_a_directory_that_the_verbs_read() {
+    let folder = Folder::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../atento/tests/fixtures/gguf");
+    for name in ["llama", "gpt2"] {
+        let file = format!("{name}.gguf");
+        std::fs::copy(fixtures.join(&file), folder.path(&file)).unwrap();
+        let message = folder.run(&["generate", &file, "--prompt", "the cat"], "").refusal();
+        assert!(message.contains(&format!("`atento convert {file} --out DIR` makes one of it")), "{message}");
+        let object = folder.run(&["convert", &file, "--out", name, "--json"], "").objects().remove(0);
+        let written = folder.path(name).join("model.safetensors").metadata().unwrap().len();
+        assert_eq!((&object["path"], &object["bytes"]), (&json!(name), &json!(written)));
+        assert!(object["parameters"].as_u64().unwrap() * 4 < written);
+        continued(&folder, name, &[]);
+        let scored = folder.run(&["score", name, "--json", "the cat"], "").objects().remove(0);
+        assert!(scored["perplexity"].as_f64().unwrap() > 1.0);
+        let message = folder.run(&["convert", &file, "--out", name], "").refusal();
+        assert!(message.contains(&format!("{name} is not empty: name a new directory")), "{message}");
+        let message = folder.run(&["convert", &file, "--out", "small", "--weights", "int8"], "").refusal();
+        assert!(message.contains("a GGUF file becomes f32, f16 or bf16"), "{message}");
+        folder.run(&["convert", name, "--out", &format!("{name}-int8"), "--weights", "int8"], "").output();
+    }
+    folder.write("cut.gguf", "GGUF\u{3}\0\0\0");
+    let message = folder.run(&["convert", "cut.gguf", "--out", "cut"], "").refusal();
+    assert!(message.contains("cut.gguf: not a usable GGUF file: the number of tensors takes 8 bytes"), "{message}");
+    assert!(!folder.path("cut").exists());
+}

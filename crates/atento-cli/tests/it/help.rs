@@ -423,7 +423,7 @@ fn convert_explains_itself() {
     Usage: atento convert [OPTIONS] --out <DIR> <MODEL>
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory, or a GGUF file
 
     Options:
           --out <DIR>       The directory to write

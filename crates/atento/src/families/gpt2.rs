@@ -3,6 +3,8 @@
 //! Names are ours with `transformer.` before them, which the first published checkpoints lack. Weights inside blocks are
 //! `[in, out]`, here and there. Old writers also stored each block's causal mask; nothing needs it.
 
+mod gguf;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::heads::{Output, Part, Reads};
 use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
+use crate::hub::gguf::Architecture;
 use crate::hub::json::Keys;
 use crate::hub::{Error, Weights, decimal};
 use crate::models::gpt2::config::{ACTIVATIONS, PRESETS, VOCAB_SIZE};
@@ -71,6 +74,10 @@ impl Family for Gpt2Family {
 
     fn default_id(&self, _: &str, _: &str) -> Option<u32> {
         Some(END_OF_TEXT)
+    }
+
+    fn gguf(&self) -> Option<&'static dyn Architecture> {
+        Some(&gguf::Gpt2Gguf)
     }
 
     fn shapes(&self) -> Vec<&'static str> {

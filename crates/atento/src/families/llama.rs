@@ -5,6 +5,7 @@
 //! with `model.` before them.
 
 mod classes;
+mod gguf;
 mod published;
 mod rope;
 
@@ -16,6 +17,7 @@ use serde_json::{Map, Value, json};
 use self::classes::{Defaults, check_class, class_for, class_named, defaults, json_key, read_config};
 use super::heads::{Output, Part, Reads};
 use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
+use crate::hub::gguf::Architecture;
 use crate::hub::{CONFIG, Error, Weights, decimal};
 use crate::models::CausalLm;
 use crate::models::llama::config::inner_width;
@@ -67,6 +69,10 @@ impl Family for LlamaFamily {
     fn default_id(&self, model_type: &str, role: &str) -> Option<u32> {
         let defaults = defaults(class_named(model_type));
         if role == "bos" { defaults.bos_id } else { defaults.eos_id }
+    }
+
+    fn gguf(&self) -> Option<&'static dyn Architecture> {
+        Some(&gguf::LlamaGguf)
     }
 
     fn shapes(&self) -> Vec<&'static str> {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use atento_tensor::Params;
 use serde_json::{Map, Value};
 
+use crate::hub::gguf::Architecture;
 use crate::hub::json::Keys;
 use crate::hub::nearest::hint;
 use crate::hub::safetensors::NamedTensor;
@@ -190,6 +191,11 @@ pub trait Family: Sync {
 
     /// The token that its class takes for a role (`bos`, `eos`) where config.json does not say.
     fn default_id(&self, _model_type: &str, _role: &str) -> Option<u32> {
+        None
+    }
+
+    /// How GGUF files hold its models, where they do.
+    fn gguf(&self) -> Option<&'static dyn Architecture> {
         None
     }
 

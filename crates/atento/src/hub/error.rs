@@ -43,6 +43,22 @@ pub enum Error {
         /// What is wrong with it.
         fault: TorchFault,
     },
+    /// A GGUF file is damaged, or holds what is not known here.
+    #[error("{path}: not a usable GGUF file: {fault}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A GGUF file stands where a model directory should.
+    #[error(
+        "{path}: this is a GGUF file, and a model is a directory: `atento convert {path} --out DIR` makes one of it"
+    )]
+    Unconverted {
+        /// The file.
+        path: PathBuf,
+    },
     /// The index of a sharded checkpoint and its shards disagree.
     #[error("{path}: {fault}")]
     Index {

@@ -11,6 +11,7 @@
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! contents      what tells a directory from any other
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
+//! gguf          llama.cpp's files, made directories
 //! ```
 //!
 //! What the config.json and the tensors of a family of models are called is for [`families`](crate::families) to say. Models
@@ -23,6 +24,7 @@ pub(crate) mod contents;
 mod elements;
 mod error;
 pub mod generation;
+pub mod gguf;
 pub mod int8;
 pub(crate) mod json;
 pub mod kept;

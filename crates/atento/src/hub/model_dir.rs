@@ -6,6 +6,7 @@
 //! ```
 
 use super::generation::GenerationConfig;
+use super::gguf::is_gguf;
 use super::json::{Keys, read_object};
 use super::load::{self, Names};
 use super::nearest::nearest;
@@ -377,13 +378,19 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
         let near = nearest(&name, beside.iter().map(String::as_str));
         return Err(found(near.map_or(String::new(), |near| format!("; there is `{near}` beside it"))));
     }
+    if is_gguf(path) {
+        return Err(Error::Unconverted { path: path.to_path_buf() });
+    }
     if !path.is_dir() {
         return Err(found(": a model is a directory, this is a file".into()));
     }
     let roots = [path.to_path_buf(), path.join("model")];
     match roots.into_iter().find(|root| root.join(CONFIG).exists() || root.join(ADAPTER_CONFIG).exists()) {
         Some(root) => Ok(root),
-        None => Err(Error::NotFound { path: path.join(CONFIG), hint: describe_files(CONFIG, &files_in(path)) }),
+        None => match files_in(path).iter().map(|name| path.join(name)).find(|file| is_gguf(file)) {
+            Some(file) => Err(Error::Unconverted { path: file }),
+            None => Err(Error::NotFound { path: path.join(CONFIG), hint: describe_files(CONFIG, &files_in(path)) }),
+        },
     }
 }
 

@@ -101,6 +101,25 @@ pub(super) fn template(
     build_template(|token| tokenizer.token_to_id(token), single, pair, &used)
 }
 
+/// A post-processor that puts these tokens before and after every text; `None` where there are none.
+pub(super) fn around(
+    tokenizer: &tokenizers::Tokenizer,
+    bos: Option<&str>,
+    eos: Option<&str>,
+) -> Result<Option<PostProcessorWrapper>, Error> {
+    if bos.is_none() && eos.is_none() {
+        return Ok(None);
+    }
+    let around = |text: &str, kind: &str| -> Vec<String> {
+        let typed = |token: Option<&str>| token.map(|token| format!("{token}{kind}"));
+        typed(bos).into_iter().chain([format!("{text}{kind}")]).chain(typed(eos)).collect()
+    };
+    let (single, second) = (around("$A", ""), around("$B", ":1"));
+    let single: Vec<&str> = single.iter().map(String::as_str).collect();
+    let pair: Vec<&str> = single.iter().copied().chain(second.iter().map(String::as_str)).collect();
+    template(tokenizer, &single, &pair).map(Some)
+}
+
 fn build_template(
     id: impl Fn(&str) -> Option<u32>,
     single: &[&str],

@@ -14,3 +14,4 @@ mod tests;
 pub use ::safetensors::Dtype;
 pub use read::{SafeTensors, TensorView};
 pub use write::{FloatType, NamedTensor, Values, write};
+pub(crate) use write::{Outline, write_each};

@@ -117,7 +117,8 @@ impl<'a> NamedTensor<'a> {
 /// If two tensors have one name.
 pub fn write(path: &Path, tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Result<(), Error> {
     tensors.iter().try_for_each(|tensor| check_range(path, tensor))?;
-    let header = header(tensors, metadata);
+    let described = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice(), tensor.values.dtype()));
+    let header = header(described, metadata);
     atomic_write_with(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
@@ -125,20 +126,69 @@ pub fn write(path: &Path, tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]
     })
 }
 
-/// The header's JSON, padded with spaces so that the data begins at a multiple of 8 bytes.
-fn header(tensors: &[NamedTensor<'_>], metadata: &[(&str, &str)]) -> Vec<u8> {
+/// Name and shape of a tensor whose elements are made as they are written.
+pub(crate) struct Outline {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+}
+
+/// As [`write()`], for tensors of `floats` of which one is in memory at a time: `values` makes the elements of the one with a
+/// number.
+///
+/// # Errors
+/// Those of `values`; as there.
+///
+/// # Panics
+/// If two tensors have one name, or `values` makes another number of elements than the shape asks for.
+pub(crate) fn write_each(
+    path: &Path,
+    tensors: &[Outline],
+    floats: FloatType,
+    metadata: &[(&str, &str)],
+    mut values: impl FnMut(usize) -> Result<Vec<f32>, Error>,
+) -> Result<(), Error> {
+    let dtype = Values::Real(Cow::Borrowed(&[]), floats).dtype();
+    let described = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice(), dtype));
+    let header = header(described, metadata);
+    // What goes wrong with a tensor ends the writing of the file and is told in place of that.
+    let mut fault = None;
+    let written = atomic_write_with(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for (number, tensor) in tensors.iter().enumerate() {
+            let made = values(number).and_then(|values| {
+                let tensor = NamedTensor::new(&tensor.name, tensor.shape.clone(), values).rounded_to(floats);
+                check_range(path, &tensor).map(|()| tensor)
+            });
+            match made {
+                Ok(tensor) => write_values(file, &tensor.values)?,
+                Err(error) => {
+                    fault = Some(error);
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+            }
+        }
+        Ok(())
+    });
+    fault.map_or(written, Err)
+}
+
+/// The header's JSON of these names, shapes and types, padded with spaces so that the data begins at a multiple of 8 bytes.
+fn header<'t>(
+    tensors: impl Iterator<Item = (&'t str, &'t [usize], (&'static str, usize))>,
+    metadata: &[(&str, &str)],
+) -> Vec<u8> {
     let mut entries = Map::new();
     if !metadata.is_empty() {
         let strings: Map<_, _> = metadata.iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
         entries.insert("__metadata__".into(), Value::Object(strings));
     }
     let mut begin = 0;
-    for tensor in tensors {
-        let (dtype, size) = tensor.values.dtype();
-        let end = begin + size * tensor.values.len();
-        let entry = json!({"dtype": dtype, "shape": tensor.shape, "data_offsets": [begin, end]});
-        let previous = entries.insert(tensor.name.clone(), entry);
-        assert!(previous.is_none(), "safetensors::write: `{}` is given twice", tensor.name);
+    for (name, shape, (dtype, size)) in tensors {
+        let end = begin + size * shape.iter().product::<usize>();
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]});
+        let previous = entries.insert(name.to_owned(), entry);
+        assert!(previous.is_none(), "safetensors::write: `{name}` is given twice");
         begin = end;
     }
     let mut header = Value::Object(entries).to_string().into_bytes();
@@ -165,14 +215,16 @@ fn check_range(path: &Path, tensor: &NamedTensor<'_>) -> Result<(), Error> {
 
 fn write_values(file: &mut dyn Write, values: &Values<'_>) -> io::Result<()> {
     match values {
-        Values::Real(values, FloatType::F32) => write_each(file, values, f32::to_le_bytes),
-        Values::Real(values, FloatType::F16) => write_each(file, values, |value| f16::from_f32(value).to_le_bytes()),
-        Values::Real(values, FloatType::Bf16) => write_each(file, values, |value| bf16::from_f32(value).to_le_bytes()),
-        Values::Int8(values) => write_each(file, values, i8::to_le_bytes),
+        Values::Real(values, FloatType::F32) => write_numbers(file, values, f32::to_le_bytes),
+        Values::Real(values, FloatType::F16) => write_numbers(file, values, |value| f16::from_f32(value).to_le_bytes()),
+        Values::Real(values, FloatType::Bf16) => {
+            write_numbers(file, values, |value| bf16::from_f32(value).to_le_bytes())
+        }
+        Values::Int8(values) => write_numbers(file, values, i8::to_le_bytes),
     }
 }
 
-fn write_each<T: Copy, const N: usize>(
+fn write_numbers<T: Copy, const N: usize>(
     file: &mut dyn Write,
     values: &[T],
     bytes: impl Fn(T) -> [u8; N],

@@ -10,12 +10,14 @@
 //! tokenizer.model            Llama, Mistral                likewise, pairs with bytes for what they lack
 //! source.spm, target.spm,    Marian (OPUS-MT)              two SentencePiece models, and the ids of their pieces
 //! vocab.json
+//! GGUF                       Llama, Qwen, GPT-2            either kind of BPE, in the keys of the file that has the model
 //! ```
 //!
 //! Ids are those of `transformers` 5. What the files leave open is as the class of the tokenizer has it there.
 
 mod byte_pairs;
 pub mod class;
+pub(crate) mod gguf;
 pub(super) mod marian;
 mod sentence_piece;
 mod settings;

@@ -35,9 +35,9 @@ use super::settings::{Added, Settings, add_tokens};
 use crate::text::pipeline::SPACE;
 use crate::text::vocabulary::Unknown;
 use crate::text::{Error, pipeline};
-use pieces::{escaped, merges_by_id, merges_by_score};
-use proto::ModelType;
-pub(super) use proto::{Model, PieceKind};
+pub(super) use pieces::{bpe, merges_by_score};
+use pieces::{escaped, merges_by_id};
+pub(super) use proto::{Model, ModelType, Piece, PieceKind};
 
 /// How many sentinels a T5 has, where tokenizer_config.json does not say.
 const SENTINELS: usize = 100;
@@ -247,18 +247,8 @@ impl File<'_> {
             is_set.then(|| self.settings.required(role, &usual)).transpose()
         };
         let (bos, eos) = (token("add_bos_token", "bos")?, token("add_eos_token", "eos")?);
-        if bos.is_none() && eos.is_none() {
-            return Ok(());
-        }
-        let around = |text: &str, kind: &str| -> Vec<String> {
-            let typed = |token: &Option<String>| token.as_ref().map(|token| format!("{token}{kind}"));
-            typed(&bos).into_iter().chain([format!("{text}{kind}")]).chain(typed(&eos)).collect()
-        };
-        let (single, second) = (around("$A", ""), around("$B", ":1"));
-        let single: Vec<&str> = single.iter().map(String::as_str).collect();
-        let pair: Vec<&str> = single.iter().copied().chain(second.iter().map(String::as_str)).collect();
-        let template = pipeline::template(tokenizer, &single, &pair)?;
-        tokenizer.with_post_processor(Some(template));
+        let around = pipeline::around(tokenizer, bos.as_deref(), eos.as_deref())?;
+        tokenizer.with_post_processor(around);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use tokenizers::models::bpe::{BPE, BpeBuilder, Merges, Vocab};
 use super::proto::{Model, PieceKind};
 
 /// A model of the pieces, their places being their ids.
-pub(super) fn bpe(model: &Model, merges: Merges) -> BpeBuilder {
+pub(in super::super) fn bpe(model: &Model, merges: Merges) -> BpeBuilder {
     let vocab: Vocab = model.pieces.iter().zip(0..).map(|(piece, id)| (piece.text.clone(), id)).collect();
     BPE::builder().vocab_and_merges(vocab, merges)
 }
@@ -26,7 +26,7 @@ pub(super) fn merges_by_id(model: &Model) -> Merges {
 }
 
 /// The pairs of normal pieces, by the scores of what they make: as SentencePiece merges them.
-pub(super) fn merges_by_score(model: &Model) -> Merges {
+pub(in super::super) fn merges_by_score(model: &Model) -> Merges {
     let normal = || model.pieces.iter().enumerate().filter(|(_, piece)| piece.kind == PieceKind::Normal);
     let texts: HashMap<&str, usize> = normal().map(|(id, piece)| (piece.text.as_str(), id)).collect();
     let is_there = |(left, right): &(&str, &str)| texts.contains_key(left) && texts.contains_key(right);

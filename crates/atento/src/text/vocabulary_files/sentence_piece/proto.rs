@@ -140,7 +140,8 @@ impl Model {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks what cutting text by the pieces needs.
+    pub(in super::super) fn check(&self) -> Result<(), String> {
         if self.pieces.is_empty() {
             return Err("it has no pieces".into());
         }
