@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::super::*;
-use super::writer::{LIST, TEXT, Writer, text};
+use super::writer::{LIST, TEXT, Tensor, Writer, text};
 use crate::hub::Error;
 
 fn open(bytes: &[u8]) -> Result<Gguf, Error> {
@@ -95,7 +95,7 @@ fn keys_that_cannot_be_are_named() {
 
 #[test]
 fn tensors_that_cannot_be_are_named() {
-    let with = |change: &dyn Fn(&mut (String, Vec<u64>, u32, Vec<u8>))| {
+    let with = |change: &dyn Fn(&mut Tensor)| {
         let mut writer = sound();
         change(&mut writer.tensors[0]);
         refusal(&writer)

@@ -9,14 +9,16 @@ const BOOL: u32 = 7;
 pub(super) const TEXT: u32 = 8;
 pub(super) const LIST: u32 = 9;
 
+/// Name, sizes with the innermost first, type, bytes.
+pub(super) type Tensor = (String, Vec<u64>, u32, Vec<u8>);
+
 /// A file to be.
 #[derive(Clone)]
 pub(super) struct Writer {
     pub(super) version: u32,
     /// Name, type, bytes of the value.
     pub(super) keys: Vec<(String, u32, Vec<u8>)>,
-    /// Name, sizes with the innermost first, type, bytes.
-    pub(super) tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
+    pub(super) tensors: Vec<Tensor>,
 }
 
 pub(super) fn text(value: &str) -> Vec<u8> {
