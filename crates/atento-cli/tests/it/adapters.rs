@@ -200,3 +200,52 @@ fn a_translator_is_adapted_and_merged_too() {
     let told = folder.run(&["adapter", "diff", &base, "run", "--json"], "").objects();
     assert!(told.last().unwrap()["largest_difference"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn adapters_are_combined_and_what_does_not_go_together_is_told() {
+    let folder = Folder::new();
+    adapter(&folder, "a", "query");
+    adapter(&folder, "b", "query");
+    adapter(&folder, "c", "key");
+    let base = fixture("bert-labels").display().to_string();
+    let logits = |adapter: &str| -> Vec<f64> {
+        let command = ["classify", &base, "a red cat runs", "--adapter", adapter, "--json"];
+        serde_json::from_value(folder.run(&command, "").objects().remove(0)["logits"].clone()).unwrap()
+    };
+    let close = |one: &[f64], other: &[f64]| one.iter().zip(other).all(|(x, y)| (x - y).abs() < 1e-5);
+    // Halves of the same are the same, and of two modules both are adapted.
+    let told = folder.run(&["adapter", "combine", "a", "b", "--out", "both", "--json"], "").objects().remove(0);
+    assert_eq!(told["modules"], 2);
+    assert!(close(&logits("a"), &logits("both")));
+    folder.run(&["adapter", "combine", "a", "b", "--method", "svd", "--rank", "1", "--out", "one"], "").output();
+    assert!(close(&logits("a"), &logits("one")));
+    let said = folder.run(&["adapter", "combine", "a", "c", "--weights", "1,-2", "--out", "two"], "").output();
+    assert!(said.contains("two: 2 adapters combined, 4 modules"), "{said}");
+    assert!(!close(&logits("a"), &logits("two")));
+    for (more, expected) in [
+        (&["--weights", "1,2,3"][..], "--weights has 3 numbers, and there are 2 adapters"),
+        (&["--rank", "2"], "--rank goes with --method svd"),
+        (&["--method", "ties", "--density", "0"], "--density is 0, expected a share above 0"),
+    ] {
+        let message = folder.run(&[&["adapter", "combine", "a", "b", "--out", "x"], more].concat(), "").refusal();
+        assert!(message.contains(expected) && !folder.path("x").exists(), "{message}");
+    }
+    let message = folder.run(&["adapter", "combine", "a", "b", "--out", "both"], "").refusal();
+    assert!(message.contains("both is not empty"), "{message}");
+}
+
+#[test]
+fn a_prefix_is_put_on_a_model_and_not_merged_into_it() {
+    let folder = Folder::new();
+    let (base, prefix) = (fixture("gpt2-tiny"), fixture("gpt2-tiny.prefix"));
+    let (base, prefix) = (base.display().to_string(), prefix.display().to_string());
+    let command = ["generate", &base, "--prompt", "a red", "--greedy", "--max-new-tokens", "5", "--json"];
+    let plain = folder.run(&command, "").objects().remove(0);
+    let with = folder.run(&[&command[..], &["--adapter", &prefix]].concat(), "").objects().remove(0);
+    assert_ne!(plain["logprobs"], with["logprobs"]);
+    let message = folder.run(&["adapter", "merge", &base, &prefix, "--out", "merged"], "").refusal();
+    assert!(message.contains("cannot become part of the weights: it is tokens before every text"), "{message}");
+    assert!(!folder.path("merged").exists());
+    let shown = folder.run(&["adapter", "inspect", &prefix, "--json"], "").objects().remove(0);
+    assert_eq!((&shown["config"]["num_virtual_tokens"], &shown["parameters"]), (&json!(3), &json!(192)));
+}

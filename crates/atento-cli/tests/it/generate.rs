@@ -397,3 +397,33 @@ fn a_model_that_gives_labels_is_inspected_and_refused_by_the_other_verbs() {
         );
     }
 }
+
+#[test]
+fn a_conversation_is_written_in_the_models_chat_template() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("m")).unwrap();
+    for file in std::fs::read_dir(crate::support::fixture("gpt2-tiny")).unwrap().flatten() {
+        std::fs::copy(file.path(), folder.path("m").join(file.file_name())).unwrap();
+    }
+    let go_on = |more: &[&str], input: &str| {
+        let command = ["generate", "m", "--greedy", "--max-new-tokens", "4", "--json"];
+        folder.run(&[&command[..], more].concat(), input)
+    };
+    let refused = go_on(&["--chat", "--prompt", "a cat"], "").refusal();
+    assert!(refused.contains("m: the model has no chat template"), "{refused}");
+    let template = "{% for m in messages %}\n{{ m.role[0] }} {{ m.content.strip() }} {% endfor %}\n{{ 'the' }}";
+    folder.write("m/chat_template.jinja", template);
+    let written = |messages: &[&str], expected: &str| {
+        let found = go_on(messages, "").objects().remove(0);
+        assert_eq!(found["ids"], go_on(&["--raw", "--prompt", expected], "").objects().remove(0)["ids"], "{expected}");
+    };
+    written(&["--chat", "--prompt", " a red cat "], "u a red cat the");
+    written(&["--chat", "--system", "old", "--prompt", "a cat"], "s old u a cat the");
+    let line = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "dog"}]}"#;
+    written(&["--chat", "--prompt", line], "u a a dog the");
+    let told = go_on(&["--chat"], "{\"messages\": [{\"role\": \"user\"}]}\n").stderr;
+    assert!(told.contains("message 1 is no object with \"role\" and \"content\""), "{told}");
+    folder.write("m/chat_template.jinja", "{{ raise_exception('speak first') }}");
+    let told = go_on(&["--chat", "--prompt", "x"], "").stderr;
+    assert!(told.contains("the chat template: speak first"), "{told}");
+}

@@ -124,6 +124,8 @@ fn generate_explains_itself() {
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --raw                     Give the model each prompt as it is, without the template that it was taught with
+          --chat                    Give the model each prompt as a conversation, in its chat template
+          --system <TEXT>           With --chat: what stands before the conversation as the system's message
           --greedy                  Take the likeliest token each time
           --beam <N>                Beam search with this many hypotheses
           --length-penalty <A>      Beam search: divide log-probabilities by length^A

@@ -46,8 +46,8 @@ pub fn save(
         AdapterConfig::Virtual(tokens) => Some(tokens),
         _ => None,
     };
-    let is_single = |entry: &&ParamEntry| !joined.parts.contains(&entry.name) && !(tokens.is_some() && entry.is_added);
-    let (own, prefix) = (own.filter(is_single), if tokens.is_some() { AROUND } else { PREFIX });
+    let is_joined = |entry: &ParamEntry| joined.parts.contains(&entry.name) || (tokens.is_some() && entry.is_added);
+    let (own, prefix) = (own.filter(|entry| !is_joined(entry)), if tokens.is_some() { AROUND } else { PREFIX });
     let mut tensors: Vec<NamedTensor<'_>> = own
         .map(|entry| {
             let (name, shape) = match entry.is_added {

@@ -1,6 +1,6 @@
 //! Conversations, a line each.
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use atento::hub::Message;
 use atento::json;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub fn of(line: &str, system: Option<&str>) -> anyhow::Result<Vec<Message>> {
             }
             for (at, message) in found.iter().enumerate() {
                 let wrong = || anyhow!("message {} is no object with \"role\" and \"content\", both texts", at + 1);
-                let message: Message = serde_json::from_value(message.clone()).ok().with_context(|| wrong())?;
+                let message: Message = serde_json::from_value(message.clone()).ok().ok_or_else(wrong)?;
                 messages.push(message);
             }
         }

@@ -40,7 +40,7 @@ pub fn comparison(title: &str, subtitle: &str, head: &[&str], runs: &[Compared])
     // What nothing was chosen on comes first.
     names.sort_by_key(|name| (!name.starts_with("test_"), name.as_str()));
     names.dedup();
-    let row = |run: &Compared| [&[run.setting.clone()], &run.cost[..]].concat();
+    let row = |run: &Compared| std::iter::once(&run.setting).chain(&run.cost).cloned().collect::<Vec<_>>();
     let page = context! {
         title, subtitle,
         charts => names.iter().map(|name| chart(name, runs)).collect::<Value>(),
