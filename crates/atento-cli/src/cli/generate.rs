@@ -139,7 +139,11 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let stopped_by = stop_work_on_interrupt(&stop, &works, "stopping: the text so far is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
-    let chat = ChatTemplate::read(ModelDir::open(&args.model)?.path())?;
+    // One that cannot be read keeps nobody from going on with plain texts.
+    let chat = match ChatTemplate::read(ModelDir::open(&args.model)?.path()) {
+        Err(_) if !args.chat => None,
+        found => found?,
+    };
     if args.chat && chat.is_none() {
         let model = args.model.display();
         return Err(anyhow!("{model}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): leave --chat out").into());

@@ -243,6 +243,12 @@ fn a_prefix_is_put_on_a_model_and_not_merged_into_it() {
     let plain = folder.run(&command, "").objects().remove(0);
     let with = folder.run(&[&command[..], &["--adapter", &prefix]].concat(), "").objects().remove(0);
     assert_ne!(plain["logprobs"], with["logprobs"]);
+    // A draft model has no virtual tokens, and changes nothing of what is written.
+    for adapter in [prefix.as_str(), &fixture("gpt2-tiny.prompt").display().to_string()] {
+        let alone = folder.run(&[&command[..], &["--adapter", adapter]].concat(), "").objects().remove(0);
+        let drafted = [&command[..], &["--adapter", adapter, "--draft", &base]].concat();
+        assert_eq!(folder.run(&drafted, "").objects().remove(0)["ids"], alone["ids"]);
+    }
     let message = folder.run(&["adapter", "merge", &base, &prefix, "--out", "merged"], "").refusal();
     assert!(message.contains("cannot become part of the weights: it is tokens before every text"), "{message}");
     assert!(!folder.path("merged").exists());

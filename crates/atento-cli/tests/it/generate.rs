@@ -426,4 +426,10 @@ fn a_conversation_is_written_in_the_models_chat_template() {
     folder.write("m/chat_template.jinja", "{{ raise_exception('speak first') }}");
     let told = go_on(&["--chat", "--prompt", "x"], "").stderr;
     assert!(told.contains("the chat template: speak first"), "{told}");
+    // A template that is none is told where it is asked for, and nowhere else.
+    std::fs::remove_file(folder.path("m/chat_template.jinja")).unwrap();
+    folder.write("m/tokenizer_config.json", r#"{"chat_template": {}}"#);
+    let refused = go_on(&["--chat", "--prompt", "x"], "").refusal();
+    assert!(refused.contains("key `chat_template` is {}"), "{refused}");
+    assert_eq!(go_on(&["--prompt", "x"], "").objects().len(), 1);
 }

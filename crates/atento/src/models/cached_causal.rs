@@ -96,6 +96,11 @@ impl<'m> CachedCausal<'m> {
         self
     }
 
+    /// Tokens that every row begins with before those of its text.
+    fn virtual_tokens(&self) -> usize {
+        self.prefix + self.prompt.len()
+    }
+
     /// Tokens of each row in the cache, virtual ones counted.
     #[must_use]
     pub fn lengths(&self) -> &[usize] {
@@ -136,7 +141,7 @@ impl<'m> CachedCausal<'m> {
     fn make_room(&mut self) {
         let limit = self.model.max_positions();
         let Some(mut rows) = self.slide.take() else { return };
-        let before = self.prefix + self.prompt.len();
+        let before = self.virtual_tokens();
         let full: Vec<bool> = self.cache.lengths().iter().map(|&length| length >= limit + before).collect();
         if full.contains(&true) {
             for (row, _) in full.iter().enumerate().filter(|(_, full)| **full) {
@@ -206,10 +211,10 @@ impl BlockDecoder for CachedCausal<'_> {
     }
 
     fn truncate(&mut self, length: usize) {
-        self.cache.truncate(0, length);
+        self.cache.truncate(0, self.virtual_tokens() + length);
     }
 
     fn len(&self) -> usize {
-        self.cache.lengths()[0]
+        self.cache.lengths()[0] - self.virtual_tokens()
     }
 }

@@ -227,3 +227,24 @@ fn virtual_tokens_of_another_model_are_refused() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn a_prompt_begins_as_rows_of_a_table_that_is_held_in_few_bits() {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let mut model =
+            LanguageModel::from_dir(&ModelDir::open(&fixture("gpt2-tiny")).unwrap(), precision).unwrap().model;
+        let config = model.config();
+        let prompt = AdapterConfig::Virtual(VirtualConfig::new(VirtualKind::Prompt, 5));
+        let new = NewAdapter::of(prompt, &*config, model.params(), &[]).unwrap();
+        new.begin(model.params_mut(), Start::default(), 1);
+        let rows = model.params().get(model.params().prompt().unwrap()).to_vec();
+        let exact = LanguageModel::load(fixture("gpt2-tiny")).unwrap().model;
+        let table = exact.params().to_f32(exact.token_table()).into_owned();
+        let width = exact.d_model();
+        for row in rows.chunks(width) {
+            let apart = |other: &[f32]| row.iter().zip(other).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
+            let nearest = table.chunks(width).map(apart).fold(f32::INFINITY, f32::min);
+            assert!(nearest < 0.01, "{precision:?}: {nearest}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! [tokens, 2 · layers · kv_heads · head_dim], for each block the keys and then the values.
 
 use atento_kernels::philox::Rng;
-use atento_tensor::{Frozen, Init, Params, VirtualTokens, Weight};
+use atento_tensor::{Frozen, Init, Params, View, VirtualTokens, Weight};
 use serde_json::{Map, Value, json};
 
 use super::begin::Unfit;
@@ -167,10 +167,8 @@ impl VirtualConfig {
             VirtualKind::Prompt => {
                 let rows = params.add_trained(ROWS, &[self.count, self.width()], normal, rng);
                 if let Some(table) = table.filter(|_| params.has_values()) {
-                    let values = params.to_f32(table);
-                    let pick = |_| (rng.uniform() * table.rows as f32) as usize;
-                    let row = |row: usize| &values[row.min(table.rows - 1) * table.cols..][..table.cols];
-                    let picked: Vec<f32> = (0..self.count).map(pick).flat_map(|at| row(at).to_vec()).collect();
+                    let pick = |_| ((rng.uniform() * table.rows as f32) as usize).min(table.rows - 1);
+                    let picked: Vec<f32> = (0..self.count).map(pick).flat_map(|at| row_of(params, table, at)).collect();
                     params.get_mut(rows).copy_from_slice(&picked);
                 }
                 VirtualTokens::Prompt(rows)
@@ -230,6 +228,18 @@ impl VirtualConfig {
     fn of_block(&self, values: &[f32], block: usize) -> Vec<f32> {
         let width = 2 * self.sizes[2];
         values.chunks_exact(self.width()).flat_map(|row| row[block * width..][..width].to_vec()).collect()
+    }
+}
+
+/// A row of a table, however that is held.
+fn row_of(params: &Params, table: Weight, row: usize) -> Vec<f32> {
+    match params.view(table) {
+        View::Compact(compact) => {
+            let mut values = vec![0.0; table.cols];
+            compact.widen_row(row, 1.0, &mut values);
+            values
+        }
+        _ => params.to_f32(table)[row * table.cols..][..table.cols].to_vec(),
     }
 }
 

@@ -168,6 +168,13 @@ pub(super) fn freeze<M: Trainable>(
         BaseDtype::Bf16 => Precision::Bf16,
         BaseDtype::Int8 => Precision::Int8,
     };
+    if precision != Precision::F32 {
+        let dtype = recipe.train.base_dtype;
+        notes.push(format!(
+            "train.base_dtype: what is not trained is rounded to {dtype}, and so measured; other verbs read {} as it is stored",
+            from.display()
+        ));
+    }
     precision.hold_frozen(model.params_mut()).map_err(|fault| base_is_gone(from, fault.to_string()))?;
     if let Some(adapter) = &adapter {
         adapter.begin(model.params_mut(), adapt::start(recipe), recipe.seed);

@@ -553,6 +553,10 @@ fn settings_that_match_nothing_are_refused() {
         let found = folder.refusal(&[&[from.as_str()][..], &settings].concat());
         assert!(found.contains(expected), "{settings:?}: {found}");
     }
+    for setting in ["prompt.tokens=1000000000000", "houlsby.size=1000000000000"] {
+        let found = folder.refusal(&[&from, setting]);
+        assert!(found.contains("65536"), "{found}");
+    }
     let found = folder.refusal(&["train.method=lora"]);
     assert!(found.contains("`train.method`: \"lora\" needs a model to put the adapter on"), "{found}");
     let found = folder.refusal(&[&from, "train.method=lora", "train.freeze=[\"bert\"]"]);

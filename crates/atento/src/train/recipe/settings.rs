@@ -361,7 +361,7 @@ section! {
     /// `[prompt]`: the adapter that `train.method` "prefix" or "prompt" trains (Li & Liang 2021; Lester et al. 2021).
     PromptSettings {
         /// Virtual tokens before every text. Before those of a model that goes on with texts they take positions too.
-        tokens: usize = 20, in at_least(1.0);
+        tokens: usize = 20, in at_least(1.0).up_to(65_536.0);
         /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
         modules_to_save: Vec<String> = Vec::new();
     }
@@ -371,7 +371,7 @@ section! {
     /// `[houlsby]`: the adapter that `train.method` "houlsby" trains (Houlsby et al. 2019).
     HoulsbySettings {
         /// The width of the small layers.
-        size: usize = 64, in at_least(1.0);
+        size: usize = 64, in at_least(1.0).up_to(65_536.0);
         /// The modules that have one behind them, by the ends of their paths. Where it is empty, those that end attention and feed-forward layers.
         targets: Vec<String> = Vec::new();
         /// Which of those have none.

@@ -45,7 +45,11 @@ impl<W: Workload> Session<'_, W> {
         let base = base.clone().or_else(|| from.as_ref().and_then(|from| contents(from).ok()));
         let shared = self.recipe.train.features_dir.clone();
         let (dir, base) = match base {
-            Some(base) => (shared.unwrap_or_else(|| self.run.features()), base),
+            // A rounded model gives other features.
+            Some(base) => {
+                let dtype = self.recipe.train.base_dtype;
+                (shared.unwrap_or_else(|| self.run.features()), format!("{base}-{dtype}"))
+            }
             // The model is gone, and what its features are called elsewhere with it.
             None => (self.run.features(), "gone".into()),
         };
