@@ -2,26 +2,32 @@
 there, whose numbers are random but for none being zero, and ten losses of training them.
 
 Made with peft 0.21.2, loralib 0.1.2, transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread):
-    python scripts/golden_peft.py
+    python scripts/golden_peft.py              # all of them
+    python scripts/golden_peft.py lora-tokens  # those whose names have this in them
 """
 
 import json
 import logging
 import shutil
+import sys
+import warnings
 from pathlib import Path
 
 import loralib
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 FIXTURES = Path(__file__).parent.parent / "crates/atento/tests/fixtures/conformance"
 TEXTS = ["a red cat runs", "the dog sees a red hen", "the old hen sees a small fox and a cow"]
 LR, STEPS = 1e-2, 10
 
 BERT, GPT2, LLAMA = "bert-labels", "gpt2-tiny", "llama-tiny"
+# Masked words, and a model whose output is not its table of tokens.
+WORDS, UNTIED = "bert-words", "gpt2-untied"
 LABELS, LANGUAGE = "SEQ_CLS", "CAUSAL_LM"
+BERT_TABLES = ["word_embeddings", "position_embeddings", "token_type_embeddings"]
 SELF = r".*layer\.1\.attention\.self\.(query|key|value)"
 SEVERAL = dict(rank_pattern={"c_attn": 1, r"h\.1\.mlp\.c_proj": 4}, alpha_pattern={"c_attn": 5})
 
@@ -40,11 +46,26 @@ ADAPTERS = [
     (LLAMA, "lora-all", LoraConfig, dict(r=2, target_modules="all-linear", use_dora=True), False),
     (LLAMA, "ia3", IA3Config, dict(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]), False),
     (LLAMA, "prefix", PrefixTuningConfig, dict(num_virtual_tokens=2), False),
+    (UNTIED, "lora-output", LoraConfig, dict(r=2, lora_alpha=3, target_modules=["c_attn", "lm_head"], fan_in_fan_out=True), True),
+    (GPT2, "lora-output", LoraConfig, dict(r=2, target_modules=["lm_head"]), True),
+    (LLAMA, "lora-output", LoraConfig, dict(r=3, target_modules=["lm_head", "q_proj"], use_dora=True, use_rslora=True), True),
+    (WORDS, "lora-output", LoraConfig, dict(r=2, target_modules=["decoder", "query"]), True),
+    (UNTIED, "lora-tables", LoraConfig, dict(r=2, target_modules=["wte", "wpe", "c_attn"], fan_in_fan_out=True), True),
+    (GPT2, "lora-tables", LoraConfig, dict(r=2, lora_alpha=5, target_modules=["wte"]), True),
+    (LLAMA, "lora-tables", LoraConfig, dict(r=2, target_modules=["embed_tokens", "lm_head"], use_rslora=True), True),
+    (BERT, "lora-tables", LoraConfig, dict(r=2, lora_alpha=2, target_modules=[*BERT_TABLES, "query"]), True),
+    (WORDS, "lora-tables", LoraConfig, dict(r=2, target_modules=["word_embeddings"]), True),
+    (LLAMA, "lora-tying", LoraConfig, dict(r=2, target_modules=["embed_tokens"], ensure_weight_tying=True), False),
+    (GPT2, "lora-tokens", LoraConfig, dict(r=2, target_modules=["c_attn"], trainable_token_indices=[258, 65, 83, 7], fan_in_fan_out=True), True),
+    (UNTIED, "lora-tokens", LoraConfig, dict(r=2, target_modules=["c_proj"], trainable_token_indices={"wte": [258, 262], "lm_head": [83, 84, 3]}, fan_in_fan_out=True), True),
+    (BERT, "lora-tokens", LoraConfig, dict(r=2, target_modules=["value"], trainable_token_indices=[25, 0, 3]), True),
+    (LLAMA, "lora-tokens", LoraConfig, dict(r=2, target_modules=["v_proj"], trainable_token_indices={"embed_tokens": [261, 257]}), False),
 ]
 
 
 def base(name, task):
-    kind = AutoModelForSequenceClassification if task == LABELS else AutoModelForCausalLM
+    kinds = {LABELS: AutoModelForSequenceClassification, LANGUAGE: AutoModelForCausalLM}
+    kind = kinds.get(task, AutoModelForMaskedLM)
     return kind.from_pretrained(FIXTURES / name, attn_implementation="eager")
 
 
@@ -74,7 +95,12 @@ def batches(task, ids):
             yield dict(input_ids=table, labels=labels)
         else:
             mask = torch.tensor([[int(at < len(row)) for at in range(width)] for row in pair])
-            yield dict(input_ids=table, attention_mask=mask, token_type_ids=torch.zeros_like(table), labels=torch.tensor([step % 2, 1]))
+            labels = torch.tensor([step % 2, 1])
+            if task is None:
+                # Every third word is to be found.
+                wanted = (torch.arange(width) + step) % 3 == 0
+                labels = table.where(wanted & (mask == 1), -100)
+            yield dict(input_ids=table, attention_mask=mask, token_type_ids=torch.zeros_like(table), labels=labels)
 
 
 def losses(model, task, ids, directory):
@@ -94,7 +120,7 @@ def losses(model, task, ids, directory):
 
 
 def write(seed, name, kind_name, kind, settings, trains):
-    task = LABELS if name == BERT else LANGUAGE
+    task = {BERT: LABELS, WORDS: None}.get(name, LANGUAGE)
     tokenizer = AutoTokenizer.from_pretrained(FIXTURES / name)
     directory = FIXTURES / f"{name}.{kind_name}"
     shutil.rmtree(directory, ignore_errors=True)
@@ -187,11 +213,16 @@ def write_loralib(seed):
 
 def main():
     logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     for seed, adapter in enumerate(ADAPTERS):
-        write(100 + seed, *adapter)
-    write_loralib(200)
-    write_combined(300)
+        if wanted in f"{adapter[0]}.{adapter[1]}":
+            write(100 + seed, *adapter)
+    if wanted in f"{GPT2}.loralib":
+        write_loralib(200)
+    if wanted in f"{GPT2}.combined":
+        write_combined(300)
 
 
 if __name__ == "__main__":

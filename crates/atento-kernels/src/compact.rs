@@ -1,4 +1,4 @@
-//! Weights held in fewer bits: f16, bf16, or int8 with one factor per output. They are not trained; a gradient passes
+//! Weights held in fewer bits: f16, bf16, int8 with one factor per output, or four bits with one per block. They are not trained; a gradient passes
 //! through them to their input.
 //!
 //! Decoding token by token reads every weight once and is bound by memory, so half or a quarter of the bytes is twice or
@@ -7,10 +7,15 @@
 //! **f16** is read as it lies in a file. **bf16** keeps f32's range and 8 bits of precision; rounding is to nearest, ties to even.
 //! **int8** (symmetric, per output channel): `w ≈ scale_o · q`, `scale_o = max |w_o| / 127`, `q = round(w / scale_o)`; the
 //! error of a weight is at most `scale_o / 2`.
+//! **Four bits** say which of 16 levels a weight is of the largest one in its block of 64 ([`FourBits`]).
+
+mod four;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
+
+pub use four::{FourBits, INT4, Levels, NF4, row_sizes, to_four};
 
 use crate::elementwise;
 use crate::few_rows::{FEW_ROWS, dot_columns};
@@ -38,6 +43,8 @@ pub enum Compact<'a> {
         /// `[outputs]`
         scales: &'a [f32],
     },
+    /// Levels in four bits, and the factor of each block of a row.
+    Four(FourBits<'a>),
 }
 
 /// Rows of a weight as `[outputs, inputs]`, whatever its layout.
@@ -118,6 +125,7 @@ impl Compact<'_> {
             }
             Compact::Bf16(values) => widen(&values[from..from + out.len()], factor, out),
             Compact::Int8 { values, scales } => widen(&values[from..from + out.len()], factor * scales[row], out),
+            Compact::Four(four) => four.widen_row(row, factor, out),
         }
     }
 
@@ -136,12 +144,12 @@ impl Compact<'_> {
         let (inputs, outputs) = self.check(rows, x, out);
         if inputs == 0 || outputs == 0 {
             out.fill(0.0);
-        } else if rows > FEW_ROWS || matches!(self, Compact::F16(_)) {
+        } else if rows > FEW_ROWS || matches!(self, Compact::F16(_) | Compact::Four(_)) {
             self.many_rows(Mat::row_major(x, rows, inputs), out);
         } else {
             let x = Mat::row_major(x, rows, inputs);
             match self {
-                Compact::F16(_) => unreachable!("rows of f16 are widened"),
+                Compact::F16(_) | Compact::Four(_) => unreachable!("their rows are widened"),
                 Compact::Bf16(values) => few_rows(x, values, None, out),
                 Compact::Int8 { values, scales } => few_rows(x, values, Some(scales), out),
             }
@@ -182,6 +190,10 @@ impl Compact<'_> {
             Compact::Int8 { values, scales } => {
                 assert_eq!(scales.len(), outputs, "compact: scales against {outputs} outputs");
                 values.len()
+            }
+            Compact::Four(four) => {
+                four.check(outputs, inputs);
+                outputs * inputs
             }
         };
         assert_eq!((x.len(), out.len()), (rows * inputs, rows * outputs), "compact: whole rows of input and output");

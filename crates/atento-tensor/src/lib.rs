@@ -21,8 +21,8 @@ mod tensor;
 pub use buffer::Buffer;
 pub use graph::{Backward, Graph, NodeId, NonFinite, Side};
 pub use params::{
-    Bottleneck, Frozen, Grads, Init, LowRank, Magnitude, ParamEntry, ParamId, Params, Placed, Scaling, Values, View,
-    VirtualTokens, Weight,
+    Bottleneck, Frozen, Grads, Init, LookupPair, LowRank, Magnitude, ParamEntry, ParamId, Params, Placed, ReplacedRows,
+    Scaling, Values, View, VirtualTokens, Weight,
 };
 pub use pool::{Pool, PoolStats};
 pub use slice::{Dtype, Slice, SliceMut};

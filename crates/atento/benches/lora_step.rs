@@ -4,7 +4,7 @@
 //! cargo bench --bench lora_step -- [preset method rank weights batch seq_len steps]
 //! ```
 //!
-//! `method` is full or lora; `weights`, f32, bf16 or int8, is how the frozen model is held. Prints one line of JSON: milliseconds
+//! `method` is full or lora; `weights`, f32, bf16, int8, int4 or nf4, is how the frozen model is held. Prints one line of JSON: milliseconds
 //! a step (median), tokens a second, what is trained, the peak resident memory and how much of it the model's own weights
 //! are. `bench/lora_step.py` is the same with PEFT.
 
@@ -18,7 +18,7 @@ use atento::train::recipe::OptimizerSettings;
 use atento_kernels::memory::LargePages;
 use atento_kernels::philox::Rng;
 use atento_kernels::threads::within;
-use atento_tensor::{Grads, Graph, Pool};
+use atento_tensor::{Frozen, Grads, Graph, Pool};
 
 #[global_allocator]
 static ALLOCATOR: LargePages = LargePages;
@@ -26,28 +26,46 @@ static ALLOCATOR: LargePages = LargePages;
 /// Steps before the first that is measured.
 const WARMUP: usize = 2;
 
+/// A model whose weights were never all there in f32, as those of a run that maps its base.
+fn frozen(config: Gpt2Config, precision: Precision) -> Gpt2 {
+    let mut model = Gpt2::unloaded(config);
+    model.params.freeze_without_values(|_| true);
+    let rng = &mut Rng::new(1, 1);
+    for entry in model.params.entries().to_vec() {
+        let start = if entry.name.ends_with("bias") { Some(0.0) } else { entry.name.contains("ln_").then_some(1.0) };
+        let values: Vec<f32> = (0..entry.weight.len()).map(|_| start.unwrap_or_else(|| 0.02 * rng.normal())).collect();
+        let held = match precision.rounds(&entry) {
+            true => precision.hold(&entry, &values).expect("initial weights are finite"),
+            false => Frozen::F32(values.into()),
+        };
+        model.params.set_frozen(entry.weight, held);
+    }
+    model
+}
+
 fn main() {
     // Cargo adds flags of its own.
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let text = |i: usize, default: &str| args.get(i).map_or(default, String::as_str).to_owned();
     let number = |i: usize, default: usize| args.get(i).map_or(default, |arg| arg.parse().expect("a number"));
     let (method, rank) = (text(1, "lora"), number(2, 8));
-    let (precision, bytes_each) = match text(3, "f32").as_str() {
-        "f32" => (Precision::F32, 4),
-        "bf16" => (Precision::Bf16, 2),
-        "int8" => (Precision::Int8, 1),
-        other => panic!("weights {other}: expected f32, bf16 or int8"),
+    let (precision, bits_each) = match text(3, "f32").as_str() {
+        "f32" => (Precision::F32, 32),
+        "bf16" => (Precision::Bf16, 16),
+        "int8" => (Precision::Int8, 8),
+        "int4" => (Precision::Int4, 4),
+        "nf4" => (Precision::Nf4, 4),
+        other => panic!("weights {other}: expected f32, bf16, int8, int4 or nf4"),
     };
     let (batch, seq_len, steps) = (number(4, 4), number(5, 256), number(6, 8));
     let config = Gpt2Config::preset(&text(0, "gpt2"), config::VOCAB_SIZE).expect("a preset");
-    let mut model = Gpt2::init(config, 1);
-    let own = bytes_each * model.params.count();
+    let own = |count: usize| bits_each * count / 8;
+    let mut model = if method == "lora" { frozen(config, precision) } else { Gpt2::init(config, 1) };
+    let own = own(model.params.count());
     if method == "lora" {
         let lora = LoraConfig::new("gpt2", rank, &["c_attn".to_owned()]);
         let of = (&model as &dyn CausalLm).config();
         let new = NewAdapter::of(AdapterConfig::Lora(lora), &*of, &model.params, &[]).expect("a GPT-2 has them");
-        precision.hold_all(&mut model.params).expect("initial weights are finite");
-        model.params.freeze(|entry| !new.trains(entry));
         new.begin(&mut model.params, Start::default(), 1);
     }
     let mut grads = Grads::zeros(&model.params);

@@ -33,12 +33,15 @@ pub fn foreign(beginning: &[u8]) -> Option<String> {
             "{encoding} text, expected UTF-8; convert it, for example with iconv -f {encoding} -t UTF-8"
         ));
     }
-    let kinds: [(&[u8], &str, &str); 6] = [
+    let converts = "make a model directory of it with atento convert FILE --out DIR";
+    let kinds: [(&[u8], &str, &str); 8] = [
         (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "unpack it with zstd -d"),
         (b"\xfd7zXZ\0", "an xz archive", "unpack it with xz -d"),
         (b"BZh91AY&SY", "a bzip2 archive", "unpack it with bzip2 -d"),
         (b"PK\x03\x04", "a ZIP archive (or a spreadsheet)", "unpack it, or save it as text"),
         (b"PAR1", "a Parquet file", "convert it to JSON objects, one a line"),
+        (b"GGUF\x02\0\0\0", "a GGUF file", converts),
+        (b"GGUF\x03\0\0\0", "a GGUF file", converts),
         (b"ARROW1", "an Arrow file", "convert it to JSON objects, one a line"),
     ];
     let (_, name, advice) = kinds.into_iter().find(|(start, ..)| beginning.starts_with(start))?;
@@ -90,9 +93,11 @@ mod tests {
 
     #[test]
     fn text_of_any_script_is_no_foreign_file() {
-        for text in ["", "a", "\n", "\u{feff}a", "日本語\n", "PKZIP", "BZh", "PART 1", "a\0b\0\0\0\0\0\0\0"] {
+        for text in ["", "a", "\n", "\u{feff}a", "日本語\n", "PKZIP", "BZh", "PART 1", "GGUF is", "a\0b\0\0\0\0\0\0\0"]
+        {
             assert_eq!(foreign(text.as_bytes()), None, "{text:?}");
         }
+        assert!(foreign(b"GGUF\x03\0\0\0\x22").unwrap().ends_with("with atento convert FILE --out DIR"));
         assert!(foreign(b"PAR1\x15\x04").unwrap().starts_with("a Parquet file, expected UTF-8 text; convert it"));
     }
 }

@@ -36,9 +36,10 @@ use crate::ui::options::Options;
 ///
 /// A model with a head is measured on data that have the answers: labelled texts (TSV, CSV if it ends in .csv, JSON objects if
 /// in .jsonl), tagged words (CoNLL, or .jsonl), questions (SQuAD's JSON), choices (TSV or .jsonl), or, for masked words, text,
-/// with masks that follow from --seed alone. With --json {"loss", the measures of the head ("accuracy", "f1", "f1_macro",
-/// "mcc", "pearson", "spearman", "exact_match", "word_accuracy", "next_accuracy"), how many were measured, "confusion"}. A row
-/// that cannot be used ends it with 2.
+/// with masks that follow from --seed alone. Without --data, a run of `train` is measured on its test data, or else on its
+/// validation data. With --json {"loss", the measures of the head ("accuracy", "f1", "f1_macro", "mcc", "pearson", "spearman",
+/// "exact_match", "word_accuracy", "next_accuracy"), how many were measured, "labels" with precision, recall, F1 and number of
+/// each, "confusion", "mistakes"}. A row that cannot be used ends it with 2.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
     /// A model directory or a run directory
@@ -118,15 +119,14 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
         }
         (Head::Language, Some(data)) => language::run(&args.model, data, args, options),
         (Head::Language, None) => Err(anyhow!("name the text with --data").into()),
-        (_, Some(data)) => {
+        (_, data) => {
             if args.on_error == Some(OnError::Skip) {
                 return Err(anyhow!(
                     "--on-error skip is not for a model with a head: a row that cannot be used stops it"
                 )
                 .into());
             }
-            heads::run(&dir, data, &args.heads, (args.language.text_key(), on_too_long), options)
+            heads::run(&dir, data.as_deref(), args, on_too_long, options)
         }
-        (_, None) => Err(anyhow!("name the data with --data").into()),
     }
 }

@@ -14,7 +14,7 @@ use crate::ui::options::Options;
 /// An adapter for the model of a verb.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdapterArgs {
-    /// Put the adapter in this directory on the model (LoRA, in PEFT's files)
+    /// Put the adapter in this directory on the model (PEFT's files, or a run)
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 

@@ -163,6 +163,8 @@ enum PurposeName {
     Causal,
     /// [PAD], [UNK], [CLS], [SEP], [MASK]; [CLS] text [SEP]
     Encoder,
+    /// The same; both texts of a pair have type 0, as RoBERTa wants them
+    UntypedEncoder,
 }
 
 impl From<PurposeName> for Purpose {
@@ -171,6 +173,7 @@ impl From<PurposeName> for Purpose {
             PurposeName::Translation => Purpose::Translation,
             PurposeName::Causal => Purpose::Causal,
             PurposeName::Encoder => Purpose::Encoder,
+            PurposeName::UntypedEncoder => Purpose::UntypedEncoder,
         }
     }
 }

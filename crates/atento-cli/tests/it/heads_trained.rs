@@ -255,3 +255,56 @@ fn tokens_are_added_to_encoders_of_every_family() {
         folder.run(&["classify", model, "the <new> is red", "--json"], "").objects();
     }
 }
+
+#[test]
+fn dropout_is_the_choice_of_a_run_and_not_of_the_model_it_starts_from() {
+    let folder = folder("classify", TEXTS);
+    train(&folder, &["--out", "first", "--max-steps", "2", "--set", "model.initializer_range=0.5"]).output();
+    let config = |run: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.path(run).join("model/config.json")).unwrap()).unwrap()
+    };
+    assert_eq!(
+        (&config("first")["hidden_dropout_prob"], &config("first")["initializer_range"]),
+        (&0.1.into(), &0.5.into())
+    );
+    further(&folder, &["--out", "other", "--from", "first", "--set", "model.dropout=0.3"]).output();
+    let other = config("other");
+    assert_eq!((&other["hidden_dropout_prob"], &other["attention_probs_dropout_prob"]), (&0.3.into(), &0.1.into()));
+    assert_eq!(other["initializer_range"], 0.5);
+    // What the weights say cannot be chosen.
+    let ran = further(&folder, &["--out", "none", "--from", "first", "--set", "model.heads=4"]);
+    let message = ran.refusal();
+    assert!(message.contains("`model.heads` is 4, but the model that is trained further has 2"), "{message}");
+    // A run's own settings say nothing of families that are not its own.
+    let notes = folder.run(&["train", "first/config.toml", "--out", "again", "--max-steps", "2"], "");
+    assert!(!notes.stderr.contains("has no effect"), "{}", notes.stderr);
+}
+
+#[test]
+fn a_run_is_measured_on_its_own_data_label_by_label() {
+    let folder = folder("classify", TEXTS);
+    let trained = metrics(train(&folder, &["--json", "--out", "run", "--max-steps", "40"]));
+    let found = folder.run(&["eval", "run", "--json", "--mistakes", "3"], "").objects().remove(0);
+    let accuracy = found["accuracy"].as_f64().unwrap();
+    assert!((accuracy - trained["valid_accuracy"].as_f64().unwrap()).abs() < 1e-6, "{found} {trained}");
+    let labels = found["labels"].as_object().unwrap();
+    assert_eq!(labels.keys().map(String::as_str).collect::<Vec<_>>(), ["blue", "green", "red"]);
+    let mean = labels.values().map(|label| label["f1"].as_f64().unwrap()).sum::<f64>() / 3.0;
+    assert!((mean - found["f1_macro"].as_f64().unwrap()).abs() < 1e-9, "{found}");
+    let wrong = found["mistakes"].as_array().unwrap();
+    assert_eq!(wrong.len(), if accuracy < 1.0 { 3 } else { 0 }, "{found}");
+    let differ =
+        |mistake: &Value| !mistake["found"].as_str().unwrap().starts_with(mistake["expected"].as_str().unwrap());
+    assert!(wrong.iter().all(differ), "{found}");
+    let message = folder.run(&["eval", "run/model"], "").refusal();
+    assert!(message.contains("name the data with --data"), "{message}");
+}
+
+#[test]
+fn a_roberta_made_from_nothing_reads_pairs() {
+    let folder = folder("classify", "train = { tsv = \"pairs.tsv\" }");
+    folder.write("pairs.tsv", rows().replace(" is ", "\tis ").repeat(2));
+    train(&folder, &["--out", "run", "--max-steps", "2", "--set", "model.arch=roberta"]).output();
+    let said = folder.run(&["classify", "run"], "the cat\tis red\n").output();
+    assert_eq!(said.lines().count(), 1, "{said}");
+}

@@ -90,7 +90,7 @@ fn translate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>        Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --adapter <DIR>        Put the adapter in this directory on the model (PEFT's files, or a run)
           --any-base             Put it on a model that is not the one it was made for
       -i, --input <FILE>         Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --beam <N>             Hypotheses kept at each step; 1 is greedy search [default: the model's]
@@ -119,7 +119,7 @@ fn generate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>           Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run)
           --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
@@ -169,7 +169,7 @@ fn eval_explains_itself() {
           --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
           --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
-          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
           --any-base            Put it on a model that is not the one it was made for
       -h, --help                Print help (see more with '--help')
 
@@ -204,6 +204,7 @@ fn eval_explains_itself() {
           --pair-key <KEY>      The column or key of second texts
           --label-key <KEY>     The column or key of labels
           --null-threshold <X>  How much better an answer must be than none to be given, where questions may have none [default: 0]
+          --mistakes <N>        Show so many of what the model is most wrong about, the worst first; 20 at most
     "#);
 }
 
@@ -241,7 +242,7 @@ fn score_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (LoRA, in PEFT's files)
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
@@ -282,7 +283,7 @@ fn tokenizer_train_explains_itself() {
     Options:
           --kind <KIND>                   How text is cut into tokens [default: bpe] [possible values: bpe, byte-bpe, wordpiece, unigram, char]
           --vocab-size <N>                Entries of the vocabulary, special tokens counted [default: 8000]
-          --purpose <PURPOSE>             What the tokens are for: decides the special tokens [default: translation] [possible values: translation, causal, encoder]
+          --purpose <PURPOSE>             What the tokens are for: decides the special tokens [default: translation] [possible values: translation, causal, encoder, untyped-encoder]
           --min-frequency <N>             A piece must occur this often to be learned, with char a character [default: 2]; not with unigram
           --limit-alphabet <N>            Keep this many characters at most, the most frequent ones; not with byte-bpe
           --character-coverage <SHARE>    Keep the most frequent characters that make up this share of the text, such as 0.9995; not with byte-bpe [default: 1]

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bad_input;
+mod conversations;
 mod convert;
 mod data_files;
 mod demo;

@@ -7,7 +7,7 @@
 use atento_kernels::activation::Activation;
 use atento_kernels::linear::WeightLayout;
 
-use super::projection;
+use super::{projection, replaced_rows};
 use crate::{Backward, Buffer, Graph, Slice, Tensor, Weight};
 
 impl Graph<'_> {
@@ -65,16 +65,18 @@ impl Graph<'_> {
         assert_eq!(inputs, weight_inputs, "linear: x {:?}, weight {weight:?} {layout:?}", x.shape());
         let (params, pool) = (self.params(), self.pool().clone());
         let added = if params.has_low_rank(weight) { self.low_ranks(weight) } else { Vec::new() };
+        let replaced = params.replaced_rows(weight).cloned();
         let tracked = x.node().is_some()
             || self.trains(&[weight])
             || bias.is_some_and(|bias| self.trains(&[bias]))
-            || added.iter().any(|added| self.trains(&added.weights(params)));
+            || added.iter().any(|added| self.trains(&added.weights(params)))
+            || replaced.as_ref().is_some_and(|replaced| self.trains(&[replaced.rows]));
         let recording = tracked && self.is_training();
         let mut pre_activation =
             (recording && needs_pre_activation(activation)).then(|| pool.take_as(x.dtype(), rows * outputs));
         let mut out = pool.take_as(x.dtype(), rows * outputs);
         let mut kept = Vec::with_capacity(added.len());
-        if added.is_empty() {
+        if added.is_empty() && replaced.is_none() {
             let (pre, to) = (pre_activation.as_mut().map(Buffer::slice_mut), out.slice_mut());
             projection::forward(params, &pool, rows, x.slice(), weight, layout, bias, activation, pre, to);
         } else {
@@ -94,6 +96,10 @@ impl Graph<'_> {
             );
             for added in &added {
                 kept.push(added.forward(params, &pool, rows, x.slice(), product.slice_mut(), outputs, recording));
+            }
+            if let Some(replaced) = &replaced {
+                assert_eq!(layout, WeightLayout::OutIn, "linear: rows of a table are outputs");
+                replaced_rows::forward(params, &pool, rows, x.slice(), replaced, (product.slice_mut(), outputs));
             }
             let pre = pre_activation.as_mut().map(Buffer::slice_mut);
             projection::epilogue(params, &pool, bias, activation, pre, out.slice_mut(), outputs);
@@ -118,10 +124,15 @@ impl Graph<'_> {
                     let mut before = pool.take_as(dz.dtype(), dz.len());
                     pool.device().copy(dz.slice(), before.slice_mut());
                     for (added, kept) in added.iter().zip(&kept) {
-                        added.backward_lengths(params, pass.grads, &pool, kept, before.slice_mut(), outputs);
+                        let lengths = kept.lengths.as_ref();
+                        added.backward_lengths(params, pass.grads, &pool, lengths, before.slice_mut(), outputs);
                     }
                     dz = before;
                 }
+                let of_rows = replaced.as_ref().map(|replaced| {
+                    let taken = replaced_rows::take(&pool, rows, replaced, (dz.slice_mut(), outputs));
+                    (taken, replaced)
+                });
                 projection::backward_weight(params, pass.grads, &pool, rows, x.slice(), dz.slice(), weight, layout);
                 let mut slot = x.node().map(|input| (input, pass.slot(input, x.dtype(), x.len())));
                 if let Some((_, (dx, accumulate))) = &mut slot {
@@ -132,6 +143,11 @@ impl Graph<'_> {
                     let dx = slot.as_mut().map(|(_, (dx, _))| dx.slice_mut());
                     let (inputs, dz) = ((x.slice(), kept), (dz.slice(), outputs));
                     added.backward(params, pass.grads, &pool, rows, inputs, dz, dx);
+                }
+                if let Some((dz, replaced)) = &of_rows {
+                    let dx = slot.as_mut().map(|(_, (dx, _))| dx.slice_mut());
+                    let own = (dz.slice(), *replaced);
+                    replaced_rows::backward(params, pass.grads, &pool, rows, x.slice(), own, dx);
                 }
                 if let Some((input, (dx, _))) = slot {
                     pass.put(input, dx);
@@ -157,7 +173,7 @@ mod tests {
     use super::super::testing::{Case, assert_close};
     use super::Activation::{self, Gelu, GeluTanh, Identity, Relu, Silu};
     use super::WeightLayout::{self, InOut, OutIn};
-    use crate::{Frozen, Grads, Graph, Init, Params, Pool};
+    use crate::{Frozen, Grads, Graph, Init, Params, Pool, ReplacedRows};
     use atento_kernels::philox::Rng;
     use half::bf16;
 
@@ -220,6 +236,15 @@ mod tests {
             let hidden = g.linear(&x[0], w[0], OutIn, None, Gelu);
             vec![g.linear(&hidden, w[0], InOut, None, Identity)]
         });
+    }
+
+    #[test]
+    fn rows_in_the_place_of_a_tables_own_are_outputs() {
+        let case = case(OutIn).param(&[4]).param(&[3, 5]);
+        let case = case.replaced_rows(0, |w| ReplacedRows { ids: [3, 0, 1].into(), rows: w[2] });
+        let found = case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, Some(w[1]), Gelu)]);
+        assert_eq!((&found.param_grads[0][..10], &found.param_grads[0][15..]), (&[0.0; 10][..], &[0.0; 5][..]));
+        assert!(found.param_grads[0][10..15].iter().any(|d| *d != 0.0));
     }
 
     #[test]

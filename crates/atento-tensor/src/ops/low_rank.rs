@@ -32,11 +32,11 @@ pub(super) struct Added {
 /// What its backward needs of the forward.
 pub(super) struct Kept {
     hidden: Buffer,
-    lengths: Option<Lengths>,
+    pub(super) lengths: Option<Lengths>,
 }
 
 /// Of a pair with lengths of its own.
-struct Lengths {
+pub(super) struct Lengths {
     /// One over the lengths that the rows have.
     inverse: Arc<[f32]>,
     /// The columns before they are multiplied, where that is needed.
@@ -77,28 +77,58 @@ impl Added {
         pool: &Pool,
         rows: usize,
         x: Slice<'_>,
-        mut product: SliceMut<'_>,
+        product: SliceMut<'_>,
         width: usize,
         recording: bool,
     ) -> Kept {
-        let low_rank = self.low_rank(params);
-        let LowRank { down, up, scale, magnitude, .. } = low_rank;
-        let device = pool.device();
+        let hidden = self.hidden(params, pool, rows, x);
+        let inverse = self.inverse_lengths(params, pool);
+        let lengths = self.add(params, pool, rows, (hidden.slice(), inverse.as_ref()), (product, width), recording);
+        Kept { hidden, lengths }
+    }
+
+    /// `scale · drop(x) downᵀ`: [rows, rank].
+    ///
+    /// # Shapes
+    /// `x`: [rows, inputs].
+    pub(super) fn hidden(&self, params: &Params, pool: &Pool, rows: usize, x: Slice<'_>) -> Buffer {
+        let LowRank { down, scale, .. } = self.low_rank(params);
         let dropped = self.dropped(pool, x);
         let x = dropped.as_ref().map_or(x, Buffer::slice);
         let mut hidden = pool.take_as(x.dtype(), rows * down.rows);
         let (identity, to) = (Activation::Identity, hidden.slice_mut());
         projection::forward(params, pool, rows, x, *down, OUT_IN, None, identity, None, to);
-        device.scale(hidden.slice_mut(), *scale);
-        device.linear_add(rows, hidden.slice(), params.slice(*up), product.reborrow(), width, self.first);
-        let Some(magnitude) = magnitude else { return Kept { hidden, lengths: None } };
-        let placed = Placed { low_rank, first: self.first, part: self.part, at: self.at };
-        let inverse = placed.inverse_lengths(params, device).expect("a pair with a magnitude");
+        pool.device().scale(hidden.slice_mut(), *scale);
+        hidden
+    }
+
+    /// One over the lengths that the rows have, where they are learned apart.
+    pub(super) fn inverse_lengths(&self, params: &Params, pool: &Pool) -> Option<Arc<[f32]>> {
+        let low_rank = self.low_rank(params);
+        Placed { low_rank, first: self.first, part: self.part, at: self.at }.inverse_lengths(params, pool.device())
+    }
+
+    /// Adds `hidden upᵀ` to the columns of `product`, and multiplies them by `m / |…|` where lengths are learned apart.
+    ///
+    /// # Shapes
+    /// `hidden`: [rows, rank]; `product`: [rows, width].
+    pub(super) fn add(
+        &self,
+        params: &Params,
+        pool: &Pool,
+        rows: usize,
+        (hidden, inverse): (Slice<'_>, Option<&Arc<[f32]>>),
+        (mut product, width): (SliceMut<'_>, usize),
+        recording: bool,
+    ) -> Option<Lengths> {
+        let LowRank { up, magnitude, .. } = self.low_rank(params);
+        pool.device().linear_add(rows, hidden, params.slice(*up), product.reborrow(), width, self.first);
+        let (magnitude, inverse) = magnitude.as_ref().zip(inverse)?;
         let is_needed = recording && params.is_any_trained(&[magnitude.weight()]);
         let before = is_needed.then(|| columns(pool, product.as_slice(), width, self.first, up.rows));
-        let lengths = Lengths { inverse, before };
+        let lengths = Lengths { inverse: Arc::clone(inverse), before };
         self.scale(params, pool, &lengths, product, width);
-        Kept { hidden, lengths: Some(lengths) }
+        Some(lengths)
     }
 
     /// Multiplies the columns by `m / |…|`.
@@ -118,11 +148,11 @@ impl Added {
         params: &Params,
         grads: &mut Grads,
         pool: &Pool,
-        kept: &Kept,
+        lengths: Option<&Lengths>,
         mut dz: SliceMut<'_>,
         width: usize,
     ) {
-        let Some(lengths) = &kept.lengths else { return };
+        let Some(lengths) = lengths else { return };
         let magnitude = self.low_rank(params).magnitude.as_ref().expect("a pair with a magnitude").weight();
         if let (Some(before), Some(dmagnitude)) = (&lengths.before, grads.slice_mut(magnitude)) {
             let own = columns(pool, dz.as_slice(), width, self.first, magnitude.len());
@@ -152,22 +182,68 @@ impl Added {
         pool: &Pool,
         rows: usize,
         (x, kept): (Slice<'_>, &Kept),
-        (dz, width): (Slice<'_>, usize),
+        dz: (Slice<'_>, usize),
         dx: Option<SliceMut<'_>>,
     ) {
-        let LowRank { down, up, scale, .. } = self.low_rank(params);
-        let (device, hidden) = (pool.device(), kept.hidden.slice());
+        let hidden = kept.hidden.slice();
+        let mut dhidden =
+            (dx.is_some() || self.trains_down(params)).then(|| pool.take_as(hidden.dtype(), hidden.len()));
+        self.backward_up(params, grads, pool, rows, hidden, dz, dhidden.as_mut().map(Buffer::slice_mut));
+        if let Some(dhidden) = dhidden {
+            self.backward_down(params, grads, pool, rows, x, dhidden.slice(), dx);
+        }
+    }
+
+    /// The rank of the pair.
+    pub(super) fn rank(&self, params: &Params) -> usize {
+        self.low_rank(params).down.rows
+    }
+
+    /// Whether the thin matrix that reads the input is trained.
+    pub(super) fn trains_down(&self, params: &Params) -> bool {
+        params.is_any_trained(&[self.low_rank(params).down])
+    }
+
+    /// The gradient of `up`, and that of what it reads, before the factor.
+    ///
+    /// # Shapes
+    /// `hidden`, `dhidden`: [rows, rank]; `dz`: [rows, width].
+    pub(super) fn backward_up(
+        &self,
+        params: &Params,
+        grads: &mut Grads,
+        pool: &Pool,
+        rows: usize,
+        hidden: Slice<'_>,
+        (dz, width): (Slice<'_>, usize),
+        dhidden: Option<SliceMut<'_>>,
+    ) {
+        let LowRank { up, scale, .. } = self.low_rank(params);
         let own = (up.rows < width).then(|| columns(pool, dz, width, self.first, up.rows));
         let dz = own.as_ref().map_or(dz, Buffer::slice);
         projection::backward_weight(params, grads, pool, rows, hidden, dz, *up, OUT_IN);
-        if dx.is_none() && !params.is_any_trained(&[*down]) {
-            return;
+        if let Some(mut dhidden) = dhidden {
+            projection::backward_input(params, pool, rows, dz, *up, OUT_IN, dhidden.reborrow(), false);
+            pool.device().scale(dhidden, *scale);
         }
-        let mut dhidden = pool.take_as(dz.dtype(), hidden.len());
-        projection::backward_input(params, pool, rows, dz, *up, OUT_IN, dhidden.slice_mut(), false);
-        device.scale(dhidden.slice_mut(), *scale);
-        let dhidden = dhidden.slice();
-        if params.is_any_trained(&[*down]) {
+    }
+
+    /// The gradient of `down`, and to `dx` what passes through it.
+    ///
+    /// # Shapes
+    /// `x`, `dx`: [rows, inputs]; `dhidden`: [rows, rank].
+    pub(super) fn backward_down(
+        &self,
+        params: &Params,
+        grads: &mut Grads,
+        pool: &Pool,
+        rows: usize,
+        x: Slice<'_>,
+        dhidden: Slice<'_>,
+        dx: Option<SliceMut<'_>>,
+    ) {
+        let (LowRank { down, .. }, device) = (self.low_rank(params), pool.device());
+        if self.trains_down(params) {
             let dropped = self.dropped(pool, x);
             let x = dropped.as_ref().map_or(x, Buffer::slice);
             projection::backward_weight(params, grads, pool, rows, x, dhidden, *down, OUT_IN);
@@ -176,7 +252,7 @@ impl Added {
         match self.key {
             None => projection::backward_input(params, pool, rows, dhidden, *down, OUT_IN, dx, true),
             Some(key) => {
-                let [mut passed, mut kept] = [(); 2].map(|()| pool.take_as(dz.dtype(), x.len()));
+                let [mut passed, mut kept] = [(); 2].map(|()| pool.take_as(dhidden.dtype(), x.len()));
                 projection::backward_input(params, pool, rows, dhidden, *down, OUT_IN, passed.slice_mut(), false);
                 device.dropout(key, passed.slice(), kept.slice_mut());
                 device.add_assign(dx, kept.slice());

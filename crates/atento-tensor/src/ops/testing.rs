@@ -13,7 +13,7 @@
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
 
-use crate::{Bottleneck, Grads, Graph, Init, LowRank, Params, Pool, Scaling, Tensor, Weight};
+use crate::{Bottleneck, Grads, Graph, Init, LookupPair, LowRank, Params, Pool, ReplacedRows, Scaling, Tensor, Weight};
 
 const STEP: f32 = 0.03125;
 const SEED: u64 = 9;
@@ -101,6 +101,18 @@ impl Case {
     /// Adds a low-rank pair, made of the parameters, to one of them.
     pub(super) fn low_rank(mut self, to: usize, pair: impl Fn(&[Weight]) -> LowRank) -> Self {
         self.params.add_low_rank(self.weights[to], pair(&self.weights));
+        self
+    }
+
+    /// Adds a pair, made of the parameters, to what is looked up in one of them.
+    pub(super) fn lookup_pair(mut self, to: usize, pair: impl Fn(&[Weight]) -> LookupPair) -> Self {
+        self.params.set_lookup_pair(self.weights[to], pair(&self.weights));
+        self
+    }
+
+    /// Puts rows, made of the parameters, in the place of some of one of them.
+    pub(super) fn replaced_rows(mut self, of: usize, rows: impl Fn(&[Weight]) -> ReplacedRows) -> Self {
+        self.params.set_replaced_rows(self.weights[of], rows(&self.weights));
         self
     }
 

@@ -73,6 +73,21 @@ impl Params {
         }
     }
 
+    /// Copies exact values that lie in a file to memory of their own, so that the file is needed no more.
+    pub fn own_frozen(&mut self) {
+        self.frozen.values_mut().for_each(|values| {
+            if let Some(owned) = values.owned() {
+                *values = owned;
+            }
+        });
+    }
+
+    /// What a frozen parameter holds.
+    #[must_use]
+    pub fn frozen(&self, weight: Weight) -> Option<&Frozen> {
+        self.frozen.get(&weight.first).filter(|_| weight.parts == 1)
+    }
+
     /// Gives a frozen parameter its values.
     ///
     /// # Panics

@@ -1,10 +1,10 @@
-//! What a frozen parameter holds: f32, f16, bf16 or int8, its own or read where it lies in a file.
+//! What a frozen parameter holds: f32, f16, bf16, int8 or four bits, its own or read where it lies in a file.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use atento_kernels::compact::Compact;
+use atento_kernels::compact::{Compact, FourBits, Levels, row_sizes};
 use half::{bf16, f16};
 
 use super::Weight;
@@ -60,6 +60,15 @@ pub enum Frozen {
         /// `[outputs]`
         scales: Values<f32>,
     },
+    /// Levels in four bits, as [`FourBits`] has them.
+    Four {
+        /// Two levels a byte.
+        values: Values<u8>,
+        /// The factor of each block.
+        scales: Values<f32>,
+        /// What the numbers stand for.
+        levels: &'static Levels,
+    },
 }
 
 impl Frozen {
@@ -73,6 +82,17 @@ impl Frozen {
             Frozen::Int8 { values, scales } => {
                 values.len() == weight.len() && [weight.rows, weight.cols].contains(&scales.len())
             }
+            Frozen::Four { values, scales, .. } => [(weight.rows, weight.cols), (weight.cols, weight.rows)]
+                .into_iter()
+                .any(|(outputs, inputs)| row_sizes(inputs).map(|size| size * outputs) == [values.len(), scales.len()]),
+        }
+    }
+
+    /// The same in memory of its own, where it is exact and lies elsewhere.
+    pub(super) fn owned(&self) -> Option<Self> {
+        match self {
+            Frozen::F32(Values::Elsewhere(values)) => Some(Frozen::F32((**values).as_ref().to_vec().into())),
+            _ => None,
         }
     }
 
@@ -83,6 +103,9 @@ impl Frozen {
             Frozen::F16(values) => View::Compact(Compact::F16(values)),
             Frozen::Bf16(values) => View::Compact(Compact::Bf16(values)),
             Frozen::Int8 { values, scales } => View::Compact(Compact::Int8 { values, scales }),
+            Frozen::Four { values, scales, levels } => {
+                View::Compact(Compact::Four(FourBits { values, scales, levels }))
+            }
         }
     }
 }

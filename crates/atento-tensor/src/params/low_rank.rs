@@ -127,12 +127,13 @@ impl Params {
         self.low_ranks.remove(&weight.first).unwrap_or_default()
     }
 
-    /// Whether the model computes something else than its own parameters say: products are changed beside their matrices, or
-    /// virtual tokens stand before texts.
+    /// Whether the model computes something else than its own parameters say: products and lookups are changed beside their
+    /// matrices, or virtual tokens stand before texts.
     #[must_use]
     pub fn is_adapted(&self) -> bool {
         let has_matrices = !self.low_ranks.is_empty() || !self.scalings.is_empty() || !self.bottlenecks.is_empty();
-        has_matrices || self.virtual_tokens.is_some()
+        let has_tables = !self.lookup_pairs.is_empty() || !self.replaced_rows.is_empty();
+        has_matrices || has_tables || self.virtual_tokens.is_some()
     }
 
     /// Whether something is added to a part of a weight.

@@ -20,6 +20,7 @@ mod handles;
 mod init;
 mod low_rank;
 mod scaling;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod virtual_tokens;
@@ -39,6 +40,7 @@ pub use handles::{ParamEntry, ParamId, Weight};
 pub use init::Init;
 pub use low_rank::{LowRank, Magnitude, Placed};
 pub use scaling::Scaling;
+pub use tables::{LookupPair, ReplacedRows};
 pub use virtual_tokens::VirtualTokens;
 
 use handles::Place;
@@ -56,6 +58,10 @@ pub struct Params {
     frozen: BTreeMap<ParamId, Frozen>,
     /// What is added to matrices in products.
     low_ranks: BTreeMap<ParamId, Vec<LowRank>>,
+    /// What is added to rows of tables when they are looked up.
+    lookup_pairs: BTreeMap<ParamId, LookupPair>,
+    /// What stands in the place of rows of tables.
+    replaced_rows: BTreeMap<ParamId, ReplacedRows>,
     /// Factors on what matrices take and give in products.
     scalings: BTreeMap<ParamId, Scaling>,
     /// Small layers behind matrices.
@@ -305,7 +311,7 @@ impl Params {
     /// The values of one parameter as f32, row by row as its dimensions say; those of a matrix in half precision are widened.
     ///
     /// # Panics
-    /// If it is held in int8, or its parts do not lie side by side.
+    /// If it is held in int8 or four bits, or its parts do not lie side by side.
     #[must_use]
     #[track_caller]
     pub fn to_f32(&self, weight: Weight) -> Cow<'_, [f32]> {

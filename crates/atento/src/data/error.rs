@@ -44,6 +44,16 @@ pub enum Error {
         /// What was expected, in words.
         expected: String,
     },
+    /// A line of a JSONL file has no conversation.
+    #[error("{path}, line {line}: {detail}")]
+    Conversation {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with its messages.
+        detail: String,
+    },
     /// A line of a JSONL file is no JSON.
     #[error("{path}, line {line}: not a JSON object: {detail}")]
     Json {
@@ -147,7 +157,7 @@ impl Error {
     pub fn is_of_one_line(&self) -> bool {
         match self {
             Self::Lines(fault) | Self::RecordTooLong(fault) => fault.is_of_one_line(),
-            Self::Columns { .. } | Self::Json { .. } | Self::Key { .. } => true,
+            Self::Columns { .. } | Self::Conversation { .. } | Self::Json { .. } | Self::Key { .. } => true,
             _ => false,
         }
     }

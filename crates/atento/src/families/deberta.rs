@@ -111,7 +111,12 @@ impl Family for DebertaFamily {
             "attention_dropout",
             "max_positions",
             "layer_norm_eps",
+            "initializer_range",
         ]
+    }
+
+    fn dropouts(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("dropout", "hidden_dropout_prob"), ("attention_dropout", "attention_probs_dropout_prob")]
     }
 
     fn d_ff(&self, d_model: usize) -> Option<usize> {
@@ -132,6 +137,7 @@ impl Family for DebertaFamily {
             dropout: model.dropout as f32,
             attention_dropout: model.attention_dropout as f32,
             norm_eps: model.layer_norm_eps as f32,
+            initializer_range: model.initializer_range as f32,
             tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
             buckets,
             pad_id: special.pad,
@@ -170,12 +176,22 @@ impl Config for DebertaConfig {
         self.parameters()
     }
 
+    fn initializer_range(&self) -> f32 {
+        self.initializer_range
+    }
+
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         Arc::new(Self { vocab_size: rows, ..self.clone() })
     }
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(self.clone())
+    }
+
+    /// The head of the published checkpoints has no output of its own to be untied.
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        let is_tied = self.legacy_head && self.tie_embeddings;
+        is_tied.then(|| Arc::new(Self { tie_embeddings: false, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
@@ -249,6 +265,7 @@ impl Config for DebertaConfig {
             dropout: decimal(self.dropout),
             attention_dropout: decimal(self.attention_dropout),
             layer_norm_eps: decimal(self.norm_eps),
+            initializer_range: decimal(self.initializer_range),
             tie_embeddings: recipe::TieEmbeddings::all_or_none(self.tie_embeddings),
             max_positions: self.max_positions,
             ..settings.clone()

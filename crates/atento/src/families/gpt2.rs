@@ -122,8 +122,18 @@ impl Family for Gpt2Family {
             "max_positions",
             "bias",
             "layer_norm_eps",
+            "initializer_range",
             "scale_attention",
             "scale_by_layer",
+        ]
+    }
+
+    fn dropouts(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("dropout", "resid_pdrop"),
+            ("dropout", "embd_pdrop"),
+            ("embedding_dropout", "embd_pdrop"),
+            ("attention_dropout", "attn_pdrop"),
         ]
     }
 
@@ -146,6 +156,7 @@ impl Family for Gpt2Family {
             tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
             bias: model.bias,
             layer_norm_eps: model.layer_norm_eps as f32,
+            initializer_range: model.initializer_range as f32,
             scale_attention: model.scale_attention,
             scale_by_layer: model.scale_by_layer,
             bos_id: special.bos,
@@ -184,12 +195,20 @@ impl Config for Gpt2Config {
         self.parameters()
     }
 
+    fn initializer_range(&self) -> f32 {
+        self.initializer_range
+    }
+
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         Arc::new(Self { vocab_size: rows, ..self.clone() })
     }
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(Self { tie_embeddings: true, ..self.clone() })
+    }
+
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        self.tie_embeddings.then(|| Arc::new(Self { tie_embeddings: false, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn sources(&self, name: &str) -> Vec<String> {
@@ -242,6 +261,7 @@ impl Config for Gpt2Config {
             embedding_dropout: other.then_some(decimal(self.embedding_dropout)),
             attention_dropout: decimal(self.attention_dropout),
             layer_norm_eps: decimal(self.layer_norm_eps),
+            initializer_range: decimal(self.initializer_range),
             scale_attention: self.scale_attention,
             scale_by_layer: self.scale_by_layer,
             tie_embeddings: recipe::TieEmbeddings::all_or_none(self.tie_embeddings),
@@ -306,6 +326,7 @@ fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Gpt2Config, E
         embedding_dropout: keys.or("embd_pdrop", 0.1)?,
         attention_dropout: keys.or("attn_pdrop", 0.1)?,
         layer_norm_eps: keys.or("layer_norm_epsilon", 1e-5)?,
+        initializer_range: keys.or("initializer_range", 0.02)?,
         tie_embeddings: keys.or("tie_word_embeddings", true)?,
         bias: keys.or(BIAS_KEY, true)?,
         scale_attention: keys.or("scale_attn_weights", true)?,
@@ -335,7 +356,7 @@ fn write_config(config: &Gpt2Config) -> Map<String, Value> {
         ("embd_pdrop", json!(decimal(config.embedding_dropout))),
         ("attn_pdrop", json!(decimal(config.attention_dropout))),
         ("layer_norm_epsilon", json!(decimal(config.layer_norm_eps))),
-        ("initializer_range", json!(0.02)),
+        ("initializer_range", json!(decimal(config.initializer_range))),
         ("scale_attn_weights", json!(config.scale_attention)),
         ("scale_attn_by_inverse_layer_idx", json!(config.scale_by_layer)),
         ("reorder_and_upcast_attn", json!(false)),

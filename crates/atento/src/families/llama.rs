@@ -118,6 +118,7 @@ impl Family for LlamaFamily {
             "attention_dropout",
             "max_positions",
             "layer_norm_eps",
+            "initializer_range",
             "rope_theta",
             "sliding_window",
             "attention_bias",
@@ -143,6 +144,7 @@ impl Family for LlamaFamily {
             activation: model.activation.word().to_owned(),
             rope_theta: model.rope_theta,
             norm_eps: model.layer_norm_eps as f32,
+            initializer_range: model.initializer_range as f32,
             attention_dropout: model.attention_dropout as f32,
             tie_embeddings: model.tie_embeddings != TieEmbeddings::None,
             qkv_bias: model.attention_bias,
@@ -199,7 +201,7 @@ impl Config for LlamaConfig {
             ("head_dim", json!(self.head_dim)),
             ("hidden_act", json!(self.activation)),
             ("max_position_embeddings", json!(self.max_positions)),
-            ("initializer_range", json!(0.02)),
+            ("initializer_range", json!(decimal(self.initializer_range))),
             ("rms_norm_eps", json!(decimal(self.norm_eps))),
             ("attention_dropout", json!(decimal(self.attention_dropout))),
             ("tie_word_embeddings", json!(self.tie_embeddings)),
@@ -235,12 +237,20 @@ impl Config for LlamaConfig {
         self.parameters()
     }
 
+    fn initializer_range(&self) -> f32 {
+        self.initializer_range
+    }
+
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         Arc::new(Self { vocab_size: rows, ..self.clone() })
     }
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(Self { tie_embeddings: true, ..self.clone() })
+    }
+
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        self.tie_embeddings.then(|| Arc::new(Self { tie_embeddings: false, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn sources(&self, name: &str) -> Vec<String> {
@@ -295,6 +305,7 @@ impl Config for LlamaConfig {
             attention_dropout: decimal(self.attention_dropout),
             max_positions: self.max_positions,
             layer_norm_eps: decimal(self.norm_eps),
+            initializer_range: decimal(self.initializer_range),
             rope_theta: self.rope_theta,
             sliding_window: self.window.filter(|_| self.windowed.iter().all(|windowed| *windowed)),
             attention_bias: self.qkv_bias,

@@ -215,6 +215,13 @@ pub trait Family: Sync {
     /// The keys of `[model]` that mean something for it, besides those that do for every family.
     fn keys(&self) -> &'static [&'static str];
 
+    /// What config.json calls the shares that training sets to zero: keys of `[model]`, each with the key that it means. Where
+    /// one of them means several, a later entry for one of those counts.
+    fn dropouts(&self) -> Vec<(&'static str, &'static str)> {
+        let same = ["dropout", "attention_dropout", "activation_dropout"];
+        same.into_iter().filter(|key| self.keys().contains(key)).map(|key| (key, key)).collect()
+    }
+
     /// The inner width of feed-forward blocks that goes with a width, where no preset says it.
     fn d_ff(&self, _d_model: usize) -> Option<usize> {
         None
@@ -223,6 +230,11 @@ pub trait Family: Sync {
     /// The width that learning-rate schedules scale by.
     fn width(&self, settings: &ModelSettings) -> usize {
         settings.d_model
+    }
+
+    /// Whether its models can be told the second text of a pair by its type; otherwise both have type 0.
+    fn tells_texts_by_type(&self) -> bool {
+        true
     }
 
     /// Whether its models have heads, which divide the width.
@@ -275,11 +287,21 @@ pub trait Config: fmt::Debug + Send + Sync {
     /// Every parameter with its shape, in the order of the table.
     fn parameters(&self) -> Vec<NamedShape>;
 
+    /// The standard deviation of the random weights of a head that is put on it.
+    fn initializer_range(&self) -> f32 {
+        0.02
+    }
+
     /// The same model with another number of tokens.
     fn with_rows(&self, rows: usize) -> Arc<dyn Config>;
 
     /// The Transformer alone, without an output projection.
     fn without_output(&self) -> Arc<dyn Config>;
+
+    /// The same model with an output onto the vocabulary of its own, where that is the table of tokens.
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        None
+    }
 
     /// Names under which a file may hold a parameter; the first is the one that is written.
     fn sources(&self, name: &str) -> Vec<String> {

@@ -108,12 +108,22 @@ impl Family for ModernBertFamily {
             "attention_dropout",
             "max_positions",
             "layer_norm_eps",
+            "initializer_range",
             "rope_theta",
             "local_rope_theta",
             "local_window",
             "global_every",
             "attention_bias",
             "head_transform",
+        ]
+    }
+
+    fn dropouts(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("dropout", "mlp_dropout"),
+            ("dropout", "embedding_dropout"),
+            ("embedding_dropout", "embedding_dropout"),
+            ("attention_dropout", "attention_dropout"),
         ]
     }
 
@@ -135,6 +145,7 @@ impl Family for ModernBertFamily {
             rope_theta: model.rope_theta,
             local_rope_theta: model.local_rope_theta,
             norm_eps: model.layer_norm_eps as f32,
+            initializer_range: model.initializer_range as f32,
             attention_bias: model.attention_bias,
             embedding_dropout: model.embedding_dropout.unwrap_or(model.dropout) as f32,
             attention_dropout: model.attention_dropout as f32,
@@ -177,12 +188,20 @@ impl Config for ModernBertConfig {
         self.parameters()
     }
 
+    fn initializer_range(&self) -> f32 {
+        self.initializer_range
+    }
+
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         Arc::new(Self { vocab_size: rows, ..self.clone() })
     }
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(self.clone())
+    }
+
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        self.tie_embeddings.then(|| Arc::new(Self { tie_embeddings: false, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
@@ -233,6 +252,7 @@ impl Config for ModernBertConfig {
             embedding_dropout: other.then_some(decimal(self.embedding_dropout)),
             attention_dropout: decimal(self.attention_dropout),
             layer_norm_eps: decimal(self.norm_eps),
+            initializer_range: decimal(self.initializer_range),
             tie_embeddings: TieEmbeddings::all_or_none(self.tie_embeddings),
             max_positions: self.max_positions,
             rope_theta: self.rope_theta,

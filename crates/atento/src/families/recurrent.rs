@@ -148,6 +148,12 @@ impl Config for RecurrentConfig {
         Arc::new(self.clone())
     }
 
+    /// Tables of sources and targets that are one become two.
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        let is_tied = self.tie_embeddings != TieEmbeddings::None;
+        is_tied.then(|| Arc::new(Self { tie_embeddings: TieEmbeddings::None, ..self.clone() }) as Arc<dyn Config>)
+    }
+
     fn shared_by(&self, name: &str) -> &'static [&'static str] {
         super::transformer::shared_by(self.tie_embeddings, name)
     }

@@ -9,6 +9,8 @@
 //! Templates are written for Jinja as `transformers` sets it up: blocks take no line of their own, and there are
 //! `raise_exception`, `strftime_now`, `break` and `continue`, and the methods of Python's strings, lists and dictionaries.
 
+mod answers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,9 +23,14 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::json::{Keys, read_object};
+use super::kept::Kept;
 use super::model_dir::TOKENIZER_CONFIG;
+use crate::json;
 
-const FILE: &str = "chat_template.jinja";
+pub use answers::{ASSISTANT, Written};
+
+/// The file of a template.
+pub const FILE: &str = "chat_template.jinja";
 const KEY: &str = "chat_template";
 const SPECIAL_MAP: &str = "special_tokens_map.json";
 
@@ -34,17 +41,36 @@ pub struct Message {
     pub role: String,
     /// What.
     pub content: String,
+    /// What else a template may ask for, such as a name.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
 }
 
 impl Message {
     /// A message of this role.
     pub fn new(role: &str, content: &str) -> Self {
-        Self { role: role.to_owned(), content: content.to_owned() }
+        Self { role: role.to_owned(), content: content.to_owned(), more: Map::new() }
+    }
+
+    /// The messages of a conversation.
+    ///
+    /// # Errors
+    /// What is wrong with them: no list, an empty one, or one of something else than messages.
+    pub fn list(found: &Value) -> Result<Vec<Self>, String> {
+        let Value::Array(found) = found else { return Err("\"messages\" is no list".to_owned()) };
+        if found.is_empty() {
+            return Err("\"messages\" is empty".to_owned());
+        }
+        let message = |(at, message): (usize, &Value)| {
+            let wrong = || format!("message {} is no object with \"role\" and \"content\", both texts", at + 1);
+            serde_json::from_value(message.clone()).ok().ok_or_else(wrong)
+        };
+        found.iter().enumerate().map(message).collect()
     }
 }
 
 /// How conversations are written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatTemplate {
     text: String,
     /// Special tokens by their roles, such as `eos_token`.
@@ -68,14 +94,45 @@ impl ChatTemplate {
     /// # Errors
     /// A file cannot be read, is no JSON object, or has no template where it says so.
     pub fn read(root: &Path) -> Result<Option<Self>, Error> {
-        let (own, described) = (root.join(FILE), root.join(TOKENIZER_CONFIG));
-        let config = if described.exists() { read_object(&described)? } else { Map::new() };
-        let special = special_tokens(root, &config)?;
-        if own.exists() {
-            let text = fs::read_to_string(&own).map_err(Error::io(&own, "read"))?;
-            return Ok(Some(Self { text, special, path: own }));
+        let (own, described, map) = (root.join(FILE), root.join(TOKENIZER_CONFIG), root.join(SPECIAL_MAP));
+        let object = |path: &Path| if path.exists() { read_object(path) } else { Ok(Map::new()) };
+        let (config, map) = (object(&described)?, object(&map)?);
+        let text = own.exists().then(|| fs::read_to_string(&own).map_err(Error::io(&own, "read"))).transpose()?;
+        Self::found((&own, text), (&described, &config), &map)
+    }
+
+    /// The template that a file holds, without what a model says of special tokens.
+    ///
+    /// # Errors
+    /// The file cannot be read as text.
+    pub fn read_file(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+        Ok(Self::of(path, text, Vec::new()))
+    }
+
+    /// The template of a model that is being trained, where it has one.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::read`].
+    pub fn of_kept(kept: &Kept) -> Result<Option<Self>, Error> {
+        let (own, described) = (Path::new(FILE), Path::new(TOKENIZER_CONFIG));
+        let text = kept.file(FILE).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let map = kept.file(SPECIAL_MAP).and_then(|bytes| json::parse(bytes).ok());
+        let map = map.and_then(|map| map.as_object().cloned()).unwrap_or_default();
+        let config = kept.tokenizer_config().cloned().unwrap_or_default();
+        Self::found((own, text), (described, &config), &map)
+    }
+
+    fn found(
+        (own, text): (&Path, Option<String>),
+        (described, config): (&Path, &Map<String, Value>),
+        map: &Map<String, Value>,
+    ) -> Result<Option<Self>, Error> {
+        let special = special_tokens(map, config);
+        if let Some(text) = text {
+            return Ok(Some(Self::of(own, text, special)));
         }
-        let wrong = || Keys::new(&described, &config).wrong(KEY, "a template, or a list of named ones");
+        let wrong = || Keys::new(described, config).wrong(KEY, "a template, or a list of named ones");
         let text = match config.get(KEY) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) => text.clone(),
@@ -86,7 +143,17 @@ impl ChatTemplate {
             }
             Some(_) => return Err(wrong()),
         };
-        Ok(Some(Self { text, special, path: described }))
+        Ok(Some(Self::of(described, text, special)))
+    }
+
+    fn of(path: &Path, text: String, special: Vec<(String, String)>) -> Self {
+        Self { text, special, path: path.into() }
+    }
+
+    /// The template itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// A conversation as the model reads it; with `prompts_answer`, up to where it is to answer.
@@ -94,6 +161,11 @@ impl ChatTemplate {
     /// # Errors
     /// The template refuses the conversation, or is none.
     pub fn render(&self, messages: &[Message], prompts_answer: bool) -> Result<String, ChatError> {
+        self.render_with(messages, prompts_answer, false)
+    }
+
+    /// With marks around answers, where the template says where those are.
+    fn render_with(&self, messages: &[Message], prompts_answer: bool, is_marked: bool) -> Result<String, ChatError> {
         let failed = |error: minijinja::Error| {
             let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
             ChatError { path: self.path.clone(), detail }
@@ -107,7 +179,8 @@ impl ChatTemplate {
             Err::<Jinja, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
         environment.add_function("strftime_now", |format: String| now(&format));
-        environment.add_template("chat", &self.text).map_err(failed)?;
+        answers::add_marks(&mut environment, is_marked).map_err(failed)?;
+        environment.add_template_owned("chat", answers::with_marks(&self.text)).map_err(failed)?;
         let mut values: Map<String, Value> =
             self.special.iter().map(|(role, token)| (role.clone(), token.clone().into())).collect();
         values.insert("messages".into(), serde_json::to_value(messages).unwrap_or_default());
@@ -118,12 +191,10 @@ impl ChatTemplate {
 }
 
 /// Special tokens by their roles: those that tokenizer_config.json names, before those of special_tokens_map.json.
-fn special_tokens(root: &Path, config: &Map<String, Value>) -> Result<Vec<(String, String)>, Error> {
-    let map = root.join(SPECIAL_MAP);
-    let map = if map.exists() { read_object(&map)? } else { Map::new() };
+fn special_tokens(map: &Map<String, Value>, config: &Map<String, Value>) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().or(value["content"].as_str()).map(str::to_owned);
     let tokens = map.iter().chain(config).filter(|(key, _)| key.ends_with("_token"));
-    Ok(tokens.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect())
+    tokens.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
 
 /// JSON as Python's `json.dumps` writes it, in one line.
@@ -188,7 +259,7 @@ mod tests {
 
     fn template(text: &str) -> ChatTemplate {
         let special = vec![("bos_token".to_owned(), "<s>".to_owned()), ("eos_token".to_owned(), "</s>".to_owned())];
-        ChatTemplate { text: text.to_owned(), special, path: PathBuf::from("t") }
+        ChatTemplate::of("t".as_ref(), text.to_owned(), special)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A key of config.json is written anew only where the model has come to differ from what the file said. So a list of
 //! end tokens, a key that nothing here knows, and a value in another spelling are written as they were read.
 
+use super::chat;
 use super::json::{pretty, read_object};
 use super::model_dir::{CONFIG, GENERATION, TOKENIZER_CONFIG};
 use super::{Error, atomic, int8};
@@ -14,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 /// Files that belong to a tokenizer and that nothing here reads.
-const FILES: [&str; 4] = ["special_tokens_map.json", "chat_template.jinja", "added_tokens.json", "tokenizer.model"];
+const FILES: [&str; 4] = ["special_tokens_map.json", chat::FILE, "added_tokens.json", "tokenizer.model"];
 /// Files that `transformers` reads the tokenizers of translators from.
 const TRANSLATOR_FILES: [&str; 4] = ["source.spm", "target.spm", "sentencepiece.bpe.model", "vocab.json"];
 
@@ -82,6 +83,18 @@ impl Kept {
             Some(value) => self.config.insert(key.to_owned(), value),
             None => self.config.remove(key),
         };
+    }
+
+    /// What a file holds that belongs to the tokenizer and that nothing reads, where there is one.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| &**bytes)
+    }
+
+    /// Puts a chat template in the place of the model's own.
+    pub fn set_chat_template(&mut self, text: &str) {
+        self.files.retain(|(name, _)| *name != chat::FILE);
+        self.files.push((chat::FILE, text.as_bytes().to_vec()));
     }
 
     /// tokenizer_config.json as it was read, where there was one.

@@ -109,7 +109,7 @@ fn is_finite(frozen: &Frozen) -> bool {
         Frozen::F32(values) => elementwise::all_finite(values),
         Frozen::F16(values) => values.par_iter().all(|value| value.is_finite()),
         Frozen::Bf16(values) => values.par_iter().all(|value| value.is_finite()),
-        Frozen::Int8 { .. } => true,
+        Frozen::Int8 { .. } | Frozen::Four { .. } => true,
     }
 }
 

@@ -173,6 +173,11 @@ impl ModelDir {
         Err(keys.wrong("model_type", format!("a model that {wanted}: {names}")))
     }
 
+    /// The same model with another value for a key of config.json, one that changes neither shapes nor what it computes.
+    pub fn set(&mut self, key: &str, value: Value) {
+        self.config.insert(key.to_owned(), value);
+    }
+
     /// config.json as it stands.
     pub fn config(&self) -> &Map<String, Value> {
         &self.config

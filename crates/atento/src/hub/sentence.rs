@@ -43,6 +43,8 @@ pub struct SentenceSettings {
     pub pooling: Pooling,
     /// Whether vectors are scaled to length 1.
     pub normalize: bool,
+    /// Whether texts are turned to lower case first.
+    pub lowercase: bool,
     /// The longest text in tokens; longer ones are cut.
     pub max_length: Option<usize>,
     /// Texts that are set before others, by their names.
@@ -88,24 +90,32 @@ pub fn read(dir: &Path) -> Result<Option<SentenceSettings>, Error> {
     let mut settings = SentenceSettings {
         pooling: Pooling::Mean,
         normalize: false,
+        lowercase: false,
         max_length: None,
         prompts: BTreeMap::new(),
         default_prompt: None,
     };
-    for step in &steps(&path)? {
+    let steps = steps(&path)?;
+    for (number, step) in steps.iter().enumerate() {
         let keys = Keys::new(&path, step);
         let kind: String = keys.required("type")?;
         let at: String = keys.or("path", String::new())?;
-        match kind.rsplit('.').next().unwrap_or("") {
-            "Transformer" => {}
-            "Pooling" => settings.pooling = pooling(&dir.join(at).join("config.json"))?,
-            "Normalize" => settings.normalize = true,
-            _ => return Err(keys.wrong("type", "a Transformer, Pooling or Normalize: other steps are not supported")),
+        match (number, kind.rsplit('.').next().unwrap_or("")) {
+            (0, "Transformer") => {}
+            (1, "Pooling") => settings.pooling = pooling(&dir.join(at).join("config.json"))?,
+            (2, "Normalize") => settings.normalize = true,
+            _ => return Err(keys.wrong("type", "a Transformer, a Pooling and perhaps a Normalize, in this order")),
         }
+    }
+    if steps.len() < 2 {
+        let detail = format!("{} steps, expected a Transformer and a Pooling", steps.len());
+        return Err(Error::Json { path, detail });
     }
     if let Some(path) = SETTINGS.map(|name| dir.join(name)).into_iter().find(|path| path.exists()) {
         let object = read_object(&path)?;
-        settings.max_length = Keys::new(&path, &object).optional("max_seq_length")?;
+        let keys = Keys::new(&path, &object);
+        settings.max_length = keys.optional("max_seq_length")?;
+        settings.lowercase = keys.or("do_lower_case", false)?;
     }
     read_prompts(&dir.join(PROMPTS), &mut settings)?;
     Ok(Some(settings))
@@ -198,6 +208,30 @@ mod tests {
         assert_eq!((found.pooling, found.normalize, found.max_length), (Pooling::Cls, true, Some(256)));
         assert_eq!(found.default_prompt.as_deref(), Some("search: "));
         assert_eq!(read(tempfile::tempdir().unwrap().path()).unwrap(), None);
+    }
+
+    #[test]
+    fn steps_are_those_that_are_taken_and_in_their_order() {
+        let mean = json!({"pooling_mode_mean_tokens": true});
+        let refused = |kinds: &[&str]| {
+            let dir = directory(mean.clone(), json!({}));
+            let step =
+                |kind: &&str| json!({"type": format!("sentence_transformers.models.{kind}"), "path": "1_Pooling"});
+            let steps: Vec<Value> = kinds.iter().map(step).collect();
+            std::fs::write(dir.path().join(MODULES), json!(steps).to_string()).unwrap();
+            read(dir.path()).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert!(refused(&["Transformer", "Pooling"]).is_ok());
+        for kinds in [
+            &["Transformer", "Normalize", "Pooling"][..],
+            &["Transformer", "Pooling", "Pooling"],
+            &["Transformer", "Pooling", "Dense"],
+            &["Pooling"],
+        ] {
+            let message = refused(kinds).unwrap_err();
+            assert!(message.contains("a Transformer, a Pooling and perhaps a Normalize, in this order"), "{message}");
+        }
+        assert!(refused(&["Transformer"]).unwrap_err().contains("1 steps, expected a Transformer and a Pooling"));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub const PRESETS: [&str; 4] = ["base", "big", "small", "tiny"];
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 /// The most layers accepted on one side.
 pub(crate) const MOST_LAYERS: usize = 1024;
+/// The largest standard deviation of random weights.
+pub(crate) const MOST_DEVIATION: f32 = 100.0;
 
 /// Everything that determines an encoder–decoder's parameters and its forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,6 @@ use atento_kernels::philox::Rng;
 use atento_tensor::ops::{Activation, CrossEntropy};
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
-use super::encoder::INIT_STD;
 use super::trunk::{Texts, Trunk};
 use crate::families::heads::{Headed as HeadedConfig, Norm, Part, Reads, Transform};
 use crate::families::{Config, Start};
@@ -45,7 +44,7 @@ impl Headed {
     pub fn build(config: HeadedConfig, start: Start) -> Self {
         let mut trunk = config.trunk(start).expect("a family that heads can stand on");
         let (seed, normal) = match start {
-            Start::Random(seed) | Start::NewHead(seed) => (seed, Init::Normal(INIT_STD)),
+            Start::Random(seed) | Start::NewHead(seed) => (seed, Init::Normal(config.trunk.initializer_range())),
             Start::Unloaded | Start::Outline => (0, Init::Zeros),
         };
         let (d_model, table) = (config.sizes().d_model, trunk.token_table());

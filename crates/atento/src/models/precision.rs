@@ -3,7 +3,7 @@
 //! The matrices that a token is multiplied by (projections and the embedding table; those with a layout) are what decoding
 //! reads; positions, norms and biases stay in f32.
 
-use atento_kernels::compact::{Compact, to_bf16, to_int8};
+use atento_kernels::compact::{Compact, INT4, Levels, NF4, row_sizes, to_bf16, to_four, to_int8};
 use atento_kernels::elementwise::first_non_finite;
 use atento_tensor::ops::WeightLayout;
 use atento_tensor::{Frozen, ParamEntry, Params, View};
@@ -19,6 +19,10 @@ pub enum Precision {
     Bf16,
     /// Whole numbers with a factor per output: a quarter of the bytes.
     Int8,
+    /// Fifteen levels at equal distances, with a factor per block of 64: 4.5 bits.
+    Int4,
+    /// The sixteen levels of NormalFloat, with a factor per block of 64: 4.5 bits.
+    Nf4,
 }
 
 impl Precision {
@@ -48,8 +52,8 @@ impl Precision {
     pub fn hold_frozen(self, params: &mut Params) -> Result<(), NotFinite> {
         let is_wider = |params: &Params, entry: &ParamEntry| match params.view(entry.weight) {
             View::Exact(_) => true,
-            View::Compact(Compact::Int8 { .. }) | View::Parts => false,
-            View::Compact(_) => self == Precision::Int8,
+            View::Compact(Compact::Int8 { .. } | Compact::Four(_)) | View::Parts => false,
+            View::Compact(_) => self != Precision::Bf16,
         };
         for entry in params.entries().to_vec().iter().filter(|entry| entry.is_frozen() && self.rounds(entry)) {
             if is_wider(params, entry) {
@@ -57,13 +61,17 @@ impl Precision {
                 params.set_frozen(entry.weight, held);
             }
         }
+        if self != Precision::F32 {
+            // The pages of a mapped file count as long as one parameter lies in it.
+            params.own_frozen();
+        }
         Ok(())
     }
 
     /// The values of a parameter in this precision.
     ///
     /// # Errors
-    /// A value is not finite: int8 has no number for it.
+    /// A value is not finite: whole numbers and levels have none for it.
     ///
     /// # Panics
     /// If it is not one that this precision rounds.
@@ -81,15 +89,30 @@ impl Precision {
         if let Some(index) = first_non_finite(values) {
             return Err(NotFinite { name: entry.name.clone(), index, value: values[index] });
         }
+        if let Some(levels) = self.levels() {
+            let [bytes, blocks] = row_sizes(inputs).map(|size| size * outputs);
+            let (mut bytes, mut scales) = (vec![0; bytes], vec![0.0; blocks]);
+            to_four(values, layout, inputs, levels, &mut bytes, &mut scales);
+            return Ok(Frozen::Four { values: bytes.into(), scales: scales.into(), levels });
+        }
         let (mut bytes, mut scales) = (vec![0; values.len()], vec![0.0; outputs]);
         to_int8(values, layout, inputs, &mut bytes, &mut scales);
         Ok(Frozen::Int8 { values: bytes.into(), scales: scales.into() })
     }
+
+    /// The levels of four bits, of a precision that has them.
+    fn levels(self) -> Option<&'static Levels> {
+        match self {
+            Precision::Int4 => Some(&INT4),
+            Precision::Nf4 => Some(&NF4),
+            _ => None,
+        }
+    }
 }
 
-/// A matrix that cannot be held in int8.
+/// A matrix that cannot be held in whole numbers or levels.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("tensor `{name}` holds {value} at element {index}: int8 has no number for it")]
+#[error("tensor `{name}` holds {value} at element {index}: rounding has no number for it")]
 pub struct NotFinite {
     /// The parameter.
     pub name: String,

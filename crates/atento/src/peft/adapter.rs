@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use atento_kernels::activation::Activation;
 use atento_kernels::linear::WeightLayout;
-use atento_tensor::{Bottleneck, Frozen, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
+use atento_tensor::{
+    Bottleneck, Frozen, LookupPair, LowRank, Magnitude, ParamEntry, Params, ReplacedRows, Scaling, View, Weight,
+};
 
 use super::begin::{NewAdapter, Start};
 use super::config::{ADAPTER_CONFIG, LoraConfig};
 use super::houlsby::HoulsbyConfig;
 use super::methods::{AdapterConfig, Ia3Config};
-use super::modules::{Module, is_within, modules};
+use super::modules::{Module, find, is_output, is_within, modules};
 use super::save::BASE;
+use super::tables::{TABLE_PAIR, TOKEN_ROWS, TrainedTokens, WithTokens, from_stored, pair_ends, stored_dims};
 use super::virtual_tokens::ROWS;
-use super::{Error, houlsby};
+use super::{Error, houlsby, tables};
 use crate::families::{Config, Head};
 use crate::hub::{self, Weights};
 use crate::messages;
@@ -38,9 +42,12 @@ pub struct Adapter {
 }
 
 /// The ends of the names of tensors that belong to a module, each with what PEFT has called it besides.
-const ENDS: [(&str, &str); 8] = [
+const ENDS: [(&str, &str); 11] = [
     ("lora_A.weight", "lora_A.default.weight"),
     ("lora_B.weight", "lora_B.default.weight"),
+    (TABLE_PAIR[0], "lora_embedding_A.default"),
+    (TABLE_PAIR[1], "lora_embedding_B.default"),
+    (TOKEN_ROWS, "token_adapter.trainable_tokens_delta.default"),
     ("lora_magnitude_vector", "lora_magnitude_vector.weight"),
     ("ia3_l", "ia3_l.default"),
     (houlsby::ENDS[0], houlsby::ENDS[0]),
@@ -49,8 +56,14 @@ const ENDS: [(&str, &str); 8] = [
     (houlsby::ENDS[3], houlsby::ENDS[3]),
 ];
 
+/// What stands in the name of a parameter of the base whose module is adapted.
+const BASE_LAYER: &str = ".base_layer.";
+
 /// Values and their shape.
 type Stored2d = (Vec<f32>, Vec<usize>);
+
+/// The path of a module, whether it is a table, and its pair.
+type StoredPair = (String, bool, [Stored2d; 2]);
 
 /// The tensors of an adapter.
 struct Stored<'w> {
@@ -60,6 +73,8 @@ struct Stored<'w> {
     rows: Option<&'w str>,
     /// Parameters that were trained whole: what the base calls them, and what they are called here.
     whole: Vec<(String, &'w str)>,
+    /// Tables of the base as they are, which PEFT writes beside their pairs; named likewise.
+    copies: Vec<(String, &'w str)>,
 }
 
 impl Adapter {
@@ -83,8 +98,9 @@ impl Adapter {
     /// part of it: load it anew.
     ///
     /// # Errors
-    /// The model has had an adapter already; a table of rows or the output onto the vocabulary is adapted. Tensors of modules
-    /// that the model does not have, or of other sizes; modules that it says to adapt and has no tensors for.
+    /// The model has had an adapter already; a table of rows or the output onto the vocabulary is adapted in a way that is not
+    /// here. Tensors of modules that the model does not have, or of other sizes; modules that it says to adapt and has no
+    /// tensors for.
     pub fn put_on(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
         self.put_on_lacking(config, params, &[])
     }
@@ -99,33 +115,59 @@ impl Adapter {
         params: &mut Params,
         lacking: &[String],
     ) -> Result<usize, Error> {
+        let count = self.put_added(config, params, lacking)?;
+        let is_headless = config.head() == Head::States;
+        let is_of_output = |stored: &str| stored.strip_suffix(".weight").is_some_and(is_output);
+        for (stored, name) in self.stored().copies {
+            if !(is_headless && is_of_output(&stored)) {
+                self.put_copy(config, params, name, &stored, &modules(config, params))?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// [`Adapter::put_on_lacking`] without what it holds of the base as it is.
+    pub(super) fn put_added(
+        &self,
+        config: &dyn Config,
+        params: &mut Params,
+        lacking: &[String],
+    ) -> Result<usize, Error> {
         if params.entries().iter().any(|entry| entry.is_added) {
             return Err(self.unsupported("the model has had an adapter put on it already: load it anew".into()));
         }
         let all = modules(config, params);
-        let Stored { modules: stored, rows, whole } = self.stored();
-        for module in all.iter().filter(|module| self.config.adapts(module)) {
+        let Stored { modules: stored, rows, whole, .. } = self.stored();
+        let tokens = self.tokens(config, params, &all)?;
+        let with_tokens = tokens.iter().map(|(module, _)| module);
+        for module in all.iter().filter(|module| self.config.adapts(module)).chain(with_tokens.clone()) {
             if !module.paths.iter().any(|path| stored.contains_key(path.as_str())) {
-                return Err(self.missing(module, self.ends().first().copied().unwrap_or_default()));
+                let is_of_tokens = with_tokens.clone().any(|other| other == module);
+                return Err(self.missing(module, self.ends(module, is_of_tokens).first().copied().unwrap_or_default()));
             }
         }
+        // A model without a head has no use for what the adapter says of one.
+        let is_headless = config.head() == Head::States;
         let count = stored.len();
         self.put_rows(config, params, rows)?;
-        for (path, tensors) in &stored {
-            let module = all.iter().find(|module| module.paths.iter().any(|other| other == path));
+        for (path, tensors) in stored.iter().filter(|(path, _)| !(is_headless && is_output(path))) {
             let first = tensors.values().next().copied().unwrap_or(path);
-            let module = module.ok_or_else(|| self.no_module(first, path, &all))?;
+            let module = find(&all, path).ok_or_else(|| self.no_module(first, path, &all))?;
             self.check_module(module)?;
-            self.check_ends(path, tensors)?;
+            let ids = tokens.iter().find(|(other, _)| other == module).map(|(_, ids)| ids);
+            self.check_ends(module, tensors, ids.is_some())?;
             match &self.config {
+                AdapterConfig::Lora(_) if ids.is_some() => {
+                    let ids = Arc::clone(ids.expect("it was asked for"));
+                    self.put_token_rows(params, module, tensors, ids)?;
+                }
+                AdapterConfig::Lora(lora) if module.is_table => self.put_table_pair(lora, params, module, tensors)?,
                 AdapterConfig::Lora(lora) => self.put_pair(lora, params, module, tensors)?,
                 AdapterConfig::Ia3(ia3) => self.put_factors(ia3, params, module, tensors)?,
                 AdapterConfig::Houlsby(houlsby) => self.put_bottleneck(houlsby, params, module, tensors)?,
                 AdapterConfig::BitFit(_) | AdapterConfig::Virtual(_) => {}
             }
         }
-        // A model without a head has no use for what the adapter says of one.
-        let is_headless = config.head() == Head::States;
         let of_head = &self.config.common().modules_to_save;
         let is_of_head = |stored: &str| of_head.iter().any(|module| is_within(stored, module));
         let mut lacking: Vec<&String> = lacking.iter().collect();
@@ -149,26 +191,30 @@ impl Adapter {
     /// rest of the model is frozen. After an error the model may have a part of it: load it anew.
     ///
     /// # Errors
-    /// As [`Adapter::put_on`].
+    /// As [`Adapter::put_on`]; a table and its output have a pair in common.
     pub fn train_on(&self, model: &dyn Config, params: &mut Params) -> Result<NewAdapter, Error> {
         let mut config = self.config.clone();
+        if matches!(&config, AdapterConfig::Lora(lora) if lora.ensures_tying) {
+            let what = "`ensure_weight_tying` is true; a pair that two modules have in common is not trained here";
+            return Err(self.unsupported(what.into()));
+        }
         // PEFT names outputs of every kind, of which a model has one.
         let is_there = |name: &String| modules(model, params).iter().any(|module| is_within(&module.path, name));
         config.common_mut().modules_to_save.retain(is_there);
         let new = NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))?;
         params.freeze(|entry| !new.trains(entry));
         new.begin(params, Start::default(), 0);
-        let Stored { modules: stored, rows, whole } = self.stored();
+        let Stored { modules: stored, rows, whole, copies } = self.stored();
         if let AdapterConfig::Virtual(tokens) = &new.config {
             let name = rows.unwrap_or(ROWS);
             tokens.read_into(params, &self.weights.read_f32(name, &[tokens.count, tokens.width()])?);
         }
         for (path, tensors) in &stored {
-            self.check_ends(path, tensors)?;
-            if !new.modules.iter().any(|module| module.path == *path) {
-                let first = tensors.values().next().copied().unwrap_or(path);
-                return Err(self.no_module(first, path, &new.modules));
-            }
+            let of_tokens = new.tokens.iter().map(|(module, _)| module).find(|module| module.path == *path);
+            let module = of_tokens.or_else(|| new.modules.iter().find(|module| module.path == *path));
+            let first = tensors.values().next().copied().unwrap_or(path);
+            let module = module.ok_or_else(|| self.no_module(first, path, &new.modules))?;
+            self.check_ends(module, tensors, of_tokens.is_some())?;
         }
         let is_tokens = matches!(new.config, AdapterConfig::Virtual(_));
         let is_left = |entry: &&ParamEntry| entry.is_trained() && !(is_tokens && entry.is_added);
@@ -182,7 +228,16 @@ impl Adapter {
                 whole.iter().find(|(stored, _)| names.contains(stored)).map(|(_, name)| *name)
             };
             let name = found.map_or_else(|| format!("{PREFIX}{}", entry.name), str::to_owned);
-            self.weights.read_f32_into(&name, &entry.dims, params.get_mut(entry.weight))?;
+            if entry.is_added {
+                let dims = stored_dims(&entry);
+                let values = from_stored(&entry.name, self.weights.read_f32(&name, &dims)?, &dims);
+                params.get_mut(entry.weight).copy_from_slice(&values);
+            } else {
+                self.weights.read_f32_into(&name, &entry.dims, params.get_mut(entry.weight))?;
+            }
+        }
+        for (stored, name) in copies {
+            self.put_copy(model, params, name, &stored, &modules(model, params))?;
         }
         Ok(new)
     }
@@ -237,8 +292,9 @@ impl Adapter {
         tensors.metadata().get(BASE).map(String::as_str)
     }
 
-    /// The pairs of its modules: the thin matrix that reads the input and the other, each with its shape.
-    pub(super) fn pairs(&self) -> Result<Vec<(String, [Stored2d; 2])>, Error> {
+    /// The pairs of its modules, with whether they are tables: the thin matrix that reads the input and the other, each with its
+    /// shape.
+    pub(super) fn pairs(&self) -> Result<Vec<StoredPair>, Error> {
         let Stored { modules, .. } = self.stored();
         let pair = |(path, tensors): (&str, BTreeMap<&str, &str>)| {
             let half = |end: &str| {
@@ -246,23 +302,34 @@ impl Adapter {
                 let shape = self.weights.get(name)?.shape.to_vec();
                 Ok::<_, Error>((self.weights.read_f32(name, &shape)?, shape))
             };
-            Ok((path.to_owned(), [half("lora_A.weight")?, half("lora_B.weight")?]))
+            let is_table = tensors.contains_key(TABLE_PAIR[0]);
+            let [a, b] = pair_ends(is_table);
+            Ok((path.to_owned(), is_table, [half(a)?, half(b)?]))
         };
         modules.into_iter().map(|(path, tensors)| pair((path, tensors.into_iter().collect()))).collect()
     }
 
     /// What it holds whole: names of the base, values and shapes.
     pub(super) fn whole(&self) -> Result<Vec<(String, Stored2d)>, Error> {
+        self.read_all(self.stored().whole)
+    }
+
+    /// Tables of the base that it holds as they are, likewise.
+    pub(super) fn copies(&self) -> Result<Vec<(String, Stored2d)>, Error> {
+        self.read_all(self.stored().copies)
+    }
+
+    fn read_all(&self, names: Vec<(String, &str)>) -> Result<Vec<(String, Stored2d)>, Error> {
         let read = |(name, stored): (String, &str)| {
             let shape = self.weights.get(stored)?.shape.to_vec();
             Ok((name, (self.weights.read_f32(stored, &shape)?, shape)))
         };
-        self.stored().whole.into_iter().map(read).collect()
+        names.into_iter().map(read).collect()
     }
 
     /// Its tensors, by what they are for.
     fn stored(&self) -> Stored<'_> {
-        let mut stored = Stored { modules: BTreeMap::new(), rows: None, whole: Vec::new() };
+        let mut stored = Stored { modules: BTreeMap::new(), rows: None, whole: Vec::new(), copies: Vec::new() };
         // Virtual tokens stand around a model, what adapts its modules around these.
         let prefix = if matches!(self.config, AdapterConfig::Virtual(_)) { AROUND } else { PREFIX };
         for name in self.weights.names() {
@@ -282,18 +349,31 @@ impl Adapter {
                     stored.modules.entry(path).or_default().insert(end, name);
                 }
                 None => {
-                    let own = [".modules_to_save.default.", ".modules_to_save.", ".base_layer."];
+                    let own = [".modules_to_save.default.", ".modules_to_save.", BASE_LAYER];
                     let whole = own.iter().fold(inner.to_owned(), |name, part| name.replace(part, "."));
-                    stored.whole.push((whole, name));
+                    let is_copy = inner.contains(BASE_LAYER) && inner.ends_with(".weight");
+                    if is_copy { &mut stored.copies } else { &mut stored.whole }.push((whole, name));
                 }
             }
         }
         stored
     }
 
-    /// The ends of the names of what every adapted module has.
-    fn ends(&self) -> &'static [&'static str] {
+    /// The modules whose rows of tokens are trained, and which.
+    fn tokens(&self, config: &dyn Config, params: &Params, all: &[Module]) -> Result<Vec<WithTokens>, Error> {
+        let AdapterConfig::Lora(LoraConfig { tokens: Some(tokens), .. }) = &self.config else { return Ok(Vec::new()) };
+        let mut tokens = tokens.clone();
+        if let (TrainedTokens::Of(by_name), Head::States) = (&mut tokens, config.head()) {
+            by_name.retain(|name, _| !is_output(name));
+        }
+        tokens.of_modules(&self.config, params, all).map_err(|unfit| self.unsupported(unfit.to_string()))
+    }
+
+    /// The ends of the names of what an adapted module has.
+    fn ends(&self, module: &Module, has_tokens: bool) -> &'static [&'static str] {
         match &self.config {
+            AdapterConfig::Lora(_) if has_tokens => &[TOKEN_ROWS],
+            AdapterConfig::Lora(_) if module.is_table => &TABLE_PAIR,
             AdapterConfig::Lora(lora) if lora.dora => &["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"],
             AdapterConfig::Lora(_) => &["lora_A.weight", "lora_B.weight"],
             AdapterConfig::Ia3(_) => &["ia3_l"],
@@ -303,31 +383,67 @@ impl Adapter {
     }
 
     /// Refuses tensors that adapter_config.json says nothing of: they would be left out.
-    fn check_ends(&self, path: &str, tensors: &BTreeMap<&str, &str>) -> Result<(), Error> {
-        match tensors.keys().find(|end| !self.ends().contains(end)) {
+    fn check_ends(&self, module: &Module, tensors: &BTreeMap<&str, &str>, has_tokens: bool) -> Result<(), Error> {
+        match tensors.keys().find(|end| !self.ends(module, has_tokens).contains(end)) {
             Some(end) => {
-                Err(self.unsupported(format!("the weights have `{path}.{end}`, which is not of this kind of adapter")))
+                let name = format!("{}.{end}", module.path);
+                Err(self.unsupported(format!("the weights have `{name}`, which is not of this kind of adapter")))
             }
             None => Ok(()),
         }
     }
 
     fn check_module(&self, module: &Module) -> Result<(), Error> {
-        let Module { path, layout, is_table, is_output, .. } = module;
-        if *is_table {
-            return Err(self.unsupported(format!("`{path}` is a table of rows; adapters of tables are not here")));
-        }
-        // Losses read this matrix by themselves, and would leave what is added out.
-        if *is_output {
-            let what = format!("`{path}` is the output onto the vocabulary; adapters of it are not here");
-            return Err(self.unsupported(what));
-        }
+        let Module { path, layout, is_table, .. } = module;
+        tables::check(&self.config, module).map_err(|unfit| self.unsupported(unfit.to_string()))?;
         let is_in_out = *layout == WeightLayout::InOut;
-        if let Some(says) = self.config.fan_in_fan_out().filter(|says| *says != is_in_out) {
+        // An output lies otherwise than the rest of some models. PEFT says how the last module lies that it came to.
+        let is_said = !is_table && !self.stored().modules.keys().any(|path| is_output(path));
+        if let Some(says) = self.config.fan_in_fan_out().filter(|says| is_said && *says != is_in_out) {
             let lies = if is_in_out { "[inputs, outputs]" } else { "[outputs, inputs]" };
             return Err(self.unsupported(format!("`fan_in_fan_out` is {says}, but `{path}` is stored {lies}")));
         }
         Ok(())
+    }
+
+    fn put_table_pair(
+        &self,
+        lora: &LoraConfig,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+    ) -> Result<(), Error> {
+        let rank = self.rank_of(lora, module)?;
+        let (width, count) = module.sizes();
+        let rows = self.add(params, module, tensors, TABLE_PAIR[0], &[rank, count])?;
+        let up = self.add(params, module, tensors, TABLE_PAIR[1], &[width, rank])?;
+        let scale = lora.scale_of(&module.path) as f32;
+        params.set_lookup_pair(module.weight, LookupPair { rows, up, scale });
+        Ok(())
+    }
+
+    fn put_token_rows(
+        &self,
+        params: &mut Params,
+        module: &Module,
+        tensors: &BTreeMap<&str, &str>,
+        ids: Arc<[u32]>,
+    ) -> Result<(), Error> {
+        let rows = self.add(params, module, tensors, TOKEN_ROWS, &[ids.len(), module.weight.cols])?;
+        params.set_replaced_rows(module.weight, ReplacedRows { ids, rows });
+        Ok(())
+    }
+
+    /// The rank of the pair of a module.
+    fn rank_of(&self, lora: &LoraConfig, module: &Module) -> Result<usize, Error> {
+        let (Module { path, .. }, (outputs, inputs)) = (module, module.sizes());
+        match lora.rank_of(path) {
+            rank if rank > outputs.min(inputs) => {
+                let what = format!("the rank of `{path}` is {rank}, above its matrix [{outputs}, {inputs}]");
+                Err(self.unsupported(what))
+            }
+            rank => Ok(rank),
+        }
     }
 
     fn put_pair(
@@ -338,11 +454,7 @@ impl Adapter {
         tensors: &BTreeMap<&str, &str>,
     ) -> Result<(), Error> {
         let (Module { path, weight, .. }, (outputs, inputs)) = (module, module.sizes());
-        let rank = lora.rank_of(path);
-        if rank > outputs.min(inputs) {
-            let what = format!("the rank of `{path}` is {rank}, above its matrix [{outputs}, {inputs}]");
-            return Err(self.unsupported(what));
-        }
+        let rank = self.rank_of(lora, module)?;
         let mut add = |end: &'static str, dims: &[usize]| self.add(params, module, tensors, end, dims);
         let down = add("lora_A.weight", &[rank, inputs])?;
         let up = add("lora_B.weight", &[outputs, rank])?;
@@ -412,8 +524,12 @@ impl Adapter {
         dims: &[usize],
     ) -> Result<Weight, Error> {
         let name = tensors.get(end).ok_or_else(|| self.missing(module, end))?;
-        let values = self.weights.read_f32(name, dims)?;
-        Ok(params.add_frozen(&format!("{}.{end}", module.path), dims, Frozen::F32(values.into())))
+        let values = from_stored(end, self.weights.read_f32(name, dims)?, dims);
+        let mut dims = dims.to_vec();
+        if end == TABLE_PAIR[0] {
+            dims.reverse();
+        }
+        Ok(params.add_frozen(&format!("{}.{end}", module.path), &dims, Frozen::F32(values.into())))
     }
 
     /// A parameter that was trained whole takes the base's place; returns its name.
@@ -435,6 +551,42 @@ impl Adapter {
             params.get_mut(entry.weight).copy_from_slice(&values);
         }
         Ok(entry.name)
+    }
+
+    /// A table of the base takes its place, which it has already unless the base is another one. One that is rounded stays so.
+    fn put_copy(
+        &self,
+        config: &dyn Config,
+        params: &mut Params,
+        name: &str,
+        stored: &str,
+        modules: &[Module],
+    ) -> Result<(), Error> {
+        let path = stored.strip_suffix(".weight").unwrap_or(stored);
+        let is_it = |entry: &&ParamEntry| config.sources(&entry.name).iter().any(|source| source == stored);
+        let tied = find(modules, path).filter(|module| module.is_output && module.tied_to.is_some());
+        let entry = match tied {
+            Some(module) => params.entries().iter().find(|entry| entry.weight == module.weight),
+            None => params.entries().iter().find(is_it),
+        };
+        let Some(entry) = entry.cloned() else { return Err(self.no_module(name, stored, modules)) };
+        let values = self.weights.read_f32(name, &entry.dims)?;
+        if !matches!(params.view(entry.weight), View::Exact(_)) {
+            return Ok(());
+        }
+        if let Some(table) = tied.and_then(|module| module.tied_to.as_ref()) {
+            let is_same = *params.get(entry.weight) == *values;
+            let what = || {
+                format!("`{name}` differs from `{table}`, which is the output of the model: take one that is not tied")
+            };
+            return if is_same { Ok(()) } else { Err(self.unsupported(what())) };
+        }
+        if entry.is_frozen() {
+            params.set_frozen(entry.weight, Frozen::F32(values.into()));
+        } else {
+            params.get_mut(entry.weight).copy_from_slice(&values);
+        }
+        Ok(())
     }
 
     fn file(&self) -> PathBuf {

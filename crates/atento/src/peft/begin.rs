@@ -1,12 +1,16 @@
 //! A new adapter: which modules of a model get a pair, what is trained whole beside them, and how the pairs begin.
 
+use std::sync::Arc;
+
 use atento_kernels::linear::WeightLayout;
 use atento_kernels::philox::Rng;
-use atento_tensor::{Init, LowRank, Magnitude, ParamEntry, Params, Scaling, Weight};
+use atento_tensor::{Init, LookupPair, LowRank, Magnitude, ParamEntry, Params, ReplacedRows, Scaling, Weight};
 
 use super::config::{Bias, LoraConfig, Targets};
 use super::methods::AdapterConfig;
 use super::modules::{Module, ends_in, is_within, modules};
+use super::tables::{self, TABLE_PAIR, TOKEN_ROWS};
+use super::virtual_tokens::row_of;
 use crate::families::Config;
 use crate::messages;
 
@@ -42,6 +46,8 @@ pub struct NewAdapter {
     pub modules: Vec<Module>,
     /// The names of the model's own parameters that are trained with it.
     pub whole: Vec<String>,
+    /// The tables and outputs of which the rows of some tokens are trained.
+    pub tokens: Vec<(Module, Arc<[u32]>)>,
     /// The table of tokens, whose rows a prompt begins with.
     table: Option<Weight>,
     /// What each setting matches, a sentence each.
@@ -82,8 +88,8 @@ impl NewAdapter {
             let problem = "it trains nothing of this model, which has no biases and no output of its own".into();
             return Err(Unfit { key: "peft_type", problem });
         }
-        // Those of a model all lie alike.
-        let is_in_out = adapted.first().is_some_and(|module| module.layout == WeightLayout::InOut);
+        // Those of a model all lie alike, but for tables and outputs.
+        let is_in_out = adapted.iter().any(|module| module.layout == WeightLayout::InOut);
         match &mut config {
             AdapterConfig::Lora(lora) => lora.fan_in_fan_out = is_in_out,
             AdapterConfig::Ia3(ia3) => ia3.fan_in_fan_out = is_in_out,
@@ -95,9 +101,21 @@ impl NewAdapter {
         if let AdapterConfig::Lora(lora) = &config {
             check_patterns(lora, &adapted)?;
         }
+        notes.extend(adapted.iter().filter_map(one_end));
+        let tokens = match &config {
+            AdapterConfig::Lora(LoraConfig { tokens: Some(tokens), .. }) => tokens.of_modules(&config, params, &all)?,
+            _ => Vec::new(),
+        };
+        for (module, ids) in &tokens {
+            notes.push(format!(
+                "rows of `{}`: {} are trained",
+                module.path,
+                messages::count(ids.len() as u64, "token")
+            ));
+        }
         let rows = model.sizes().vocab_size;
         let table = all.iter().find(|module| module.is_table && module.weight.rows == rows).map(|module| module.weight);
-        Ok(Self { config, modules: adapted, whole, table, notes })
+        Ok(Self { config, modules: adapted, whole, tokens, table, notes })
     }
 
     /// Whether a parameter of the model is trained with it.
@@ -106,10 +124,14 @@ impl NewAdapter {
         self.whole.contains(&entry.name)
     }
 
-    /// Puts the pairs on the model, which computes what it did before. Lengths of rows are those that the rows have.
+    /// Puts the pairs on the model, which computes what it did before. Lengths of rows are those that the rows have, and rows of
+    /// tokens those that the tables have.
     pub fn begin(&self, params: &mut Params, start: Start, seed: u64) {
         match &self.config {
-            AdapterConfig::Lora(lora) => self.begin_pairs(lora, params, start, seed),
+            AdapterConfig::Lora(lora) => {
+                self.begin_pairs(lora, params, start, seed);
+                self.begin_tokens(params);
+            }
             AdapterConfig::Ia3(ia3) => {
                 for module in &self.modules {
                     let (name, (outputs, inputs)) = (format!("{}.ia3_l", module.path), module.sizes());
@@ -131,9 +153,34 @@ impl NewAdapter {
         }
     }
 
+    fn begin_tokens(&self, params: &mut Params) {
+        for (module, ids) in &self.tokens {
+            let (name, dims) = (format!("{}.{TOKEN_ROWS}", module.path), [ids.len(), module.weight.cols]);
+            let rows = params.add_trained(&name, &dims, Init::Zeros, &mut Rng::new(0, STREAM));
+            if params.has_values() {
+                let values: Vec<f32> = ids.iter().flat_map(|id| row_of(params, module.weight, *id as usize)).collect();
+                params.get_mut(rows).copy_from_slice(&values);
+            }
+            params.set_replaced_rows(module.weight, ReplacedRows { ids: Arc::clone(ids), rows });
+        }
+    }
+
+    /// A pair of a table begins as PEFT's does: what is looked up with zeros, the other at random.
+    fn begin_table_pair(lora: &LoraConfig, params: &mut Params, module: &Module, rng: &mut Rng) {
+        let (Module { path, weight, .. }, (width, count)) = (module, module.sizes());
+        let rank = lora.rank_of(path);
+        let rows = params.add_trained(&format!("{path}.{}", TABLE_PAIR[0]), &[count, rank], Init::Zeros, rng);
+        let up = params.add_trained(&format!("{path}.{}", TABLE_PAIR[1]), &[width, rank], Init::Normal(1.0), rng);
+        params.set_lookup_pair(*weight, LookupPair { rows, up, scale: lora.scale_of(path) as f32 });
+    }
+
     fn begin_pairs(&self, lora: &LoraConfig, params: &mut Params, start: Start, seed: u64) {
         let rng = &mut Rng::new(seed, STREAM);
         for module in &self.modules {
+            if module.is_table {
+                Self::begin_table_pair(lora, params, module, rng);
+                continue;
+            }
             let (Module { path, weight, .. }, (outputs, inputs)) = (module, module.sizes());
             let rank = lora.rank_of(path);
             let init = match start {
@@ -163,6 +210,15 @@ impl NewAdapter {
     }
 }
 
+/// What is said of a pair on one end of a table that is the output too.
+fn one_end(module: &Module) -> Option<String> {
+    let (path, other) = (&module.path, module.tied_to.as_ref()?);
+    let end = if module.is_table { "what is looked up" } else { "the output" };
+    Some(format!(
+        "`{path}` is tied to `{other}`: the pair changes {end} alone, and a model that it is merged into has a table for each"
+    ))
+}
+
 /// What is trained whole: what the base lacks, an output for labels or answers, what is named, and biases.
 fn whole(
     config: &AdapterConfig,
@@ -184,6 +240,11 @@ fn whole(
             (count, values) = (count + 1, values + entry.weight.len());
         }
         if count == 0 {
+            let is_tied = |module: &&Module| module.is_output && is_within(&module.path, name);
+            if let Some(table) = all.iter().find(is_tied).and_then(|module| module.tied_to.as_ref()) {
+                let problem = format!("{name:?} is the table `{table}`, which the output is tied to: name that");
+                return Err(Unfit { key: "modules_to_save", problem });
+            }
             return Err(no_match("modules_to_save", name, all));
         }
         notes.push(format!("modules to save: {name:?} matches {count} parameters, {values} values"));
@@ -228,14 +289,8 @@ fn check_patterns(lora: &LoraConfig, adapted: &[Module]) -> Result<(), Unfit> {
 
 fn check(config: &AdapterConfig, module: &Module, model: &dyn Config) -> Result<(), Unfit> {
     let refuse = |key, problem| Err(Unfit { key, problem });
-    let Module { path, is_table, is_output, .. } = module;
-    let key = "target_modules";
-    if *is_table {
-        return refuse(key, format!("`{path}` is a table of rows; adapters of tables are not here"));
-    }
-    if *is_output {
-        return refuse(key, format!("`{path}` is the output onto the vocabulary; adapters of it are not here"));
-    }
+    let path = &module.path;
+    tables::check(config, module)?;
     let AdapterConfig::Lora(lora) = config else { return Ok(()) };
     let (rank, (outputs, inputs)) = (lora.rank_of(path), module.sizes());
     let parts = lora.parts_of(path, outputs);

@@ -10,6 +10,7 @@ use super::adapter::PREFIX;
 use super::config::{LoraConfig, Targets};
 use super::methods::AdapterConfig;
 use super::save::{BASE, WEIGHTS_METADATA, write_directory};
+use super::tables::pair_ends;
 use super::{Adapter, Error, spectrum};
 use crate::hub::CONFIG;
 use crate::hub::json::read_object;
@@ -77,9 +78,9 @@ pub fn combine(adapters: &[Adapter], recipe: &Recipe, out: &Path) -> Result<usiz
     if bases.len() > 1 || configs.iter().any(|config| config.fan_in_fan_out != configs[0].fan_in_fan_out) {
         return Err(first.unsupported("the adapters were made for different models".into()));
     }
-    let mut modules: BTreeMap<String, Vec<(f64, Pair)>> = BTreeMap::new();
+    let mut modules: BTreeMap<String, (bool, Vec<(f64, Pair)>)> = BTreeMap::new();
     for ((adapter, config), weight) in adapters.iter().zip(&configs).zip(&recipe.weights) {
-        for (path, [(down, down_shape), (up, up_shape)]) in adapter.pairs()? {
+        for (path, is_table, [(down, down_shape), (up, up_shape)]) in adapter.pairs()? {
             let (&[rank, inputs], &[outputs, up_rank]) = (&down_shape[..], &up_shape[..]) else {
                 return Err(adapter.unsupported(format!("the pair of `{path}` is none of matrices")));
             };
@@ -88,7 +89,8 @@ pub fn combine(adapters: &[Adapter], recipe: &Recipe, out: &Path) -> Result<usiz
                 return Err(adapter.unsupported(what));
             }
             let scale = config.scale_of(&path);
-            modules.entry(path).or_default().push((*weight, Pair { down, up, rank, inputs, outputs, scale }));
+            let (_, pairs) = modules.entry(path).or_insert((is_table, Vec::new()));
+            pairs.push((*weight, Pair { down, up, rank, inputs, outputs, scale }));
         }
     }
     let holding: Vec<(&Adapter, _)> =
@@ -99,13 +101,29 @@ pub fn combine(adapters: &[Adapter], recipe: &Recipe, out: &Path) -> Result<usiz
         return Err(second.unsupported(what));
     }
     let (mut tensors, mut ranks) = (Vec::new(), BTreeMap::new());
-    for (path, pairs) in &modules {
+    for (path, (is_table, pairs)) in &modules {
         let [down, up] = joined(pairs, recipe).map_err(|what| first.unsupported(format!("`{path}`: {what}")))?;
         let (inputs, outputs) = (pairs[0].1.inputs, pairs[0].1.outputs);
         let rank = down.len() / inputs;
         ranks.insert(path.clone(), rank);
-        tensors.push(NamedTensor::new(format!("{PREFIX}{path}.lora_A.weight"), [rank, inputs], down));
-        tensors.push(NamedTensor::new(format!("{PREFIX}{path}.lora_B.weight"), [outputs, rank], up));
+        let [a, b] = pair_ends(*is_table).map(|end| format!("{PREFIX}{path}.{end}"));
+        tensors.push(NamedTensor::new(a, [rank, inputs], down));
+        tensors.push(NamedTensor::new(b, [outputs, rank], up));
+    }
+    let mut copies = BTreeMap::new();
+    for adapter in adapters {
+        for (name, found) in adapter.copies()? {
+            if copies.get(&name).is_some_and(|other| *other != found) {
+                return Err(
+                    adapter.unsupported(format!("`{name}` of the base is another one there than in the others"))
+                );
+            }
+            copies.insert(name, found);
+        }
+    }
+    for (name, (values, shape)) in copies {
+        let stored = name.strip_suffix(".weight").unwrap_or(&name);
+        tensors.push(NamedTensor::new(format!("{PREFIX}{stored}.base_layer.weight"), shape, values));
     }
     let owner = holding.first().map_or(first, |(adapter, _)| *adapter);
     for (name, (values, shape)) in holding.into_iter().flat_map(|(_, whole)| whole) {
@@ -123,8 +141,14 @@ pub fn combine(adapters: &[Adapter], recipe: &Recipe, out: &Path) -> Result<usiz
 /// What an adapter of low-rank pairs says of itself.
 fn low_rank(adapter: &Adapter) -> Result<&LoraConfig, Error> {
     match &adapter.config {
-        AdapterConfig::Lora(lora) if !lora.dora => Ok(lora),
-        AdapterConfig::Lora(_) => Err(adapter.unsupported("lengths of rows (`use_dora`) cannot be combined".into())),
+        AdapterConfig::Lora(lora) if !lora.dora && lora.tokens.is_none() && !lora.ensures_tying => Ok(lora),
+        AdapterConfig::Lora(lora) if lora.dora => {
+            Err(adapter.unsupported("lengths of rows (`use_dora`) cannot be combined".into()))
+        }
+        AdapterConfig::Lora(_) => {
+            let what = "rows of tokens (`trainable_token_indices`), and pairs that two modules have in common, cannot be combined";
+            Err(adapter.unsupported(what.into()))
+        }
         _ => Err(adapter.unsupported("adapters of low-rank pairs can be combined, and no others".into())),
     }
 }

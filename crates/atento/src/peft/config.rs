@@ -12,6 +12,7 @@ use super::methods::{Common, check_keys};
 use super::modules::ends_in;
 use super::patterns::Pattern;
 use super::roles::{Part, resolve};
+use super::tables::{TOKENS_KEY, TrainedTokens};
 use crate::hub::Error;
 use crate::hub::json::Keys;
 
@@ -19,8 +20,7 @@ use crate::hub::json::Keys;
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// Keys of LoRA: those that change nothing about what an adapter computes, then those that are read.
-const KEYS: [&str; 17] = [
-    "ensure_weight_tying",
+const KEYS: [&str; 18] = [
     "init_lora_weights",
     "megatron_core",
     "qalora_group_size",
@@ -37,6 +37,8 @@ const KEYS: [&str; 17] = [
     "fan_in_fan_out",
     "use_rslora",
     "use_dora",
+    "ensure_weight_tying",
+    TOKENS_KEY,
 ];
 
 /// Which biases of the base are trained with an adapter.
@@ -91,6 +93,10 @@ pub struct LoraConfig {
     pub rank_stabilized: bool,
     /// Whether the lengths of the weights' rows are learned apart (Liu et al. 2024).
     pub dora: bool,
+    /// Tokens whose rows are trained.
+    pub tokens: Option<TrainedTokens>,
+    /// Whether the table of tokens and the output that it is have one pair in common. Such an adapter holds it twice.
+    pub ensures_tying: bool,
     /// Parts of the outputs of modules that have a pair of their own, where not all of a module's outputs have one.
     /// adapter_config.json cannot say it: what is saved has the pairs of a module as one, with zeros between them.
     pub parts: Vec<Part>,
@@ -122,6 +128,8 @@ impl LoraConfig {
             fan_in_fan_out: false,
             rank_stabilized: false,
             dora: false,
+            tokens: None,
+            ensures_tying: false,
             parts,
             common: Common::default(),
         }
@@ -158,6 +166,8 @@ impl LoraConfig {
             fan_in_fan_out: keys.or("fan_in_fan_out", false)?,
             rank_stabilized: keys.or("use_rslora", false)?,
             dora: keys.or("use_dora", false)?,
+            tokens: TrainedTokens::read(keys, object)?,
+            ensures_tying: keys.or("ensure_weight_tying", false)?,
             parts: Vec::new(),
             common: Common::of(keys, object)?,
         })
@@ -186,6 +196,8 @@ impl LoraConfig {
             ("fan_in_fan_out", json!(self.fan_in_fan_out)),
             ("use_rslora", json!(self.rank_stabilized)),
             ("use_dora", json!(self.dora)),
+            (TOKENS_KEY, self.tokens.as_ref().map_or(Value::Null, TrainedTokens::to_json)),
+            ("ensure_weight_tying", json!(self.ensures_tying)),
             ("init_lora_weights", json!(true)),
         ];
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

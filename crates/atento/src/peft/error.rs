@@ -74,7 +74,7 @@ pub enum Error {
     },
     /// A weight that an adapter is to be merged into is rounded.
     #[error(
-        "`{name}` is held in int8, where what the adapter adds would be lost in the rounding: load the model in f32"
+        "`{name}` is held in few bits, where what the adapter adds would be lost in the rounding: load the model in f32"
     )]
     Int8 {
         /// The parameter.

@@ -17,8 +17,9 @@ use atento_tensor::Params;
 use super::adapter::PREFIX;
 use super::config::{Bias, LoraConfig, Targets};
 use super::methods::{AdapterConfig, Common};
-use super::modules::{Module, ends_in, modules};
+use super::modules::{Module, ends_in, find, modules};
 use super::save::{WEIGHTS_METADATA, stored_whole, write_directory};
+use super::tables::pair_ends;
 use super::{Adapter, Error, resolve};
 use crate::families::Config;
 use crate::hub::Weights;
@@ -62,7 +63,7 @@ pub fn from_loralib(
         };
         let near = || messages::nearest(path, all.iter().map(|module| module.path.as_str()));
         let hint = || near().map_or(String::new(), |near| format!("; the nearest is `{near}`"));
-        let module = all.iter().find(|module| module.paths.iter().any(|other| other == path));
+        let module = find(&all, path);
         let module = module.ok_or_else(|| wrong(format!("`{name}` is of no module of the model{}", hint())))?;
         let (outputs, inputs) = module.sizes();
         let b = format!("{path}.lora_B");
@@ -90,7 +91,7 @@ pub fn from_loralib(
         for ((at, to), values) in rows.zip(up.chunks_exact(rank)) {
             block[to * all_ranks + at * rank..][..rank].copy_from_slice(values);
         }
-        let names = ["A", "B"].map(|half| format!("{PREFIX}{}.lora_{half}.weight", module.path));
+        let names = pair_ends(module.is_table).map(|end| format!("{PREFIX}{}.{end}", module.path));
         tensors.push(NamedTensor::new(&*names[0], [all_ranks, inputs], weights.read_f32(name, &a_shape)?));
         tensors.push(NamedTensor::new(&*names[1], [outputs, all_ranks], block));
         let pattern = regex::escape(&module.path);
@@ -134,7 +135,7 @@ pub fn from_loralib(
 }
 
 fn is_in_out(modules: &[&Module]) -> bool {
-    modules.first().is_some_and(|module| module.layout == WeightLayout::InOut)
+    modules.iter().any(|module| module.layout == WeightLayout::InOut)
 }
 
 impl Adapter {
@@ -151,15 +152,18 @@ impl Adapter {
         if lora.dora {
             return Err(self.unsupported("loralib has no lengths of rows (`use_dora`)".into()));
         }
+        if lora.tokens.is_some() {
+            return Err(self.unsupported("loralib trains no rows of tokens (`trainable_token_indices`)".into()));
+        }
         let (modules, mut tensors) = (self.pairs()?, Vec::new());
-        let scales: Vec<f64> = modules.iter().map(|(path, _)| lora.scale_of(path)).collect();
+        let scales: Vec<f64> = modules.iter().map(|(path, ..)| lora.scale_of(path)).collect();
         if let Some(at) = scales.iter().position(|scale| (scale - scales[0]).abs() > 1e-12) {
             let (one, other) = (&modules[0].0, &modules[at].0);
             let what =
                 format!("`{one}` counts {} times and `{other}` {}; loralib has one factor", scales[0], scales[at]);
             return Err(self.unsupported(what));
         }
-        for (path, [down, up]) in &modules {
+        for (path, _, [down, up]) in &modules {
             for (half, (values, shape)) in [("A", down), ("B", up)] {
                 tensors.push(NamedTensor::new(format!("{path}.lora_{half}"), shape.clone(), values.clone()));
             }

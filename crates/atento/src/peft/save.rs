@@ -17,6 +17,7 @@ use super::adapter::{ADAPTER_WEIGHTS, AROUND, PREFIX};
 use super::config::ADAPTER_CONFIG;
 use super::methods::AdapterConfig;
 use super::modules::modules;
+use super::tables::{stored_dims, to_stored};
 use super::virtual_tokens::ROWS;
 use crate::families::Config;
 use crate::hub::json::pretty;
@@ -50,14 +51,14 @@ pub fn save(
     let (own, prefix) = (own.filter(|entry| !is_joined(entry)), if tokens.is_some() { AROUND } else { PREFIX });
     let mut tensors: Vec<NamedTensor<'_>> = own
         .map(|entry| {
-            let (name, shape) = match entry.is_added {
-                true => (entry.name.clone(), entry.dims.clone()),
-                false => {
-                    let stored = config.sources(&entry.name).swap_remove(0);
-                    (stored_whole(stored, &joined.adapted), config.stored_shape(&entry.name, &entry.dims))
-                }
-            };
-            NamedTensor::new(format!("{prefix}{name}"), shape, params.to_f32(entry.weight))
+            let values = params.to_f32(entry.weight);
+            if entry.is_added {
+                let values = to_stored(entry, &values);
+                return NamedTensor::new(format!("{prefix}{}", entry.name), stored_dims(entry), values);
+            }
+            let stored = stored_whole(config.sources(&entry.name).swap_remove(0), &joined.adapted);
+            let shape = config.stored_shape(&entry.name, &entry.dims);
+            NamedTensor::new(format!("{prefix}{stored}"), shape, values)
         })
         .collect();
     tensors.extend(joined.tensors);

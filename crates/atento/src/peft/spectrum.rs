@@ -3,28 +3,47 @@
 //! Those of `B A` are the roots of the eigenvalues of `Lᵀ (A Aᵀ) L` with `L Lᵀ = Bᵀ B`. Eigenvalues by Jacobi's rotations (Golub
 //! & Van Loan, Matrix Computations, §8.5), in f64.
 
-use atento_tensor::{LowRank, Params};
+use atento_tensor::{LookupPair, LowRank, Params};
+
+use super::tables::transposed;
 
 /// Rounds of rotations, far more than a matrix of any rank needs.
 const MOST_ROUNDS: usize = 60;
 
 /// The singular values of `scale · up · down`, in falling order.
 pub(super) fn of_pair(params: &Params, pair: &LowRank) -> Vec<f64> {
-    let rank = pair.down.rows;
-    let (down, up) = (params.to_f32(pair.down), params.to_f32(pair.up));
-    let product = |a: &mut dyn Iterator<Item = (f32, f32)>| a.map(|(x, y)| f64::from(x) * f64::from(y)).sum::<f64>();
-    let row = |at: usize| down[at * pair.down.cols..][..pair.down.cols].iter().copied();
-    let column = |at: usize| up.iter().copied().skip(at).step_by(rank);
-    let gram = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+    let (rank, down, up) = (pair.down.rows, params.to_f32(pair.down), params.to_f32(pair.up));
+    let turned = transposed(&down, pair.down.cols);
+    of_grams(gram(&turned, rank), &gram(&up, rank), rank, pair.scale)
+}
+
+/// The singular values of what a pair adds to the rows of a table, in falling order.
+pub(super) fn of_lookup_pair(params: &Params, pair: &LookupPair) -> Vec<f64> {
+    let (rank, rows, up) = (pair.rows.cols, params.to_f32(pair.rows), params.to_f32(pair.up));
+    of_grams(gram(&up, rank), &gram(&rows, rank), rank, pair.scale)
+}
+
+/// The products of the columns of a matrix of this width with each other.
+fn gram(values: &[f32], width: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; width * width];
+    for row in values.chunks_exact(width) {
+        for (at, sum) in sums.iter_mut().enumerate() {
+            *sum += f64::from(row[at / width]) * f64::from(row[at % width]);
+        }
+    }
+    sums
+}
+
+/// The singular values of `scale · up · down` from `a = down downᵀ` and `b = upᵀ up`, in falling order.
+fn of_grams(a: Vec<f64>, b: &[f64], rank: usize, scale: f32) -> Vec<f64> {
+    let square = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
         (0..rank * rank).map(|at| of(at / rank, at % rank)).collect()
     };
-    let a = gram(&|i, j| product(&mut row(i).zip(row(j))));
-    let b = gram(&|i, j| product(&mut column(i).zip(column(j))));
-    let l = lower_root(&b, rank);
-    let la: Vec<f64> = gram(&|i, j| (0..rank).map(|k| l[k * rank + i] * a[k * rank + j]).sum());
-    let mut lal: Vec<f64> = gram(&|i, j| (0..rank).map(|k| la[i * rank + k] * l[k * rank + j]).sum());
+    let l = lower_root(b, rank);
+    let la: Vec<f64> = square(&|i, j| (0..rank).map(|k| l[k * rank + i] * a[k * rank + j]).sum());
+    let mut lal: Vec<f64> = square(&|i, j| (0..rank).map(|k| la[i * rank + k] * l[k * rank + j]).sum());
     let (mut found, _) = eigen(&mut lal, rank);
-    found.iter_mut().for_each(|value| *value = f64::from(pair.scale.abs()) * value.max(0.0).sqrt());
+    found.iter_mut().for_each(|value| *value = f64::from(scale.abs()) * value.max(0.0).sqrt());
     found.sort_by(|x, y| y.total_cmp(x));
     found
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use atento_tensor::{ParamEntry, Params, Weight};
+use atento_tensor::{LookupPair, ParamEntry, Params, Weight};
 
 use super::{Adapter, AdapterConfig, Error, merge};
 use crate::families::Config;
@@ -51,9 +51,10 @@ impl Adapter {
     /// As [`Adapter::put_on`]; it does more than add.
     pub fn take_out(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
         match &self.config {
-            AdapterConfig::Lora(lora) if !lora.dora => {}
+            AdapterConfig::Lora(lora) if !lora.dora && lora.tokens.is_none() => {}
             _ => {
-                let what = "what it multiplies cannot be told from what it was before: take the base itself";
+                let what =
+                    "what it multiplies or replaces cannot be told from what it was before: take the base itself";
                 return Err(self.unsupported(what.into()));
             }
         }
@@ -62,7 +63,7 @@ impl Adapter {
             params.entries().iter().filter(of_model).map(|entry| (entry.weight, params.get(entry.weight).to_vec()))
         }
         .collect();
-        let count = self.put_on(config, params)?;
+        let count = self.put_added(config, params, &[])?;
         // What was put in the place of the model's own.
         for (weight, values) in whole {
             params.get_mut(weight).copy_from_slice(&values);
@@ -73,8 +74,11 @@ impl Adapter {
                 pair.scale = -pair.scale;
                 params.add_low_rank(weight, pair);
             }
+            if let Some(pair) = params.take_lookup_pair(weight) {
+                params.set_lookup_pair(weight, LookupPair { scale: -pair.scale, ..pair });
+            }
         }
-        merge(params)?;
+        merge(config, params)?;
         Ok(count)
     }
 }

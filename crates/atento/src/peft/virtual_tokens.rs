@@ -232,7 +232,7 @@ impl VirtualConfig {
 }
 
 /// A row of a table, however that is held.
-fn row_of(params: &Params, table: Weight, row: usize) -> Vec<f32> {
+pub(super) fn row_of(params: &Params, table: Weight, row: usize) -> Vec<f32> {
     match params.view(table) {
         View::Compact(compact) => {
             let mut values = vec![0.0; table.cols];

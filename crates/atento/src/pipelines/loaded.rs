@@ -180,21 +180,25 @@ impl<M: Net> Loaded<M> {
     /// Matrices in int8, which [`Loaded::from_dir`] loads; a model of another kind;
     /// files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let dir = ModelDir::open(path.as_ref())?;
-        dir.require(M::HEADS)?;
+        Self::from_exact(&ModelDir::open(path.as_ref())?)
+    }
+
+    /// Loads what an opened directory holds, as [`Loaded::load`] does.
+    ///
+    /// # Errors
+    /// As [`Loaded::load`].
+    pub fn from_exact(dir: &ModelDir) -> Result<Self, Error> {
         dir.require_exact()?;
-        Self::read(&dir, Some(Precision::F32))
+        Self::read(dir, Some(Precision::F32))
     }
 
     /// All of it but the weights, whose names and shapes are checked: the model is an outline ([`Params::outline`]).
     ///
     /// # Errors
     /// As [`Loaded::load`].
-    pub fn outline(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let dir = ModelDir::open(path.as_ref())?;
-        dir.require(M::HEADS)?;
+    pub fn outline(dir: &ModelDir) -> Result<Self, Error> {
         dir.require_exact()?;
-        Self::read(&dir, None)
+        Self::read(dir, None)
     }
 
     /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read. Matrices in int8 are held
@@ -270,12 +274,24 @@ impl<M: Net> Loaded<M> {
     }
 
     /// Makes what adapters add part of the weights: the model computes the same without them, as fast as its base. Returns how
-    /// many matrices had something added.
+    /// many modules had something added. A model whose output is its table of tokens has a table for each afterwards, if one of
+    /// them was changed and the other not, or otherwise.
     ///
     /// # Errors
     /// A weight is held in int8, or is beyond f32 with what is added.
     pub fn merge(&mut self) -> Result<usize, peft::Error> {
-        peft::merge(self.model.params_mut())
+        let config = self.model.config();
+        if !peft::unties(&*config, self.model.params())? {
+            return peft::merge(&*config, self.model.params_mut());
+        }
+        let untied = config.untied().expect("a model whose output is a table");
+        let mut model = M::build(&untied, Start::Unloaded).expect("the same kind of model");
+        let count = peft::merge_untied(&*config, self.model.params(), model.params_mut())?;
+        if let Some([source, target]) = self.model.own_positions().map(|tables| tables.map(<[f32]>::to_vec)) {
+            model.set_positions(source, target);
+        }
+        self.model = model;
+        Ok(count)
     }
 
     /// Writes a complete model directory; each file is replaced atomically. Matrices that are held in int8 are written so,

@@ -3,20 +3,34 @@
 use std::path::PathBuf;
 
 use super::named;
+use crate::eval::Counts;
 use crate::families::Head;
 use crate::families::heads::Objective;
 use crate::pipelines::TextModel;
 use crate::pipelines::texts::answer::AnswerOptions;
 use crate::train::recipe::{self, FileSettings, Metric, OnTruncate, Recipe};
+use crate::train::report::Sample;
 use crate::train::{Error, StopFlag};
+
+/// Data with the answers. What they hold follows from the model's head.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// A file; of masked words, text or a directory of it.
+    Path {
+        /// Where it is.
+        path: PathBuf,
+        /// The column or key of texts, second texts and labels, where they are named.
+        keys: [Option<String>; 3],
+    },
+    /// A part of the data of a recipe.
+    Files(Box<FileSettings>),
+}
 
 /// The data that a model is measured on, and how they are read.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The file; of masked words, text or a directory of it. What it holds follows from the model's head.
-    pub data: PathBuf,
-    /// The column or key of texts, second texts and labels, where they are named.
-    pub keys: [Option<String>; 3],
+    /// What it is measured on.
+    pub data: Data,
     /// What happens to a text beyond the model's positions.
     pub on_truncate: OnTruncate,
     /// Answers: how much better one must be than none to be given.
@@ -36,6 +50,10 @@ pub struct Evaluated {
     pub examples: (u64, &'static str),
     /// Labels, and for each of them how often each was found in its place.
     pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
+    /// Labels, or kinds of entities, each with how often it was found, is in the data, and both.
+    pub labels: Vec<(String, Counts)>,
+    /// What the model is most wrong about, the worst first.
+    pub mistakes: Vec<Sample>,
     /// How many examples of the data were left out: too long, or without a text.
     pub left_out: u64,
     /// What of the data was not measured as it stands there, if anything.
@@ -82,22 +100,28 @@ pub fn evaluate(model: TextModel, how: &Evaluation, stop: &StopFlag) -> Result<E
         recipe.data.max_length = recipe.data.max_length.min(windows.max_length);
         recipe.data.stride = windows.stride.min(recipe.data.max_length / 3);
     }
-    let [text_key, pair_key, label_key] = how.keys.clone();
-    let (forms, path) = (task.forms(), Some(how.data.clone()));
-    let mut files = FileSettings { pair_key, label_key, ..FileSettings::default() };
-    match config.head {
-        Head::Choice => files.prompt_key = text_key,
-        Head::Words | Head::Pretraining => recipe.data.text_key = text_key.unwrap_or(recipe.data.text_key),
-        _ => files.text_key = text_key,
-    }
-    match form(&how.data, forms) {
-        "csv" => files.csv = path,
-        "jsonl" => files.jsonl = path,
-        "conll" => files.conll = path,
-        "squad" => files.squad = path,
-        "tsv" => files.tsv = path,
-        _ => recipe.data.text = path,
-    }
+    let files = match &how.data {
+        Data::Files(files) => (**files).clone(),
+        Data::Path { path, keys: [text_key, pair_key, label_key] } => {
+            let (text_key, path) = (text_key.clone(), Some(path.clone()));
+            let mut files =
+                FileSettings { pair_key: pair_key.clone(), label_key: label_key.clone(), ..FileSettings::default() };
+            match config.head {
+                Head::Choice => files.prompt_key = text_key,
+                Head::Words | Head::Pretraining => recipe.data.text_key = text_key.unwrap_or(recipe.data.text_key),
+                _ => files.text_key = text_key,
+            }
+            match path.as_deref().map_or("", |path| form(path, task.forms())) {
+                "csv" => files.csv = path,
+                "jsonl" => files.jsonl = path,
+                "conll" => files.conll = path,
+                "squad" => files.squad = path,
+                "tsv" => files.tsv = path,
+                _ => recipe.data.text = path,
+            }
+            files
+        }
+    };
     if let Some(key) = files.keys().into_iter().find(|key| !task.columns().contains(key)) {
         let problem = format!("this model {}; its data have no such column", config.head.does());
         return Err(Error::Setting { key, problem });

@@ -17,7 +17,7 @@ use crate::text::train::Kind;
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
 use crate::train::TrainOptions;
 use crate::train::added_tokens::{add_to_model, add_to_tokenizer};
-use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
+use crate::train::adopt::{self, Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::events::group_thousands;
@@ -80,9 +80,10 @@ impl Beginning {
                 (tokenizer, Some(model), templates)
             }
             (None, Some(path)) => {
+                let dir = adopt::open(&path, &recipe, &options.written)?;
                 let loaded = match making {
-                    Making::Weights => LanguageModel::load(&path)?,
-                    Making::Outline => LanguageModel::outline(&path)?,
+                    Making::Weights => LanguageModel::from_exact(&dir)?,
+                    Making::Outline => LanguageModel::outline(&dir)?,
                 };
                 let LanguageModel { mut model, mut tokenizer, generation, templates, mut kept, notes: found } = loaded;
                 notes.extend(found);

@@ -26,7 +26,7 @@ use crate::pipelines::TextModel;
 use crate::train::recipe::{self, DataSettings, Metric, Place, Recipe};
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
-pub use evaluate::{Evaluated, Evaluation, evaluate};
+pub use evaluate::{Data, Evaluated, Evaluation, evaluate};
 pub use instruct::ShownExample;
 
 /// Every task; a recipe that names none means the first.

@@ -108,9 +108,10 @@ impl Tokenizer {
         let lengths = shares(question.len(), Some(context.len()), room, Truncation::OnlySecond);
         let (_, window) = lengths.map_err(refuse)?;
         if window < context.len() && stride >= window {
+            let lower = if window > 0 { format!(", or a stride below {window}") } else { String::new() };
             return Err(refuse(format!(
-                "a window has {window} tokens of the context beside a question of {} tokens, and the next one is to \
-                 overlap it by {stride}; raise max_length, or lower the stride below {window}",
+                "beside a question of {} tokens a window has room for {window} of the context, and the next one is to \
+                 repeat {stride} of them: it takes longer windows{lower}",
                 question.len()
             )));
         }

@@ -83,6 +83,7 @@ fn post_processor(purpose: Purpose, special: &[String]) -> Result<Option<PostPro
     let (single, pair, used): (_, _, &[&str]) = match purpose {
         Purpose::Translation => ("$A </s>", "$A </s> $B </s>", &["</s>"]),
         Purpose::Encoder => ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", &["[CLS]", "[SEP]"]),
+        Purpose::UntypedEncoder => ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", &["[CLS]", "[SEP]"]),
         Purpose::Causal => return Ok(None),
     };
     let id = |name: &str| special.iter().position(|token| token == name).map(|id| id as u32);

@@ -268,6 +268,11 @@ impl Tokenizer {
         self.inner.id_to_token(id).map(marian::spelled)
     }
 
+    /// Whether an id is that of a token which was added to the vocabulary, as special ones are.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner.get_added_vocabulary().get_added_tokens_decoder().contains_key(&id)
+    }
+
     /// The ids of its special tokens.
     pub fn special(&self) -> SpecialIds {
         self.roles.special

@@ -80,6 +80,8 @@ pub enum Purpose {
     Causal,
     /// `[PAD]` 0, `[UNK]` 1, `[CLS]` 2, `[SEP]` 3, `[MASK]` 4; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
     Encoder,
+    /// The same, where both texts of a pair have type 0, for models that know no other (RoBERTa).
+    UntypedEncoder,
 }
 
 impl Purpose {
@@ -87,14 +89,14 @@ impl Purpose {
     pub fn special_tokens(self) -> &'static [&'static str] {
         match self {
             Purpose::Translation | Purpose::Causal => &["<pad>", "</s>", "<unk>"],
-            Purpose::Encoder => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+            Purpose::Encoder | Purpose::UntypedEncoder => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
         }
     }
 
     pub(super) fn unk(self) -> &'static str {
         match self {
             Purpose::Translation | Purpose::Causal => "<unk>",
-            Purpose::Encoder => "[UNK]",
+            Purpose::Encoder | Purpose::UntypedEncoder => "[UNK]",
         }
     }
 }

@@ -8,15 +8,17 @@ use std::path::Path;
 use atento_tensor::Params;
 
 use super::Error;
-use super::recipe::{AdaptedBiases, HoulsbySettings, Ia3Settings, LoraSettings, Method, PairStart, Recipe};
+use super::recipe::{AdaptedBiases, HoulsbySettings, Ia3Settings, LoraSettings, Method, PairStart, Recipe, TokenName};
 use crate::families::{Config, Head};
 use crate::hub::ModelDir;
 use crate::messages;
 use crate::peft::{
     self, AdapterConfig, Bias, BitFitConfig, Common, HoulsbyConfig, Ia3Config, LoraConfig, NewAdapter, Pattern,
-    Targets, Unfit, VirtualConfig, VirtualKind, default_bottlenecks, default_factors, default_targets, resolve,
+    Targets, TrainedTokens, Unfit, VirtualConfig, VirtualKind, default_bottlenecks, default_factors, default_targets,
+    resolve,
 };
 use crate::pipelines::LoadError;
+use crate::text::Tokenizer;
 
 /// The adapter that a recipe trains on a model, if it trains one. `from` is the model that the run starts from; without it,
 /// what of the model is new is not known.
@@ -39,7 +41,10 @@ pub(super) fn new_adapter(
         Method::Prefix => AdapterConfig::Virtual(virtual_config(VirtualKind::Prefix, recipe)),
         Method::Prompt => AdapterConfig::Virtual(virtual_config(VirtualKind::Prompt, recipe)),
         Method::Houlsby => AdapterConfig::Houlsby(houlsby_config(&recipe.houlsby, config)?),
-        _ => AdapterConfig::Lora(lora_config(&recipe.lora, config)?),
+        _ => AdapterConfig::Lora(LoraConfig {
+            tokens: trained_tokens(&recipe.lora.trainable_tokens, from)?,
+            ..lora_config(&recipe.lora, config)?
+        }),
     };
     let common = adapter.common_mut();
     common.task = task(config.head()).map(str::to_owned);
@@ -164,9 +169,28 @@ fn lora_config(settings: &LoraSettings, config: &dyn Config) -> Result<LoraConfi
         fan_in_fan_out: false,
         rank_stabilized: settings.rank_stabilized,
         dora: settings.dora,
+        tokens: None,
+        ensures_tying: false,
         parts,
         common: Common { modules_to_save: settings.modules_to_save.clone(), ..Common::default() },
     })
+}
+
+/// The ids of the tokens whose rows are trained. Without a model to ask, the first ones stand for them: there are as many.
+fn trained_tokens(names: &[TokenName], from: Option<&Path>) -> Result<Option<TrainedTokens>, Error> {
+    let Some(from) = from.filter(|_| !names.is_empty()) else {
+        return Ok((!names.is_empty()).then(|| TrainedTokens::OfInput((0..names.len() as u32).collect())));
+    };
+    let path = ModelDir::open(from).and_then(|dir| dir.tokenizer_path()).map_err(LoadError::from)?;
+    let tokenizer = Tokenizer::load(path)?;
+    let id = |name: &TokenName| match name {
+        TokenName::Id(id) => Ok(*id),
+        TokenName::Text(text) => tokenizer.token_to_id(text).ok_or_else(|| Error::Setting {
+            key: "lora.trainable_tokens",
+            problem: format!("{:?} is no token of the vocabulary of {}", messages::cut(text), from.display()),
+        }),
+    };
+    names.iter().map(id).collect::<Result<_, _>>().map(|ids| Some(TrainedTokens::OfInput(ids)))
 }
 
 /// What PEFT calls the use of a model.
@@ -285,6 +309,7 @@ fn refused(unfit: &Unfit, method: Method) -> Error {
         "layers_to_transform" => "lora.layers",
         "exclude_modules" => of_method("lora.exclude", "ia3.targets", "train.method", "houlsby.exclude"),
         "use_dora" => "lora.dora",
+        "trainable_token_indices" => "lora.trainable_tokens",
         _ => of_method("lora.targets", "ia3.targets", "train.method", "houlsby.targets"),
     };
     Error::Setting { key, problem: unfit.problem.clone() }

@@ -14,6 +14,7 @@ use crate::hub::contents::checksum;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens::{ends, load_tokenizer, write_roles};
 use crate::hub::{self, Kept, ModelDir, atomic};
+use crate::pipelines::LoadError;
 use crate::tasks::translation::adopt as adopt_search;
 use crate::text::Tokenizer;
 
@@ -51,6 +52,23 @@ pub fn is_described(recipe: &Recipe, written: &Written, of_model: &Tokenizer) ->
         |path: &Path| of_model.to_json_bytes().is_ok_and(|bytes| std::fs::read(path).is_ok_and(|it| it == bytes));
     written.keys().any(|key| key.starts_with("tokenizer.") && key != "tokenizer.add_tokens")
         && !recipe.tokenizer.file.as_deref().is_some_and(same)
+}
+
+/// Opens the model to start from, with the dropout that the recipe states instead of the model's own: a run's choice, and
+/// nothing that the weights say.
+///
+/// # Errors
+/// As [`ModelDir::open`].
+pub fn open(path: &Path, recipe: &Recipe, written: &Written) -> Result<ModelDir, Error> {
+    let mut dir = ModelDir::open(path).map_err(LoadError::from)?;
+    let values = recipe.values()?;
+    for (key, json) in dir.family().dropouts() {
+        let key = format!("model.{key}");
+        if let Some(share) = values.get(&key).filter(|_| written.contains_key(&key)) {
+            dir.set(json, share.as_float().into());
+        }
+    }
+    Ok(dir)
 }
 
 /// A model to be trained further, but for its weights.

@@ -167,6 +167,8 @@ pub(super) fn freeze<M: Trainable>(
         BaseDtype::Stored => Precision::F32,
         BaseDtype::Bf16 => Precision::Bf16,
         BaseDtype::Int8 => Precision::Int8,
+        BaseDtype::Int4 => Precision::Int4,
+        BaseDtype::Nf4 => Precision::Nf4,
     };
     if precision != Precision::F32 {
         let dtype = recipe.train.base_dtype;

@@ -34,6 +34,7 @@ pub use choices::*;
 pub use error::{Error, Place};
 pub use files::DataFiles;
 pub use registered::{Arch, Task};
+pub use section::TokenName;
 pub use settings::*;
 pub use tree::Override;
 

@@ -13,4 +13,5 @@ mod measures;
 mod methods;
 mod probe;
 mod recipes;
+mod tables;
 mod tuning;

@@ -7,7 +7,8 @@ use anyhow::anyhow;
 use atento::data::tokens;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
 use atento::data::{LineReader, OnTruncate, header};
-use atento::pipelines::LanguageModel;
+use atento::hub::ChatTemplate;
+use atento::pipelines::{LanguageModel, LoadError};
 use atento::score::perplexity::TextLoss;
 use atento::score::{self, completions::completion_loss};
 use serde_json::{Value, json};
@@ -70,7 +71,9 @@ impl CompletionArgs {
             InstructSource::Jsonl { path, .. } if self.given().is_some() || has_completion(data, &completion) => {
                 Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
             }
-            InstructSource::Jsonl { .. } => None,
+            InstructSource::Jsonl { path, .. } => {
+                InstructSource::is_conversations(&path).then_some(InstructSource::Conversations { path })
+            }
             tsv => (self.given().is_some() || is_tsv(data)).then_some(tsv),
         }
     }
@@ -117,6 +120,7 @@ pub fn run(
             OnTooLong::Cut => OnTruncate::Warn,
             _ => OnTruncate::Drop,
         },
+        chat: ChatTemplate::of_kept(&language.kept).map_err(LoadError::from)?,
         ..usual.clone()
     };
     if let InstructSource::Tsv { path, .. } = source {

@@ -1,9 +1,8 @@
 //! Conversations, a line each.
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use atento::hub::Message;
 use atento::json;
-use serde_json::Value;
 
 /// A conversation: a JSON object with its messages, or what a user says first. `system` stands before it.
 ///
@@ -13,15 +12,7 @@ pub fn of(line: &str, system: Option<&str>) -> anyhow::Result<Vec<Message>> {
     let mut messages: Vec<Message> = system.map(|text| Message::new("system", text)).into_iter().collect();
     match line.trim_start().starts_with('{').then(|| json::parse(line.as_bytes())) {
         Some(Ok(object)) if object.get("messages").is_some() => {
-            let Value::Array(found) = &object["messages"] else { bail!("\"messages\" is no list") };
-            if found.is_empty() {
-                bail!("\"messages\" is empty");
-            }
-            for (at, message) in found.iter().enumerate() {
-                let wrong = || anyhow!("message {} is no object with \"role\" and \"content\", both texts", at + 1);
-                let message: Message = serde_json::from_value(message.clone()).ok().ok_or_else(wrong)?;
-                messages.push(message);
-            }
+            messages.extend(Message::list(&object["messages"]).map_err(|fault| anyhow!(fault))?);
         }
         _ => messages.push(Message::new("user", line)),
     }

@@ -107,7 +107,10 @@ pub fn run(args: &EmbedArgs, options: &Options) -> Result<(), Failure> {
         anyhow::ensure!(!line.trim().is_empty(), "the text is empty");
         // As sentence-transformers does, which strips white space.
         let text = if settings.is_some() { line.trim() } else { line };
-        encode(&model, &format!("{prompt}{text}"), settings.as_ref(), args.too_long.what())
+        let text = format!("{prompt}{text}");
+        let is_lower = settings.as_ref().is_some_and(|settings| settings.lowercase);
+        let text = if is_lower { text.to_lowercase() } else { text };
+        encode(&model, &text, settings.as_ref(), args.too_long.what())
     };
     let work = |texts: &[&EncodedPair]| model.embed(texts, &how);
     let done = args.input.each_or(&model, options, prepare, work, |out, text, found| match (&mut file, found) {

@@ -39,7 +39,13 @@ pub fn run(args: &FillMaskArgs, options: &Options) -> Result<(), Failure> {
     let mask = model.mask()?;
     let prepare = |line: &str| {
         let found = ready(&model, line, None, args.too_long.what())?;
-        model.require_mask(&found.input).map_err(|_| anyhow::anyhow!("the text has no {mask}{}", hint(line, &mask)))?;
+        let dropped = found.input.dropped;
+        model.require_mask(&found.input).map_err(|_| match dropped > 0 && line.contains(&mask) {
+            true => anyhow::anyhow!(
+                "{mask} is among the {dropped} tokens that would be cut off: shorten the text before it"
+            ),
+            false => anyhow::anyhow!("the text has no {mask}{}", hint(line, &mask)),
+        })?;
         anyhow::Ok(found)
     };
     let work = |texts: &[&_]| model.fill_mask(texts, args.top_k);

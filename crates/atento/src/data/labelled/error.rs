@@ -68,6 +68,23 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The first line of a TSV file seems to name the columns.
+    #[error(
+        "{path}, line {line}: no other line has the label {label:?}: if this line names the columns, set {named}, \
+         else {numbered}"
+    )]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Its label.
+        label: String,
+        /// The keys of a recipe with what stands there.
+        named: String,
+        /// The keys of a recipe with the numbers of the columns.
+        numbered: String,
+    },
     /// A TSV file whose columns nobody has named.
     #[error(
         "{path}: {columns} columns, and nothing says which are text and label: set text_key and label_key to names of the \

@@ -1,6 +1,6 @@
 //! Which labels there are, and what a row's label means.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{ColumnNames, Error, Row, Sentences, Table, Target, WordColumns};
@@ -51,18 +51,26 @@ impl LabelSet {
         if aim == Aim::Value {
             return Ok(Self { aim, names: vec!["value".into()], whose });
         }
+        let (mut first, mut rows) = (None, 0);
+        let reader = table.open(columns)?;
+        let is_plain = matches!(table, Table::Tsv(_)) && reader.found.is_none() && columns.label.is_none();
         let found = collect(
             table.path(),
-            table.open(columns)?.map(|row| {
+            reader.map(|row| {
                 let row = row?;
                 let labels = labels_of(aim, &row);
+                rows += 1;
+                first.get_or_insert_with(|| (row.clone(), labels.clone()));
                 match labels.iter().any(String::is_empty) {
                     true => Err(Error::NoLabel { path: table.path().into(), line: row.line }),
                     false => Ok(labels),
                 }
             }),
         )?;
-        let mut names: Vec<String> = found.into_iter().collect();
+        if let Some((row, labels)) = first.filter(|_| is_plain) {
+            refuse_header(table.path(), &row, &labels, &found, rows)?;
+        }
+        let mut names: Vec<String> = found.into_keys().collect();
         if names.iter().all(|name| name.parse::<i64>().is_ok()) {
             names.sort_by_key(|name| name.parse::<i64>().unwrap_or(0));
         }
@@ -79,7 +87,7 @@ impl LabelSet {
     /// As [`Sentences::open`]; one label alone, or too many.
     pub fn of_words(file: &Sentences, columns: &WordColumns) -> Result<Self, Error> {
         let found = collect(file.path(), file.open(columns)?.map(|sentence| Ok(sentence?.tags)))?;
-        let mut names: Vec<String> = found.into_iter().collect();
+        let mut names: Vec<String> = found.into_keys().collect();
         let by_kind = |name: &String| {
             let (prefix, kind) = name.split_once('-').unwrap_or(("", name));
             (name != "O", kind.to_owned(), prefix.to_owned())
@@ -143,13 +151,56 @@ impl LabelSet {
     }
 }
 
-/// All labels of a file; too many are refused.
-fn collect(path: &Path, rows: impl Iterator<Item = Result<Vec<String>, Error>>) -> Result<BTreeSet<String>, Error> {
-    let mut found = BTreeSet::new();
+/// Rows from which on a label that the first row alone has is taken for the name of a column.
+const ROWS_OF_DATA: u64 = 20;
+/// What a recipe calls the columns of a file without a header.
+const NUMBERS: [&str; 3] = ["1", "2", "3"];
+
+/// Refuses a first line that names columns in a file whose columns are found by their places: it has a label that no other
+/// line has, where all others are numbers or each of them occurs again.
+fn refuse_header(
+    path: &Path,
+    row: &Row,
+    labels: &[String],
+    found: &BTreeMap<String, u64>,
+    rows: u64,
+) -> Result<(), Error> {
+    let [label] = labels else { return Ok(()) };
+    let is_number = |label: &str| label.parse::<f64>().is_ok();
+    let mut others = found.iter().filter(|(name, _)| *name != label).peekable();
+    let is_alone = found.get(label) == Some(&1) && others.peek().is_some();
+    let is_other = others.clone().all(|(name, _)| is_number(name)) && !is_number(label);
+    let is_rare = rows >= ROWS_OF_DATA && others.all(|(_, &count)| count > 1);
+    let pair = row.pair.as_deref().map(|pair| ("pair_key", pair));
+    let columns: Vec<(&str, &str)> = [Some(("text_key", row.text.as_str())), pair, Some(("label_key", label.as_str()))]
+        .into_iter()
+        .flatten()
+        .collect();
+    let keys = |columns: &mut dyn Iterator<Item = (&str, &str)>| {
+        columns.map(|(key, column)| format!("{key} = {column:?}")).collect::<Vec<_>>().join(" and ")
+    };
+    match is_alone && (is_other || is_rare) {
+        true => Err(Error::Header {
+            path: path.into(),
+            line: row.line,
+            label: label.clone(),
+            named: keys(&mut columns.iter().copied()),
+            numbered: keys(&mut columns.iter().enumerate().map(|(at, (key, _))| (*key, NUMBERS[at]))),
+        }),
+        false => Ok(()),
+    }
+}
+
+/// All labels of a file with their numbers of rows; too many are refused.
+fn collect(
+    path: &Path,
+    rows: impl Iterator<Item = Result<Vec<String>, Error>>,
+) -> Result<BTreeMap<String, u64>, Error> {
+    let mut found = BTreeMap::new();
     for labels in rows {
-        found.extend(labels?);
+        labels?.into_iter().for_each(|label| *found.entry(label).or_insert(0) += 1);
         if found.len() > MOST_LABELS {
-            let example = found.pop_first().unwrap_or_default();
+            let example = found.pop_first().map(|(label, _)| label).unwrap_or_default();
             return Err(Error::ManyLabels { path: path.into(), limit: MOST_LABELS, example });
         }
     }
@@ -177,6 +228,19 @@ mod tests {
         let found = LabelSet::find(aim, &Table::Tsv(path), &ColumnNames::default());
         let message = |error: Error| error.to_string().replace(&dir.path().display().to_string(), "");
         found.map(|labels| labels.names).map_err(message)
+    }
+
+    #[test]
+    fn a_first_line_that_names_columns_is_no_example() {
+        let message = find("review\tstars\na\t1\nb\t2\n", Aim::Label).unwrap_err();
+        let expected = "/t.tsv, line 1: no other line has the label \"stars\": if this line names the columns, set \
+                        text_key = \"review\" and label_key = \"stars\", else text_key = \"1\" and label_key = \"2\"";
+        assert_eq!(message, expected);
+        let many: String = (0..20).map(|i| format!("text {i}\t{}\n", ["good", "bad"][i % 2])).collect();
+        assert!(find(&format!("review\tverdict\n{many}"), Aim::Label).is_err());
+        // One of a kind among few, and a rare one among others as rare.
+        assert_eq!(find("a\tx\nb\ty\n", Aim::Label).unwrap(), ["x", "y"]);
+        assert_eq!(find(&format!("a\tugly\nb\tfine\n{many}"), Aim::Label).unwrap().len(), 4);
     }
 
     #[test]

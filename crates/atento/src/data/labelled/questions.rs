@@ -6,6 +6,9 @@
 //! TSV          prompt ⇥ choice ⇥ choice … ⇥ label
 //! ```
 //!
+//! Where every label of a file is the text of a choice, labels are texts. Else what can be a number or a letter is one: choices
+//! may themselves be numbers.
+//!
 //! A choice is read as a pair: the prompt, and the choice; or the context, and the question with the choice behind it.
 //! Questions may have different numbers of choices.
 
@@ -58,6 +61,16 @@ pub struct ChoiceReader {
     lines: LineReader,
     /// None of a TSV file.
     keys: Option<ChoiceKeys>,
+    called: Called,
+}
+
+/// What a label says of the right choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// Its text.
+    Text,
+    /// Its number from 0 or its letter from A; its text where it is neither.
+    Number,
 }
 
 impl ChoiceFile {
@@ -69,13 +82,17 @@ impl ChoiceFile {
         }
     }
 
-    /// Opens the file.
+    /// Opens the file, which is read once to see what its labels say.
     ///
     /// # Errors
-    /// A file that cannot be read or is empty.
+    /// A file that cannot be read.
     pub fn open(&self, keys: &ChoiceKeys) -> Result<ChoiceReader, Error> {
-        let keys = matches!(self, Self::Jsonl(_)).then(|| keys.clone());
-        Ok(ChoiceReader { lines: LineReader::open(self.path())?, keys })
+        let open = |called| -> Result<ChoiceReader, Error> {
+            let keys = matches!(self, Self::Jsonl(_)).then(|| keys.clone());
+            Ok(ChoiceReader { lines: LineReader::open(self.path())?, keys, called })
+        };
+        let is_by_text = open(Called::Text)?.all(|row| row.is_ok());
+        open(if is_by_text { Called::Text } else { Called::Number })
     }
 }
 
@@ -158,17 +175,20 @@ impl ChoiceReader {
         }
     }
 
-    /// The number of the choice that is called so: its text, its number from 0, or its letter from A.
+    /// The number of the choice that is called so.
     fn label(&self, label: &str, choices: &[String]) -> Result<u32, Error> {
         let label = label.trim();
-        if let Some(number) = choices.iter().position(|choice| choice.trim() == label) {
-            return Ok(number as u32);
-        }
+        let by_text = || choices.iter().position(|choice| choice.trim() == label).map(|number| number as u64);
         let letter = match label.as_bytes() {
             [letter] if letter.is_ascii_alphabetic() => Some(u64::from(letter.to_ascii_uppercase() - b'A')),
             _ => None,
         };
-        self.numbered(letter.or_else(|| label.parse().ok()), label, choices)
+        let by_number = || letter.or_else(|| label.parse().ok()).filter(|&number| number < choices.len() as u64);
+        let number = match self.called {
+            Called::Text => by_text(),
+            Called::Number => by_number().or_else(by_text),
+        };
+        self.numbered(number, label, choices)
     }
 
     fn numbered(&self, number: Option<u64>, label: &str, choices: &[String]) -> Result<u32, Error> {
@@ -227,10 +247,24 @@ mod tests {
             let found = read("a.jsonl", &text, &ChoiceKeys::default()).unwrap();
             assert_eq!((found.len(), found[0].label, found[0].prompt.as_str()), (1, 2, "p"), "{label}");
         }
-        // The text of a choice comes before its letter.
         let found = read("a.tsv", "p\tB\tA\tB\n\nq\tx\ty\tz\t0", &ChoiceKeys::default()).unwrap();
-        assert_eq!(found.iter().map(|row| (row.line, row.label)).collect::<Vec<_>>(), [(1, 0), (3, 0)]);
+        assert_eq!(found.iter().map(|row| (row.line, row.label)).collect::<Vec<_>>(), [(1, 1), (3, 0)]);
         assert_eq!(found.iter().map(|row| row.choices.len()).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn texts_as_labels_mean_the_same_in_all_rows() {
+        let labels = |text: &str| -> Result<Vec<u32>, String> {
+            Ok(read("a.tsv", text, &ChoiceKeys::default())?.iter().map(|row| row.label).collect())
+        };
+        // Sums whose answers are numbers, by the answers and by their places.
+        assert_eq!(labels("1+1\t2\t1\t2\n1+2\t1\t3\t3\n").unwrap(), [0, 1]);
+        assert_eq!(labels("1+1\t2\t1\t0\n1+2\t1\t3\t1\n").unwrap(), [0, 1]);
+        assert_eq!(labels("p\tx\ty\tx\nq\tx\ty\t1\n").unwrap(), [0, 1]);
+        let message = labels("p\tx\ty\tx\nq\tx\ty\t2\n").unwrap_err();
+        assert!(
+            message.starts_with("/a.tsv, line 2: the label \"2\" is none of the choices: expected a number from 0")
+        );
     }
 
     #[test]

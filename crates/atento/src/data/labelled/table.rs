@@ -77,6 +77,8 @@ pub struct TableReader {
     source: Source,
     places: Places,
     path: PathBuf,
+    /// Columns of the first line of a TSV file, and its number: every line has as many.
+    first: Option<(usize, u64)>,
     /// Names of the columns that were found, for the user.
     pub found: Option<String>,
 }
@@ -124,7 +126,7 @@ impl Table {
                     [Some(&found.0), found.1.as_ref(), Some(&found.2)].map(|name| name.map_or(Ok(None), number));
                 let [text, pair, label] = numbers;
                 let places = Places::Numbers([text?, pair?, label?]);
-                Ok(TableReader { source: Source::Csv(reader), places, path, found: Some(told(&found)) })
+                Ok(TableReader { source: Source::Csv(reader), places, path, first: None, found: Some(told(&found)) })
             }
             Self::Jsonl(_) => {
                 let mut first = LineReader::open(&path)?;
@@ -134,7 +136,7 @@ impl Table {
                 let source = Source::Lines(LineReader::open(&path)?);
                 let told = Some(told(&found));
                 let places = Places::Keys([Some(found.0), found.1, Some(found.2)]);
-                Ok(TableReader { source, places, path, found: told })
+                Ok(TableReader { source, places, path, first: None, found: told })
             }
         }
     }
@@ -151,6 +153,7 @@ impl TableReader {
             }
         };
         let header: Vec<String> = first.split('\t').map(|name| name.trim().to_owned()).collect();
+        let first = Some((header.len(), lines.line()));
         let open = || LineReader::open(path).map(Source::Lines);
         let wanted = [&names.text, &names.pair, &names.label];
         let number = |name: &String| name.parse::<usize>().ok().filter(|&number| number > 0);
@@ -165,7 +168,7 @@ impl TableReader {
             let (text, label) = (place(&names.text)?, place(&names.label)?);
             let (Some(_), Some(_)) = (text, label) else { return Err(Error::Unnamed { path: path.into() }) };
             let places = Places::Numbers([text, place(&names.pair)?, label]);
-            return Ok(Self { source: open()?, places, path: path.into(), found: None });
+            return Ok(Self { source: open()?, places, path: path.into(), first, found: None });
         }
         let is_named = wanted.iter().any(|name| name.is_some());
         if is_named || known(&header).is_some() {
@@ -173,14 +176,15 @@ impl TableReader {
             let position = |name: &String| header.iter().position(|column| column == name);
             let places = Places::Numbers([position(&found.0), found.1.as_ref().and_then(position), position(&found.2)]);
             // The header is passed.
-            return Ok(Self { source: Source::Lines(lines), places, path: path.into(), found: Some(told(&found)) });
+            let found = Some(told(&found));
+            return Ok(Self { source: Source::Lines(lines), places, path: path.into(), first, found });
         }
         let places = match header.len() {
             2 => Places::Numbers([Some(0), None, Some(1)]),
             3 => Places::Numbers([Some(0), Some(1), Some(2)]),
             columns => return Err(Error::Columns { path: path.into(), columns }),
         };
-        Ok(Self { source: open()?, places, path: path.into(), found: None })
+        Ok(Self { source: open()?, places, path: path.into(), first, found: None })
     }
 
     fn next_row(&mut self) -> Result<Option<Row>, Error> {
@@ -195,7 +199,13 @@ impl TableReader {
                     continue;
                 }
                 let fields: Vec<String> = text.split('\t').map(str::to_owned).collect();
-                return row_of(&self.path, lines.line(), &fields, *numbers).map(Some);
+                let line = lines.line();
+                return match self.first.filter(|(columns, _)| *columns != fields.len()) {
+                    None => row_of(&self.path, line, &fields, *numbers).map(Some),
+                    Some((expected, first)) => {
+                        Err(Error::Ragged { path: self.path.clone(), line, found: fields.len(), expected, first })
+                    }
+                };
             },
             (Source::Lines(lines), Places::Keys(keys)) => {
                 let Some(object) = jsonl::next_object(lines)? else { return Ok(None) };
@@ -354,7 +364,11 @@ mod tests {
         assert_eq!(message, "/a.tsv: column 5 is asked for, and the first line has 2 columns");
         let message = rows("a.tsv", "a\tb\tc\td\n", &any).unwrap_err();
         assert!(message.contains("4 columns, and nothing says which are text and label"), "{message}");
-        assert_eq!(rows("a.tsv", "a\t1\nb\n", &any).unwrap_err(), "/a.tsv, line 2: 1 columns, expected at least 2");
+        let message = rows("a.tsv", "a\t1\nb\n", &any).unwrap_err();
+        assert_eq!(message, "/a.tsv, line 2: 1 columns, expected 2, as line 1 has");
+        // A tab inside a text would make a label of its second half.
+        let message = rows("a.tsv", "sentence\tlabel\na\t1\nb\tc\t0\n", &any).unwrap_err();
+        assert_eq!(message, "/a.tsv, line 3: 3 columns, expected 2, as line 1 has");
         assert_eq!(rows("a.tsv", "\n", &any).unwrap_err(), "/a.tsv: there is no row in it");
         let message = rows("a.jsonl", "{\"text\":\"x\",\"label\":1}\n{\"text\":\"x\"}\n", &any).unwrap_err();
         assert_eq!(message, "/a.jsonl, line 2: nothing at key \"label\", expected a text or a number");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{Cursor, Dtype};
 use crate::data;
 use crate::data::lines::LineError;
+use crate::hub::chat::ChatError;
 use crate::{messages, text};
 
 /// What is told the fault of one line, record or document: it returns the fault to end the reading, as `&mut Err` always
@@ -208,6 +209,23 @@ pub enum Error {
         /// The option.
         key: &'static str,
     },
+    /// A conversation that the chat template refuses.
+    #[error("{place}: {source}")]
+    Chat {
+        /// File and line.
+        place: String,
+        /// Why.
+        source: ChatError,
+    },
+    /// Conversations, and nothing that says how they are written.
+    #[error(
+        "{place} has conversations, and the model has no chat template (chat_template.jinja, or chat_template in \
+         tokenizer_config.json): name the file of one with data.chat_template"
+    )]
+    NoChatTemplate {
+        /// The file.
+        place: String,
+    },
     /// An option has a value that cannot work.
     #[error("{key} = {value}: {problem}")]
     Option {
@@ -237,7 +255,7 @@ impl Error {
         match self {
             Self::Lines(fault) => fault.is_of_one_line(),
             Self::Data(fault) => fault.is_of_one_line(),
-            Self::Fields { .. } | Self::Encode { .. } | Self::TooLong { .. } => true,
+            Self::Fields { .. } | Self::Encode { .. } | Self::Chat { .. } | Self::TooLong { .. } => true,
             _ => false,
         }
     }

@@ -68,6 +68,7 @@ pub(super) fn read_config(dialect: &Dialect, path: &Path, object: &Map<String, V
         first_position,
         token_types: if defaults.token_types == 0 { 0 } else { keys.or("type_vocab_size", CLASS_TOKEN_TYPES)? },
         norm_eps: if dialect.keys == BERT_KEYS { keys.or("layer_norm_eps", CLASS_EPS)? } else { CLASS_EPS },
+        initializer_range: keys.or("initializer_range", defaults.initializer_range)?,
         tie_embeddings: keys.or("tie_word_embeddings", true)?,
         pad_id,
         bos_id: special("bos_token_id", defaults.bos_id)?,
@@ -102,7 +103,7 @@ pub(super) fn write_config(dialect: &Dialect, config: &EncoderConfig) -> Map<Str
     if dialect.keys == BERT_KEYS {
         object.insert("layer_norm_eps".into(), json!(decimal(config.norm_eps)));
     }
-    object.insert("initializer_range".into(), json!(0.02));
+    object.insert("initializer_range".into(), json!(decimal(config.initializer_range)));
     object.insert("tie_word_embeddings".into(), json!(config.tie_embeddings));
     for (key, id) in [("pad", config.pad_id), ("bos", config.bos_id), ("eos", config.eos_id)] {
         object.insert(format!("{key}_token_id"), json!(id));

@@ -182,7 +182,16 @@ impl Family for EncoderFamily {
             "attention_dropout",
             "max_positions",
             "layer_norm_eps",
+            "initializer_range",
         ]
+    }
+
+    fn tells_texts_by_type(&self) -> bool {
+        (self.0.defaults)().token_types != 1
+    }
+
+    fn dropouts(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("dropout", self.0.keys[5]), ("attention_dropout", self.0.keys[6])]
     }
 
     fn d_ff(&self, d_model: usize) -> Option<usize> {
@@ -208,6 +217,7 @@ impl Family for EncoderFamily {
             first_position,
             token_types: defaults.token_types,
             norm_eps: model.layer_norm_eps as f32,
+            initializer_range: model.initializer_range as f32,
             tie_embeddings: model.tie_embeddings != recipe::TieEmbeddings::None,
             pad_id: special.pad,
             bos_id: special.bos,
@@ -245,12 +255,20 @@ impl Config for EncoderConfig {
         self.parameters()
     }
 
+    fn initializer_range(&self) -> f32 {
+        self.initializer_range
+    }
+
     fn with_rows(&self, rows: usize) -> Arc<dyn Config> {
         Arc::new(Self { vocab_size: rows, ..self.clone() })
     }
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(self.clone())
+    }
+
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        self.tie_embeddings.then(|| Arc::new(Self { tie_embeddings: false, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn parts(&self, head: Head, outputs: usize) -> Option<Vec<Part>> {
@@ -318,6 +336,7 @@ impl Config for EncoderConfig {
             dropout: decimal(self.dropout),
             attention_dropout: decimal(self.attention_dropout),
             layer_norm_eps: decimal(self.norm_eps),
+            initializer_range: decimal(self.initializer_range),
             tie_embeddings: recipe::TieEmbeddings::all_or_none(self.tie_embeddings),
             max_positions: self.max_positions,
             ..settings.clone()

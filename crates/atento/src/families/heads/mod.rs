@@ -13,10 +13,12 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+use atento_tensor::Params;
 use serde_json::{Map, Value, json};
 
 use super::{AttentionShape, Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::json::Keys;
+use crate::hub::safetensors::NamedTensor;
 use crate::hub::{Error, Weights};
 use crate::messages;
 use crate::models::Trunk;
@@ -240,6 +242,15 @@ impl Config for Headed {
         Arc::clone(&self.trunk)
     }
 
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        if !matches!(self.head, Head::Words | Head::Pretraining) {
+            return None;
+        }
+        let trunk = self.trunk.untied()?;
+        let parts = trunk.parts(self.head, outputs(self.head, &self.labels))?;
+        Some(Arc::new(Self { trunk, parts, ..self.clone() }))
+    }
+
     fn sources(&self, name: &str) -> Vec<String> {
         if self.is_own(name) { self.trunk.sources_of_part(name) } else { self.trunk.sources_below(self.head, name) }
     }
@@ -258,6 +269,18 @@ impl Config for Headed {
 
     fn shared_by(&self, name: &str) -> &'static [&'static str] {
         self.trunk.shared_by(name)
+    }
+
+    /// The bias of an output onto the vocabulary, where `transformers` has it in two places: those of a model that is not tied
+    /// are read apart.
+    fn more_tensors<'p>(&self, params: &'p Params, _positions: Option<[&'p [f32]; 2]>) -> Vec<NamedTensor<'p>> {
+        let copy = |part: &Part| {
+            let Output { weight, bias, .. } = part.output.as_ref()?;
+            let name = format!("{}.bias", weight.as_ref()?.strip_suffix(".weight")?);
+            let entry = params.entry(bias.as_ref().filter(|bias| **bias != name)?)?;
+            Some(NamedTensor::new(name, entry.dims.clone(), params.to_f32(entry.weight)))
+        };
+        self.parts.iter().filter_map(copy).collect()
     }
 
     fn describe(&self, settings: &ModelSettings) -> ModelSettings {

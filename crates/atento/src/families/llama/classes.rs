@@ -121,6 +121,7 @@ pub(super) fn read_config(path: &Path, object: &Map<String, Value>) -> Result<Ll
         rope_theta,
         rope_scaling,
         norm_eps: keys.or("rms_norm_eps", 1e-6)?,
+        initializer_range: keys.or("initializer_range", 0.02)?,
         attention_dropout: keys.or("attention_dropout", 0.0)?,
         tie_embeddings: keys.or("tie_word_embeddings", false)?,
         qkv_bias: class == Class::Qwen2 || has_bias,

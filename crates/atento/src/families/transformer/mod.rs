@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{Config, Extra, Family, Head, Sizes, Start};
 use crate::hub::safetensors::NamedTensor;
 use crate::hub::{CONFIG, Error, Weights, decimal};
-use crate::models::config::{Norm, TransformerConfig};
+use crate::models::config::{Norm, TieEmbeddings, TransformerConfig};
 use crate::models::parameters::NamedShape;
 use crate::models::{Transformer, Translator};
 use crate::text::SpecialIds;
@@ -186,6 +186,12 @@ impl Config for TransformerConfig {
 
     fn without_output(&self) -> Arc<dyn Config> {
         Arc::new(self.clone())
+    }
+
+    /// Tables of sources and targets that are one become two.
+    fn untied(&self) -> Option<Arc<dyn Config>> {
+        let is_tied = self.tie_embeddings != TieEmbeddings::None;
+        is_tied.then(|| Arc::new(Self { tie_embeddings: TieEmbeddings::None, ..self.clone() }) as Arc<dyn Config>)
     }
 
     fn sources(&self, name: &str) -> Vec<String> {

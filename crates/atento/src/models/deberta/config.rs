@@ -1,6 +1,6 @@
 //! The shape of a DeBERTa, version 2 or 3 (He et al. 2021, arXiv:2006.03654; He et al. 2023, arXiv:2111.09543).
 
-use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_LAYERS, wrong};
+use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_DEVIATION, MOST_LAYERS, wrong};
 use crate::models::parameters::NamedShape;
 
 /// The convolution beside the first block.
@@ -43,6 +43,8 @@ pub struct DebertaConfig {
     pub token_types: usize,
     /// ε of the layer norms, inside the square root.
     pub norm_eps: f32,
+    /// The standard deviation of random weights.
+    pub initializer_range: f32,
     /// The furthest relative position that is told from others.
     pub max_relative: usize,
     /// Into how many buckets relative positions fall on each side, the further ones by their logarithm; without a number each
@@ -95,6 +97,7 @@ impl DebertaConfig {
             absolute_positions: false,
             token_types: 0,
             norm_eps: 1e-7,
+            initializer_range: 0.02,
             max_relative: max_positions,
             buckets: Some(256),
             content_to_position: true,
@@ -162,6 +165,9 @@ impl DebertaConfig {
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(wrong("norm_eps", self.norm_eps, "a number between 0 and 1"));
+        }
+        if !(0.0..=MOST_DEVIATION).contains(&self.initializer_range) {
+            return Err(wrong("initializer_range", self.initializer_range, "a number from 0 to 100"));
         }
         check_activation("activation", &self.activation)?;
         check_activation("pooler_activation", &self.pooler_activation)?;

@@ -2,7 +2,7 @@
 //! arXiv:2006.03654), log buckets and a convolution by option (§A.2 of He et al. 2023, arXiv:2111.09543).
 //!
 //! Texts are packed: `[total_tokens, d_model]`, never padded. Parameter names are those of `transformers` without the prefix.
-//! Random weights are normal with standard deviation 0.02, biases 0.
+//! Random weights are normal with the standard deviation `initializer_range`, biases 0.
 
 mod block;
 pub mod config;
@@ -15,7 +15,6 @@ use atento_kernels::philox::Rng;
 use atento_tensor::ops::{Activation, Positions, WeightLayout};
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
-use super::encoder::INIT_STD;
 use super::trunk::{Texts, Trunk};
 use crate::families::{Config, Sizes, Start, parameter_count};
 use crate::layers::attention::self_segments;
@@ -59,11 +58,10 @@ impl Deberta {
     /// A model whose weights start so.
     #[must_use]
     pub fn build(config: DebertaConfig, start: Start) -> Self {
+        let random = Init::Normal(config.initializer_range);
         let (mut params, seed, normal) = match start {
-            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, Init::Normal(INIT_STD)),
-            Start::Unloaded | Start::NewHead(_) => {
-                (Params::unloaded(parameter_count(&config)), 0, Init::Normal(INIT_STD))
-            }
+            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, random),
+            Start::Unloaded | Start::NewHead(_) => (Params::unloaded(parameter_count(&config)), 0, random),
             Start::Outline => (Params::outline(), 0, Init::Zeros),
         };
         let (p, rng) = (&mut params, &mut Rng::new(seed, INIT_STREAM));

@@ -1,7 +1,7 @@
 //! The shape of a bidirectional Transformer encoder: BERT (Devlin et al. 2019) and the models that differ from it in
 //! positions, token types, the width of embeddings, or names alone.
 
-use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_LAYERS, wrong};
+use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_DEVIATION, MOST_LAYERS, wrong};
 use crate::models::parameters::NamedShape;
 
 /// As which published model an encoder is written.
@@ -54,6 +54,8 @@ pub struct EncoderConfig {
     pub token_types: usize,
     /// ε of the layer norms, inside the square root.
     pub norm_eps: f32,
+    /// The standard deviation of random weights.
+    pub initializer_range: f32,
     /// Whether the words of masked tokens are found by the table of tokens.
     pub tie_embeddings: bool,
     /// The padding token, whose embedding is not trained.
@@ -84,6 +86,7 @@ impl EncoderConfig {
             first_position: 0,
             token_types: 2,
             norm_eps: 1e-12,
+            initializer_range: 0.02,
             tie_embeddings: true,
             pad_id: None,
             bos_id: None,
@@ -126,6 +129,9 @@ impl EncoderConfig {
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(wrong("norm_eps", self.norm_eps, "a number between 0 and 1"));
+        }
+        if !(0.0..=MOST_DEVIATION).contains(&self.initializer_range) {
+            return Err(wrong("initializer_range", self.initializer_range, "a number from 0 to 100"));
         }
         if !ACTIVATIONS.contains(&self.activation.as_str()) {
             let expected = format!("one of {}", ACTIVATIONS.join(", "));

@@ -2,7 +2,7 @@
 //! ELECTRA, whose blocks are BERT's.
 //!
 //! Post-norm, learned positions, types of tokens. Texts are packed: `[total_tokens, d_model]`, never padded. Parameter names
-//! are BERT's without a prefix. Random weights are normal with standard deviation 0.02 (`initializer_range`), biases 0.
+//! are BERT's without a prefix. Random weights are normal with the standard deviation `initializer_range`, biases 0.
 
 mod block;
 pub mod config;
@@ -26,9 +26,6 @@ pub use config::{EncoderConfig, Kind};
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0xbe27;
 
-/// The standard deviation of random weights.
-pub(super) const INIT_STD: f32 = 0.02;
-
 /// An encoder and its parameters.
 pub struct Encoder {
     /// Sizes and options.
@@ -45,11 +42,10 @@ impl Encoder {
     /// A model whose weights start so.
     #[must_use]
     pub fn build(config: EncoderConfig, start: Start) -> Self {
+        let random = Init::Normal(config.initializer_range);
         let (mut params, seed, normal) = match start {
-            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, Init::Normal(INIT_STD)),
-            Start::Unloaded | Start::NewHead(_) => {
-                (Params::unloaded(parameter_count(&config)), 0, Init::Normal(INIT_STD))
-            }
+            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, random),
+            Start::Unloaded | Start::NewHead(_) => (Params::unloaded(parameter_count(&config)), 0, random),
             Start::Outline => (Params::outline(), 0, Init::Zeros),
         };
         let (p, rng) = (&mut params, &mut Rng::new(seed, INIT_STREAM));

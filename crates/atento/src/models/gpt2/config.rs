@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::models::config::{ConfigError, LARGEST_SIZE, MOST_LAYERS, wrong};
+use crate::models::config::{ConfigError, LARGEST_SIZE, MOST_DEVIATION, MOST_LAYERS, wrong};
 use crate::models::parameters::NamedShape;
 
 /// The names an activation may have. `gelu_new`, `gelu_fast` and `gelu_pytorch_tanh` are the tanh form of GELU;
@@ -57,6 +57,8 @@ pub struct Gpt2Config {
     pub attention_dropout: f32,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f32,
+    /// The standard deviation of random weights.
+    pub initializer_range: f32,
     /// Whether the output projection is the embedding table.
     pub tie_embeddings: bool,
     /// Whether biases are trained; where not, they stay 0.
@@ -89,6 +91,7 @@ impl Gpt2Config {
             embedding_dropout: 0.1,
             attention_dropout: 0.1,
             layer_norm_eps: 1e-5,
+            initializer_range: 0.02,
             tie_embeddings: true,
             bias: true,
             scale_attention: true,
@@ -145,6 +148,9 @@ impl Gpt2Config {
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
             return Err(wrong("layer_norm_eps", self.layer_norm_eps, "a number between 0 and 1"));
+        }
+        if !(0.0..=MOST_DEVIATION).contains(&self.initializer_range) {
+            return Err(wrong("initializer_range", self.initializer_range, "a number from 0 to 100"));
         }
         if !ACTIVATIONS.contains(&self.activation.as_str()) {
             let expected = format!("one of {}", ACTIVATIONS.join(", "));

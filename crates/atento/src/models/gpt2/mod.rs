@@ -4,7 +4,8 @@
 //! that is the embedding table unless a checkpoint says otherwise. Documents are packed: `[total_tokens, d_model]`,
 //! never padded. Parameter names are those of [`Gpt2Config::parameters`].
 //!
-//! Random weights are normal with standard deviation 0.02, those that write into the residual stream with 0.02/√(2·layers)
+//! Random weights are normal with the standard deviation `initializer_range`, those that write into the residual stream
+//! with that over √(2·layers)
 //! ("scaled by 1/√N where N is the number of residual layers", §2.3).
 
 mod block;
@@ -26,9 +27,6 @@ pub use config::Gpt2Config;
 
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x6974;
-
-/// The standard deviation of random weights.
-const INIT_STD: f32 = 0.02;
 
 /// A decoder-only language model and its parameters.
 pub struct Gpt2 {
@@ -68,15 +66,15 @@ impl Gpt2 {
 
     /// A model in an empty arena; `normal` says how a weight of that standard deviation starts.
     fn build(config: Gpt2Config, mut params: Params, rng: &mut Rng, normal: impl Fn(f32) -> Init) -> Self {
-        let p = &mut params;
+        let (p, std) = (&mut params, config.initializer_range);
         let table = |p: &mut Params, name: &str, rows: usize, rng: &mut Rng| {
-            p.add_matrix(&format!("{name}.weight"), [rows, config.d_model], WeightLayout::OutIn, normal(INIT_STD), rng)
+            p.add_matrix(&format!("{name}.weight"), [rows, config.d_model], WeightLayout::OutIn, normal(std), rng)
         };
         let tokens = Embedding { table: table(p, "wte", config.vocab_size, rng), scale: 1.0, padding_id: None };
         let places = [config.max_positions, config.d_model];
-        let positions = Positions::Learned(p.add("wpe.weight", &places, normal(INIT_STD), rng));
-        let residual = normal(INIT_STD / (2.0 * config.layers as f32).sqrt());
-        let blocks = (0..config.layers).map(|i| Block::init(p, &config, i, normal(INIT_STD), residual, rng)).collect();
+        let positions = Positions::Learned(p.add("wpe.weight", &places, normal(std), rng));
+        let residual = normal(std / (2.0 * config.layers as f32).sqrt());
+        let blocks = (0..config.layers).map(|i| Block::init(p, &config, i, normal(std), residual, rng)).collect();
         let final_norm = LayerNorm::init(p, "ln_f", config.d_model, config.layer_norm_eps, rng);
         let rows = if config.tie_embeddings { tokens.table } else { table(p, "lm_head", config.vocab_size, rng) };
         let output = Linear::over(rows, None);

@@ -145,7 +145,7 @@ fn a_matrix_that_int8_has_no_number_for_is_named() {
     let entry = model.params.entries().iter().find(|entry| entry.name.ends_with("attn.c_attn.weight")).unwrap().clone();
     model.params.get_mut(entry.weight)[5] = f32::NAN;
     let message = Precision::Int8.hold_all(&mut model.params).unwrap_err().to_string();
-    assert_eq!(message, format!("tensor `{}` holds NaN at element 5: int8 has no number for it", entry.name));
+    assert_eq!(message, format!("tensor `{}` holds NaN at element 5: rounding has no number for it", entry.name));
 }
 
 #[test]

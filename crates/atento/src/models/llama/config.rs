@@ -2,7 +2,7 @@
 
 use atento_tensor::ops::RopeScaling;
 
-use crate::models::config::{ConfigError, LARGEST_SIZE, MOST_LAYERS, wrong};
+use crate::models::config::{ConfigError, LARGEST_SIZE, MOST_DEVIATION, MOST_LAYERS, wrong};
 use crate::models::parameters::NamedShape;
 
 /// The names an activation may have; `gelu_pytorch_tanh` is another name of `gelu_new`, `swish` of `silu`.
@@ -50,6 +50,8 @@ pub struct LlamaConfig {
     pub rope_scaling: RopeScaling,
     /// Added to the mean square in norms.
     pub norm_eps: f32,
+    /// The standard deviation of random weights.
+    pub initializer_range: f32,
     /// Probability of dropping an attention weight.
     pub attention_dropout: f32,
     /// Whether the output projection is the embedding table.
@@ -93,6 +95,7 @@ impl LlamaConfig {
             rope_theta: 10_000.0,
             rope_scaling: RopeScaling::None,
             norm_eps: 1e-5,
+            initializer_range: 0.02,
             attention_dropout: 0.0,
             tie_embeddings: true,
             qkv_bias: false,
@@ -141,6 +144,9 @@ impl LlamaConfig {
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(wrong("norm_eps", self.norm_eps, "a number between 0 and 1"));
+        }
+        if !(0.0..=MOST_DEVIATION).contains(&self.initializer_range) {
+            return Err(wrong("initializer_range", self.initializer_range, "a number from 0 to 100"));
         }
         if !(self.rope_theta > 1.0 && self.rope_theta.is_finite()) {
             return Err(wrong("rope_theta", self.rope_theta, "a number above 1"));

@@ -3,7 +3,7 @@
 //! biases, normalised queries and keys, and attention within a sliding window.
 //!
 //! Documents are packed: `[total_tokens, d_model]`, never padded. Parameter names are those of [`LlamaConfig::parameters`].
-//! Random weights are normal with standard deviation 0.02; no value is dropped but attention weights, as in the reference.
+//! Random weights are normal with the standard deviation `initializer_range`; no value is dropped but attention weights, as in the reference.
 
 mod block;
 pub mod config;
@@ -28,9 +28,6 @@ pub use config::{Class, LlamaConfig};
 /// The random stream that initial weights are drawn from.
 const INIT_STREAM: u64 = 0x116d;
 
-/// The standard deviation of random weights.
-const INIT_STD: f32 = 0.02;
-
 /// A decoder-only language model and its parameters.
 pub struct Llama {
     /// Sizes and options.
@@ -50,11 +47,10 @@ impl Llama {
     /// A model whose weights start so.
     #[must_use]
     pub fn build(config: LlamaConfig, start: Start) -> Self {
+        let random = Init::Normal(config.initializer_range);
         let (mut params, seed, normal) = match start {
-            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, Init::Normal(INIT_STD)),
-            Start::Unloaded | Start::NewHead(_) => {
-                (Params::unloaded(parameter_count(&config)), 0, Init::Normal(INIT_STD))
-            }
+            Start::Random(seed) => (Params::with_room(parameter_count(&config)), seed, random),
+            Start::Unloaded | Start::NewHead(_) => (Params::unloaded(parameter_count(&config)), 0, random),
             Start::Outline => (Params::outline(), 0, Init::Zeros),
         };
         let (p, rng) = (&mut params, &mut Rng::new(seed, INIT_STREAM));

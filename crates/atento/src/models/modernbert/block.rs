@@ -9,7 +9,6 @@ use atento_tensor::{Graph, Init, Params, Tensor};
 
 use super::{ModernBertConfig, Places};
 use crate::layers::{LayerNorm, Linear, activation};
-use crate::models::encoder::INIT_STD;
 
 /// A block's parts.
 #[derive(Clone, Copy)]
@@ -42,7 +41,8 @@ impl Block {
     pub fn init(params: &mut Params, config: &ModernBertConfig, layer: usize, random: bool, rng: &mut Rng) -> Self {
         let &ModernBertConfig { d_model, d_ff, attention_bias, mlp_bias, .. } = config;
         let at = |name: &str| format!("layers.{layer}.{name}");
-        let out_std = INIT_STD / (2.0 * config.layers as f32).sqrt();
+        let in_std = config.initializer_range;
+        let out_std = in_std / (2.0 * config.layers as f32).sqrt();
         let normal = |std: f32| if random { Init::Normal(std) } else { Init::Zeros };
         let linear =
             |params: &mut Params, name: &str, [to, from]: [usize; 2], has_bias: bool, std: f32, rng: &mut Rng| {
@@ -52,10 +52,10 @@ impl Block {
         let spec = AttentionSpec::new(config.heads, config.head_dim(), false, config.attention_dropout);
         Self {
             attention_norm: (layer > 0).then(|| norm(params, config, &at("attn_norm"), rng)),
-            qkv: linear(params, "attn.Wqkv", [3 * d_model, d_model], attention_bias, INIT_STD, rng),
+            qkv: linear(params, "attn.Wqkv", [3 * d_model, d_model], attention_bias, in_std, rng),
             attention_out: linear(params, "attn.Wo", [d_model, d_model], attention_bias, out_std, rng),
             feed_forward_norm: norm(params, config, &at("mlp_norm"), rng),
-            gate_up: linear(params, "mlp.Wi", [2 * d_ff, d_model], mlp_bias, INIT_STD, rng),
+            gate_up: linear(params, "mlp.Wi", [2 * d_ff, d_model], mlp_bias, in_std, rng),
             down: linear(params, "mlp.Wo", [d_model, d_ff], mlp_bias, out_std, rng),
             spec: AttentionSpec { window, ..spec },
             activation: activation(&config.activation),

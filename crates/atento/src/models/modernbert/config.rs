@@ -1,6 +1,6 @@
 //! The shape of a ModernBERT (Warner et al. 2024, arXiv:2412.13663).
 
-use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_LAYERS, wrong};
+use crate::models::config::{ACTIVATIONS, ConfigError, LARGEST_SIZE, MOST_DEVIATION, MOST_LAYERS, wrong};
 use crate::models::parameters::NamedShape;
 
 /// Everything that determines a ModernBERT's parameters, its forward pass and its heads.
@@ -30,6 +30,8 @@ pub struct ModernBertConfig {
     pub local_rope_theta: f64,
     /// ε of the layer norms, inside the square root.
     pub norm_eps: f32,
+    /// The standard deviation of random weights.
+    pub initializer_range: f32,
     /// Whether layer norms have biases.
     pub norm_bias: bool,
     /// Whether the projections of the attention have biases.
@@ -82,6 +84,7 @@ impl ModernBertConfig {
             rope_theta: 160_000.0,
             local_rope_theta: 10_000.0,
             norm_eps: 1e-5,
+            initializer_range: 0.02,
             norm_bias: false,
             attention_bias: false,
             mlp_bias: false,
@@ -143,6 +146,9 @@ impl ModernBertConfig {
         }
         if !(self.norm_eps > 0.0 && self.norm_eps < 1.0) {
             return Err(wrong("norm_eps", self.norm_eps, "a number between 0 and 1"));
+        }
+        if !(0.0..=MOST_DEVIATION).contains(&self.initializer_range) {
+            return Err(wrong("initializer_range", self.initializer_range, "a number from 0 to 100"));
         }
         for (key, name) in [("activation", &self.activation), ("head_activation", &self.head_activation)] {
             if !ACTIVATIONS.contains(&name.as_str()) {

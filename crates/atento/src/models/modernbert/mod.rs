@@ -2,7 +2,7 @@
 //! most blocks (Warner et al. 2024, arXiv:2412.13663, §2.1).
 //!
 //! Texts are packed: `[total_tokens, d_model]`, never padded. Parameter names are those of `transformers` without the prefix.
-//! Random weights are normal with standard deviation 0.02, those of the projections that end a sublayer divided by
+//! Random weights are normal with the standard deviation `initializer_range`, those of the projections that end a sublayer divided by
 //! `sqrt(2·layers)`; biases are 0. The reference cuts the normal distribution at twice its standard deviation; here it is
 //! whole.
 
@@ -18,7 +18,6 @@ use atento_kernels::rope::Pairing;
 use atento_tensor::ops::{Rope, Turns, WeightLayout};
 use atento_tensor::{Graph, Init, Params, Pool, Tensor, Weight};
 
-use super::encoder::INIT_STD;
 use super::trunk::{Texts, Trunk};
 use crate::families::{Config, Sizes, Start, parameter_count};
 use crate::layers::attention::self_segments;
@@ -71,7 +70,7 @@ impl ModernBert {
         };
         let random = start != Start::Outline;
         let (p, rng) = (&mut params, &mut Rng::new(seed, INIT_STREAM));
-        let normal = if random { Init::Normal(INIT_STD) } else { Init::Zeros };
+        let normal = if random { Init::Normal(config.initializer_range) } else { Init::Zeros };
         let shape = [config.vocab_size, config.d_model];
         let table = p.add_matrix("embeddings.tok_embeddings.weight", shape, WeightLayout::OutIn, normal, rng);
         let tokens = Embedding { table, scale: 1.0, padding_id: None };

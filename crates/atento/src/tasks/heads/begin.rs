@@ -7,21 +7,21 @@ use std::sync::Arc;
 use crate::families::heads::Headed as HeadedConfig;
 use crate::families::{Config, Head};
 use crate::hub::generation::GenerationConfig;
-use crate::hub::{ModelDir, special_tokens};
+use crate::hub::special_tokens;
 use crate::models::Headed;
 use crate::models::config::ConfigError;
-use crate::pipelines::{LoadError, TextModel};
+use crate::pipelines::TextModel;
 use crate::tasks::heads::Lessons;
 use crate::tasks::language::describes_model;
 use crate::text::train::{Kind, Purpose};
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
 use crate::train::added_tokens::{add_to_model, add_to_tokenizer};
-use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
+use crate::train::adopt::{self, Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::events::group_thousands;
 use crate::train::recipe::check::of_other_families;
-use crate::train::recipe::{Recipe, TokenizerKind, TokenizerSettings};
+use crate::train::recipe::{Recipe, TokenizerKind};
 use crate::train::workload::Making;
 use crate::train::{Error, TrainOptions, resume};
 
@@ -101,7 +101,7 @@ impl Beginning {
         head: PutOn<'_>,
     ) -> Result<Self, Error> {
         let mut notes = Vec::new();
-        let dir = ModelDir::open(&path).map_err(LoadError::from)?;
+        let dir = adopt::open(&path, recipe, &options.written)?;
         let seed = (making == Making::Weights).then_some(recipe.seed);
         let (mut model, new) = TextModel::with_head(&dir, seed, head)?;
         notes.append(&mut model.notes);
@@ -134,7 +134,7 @@ impl Beginning {
         recipe.settle(&options.written)?;
         let (mut tokenizer, mut notes) = match &recipe.tokenizer.file {
             Some(path) => special_tokens::load_tokenizer(path)?,
-            None => learn(&recipe.tokenizer, lessons()?)?,
+            None => learn(&recipe, lessons()?)?,
         };
         add_to_tokenizer(&mut tokenizer, &recipe.tokenizer.add_tokens)?;
         let config = head(&model_config(&recipe, &tokenizer)?)?;
@@ -175,10 +175,11 @@ pub(crate) fn with_head(
 }
 
 /// Learns the tokenizer of a recipe, for an encoder.
-pub(crate) fn learn(
-    settings: &TokenizerSettings,
+fn learn(
+    recipe: &Recipe,
     lessons: impl Iterator<Item = Result<String, Error>>,
 ) -> Result<(Tokenizer, Vec<String>), Error> {
+    let settings = &recipe.tokenizer;
     let options = LearnOptions {
         kind: match settings.kind {
             TokenizerKind::Bpe => Kind::Bpe,
@@ -187,7 +188,10 @@ pub(crate) fn learn(
             TokenizerKind::Unigram => Kind::Unigram,
             TokenizerKind::Char => Kind::Characters,
         },
-        purpose: Purpose::Encoder,
+        purpose: match recipe.model.arch.0.tells_texts_by_type() {
+            true => Purpose::Encoder,
+            false => Purpose::UntypedEncoder,
+        },
         vocab_size: settings.vocab_size,
         min_frequency: settings.min_frequency,
         lowercase: settings.lowercase,

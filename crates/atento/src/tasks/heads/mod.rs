@@ -20,6 +20,7 @@ pub(crate) use task::HeadTask;
 use super::files::{enumerate, given, parts};
 use super::{PlaceOf, Stated, Task, foreign_keys};
 use crate::data::labelled::{Examples, Packs};
+use crate::eval::Counts;
 use crate::families::Config;
 use crate::families::heads::{Headed, Objective};
 use crate::pipelines::TextModel;
@@ -156,6 +157,8 @@ pub(crate) struct Verdict {
     pub mistakes: Vec<Sample>,
     /// Labels, and for each of them how often each was found in its place.
     pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
+    /// Labels or kinds of entities, each with how often it was found, is in the data, and both.
+    pub labels: Vec<(String, Counts)>,
 }
 
 /// Defaults of fine-tuning: three passes, a low rate that falls to nothing, small batches (Devlin et al. 2019, appendix A.3).

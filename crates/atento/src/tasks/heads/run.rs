@@ -296,6 +296,8 @@ pub(crate) fn evaluate<T: Tuned>(recipe: &Recipe, model: TextModel, stop: &StopF
         scores: verdict.scores,
         examples: (task.examples(&part), T::EXAMPLES),
         matrix: verdict.matrix,
+        labels: verdict.labels,
+        mistakes: verdict.mistakes,
         left_out: part.report().left_out(),
         losses: part.report().losses(),
     })

@@ -40,6 +40,7 @@ impl Task for InstructTask {
             "train.eval_batches",
             "data.prompt_template",
             "data.completion_template",
+            "data.chat_template",
             "data.train_on_prompt",
         ]
     }

@@ -14,9 +14,10 @@ use crate::data::tokens::instruct::{
 };
 use crate::data::tokens::{self, Cursor};
 use crate::generate::WarperOptions;
+use crate::hub::ChatTemplate;
 use crate::hub::special_tokens::load_tokenizer;
 use crate::models::CausalLm;
-use crate::pipelines::{LanguageModel, Loaded};
+use crate::pipelines::{LanguageModel, LoadError, Loaded};
 use crate::tasks::files::on_truncate;
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
@@ -67,9 +68,9 @@ impl Instruct {
 
     /// The likeliest answers to prompts from all over a set.
     fn samples(&self, set: &InstructSet) -> Result<Vec<Sample>, Error> {
-        let spread = set.spread(SAMPLES).map(|at| &set.examples()[at]).filter(|example| example.prompt_tokens > 0);
-        let stretches: Vec<_> = spread
-            .map(|example| example.ids.split_at(example.prompt_tokens))
+        let answers = set.spread(SAMPLES).map(|at| set.examples()[at].last_answer());
+        let stretches: Vec<_> = answers
+            .filter(|(prompt, _)| !prompt.is_empty())
             .map(|(prompt, completion)| (prompt.to_vec(), completion.to_vec()))
             .collect();
         let greedy = WarperOptions { temperature: 0.0, ..WarperOptions::default() };
@@ -106,18 +107,25 @@ impl Workload for Instruct {
         let Beginning { recipe, mut language, from, mut notes } =
             Beginning::find(recipe, options, resumed, run, making, new_tokenizer)?;
         notes.extend(recipe.data.header_notes());
-        let completion = CompletionTemplate::parse(&recipe.data.completion_template)?;
-        let end = language.tokenizer.special().eos.and_then(|eos| language.tokenizer.id_to_token(eos));
-        if !completion.end && !end.is_some_and(|end| completion.text().contains(&end)) {
-            notes.push("`data.completion_template` has no <end>: the model is not taught to stop".to_owned());
+        let chat = chat_template(&recipe, &mut language)?;
+        if is_conversations(&recipe) {
+            let has_no_effect = |key: &&str| options.written.contains_key(*key);
+            let unused = ["data.prompt_template", "data.completion_template"].into_iter().filter(has_no_effect);
+            notes.extend(unused.map(|key| format!("`{key}` has no effect: the chat template writes conversations")));
+        } else {
+            let completion = CompletionTemplate::parse(&recipe.data.completion_template)?;
+            let end = language.tokenizer.special().eos.and_then(|eos| language.tokenizer.id_to_token(eos));
+            if !completion.end && !end.is_some_and(|end| completion.text().contains(&end)) {
+                notes.push("`data.completion_template` has no <end>: the model is not taught to stop".to_owned());
+            }
+            let prompt = PromptTemplate::parse(&recipe.data.prompt_template)?;
+            language.templates = Some(Templates { prompt, completion });
         }
-        language.templates =
-            Some(Templates { prompt: PromptTemplate::parse(&recipe.data.prompt_template)?, completion });
         let LanguageModel { model, tokenizer, .. } = &language;
         let positions = positions_left(&recipe, model.max_positions())?;
         let block_size = block_size(&recipe, positions)?;
         let shared = Arc::new(tokenizer.clone());
-        let learned = InstructOptions { block_size, ..instruct_options(&recipe) };
+        let learned = InstructOptions { block_size, chat, ..instruct_options(&recipe) };
         // What is watched is how the model answers, whatever else it learns, and of every example.
         let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
         let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
@@ -245,6 +253,21 @@ fn instruct_options(recipe: &Recipe) -> InstructOptions {
     }
 }
 
+/// Whether the training data are conversations.
+fn is_conversations(recipe: &Recipe) -> bool {
+    let source = recipe.data.train.as_ref().and_then(source);
+    matches!(source, Some(InstructSource::Conversations { .. }))
+}
+
+/// How conversations are written: by the template that the recipe names, which stays with the model, or the model's own.
+fn chat_template(recipe: &Recipe, language: &mut LanguageModel) -> Result<Option<ChatTemplate>, Error> {
+    if let Some(path) = &recipe.data.chat_template {
+        let template = ChatTemplate::read_file(path).map_err(LoadError::from)?;
+        language.kept.set_chat_template(template.text());
+    }
+    Ok(ChatTemplate::of_kept(&language.kept).map_err(LoadError::from)?)
+}
+
 /// Where the files of a part of the data are; `None` if they are of no single kind, which loading a recipe refuses.
 fn source(files: &FileSettings) -> Option<InstructSource> {
     let named = |key: &Option<String>, usual: &str| key.clone().unwrap_or_else(|| usual.to_owned());
@@ -252,6 +275,9 @@ fn source(files: &FileSettings) -> Option<InstructSource> {
     match (files.csv.clone(), files.jsonl.clone(), files.tsv.clone()) {
         (Some(path), None, None) => {
             Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
+        }
+        (None, Some(path), None) if files.keys().is_empty() && InstructSource::is_conversations(&path) => {
+            Some(InstructSource::Conversations { path })
         }
         (None, Some(path), None) => {
             Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
@@ -315,7 +341,10 @@ fn tokenizer(recipe: &Recipe) -> Result<(Tokenizer, Vec<String>), Error> {
     let files = recipe.data.train.as_ref().ok_or_else(no_data)?;
     let source = source(files).ok_or_else(no_data)?;
     let named = |error| with_key("data.train", files, error);
-    let lessons = source.lessons(&instruct_options(recipe)).map_err(named)?.map(|text| text.map_err(named));
+    let chat =
+        recipe.data.chat_template.as_deref().map(ChatTemplate::read_file).transpose().map_err(LoadError::from)?;
+    let options = InstructOptions { chat, ..instruct_options(recipe) };
+    let lessons = source.lessons(&options).map_err(named)?.map(|text| text.map_err(named));
     language::learn_tokenizer(&recipe.tokenizer, lessons)
 }
 

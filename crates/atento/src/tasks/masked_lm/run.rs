@@ -348,6 +348,8 @@ pub(crate) fn evaluate(recipe: &Recipe, model: TextModel, stop: &StopFlag) -> Re
         scores: found.scores(),
         examples: (found.words as u64, "masked words"),
         matrix: None,
+        labels: Vec::new(),
+        mistakes: Vec::new(),
         left_out: report.duplicates_dropped,
         losses: (report.duplicates_dropped > 0)
             .then(|| format!("{} documents equal earlier ones and are left out", report.duplicates_dropped)),

@@ -71,7 +71,7 @@ impl Tuned for Choices {
             Sample { source, reference: row.choices[row.label as usize].clone(), hypothesis }
         };
         let mistakes = wrong.iter().take(MISTAKES).map(sample).collect();
-        Verdict { scores: vec![(Metric::Accuracy, accuracy)], mistakes, matrix: None }
+        Verdict { scores: vec![(Metric::Accuracy, accuracy)], mistakes, ..Verdict::default() }
     }
 }
 

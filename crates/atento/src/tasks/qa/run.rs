@@ -103,7 +103,7 @@ impl Tuned for Spans {
         let mistakes =
             wrong.into_iter().take(MISTAKES).map(|(_, question, found, _)| sample(question, found)).collect();
         let scores = vec![(Metric::ExactMatch, scores.exact_match), (Metric::F1, scores.f1)];
-        Verdict { scores, mistakes, matrix: None }
+        Verdict { scores, mistakes, ..Verdict::default() }
     }
 }
 

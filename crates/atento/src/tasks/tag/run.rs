@@ -76,8 +76,9 @@ impl Tuned for Words {
             scores.add(&named(&sentence.gold), &named(&sentence.found)).expect("labels of a scheme, as many of each");
         }
         let f1 = scores.overall().f1();
+        let kinds = scores.kinds().iter().map(|(kind, counts)| (kind.clone(), *counts)).collect();
         let scores = vec![(Metric::Accuracy, right as f64 / words.max(1) as f64), (Metric::F1, f1)];
-        Verdict { scores, mistakes: self.mistakes(part.sentences(), &found), matrix: None }
+        Verdict { scores, mistakes: self.mistakes(part.sentences(), &found), matrix: None, labels: kinds }
     }
 }
 

@@ -103,7 +103,8 @@ impl Tuned for WholeTexts {
         };
         let mistakes = verdicts.worst(examples, MISTAKES).iter().map(sample).collect();
         let matrix = scores.matrix(&self.labels.names);
-        Verdict { scores: scores.measured, mistakes, matrix }
+        let labels = self.labels.names.iter().cloned().zip(scores.labels).collect();
+        Verdict { scores: scores.measured, mistakes, matrix, labels }
     }
 
     fn preface(&self) -> String {

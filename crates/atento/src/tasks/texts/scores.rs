@@ -1,6 +1,7 @@
 //! What a model says of held-out texts, and how right it is.
 
 use crate::data::labelled::{Aim, Example, LabelSet, Target};
+use crate::eval::Counts;
 use crate::eval::labels::{Average, ConfusionMatrix, MultiLabel};
 use crate::eval::values::{pearson, spearman};
 use crate::families::heads::Objective;
@@ -60,6 +61,8 @@ impl Verdicts {
 pub(super) struct Scores {
     pub measured: Vec<(Metric, f64)>,
     confusion: Option<ConfusionMatrix>,
+    /// Counts of each label.
+    pub labels: Vec<Counts>,
 }
 
 impl Scores {
@@ -77,7 +80,7 @@ impl Scores {
                     (Metric::Pearson, number(pearson(&gold, &found))),
                     (Metric::Spearman, number(spearman(&gold, &found))),
                 ];
-                Self { measured, confusion: None }
+                Self { measured, confusion: None, labels: Vec::new() }
             }
             Some(Target::Labels(_)) => {
                 let gold = |example: &Example| match &example.target {
@@ -94,7 +97,8 @@ impl Scores {
                     (Metric::F1, scores.f1(Average::Micro)),
                     (Metric::F1Macro, scores.f1(Average::Macro)),
                 ];
-                Self { measured, confusion: None }
+                let labels = (0..labels).map(|label| scores.label(label)).collect();
+                Self { measured, confusion: None, labels }
             }
             _ => {
                 let pair = |(judged, example): (&Judged, &Example)| match example.target {
@@ -109,7 +113,8 @@ impl Scores {
                     (Metric::F1Macro, confusion.f1(Average::Macro)),
                     (Metric::Matthews, confusion.matthews()),
                 ];
-                Self { measured, confusion: Some(confusion) }
+                let labels = (0..labels).map(|label| confusion.label(label)).collect();
+                Self { measured, confusion: Some(confusion), labels }
             }
         }
     }

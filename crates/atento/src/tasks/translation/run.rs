@@ -15,7 +15,7 @@ use crate::pipelines::{Loaded, Pretrained};
 use crate::text::Tokenizer;
 use crate::train::TrainOptions;
 use crate::train::added_tokens::add_to_model;
-use crate::train::adopt::{Adopted, Base, adopt, is_described, saved_tokenizer};
+use crate::train::adopt::{self, Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{generation_config, model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
 use crate::train::recipe::check::of_other_families;
@@ -57,9 +57,10 @@ impl Beginning {
             recipe.settle(&options.written)?;
             return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
         };
+        let dir = adopt::open(from, recipe, &options.written)?;
         let loaded = match making {
-            Making::Weights => Pretrained::load(from)?,
-            Making::Outline => Pretrained::outline(from)?,
+            Making::Weights => Pretrained::from_exact(&dir)?,
+            Making::Outline => Pretrained::outline(&dir)?,
         };
         let Pretrained { mut model, mut tokenizer, generation, mut kept, mut notes, .. } = loaded;
         if model.own_positions().is_some() {

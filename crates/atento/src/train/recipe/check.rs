@@ -200,13 +200,16 @@ fn model_rules(recipe: &Recipe) -> [Rule; 3] {
 /// The keys of `[model]` that mean something for every family.
 const COMMON: [&str; 4] = ["arch", "preset", "tie_embeddings", "vocab_size"];
 
-/// A sentence for each setting of `[model]` that was `written` and means nothing for the family.
+/// A sentence for each setting of `[model]` that was `written` and means nothing for the family. A value that is the default
+/// says nothing either way: a run writes all settings into its config.toml.
 pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
     let (arch, Kind::Table(fields)) = (recipe.model.arch, ModelSettings::kind()) else { return Vec::new() };
     let own = arch.family().keys();
     let foreign = fields.into_iter().map(|field| field.name);
     let foreign = foreign.filter(|name| !COMMON.contains(name) && !own.contains(name));
-    let foreign = foreign.map(|name| format!("model.{name}")).filter(|key| written(key));
+    let (stated, plain) = (recipe.values().unwrap_or_default(), Recipe::default().values().unwrap_or_default());
+    let says = |key: &String| written(key) && stated.get(key) != plain.get(key);
+    let foreign = foreign.map(|name| format!("model.{name}")).filter(says);
     foreign.map(|key| format!("`{key}` has no effect with `model.arch` \"{arch}\"")).collect()
 }
 

@@ -167,6 +167,10 @@ choice! {
         Bf16 = "bf16",
         /// As whole numbers with a factor for each output: a quarter of the bytes.
         Int8 = "int8",
+        /// As fifteen levels at equal distances with a factor for each 64 numbers: a seventh of the bytes.
+        Int4 = "int4",
+        /// As the sixteen levels of NormalFloat with a factor for each 64 numbers: a seventh of the bytes (QLoRA; Dettmers et al. 2023).
+        Nf4 = "nf4",
     }
 }
 

@@ -57,7 +57,7 @@ fn placeholder(kind: &Kind) -> &'static str {
         Kind::Boolean => "false",
         Kind::Whole | Kind::Number => "1",
         Kind::TwoNumbers => "[0.0, 0.0]",
-        Kind::Texts | Kind::Wholes => "[]",
+        Kind::Texts | Kind::Wholes | Kind::Tokens => "[]",
         Kind::Choice(_) | Kind::Text | Kind::Path => "\"…\"",
         Kind::Table(_) => "{}",
     }

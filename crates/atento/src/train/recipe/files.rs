@@ -100,6 +100,7 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
     locate("tokenizer.file", &mut recipe.tokenizer.file)?;
     let data = &mut recipe.data;
     locate("data.text", &mut data.text)?;
+    locate("data.chat_template", &mut data.chat_template)?;
     locate("data.valid_text", &mut data.valid_text)?;
     locate("data.tokens", &mut data.tokens)?;
     for (part, files) in [("train", &mut data.train), ("valid", &mut data.valid), ("test", &mut data.test)] {

@@ -37,6 +37,8 @@ pub enum Kind {
     Text,
     /// Strings in brackets.
     Texts,
+    /// Strings and whole numbers in brackets.
+    Tokens,
     /// A string that names a file or directory.
     Path,
     /// One of a few words.
@@ -55,6 +57,7 @@ impl fmt::Display for Kind {
             Kind::TwoNumbers => f.write_str("two numbers in brackets, each"),
             Kind::Text => f.write_str("text in quotes"),
             Kind::Texts => f.write_str("a list of texts in quotes"),
+            Kind::Tokens => f.write_str("a list of tokens in quotes and of ids"),
             Kind::Path => f.write_str("a path in quotes"),
             Kind::Choice(words) => write!(f, "one of {}", quoted(words)),
             Kind::Table(fields) => {
@@ -122,6 +125,16 @@ impl fmt::Display for Range {
     }
 }
 
+/// A token of a model's vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum TokenName {
+    /// By its id.
+    Id(u32),
+    /// As the tokenizer writes it.
+    Text(String),
+}
+
 /// A type that a key may have.
 pub trait Setting {
     /// The kind that describes this type.
@@ -142,6 +155,7 @@ setting! {
     [f64; 2] => Kind::TwoNumbers,
     String => Kind::Text,
     Vec<String> => Kind::Texts,
+    Vec<TokenName> => Kind::Tokens,
     PathBuf => Kind::Path,
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::choices::*;
 use super::registered::{Arch, Task};
-use super::section::{Range, section};
+use super::section::{Range, TokenName, section};
 
 fn at_least(min: f64) -> Range {
     Range::from(min)
@@ -79,6 +79,8 @@ section! {
         prompt_template: String = "{prompt}\n".into();
         /// Prompts: what it learns to write behind that; `{completion}` is the completion, a final `<end>` the end token.
         completion_template: String = "{completion}<end>".into();
+        /// Conversations (JSON objects with `messages`): the file of the chat template (Jinja) that writes them; the model's own if left out. It is kept with the model.
+        chat_template: Option<PathBuf> = None;
         /// Prompts: learn to write them too.
         train_on_prompt: bool = false;
         /// The pairs to train on.
@@ -197,6 +199,8 @@ section! {
         embedding_dropout: Option<f64> = None, in fraction();
         /// Decoder-only: what layer norms add to the variance, RMS norms to the mean square.
         layer_norm_eps: f64 = 1e-5, in Range::above(0.0).below(1.0);
+        /// Decoder-only, encoders: the standard deviation of random weights. Narrow models leave the beginning sooner with larger ones than 0.02, which was chosen for a width of 768: one over the square root of the width is a good start.
+        initializer_range: f64 = 0.02, in Range::from(0.0).up_to(100.0);
         /// GPT-2: divide attention scores by the square root of a head's width.
         scale_attention: bool = true;
         /// GPT-2: divide the attention scores of block i by i too.
@@ -334,6 +338,8 @@ section! {
         bias: AdaptedBiases = AdaptedBiases::None;
         /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
         modules_to_save: Vec<String> = Vec::new();
+        /// Tokens whose rows of the table of tokens are trained, by their text or id, such as `["<a>", 17]`. Where the table is the output too, they are trained as both.
+        trainable_tokens: Vec<TokenName> = Vec::new();
         /// What a pair gives counts α / √rank (Kalajdzievski 2023).
         rank_stabilized: bool = false;
         /// The lengths of the adapted rows are trained by themselves (Liu et al. 2024).

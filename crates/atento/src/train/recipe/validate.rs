@@ -82,6 +82,10 @@ fn accepts(kind: &Kind, value: &toml::Value) -> bool {
         Kind::TwoNumbers => value.as_array().is_some_and(|array| array.len() == 2 && array.iter().all(is_number)),
         Kind::Text => value.is_str(),
         Kind::Texts => value.as_array().is_some_and(|array| array.iter().all(toml::Value::is_str)),
+        Kind::Tokens => {
+            let is_id = |value: &toml::Value| value.as_integer().is_some_and(|id| u32::try_from(id).is_ok());
+            value.as_array().is_some_and(|array| array.iter().all(|value| value.is_str() || is_id(value)))
+        }
         Kind::Path => value.as_str().is_some_and(|path| !path.is_empty()),
         Kind::Choice(words) => value.as_str().is_some_and(|word| words.contains(&word)),
         Kind::Table(_) => false,

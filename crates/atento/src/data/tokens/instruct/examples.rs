@@ -2,20 +2,23 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::source::{InstructReader, InstructSource, RawExample};
+use super::source::{InstructReader, InstructSource, RawExample, RawText};
 use super::template::{CompletionTemplate, PromptTemplate};
 use super::{InstructBatches, PackOptions};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
 use crate::data::report::{in_training_too, joined};
 use crate::data::tokens::{Error, OnFault, Window};
+use crate::hub::chat::{ASSISTANT, ChatError};
+use crate::hub::{ChatTemplate, Message};
 use crate::messages;
-use crate::text::{self, Tokenizer};
+use crate::text::{self, Encoding, Tokenizer};
 
 /// Examples that are tokenised at once, and about how many bytes of text.
 const CHUNK_EXAMPLES: usize = 8192;
@@ -38,6 +41,9 @@ pub struct InstructOptions {
     pub train_on_prompt: bool,
     /// Leaves out every example equal to an earlier one, prompt and completion.
     pub drop_duplicates: bool,
+    /// How conversations are written, which need it.
+    #[serde(skip)]
+    pub chat: Option<ChatTemplate>,
 }
 
 impl Default for InstructOptions {
@@ -51,6 +57,7 @@ impl Default for InstructOptions {
             on_truncate: OnTruncate::Error,
             train_on_prompt: false,
             drop_duplicates: false,
+            chat: None,
         }
     }
 }
@@ -60,16 +67,24 @@ impl Default for InstructOptions {
 pub struct Example {
     /// Its number among those of the source, from 0.
     pub id: u64,
-    /// The prompt with what the tokenizer puts before a text, the completion, each tokenised by itself, and the end token.
+    /// The prompt with what the tokenizer puts before a text, the completion, each tokenised by itself, and the end token; or
+    /// a conversation, tokenised as one text.
     pub ids: Vec<u32>,
-    /// How many of them are the prompt.
-    pub prompt_tokens: usize,
+    /// Which of them the model is to write: the completion, or each answer.
+    pub answers: Vec<Range<usize>>,
 }
 
 impl Example {
     /// Whether token `at` is learned: whether the position before it has it as a target.
     fn is_learned(&self, at: usize, train_on_prompt: bool) -> bool {
-        at > 0 && (train_on_prompt || at >= self.prompt_tokens)
+        at > 0 && (train_on_prompt || self.answers.iter().any(|answer| answer.contains(&at)))
+    }
+
+    /// The tokens up to the last answer, and that answer.
+    #[must_use]
+    pub fn last_answer(&self) -> (&[u32], &[u32]) {
+        let last = self.answers.last().cloned().unwrap_or(self.ids.len()..self.ids.len());
+        (&self.ids[..last.start], &self.ids[last])
     }
 
     /// The sequence of the model: all tokens but the last, each with its successor where that is learned.
@@ -208,7 +223,7 @@ impl InstructSet {
         options: InstructOptions,
         on_fault: OnFault<'_>,
     ) -> Result<Self, Error> {
-        let encoder = Encoder::new(&tokenizer, &options)?;
+        let encoder = Encoder::new(source, &tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
         let place = |line: u64| format!("{source}, line {line}");
         let mut reader = source.open(encoder.prompt.fields(), encoder.options.on_truncate != OnTruncate::Error)?;
@@ -229,8 +244,8 @@ impl InstructSet {
                     continue;
                 }
                 let fitted = encoded
-                    .map_err(|source| Error::Encode { place: place(raw.line), source })
-                    .map(|(ids, prompt_tokens)| Example { id, ids, prompt_tokens })
+                    .map_err(|fault| fault.at(place(raw.line)))
+                    .map(|(ids, answers)| Example { id, ids, answers })
                     .and_then(|example| encoder.fit(example, &mut report, || place(raw.line)));
                 match fitted {
                     Ok(example) => examples.extend(example),
@@ -261,7 +276,10 @@ impl InstructSet {
 
     /// A hash of all examples that are used, in their order.
     pub fn hash(&self) -> u64 {
-        let add = |hash, example: &Example| add_ids(combine(hash, example.prompt_tokens as u64), &example.ids);
+        let add = |hash, example: &Example| {
+            let answers = example.answers.iter().flat_map(|answer| [answer.start as u64, answer.end as u64]);
+            add_ids(answers.fold(hash, combine), &example.ids)
+        };
         self.examples.iter().fold(0, add)
     }
 
@@ -319,10 +337,28 @@ fn next_chunk(reader: &mut InstructReader, on_fault: OnFault<'_>) -> Result<Vec<
             }
             Some(Err(fault)) => return Err(fault),
         };
-        bytes += raw.fields.iter().map(String::len).sum::<usize>() + raw.completion.len();
+        bytes += raw.text.texts().into_iter().map(str::len).sum::<usize>();
         chunk.push(raw);
     }
     Ok(chunk)
+}
+
+/// Why an example has no tokens.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+}
+
+impl Fault {
+    fn at(self, place: String) -> Error {
+        match self {
+            Self::Text(source) => Error::Encode { place, source },
+            Self::Chat(source) => Error::Chat { place, source },
+        }
+    }
 }
 
 struct Encoder<'a> {
@@ -334,7 +370,10 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(tokenizer: &'a Tokenizer, options: &'a InstructOptions) -> Result<Self, Error> {
+    fn new(source: &InstructSource, tokenizer: &'a Tokenizer, options: &'a InstructOptions) -> Result<Self, Error> {
+        if options.chat.is_none() && matches!(source, InstructSource::Conversations { .. }) {
+            return Err(Error::NoChatTemplate { place: source.to_string() });
+        }
         let prompt = PromptTemplate::parse(&options.prompt_template)?;
         let completion = CompletionTemplate::parse(&options.completion_template)?;
         if options.block_size == 0 {
@@ -351,13 +390,43 @@ impl<'a> Encoder<'a> {
         Ok(Encoder { tokenizer, options, prompt, completion, end })
     }
 
-    /// All tokens of an example, and how many are the prompt.
-    fn encode(&self, raw: &RawExample) -> Result<(Vec<u32>, usize), text::Error> {
-        let mut ids = self.tokenizer.encode_prompt(&self.prompt.fill(&raw.fields))?;
-        let prompt_tokens = ids.len();
-        ids.extend(self.tokenizer.encode_ids(&self.completion.fill(&raw.completion), false)?);
-        ids.extend(self.end);
-        Ok((ids, prompt_tokens))
+    /// All tokens of an example, and which of them are answers.
+    fn encode(&self, raw: &RawExample) -> Result<(Vec<u32>, Vec<Range<usize>>), Fault> {
+        match &raw.text {
+            RawText::Completion { fields, completion } => {
+                let mut ids = self.tokenizer.encode_prompt(&self.prompt.fill(fields))?;
+                let prompt_tokens = ids.len();
+                ids.extend(self.tokenizer.encode_ids(&self.completion.fill(completion), false)?);
+                ids.extend(self.end);
+                let answer = prompt_tokens..ids.len();
+                Ok((ids, vec![answer]))
+            }
+            RawText::Conversation(messages) => {
+                let template = self.options.chat.as_ref().expect("a source of conversations comes with a template");
+                let written = template.written(messages)?;
+                let found = self.tokenizer.encode(&written.text, false)?;
+                let tokens = |answer: &Range<usize>| self.tokens_of(answer, &found, &written.text);
+                let answers = written.answers.iter().map(tokens).collect();
+                Ok((found.ids, answers))
+            }
+        }
+    }
+
+    /// The tokens of an answer: all that have a part in it, but for white space behind the token that ends it, which the model
+    /// never gets to write.
+    fn tokens_of(&self, answer: &Range<usize>, found: &Encoding, text: &str) -> Range<usize> {
+        let begin = found.offsets.partition_point(|&(_, end)| end <= answer.start);
+        let mut end = found.offsets.partition_point(|&(start, _)| start < answer.end).max(begin);
+        let is_blank = |at: usize| {
+            let (start, end) = found.offsets[at];
+            text.get(start..end).is_some_and(|text| text.trim().is_empty())
+        };
+        let is_special = |at: usize| self.tokenizer.is_added(found.ids[at]);
+        let blank = (begin..end).rev().take_while(|&at| is_blank(at) && !is_special(at)).count();
+        if end - blank > begin && is_special(end - blank - 1) {
+            end -= blank;
+        }
+        begin..end
     }
 
     /// What the text alone decides.
@@ -366,14 +435,20 @@ impl<'a> Encoder<'a> {
             report.too_long_dropped += 1;
             return false;
         }
-        let no_prompt = raw.fields.iter().all(|field| field.trim().is_empty());
-        let no_completion = raw.completion.trim().is_empty();
+        let is_empty = |text: &String| text.trim().is_empty();
+        let (no_prompt, no_completion) = match &raw.text {
+            RawText::Completion { fields, completion } => (fields.iter().all(is_empty), is_empty(completion)),
+            RawText::Conversation(messages) => {
+                let answers = |message: &&Message| message.role == ASSISTANT && !is_empty(&message.content);
+                (false, !messages.iter().any(|message| answers(&message)))
+            }
+        };
         if no_prompt || no_completion {
             report.empty_prompt += u64::from(no_prompt);
             report.empty_completion += u64::from(!no_prompt);
             return false;
         }
-        let texts = raw.fields.iter().chain([&raw.completion]);
+        let texts = raw.text.texts().into_iter();
         let is_new = seen.insert(texts.map(|text| hash(text.as_bytes())).fold(0, combine));
         report.duplicates += u64::from(!is_new);
         let dropped = !is_new && self.options.drop_duplicates;
@@ -399,9 +474,11 @@ impl<'a> Encoder<'a> {
             return Err(Error::TooLong { place: place(), tokens: example.ids.len(), limit });
         }
         example.ids.truncate(limit);
+        example.answers.iter_mut().for_each(|answer| answer.end = answer.end.min(limit));
+        example.answers.retain(|answer| !answer.is_empty());
         let learned = |at: &usize| example.is_learned(*at, self.options.train_on_prompt);
         let learned_tokens = (0..example.ids.len()).filter(learned).count() as u64;
-        if example.prompt_tokens >= example.ids.len() || learned_tokens == 0 {
+        if example.answers.is_empty() || learned_tokens == 0 {
             report.nothing_learned_dropped += 1;
             return Ok(None);
         }

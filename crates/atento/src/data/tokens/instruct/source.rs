@@ -1,7 +1,7 @@
 //! Where prompts and completions come from.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,10 @@ use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
 use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
+use crate::hub::Message;
+
+/// The key of a conversation.
+const MESSAGES: &str = "messages";
 
 /// Files of prompts and completions, each plain or gzip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +46,11 @@ pub enum InstructSource {
         /// The key of the completion.
         completion_key: String,
     },
+    /// Conversations: a JSON object with `messages` on each line, which a chat template writes.
+    Conversations {
+        /// The file.
+        path: PathBuf,
+    },
     /// CSV with a header (RFC 4180).
     Csv {
         /// The file.
@@ -58,18 +67,39 @@ pub enum InstructSource {
 pub(super) struct RawExample {
     /// The line it begins at, from 1.
     pub(super) line: u64,
-    /// What fills the places of the prompt's template, in their order.
-    pub(super) fields: Vec<String>,
-    pub(super) completion: String,
+    pub(super) text: RawText,
     /// Whether it is longer than is read, so that its text was not kept.
     pub(super) too_long: bool,
+}
+
+/// What the model is to read and to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RawText {
+    Completion {
+        /// What fills the places of the prompt's template, in their order.
+        fields: Vec<String>,
+        completion: String,
+    },
+    Conversation(Vec<Message>),
+}
+
+impl RawText {
+    /// The texts in it, what the model is to write last.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Completion { fields, completion } => fields.iter().chain([completion]).map(String::as_str).collect(),
+            Self::Conversation(messages) => {
+                messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()]).collect()
+            }
+        }
+    }
 }
 
 impl RawExample {
     /// The texts of the fields and, last, of the completion.
     fn new(line: u64, mut texts: Vec<String>) -> Self {
         let completion = texts.pop().unwrap_or_default();
-        RawExample { line, fields: texts, completion, too_long: false }
+        RawExample { line, text: RawText::Completion { fields: texts, completion }, too_long: false }
     }
 }
 
@@ -92,6 +122,13 @@ impl InstructSource {
         }
     }
 
+    /// Whether the first object of a file is a conversation.
+    pub fn is_conversations(path: &Path) -> bool {
+        let Ok(lines) = LineReader::open(path) else { return false };
+        let mut lines = lines.with_limit(MAX_RECORD_BYTES).past_faults();
+        matches!(jsonl::next_object(&mut lines), Ok(Some(object)) if object.get(MESSAGES).is_some())
+    }
+
     /// Prompts and completions in turn, as the templates of the options write them: what a tokenizer is trained on.
     /// Examples that are too long to be read have no part in it.
     ///
@@ -104,12 +141,25 @@ impl InstructSource {
         let prompt = PromptTemplate::parse(&options.prompt_template)?;
         let completion = CompletionTemplate::parse(&options.completion_template)?;
         let reader = self.open(prompt.fields(), true)?;
+        let (chat, source) = (options.chat.clone(), self.clone());
         let of_example = move |raw: Result<RawExample, Error>| match raw {
-            Ok(raw) if raw.too_long => [None, None],
-            Ok(raw) => [Some(Ok(prompt.fill(&raw.fields))), Some(Ok(completion.fill(&raw.completion)))],
-            Err(error) => [Some(Err(error)), None],
+            Ok(raw) if raw.too_long => Vec::new(),
+            Ok(raw) => match raw.text {
+                RawText::Completion { fields, completion: text } => {
+                    vec![Ok(prompt.fill(&fields)), Ok(completion.fill(&text))]
+                }
+                RawText::Conversation(messages) => match &chat {
+                    Some(chat) => {
+                        let place = || format!("{source}, line {}", raw.line);
+                        let written = chat.render(&messages, false);
+                        vec![written.map_err(|source| Error::Chat { place: place(), source })]
+                    }
+                    None => vec![Err(Error::NoChatTemplate { place: source.to_string() })],
+                },
+            },
+            Err(error) => vec![Err(error)],
         };
-        Ok(reader.flat_map(of_example).flatten())
+        Ok(reader.flat_map(of_example))
     }
 
     /// Opens the files for a template with these fields. The field `prompt` is the prompt, whatever its column is called.
@@ -129,6 +179,10 @@ impl InstructSource {
                 let keys = named(&prompt_key).into_iter().chain([completion_key]).collect();
                 let lines = LineReader::open(path)?.with_limit(MAX_RECORD_BYTES).past_faults();
                 return Ok(InstructReader::Jsonl { lines, keys, leave_out });
+            }
+            InstructSource::Conversations { path } => {
+                let lines = LineReader::open(path)?.with_limit(MAX_RECORD_BYTES).past_faults();
+                return Ok(InstructReader::Conversations { lines, leave_out });
             }
             InstructSource::Csv { path, prompt_column, completion_column } => {
                 let reader = CsvReader::open(path)?;
@@ -154,6 +208,7 @@ impl fmt::Display for InstructSource {
             }
             InstructSource::Tsv { path, .. }
             | InstructSource::Jsonl { path, .. }
+            | InstructSource::Conversations { path }
             | InstructSource::Csv { path, .. } => path.display().fmt(f),
         }
     }
@@ -174,6 +229,22 @@ pub(super) enum InstructReader {
         keys: Vec<String>,
         leave_out: bool,
     },
+    Conversations {
+        lines: LineReader,
+        leave_out: bool,
+    },
+}
+
+/// The messages of the next object; blank lines are skipped.
+fn next_conversation(lines: &mut LineReader) -> Result<Option<RawExample>, data::Error> {
+    let Some(object) = jsonl::next_object(lines)? else { return Ok(None) };
+    let line = lines.line();
+    let messages = Message::list(&object[MESSAGES]).map_err(|detail| data::Error::Conversation {
+        path: lines.path().into(),
+        line,
+        detail,
+    })?;
+    Ok(Some(RawExample { line, text: RawText::Conversation(messages), too_long: false }))
 }
 
 /// An example that is too long to be read: without its text, or an error that says what to do.
@@ -210,6 +281,10 @@ impl Iterator for InstructReader {
                     let example = texts.map(|texts| texts.map(|texts| RawExample::new(lines.line(), texts)));
                     example.map_err(Error::from).transpose()
                 }
+            },
+            InstructReader::Conversations { lines, leave_out } => match next_conversation(lines) {
+                Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => Some(too_long(fault, *leave_out)),
+                found => found.map_err(Error::from).transpose(),
             },
         }
     }
