@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use atento::generate::{self, Flow, SpeculativeReport, TextEvent};
-use atento::hub::{ChatTemplate, ModelDir};
+use atento::hub::ChatTemplate;
 use atento::pipelines::LanguageModel;
 use atento::pipelines::continue_text::{
     self, Continuation, ContinueOptions, PromptFault, Usual, check_prompt, continue_prompts,
@@ -140,7 +140,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
     // One that cannot be read keeps nobody from going on with plain texts.
-    let chat = match ChatTemplate::read(ModelDir::open(&args.model)?.path()) {
+    let chat = match ChatTemplate::of_kept(&language.kept) {
         Err(_) if !args.chat => None,
         found => found?,
     };

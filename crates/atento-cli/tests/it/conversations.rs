@@ -86,6 +86,37 @@ fn answers_are_learned_and_nothing_else() {
 }
 
 #[test]
+fn a_template_stays_with_what_was_trained_with_it() {
+    let folder = folder();
+    // The end token by its role, which a model made here says only in the files that are written.
+    folder.write("chat.jinja", TEMPLATE.replace("</s>", "{{ eos_token }}"));
+    let shown = train(&folder, &["--show-masks"]).output();
+    assert!(shown.contains("a: ⟦red</s>⟧"), "{shown}");
+    let losses = |run: &str, trained: Ran| {
+        let trained = trained.objects().remove(0)["metrics"]["valid_loss"].as_f64().unwrap();
+        let eval = folder.run(&["eval", run, "--data", "valid.jsonl", "--json"], "").objects().remove(0);
+        assert!((eval["loss"].as_f64().unwrap() - trained).abs() < 1e-5, "{run}: {eval} and {trained}");
+    };
+    losses("run", train(&folder, &["--json", "--out", "run"]));
+    // An adapter with another template than its base.
+    folder.write("chat.jinja", TEMPLATE.replace(": ", ":  "));
+    let data = "[data]\ntrain = { jsonl = \"train.jsonl\" }\nvalid = { jsonl = \"valid.jsonl\" }\nchat_template = \"chat.jinja\"\n";
+    folder.write(
+        "l.toml",
+        format!("task = \"instruct\"\n{data}[train]\nmethod = \"lora\"\nmax_steps = 3\neval_every = 3\n"),
+    );
+    losses("lora", folder.run(&["train", "l.toml", "--quiet", "--json", "--from", "run", "--out", "lora"], ""));
+    folder.run(&["adapter", "merge", "run", "lora", "--out", "merged"], "").output();
+    let read = |path: &str| std::fs::read_to_string(folder.path(path)).unwrap();
+    assert_eq!(read("merged/chat_template.jinja"), read("chat.jinja"));
+    // What is saved whole is not rounded.
+    let rounded = ["--set", "train.base_dtype=nf4", "--set", "train.method=partial", "--set", "train.freeze=[\"h.0\"]"];
+    let message =
+        folder.run(&[&["train", "l.toml", "--from", "run", "--out", "p"], &rounded[..]].concat(), "").refusal();
+    assert!(message.contains("`train.base_dtype` is \"nf4\", but with `train.method` \"partial\""), "{message}");
+}
+
+#[test]
 fn conversations_that_cannot_be_learned_are_told() {
     let folder = folder();
     let without = RECIPE.replace("chat_template = \"chat.jinja\"\n", "");

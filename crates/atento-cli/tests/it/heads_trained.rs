@@ -296,6 +296,13 @@ fn a_run_is_measured_on_its_own_data_label_by_label() {
     let differ =
         |mistake: &Value| !mistake["found"].as_str().unwrap().starts_with(mistake["expected"].as_str().unwrap());
     assert!(wrong.iter().all(differ), "{found}");
+    // Of its files only those that it is measured on are needed.
+    folder
+        .write("f.toml", format!("task = \"classify\"\n[data]\n{TEXTS}\n{RUN}").replacen("texts.tsv", "train.tsv", 1));
+    folder.write("train.tsv", "sentence\tlabel\n".to_owned() + &rows());
+    further(&folder, &["--out", "other", "--from", "run"]).output();
+    std::fs::remove_file(folder.path("train.tsv")).unwrap();
+    folder.run(&["eval", "other"], "").output();
     let message = folder.run(&["eval", "run/model"], "").refusal();
     assert!(message.contains("name the data with --data"), "{message}");
 }

@@ -323,7 +323,7 @@ impl Params {
                 rows.for_each(|(row, values)| compact.widen_row(row, 1.0, values));
                 Cow::Owned(wide)
             }
-            other => panic!("to_f32: {weight:?} is {other:?}"),
+            View::Compact(_) | View::Parts => panic!("to_f32: {weight:?} is in too few bits, or in parts"),
         }
     }
 

@@ -11,7 +11,7 @@
 
 mod answers;
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,13 +25,17 @@ use super::Error;
 use super::json::{Keys, read_object};
 use super::kept::Kept;
 use super::model_dir::TOKENIZER_CONFIG;
-use crate::json;
+use crate::{encoding, json};
 
 pub use answers::{ASSISTANT, Written};
 
 /// The file of a template.
 pub const FILE: &str = "chat_template.jinja";
 const KEY: &str = "chat_template";
+
+/// The most instructions that a template takes to write a conversation.
+const MOST_STEPS: u64 = 20_000_000;
+
 const SPECIAL_MAP: &str = "special_tokens_map.json";
 
 /// What somebody says.
@@ -97,7 +101,7 @@ impl ChatTemplate {
         let (own, described, map) = (root.join(FILE), root.join(TOKENIZER_CONFIG), root.join(SPECIAL_MAP));
         let object = |path: &Path| if path.exists() { read_object(path) } else { Ok(Map::new()) };
         let (config, map) = (object(&described)?, object(&map)?);
-        let text = own.exists().then(|| fs::read_to_string(&own).map_err(Error::io(&own, "read"))).transpose()?;
+        let text = own.exists().then(|| read_template(&own)).transpose()?;
         Self::found((&own, text), (&described, &config), &map)
     }
 
@@ -106,8 +110,16 @@ impl ChatTemplate {
     /// # Errors
     /// The file cannot be read as text.
     pub fn read_file(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        Ok(Self::of(path, text, Vec::new()))
+        Ok(Self::of(path, read_template(path)?, Vec::new()))
+    }
+
+    /// The same with special tokens by their roles, such as `eos_token` of `config`, those aside that it has.
+    #[must_use]
+    pub fn with_special(mut self, config: &Map<String, Value>) -> Self {
+        let new = special_tokens(&Map::new(), config).into_iter();
+        let new: Vec<_> = new.filter(|(role, _)| self.special.iter().all(|(known, _)| known != role)).collect();
+        self.special.extend(new);
+        self
     }
 
     /// The template of a model that is being trained, where it has one.
@@ -171,6 +183,7 @@ impl ChatTemplate {
             ChatError { path: self.path.clone(), detail }
         };
         let mut environment = Environment::new();
+        environment.set_fuel(Some(MOST_STEPS));
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
         environment.set_syntax(syntax);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -188,6 +201,13 @@ impl ChatTemplate {
         let given = context! { tools => Jinja::from(()), documents => Jinja::from(()), ..Jinja::from(Serde(values)) };
         environment.get_template("chat").and_then(|template| template.render(given)).map_err(failed)
     }
+}
+
+/// The text of a template.
+pub(super) fn read_template(path: &Path) -> Result<String, Error> {
+    let bytes = encoding::read_text(path).map_err(Error::io(path, "read"))?;
+    let not_text = |fault| Error::io(path, "read")(io::Error::new(io::ErrorKind::InvalidData, fault));
+    String::from_utf8(bytes).map_err(not_text)
 }
 
 /// Special tokens by their roles: those that tokenizer_config.json names, before those of special_tokens_map.json.
@@ -255,6 +275,8 @@ fn date(days: u64, format: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn template(text: &str) -> ChatTemplate {

@@ -5,6 +5,7 @@
 //! model.safetensors | model.safetensors.index.json + shards | pytorch_model.bin | pytorch_model.bin.index.json + shards
 //! ```
 
+use super::chat;
 use super::generation::GenerationConfig;
 use super::gguf::is_gguf;
 use super::json::{Keys, read_object};
@@ -216,7 +217,13 @@ impl ModelDir {
     /// # Errors
     /// A file cannot be read, or tokenizer_config.json is no JSON object.
     pub fn kept(&self, described: Map<String, Value>) -> Result<Kept, Error> {
-        Kept::read(&self.root, &self.config, described, self.is_translator())
+        let mut kept = Kept::read(&self.root, &self.config, described, self.is_translator())?;
+        // An adapter may have been trained with a chat template of its own.
+        let template = self.adapter.as_deref().map(|adapter| adapter.join(chat::FILE));
+        if let Some(path) = template.filter(|path| path.is_file()) {
+            kept.set_chat_template(&chat::read_template(&path)?);
+        }
+        Ok(kept)
     }
 
     /// Opens the weights, one file or shards: safetensors where there are such, else PyTorch's own format.

@@ -106,7 +106,7 @@ impl Recipe {
     ///
     /// # Errors
     /// As there, except for files.
-    pub(crate) fn read_text(text: &str, name: &str) -> Result<Loaded, Error> {
+    pub fn read_text(text: &str, name: &str) -> Result<Loaded, Error> {
         resolve(text, Path::new(name), &[], Settling::Later).map(|(loaded, _)| loaded)
     }
 

@@ -68,12 +68,13 @@ impl CompletionArgs {
             InstructSource::Csv { path, .. } => {
                 Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
             }
+            InstructSource::Jsonl { path, .. } if self.given().is_none() && InstructSource::is_conversations(&path) => {
+                Some(InstructSource::Conversations { path })
+            }
             InstructSource::Jsonl { path, .. } if self.given().is_some() || has_completion(data, &completion) => {
                 Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
             }
-            InstructSource::Jsonl { path, .. } => {
-                InstructSource::is_conversations(&path).then_some(InstructSource::Conversations { path })
-            }
+            InstructSource::Jsonl { .. } => None,
             tsv => (self.given().is_some() || is_tsv(data)).then_some(tsv),
         }
     }

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use atento::eval::Counts;
 use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::pipelines::TextModel;
 use atento::tasks::{Data, Evaluated, Evaluation, evaluate};
 use atento::train::StopFlag;
-use atento::train::recipe::{FileSettings, Metric, OnTruncate, Recipe};
+use atento::train::recipe::{Metric, OnTruncate, Recipe};
 use atento::train::report::Sample;
 use serde_json::{Map, Value, json};
 
@@ -57,17 +57,22 @@ impl HeadArgs {
 }
 
 /// The data that the run of a model was tested on, or else validated on; the file, for messages.
-fn of_run(model: &Path) -> Result<(FileSettings, PathBuf), Failure> {
+fn of_run(model: &Path) -> Result<(Data, PathBuf), Failure> {
     let config = model.join("config.toml");
     if !config.exists() {
         return Err(anyhow!("name the data with --data: {} is no run that knows them", model.display()).into());
     }
-    let data = Recipe::load_unsettled(&config, &[])?.recipe.data;
+    // Files that are not measured on may be gone.
+    let text = std::fs::read_to_string(&config).with_context(|| format!("{}: cannot read it", config.display()))?;
+    let data = Recipe::read_text(&text, &config.display().to_string())?.recipe.data;
     let found = [data.test, data.valid].into_iter().flatten().find_map(|files| {
         let forms = [&files.tsv, &files.csv, &files.jsonl, &files.conll, &files.squad];
         let path = forms.into_iter().find_map(Clone::clone)?;
-        Some((files, path))
+        Some((Data::Files(Box::new(files)), path))
     });
+    let text =
+        data.valid_text.map(|path| (Data::Path { path: path.clone(), keys: [Some(data.text_key), None, None] }, path));
+    let found = found.or(text);
     found.ok_or_else(|| {
         anyhow!("name the data with --data: {} has no file of test or validation data", config.display()).into()
     })
@@ -92,9 +97,9 @@ pub fn run(
             return Err(anyhow!("the keys of data are named, and no data: name them with --data").into());
         }
         None => {
-            let (files, path) = of_run(run)?;
+            let (data, path) = of_run(run)?;
             options.note(format_args!("measured on {}, as the run has it", path.display()));
-            (Data::Files(Box::new(files)), path)
+            (data, path)
         }
     };
     let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };

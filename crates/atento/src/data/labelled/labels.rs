@@ -152,7 +152,7 @@ impl LabelSet {
 }
 
 /// Rows from which on a label that the first row alone has is taken for the name of a column.
-const ROWS_OF_DATA: u64 = 20;
+const ROWS_OF_DATA: u64 = 5;
 /// What a recipe calls the columns of a file without a header.
 const NUMBERS: [&str; 3] = ["1", "2", "3"];
 

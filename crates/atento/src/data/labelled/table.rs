@@ -292,9 +292,14 @@ fn by_name(path: &Path, header: &[String], names: &ColumnNames) -> Result<(Strin
 
 /// The columns of a published data set, if all of them are there.
 fn known(header: &[String]) -> Option<(String, Option<String>, String)> {
-    let has = |name: &str| header.iter().any(|column| column == name);
-    let found = KNOWN.iter().find(|(text, pair, label)| has(text) && has(label) && pair.is_none_or(has));
-    found.map(|(text, pair, label)| (text.to_string(), pair.map(str::to_owned), label.to_string()))
+    let named = |name: &str| header.iter().find(|column| column.eq_ignore_ascii_case(name)).cloned();
+    KNOWN.iter().find_map(|(text, pair, label)| {
+        let pair = match pair {
+            Some(pair) => Some(named(pair)?),
+            None => None,
+        };
+        Some((named(text)?, pair, named(label)?))
+    })
 }
 
 fn told((text, pair, label): &(String, Option<String>, String)) -> String {
@@ -339,6 +344,7 @@ mod tests {
         );
         assert_eq!(rows("a.tsv", "a\tb\tyes\n", &any).unwrap(), [row("a", Some("b"), "yes")]);
         assert_eq!(rows("sst.tsv", "sentence\tlabel\nx\t1\n", &any).unwrap(), [row("x", None, "1")]);
+        assert_eq!(rows("sst.tsv", "Label\tText\n1\tx\n", &any).unwrap(), [row("x", None, "1")]);
         let qnli = "index\tquestion\tsentence\tlabel\n0\tq\ts\tentailment\n";
         assert_eq!(rows("qnli.tsv", qnli, &any).unwrap(), [row("q", Some("s"), "entailment")]);
         let mrpc = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\ta\tb\n";

@@ -80,7 +80,11 @@ impl ChatTemplate {
             if let Some(at) = messages.iter().position(is_marked) {
                 return Err(fault(format!("message {} has U+FDD0 or U+FDD1, which are no characters", at + 1)));
             }
-            return Ok(unmarked(&self.render_with(messages, false, true)?, [begins, ends]));
+            let written = unmarked(&self.render_with(messages, false, true)?, [begins, ends]).map_err(fault)?;
+            // A statement that the template only speaks of marks nothing.
+            if !written.answers.is_empty() {
+                return Ok(written);
+            }
         }
         let text = self.render(messages, false)?;
         let mut answers = Vec::new();
@@ -100,16 +104,26 @@ impl ChatTemplate {
 }
 
 /// A text without its marks, and the stretches between them.
-fn unmarked(marked: &str, [begins, ends]: [char; 2]) -> Written {
+///
+/// # Errors
+/// The marks are no pairs.
+fn unmarked(marked: &str, [begins, ends]: [char; 2]) -> Result<Written, String> {
     let (mut text, mut answers, mut from) = (String::with_capacity(marked.len()), Vec::new(), None);
     for c in marked.chars() {
         match c {
-            c if c == begins => from = Some(text.len()),
-            c if c == ends => answers.extend(from.take().map(|from| from..text.len())),
+            c if c == begins && from.is_none() => from = Some(text.len()),
+            c if c == begins => return Err("{% generation %} stands inside another one".to_owned()),
+            c if c == ends => match from.take() {
+                Some(from) => answers.push(from..text.len()),
+                None => return Err("{% endgeneration %} comes without {% generation %}".to_owned()),
+            },
             c => text.push(c),
         }
     }
-    Written { text, answers }
+    match from {
+        Some(_) => Err("{% generation %} is never closed".to_owned()),
+        None => Ok(Written { text, answers }),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +168,24 @@ mod tests {
         let marked = [Message::new("user", "\u{fdd0}")];
         let message = template(text).written(&marked).unwrap_err().to_string();
         assert_eq!(message, "t: the chat template: message 1 has U+FDD0 or U+FDD1, which are no characters");
+    }
+
+    #[test]
+    fn statements_around_answers_are_pairs() {
+        let refused = |text: &str| template(text).written(&talk()).unwrap_err().to_string();
+        assert!(refused("{% generation %}a").ends_with("{% generation %} is never closed"));
+        assert!(refused("a{% endgeneration %}").ends_with("comes without {% generation %}"));
+        assert!(refused("{% generation %}{% generation %}").ends_with("stands inside another one"));
+        // One that is only spoken of is none.
+        let text = "{# {% generation %} #}{% for m in messages %}[{{ m.content }}]{% endfor %}";
+        assert_eq!(answers(&template(text).written(&talk()).unwrap()), ["[b]", "[d e]"]);
+    }
+
+    #[test]
+    fn a_template_without_an_end_is_stopped() {
+        let text = "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}";
+        let message = template(text).render(&talk(), true).unwrap_err().to_string();
+        assert!(message.starts_with("t: the chat template: ") && message.contains("fuel"), "{message}");
     }
 
     #[test]

@@ -102,6 +102,14 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
             "training has no end: set `train.max_steps`, `train.max_epochs` or `train.max_minutes`",
         );
     }
+    if train.base_dtype != BaseDtype::Stored && !train.method.is_adapter() {
+        let message = format!(
+            "`train.base_dtype` is \"{}\", but with `train.method` \"{}\" the whole model is saved, and what is frozen would be \
+             rounded in it: leave it out, or train an adapter",
+            train.base_dtype, train.method
+        );
+        return conflict(place("train.base_dtype"), message);
+    }
     if train.average_last > train.keep_last {
         let message = format!(
             "`train.average_last` is {}, but only `train.keep_last` {} checkpoints are kept",
@@ -232,7 +240,7 @@ const UPDATES: [&str; 15] = [
     "schedule",
 ];
 
-fn training_rules(recipe: &Recipe) -> [Rule; 16] {
+fn training_rules(recipe: &Recipe) -> [Rule; 15] {
     use ScheduleKind::*;
     let (schedule, method) = (recipe.schedule.kind, recipe.train.method);
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
@@ -246,11 +254,6 @@ fn training_rules(recipe: &Recipe) -> [Rule; 16] {
             matches!(method, Method::Prefix | Method::Prompt),
         ),
         ("without `train.method` \"houlsby\"", &["houlsby"], method == Method::Houlsby),
-        (
-            "where all of a model is trained",
-            &["train.base_dtype"],
-            method != Method::Full || !recipe.train.freeze.is_empty(),
-        ),
         ("with `train.method` \"features\"", &UPDATES, method != Method::Features),
         ("where no output is solved (`train.solve_output`)", &["train.features_dir"], recipe.train.solves()),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),

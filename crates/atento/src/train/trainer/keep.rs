@@ -1,7 +1,8 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
 use super::Session;
-use crate::hub::templates;
+use crate::hub::atomic::atomic_write;
+use crate::hub::{chat, templates};
 use crate::peft;
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
@@ -76,7 +77,11 @@ impl<W: Workload> Session<'_, W> {
         }
         let config = self.work.config();
         let json = model.kept.config_for(config.to_json()?);
-        Ok(peft::save(&dir, &adapter.config, (&*config, &json), self.work.model().params(), base)?)
+        peft::save(&dir, &adapter.config, (&*config, &json), self.work.model().params(), base)?;
+        if let Some(template) = self.work.loaded().kept.file(chat::FILE) {
+            atomic_write(&dir.join(chat::FILE), template)?;
+        }
+        Ok(())
     }
 
     fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {
