@@ -140,7 +140,7 @@ pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
     // One that cannot be read keeps nobody from going on with plain texts.
-    let chat = match ChatTemplate::of_kept(&language.kept) {
+    let chat = match language.chat_template() {
         Err(_) if !args.chat => None,
         found => found?,
     };

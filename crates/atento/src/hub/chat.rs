@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Error;
-use super::json::{Keys, read_object};
+use super::json::Keys;
 use super::kept::Kept;
 use super::model_dir::TOKENIZER_CONFIG;
-use crate::{encoding, json};
+use crate::{json, lfs};
 
 pub use answers::{ASSISTANT, Written};
 
@@ -93,24 +93,19 @@ pub struct ChatError {
 }
 
 impl ChatTemplate {
-    /// The template in a model's directory, where there is one.
-    ///
-    /// # Errors
-    /// A file cannot be read, is no JSON object, or has no template where it says so.
-    pub fn read(root: &Path) -> Result<Option<Self>, Error> {
-        let (own, described, map) = (root.join(FILE), root.join(TOKENIZER_CONFIG), root.join(SPECIAL_MAP));
-        let object = |path: &Path| if path.exists() { read_object(path) } else { Ok(Map::new()) };
-        let (config, map) = (object(&described)?, object(&map)?);
-        let text = own.exists().then(|| read_template(&own)).transpose()?;
-        Self::found((&own, text), (&described, &config), &map)
-    }
-
     /// The template that a file holds, without what a model says of special tokens.
     ///
     /// # Errors
     /// The file cannot be read as text.
     pub fn read_file(path: &Path) -> Result<Self, Error> {
-        Ok(Self::of(path, read_template(path)?, Vec::new()))
+        let bytes = lfs::read(path).map_err(Error::io(path, "read"))?;
+        Ok(Self::of(path, text_of(path, &bytes)?, Vec::new()))
+    }
+
+    /// The same, found at `path`, for messages.
+    #[must_use]
+    pub fn at(self, path: &Path) -> Self {
+        Self { path: path.into(), ..self }
     }
 
     /// The same with special tokens by their roles, such as `eos_token` of `config`, those aside that it has.
@@ -122,27 +117,23 @@ impl ChatTemplate {
         self
     }
 
-    /// The template of a model that is being trained, where it has one.
+    /// The template among the files of a model, where there is one.
     ///
     /// # Errors
-    /// As [`ChatTemplate::read`].
+    /// A file is no text or no JSON object, or has no template where it says so.
     pub fn of_kept(kept: &Kept) -> Result<Option<Self>, Error> {
-        let (own, described) = (Path::new(FILE), Path::new(TOKENIZER_CONFIG));
-        let text = kept.file(FILE).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        let map = kept.file(SPECIAL_MAP).and_then(|bytes| json::parse(bytes).ok());
-        let map = map.and_then(|map| map.as_object().cloned()).unwrap_or_default();
-        let config = kept.tokenizer_config().cloned().unwrap_or_default();
-        Self::found((own, text), (described, &config), &map)
-    }
-
-    fn found(
-        (own, text): (&Path, Option<String>),
-        (described, config): (&Path, &Map<String, Value>),
-        map: &Map<String, Value>,
-    ) -> Result<Option<Self>, Error> {
+        let (own, described, map_path) = (Path::new(FILE), Path::new(TOKENIZER_CONFIG), Path::new(SPECIAL_MAP));
+        let wrong = |detail: String| Error::Json { path: map_path.into(), detail };
+        let map = match kept.file(SPECIAL_MAP) {
+            Some(bytes) => json::parse(bytes).map_err(|error| wrong(error.to_string()))?,
+            None => Value::Object(Map::new()),
+        };
+        let map = map.as_object().ok_or_else(|| wrong("expected an object".into()))?;
+        let empty = Map::new();
+        let config = kept.tokenizer_config().unwrap_or(&empty);
         let special = special_tokens(map, config);
-        if let Some(text) = text {
-            return Ok(Some(Self::of(own, text, special)));
+        if let Some(bytes) = kept.file(FILE) {
+            return Ok(Some(Self::of(own, text_of(own, bytes)?, special)));
         }
         let wrong = || Keys::new(described, config).wrong(KEY, "a template, or a list of named ones");
         let text = match config.get(KEY) {
@@ -179,7 +170,12 @@ impl ChatTemplate {
     /// With marks around answers, where the template says where those are.
     fn render_with(&self, messages: &[Message], prompts_answer: bool, is_marked: bool) -> Result<String, ChatError> {
         let failed = |error: minijinja::Error| {
-            let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+            let detail = match error.kind() {
+                ErrorKind::OutOfFuel => {
+                    format!("it takes more than {MOST_STEPS} steps: it has no end, or too long a conversation")
+                }
+                _ => error.detail().map_or_else(|| error.to_string(), str::to_owned),
+            };
             ChatError { path: self.path.clone(), detail }
         };
         let mut environment = Environment::new();
@@ -203,11 +199,11 @@ impl ChatTemplate {
     }
 }
 
-/// The text of a template.
-pub(super) fn read_template(path: &Path) -> Result<String, Error> {
-    let bytes = encoding::read_text(path).map_err(Error::io(path, "read"))?;
+/// The text of a template, without the byte-order mark that editors of Windows put at the beginning.
+fn text_of(path: &Path, bytes: &[u8]) -> Result<String, Error> {
     let not_text = |fault| Error::io(path, "read")(io::Error::new(io::ErrorKind::InvalidData, fault));
-    String::from_utf8(bytes).map_err(not_text)
+    let text = std::str::from_utf8(bytes).map_err(not_text)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
 }
 
 /// Special tokens by their roles: those that tokenizer_config.json names, before those of special_tokens_map.json.
@@ -323,21 +319,27 @@ mod tests {
     fn templates_are_found_in_both_files() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        assert_eq!(ChatTemplate::read(dir.path()).unwrap(), None);
+        let read = || ChatTemplate::of_kept(&Kept::read(dir.path(), &Map::new(), Map::new(), false).unwrap());
+        assert_eq!(read().unwrap(), None);
         write("tokenizer_config.json", r#"{"bos_token": {"content": "<b>"}, "eos_token": "<e>"}"#);
-        assert_eq!(ChatTemplate::read(dir.path()).unwrap(), None);
+        assert_eq!(read().unwrap(), None);
         let config = |template: &str| format!(r#"{{"bos_token": {{"content": "<b>"}}, "chat_template": {template}}}"#);
-        let rendered = || ChatTemplate::read(dir.path()).unwrap().unwrap().render(&[], true).unwrap();
+        let rendered = || read().unwrap().unwrap().render(&[], true).unwrap();
         write("tokenizer_config.json", &config(r#""{{ bos_token }}one""#));
         assert_eq!(rendered(), "<b>one");
         let named = r#"[{"name": "tools", "template": "t"}, {"name": "default", "template": "two"}]"#;
         write("tokenizer_config.json", &config(named));
         assert_eq!(rendered(), "two");
-        write("chat_template.jinja", "three\n");
+        write("chat_template.jinja", "\u{feff}three\n");
         assert_eq!(rendered(), "three");
+        write("special_tokens_map.json", "{");
+        assert!(read().unwrap_err().to_string().starts_with("special_tokens_map.json"));
+        fs::remove_file(dir.path().join("special_tokens_map.json")).unwrap();
+        fs::write(dir.path().join("chat_template.jinja"), b"\xff").unwrap();
+        assert!(read().unwrap_err().to_string().contains("invalid utf-8"));
         fs::remove_file(dir.path().join("chat_template.jinja")).unwrap();
         write("tokenizer_config.json", &config("[]"));
-        let refused = ChatTemplate::read(dir.path()).unwrap_err().to_string();
+        let refused = read().unwrap_err().to_string();
         assert!(refused.contains("key `chat_template` is []"), "{refused}");
     }
 

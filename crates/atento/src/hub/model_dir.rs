@@ -221,7 +221,7 @@ impl ModelDir {
         // An adapter may have been trained with a chat template of its own.
         let template = self.adapter.as_deref().map(|adapter| adapter.join(chat::FILE));
         if let Some(path) = template.filter(|path| path.is_file()) {
-            kept.set_chat_template(&chat::read_template(&path)?);
+            kept.set_chat_template(chat::ChatTemplate::read_file(&path)?.text());
         }
         Ok(kept)
     }

@@ -15,7 +15,7 @@ use crate::hub::safetensors::FloatType;
 use crate::hub::save::{DirFiles, save_dir, tensors};
 use crate::hub::special_tokens::declare;
 use crate::hub::tokenizer_config::TokenizerConfig;
-use crate::hub::{self, Checked, Kept, ModelDir, templates};
+use crate::hub::{self, ChatTemplate, Checked, Kept, ModelDir, templates};
 use crate::memory;
 use crate::models::config::ConfigError;
 use crate::models::parameters::NamedShape;
@@ -262,6 +262,18 @@ impl<M: Net> Loaded<M> {
             model.set_positions(source, target);
         }
         Ok(Self { model, tokenizer, generation, templates, kept, notes })
+    }
+
+    /// How conversations are written for the model, where its files say so. Special tokens that they do not name are those that
+    /// are written of the tokenizer.
+    ///
+    /// # Errors
+    /// A file with the template is none.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>, Error> {
+        let found = ChatTemplate::of_kept(&self.kept)?;
+        let of_tokenizer = self.tokenizer.config_json(0);
+        let special = of_tokenizer.as_object().filter(|_| self.kept.tokenizer_config().is_none());
+        Ok(found.map(|found| special.into_iter().fold(found, ChatTemplate::with_special)))
     }
 
     /// Puts an adapter on the model, whose own weights stay as they are; returns how many modules it adapts.

@@ -7,8 +7,7 @@ use anyhow::anyhow;
 use atento::data::tokens;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
 use atento::data::{LineReader, OnTruncate, header};
-use atento::hub::ChatTemplate;
-use atento::pipelines::{LanguageModel, LoadError};
+use atento::pipelines::LanguageModel;
 use atento::score::perplexity::TextLoss;
 use atento::score::{self, completions::completion_loss};
 use serde_json::{Value, json};
@@ -121,7 +120,7 @@ pub fn run(
             OnTooLong::Cut => OnTruncate::Warn,
             _ => OnTruncate::Drop,
         },
-        chat: ChatTemplate::of_kept(&language.kept).map_err(LoadError::from)?,
+        chat: language.chat_template()?,
         ..usual.clone()
     };
     if let InstructSource::Tsv { path, .. } = source {

@@ -261,21 +261,9 @@ fn is_conversations(recipe: &Recipe) -> bool {
 
 /// How conversations are written: by the template that the recipe names, which stays with the model, or the model's own.
 fn chat_template(recipe: &Recipe, language: &mut LanguageModel) -> Result<Option<ChatTemplate>, Error> {
-    let found = match &recipe.data.chat_template {
-        Some(path) => {
-            let template = ChatTemplate::read_file(path).map_err(LoadError::from)?;
-            language.kept.set_chat_template(template.text());
-            let of_model = language.kept.tokenizer_config().cloned().unwrap_or_default();
-            Some(template.with_special(&of_model))
-        }
-        None => ChatTemplate::of_kept(&language.kept).map_err(LoadError::from)?,
-    };
-    // What is written of the tokenizer says these, where the model's own files did not.
-    let written = language.tokenizer.config_json(0);
-    Ok(found.map(|found| match written.as_object().filter(|_| language.kept.tokenizer_config().is_none()) {
-        Some(written) => found.with_special(written),
-        None => found,
-    }))
+    let Some(path) = &recipe.data.chat_template else { return Ok(language.chat_template()?) };
+    language.kept.set_chat_template(ChatTemplate::read_file(path).map_err(LoadError::from)?.text());
+    Ok(language.chat_template()?.map(|template| template.at(path)))
 }
 
 /// Where the files of a part of the data are; `None` if they are of no single kind, which loading a recipe refuses.

@@ -1,11 +1,14 @@
-//! Prompts with completions, for supervised fine-tuning: the model reads both and learns the completion.
+//! Prompts with completions and conversations, for supervised fine-tuning: the model reads all and learns the completion, or
+//! what the assistant says.
 //!
 //! ```text
-//! source     where the pairs come from          template   how they are written for the model
-//! examples   the tokenised set and its report   batches    packed batches, epoch by epoch
+//! source     where examples come from           template   how prompts and completions are written for the model
+//! encoder    from text to tokens                examples   the tokenised set and its report
+//! batches    packed batches, epoch by epoch
 //! ```
 
 pub mod batches;
+mod encoder;
 pub mod examples;
 pub mod source;
 pub mod template;
