@@ -39,6 +39,8 @@ ADAPTERS = [
     (BERT, "lora-all", LoraConfig, dict(r=1, target_modules="all-linear", bias="all", use_rslora=True), False),
     (BERT, "ia3", IA3Config, dict(target_modules=["key", "value", "output.dense"], feedforward_modules=["output.dense"]), True),
     (GPT2, "lora-dora", LoraConfig, dict(r=2, target_modules=["c_attn", "c_proj"], use_dora=True, fan_in_fan_out=True), True),
+    (BERT, "lora-pissa", LoraConfig, dict(r=2, lora_alpha=3, target_modules=["query", "output.dense"], init_lora_weights="pissa"), True),
+    (GPT2, "lora-pissa", LoraConfig, dict(r=2, lora_alpha=3, target_modules=["c_attn", "c_proj"], init_lora_weights="pissa", fan_in_fan_out=True, use_rslora=True), True),
     (GPT2, "lora-ranks", LoraConfig, dict(r=2, target_modules=["c_attn", "c_proj"], fan_in_fan_out=True, **SEVERAL), False),
     (GPT2, "ia3", IA3Config, dict(target_modules=["c_attn", "mlp.c_proj"], feedforward_modules=["mlp.c_proj"], fan_in_fan_out=True), True),
     (GPT2, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), True),

@@ -1,4 +1,4 @@
-//! Weights held in fewer bits: f16, bf16, int8 with one factor per output, or four bits with one per block. They are not trained; a gradient passes
+//! Weights held in fewer bits: f16, bf16, int8 with one factor per output, four bits with one per block, or llama.cpp's blocks. They are not trained; a gradient passes
 //! through them to their input.
 //!
 //! Decoding token by token reads every weight once and is bound by memory, so half or a quarter of the bytes is twice or
@@ -7,14 +7,17 @@
 //! **f16** is read as it lies in a file. **bf16** keeps f32's range and 8 bits of precision; rounding is to nearest, ties to even.
 //! **int8** (symmetric, per output channel): `w ≈ scale_o · q`, `scale_o = max |w_o| / 127`, `q = round(w / scale_o)`; the
 //! error of a weight is at most `scale_o / 2`.
+//! **Blocks** are read as they lie in a file of llama.cpp ([`Blocks`]).
 //! **Four bits** say which of 16 levels a weight is of the largest one in its block of 64 ([`FourBits`]).
 
+mod blocks;
 mod four;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+pub use blocks::{BlockKind, Blocks};
 pub use four::{FourBits, INT4, Levels, NF4, row_sizes, to_four};
 
 use crate::elementwise;
@@ -45,6 +48,8 @@ pub enum Compact<'a> {
     },
     /// Levels in four bits, and the factor of each block of a row.
     Four(FourBits<'a>),
+    /// Blocks of llama.cpp's files.
+    Blocks(Blocks<'a>),
 }
 
 /// Rows of a weight as `[outputs, inputs]`, whatever its layout.
@@ -126,6 +131,7 @@ impl Compact<'_> {
             Compact::Bf16(values) => widen(&values[from..from + out.len()], factor, out),
             Compact::Int8 { values, scales } => widen(&values[from..from + out.len()], factor * scales[row], out),
             Compact::Four(four) => four.widen_row(row, factor, out),
+            Compact::Blocks(blocks) => blocks.widen_row(row, factor, out),
         }
     }
 
@@ -150,6 +156,7 @@ impl Compact<'_> {
             let x = Mat::row_major(x, rows, inputs);
             match self {
                 Compact::F16(_) | Compact::Four(_) => unreachable!("their rows are widened"),
+                Compact::Blocks(blocks) => few_rows_of_blocks(x, blocks, out),
                 Compact::Bf16(values) => few_rows(x, values, None, out),
                 Compact::Int8 { values, scales } => few_rows(x, values, Some(scales), out),
             }
@@ -195,6 +202,10 @@ impl Compact<'_> {
                 four.check(outputs, inputs);
                 outputs * inputs
             }
+            Compact::Blocks(blocks) => {
+                blocks.check(outputs, inputs);
+                outputs * inputs
+            }
         };
         assert_eq!((x.len(), out.len()), (rows * inputs, rows * outputs), "compact: whole rows of input and output");
         assert_eq!(numbers, inputs * outputs, "compact: weight against {inputs} inputs, {outputs} outputs");
@@ -231,6 +242,38 @@ fn widen<W: Widen>(values: &[W], factor: f32, out: &mut [f32]) {
         }
     }
     crate::dispatch!(body<W: Widen>(values: &[W], factor: f32, out: &mut [f32]));
+}
+
+/// Outputs whose blocks are widened at a time, for few rows: they stay in the nearest memory.
+const NEAR: usize = 8;
+
+/// The blocks of a few outputs widened, and multiplied, at a time; tasks of whole outputs.
+fn few_rows_of_blocks(x: Mat<'_>, blocks: &Blocks<'_>, out: &mut [f32]) {
+    let outputs = out.len() / x.rows;
+    let per_task = (TASK / x.cols).max(NEAR).next_multiple_of(NEAR);
+    let dots = |task: usize| {
+        let (first, mut wide) = (task * per_task, vec![0.0; NEAR * x.cols]);
+        let count = per_task.min(outputs - first);
+        let (mut found, mut near) = (vec![0.0; x.rows * count], vec![0.0; x.rows * NEAR]);
+        for start in (0..count).step_by(NEAR) {
+            let some = NEAR.min(count - start);
+            for (at, row) in wide.chunks_exact_mut(x.cols).take(some).enumerate() {
+                blocks.widen_row(first + start + at, 1.0, row);
+            }
+            let near = &mut near[..x.rows * some];
+            dot_columns(x, &wide, x.cols, 0, near);
+            for (found, near) in found.chunks_exact_mut(count).zip(near.chunks_exact(some)) {
+                found[start..start + some].copy_from_slice(near);
+            }
+        }
+        found
+    };
+    let found: Vec<Vec<f32>> = (0..outputs.div_ceil(per_task)).into_par_iter().map(dots).collect();
+    for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
+        for (found, out) in found.iter().zip(out.chunks_mut(per_task)) {
+            out.copy_from_slice(&found[row * out.len()..][..out.len()]);
+        }
+    }
 }
 
 /// Every weight read once, in the order it is stored; tasks of whole outputs.

@@ -47,6 +47,10 @@ pub fn make(program: &Path, folder: &Path) -> Result<()> {
         run(&["train", &format!("{name}.toml"), "--out", name, "-q"])?;
     }
     run(&["convert", "lm", "--out", "int8", "--weights", "int8"])?;
+    for (method, set) in [("lora", "lora.rank=2"), ("prefix", "prompt.tokens=2")] {
+        let of = format!("train.method={method}");
+        run(&["train", "lm.toml", "--from", "lm", "--set", &of, "--set", set, "--out", method, "-q"])?;
+    }
     copies(folder)?;
     models_of_llama_cpp(folder)?;
     vocabularies(folder)

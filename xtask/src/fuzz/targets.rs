@@ -27,6 +27,9 @@ const PLAN_SIZES: &[&str] = &["inspect", "plan", "FILE"];
 const ENCODE: &[&str] = &["tokenizer", "encode", "FILE", "the cat don't, 12 é🎉\n"];
 const DECODE: &[&str] = &["tokenizer", "decode", "FILE", "5 6 7 3 4"];
 const LOOK: &[&str] = &["tokenizer", "inspect", "FILE"];
+const ADAPTER: &[&str] = &["adapter", "inspect", "DIR"];
+/// An adapter that is trained further for two updates.
+const FURTHER: &[&str] = &["train", "lm.toml", "--from", "DIR", "--out", "out", "--max-steps", "2", "-q"];
 const PLAN: &[&str] = &["train", "FILE", "--dry-run", "--out", "out"];
 
 /// A recipe that names the changed file, planned.
@@ -55,6 +58,18 @@ pub const TARGETS: &[Target] = &[
         form: Form::Safetensors,
         files: &["lm/model/model.safetensors", "int8/model.safetensors"],
         commands: &[SCORE, INSPECT, GENERATE],
+    },
+    Target {
+        name: "adapter-config",
+        form: Form::Json,
+        files: &["lora/model/adapter_config.json", "prefix/model/adapter_config.json"],
+        commands: &[SCORE, ADAPTER],
+    },
+    Target {
+        name: "adapter-weights",
+        form: Form::Safetensors,
+        files: &["lora/model/adapter_model.safetensors", "prefix/model/adapter_model.safetensors"],
+        commands: &[SCORE, ADAPTER, FURTHER],
     },
     Target {
         name: "safetensors-translator",

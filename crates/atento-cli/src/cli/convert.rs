@@ -21,7 +21,7 @@ use crate::ui::table::{bytes, thousands};
 ///
 /// The new directory has one model.safetensors and one tokenizer.json, whatever files the model had: pytorch_model.bin,
 /// shards, vocab.json and merges.txt, or a GGUF file of llama.cpp (llama, qwen2, qwen3, gpt2), whose numbers become plain
-/// ones. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
+/// ones, or with --weights gguf stay in its blocks, in the file and in memory. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
 /// model that does not translate, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
 /// converted back with --weights f32 and trained further; the rounding stays. With --json prints {"path", "weights",
 /// "parameters", "bytes"}.
@@ -34,8 +34,8 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// The type of the weights: f32, f16, bf16, or int8 for the matrices of a model that does not translate
-    #[arg(long, value_name = "KIND", default_value = "f32", hide_possible_values = true, value_parser = ["f32", "f16", "bf16", "int8"])]
+    /// The type of the weights: f32, f16, bf16, int8 for the matrices of a model that does not translate, or gguf, which keeps a GGUF file as it is
+    #[arg(long, value_name = "KIND", default_value = "f32", hide_possible_values = true, value_parser = ["f32", "f16", "bf16", "int8", "gguf"])]
     weights: String,
 }
 
@@ -49,6 +49,10 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
     if gguf::is_gguf(&args.model) {
         let parameters = from_gguf(args, floats, options)?;
         return told(args, parameters, options);
+    }
+    if args.weights == "gguf" {
+        let path = args.model.display();
+        return Err(anyhow!("{path}: --weights gguf keeps a GGUF file as it is, and this is none").into());
     }
     let dir = ModelDir::open(&args.model)?;
     let precision = if args.weights == "int8" { Precision::Int8 } else { Precision::F32 };
@@ -65,7 +69,7 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         }
         Head::Language => {
             let mut language =
-                model::load_language(&args.model, &AdapterArgs::default(), Some(&args.weights), options)?;
+                model::load_language(&args.model, &AdapterArgs::default(), Some(&args.weights), false, options)?;
             merge(&mut language, &dir, options)?;
             language.save_as(&args.out, floats).map_err(unwritten)?;
             count(language.model.params())
@@ -87,13 +91,15 @@ fn from_gguf(args: &ConvertArgs, floats: FloatType, options: &Options) -> Result
     if args.weights == "int8" {
         let path = args.model.display();
         return Err(anyhow!(
-            "{path}: a GGUF file becomes f32, f16 or bf16; the directory can then be converted to int8"
+            "{path}: a GGUF file becomes f32, f16 or bf16, or stays as it is (gguf); the directory can then be converted to int8"
         )
         .into());
     }
     let source = gguf::Source::open(&args.model)?;
     source.notes().iter().for_each(|note| options.note(note));
-    source.write(&args.out, floats).map_err(|error| match error {
+    let written =
+        if args.weights == "gguf" { source.write_with_file(&args.out) } else { source.write(&args.out, floats) };
+    written.map_err(|error| match error {
         Error::TooLarge { .. } | Error::NotFinite { .. } => error.into(),
         error => Failure::run(error),
     })?;
@@ -102,7 +108,7 @@ fn from_gguf(args: &ConvertArgs, floats: FloatType, options: &Options) -> Result
 
 /// Tells what was written.
 fn told(args: &ConvertArgs, parameters: usize, options: &Options) -> Result<(), Failure> {
-    let file = args.out.join("model.safetensors");
+    let file = args.out.join(if args.weights == "gguf" { "model.gguf" } else { "model.safetensors" });
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display())).map_err(Failure::Run)?.len();
     let mut out = Output::open();
     if options.json {

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod method;
+mod several;
 mod template;
 
 use std::path::PathBuf;
@@ -20,7 +21,8 @@ use atento::train::StopFlag;
 use serde_json::{Value, json};
 
 use self::method::{Kind, MethodArgs};
-use super::model::{self, AdapterArgs};
+use self::several::Verbs;
+use super::model::{self, AdapterArgs, AdaptersArgs};
 use super::translate::one_line;
 use crate::ui::failure::Failure;
 use crate::ui::input::{TextArgs, Texts};
@@ -58,7 +60,7 @@ pub struct GenerateArgs {
     model: PathBuf,
 
     #[command(flatten)]
-    adapter: AdapterArgs,
+    adapters: AdaptersArgs,
 
     /// A text to go on with; repeatable
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["texts", "input"])]
@@ -126,48 +128,44 @@ pub struct LimitArgs {
 /// # Errors
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
-    let language = model::load_language(&args.model, &args.adapter, args.weights.as_deref(), options)?;
+    let several = args.adapters.named()?;
+    let (weights, shares) = (args.weights.as_deref(), several.len() > 1);
+    let load = |path, adapter: &AdapterArgs, shares| model::load_language(path, adapter, weights, shares, options);
+    let languages: Vec<(Option<String>, LanguageModel)> = several
+        .into_iter()
+        .map(|(name, adapter)| Ok((name, load(&args.model, &adapter, shares)?)))
+        .collect::<Result<_, Failure>>()?;
     let draft = args.method.draft.as_ref();
-    let draft = draft
-        .map(|path| model::load_language(path, &AdapterArgs::default(), args.weights.as_deref(), options))
-        .transpose()?;
+    let draft = draft.map(|path| load(path, &AdapterArgs::default(), false)).transpose()?;
     if let Some(draft) = &draft {
-        continue_text::check_draft(&language, draft).map_err(failure)?;
+        languages.iter().try_for_each(|(_, language)| continue_text::check_draft(language, draft)).map_err(failure)?;
     }
     let has_all = !args.prompt.is_empty() || args.texts.are_arguments();
     let (stop, works) = (StopFlag::new(), Arc::new(AtomicBool::new(has_all)));
     let stopped_by = stop_work_on_interrupt(&stop, &works, "stopping: the text so far is printed")
         .context("cannot listen for Ctrl-C")
         .map_err(Failure::Run)?;
-    // One that cannot be read keeps nobody from going on with plain texts.
-    let chat = match language.chat_template() {
-        Err(_) if !args.chat => None,
-        found => found?,
-    };
-    if args.chat && chat.is_none() {
-        let model = args.model.display();
-        return Err(anyhow!("{model}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): leave --chat out").into());
+    let verb = |(_, language)| Verb::new(args, options, language, draft.as_ref(), &stop);
+    let verbs: Vec<Verb<'_>> =
+        languages.iter().map(|(name, language)| (name, language)).map(verb).collect::<Result<_, Failure>>()?;
+    if let [verb, ..] = &verbs[..] {
+        verb.tell_what_is_not_followed();
     }
-    if chat.is_some() && !args.chat && !args.raw && language.templates.is_none() {
-        options.note("the model has a chat template, with which --chat writes the prompts");
-    }
-    let chat = chat.filter(|_| args.chat);
-    let verb = Verb { args, options, language: &language, draft: draft.as_ref(), stop: &stop, chat };
-    verb.tell_what_is_not_followed();
-    let how = verb.continue_options()?;
-    verb.check_room(&how)?;
+    let hows: Vec<ContinueOptions<'_>> = verbs.iter().map(Verb::continue_options).collect::<Result<_, Failure>>()?;
+    verbs.iter().zip(&hows).try_for_each(|(verb, how)| verb.check_room(how))?;
+    let verbs = Verbs { names: languages.iter().map(|(name, _)| name.as_deref()).collect(), verbs, hows };
     let mut texts = match &args.prompt[..] {
         [] => args.texts.open(options)?,
         prompts => Texts::of_arguments("prompt", prompts),
     };
     let is_only = args.prompt.len() == 1 || args.texts.is_one_argument();
     let mut out = Output::open();
-    let prepare = |text: &str| verb.prepare(text, &how);
+    let prepare = |text: &str| verbs.prepare(text);
     let (mut drafted, mut unknown) = (SpeculativeReport::default(), Unknowns::default());
     let done = args.on_error.each_block(&mut texts, prepare, |lines| {
         works.store(true, Ordering::Relaxed);
-        unknown.look_at_lines(&language.tokenizer, lines)?;
-        verb.go_on(&mut out, lines, is_only, &how, &mut drafted)?;
+        verbs.look(lines, &mut unknown)?;
+        verbs.go_on(&mut out, lines, is_only, &mut drafted)?;
         works.store(false, Ordering::Relaxed);
         stopped_by.exit_code().map_or(Ok(()), |code| Err(Failure::Stopped(code)))
     });
@@ -191,12 +189,37 @@ struct Verb<'a> {
 
 /// A prompt that the model can go on with.
 struct Prepared {
+    /// Which of several models.
+    of: usize,
     ids: Vec<u32>,
     /// What its reader must be told.
     note: Option<String>,
 }
 
-impl Verb<'_> {
+impl<'a> Verb<'a> {
+    fn new(
+        args: &'a GenerateArgs,
+        options: &'a Options,
+        language: &'a LanguageModel,
+        draft: Option<&'a LanguageModel>,
+        stop: &'a StopFlag,
+    ) -> Result<Self, Failure> {
+        // One that cannot be read keeps nobody from going on with plain texts.
+        let chat = match language.chat_template() {
+            Err(_) if !args.chat => None,
+            found => found?,
+        };
+        if args.chat && chat.is_none() {
+            let model = args.model.display();
+            return Err(anyhow!("{model}: the model has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): leave --chat out").into());
+        }
+        if chat.is_some() && !args.chat && !args.raw && language.templates.is_none() {
+            options.note("the model has a chat template, with which --chat writes the prompts");
+        }
+        let chat = chat.filter(|_| args.chat);
+        Ok(Self { args, options, language, draft, stop, chat })
+    }
+
     fn kind(&self) -> Kind {
         self.args.method.kind(&self.args.limits, &self.language.generation)
     }
@@ -205,6 +228,18 @@ impl Verb<'_> {
         for key in self.args.method.not_followed(self.kind(), &self.language.generation) {
             self.options.note(model::without_effect(&self.args.model, key));
         }
+    }
+
+    /// Notes what of a prompt the vocabulary lacks.
+    fn look(&self, prompt: &str, place: &str, unknown: &mut Unknowns) -> Result<(), Failure> {
+        let tokenizer = &self.language.tokenizer;
+        if self.chat.is_none() {
+            return Ok(unknown.look_at_parts(tokenizer, prompt, place)?);
+        }
+        for message in conversation::of(prompt, None)? {
+            unknown.look(tokenizer, &message.content, || place.to_owned())?;
+        }
+        Ok(())
     }
 
     /// Whether there is a prompt that the model has room for: else the settings are wrong, not a line.
@@ -225,7 +260,7 @@ impl Verb<'_> {
             // Special tokens are written out.
             let ids = self.language.tokenizer.encode_ids(&text, false)?;
             return match check_prompt(self.language, &ids, new, how) {
-                Ok(()) => Ok(Prepared { ids, note: None }),
+                Ok(()) => Ok(Prepared { of: 0, ids, note: None }),
                 Err(fault) => bail!("the conversation {fault}"),
             };
         }
@@ -234,7 +269,9 @@ impl Verb<'_> {
         let encode =
             |prompt: &str| anyhow::Ok(self.language.tokenizer.encode_prompt(&template::fill(template, prompt)?)?);
         let ids = encode(prompt)?;
-        let Err(fault) = check_prompt(self.language, &ids, new, how) else { return Ok(Prepared { ids, note: None }) };
+        let Err(fault) = check_prompt(self.language, &ids, new, how) else {
+            return Ok(Prepared { of: 0, ids, note: None });
+        };
         let limit = match fault {
             PromptFault::TooLong { limit, .. } | PromptFault::NoRoom { limit, .. } => limit,
             _ => bail!("the prompt {fault}"),
@@ -253,41 +290,14 @@ impl Verb<'_> {
         let before = ids.len();
         let ids = encode(end)?;
         let note = format!("the prompt has {before} tokens; its last {} are read", ids.len());
-        Ok(Prepared { ids, note: Some(note) })
-    }
-
-    /// Goes on with lines, a batch at a time, and prints each batch when it is done.
-    fn go_on(
-        &self,
-        out: &mut Output,
-        lines: &[Line<Prepared>],
-        is_only: bool,
-        how: &ContinueOptions<'_>,
-        drafted: &mut SpeculativeReport,
-    ) -> Result<(), Failure> {
-        let most = if self.draft.is_some() { 1 } else { BATCH };
-        // A bad line stands by itself, so that the lines of a batch follow one another.
-        for lines in lines.chunk_by(|a, b| a.ready.is_ok() && b.ready.is_ok()).flat_map(|run| run.chunks(most)) {
-            if let [Line { ready: Err(fault), text, .. }] = lines {
-                self.print_fault(out, text.as_deref(), fault)?;
-                continue;
-            }
-            let report = self.batch(out, lines, is_only, how)?;
-            drafted.proposed += report.proposed;
-            drafted.accepted += report.accepted;
-            out.flush()?;
-            if self.stop.is_stopped() {
-                break;
-            }
-        }
-        out.flush()
+        Ok(Prepared { of: 0, ids, note: Some(note) })
     }
 
     /// Continues good lines together and prints what comes of them.
     fn batch(
         &self,
         out: &mut Output,
-        lines: &[Line<Prepared>],
+        (lines, prompts): (&[Line<Prepared>], &[&str]),
         is_only: bool,
         how: &ContinueOptions<'_>,
     ) -> Result<SpeculativeReport, Failure> {
@@ -313,13 +323,13 @@ impl Verb<'_> {
             return Err(failure);
         }
         let (found, report) = found.map_err(failure)?;
-        for (line, found) in lines.iter().zip(&found) {
-            self.print(out, line.text.as_deref().unwrap_or_default(), found, (streams, is_only))?;
+        for (prompt, found) in prompts.iter().zip(&found) {
+            self.print(out, prompt, found, (streams, is_only))?;
         }
         Ok(report)
     }
 
-    fn continue_options(&self) -> Result<ContinueOptions<'_>, Failure> {
+    fn continue_options(&self) -> Result<ContinueOptions<'a>, Failure> {
         let (limits, generation) = (&self.args.limits, &self.language.generation);
         let seed = self.options.seed.unwrap_or(0);
         let least = limits.min_new_tokens.or(generation.min_new_tokens);

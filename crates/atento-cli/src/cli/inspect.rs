@@ -119,7 +119,7 @@ fn of_directory(dir: &ModelDir, options: &Options) -> Result<Vec<Parameter>, Fai
 /// The element type in the file.
 fn dtype(weights: &Weights, spellings: &[String]) -> Option<String> {
     let found = spellings.iter().find(|name| weights.contains(name))?;
-    weights.get(found).ok().map(|info| info.dtype.to_string())
+    weights.get(found).ok().map(|info| info.packed.map_or_else(|| info.dtype.to_string(), str::to_owned))
 }
 
 fn read_config(path: &Path) -> Result<Arc<dyn Config>, Failure> {

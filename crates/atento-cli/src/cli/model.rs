@@ -37,6 +37,94 @@ impl AdapterArgs {
     }
 }
 
+/// Adapters for the model of a verb: one, or several of which each line names its own.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct AdaptersArgs {
+    /// Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+    #[arg(long = "adapter", value_name = "DIR")]
+    adapters: Vec<String>,
+
+    /// Put it on a model that is not the one it was made for
+    #[arg(long)]
+    any_base: bool,
+}
+
+impl AdaptersArgs {
+    /// The adapters, with the names that lines have for them; none where every line is for the one that there is, or for the
+    /// model as it is.
+    ///
+    /// # Errors
+    /// One of several has no name, or that of another.
+    pub fn named(&self) -> Result<Vec<(Option<String>, AdapterArgs)>, Failure> {
+        let mut found: Vec<(Option<String>, AdapterArgs)> = Vec::new();
+        for given in &self.adapters {
+            let (name, dir) = match given.split_once('=').filter(|_| !Path::new(given).exists()) {
+                Some((_, "")) => return Err(anyhow!("--adapter {given:?}: there is no path after the =").into()),
+                Some(("", _)) => return Err(anyhow!("--adapter {given:?}: there is no name before the =").into()),
+                Some((name, _)) if name.contains('\t') => {
+                    return Err(
+                        anyhow!("--adapter {given:?}: there is a tab in the name, which lines end it with").into()
+                    );
+                }
+                Some((name, dir)) => (Some(name.to_owned()), dir),
+                None => (None, given.as_str()),
+            };
+            if name.is_some() && found.iter().any(|(other, _)| *other == name) {
+                return Err(anyhow!("--adapter: two have the name {:?}", name.unwrap_or_default()).into());
+            }
+            found.push((name, AdapterArgs { adapter: Some(dir.into()), any_base: self.any_base }));
+        }
+        match &found[..] {
+            [] => Ok(vec![(None, AdapterArgs { adapter: None, any_base: self.any_base })]),
+            [_] => Ok(found),
+            several => {
+                match several.iter().find(|(name, _)| name.is_none()) {
+                    Some((_, nameless)) => {
+                        let dir = nameless.adapter.as_deref().unwrap_or(Path::new("")).display();
+                        Err(anyhow!("--adapter {dir}: one of several has a name, by which lines ask for it: --adapter NAME={dir}").into())
+                    }
+                    None => Ok(found),
+                }
+            }
+        }
+    }
+
+    /// The one adapter of a verb that takes no more.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn only(&self) -> Result<AdapterArgs, Failure> {
+        match &self.named()?[..] {
+            [(None, only)] => Ok(only.clone()),
+            _ => Err(anyhow!("--adapter: this verb takes one, without a name").into()),
+        }
+    }
+}
+
+/// Which of several, by their names, a line is for, and the rest of the line.
+///
+/// # Errors
+/// It begins with none of the names.
+pub fn named<'n, 'l>(
+    names: impl Iterator<Item = Option<&'n str>> + Clone,
+    line: &'l str,
+) -> anyhow::Result<(usize, &'l str)> {
+    let (name, rest) = match line.split_once('\t') {
+        _ if names.clone().all(|name| name.is_none()) => return Ok((0, line)),
+        Some(found) => found,
+        None => (line, ""),
+    };
+    let at = names.clone().position(|other| other == Some(name));
+    match at.filter(|_| line.contains('\t')) {
+        Some(at) => Ok((at, rest)),
+        None => {
+            let names: Vec<&str> = names.flatten().collect();
+            let names = names.join(", ");
+            Err(anyhow!("the line begins with no adapter's name and a tab; there are {names}"))
+        }
+    }
+}
+
 /// The verb that uses a model which goes on with nothing.
 fn verb_for(head: Head) -> Option<&'static str> {
     match head {
@@ -100,10 +188,11 @@ pub fn load_any(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result
     if open(path, adapter)?.head() == Head::Translation {
         return Ok(Model::Translator(Box::new(load(path, adapter, options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, adapter, None, options)?)))
+    Ok(Model::Language(Box::new(load_language(path, adapter, None, false, options)?)))
 }
 
-/// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored.
+/// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored. One
+/// that `shares` its base with others reads it where it lies in its file.
 /// Which of its search settings are followed is for the verb to tell: only one searches.
 ///
 /// # Errors
@@ -112,6 +201,7 @@ pub fn load_language(
     path: &Path,
     adapter: &AdapterArgs,
     weights: Option<&str>,
+    shares: bool,
     options: &Options,
 ) -> Result<LanguageModel, Failure> {
     let dir = open(path, adapter)?;
@@ -124,7 +214,10 @@ pub fn load_language(
         None if dir.is_int8()? => Precision::Int8,
         _ => Precision::F32,
     };
-    let language = LanguageModel::from_dir(&dir, precision)?;
+    let language = match precision {
+        Precision::F32 if shares || (weights.is_none() && dir.is_gguf()) => LanguageModel::mapped(&dir)?,
+        precision => LanguageModel::from_dir(&dir, precision)?,
+    };
     language.notes.iter().for_each(|note| options.note(note));
     Ok(language)
 }

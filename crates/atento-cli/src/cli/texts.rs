@@ -7,7 +7,7 @@ pub mod embed;
 pub mod fill_mask;
 pub mod tag;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use atento::families::Head;
@@ -17,7 +17,7 @@ use atento::pipelines::texts::{Error, TooLong};
 use atento::text::{EncodedPair, Truncation};
 use serde_json::json;
 
-use super::model::AdapterArgs;
+use super::model::{AdapterArgs, AdaptersArgs, named};
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
@@ -32,7 +32,7 @@ pub struct ModelAndTexts {
     model: PathBuf,
 
     #[command(flatten)]
-    adapter: AdapterArgs,
+    adapters: AdaptersArgs,
 
     #[command(flatten)]
     texts: TextArgs,
@@ -63,13 +63,64 @@ pub struct Ready<T> {
     pub note: Option<String>,
 }
 
-/// Loads the model of a verb, which must have one of these heads, and puts its adapter on it; `verb` says what it is to do.
+/// A model, or several adapters of one, of which each line names its own.
+pub struct Models(Vec<(Option<String>, TextModel)>);
+
+impl Models {
+    /// A model that every line is for.
+    pub fn one(model: TextModel) -> Self {
+        Self(vec![(None, model)])
+    }
+
+    /// The model that a line is for, by its number, and the rest of the line.
+    fn pick<'l>(&self, line: &'l str) -> anyhow::Result<(usize, &'l str)> {
+        named(self.0.iter().map(|(name, _)| name.as_deref()), line)
+    }
+
+    fn get(&self, at: usize) -> &TextModel {
+        &self.0[at].1
+    }
+
+    /// The answers to inputs, each of its own model, in their order. Those of one model are worked on together.
+    fn answers<T, R>(
+        &self,
+        inputs: &[(usize, &T)],
+        work: impl Fn(&TextModel, &[&T]) -> Result<Vec<R>, Error>,
+    ) -> Result<Vec<R>, Error> {
+        let mut found: Vec<(usize, R)> = Vec::with_capacity(inputs.len());
+        for (number, (_, model)) in self.0.iter().enumerate() {
+            let is_own = |(_, (of, _)): &(usize, &(usize, &T))| *of == number;
+            let (places, own): (Vec<usize>, Vec<&T>) =
+                inputs.iter().enumerate().filter(is_own).map(|(place, (_, input))| (place, *input)).unzip();
+            if !own.is_empty() {
+                found.extend(places.into_iter().zip(work(model, &own)?));
+            }
+        }
+        found.sort_by_key(|(place, _)| *place);
+        Ok(found.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+/// Loads the model of a verb, which must have one of these heads, with each of its adapters; `verb` says what it is to do.
 ///
 /// # Errors
 /// A file of it is missing or wrong, or its head is another.
-fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) -> Result<TextModel, Failure> {
-    let path = &input.model;
-    let dir = input.adapter.open(path)?;
+fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) -> Result<Models, Failure> {
+    let several = input.adapters.named()?;
+    let shares = several.len() > 1;
+    let one = |(name, adapter)| Ok((name, load_one(&input.model, &adapter, shares, (heads, verb), options)?));
+    several.into_iter().map(one).collect::<Result<_, Failure>>().map(Models)
+}
+
+/// Loads a model with an adapter. One that `shares` its base with others reads it where it lies in its file.
+fn load_one(
+    path: &Path,
+    adapter: &AdapterArgs,
+    shares: bool,
+    (heads, verb): (&[Head], &str),
+    options: &Options,
+) -> Result<TextModel, Failure> {
+    let dir = adapter.open(path)?;
     if !heads.contains(&dir.head()) {
         let (does, wanted) = (dir.head().does(), heads[0].does());
         let advice = if dir.family().heads().iter().any(|head| heads.contains(head)) {
@@ -78,10 +129,14 @@ fn load(input: &ModelAndTexts, heads: &[Head], verb: &str, options: &Options) ->
             ""
         };
         let is = format!("this model {does}; `atento {verb}` needs one that {wanted}{advice}");
+        let path = adapter.adapter.as_deref().filter(|_| dir.adapter().is_some()).unwrap_or(path);
         return Err(anyhow!("{}: {is}", path.display()).into());
     }
-    let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let model = TextModel::from_dir(&dir, precision)?;
+    let model = match dir.is_int8()? {
+        true => TextModel::from_dir(&dir, Precision::Int8)?,
+        false if shares => TextModel::mapped(&dir)?,
+        false => TextModel::from_dir(&dir, Precision::F32)?,
+    };
     model.notes.iter().for_each(|note| options.note(note));
     Ok(model)
 }
@@ -94,14 +149,14 @@ impl ModelAndTexts {
     /// A line is wrong; the model fails; standard output cannot be written.
     pub fn each<T: Send, R>(
         &self,
-        model: &TextModel,
+        models: &Models,
         options: &Options,
-        prepare: impl Fn(&str) -> anyhow::Result<Ready<T>> + Sync,
-        work: impl Fn(&[&T]) -> Result<Vec<R>, Error>,
-        mut write: impl FnMut(&mut Output, &str, &T, R) -> Result<(), Failure>,
+        prepare: impl Fn(&TextModel, &str) -> anyhow::Result<Ready<T>> + Sync,
+        work: impl Fn(&TextModel, &[&T]) -> Result<Vec<R>, Error>,
+        mut write: impl FnMut(&TextModel, &mut Output, &str, &T, R) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        self.each_or(model, options, prepare, work, |out, text, found| match found {
-            Ok((input, answer)) => write(out, text.unwrap_or_default(), input, answer),
+        self.each_or(models, options, prepare, work, |model, out, text, found| match found {
+            Ok((input, answer)) => write(model, out, text.unwrap_or_default(), input, answer),
             Err(fault) => write_fault(out, text, fault, options),
         })
     }
@@ -112,27 +167,38 @@ impl ModelAndTexts {
     /// As there.
     pub fn each_or<T: Send, R>(
         &self,
-        model: &TextModel,
+        models: &Models,
         options: &Options,
-        prepare: impl Fn(&str) -> anyhow::Result<Ready<T>> + Sync,
-        work: impl Fn(&[&T]) -> Result<Vec<R>, Error>,
-        mut write: impl FnMut(&mut Output, Option<&str>, Result<(&T, R), &str>) -> Result<(), Failure>,
+        prepare: impl Fn(&TextModel, &str) -> anyhow::Result<Ready<T>> + Sync,
+        work: impl Fn(&TextModel, &[&T]) -> Result<Vec<R>, Error>,
+        mut write: impl FnMut(&TextModel, &mut Output, Option<&str>, Result<(&T, R), &str>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut texts = self.texts.open(options)?;
         let (mut out, mut unknown) = (Output::open(), Unknowns::default());
+        let prepare = |line: &str| {
+            let (at, text) = models.pick(line)?;
+            Ok((at, prepare(models.get(at), text)?))
+        };
         let done = self.on_error.each_block(&mut texts, prepare, |lines| {
-            unknown.look_at_lines(&model.tokenizer, lines)?;
-            let good: Vec<&T> = lines.iter().filter_map(|line| Some(&line.ready.as_ref().ok()?.input)).collect();
-            let mut found = work(&good).map_err(failure)?.into_iter();
+            let mut good: Vec<(usize, &T)> = Vec::with_capacity(lines.len());
             for line in lines {
-                let result = match &line.ready {
-                    Ok(Ready { input, note }) => {
+                if let Ok((at, Ready { input, .. })) = &line.ready {
+                    good.push((*at, input));
+                    let text = models.pick(line.text.as_deref().unwrap_or_default())?.1;
+                    unknown.look_at_parts(&models.get(*at).tokenizer, text, &line.place)?;
+                }
+            }
+            let mut found = models.answers(&good, &work).map_err(failure)?.into_iter();
+            for line in lines {
+                match &line.ready {
+                    Ok((at, Ready { input, note })) => {
                         note.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
-                        Ok((input, found.next().expect("an answer for every good line")))
+                        let text = models.pick(line.text.as_deref().unwrap_or_default())?.1;
+                        let answer = found.next().expect("an answer for every good line");
+                        write(models.get(*at), &mut out, Some(text), Ok((input, answer)))?;
                     }
-                    Err(fault) => Err(fault.as_str()),
-                };
-                write(&mut out, line.text.as_deref(), result)?;
+                    Err(fault) => write(models.get(0), &mut out, line.text.as_deref(), Err(fault))?,
+                }
             }
             out.flush()
         });

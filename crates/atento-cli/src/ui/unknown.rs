@@ -55,11 +55,17 @@ impl Unknowns {
     /// The tokenizer's.
     pub fn look_at_lines<T>(&mut self, tokenizer: &Tokenizer, lines: &[Line<T>]) -> Result<(), text::Error> {
         for line in lines.iter().filter(|line| line.ready.is_ok()) {
-            for text in line.text.iter().flat_map(|text| text.split('\t')) {
-                self.look(tokenizer, text, || line.place.clone())?;
-            }
+            self.look_at_parts(tokenizer, line.text.as_deref().unwrap_or_default(), &line.place)?;
         }
         Ok(())
+    }
+
+    /// Looks at a line that can be used, part by part between its tabs.
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn look_at_parts(&mut self, tokenizer: &Tokenizer, line: &str, place: &str) -> Result<(), text::Error> {
+        line.split('\t').try_for_each(|part| self.look(tokenizer, part, || place.to_owned()))
     }
 
     /// Tells what was found, if anything was.

@@ -255,3 +255,127 @@ fn a_prefix_is_put_on_a_model_and_not_merged_into_it() {
     let shown = folder.run(&["adapter", "inspect", &prefix, "--json"], "").objects().remove(0);
     assert_eq!((&shown["config"]["num_virtual_tokens"], &shown["parameters"]), (&json!(3), &json!(192)));
 }
+
+#[test]
+fn several_adapters_of_one_model_answer_the_lines_that_name_them() {
+    let folder = Folder::new();
+    adapter(&folder, "a", "query");
+    adapter(&folder, "b", "value");
+    let base = fixture("bert-labels").display().to_string();
+    let texts = ["a red cat runs", "the old hen sees a fox", "a dog"];
+    let alone = |adapter: &str| -> Vec<Value> {
+        let command = [&["classify", "--json", base.as_str(), "--adapter", adapter][..], &texts].concat();
+        folder.run(&command, "").objects()
+    };
+    let (of_a, of_b) = (alone("a"), alone("b"));
+    let lines = "one\ta red cat runs\nother\ta red cat runs\nother\tthe old hen sees a fox\none\tthe old hen sees a fox\n\
+                 one\ta dog\n";
+    let both = ["classify", "--json", base.as_str(), "--adapter", "one=a", "--adapter", "other=b"];
+    let logits = |object: &Value| -> Vec<f64> { serde_json::from_value(object["logits"].clone()).unwrap() };
+    let found = folder.run(&both, lines).objects();
+    for (found, expected) in found.iter().zip([&of_a[0], &of_b[0], &of_b[1], &of_a[1], &of_a[2]]) {
+        assert_eq!(found["text"], expected["text"]);
+        let (found, expected) = (logits(found), logits(expected));
+        assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?} {expected:?}");
+    }
+    assert_eq!(found.len(), 5);
+    assert!(logits(&of_a[0]) != logits(&of_b[0]));
+    // One with a name is asked for by it too, and a line that asks for another is a bad line.
+    let ran = folder.run(&["classify", "--json", &base, "--adapter", "one=a"], "one\ta dog\ntwo\ta dog\na dog\n");
+    let message = &ran.stderr;
+    assert!(message.contains("line 2: the line begins with no adapter's name and a tab; there are one"), "{message}");
+    assert!(message.contains("2 of 3 lines could not be used"), "{message}");
+    for (more, expected) in [
+        (&["--adapter", "a", "--adapter", "one=b"][..], "one of several has a name, by which lines ask for it"),
+        (&["--adapter", "x=a", "--adapter", "x=b"], "two have the name \"x\""),
+        (&["--adapter", "=a"], "there is no name before the ="),
+    ] {
+        let message = folder.run(&[&["classify", &base, "x"], more].concat(), "").refusal();
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = folder.run(&["embed", &base, "x", "--adapter", "x=a"], "").refusal();
+    assert!(message.contains("this verb takes one, without a name"), "{message}");
+}
+
+#[test]
+fn prompts_name_their_adapters() {
+    let folder = Folder::new();
+    let base = fixture("gpt2-tiny").display().to_string();
+    let (ia3, ranks) =
+        (fixture("gpt2-tiny.ia3").display().to_string(), fixture("gpt2-tiny.lora-ranks").display().to_string());
+    let run = |more: &[&str], input: &str| -> Vec<Value> {
+        let how = ["generate", base.as_str(), "--json", "--greedy", "--max-new-tokens", "5"];
+        folder.run(&[&how[..], more].concat(), input).objects()
+    };
+    let prompts = "the dog\na red cat\n";
+    let (of_ia3, of_ranks) = (run(&["--adapter", &ia3], prompts), run(&["--adapter", &ranks], prompts));
+    let (x, y) = (format!("x={ia3}"), format!("y={ranks}"));
+    let found = run(&["--adapter", &x, "--adapter", &y], "y\tthe dog\nx\tthe dog\nx\ta red cat\ny\ta red cat\n");
+    for (found, expected) in found.iter().zip([&of_ranks[0], &of_ia3[0], &of_ia3[1], &of_ranks[1]]) {
+        assert_eq!((&found["ids"], &found["prompt"]), (&expected["ids"], &expected["prompt"]));
+    }
+    assert_eq!(found.len(), 4);
+    assert!(of_ia3[0]["ids"] != of_ranks[0]["ids"]);
+}
+
+#[test]
+fn an_adapter_becomes_a_file_of_llama_cpp() {
+    let folder = Folder::new();
+    let base = fixture("gpt2-tiny").display().to_string();
+    let adapter = fixture("gpt2-tiny.lora-ranks").display().to_string();
+    let command = ["adapter", "convert", &adapter, "--base", &base, "--out", "a.gguf", "--json"];
+    let told = folder.run(&command, "").objects().remove(0);
+    assert!(told["modules"].as_u64().unwrap() > 0, "{told}");
+    assert_eq!(&std::fs::read(folder.path("a.gguf")).unwrap()[..4], b"GGUF");
+    let message = folder.run(&command, "").refusal();
+    assert!(message.contains("a.gguf is there already"), "{message}");
+    let message = folder.run(&["adapter", "convert", &adapter, "--out", "b.gguf"], "").refusal();
+    assert!(message.contains("name its base"), "{message}");
+}
+
+/// An adapter that learned prompts in a template gets them in it, alone, on its base and merged.
+#[test]
+fn an_adapter_keeps_the_prompt_template_that_it_was_taught_with() {
+    let folder = Folder::new();
+    let base = fixture("gpt2-tiny").display().to_string();
+    let pairs: Vec<String> =
+        (0..8).map(|at| json!({ "prompt": format!("cat {at}"), "completion": "dog" }).to_string()).collect();
+    folder.write("pairs.jsonl", pairs.join("\n") + "\n");
+    let recipe = "task = \"instruct\"\n[data]\ntrain = { jsonl = \"pairs.jsonl\" }\nprompt_template = \"Q: {prompt} A:\"\n\
+                  [train]\nmethod = \"lora\"\nmax_steps = 2\nbatch_tokens = 64\n[lora]\nrank = 2\n";
+    folder.write("r.toml", recipe);
+    folder.run(&["train", "r.toml", "--from", &base, "--out", "run", "-q"], "").output();
+    let ids = |command: &[&str]| {
+        let how = ["--greedy", "--json", "--max-new-tokens", "6"];
+        folder.run(&[&["generate"], command, &how[..]].concat(), "").objects().remove(0)["logprobs"].clone()
+    };
+    let written = ids(&["run", "Q: the cat A:", "--raw"]);
+    assert!(written != ids(&["run", "the cat", "--raw"]));
+    assert_eq!(ids(&["run", "the cat"]), written);
+    assert_eq!(ids(&[&base, "the cat", "--adapter", "run"]), written);
+    folder.run(&["adapter", "merge", &base, "run", "--out", "merged"], "").output();
+    assert!(folder.path("merged/prompt_template.json").exists());
+}
+
+#[test]
+fn an_adapter_that_was_trained_here_stands_on_a_base_in_int8() {
+    let folder = Folder::new();
+    let base = fixture("gpt2-untied").display().to_string();
+    folder.run(&["convert", &base, "--out", "int8", "--weights", "int8"], "").output();
+    folder.write("text.txt", "the cat sees a dog\n".repeat(40));
+    let recipe = "task = \"causal-lm\"\n[data]\ntext = \"text.txt\"\nblock_size = 8\n[train]\nmethod = \"lora\"\n\
+                  max_steps = 2\nbatch_tokens = 64\n[lora]\nrank = 2\n";
+    folder.write("r.toml", recipe);
+    folder.run(&["train", "r.toml", "--from", &base, "--out", "run", "-q"], "").output();
+    let score = |command: &[&str]| {
+        folder.run(&[&["score"], command, &["the cat", "--json"][..]].concat(), "").objects().remove(0)["perplexity"]
+            .as_f64()
+            .unwrap()
+    };
+    let message = folder.run(&["score", "int8", "the cat", "--adapter", "run"], "").refusal();
+    assert!(message.contains("was made for a model with contents"), "{message}");
+    let (exact, rounded) = (score(&["run"]), score(&["int8", "--adapter", "run", "--any-base"]));
+    assert!((rounded / exact - 1.0).abs() < 0.05, "{rounded} {exact}");
+    // Its states can be asked for, though its output is not its table.
+    assert_eq!(folder.run(&["embed", &base, "the cat"], "").objects().len(), 1);
+}

@@ -116,6 +116,40 @@ fn a_matrix_with_a_number_that_is_not_finite_is_named_and_never_rounded() {
     }
 }
 
+/// A directory with the file as it is goes on as the one with plain numbers does, and is a base for adapters.
+fn blocks_are_kept(folder: &Folder, file: &str, plain: &str) {
+    let kept = format!("{plain}-kept");
+    let object = folder.run(&["convert", file, "--out", &kept, "--weights", "gguf", "--json"], "").objects().remove(0);
+    assert_eq!(object["bytes"], json!(folder.path(file).metadata().unwrap().len()));
+    let scored = |model: &str, more: &[&str]| {
+        let command = [&["score", model, "--json", "the cat sees a dog"], more].concat();
+        folder.run(&command, "").objects().remove(0)["perplexity"].as_f64().unwrap()
+    };
+    let exact = scored(plain, &[]);
+    assert!((scored(&kept, &[]) / exact - 1.0).abs() < 1e-5);
+    continued(folder, &kept, &[]);
+    let told = folder.run(&["inspect", &kept, "--json"], "").output();
+    assert!(told.contains("\"Q8_0\"") || told.contains("\"Q4_1\""), "{told}");
+    folder.write("text.txt", "the cat sees a dog and the dog sees a cat\n".repeat(40));
+    let recipe = "task = \"causal-lm\"\n[data]\ntext = \"text.txt\"\nblock_size = 16\n[train]\nmethod = \"lora\"\n\
+                  max_steps = 6\nbatch_tokens = 64\n[lora]\nrank = 2\ntargets = [\"all-linear\"]\n[optimizer]\nlr = 0.05\n\
+                  [schedule]\nkind = \"constant\"\nwarmup_steps = 1\n";
+    folder.write("lora.toml", recipe);
+    let run = format!("{plain}-lora");
+    folder.run(&["train", "lora.toml", "--from", &kept, "--out", &run, "-q"], "").output();
+    let adapted = scored(&run, &[]);
+    assert!(adapted < 0.9 * exact, "{adapted} {exact}");
+    // Merged, the numbers are plain ones.
+    let merged = format!("{plain}-merged");
+    folder.run(&["adapter", "merge", &kept, &run, "--out", &merged], "").output();
+    assert!((scored(&merged, &[]) / adapted - 1.0).abs() < 1e-4);
+    assert!(
+        folder.path(&merged).join("model.safetensors").exists() && !folder.path(&merged).join("model.gguf").exists()
+    );
+    let message = folder.run(&["convert", plain, "--out", "other", "--weights", "gguf"], "").refusal();
+    assert!(message.contains("--weights gguf keeps a GGUF file as it is, and this is none"), "{message}");
+}
+
 #[test]
 fn a_gguf_file_becomes_a_directory_that_the_verbs_read() {
     let folder = Folder::new();
@@ -137,6 +171,7 @@ fn a_gguf_file_becomes_a_directory_that_the_verbs_read() {
         let message = folder.run(&["convert", &file, "--out", "small", "--weights", "int8"], "").refusal();
         assert!(message.contains("a GGUF file becomes f32, f16 or bf16"), "{message}");
         folder.run(&["convert", name, "--out", &format!("{name}-int8"), "--weights", "int8"], "").output();
+        blocks_are_kept(&folder, &file, name);
     }
     folder.write("cut.gguf", "GGUF\u{3}\0\0\0");
     let message = folder.run(&["convert", "cut.gguf", "--out", "cut"], "").refusal();

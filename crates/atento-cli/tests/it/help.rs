@@ -119,7 +119,7 @@ fn generate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
           --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
@@ -430,7 +430,7 @@ fn convert_explains_itself() {
 
     Options:
           --out <DIR>       The directory to write
-          --weights <KIND>  The type of the weights: f32, f16, bf16, or int8 for the matrices of a model that does not translate [default: f32]
+          --weights <KIND>  The type of the weights: f32, f16, bf16, int8 for the matrices of a model that does not translate, or gguf, which keeps a GGUF file as it is [default: f32]
       -h, --help            Print help (see more with '--help')
     ");
 }

@@ -1,6 +1,6 @@
 use crate::support::*;
 use atento_kernels::activation::Activation;
-use atento_kernels::compact::{Compact, to_bf16, to_int8};
+use atento_kernels::compact::{BlockKind, Blocks, Compact, to_bf16, to_int8};
 use atento_kernels::linear::{self, WeightLayout};
 use half::{bf16, f16};
 
@@ -109,4 +109,64 @@ fn rounding_is_within_half_a_step() {
         assert!((x - found).abs() <= scales[i / inputs] * 0.5001, "{x} {found}");
     }
     assert_eq!((bytes[5], scales[2]), (-127, 0.0));
+}
+
+#[test]
+fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
+    let kinds = [
+        BlockKind::Q4_0,
+        BlockKind::Q4_1,
+        BlockKind::Q5_0,
+        BlockKind::Q5_1,
+        BlockKind::Q8_0,
+        BlockKind::Q4K,
+        BlockKind::Q5K,
+        BlockKind::Q6K,
+    ];
+    for kind in kinds {
+        let (elements, size) = kind.sizes();
+        // One task and several, outputs that end within a few.
+        for [rows, inputs, outputs] in [[1, 256, 3], [3, 512, 400], [8, 256, 21], [20, 256, 300]] {
+            let count = outputs * inputs / elements;
+            let mut bytes: Vec<u8> = (0..count * size).map(|at| (at * 37 % 251) as u8).collect();
+            let small = f16::from_f32(0.01).to_le_bytes();
+            for block in bytes.chunks_exact_mut(size) {
+                let at = if kind == BlockKind::Q6K { [size - 2; 2] } else { [0, 2] };
+                at.into_iter().for_each(|at| block[at..at + 2].copy_from_slice(&small));
+            }
+            let plain = Compact::Blocks(Blocks { bytes: &bytes, kind, paired: 0 });
+            let weight = widened(plain, outputs, inputs);
+            assert!(weight.iter().any(|value| *value != 0.0), "{kind:?}");
+            let x = values(rows * inputs, 1);
+            let product = |weight: &[f32]| {
+                linear::reference(
+                    rows,
+                    &wide(&x),
+                    &wide(weight),
+                    WeightLayout::OutIn,
+                    &vec![0.0; outputs],
+                    Activation::Identity,
+                )
+            };
+            let dy = values(rows * outputs, 2);
+            for_each_level(|level| {
+                let what = format!("{kind:?} {rows}x{inputs}x{outputs} {level:?}");
+                let mut out = vec![f32::NAN; rows * outputs];
+                plain.forward(rows, &x, &mut out);
+                assert_close(&what, &out, &product(&weight), 4e-6);
+                let (mut expected, mut dx) = (vec![0.0; rows * inputs], vec![f32::NAN; rows * inputs]);
+                linear::backward_input(rows, &dy, &weight, WeightLayout::OutIn, &mut expected, false);
+                plain.backward_input(rows, &dy, &mut dx, false);
+                assert_close(&what, &dx, &wide(&expected), 8e-6);
+            });
+            // Rows of heads of four lie in turn: 0, 2, 1, 3.
+            if outputs % 4 == 0 {
+                let turned = Compact::Blocks(Blocks { bytes: &bytes, kind, paired: 4 });
+                let order = |row: usize| row / 4 * 4 + [0, 2, 1, 3][row % 4];
+                let expected: Vec<f32> =
+                    (0..outputs).flat_map(|row| weight[order(row) * inputs..][..inputs].to_vec()).collect();
+                assert_eq!(widened(turned, outputs, inputs), expected, "{kind:?}");
+            }
+        }
+    }
 }

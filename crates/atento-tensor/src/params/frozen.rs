@@ -1,10 +1,10 @@
-//! What a frozen parameter holds: f32, f16, bf16, int8 or four bits, its own or read where it lies in a file.
+//! What a frozen parameter holds: f32, f16, bf16, int8, four bits or llama.cpp's blocks, its own or read where it lies in a file.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use atento_kernels::compact::{Compact, FourBits, Levels, row_sizes};
+use atento_kernels::compact::{BlockKind, Blocks, Compact, FourBits, Levels, row_sizes};
 use half::{bf16, f16};
 
 use super::Weight;
@@ -69,6 +69,15 @@ pub enum Frozen {
         /// What the numbers stand for.
         levels: &'static Levels,
     },
+    /// Blocks of llama.cpp's files, as [`Blocks`] has them.
+    Blocks {
+        /// Row by row.
+        bytes: Values<u8>,
+        /// What they are.
+        kind: BlockKind,
+        /// Rows of a head whose two halves lie in turn; 0 where rows lie in their order.
+        paired: usize,
+    },
 }
 
 impl Frozen {
@@ -85,6 +94,10 @@ impl Frozen {
             Frozen::Four { values, scales, .. } => [(weight.rows, weight.cols), (weight.cols, weight.rows)]
                 .into_iter()
                 .any(|(outputs, inputs)| row_sizes(inputs).map(|size| size * outputs) == [values.len(), scales.len()]),
+            Frozen::Blocks { bytes, kind, .. } => {
+                let (elements, size) = kind.sizes();
+                weight.len().is_multiple_of(elements) && bytes.len() == weight.len() / elements * size
+            }
         }
     }
 
@@ -105,6 +118,9 @@ impl Frozen {
             Frozen::Int8 { values, scales } => View::Compact(Compact::Int8 { values, scales }),
             Frozen::Four { values, scales, levels } => {
                 View::Compact(Compact::Four(FourBits { values, scales, levels }))
+            }
+            Frozen::Blocks { bytes, kind, paired } => {
+                View::Compact(Compact::Blocks(Blocks { bytes, kind: *kind, paired: *paired }))
             }
         }
     }

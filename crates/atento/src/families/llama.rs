@@ -287,6 +287,11 @@ impl Config for LlamaConfig {
         }
     }
 
+    /// Under another head the output onto the vocabulary, tied or not, has no use.
+    fn extra_of(&self, _head: Head, stored: &str) -> Extra {
+        if stored == OUTPUT { Extra::Unused } else { self.extra(stored) }
+    }
+
     fn shared_by(&self, name: &str) -> &'static [&'static str] {
         if self.tie_embeddings && name == TABLE { &[OUTPUT] } else { &[] }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Error, ModelDir};
 
 /// Endings of the names of files that a model is read from.
-const READ: [&str; 4] = ["json", "txt", "safetensors", "bin"];
+const READ: [&str; 5] = ["json", "txt", "safetensors", "bin", "gguf"];
 
 /// Names, sizes and contents of a model's files.
 ///

@@ -69,6 +69,11 @@ impl Source<'_> {
     /// # Errors
     /// As [`Source::read`].
     pub fn read_frozen(&self, len: usize, layout: Option<WeightLayout>) -> Result<Frozen, Error> {
+        if let (Some(stored), Weights::Gguf(tensors)) = (self.stored, self.weights)
+            && let Some(frozen) = tensors.frozen(stored, layout)?.filter(is_finite)
+        {
+            return Ok(frozen);
+        }
         if let (Some(stored), Weights::SafeTensors(tensors)) = (self.stored, self.weights) {
             let dtype = self.weights.get(stored)?.dtype;
             let frozen = match (dtype, layout) {
@@ -103,6 +108,9 @@ impl Source<'_> {
     }
 }
 
+/// Blocks that are looked at together.
+const FINITE: usize = 256;
+
 /// Whether all numbers of a tensor that is mapped are finite; if not, reading it says which is not.
 fn is_finite(frozen: &Frozen) -> bool {
     match frozen {
@@ -110,6 +118,14 @@ fn is_finite(frozen: &Frozen) -> bool {
         Frozen::F16(values) => values.par_iter().all(|value| value.is_finite()),
         Frozen::Bf16(values) => values.par_iter().all(|value| value.is_finite()),
         Frozen::Int8 { .. } | Frozen::Four { .. } => true,
+        Frozen::Blocks { bytes, kind, .. } => {
+            let (elements, size) = kind.sizes();
+            bytes.par_chunks(FINITE * size).all(|bytes| {
+                let mut values = vec![0.0; bytes.len() / size * elements];
+                kind.widen(bytes, &mut values);
+                elementwise::all_finite(&values)
+            })
+        }
     }
 }
 

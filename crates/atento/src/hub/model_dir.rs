@@ -27,9 +27,11 @@ use std::sync::Arc;
 pub(crate) const CONFIG: &str = "config.json";
 pub(super) const GENERATION: &str = "generation_config.json";
 pub(super) const WEIGHTS: &str = "model.safetensors";
+/// A file of llama.cpp in their place.
+pub(super) const WEIGHTS_GGUF: &str = "model.gguf";
 /// Where weights are looked for, in this order.
-const WEIGHTS_READ: [&str; 4] =
-    [WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+const WEIGHTS_READ: [&str; 5] =
+    [WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", WEIGHTS_GGUF];
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
@@ -56,6 +58,8 @@ pub struct ModelDir {
     adapter: Option<PathBuf>,
     /// Whether the adapter may be of another base.
     any_base: bool,
+    /// Whether the adapter is left off the model.
+    is_bare: bool,
 }
 
 impl ModelDir {
@@ -95,7 +99,10 @@ impl ModelDir {
     pub fn adapter_in(path: &Path) -> Result<PathBuf, Error> {
         let roots = [path.to_path_buf(), path.join("model")];
         roots.into_iter().find(|root| root.join(ADAPTER_CONFIG).exists()).ok_or_else(|| {
-            let hint = describe_files(ADAPTER_CONFIG, &files_in(path));
+            let hint = match path.exists() {
+                true => describe_files(ADAPTER_CONFIG, &files_in(path)),
+                false => format!(": there is no {}", path.display()),
+            };
             Error::NotFound { path: path.join(ADAPTER_CONFIG), hint }
         })
     }
@@ -106,11 +113,23 @@ impl ModelDir {
         Self { any_base: true, ..self }
     }
 
+    /// The same, to be loaded without what the adapter adds, for that is to be trained further.
+    #[must_use]
+    pub fn without_adapter(self) -> Self {
+        Self { is_bare: true, ..self }
+    }
+
+    /// Whether the adapter is left off the model.
+    pub fn is_bare(&self) -> bool {
+        self.is_bare
+    }
+
     fn of(root: PathBuf, adapter: Option<PathBuf>) -> Result<Self, Error> {
         let own = root.join(CONFIG);
         let config = read_object(&own)?;
         let (family, head) = families::detect(&own, &config)?;
-        let model = Self { root, family, head, config, config_path: own, adapter: None, any_base: false };
+        let model =
+            Self { root, family, head, config, config_path: own, adapter: None, any_base: false, is_bare: false };
         let Some(adapter) = adapter else { return Ok(model) };
         let described = adapter.join(CONFIG);
         if !described.exists() {
@@ -119,8 +138,12 @@ impl ModelDir {
         // What stands on the model is the adapter's.
         let mut config = read_object(&described)?;
         let (family, head) = families::detect(&described, &config)?;
-        if let Some(merged) = model.config.get(MERGED) {
-            config.insert(MERGED.to_owned(), merged.clone());
+        // How the weights lie and what was merged into them, the base says.
+        for key in [MERGED, int8::KEY] {
+            match model.config.get(key) {
+                Some(value) => drop(config.insert(key.to_owned(), value.clone())),
+                None => drop(config.remove(key)),
+            }
         }
         if config.get("model_type") != model.config.get("model_type") {
             let base = model.config.get("model_type").and_then(Value::as_str).unwrap_or_default();
@@ -236,6 +259,11 @@ impl ModelDir {
             Some(path) => Weights::open(path),
             None => Err(self.missing(WEIGHTS, &[("tf_model.h5", "save TensorFlow's weights as safetensors first")])),
         }
+    }
+
+    /// Whether the weights are a file of llama.cpp, whose blocks can be read as they are.
+    pub fn is_gguf(&self) -> bool {
+        WEIGHTS_READ.iter().find(|name| self.root.join(name).exists()).is_some_and(|name| *name == WEIGHTS_GGUF)
     }
 
     /// Opens the weights and checks, before anything is allocated for them, that they are those of the configuration. What
@@ -419,7 +447,9 @@ fn base_of(adapter: &Path) -> Result<PathBuf, Error> {
         Some(base) if base.is_dir() => Ok(base),
         base => {
             let of = base.map_or(String::new(), |base| format!(" of {}, which is not here", base.display()));
-            let hint = format!("; the directory holds an adapter{of}: name its base, and the adapter with --adapter");
+            let hint = format!(
+                "; the directory holds an adapter{of}: name its base, and the adapter with --adapter (`adapter convert` has --base), or write the path of its base into {ADAPTER_CONFIG}"
+            );
             Err(Error::NotFound { path: adapter.join(WEIGHTS), hint })
         }
     }

@@ -1,6 +1,7 @@
-//! A model's weights, whichever of the two formats they are in.
+//! A model's weights, whichever of the formats they are in.
 
 use super::Error;
+use super::gguf::{GgufWeights, is_gguf};
 use super::pickle::TorchTensors;
 use super::safetensors::{Dtype, SafeTensors};
 use std::borrow::Cow;
@@ -13,6 +14,8 @@ pub enum Weights {
     SafeTensors(SafeTensors),
     /// `pytorch_model.bin`.
     Torch(TorchTensors),
+    /// A file of llama.cpp.
+    Gguf(GgufWeights),
 }
 
 /// What a tensor is, without its elements.
@@ -22,17 +25,22 @@ pub struct WeightInfo<'a> {
     pub dtype: Dtype,
     /// Sizes, outermost first.
     pub shape: &'a [usize],
+    /// What the numbers are packed in, where that is not their type.
+    pub packed: Option<&'static str>,
 }
 
 impl Weights {
-    /// Opens a file or index: PyTorch's format where the name ends in `.bin` or `.bin.index.json`, else safetensors.
+    /// Opens a file or index: PyTorch's format where the name ends in `.bin` or `.bin.index.json`, a file of llama.cpp where it is
+    /// one, else safetensors.
     ///
     /// # Errors
-    /// As [`SafeTensors::open`] and [`TorchTensors::open`].
+    /// As [`SafeTensors::open`], [`TorchTensors::open`] and [`GgufWeights::open`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".bin") || name.ends_with(".bin.index.json") {
             TorchTensors::open(path).map(Weights::Torch)
+        } else if is_gguf(path) {
+            GgufWeights::open(path).map(Weights::Gguf)
         } else {
             SafeTensors::open(path).map(Weights::SafeTensors)
         }
@@ -43,6 +51,7 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => tensors.path(),
             Weights::Torch(tensors) => tensors.path(),
+            Weights::Gguf(tensors) => tensors.path(),
         }
     }
 
@@ -51,6 +60,7 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => Box::new(tensors.names()),
             Weights::Torch(tensors) => Box::new(tensors.names()),
+            Weights::Gguf(tensors) => Box::new(tensors.names()),
         }
     }
 
@@ -59,6 +69,7 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => tensors.contains(name),
             Weights::Torch(tensors) => tensors.contains(name),
+            Weights::Gguf(tensors) => tensors.contains(name),
         }
     }
 
@@ -70,9 +81,13 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => {
                 let view = tensors.get(name)?;
-                Ok(WeightInfo { dtype: view.dtype, shape: view.shape })
+                Ok(WeightInfo { dtype: view.dtype, shape: view.shape, packed: None })
             }
             Weights::Torch(tensors) => tensors.get(name),
+            Weights::Gguf(tensors) => {
+                let (kind, shape) = tensors.get(name)?;
+                Ok(WeightInfo { dtype: Dtype::F32, shape, packed: Some(kind.name()) })
+            }
         }
     }
 
@@ -89,6 +104,10 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => tensors.get(name).map(|view| Cow::Borrowed(view.bytes)),
             Weights::Torch(tensors) => tensors.elements(name),
+            Weights::Gguf(tensors) => {
+                let values = tensors.read(name)?;
+                Ok(Cow::Owned(values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+            }
         }
     }
 
@@ -106,6 +125,10 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => tensors.read_f32_into(name, shape, values),
             Weights::Torch(tensors) => tensors.read_f32_into(name, shape, values),
+            Weights::Gguf(_) => {
+                values.copy_from_slice(&self.read_f32(name, shape)?);
+                Ok(())
+            }
         }
     }
 
@@ -117,6 +140,10 @@ impl Weights {
         match self {
             Weights::SafeTensors(tensors) => tensors.read_f32(name, shape),
             Weights::Torch(tensors) => tensors.read_f32(name, shape),
+            Weights::Gguf(tensors) => {
+                super::load::check_shape(self, name, shape, shape)?;
+                tensors.read(name)
+            }
         }
     }
 }

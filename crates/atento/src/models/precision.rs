@@ -52,7 +52,7 @@ impl Precision {
     pub fn hold_frozen(self, params: &mut Params) -> Result<(), NotFinite> {
         let is_wider = |params: &Params, entry: &ParamEntry| match params.view(entry.weight) {
             View::Exact(_) => true,
-            View::Compact(Compact::Int8 { .. } | Compact::Four(_)) | View::Parts => false,
+            View::Compact(Compact::Int8 { .. } | Compact::Four(_) | Compact::Blocks(_)) | View::Parts => false,
             View::Compact(_) => self != Precision::Bf16,
         };
         for entry in params.entries().to_vec().iter().filter(|entry| entry.is_frozen() && self.rounds(entry)) {

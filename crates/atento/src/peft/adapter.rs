@@ -190,7 +190,26 @@ impl Adapter {
     /// # Errors
     /// As [`Adapter::put_on`]; a table and its output have a pair in common.
     pub fn train_on(&self, model: &dyn Config, params: &mut Params) -> Result<NewAdapter, Error> {
+        let dropout = match &self.config {
+            AdapterConfig::Lora(lora) => lora.dropout,
+            _ => 0.0,
+        };
+        let new = self.to_train(model, params, dropout)?;
+        params.freeze(|entry| !new.trains(entry));
+        new.begin(params, Start::default(), 0);
+        self.read_values(model, params, &new)?;
+        Ok(new)
+    }
+
+    /// What it is on a model that it is trained on further, with this dropout of its pairs.
+    ///
+    /// # Errors
+    /// A setting of it does not go with the model; a table and its output have a pair in common.
+    pub(crate) fn to_train(&self, model: &dyn Config, params: &Params, dropout: f64) -> Result<NewAdapter, Error> {
         let mut config = self.config.clone();
+        if let AdapterConfig::Lora(lora) = &mut config {
+            lora.dropout = dropout;
+        }
         if matches!(&config, AdapterConfig::Lora(lora) if lora.ensures_tying) {
             let what = "`ensure_weight_tying` is true; a pair that two modules have in common is not trained here";
             return Err(self.unsupported(what.into()));
@@ -198,9 +217,14 @@ impl Adapter {
         // PEFT names outputs of every kind, of which a model has one.
         let is_there = |name: &String| modules(model, params).iter().any(|module| is_within(&module.path, name));
         config.common_mut().modules_to_save.retain(is_there);
-        let new = NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))?;
-        params.freeze(|entry| !new.trains(entry));
-        new.begin(params, Start::default(), 0);
+        NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))
+    }
+
+    /// Reads its values into a model on which it has begun anew.
+    ///
+    /// # Errors
+    /// Tensors are missing, of other sizes, or of modules that the model does not have.
+    pub(crate) fn read_values(&self, model: &dyn Config, params: &mut Params, new: &NewAdapter) -> Result<(), Error> {
         let Stored { modules: stored, rows, whole, copies } = self.stored();
         if let AdapterConfig::Virtual(tokens) = &new.config {
             let name = rows.unwrap_or(ROWS);
@@ -236,7 +260,7 @@ impl Adapter {
         for (stored, name) in copies {
             self.put_copy(model, params, name, &stored, &modules(model, params))?;
         }
-        Ok(new)
+        Ok(())
     }
 
     /// Refuses another base than the one that the adapter was made for, where it says its contents.

@@ -9,6 +9,7 @@ use atento_tensor::{Init, LookupPair, LowRank, Magnitude, ParamEntry, Params, Re
 use super::config::{Bias, LoraConfig, Targets};
 use super::methods::AdapterConfig;
 use super::modules::{Module, ends_in, is_within, modules};
+use super::principal;
 use super::tables::{self, TABLE_PAIR, TOKEN_ROWS};
 use super::virtual_tokens::row_of;
 use crate::families::Config;
@@ -204,7 +205,18 @@ impl NewAdapter {
                     Magnitude::new(magnitude)
                 });
                 let (scale, dropout, outputs) = (lora.scale_of(path) as f32, lora.dropout as f32, range.clone());
-                params.add_low_rank(*weight, LowRank { down, up, scale, dropout, outputs, magnitude });
+                let pair = LowRank { down, up, scale, dropout, outputs, magnitude };
+                params.add_low_rank(*weight, pair.clone());
+                if lora.principal {
+                    let found = (!params.is_outline())
+                        .then(|| principal::of_module(params, module, range, rank, lora.scale_of(path)));
+                    if let Some([from_down, from_up]) = &found {
+                        params.get_mut(down).copy_from_slice(from_down);
+                        params.get_mut(up).copy_from_slice(from_up);
+                    }
+                    let names = principal::TAKEN.map(|end| name(end.trim_start_matches("lora_")));
+                    principal::take_away(params, *weight, names, found, &pair);
+                }
             }
         }
     }
@@ -294,12 +306,15 @@ fn check(config: &AdapterConfig, module: &Module, model: &dyn Config) -> Result<
     let AdapterConfig::Lora(lora) = config else { return Ok(()) };
     let (rank, (outputs, inputs)) = (lora.rank_of(path), module.sizes());
     let parts = lora.parts_of(path, outputs);
+    if lora.dora && lora.principal {
+        return refuse("use_dora", "it does not go with pairs that begin as parts of their matrices".into());
+    }
     if lora.dora && parts[0].len() < outputs {
         let problem = format!("it does not go with parts of `{path}`: name the whole module");
         return refuse("use_dora", problem);
     }
-    // Pairs of parts are saved as one.
-    let most = outputs.min(inputs) / parts.len();
+    // Pairs of parts are saved as one, and so is what pairs begin as with what they become.
+    let most = outputs.min(inputs) / parts.len() / if lora.principal { 2 } else { 1 };
     if rank > most {
         let family = model.family().name();
         let problem = format!("it is {rank}, but `{path}` of this {family} is [{outputs}, {inputs}]: at most {most}");

@@ -2,6 +2,7 @@
 //! (Yadav et al. 2023, TIES; Yu et al. 2024, DARE). The arithmetic is that of PEFT's `add_weighted_adapter`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use atento_kernels::philox::Rng;
@@ -12,9 +13,10 @@ use super::methods::AdapterConfig;
 use super::save::{BASE, WEIGHTS_METADATA, write_directory};
 use super::tables::pair_ends;
 use super::{Adapter, Error, spectrum};
-use crate::hub::CONFIG;
+use crate::hub::atomic::atomic_write;
 use crate::hub::json::read_object;
 use crate::hub::safetensors::NamedTensor;
+use crate::hub::{self, CONFIG, chat};
 
 /// The random stream that dropped values are drawn from.
 const STREAM: u64 = 0x6461_7265;
@@ -134,19 +136,40 @@ pub fn combine(adapters: &[Adapter], recipe: &Recipe, out: &Path) -> Result<usiz
     let model_json = described.exists().then(|| read_object(&described)).transpose()?;
     let base = bases.first().map(|base| (BASE, *base));
     let metadata: Vec<(&str, &str)> = std::iter::once(WEIGHTS_METADATA).chain(base).collect();
+    let template = chat_template(adapters)?;
     write_directory(out, &config, model_json.as_ref(), &tensors, &metadata)?;
+    template.map_or(Ok(()), |template| atomic_write(&out.join(chat::FILE), &template))?;
     Ok(modules.len())
+}
+
+/// The chat template that the adapters were trained with, if they say one.
+fn chat_template(adapters: &[Adapter]) -> Result<Option<Vec<u8>>, Error> {
+    let mut found: Option<Vec<u8>> = None;
+    for adapter in adapters {
+        let path = adapter.dir.join(chat::FILE);
+        if !path.exists() {
+            continue;
+        }
+        let own = fs::read(&path).map_err(hub::Error::io(&path, "read"))?;
+        if found.as_ref().is_some_and(|other| *other != own) {
+            let what = format!("its {} is another than that of the others: which counts?", chat::FILE);
+            return Err(adapter.unsupported(what));
+        }
+        found = Some(own);
+    }
+    Ok(found)
 }
 
 /// What an adapter of low-rank pairs says of itself.
 fn low_rank(adapter: &Adapter) -> Result<&LoraConfig, Error> {
     match &adapter.config {
-        AdapterConfig::Lora(lora) if !lora.dora && lora.tokens.is_none() && !lora.ensures_tying => Ok(lora),
+        AdapterConfig::Lora(lora) if lora.only_adds() && !lora.ensures_tying => Ok(lora),
         AdapterConfig::Lora(lora) if lora.dora => {
             Err(adapter.unsupported("lengths of rows (`use_dora`) cannot be combined".into()))
         }
         AdapterConfig::Lora(_) => {
-            let what = "rows of tokens (`trainable_token_indices`), and pairs that two modules have in common, cannot be combined";
+            let what = "pairs that stand in the place of parts of the base (`init_lora_weights` \"pissa\"), \
+                        rows of tokens (`trainable_token_indices`), and pairs that two modules have in common, cannot be combined";
             Err(adapter.unsupported(what.into()))
         }
         _ => Err(adapter.unsupported("adapters of low-rank pairs can be combined, and no others".into())),

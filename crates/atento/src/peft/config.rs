@@ -19,9 +19,12 @@ use crate::hub::json::Keys;
 /// The file in an adapter's directory.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
 
+/// The key that says how training began.
+const INIT: &str = "init_lora_weights";
+
 /// Keys of LoRA: those that change nothing about what an adapter computes, then those that are read.
 const KEYS: [&str; 18] = [
-    "init_lora_weights",
+    INIT,
     "megatron_core",
     "qalora_group_size",
     "r",
@@ -93,6 +96,9 @@ pub struct LoraConfig {
     pub rank_stabilized: bool,
     /// Whether the lengths of the weights' rows are learned apart (Liu et al. 2024).
     pub dora: bool,
+    /// Whether the pairs began as the greatest singular values of their matrices, which they stand in the place of (Meng et al.
+    /// 2024). Such an adapter is saved as what has changed, which needs no word of it; PEFT's files may say it.
+    pub principal: bool,
     /// Tokens whose rows are trained.
     pub tokens: Option<TrainedTokens>,
     /// Whether the table of tokens and the output that it is have one pair in common. Such an adapter holds it twice.
@@ -128,6 +134,7 @@ impl LoraConfig {
             fan_in_fan_out: false,
             rank_stabilized: false,
             dora: false,
+            principal: false,
             tokens: None,
             ensures_tying: false,
             parts,
@@ -146,10 +153,17 @@ impl LoraConfig {
             return Err(keys.wrong("r", "a rank of 1 or more"));
         }
         let targets = targets(keys, object, "target_modules")?;
+        let (alpha, dropout): (f64, f64) = (keys.or("lora_alpha", 8.0)?, keys.or("lora_dropout", 0.0)?);
+        if !(alpha.is_finite() && alpha > 0.0) {
+            return Err(keys.wrong("lora_alpha", "a number above 0"));
+        }
+        if !(0.0..1.0).contains(&dropout) {
+            return Err(keys.wrong("lora_dropout", "a probability from 0 to below 1"));
+        }
         Ok(Self {
             rank,
-            alpha: keys.or("lora_alpha", 8.0)?,
-            dropout: keys.or("lora_dropout", 0.0)?,
+            alpha,
+            dropout,
             targets: targets
                 .ok_or_else(|| keys.wrong("target_modules", "names of modules, or a regular expression"))?,
             exclude: self::targets(keys, object, "exclude_modules")?,
@@ -166,6 +180,7 @@ impl LoraConfig {
             fan_in_fan_out: keys.or("fan_in_fan_out", false)?,
             rank_stabilized: keys.or("use_rslora", false)?,
             dora: keys.or("use_dora", false)?,
+            principal: principal(keys, object)?,
             tokens: TrainedTokens::read(keys, object)?,
             ensures_tying: keys.or("ensure_weight_tying", false)?,
             parts: Vec::new(),
@@ -198,15 +213,26 @@ impl LoraConfig {
             ("use_dora", json!(self.dora)),
             (TOKENS_KEY, self.tokens.as_ref().map_or(Value::Null, TrainedTokens::to_json)),
             ("ensure_weight_tying", json!(self.ensures_tying)),
-            ("init_lora_weights", json!(true)),
+            (INIT, if self.principal { json!("pissa") } else { json!(true) }),
         ];
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// Whether all that it does is to add the product of its pairs to matrices.
+    #[must_use]
+    pub(super) fn only_adds(&self) -> bool {
+        !self.dora && !self.principal && self.tokens.is_none()
     }
 
     /// The rank of the pair of a module.
     #[must_use]
     pub fn rank_of(&self, path: &str) -> usize {
         of_path(&self.ranks, path).unwrap_or(self.rank)
+    }
+
+    /// The α of the pair of a module.
+    pub(super) fn alpha_of(&self, path: &str) -> f64 {
+        of_path(&self.alphas, path).unwrap_or(self.alpha)
     }
 
     /// The outputs of a module, of so many, that have a pair each; all of them where no parts are named.
@@ -220,7 +246,7 @@ impl LoraConfig {
     /// The factor of the pair of a module: α / r, or α / √r.
     #[must_use]
     pub fn scale_of(&self, path: &str) -> f64 {
-        let (alpha, rank) = (of_path(&self.alphas, path).unwrap_or(self.alpha), self.rank_of(path) as f64);
+        let (alpha, rank) = (self.alpha_of(path), self.rank_of(path) as f64);
         if self.rank_stabilized { alpha / rank.sqrt() } else { alpha / rank }
     }
 }
@@ -310,5 +336,23 @@ fn by_name<T>(
     match found.keys().find_map(|name| at_end(name).err()) {
         Some(fault) => Err(keys.wrong(key, format!("names, or regular expressions: {fault}"))),
         None => Ok(found),
+    }
+}
+
+/// Whether training began with the principal directions of the matrices. Ways to begin that change the matrices otherwise leave
+/// what they did to them out of the adapter's files.
+fn principal(keys: Keys<'_>, object: &Map<String, Value>) -> Result<bool, Error> {
+    match object.get(INIT) {
+        Some(Value::String(name)) => match name.as_str() {
+            "gaussian" | "eva" | "orthogonal" => Ok(false),
+            "pissa" => Ok(true),
+            _ => Err(keys.wrong(
+                INIT,
+                "true, false, \"gaussian\", \"eva\", \"orthogonal\" or \"pissa\": others change the base by what \
+                 the adapter's files do not hold; save it as a plain one (PEFT: path_initial_model_for_weight_conversion)",
+            )),
+        },
+        None | Some(Value::Null | Value::Bool(_)) => Ok(false),
+        Some(_) => Err(keys.wrong(INIT, "true, false or the name of a way to begin")),
     }
 }

@@ -152,6 +152,10 @@ impl Adapter {
         if lora.dora {
             return Err(self.unsupported("loralib has no lengths of rows (`use_dora`)".into()));
         }
+        if lora.principal {
+            let what = "loralib has no pairs that stand in the place of parts of the base (`init_lora_weights`)";
+            return Err(self.unsupported(what.into()));
+        }
         if lora.tokens.is_some() {
             return Err(self.unsupported("loralib trains no rows of tokens (`trainable_token_indices`)".into()));
         }

@@ -123,7 +123,7 @@ pub(super) fn tied_table<'p>(config: &dyn Config, params: &'p Params) -> Option<
 
 /// The values of a parameter with what is added to it and multiplied into it, for some of its uses.
 pub(super) fn merged(params: &Params, entry: &ParamEntry, end: End) -> Result<Vec<f32>, Error> {
-    if let View::Compact(Compact::Int8 { .. } | Compact::Four(_)) = params.view(entry.weight) {
+    if let View::Compact(Compact::Int8 { .. } | Compact::Four(_) | Compact::Blocks(_)) = params.view(entry.weight) {
         return Err(Error::Int8 { name: entry.name.clone() });
     }
     let mut values = params.to_f32(entry.weight).into_owned();

@@ -8,6 +8,7 @@
 //! The weights' metadata say the contents of the base, so that another one is found out.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use atento_tensor::{ParamEntry, Params};
@@ -16,7 +17,8 @@ use serde_json::{Map, Value};
 use super::adapter::{ADAPTER_WEIGHTS, AROUND, PREFIX};
 use super::config::ADAPTER_CONFIG;
 use super::methods::AdapterConfig;
-use super::modules::modules;
+use super::modules::{Module, modules};
+use super::principal;
 use super::tables::{stored_dims, to_stored};
 use super::virtual_tokens::ROWS;
 use crate::families::Config;
@@ -95,8 +97,8 @@ pub(super) fn write_directory(
     atomic::atomic_write(&dir.join(ADAPTER_CONFIG), &pretty(&adapter.to_json()))
 }
 
-/// Pairs of parts of a module's outputs as one pair of the module: the thin matrices that read the input one below the other,
-/// the others on the diagonal, zeros elsewhere.
+/// Pairs of parts of a module's outputs, and what is [taken away](principal) beside them, as one pair of the module: the thin
+/// matrices that read the input one below the other, the others side by side in the rows of their outputs, zeros elsewhere.
 struct Joined {
     /// What the adapter says of itself with those pairs.
     adapter: AdapterConfig,
@@ -116,29 +118,56 @@ impl Joined {
         let (AdapterConfig::Lora(lora), AdapterConfig::Lora(said)) = (adapter, &mut joined.adapter) else {
             return joined;
         };
+        said.principal = false;
+        let ranges_of = |module: &Module| lora.parts_of(&module.path, module.sizes().0);
+        let is_whole = |module: &Module| matches!(&ranges_of(module)[..], [range] if range.len() == module.sizes().0);
+        let is_joined = |module: &Module| !module.is_table && (lora.principal || !is_whole(module));
+        if !adapted.iter().any(|module| is_joined(module)) {
+            return joined;
+        }
+        // Of several patterns for a path the first counts, so that each module has its own.
+        said.ranks.clear();
+        said.alphas.clear();
         for module in adapted {
             let (path, (outputs, inputs), rank) = (&module.path, module.sizes(), lora.rank_of(&module.path));
-            let ranges = lora.parts_of(path, outputs);
-            if ranges.len() == 1 && ranges[0].len() == outputs {
+            let (pattern, ranges) = (regex::escape(path), ranges_of(module));
+            if !is_joined(module) {
+                let alpha = lora.alpha_of(path);
+                if (rank, alpha) != (lora.rank, lora.alpha) {
+                    said.ranks.insert(pattern.clone(), rank);
+                    said.alphas.insert(pattern, alpha);
+                }
                 continue;
             }
-            let all = rank * ranges.len();
+            let is_whole = is_whole(module);
+            let mut pairs: Vec<(Range<usize>, [String; 2], f32)> = Vec::new();
+            for range in ranges {
+                let name = |end: &str| match is_whole {
+                    true => format!("{path}.{end}"),
+                    false => format!("{path}.{}.{end}", range.start),
+                };
+                let trained = ["lora_A.weight", "lora_B.weight"].map(name);
+                let taken = lora.principal.then(|| (range.clone(), principal::TAKEN.map(name), -1.0));
+                pairs.push((range.clone(), trained, 1.0));
+                pairs.extend(taken);
+            }
+            let all = rank * pairs.len();
             let (mut down, mut up) = (Vec::with_capacity(all * inputs), vec![0.0; outputs * all]);
-            for (at, range) in ranges.iter().enumerate() {
-                let names = ["A", "B"].map(|half| format!("{path}.{}.lora_{half}.weight", range.start));
+            for (at, (range, names, sign)) in pairs.iter().enumerate() {
                 let [a, b] = names.each_ref().map(|name| params.entry(name).expect("a part has a pair").weight);
                 down.extend_from_slice(&params.to_f32(a));
                 for (row, values) in range.clone().zip(params.to_f32(b).chunks_exact(rank)) {
-                    up[row * all + at * rank..][..rank].copy_from_slice(values);
+                    let to = up[row * all + at * rank..][..rank].iter_mut();
+                    to.zip(values).for_each(|(to, value)| *to = sign * value);
                 }
-                joined.parts.extend(names);
+                joined.parts.extend(names.iter().cloned());
             }
             let name = |half: &str| format!("{PREFIX}{path}.lora_{half}.weight");
             joined.tensors.push(NamedTensor::new(name("A"), [all, inputs], down));
             joined.tensors.push(NamedTensor::new(name("B"), [outputs, all], up));
             // The same factor for a rank as many times as large.
-            let more = if lora.rank_stabilized { (ranges.len() as f64).sqrt() } else { ranges.len() as f64 };
-            let (scale, pattern) = (lora.scale_of(path), regex::escape(path));
+            let more = if lora.rank_stabilized { (pairs.len() as f64).sqrt() } else { pairs.len() as f64 };
+            let scale = lora.scale_of(path);
             let alpha = scale * if lora.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 } * more;
             said.ranks.insert(pattern.clone(), all);
             said.alphas.insert(pattern, alpha);

@@ -114,7 +114,7 @@ pub(super) fn truncated(down: &[f64], up: &[f64], all: usize, rank: usize) -> [V
 }
 
 /// The eigenvalues of a symmetric matrix, which is changed, and their vectors, a column each.
-fn eigen(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
+pub(super) fn eigen(a: &mut [f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut vectors: Vec<f64> = (0..n * n).map(|at| if at / n == at % n { 1.0 } else { 0.0 }).collect();
     for _ in 0..MOST_ROUNDS {
         let outside: f64 = (0..n * n).filter(|at| at / n != at % n).map(|at| a[at].powi(2)).sum();

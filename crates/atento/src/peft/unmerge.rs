@@ -51,7 +51,7 @@ impl Adapter {
     /// As [`Adapter::put_on`]; it does more than add.
     pub fn take_out(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
         match &self.config {
-            AdapterConfig::Lora(lora) if !lora.dora && lora.tokens.is_none() => {}
+            AdapterConfig::Lora(lora) if lora.only_adds() => {}
             _ => {
                 let what =
                     "what it multiplies or replaces cannot be told from what it was before: take the base itself";

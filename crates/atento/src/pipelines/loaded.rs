@@ -1,16 +1,18 @@
 //! A model with its tokenizer and settings: what a directory on disk holds and what the verbs work with.
 
+mod fill;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use atento_tensor::{Frozen, Params};
+use atento_tensor::Params;
 
 use crate::data::tokens::instruct::Templates;
 use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::families::{Config, Head, Start};
 use crate::hub::generation::GenerationConfig;
-use crate::hub::int8::{self, Int8Matrix};
-use crate::hub::load::{self, NamedTensors, Source};
+use crate::hub::int8;
+use crate::hub::load;
 use crate::hub::safetensors::FloatType;
 use crate::hub::save::{DirFiles, save_dir, tensors};
 use crate::hub::special_tokens::declare;
@@ -18,10 +20,12 @@ use crate::hub::tokenizer_config::TokenizerConfig;
 use crate::hub::{self, ChatTemplate, Checked, Kept, ModelDir, templates};
 use crate::memory;
 use crate::models::config::ConfigError;
-use crate::models::parameters::NamedShape;
 use crate::models::{CausalLm, Headed, Precision, Translator};
 use crate::peft::{self, Adapter};
 use crate::text::{self, Tokenizer};
+
+pub(crate) use fill::load_frozen;
+use fill::{FrozenTensors, Rounding};
 
 /// What tokenizer_config.json says of a model without a longest sentence.
 const NO_LONGEST: usize = i64::MAX as usize;
@@ -189,7 +193,7 @@ impl<M: Net> Loaded<M> {
     /// As [`Loaded::load`].
     pub fn from_exact(dir: &ModelDir) -> Result<Self, Error> {
         dir.require_exact()?;
-        Self::read(dir, Some(Precision::F32))
+        Self::read(dir, Values::Held(Precision::F32))
     }
 
     /// All of it but the weights, whose names and shapes are checked: the model is an outline ([`Params::outline`]).
@@ -198,7 +202,7 @@ impl<M: Net> Loaded<M> {
     /// As [`Loaded::load`].
     pub fn outline(dir: &ModelDir) -> Result<Self, Error> {
         dir.require_exact()?;
-        Self::read(dir, None)
+        Self::read(dir, Values::Left)
     }
 
     /// Loads what an opened directory holds, its matrices rounded to `precision` as they are read. Matrices in int8 are held
@@ -207,19 +211,27 @@ impl<M: Net> Loaded<M> {
     /// # Errors
     /// Files that are missing, broken, or do not belong together; each message names the file and the fault.
     pub fn from_dir(dir: &ModelDir, precision: Precision) -> Result<Self, Error> {
-        Self::read(dir, Some(precision))
+        Self::read(dir, Values::Held(precision))
     }
 
-    /// Without a precision, the weights are not read.
-    fn read(dir: &ModelDir, precision: Option<Precision>) -> Result<Self, Error> {
+    /// With weights that are read where they lie in their files, as they are stored: several models of one directory, each with
+    /// an adapter of its own, have them once in memory. None of them can be trained.
+    ///
+    /// # Errors
+    /// As [`Loaded::from_dir`].
+    pub fn mapped(dir: &ModelDir) -> Result<Self, Error> {
+        Self::read(dir, Values::Mapped)
+    }
+
+    fn read(dir: &ModelDir, values: Values) -> Result<Self, Error> {
         dir.require(M::HEADS)?;
         let (checked, new) = dir.checked_for_adapter()?;
-        Self::of(dir, checked, precision, Start::Unloaded, &new)?.adapted(dir, &new)
+        Self::of(dir, checked, values, Start::Unloaded, &new)?.adapted(dir, &new)
     }
 
     /// With the adapter that the directory was opened with, which brings what is `new`.
     fn adapted(mut self, dir: &ModelDir, new: &[String]) -> Result<Self, Error> {
-        let Some(adapter) = dir.adapter() else { return Ok(self) };
+        let Some(adapter) = dir.adapter().filter(|_| !dir.is_bare()) else { return Ok(self) };
         let adapter = Adapter::open(adapter)?;
         if !dir.takes_any_base() {
             adapter.check_base(dir.path())?;
@@ -230,13 +242,7 @@ impl<M: Net> Loaded<M> {
     }
 
     /// The model whose weights were checked; those of `new` are as they start.
-    fn of(
-        dir: &ModelDir,
-        checked: Checked,
-        precision: Option<Precision>,
-        start: Start,
-        new: &[String],
-    ) -> Result<Self, Error> {
+    fn of(dir: &ModelDir, checked: Checked, values: Values, start: Start, new: &[String]) -> Result<Self, Error> {
         let Checked { config, weights, mut notes } = checked;
         let (tokenizer, declared) = declare(Tokenizer::load(dir.tokenizer_path()?)?, dir.path())?;
         let generation = dir.generation_config()?.or_ended_by(declared.eos_ids);
@@ -245,18 +251,29 @@ impl<M: Net> Loaded<M> {
         notes.extend(dir.note_on_vocabulary(&tokenizer)?);
         // What is written anew is what differs from the file's model, which may have another head.
         let kept = dir.kept(dir.model_config()?.to_json()?)?;
-        let templates = templates::read(dir.path())?;
+        // An adapter may have been trained with prompts written in another way.
+        let of_adapter = dir.adapter().map_or(Ok(None), templates::read)?;
+        let templates = of_adapter.map_or_else(|| templates::read(dir.path()), |found| Ok(Some(found)))?;
         let tokenizer = tokenizer.for_table(config.sizes().vocab_size);
         let build = |start| M::build(&config, start).expect("a directory that has been asked for its head");
         let mut model = build(Start::Outline);
-        if let Some(precision) = precision {
-            if precision == Precision::F32 {
-                memory::require(4 * model.params().count() as u128, "the model")?;
+        match values {
+            Values::Left => {}
+            Values::Held(precision) => {
+                if precision == Precision::F32 {
+                    memory::require(4 * model.params().count() as u128, "the model")?;
+                }
+                model = build(start);
+                model.params_mut().freeze(|entry| precision.rounds(entry));
+                let mut target = Rounding { params: model.params_mut(), precision, exact: Vec::new(), new };
+                load::load(&weights, dir.names(&*config)?, &mut target)?;
             }
-            model = build(start);
-            model.params_mut().freeze(|entry| precision.rounds(entry));
-            let mut target = Rounding { params: model.params_mut(), precision, exact: Vec::new(), new };
-            load::load(&weights, dir.names(&*config)?, &mut target)?;
+            Values::Mapped => {
+                model = build(start);
+                let params = model.params_mut();
+                params.freeze_without_values(|entry| !new.contains(&entry.name));
+                load::load(&weights, dir.names(&*config)?, &mut FrozenTensors { params })?;
+            }
         }
         if let Some([source, target]) = config.positions(&weights)? {
             model.set_positions(source, target);
@@ -362,7 +379,7 @@ impl Loaded<Headed> {
         let (mut checked, new) = dir.checked_with(bare)?;
         // The tensors of the head that is left out are not missed.
         checked.notes.clear();
-        Self::of(dir, checked, Some(precision), Start::Unloaded, &new)?.adapted(dir, &new)
+        Self::of(dir, checked, Values::Held(precision), Start::Unloaded, &new)?.adapted(dir, &new)
     }
 
     /// The Transformer of any model with another head. What the checkpoint lacks of the head begins at random, decided by
@@ -378,7 +395,8 @@ impl Loaded<Headed> {
         dir.require_exact()?;
         let (checked, new) = dir.checked_with(head)?;
         let start = seed.map_or(Start::Outline, Start::NewHead);
-        Ok((Self::of(dir, checked, seed.map(|_| Precision::F32), start, &new)?, new))
+        let values = if seed.is_some() { Values::Held(Precision::F32) } else { Values::Left };
+        Ok((Self::of(dir, checked, values, start, &new)?, new))
     }
 }
 
@@ -403,81 +421,15 @@ pub(crate) fn tokenizer_config(
     }
 }
 
-/// Gives the frozen parameters of a model the values that they have in a directory, mapped where that can be.
-///
-/// # Errors
-/// As [`Loaded::load`]; the directory holds another model.
-pub(crate) fn load_frozen(config: &dyn Config, params: &mut Params, path: &Path) -> Result<(), Error> {
-    let dir = ModelDir::open(path)?;
-    let weights = dir.weights()?;
-    Ok(load::load(&weights, dir.names(config)?, &mut FrozenTensors { params })?)
-}
-
-impl NamedTensors for Params {
-    fn expected(&self) -> Vec<NamedShape> {
-        self.entries().iter().map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
-    }
-
-    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
-        let weight = self.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).weight;
-        source.read(self.get_mut(weight))
-    }
-}
-
-/// The frozen parameters of a model, to be filled from the model that it was trained from.
-struct FrozenTensors<'p> {
-    params: &'p mut Params,
-}
-
-impl NamedTensors for FrozenTensors<'_> {
-    fn expected(&self) -> Vec<NamedShape> {
-        let frozen = self.params.entries().iter().filter(|entry| entry.is_frozen() && !entry.is_added);
-        frozen.map(|entry| (entry.name.clone(), entry.dims.clone())).collect()
-    }
-
-    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
-        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}"));
-        let weight = entry.weight;
-        let values = source.read_frozen(weight.len(), entry.layout)?;
-        self.params.set_frozen(weight, values);
-        Ok(())
-    }
-}
-
-/// Parameters whose matrices are rounded as they are filled: never all of them are in memory unrounded.
-struct Rounding<'p> {
-    params: &'p mut Params,
-    precision: Precision,
-    exact: Vec<f32>,
-    /// Parameters that the checkpoint lacks.
-    new: &'p [String],
-}
-
-impl NamedTensors for Rounding<'_> {
-    fn expected(&self) -> Vec<NamedShape> {
-        let mut expected = self.params.expected();
-        expected.retain(|(name, _)| !self.new.contains(name));
-        expected
-    }
-
-    fn fill(&mut self, name: &str, source: &Source<'_>) -> Result<(), hub::Error> {
-        let entry = self.params.entry(name).unwrap_or_else(|| panic!("no parameter {name}")).clone();
-        if !self.precision.rounds(&entry) {
-            return self.params.fill(name, source);
-        }
-        if self.precision == Precision::Int8
-            && let Some(Int8Matrix { values, scales, layout }) = source.read_int8()?
-            && Some(layout) == entry.layout
-        {
-            self.params.set_frozen(entry.weight, Frozen::Int8 { values: values.into(), scales: scales.into() });
-            return Ok(());
-        }
-        self.exact.resize(entry.weight.len(), 0.0);
-        source.read(&mut self.exact)?;
-        let held = self.precision.hold(&entry, &self.exact).expect("`read` refuses numbers that are not finite");
-        self.params.set_frozen(entry.weight, held);
-        Ok(())
-    }
+/// What a model has of its weights.
+#[derive(Clone, Copy)]
+enum Values {
+    /// Nothing: it is an outline.
+    Left,
+    /// Its matrices in this precision.
+    Held(Precision),
+    /// The files, mapped.
+    Mapped,
 }
 
 /// The table of a model's parameters without values, whatever it does.

@@ -3,6 +3,8 @@
 //! The model's own weights are frozen ([`freeze`](super::freeze)), mapped from the model that the run starts from, and what the
 //! adapter adds is trained in their place. Checkpoints hold what is trained, `model/` holds an adapter.
 
+pub(crate) mod further;
+
 use std::path::Path;
 
 use atento_tensor::Params;
@@ -33,6 +35,12 @@ pub(super) fn new_adapter(
 ) -> Result<Option<NewAdapter>, Error> {
     if !recipe.train.method.is_adapter() {
         return Ok(None);
+    }
+    let held = from.map_or(Ok(None), further::adapter_at)?;
+    if let (Some(held), Some(held_at)) = (held, from) {
+        let (base, dropout) = (ModelDir::open(held_at).map_err(LoadError::from)?, recipe.lora.dropout);
+        held.check_base(base.path()).map_err(LoadError::from)?;
+        return Ok(Some(held.to_train(config, params, dropout).map_err(LoadError::from)?));
     }
     let missing = from.map_or(Ok(Vec::new()), |from| missing(config, from))?;
     let mut adapter = match recipe.train.method {
@@ -78,29 +86,38 @@ pub(crate) fn positions_left(recipe: &Recipe, positions: usize) -> Result<usize,
     }
 }
 
-/// How its pairs begin.
-pub(super) fn start(recipe: &Recipe) -> peft::Start {
-    match recipe.lora.start {
-        PairStart::Uniform => peft::Start::Uniform,
+/// Puts an adapter on the model of a run that begins: as new ones are, or with the values of the one that is trained further.
+///
+/// # Errors
+/// That one is damaged, or for another model.
+pub(super) fn begin(
+    adapter: &NewAdapter,
+    recipe: &Recipe,
+    config: &dyn Config,
+    params: &mut Params,
+    from: Option<&Path>,
+) -> Result<(), Error> {
+    let start = match recipe.lora.start {
+        PairStart::Uniform | PairStart::Principal => peft::Start::Uniform,
         PairStart::Gaussian => peft::Start::Gaussian,
+    };
+    adapter.begin(params, start, recipe.seed);
+    match from.map_or(Ok(None), further::adapter_at)? {
+        Some(held) if params.has_values() => Ok(held.read_values(config, params, adapter).map_err(LoadError::from)?),
+        _ => Ok(()),
     }
 }
 
-/// Refuses a run that has nothing to put its adapter on, or an adapter to start from.
+/// Refuses a run that has nothing to put its adapter on.
 ///
 /// # Errors
 /// That.
 pub(super) fn check_base(recipe: &Recipe, from: Option<&Path>) -> Result<(), Error> {
-    let is_adapter = |from: &Path| ModelDir::open(from).is_ok_and(|dir| dir.adapter().is_some());
     match from {
         None if recipe.train.method.is_adapter() => {
             let problem =
                 format!("\"{}\" needs a model to put the adapter on: name one with --from", recipe.train.method);
             Err(Error::Setting { key: "train.method", problem })
-        }
-        Some(from) if is_adapter(from) => {
-            let advice = "make it part of its model first, with `atento adapter merge`";
-            Err(Error::Setting { key: "from", problem: format!("{} is an adapter: {advice}", from.display()) })
         }
         _ => Ok(()),
     }
@@ -169,6 +186,7 @@ fn lora_config(settings: &LoraSettings, config: &dyn Config) -> Result<LoraConfi
         fan_in_fan_out: false,
         rank_stabilized: settings.rank_stabilized,
         dora: settings.dora,
+        principal: settings.start == PairStart::Principal,
         tokens: None,
         ensures_tying: false,
         parts,

@@ -55,12 +55,12 @@ pub fn is_described(recipe: &Recipe, written: &Written, of_model: &Tokenizer) ->
 }
 
 /// Opens the model to start from, with the dropout that the recipe states instead of the model's own: a run's choice, and
-/// nothing that the weights say.
+/// nothing that the weights say. Where it is an adapter that is trained further, the model is the one that it is for.
 ///
 /// # Errors
 /// As [`ModelDir::open`].
 pub fn open(path: &Path, recipe: &Recipe, written: &Written) -> Result<ModelDir, Error> {
-    let mut dir = ModelDir::open(path).map_err(LoadError::from)?;
+    let mut dir = ModelDir::open(path).map_err(LoadError::from)?.without_adapter();
     let values = recipe.values()?;
     for (key, json) in dir.family().dropouts() {
         let key = format!("model.{key}");

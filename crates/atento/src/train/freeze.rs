@@ -20,6 +20,7 @@ use super::recipe::{BaseDtype, Method, Recipe};
 use super::step::Trainable;
 use crate::families::Config;
 use crate::families::heads::POOLED_OUTPUT;
+use crate::hub::ModelDir;
 use crate::hub::contents::contents;
 use crate::messages;
 use crate::models::Precision;
@@ -174,12 +175,12 @@ pub(super) fn freeze<M: Trainable>(
         let dtype = recipe.train.base_dtype;
         notes.push(format!(
             "train.base_dtype: what is not trained is rounded to {dtype}, and so measured; other verbs read {} as it is stored",
-            from.display()
+            ModelDir::open(from).map_or_else(|_| from.display().to_string(), |dir| dir.path().display().to_string())
         ));
     }
     precision.hold_frozen(model.params_mut()).map_err(|fault| base_is_gone(from, fault.to_string()))?;
     if let Some(adapter) = &adapter {
-        adapter.begin(model.params_mut(), adapt::start(recipe), recipe.seed);
+        adapt::begin(adapter, recipe, config, model.params_mut(), Some(from))?;
     }
     Ok(Beside { base: Some(contents), adapter })
 }

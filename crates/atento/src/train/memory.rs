@@ -35,7 +35,7 @@ pub(crate) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) 
     let adapter = new_adapter(recipe, config, params, None)?;
     Frozen::of(recipe, params, adapter.as_ref())?.apply(&mut trained);
     if let Some(adapter) = adapter {
-        adapter.begin(&mut trained, adapt::start(recipe), recipe.seed);
+        adapt::begin(&adapter, recipe, config, &mut trained, None)?;
     }
     let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
     Ok(memory::require(state, "training this model (weights, gradients and moments)")?)

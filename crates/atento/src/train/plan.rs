@@ -93,17 +93,20 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
         true => resumed(recipe, &options.written)?,
         false => (Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()),
     };
+    let saved = checkpoint.as_ref().map(|checkpoint| &checkpoint.state.identity);
+    let from = saved.map_or(recipe.from.as_deref(), |saved| saved.from.as_deref());
+    let (recipe, in_vain) = adapt::further::adopted(&recipe, &options.written, from)?;
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch);
     let Begun { recipe, mut work, mut notes, from } =
         W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
-    notes.extend(warnings);
+    notes.extend(warnings.into_iter().chain(in_vain));
     adapt::check_base(&recipe, from.as_deref())?;
     let adapter = new_adapter(&recipe, &*work.config(), work.model().params(), from.as_deref())?;
     let frozen = Frozen::of(&recipe, work.model().params(), adapter.as_ref())?;
     frozen.apply(work.model_mut().params_mut());
     notes.extend(frozen.notes);
     if let Some(adapter) = adapter {
-        adapter.begin(work.model_mut().params_mut(), adapt::start(&recipe), recipe.seed);
+        adapt::begin(&adapter, &recipe, &*work.config(), work.model_mut().params_mut(), from.as_deref())?;
         notes.extend(adapter.notes);
     }
     let params = work.model().params();

@@ -1,4 +1,4 @@
-//! Adapters against recordings of PEFT (`scripts/golden_peft.py`), and trained here: from a recipe to a directory that is put on its base again.
+//! Adapters against recordings of PEFT (`scripts/golden_peft.py`).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,6 @@ use serde_json::Value;
 
 use crate::causal;
 use crate::conformance::{ids, json, largest_difference, recorded_run, rows};
-use crate::tuning::Folder;
 
 /// The kinds of adapters that PEFT has too.
 const KINDS: [&str; 4] = ["lora-", "ia3", "prompt", "prefix"];
@@ -141,6 +140,33 @@ fn logits_with_an_adapter_are_those_of_peft_merged_or_not() {
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Bases that are read where they lie in their files, also in few bits.
+#[test]
+fn an_adapter_on_a_mapped_or_rounded_base_adds_what_it_adds_to_the_base_itself() {
+    let mut count = 0;
+    for (base, adapter) in
+        recordings(&["lora-plain", "lora-pissa", "lora-all", "lora-tables", "ia3"], "expected.safetensors")
+    {
+        let dir = ModelDir::open_with(&base, &adapter).unwrap();
+        if dir.head() != Head::Language {
+            continue;
+        }
+        count += 1;
+        let logits = |model: &LanguageModel| {
+            let mut g = Graph::infer(model.model.params(), &Pool::new());
+            model.model.logits(&mut g, &[3, 65, 9, 70], &[0, 4]).values().to_vec()
+        };
+        let exact = logits(&LanguageModel::from_dir(&dir, Precision::F32).unwrap());
+        let mapped = logits(&LanguageModel::mapped(&dir).unwrap());
+        assert!(largest_difference(&mapped, &exact) < 1e-4, "{}", adapter.display());
+        let bare = logits(&LanguageModel::from_dir(&ModelDir::open(&base).unwrap(), Precision::F32).unwrap());
+        let rounded = logits(&LanguageModel::from_dir(&dir, Precision::Int8).unwrap());
+        let (moved, lost) = (largest_difference(&bare, &exact), largest_difference(&rounded, &exact));
+        assert!(lost < 0.5 * moved, "{}: {lost} {moved}", adapter.display());
+    }
+    assert!(count > 2, "{count}");
 }
 
 #[test]
@@ -393,194 +419,8 @@ fn a_state_dict_of_loralib_becomes_an_adapter_and_again_a_state_dict() {
     assert_eq!(back.len(), own.len());
 }
 
-fn texts(labels: [&str; 2]) -> String {
-    (0..40).map(|at| format!("it {at} is {}\t{}\n", ["good", "bad"][at % 2], labels[at % 2])).collect()
-}
-
-/// A folder with a model that has learned the labels the other way round, `base/model`.
-fn folder() -> Folder {
-    let data = "train = { tsv = \"t.tsv\" }\nvalid = { tsv = \"v.tsv\" }";
-    let few = |labels| texts(labels).lines().take(8).map(|line| format!("{line}\n")).collect::<String>();
-    let other = ["no", "yes"];
-    let folder = Folder::new("classify", data, &[("t.tsv", &texts(other)), ("v.tsv", &few(other))]);
-    let summary = folder.run("base", &["train.max_epochs=20"], 0).unwrap();
-    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
-    fs::write(folder.path("t.tsv"), texts(["yes", "no"])).unwrap();
-    fs::write(folder.path("v.tsv"), few(["yes", "no"])).unwrap();
-    folder
-}
-
 pub fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
     let file = SafeTensors::open(path).unwrap();
     let shape = |name: &str| file.get(name).unwrap().shape.to_vec();
     file.names().map(|name| (name.to_owned(), file.read_f32(name, &shape(name)).unwrap())).collect()
-}
-
-#[test]
-fn a_run_trains_an_adapter_that_is_small_and_classifies_as_the_run_did() {
-    let folder = folder();
-    let from = format!("from={}", folder.path("base/model").display());
-    let settings = |more: &[&'static str]| -> Vec<String> {
-        let own = [from.as_str(), "train.method=lora", "lora.rank=2", "train.max_epochs=30"];
-        own.iter().chain(more).map(|setting| (*setting).to_owned()).collect()
-    };
-    let run = |name: &str, more: &[&'static str], stop_at: u64| {
-        let settings = settings(more);
-        folder.run(name, &settings.iter().map(String::as_str).collect::<Vec<_>>(), stop_at).unwrap()
-    };
-    let summary = run("lora", &[], 0);
-    // One block: queries and values [32, 32] with pairs of rank 2, and the classifier with its bias.
-    assert_eq!(summary.trainable, 2 * 2 * (32 + 32) + 2 * 32 + 2);
-    assert_eq!(summary.metrics["valid_accuracy"], 1.0);
-    let log = fs::read_to_string(folder.path("lora/log.txt")).unwrap();
-    assert!(log.contains("target modules: \"query\" matches 1 module"), "{log}");
-    // The directory holds the adapter alone, and so does a checkpoint.
-    let own = tensors(&folder.path("lora/model/adapter_model.safetensors"));
-    let query = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_";
-    assert_eq!(own.len(), 6);
-    assert_eq!((own[&format!("{query}A.weight")].len(), own[&format!("{query}B.weight")].len()), (64, 64));
-    assert!(own[&format!("{query}B.weight")].iter().any(|value| *value != 0.0));
-    assert!(!folder.path("lora/model/model.safetensors").exists());
-    let values = fs::metadata(folder.path(&format!("lora/checkpoints/step-{}/values.f32", summary.steps))).unwrap();
-    assert_eq!(values.len(), 4 * summary.trainable as u64);
-    // Put on its base, opened by itself, and merged, it computes the same.
-    let texts = ["it 3 is bad", "it 2 is good"];
-    let logits = |model: &TextModel| -> Vec<f32> {
-        let encoded = texts.map(|text| model.encode(text, None, TooLong::Refuse).unwrap());
-        let found = model.classify(&encoded.each_ref()).unwrap();
-        found.into_iter().flat_map(|found| found.logits).collect()
-    };
-    let mut alone = TextModel::load(folder.path("lora")).unwrap();
-    let dir = ModelDir::open_with(&folder.path("base"), &folder.path("lora")).unwrap();
-    let with = TextModel::from_dir(&dir, Precision::F32).unwrap();
-    assert_eq!(logits(&alone), logits(&with));
-    assert!(logits(&alone)[0] != logits(&alone)[2]);
-    let expected = logits(&alone);
-    let refused = alone.save(folder.path("saved")).unwrap_err().to_string();
-    assert!(refused.contains("merge it first"), "{refused}");
-    assert_eq!(alone.merge().unwrap(), 2);
-    alone.save(folder.path("merged")).unwrap();
-    let merged = TextModel::load(folder.path("merged")).unwrap();
-    assert!(largest_difference(&logits(&merged), &expected) < 1e-5);
-    // A run that was stopped and goes on gives the same bits.
-    run("again", &[], 12);
-    run("again", &[], 0);
-    assert_eq!(tensors(&folder.path("again/model/adapter_model.safetensors")), own);
-    // Another base is found out.
-    folder.run("other", &["train.max_epochs=2"], 0).unwrap();
-    let dir = ModelDir::open_with(&folder.path("other"), &folder.path("lora")).unwrap();
-    let refused = TextModel::from_dir(&dir, Precision::F32).err().unwrap().to_string();
-    assert!(refused.contains("was made for a model with contents"), "{refused}");
-    assert!(TextModel::from_dir(&dir.of_any_base(), Precision::F32).is_ok());
-    // It cannot be trained on as if it were a model.
-    let adapter = format!("from={}", folder.path("lora/model").display());
-    let refused = folder.refusal(&[&adapter]);
-    assert!(refused.contains("is an adapter: make it part of its model first"), "{refused}");
-}
-
-#[test]
-fn an_adapter_of_every_kind_learns() {
-    let folder = folder();
-    let from = format!("from={}", folder.path("base/model").display());
-    for (name, more) in [
-        ("dora", &["lora.dora=true"][..]),
-        ("int8", &["train.base_dtype=int8"]),
-        ("nf4", &["train.base_dtype=nf4"]),
-        ("int4", &["lora.dora=true", "train.base_dtype=int4"]),
-        ("bf16", &["lora.dora=true", "train.base_dtype=bf16"]),
-        ("all", &["lora.targets=[\"all-linear\"]", "lora.rank_stabilized=true", "lora.start=gaussian"]),
-        ("some", &["lora.target_pattern=.*self\\.(query|key)", "lora.ranks=[\"key=4\"]", "lora.alphas=[\"key=1\"]"]),
-        (
-            "bias",
-            &["lora.bias=all", "lora.dropout=0.1", "lora.up_rate=4", "lora.modules_to_save=[\"output.LayerNorm\"]"],
-        ),
-    ] {
-        let settings = [&[from.as_str(), "train.method=lora", "lora.rank=2", "train.max_epochs=30"][..], more].concat();
-        let summary = folder.run(name, &settings, 0).unwrap();
-        assert_eq!(summary.metrics["valid_accuracy"], 1.0, "{name}");
-        let loaded = TextModel::load(folder.path(name)).unwrap();
-        let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
-        let labels = &loaded.model.config.labels;
-        assert_eq!(labels[loaded.classify(&[&text]).unwrap()[0].labels[0]], "no", "{name}");
-    }
-    for (method, more, trainable) in [
-        ("ia3", "seed=3", 32 + 32 + 32 + 64 + 66),
-        ("bitfit", "seed=3", 0),
-        ("prefix", "prompt.tokens=3", 3 * 2 * 32 + 66),
-        ("houlsby", "houlsby.size=4", 2 * (2 * 4 * 32 + 4 + 32) + 66),
-    ] {
-        let method = format!("train.method={method}");
-        let settings = [from.as_str(), &method, more, "train.max_epochs=60", "optimizer.lr=0.02"];
-        let summary = folder.run(&method, &settings, 0).unwrap();
-        assert_eq!(summary.metrics["valid_accuracy"], 1.0, "{method}");
-        assert!(trainable == 0 || summary.trainable == trainable, "{method}: {}", summary.trainable);
-        let loaded = TextModel::load(folder.path(&method)).unwrap();
-        let text = loaded.encode("it 9 is bad", None, TooLong::Refuse).unwrap();
-        let label = loaded.classify(&[&text]).unwrap()[0].labels[0];
-        assert_eq!(loaded.model.config.labels[label], "no", "{method}");
-    }
-    let of_biases = tensors(&folder.path("train.method=bitfit/model/adapter_model.safetensors"));
-    assert!(
-        of_biases.keys().all(|name| name.ends_with(".bias") || name.ends_with("classifier.weight")),
-        "{of_biases:?}"
-    );
-    // PEFT finds the bias of a module that has a pair below `base_layer`, and others where they are.
-    let with_biases = tensors(&folder.path("bias/model/adapter_model.safetensors"));
-    let layer = "base_model.model.bert.encoder.layer.0";
-    for name in ["attention.self.query.base_layer.bias", "attention.self.key.bias", "output.LayerNorm.weight"] {
-        assert!(with_biases.contains_key(&format!("{layer}.{name}")), "{name}: {:?}", with_biases.keys());
-    }
-    let keys = tensors(&folder.path("some/model/adapter_model.safetensors"));
-    let of_key = |half: &str| {
-        keys[&format!("base_model.model.bert.encoder.layer.0.attention.self.key.lora_{half}.weight")].len()
-    };
-    assert_eq!((of_key("A"), of_key("B")), (4 * 32, 32 * 4));
-}
-
-#[test]
-fn settings_that_match_nothing_are_refused() {
-    let folder = folder();
-    let from = format!("from={}", folder.path("base/model").display());
-    let refusal = |more: &[&str]| folder.refusal(&[&[from.as_str(), "train.method=lora"][..], more].concat());
-    for (setting, expected) in [
-        (
-            "lora.targets=[\"query\", \"valeu\"]",
-            "`lora.targets`: \"valeu\" matches no module of the model; the nearest is `value`",
-        ),
-        ("lora.target_pattern=query", "\"query\" matches no module of the model"),
-        ("lora.target_pattern=(", "`lora.target_pattern`: it is no regular expression"),
-        ("lora.rank=64", "`lora.rank`: it is 64, but `bert.encoder.layer.0.attention.self.query`"),
-        ("lora.layers=[3]", "`lora.layers`: it leaves none of the 2 modules"),
-        ("lora.exclude=[\"self.query\", \"self.value\"]", "`lora.exclude`: it leaves none of the 2 modules"),
-        ("lora.ranks=[\"kye=3\"]", "`lora.ranks`: \"kye\" names none of the modules"),
-        ("lora.ranks=[\"query\"]", "is no \"NAME=NUMBER\""),
-        ("lora.modules_to_save=[\"poller\"]", "`lora.modules_to_save`: \"poller\" matches no module"),
-    ] {
-        let found = refusal(&[setting]);
-        assert!(found.contains(expected), "{setting}: {found}");
-    }
-    for (settings, expected) in [
-        (
-            ["train.method=prompt", "prompt.tokens=3"],
-            "`train.method`: prompts are here before the texts of models that go on",
-        ),
-        (["train.method=houlsby", "houlsby.targets=[\"dence\"]"], "`houlsby.targets`: \"dence\" matches no module"),
-        (["train.method=houlsby", "houlsby.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),
-        (["train.method=ia3", "ia3.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),
-        (
-            ["train.method=prefix", "prompt.modules_to_save=[\"poller\"]"],
-            "`prompt.modules_to_save`: \"poller\" matches no",
-        ),
-    ] {
-        let found = folder.refusal(&[&[from.as_str()][..], &settings].concat());
-        assert!(found.contains(expected), "{settings:?}: {found}");
-    }
-    for setting in ["prompt.tokens=1000000000000", "houlsby.size=1000000000000"] {
-        let found = folder.refusal(&[&from, setting]);
-        assert!(found.contains("65536"), "{found}");
-    }
-    let found = folder.refusal(&["train.method=lora"]);
-    assert!(found.contains("`train.method`: \"lora\" needs a model to put the adapter on"), "{found}");
-    let found = folder.refusal(&[&from, "train.method=lora", "train.freeze=[\"bert\"]"]);
-    assert!(found.contains("does not go with `train.freeze`"), "{found}");
 }

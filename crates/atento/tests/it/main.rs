@@ -1,5 +1,7 @@
 //! Integration tests of the library, one binary.
 
+mod adapter_gguf;
+mod adapter_runs;
 mod adapters;
 mod causal;
 mod conformance;

@@ -1,4 +1,4 @@
-//! `atento adapter convert`: adapters from and to loralib.
+//! `atento adapter convert`: adapters from and to loralib, and to llama.cpp.
 
 use std::path::PathBuf;
 
@@ -13,21 +13,22 @@ use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 
-/// Convert a state dict of loralib into an adapter, or an adapter into one
+/// Convert a state dict of loralib into an adapter, or an adapter into one or into a file of llama.cpp
 ///
 /// INPUT is an adapter's directory, or a state dict (safetensors, or .bin as PyTorch saves it), which needs --base and --alpha. A
 /// state dict that is written is a safetensors file; the answer says the factor, α over the rank, that loralib has to be told.
-/// With --json prints {"path", "modules", "scale"}.
+/// Where --out ends in .gguf, what is written is llama.cpp's, for its --lora, of adapters of GPT-2 and the models shaped like
+/// Llama. With --json prints {"path", "modules", "scale"}.
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {
     /// An adapter's directory, or a state dict
     input: PathBuf,
 
-    /// The directory of the adapter, or the state dict to write
+    /// The directory of the adapter, or the state dict or .gguf to write
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
 
-    /// State dicts: the model that the adapter is for
+    /// State dicts and .gguf: the model that the adapter is for; a .gguf needs it where the adapter does not say it
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
 
@@ -45,7 +46,12 @@ pub struct ConvertArgs {
 /// # Errors
 /// The adapter, the state dict or the model is wrong; what is to be written is there already.
 pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
-    let (modules, scale) = if args.input.is_dir() { to_loralib(args)? } else { (to_peft(args)?, None) };
+    let is_gguf = args.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
+    let (modules, scale) = match (args.input.is_dir(), is_gguf) {
+        (true, true) => (to_gguf(args)?, None),
+        (true, false) => to_loralib(args)?,
+        (false, _) => (to_peft(args)?, None),
+    };
     let mut out = Output::open();
     if options.json {
         out.json(&json!({ "path": args.out, "modules": modules, "scale": scale }))?;
@@ -57,15 +63,39 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
     out.finish()
 }
 
-fn to_loralib(args: &ConvertArgs) -> Result<(usize, Option<f64>), Failure> {
-    let given =
-        [("--base", args.base.is_some()), ("--alpha", args.alpha.is_some()), ("--enabled", !args.enabled.is_empty())];
+/// Refuses options of state dicts, and to write over a file.
+fn check_new(args: &ConvertArgs, takes_base: bool) -> Result<(), Failure> {
+    let given = [
+        ("--base", args.base.is_some() && !takes_base),
+        ("--alpha", args.alpha.is_some()),
+        ("--enabled", !args.enabled.is_empty()),
+    ];
     if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
         return Err(anyhow!("{option} is for a state dict, and {} is a directory", args.input.display()).into());
     }
     if args.out.exists() {
         return Err(anyhow!("{} is there already: name a new file", args.out.display()).into());
     }
+    Ok(())
+}
+
+fn to_gguf(args: &ConvertArgs) -> Result<usize, Failure> {
+    check_new(args, true)?;
+    let dir = match &args.base {
+        Some(base) => ModelDir::open_with(base, &args.input)?,
+        None => ModelDir::open(&args.input)?,
+    };
+    let Some(adapter) = dir.adapter() else {
+        return Err(anyhow!("{} holds no adapter", args.input.display()).into());
+    };
+    let adapter = Adapter::open(adapter)?;
+    adapter.check_base(dir.path())?;
+    let config = dir.without_adapter().checked()?.config;
+    Ok(adapter.to_gguf(&*config, &outline(&config), &args.out)?)
+}
+
+fn to_loralib(args: &ConvertArgs) -> Result<(usize, Option<f64>), Failure> {
+    check_new(args, false)?;
     let adapter = Adapter::open(&ModelDir::adapter_in(&args.input)?)?;
     let (modules, scale) = adapter.to_loralib(&args.out)?;
     Ok((modules, Some(scale)))

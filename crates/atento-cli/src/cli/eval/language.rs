@@ -98,7 +98,7 @@ impl LanguageArgs {
 /// The model, the text or a setting is wrong; standard output cannot be written.
 pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let args = &eval.language;
-    let language = model::load_language(path, &eval.adapter, args.weights.as_deref(), options)?;
+    let language = model::load_language(path, &eval.adapter, args.weights.as_deref(), false, options)?;
     if let Some(source) = eval.completions.source(data, args.text_key.as_deref()) {
         if let Some(option) = args.of_text() {
             return Err(anyhow!("{option} is for plain text, and {source} holds prompts with completions").into());

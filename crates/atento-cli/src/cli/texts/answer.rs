@@ -2,6 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use atento::families::Head;
+use atento::pipelines::TextModel;
 use atento::pipelines::texts::answer::{Answer, AnswerOptions};
 use atento::text::EncodedPair;
 use serde_json::{Value, json};
@@ -51,23 +52,23 @@ pub struct AnswerArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &AnswerArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input, &[Head::Span], "answer", options)?;
+    let models = load(&args.input, &[Head::Span], "answer", options)?;
     let how = AnswerOptions {
         max_length: args.max_len,
         stride: args.stride,
         max_answer_length: args.max_answer_len,
         null_threshold: args.null_threshold,
     };
-    let prepare = |line: &str| {
+    let prepare = |model: &TextModel, line: &str| {
         let (question, context) = sides(line)?;
         let windows = model.encode_question(question, context, &how);
         let input = windows.map_err(|error| anyhow!("the question with its context: {error}"))?;
         anyhow::Ok(Ready { input, note: None })
     };
-    let work = |windows: &[&Vec<EncodedPair>]| {
+    let work = |model: &TextModel, windows: &[&Vec<EncodedPair>]| {
         model.answer(&windows.iter().map(|list| list.as_slice()).collect::<Vec<_>>(), &how)
     };
-    args.input.each(&model, options, prepare, work, |out, line, windows, answer| {
+    args.input.each(&models, options, prepare, work, |_, out, line, windows, answer| {
         let (question, context) = sides(line).unwrap_or_default();
         let text: String = context.chars().skip(answer.start).take(answer.end - answer.start).collect();
         if !options.json {

@@ -2,6 +2,7 @@
 
 use anyhow::bail;
 use atento::families::Head;
+use atento::pipelines::TextModel;
 use atento::text::EncodedPair;
 use serde_json::json;
 
@@ -29,20 +30,21 @@ pub struct ChooseArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ChooseArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input, &[Head::Choice], "choose", options)?;
-    let prepare = |line: &str| {
+    let models = load(&args.input, &[Head::Choice], "choose", options)?;
+    let prepare = |model: &TextModel, line: &str| {
         let (prompt, choices) = parts(line)?;
         let mut lists = Ready { input: Vec::new(), note: None };
         for choice in choices {
-            let Ready { input, note } = ready(&model, prompt, Some(choice), args.too_long.what())?;
+            let Ready { input, note } = ready(model, prompt, Some(choice), args.too_long.what())?;
             lists.input.push(input);
             lists.note = lists.note.or(note);
         }
         anyhow::Ok(lists)
     };
-    let work =
-        |lists: &[&Vec<EncodedPair>]| model.choose(&lists.iter().map(|list| list.as_slice()).collect::<Vec<_>>());
-    args.input.each(&model, options, prepare, work, |out, line, _, found| {
+    let work = |model: &TextModel, lists: &[&Vec<EncodedPair>]| {
+        model.choose(&lists.iter().map(|list| list.as_slice()).collect::<Vec<_>>())
+    };
+    args.input.each(&models, options, prepare, work, |_, out, line, _, found| {
         if options.json {
             let (choice, scores, logits) = (found.choice, found.probabilities, found.logits);
             return out.json(&json!({ "text": line, "choice": choice, "scores": scores, "logits": logits }));

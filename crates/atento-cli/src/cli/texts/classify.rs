@@ -35,11 +35,11 @@ pub struct ClassifyArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &ClassifyArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input, &[Head::Labels], "classify", options)?;
-    let prepare = |line: &str| text_or_pair(&model, line, args.too_long.what());
-    let work = |texts: &[&_]| model.classify(texts);
-    args.input.each(&model, options, prepare, work, |out, text, _, judged| {
-        if options.json { out.json(&object(&model, text, &judged)) } else { out.line(plain(&model, &judged)) }
+    let models = load(&args.input, &[Head::Labels], "classify", options)?;
+    let prepare = |model: &TextModel, line: &str| text_or_pair(model, line, args.too_long.what());
+    let work = |model: &TextModel, texts: &[&_]| model.classify(texts);
+    args.input.each(&models, options, prepare, work, |model, out, text, _, judged| {
+        if options.json { out.json(&object(model, text, &judged)) } else { out.line(plain(model, &judged)) }
     })
 }
 

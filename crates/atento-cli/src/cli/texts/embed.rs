@@ -15,7 +15,7 @@ use atento::text::{EncodedPair, Truncation};
 use serde_json::{Value, json};
 
 use self::files::{Format, Vectors};
-use super::{ModelAndTexts, Ready, TooLongArgs, ready};
+use super::{ModelAndTexts, Models, Ready, TooLongArgs, ready};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -91,7 +91,7 @@ enum CombineArg {
 /// # Errors
 /// The model, a line or a setting is wrong; the output cannot be written.
 pub fn run(args: &EmbedArgs, options: &Options) -> Result<(), Failure> {
-    let dir = args.input.adapter.open(&args.input.model)?;
+    let dir = args.input.adapters.only()?.open(&args.input.model)?;
     if dir.head() == Head::Translation {
         let path = args.input.model.display();
         return Err(anyhow!("{path}: this model translates; its states cannot be asked for").into());
@@ -103,17 +103,18 @@ pub fn run(args: &EmbedArgs, options: &Options) -> Result<(), Failure> {
     let how = args.how(settings.as_ref());
     let prompt = args.prompt(settings.as_ref())?;
     let mut file = args.file(&how)?;
-    let prepare = |line: &str| {
+    let models = Models::one(model);
+    let prepare = |model: &TextModel, line: &str| {
         anyhow::ensure!(!line.trim().is_empty(), "the text is empty");
         // As sentence-transformers does, which strips white space.
         let text = if settings.is_some() { line.trim() } else { line };
         let text = format!("{prompt}{text}");
         let is_lower = settings.as_ref().is_some_and(|settings| settings.lowercase);
         let text = if is_lower { text.to_lowercase() } else { text };
-        encode(&model, &text, settings.as_ref(), args.too_long.what())
+        encode(model, &text, settings.as_ref(), args.too_long.what())
     };
-    let work = |texts: &[&EncodedPair]| model.embed(texts, &how);
-    let done = args.input.each_or(&model, options, prepare, work, |out, text, found| match (&mut file, found) {
+    let work = |model: &TextModel, texts: &[&EncodedPair]| model.embed(texts, &how);
+    let done = args.input.each_or(&models, options, prepare, work, |_, out, text, found| match (&mut file, found) {
         (Some(file), found) => {
             file.push(found.ok().map(|(_, vectors)| vectors));
             Ok(())

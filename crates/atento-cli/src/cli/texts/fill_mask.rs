@@ -35,10 +35,10 @@ pub struct FillMaskArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &FillMaskArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input, &[Head::Words, Head::Pretraining], "fill-mask", options)?;
-    let mask = model.mask()?;
-    let prepare = |line: &str| {
-        let found = ready(&model, line, None, args.too_long.what())?;
+    let models = load(&args.input, &[Head::Words, Head::Pretraining], "fill-mask", options)?;
+    let mask = models.get(0).mask()?;
+    let prepare = |model: &TextModel, line: &str| {
+        let found = ready(model, line, None, args.too_long.what())?;
         let dropped = found.input.dropped;
         model.require_mask(&found.input).map_err(|_| match dropped > 0 && line.contains(&mask) {
             true => anyhow::anyhow!(
@@ -48,8 +48,8 @@ pub fn run(args: &FillMaskArgs, options: &Options) -> Result<(), Failure> {
         })?;
         anyhow::Ok(found)
     };
-    let work = |texts: &[&_]| model.fill_mask(texts, args.top_k);
-    args.input.each(&model, options, prepare, work, |out, text, _, masks| {
+    let work = |model: &TextModel, texts: &[&_]| model.fill_mask(texts, args.top_k);
+    args.input.each(&models, options, prepare, work, |model, out, text, _, masks| {
         if options.json {
             let word = |word: &Word| {
                 let token = model.tokenizer.id_to_token(word.id);
@@ -58,7 +58,7 @@ pub fn run(args: &FillMaskArgs, options: &Options) -> Result<(), Failure> {
             let masks: Vec<Vec<_>> = masks.iter().map(|words| words.iter().map(word).collect()).collect();
             return out.json(&json!({ "text": text, "masks": masks }));
         }
-        let masks: Vec<String> = masks.iter().map(|words| plain(&model, words)).collect();
+        let masks: Vec<String> = masks.iter().map(|words| plain(model, words)).collect();
         out.line(masks.join(" | "))
     })
 }

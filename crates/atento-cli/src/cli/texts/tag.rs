@@ -1,6 +1,7 @@
 //! `atento tag MODEL`: labels of tokens, and the entities that they make.
 
 use atento::families::Head;
+use atento::pipelines::TextModel;
 use atento::pipelines::texts::tag::{Entity, Tagged};
 use atento::text::EncodedPair;
 use serde_json::{Value, json};
@@ -31,16 +32,15 @@ pub struct TagArgs {
 /// # Errors
 /// The model or a line is wrong; standard output cannot be written.
 pub fn run(args: &TagArgs, options: &Options) -> Result<(), Failure> {
-    let model = load(&args.input, &[Head::Tags], "tag", options)?;
-    let labels = &model.model.config.labels;
-    let prepare = |line: &str| {
+    let models = load(&args.input, &[Head::Tags], "tag", options)?;
+    let prepare = |model: &TextModel, line: &str| {
         anyhow::ensure!(!line.trim().is_empty(), "the text is empty");
-        ready(&model, line, None, args.too_long.what())
+        ready(model, line, None, args.too_long.what())
     };
-    let work = |texts: &[&_]| model.tag(texts);
-    args.input.each(&model, options, prepare, work, |out, text, tokens, tagged| {
+    let work = |model: &TextModel, texts: &[&_]| model.tag(texts);
+    args.input.each(&models, options, prepare, work, |model, out, text, tokens, tagged| {
         if options.json {
-            return out.json(&object(text, tokens, &tagged, labels));
+            return out.json(&object(text, tokens, &tagged, &model.model.config.labels));
         }
         let plain = |entity: &Entity| format!("{}\t{}", part(text, entity).replace('\t', " "), entity.label);
         out.line(tagged.entities.iter().map(plain).collect::<Vec<_>>().join("\t"))

@@ -35,12 +35,20 @@ impl Architecture for Gpt2Gguf {
         let config = config(settings)?;
         config.validate().map_err(|ConfigError { key, expected, .. }| settings.wrong(gguf_key(key), expected))?;
         let held = |(parameter, shape): (String, Vec<usize>)| {
-            let is_turned = parameter.starts_with("h.") && shape.len() == 2;
-            let layout = if is_turned { Layout::Transposed } else { Layout::Plain };
-            Held { tensor: tensor(&parameter), parameter, shape, layout }
+            let (tensor, turned) = self.place(name, &parameter, 1);
+            Held { tensor, parameter, layout: if shape.len() == 2 { turned } else { Layout::Plain }, shape }
         };
         let tensors = config.parameters().into_iter().map(held).collect();
         Ok(Described { config: Arc::new(config), tensors, read: vec![OUTPUT.to_owned()] })
+    }
+
+    fn name_of(&self, model_type: &str) -> Option<&'static str> {
+        (model_type == "gpt2").then_some("gpt2")
+    }
+
+    fn place(&self, _name: &str, parameter: &str, _head_dim: usize) -> (String, Layout) {
+        let is_turned = parameter.starts_with("h.");
+        (tensor(parameter), if is_turned { Layout::Transposed } else { Layout::Plain })
     }
 }
 

@@ -67,12 +67,25 @@ impl Architecture for LlamaGguf {
         let config = config(settings)?;
         config.validate().map_err(|ConfigError { key, expected, .. }| settings.wrong(gguf_key(key), expected))?;
         let held = |(parameter, shape): (String, Vec<usize>)| {
-            let is_turned = name == "llama" && ["q_proj.", "k_proj."].iter().any(|part| parameter.contains(part));
-            let layout = if is_turned { Layout::Paired { head_dim: config.head_dim } } else { Layout::Plain };
-            Held { tensor: tensor(&parameter), parameter, shape, layout }
+            let (tensor, layout) = self.place(name, &parameter, config.head_dim);
+            Held { tensor, parameter, shape, layout }
         };
         let tensors = config.parameters().into_iter().map(held).collect();
         Ok(Described { config: Arc::new(config), tensors, read: vec![FACTORS.into(), OUTPUT.into()] })
+    }
+
+    fn name_of(&self, model_type: &str) -> Option<&'static str> {
+        match model_type {
+            "llama" | "mistral" => Some("llama"),
+            "qwen2" => Some("qwen2"),
+            "qwen3" => Some("qwen3"),
+            _ => None,
+        }
+    }
+
+    fn place(&self, name: &str, parameter: &str, head_dim: usize) -> (String, Layout) {
+        let is_turned = name == "llama" && ["q_proj.", "k_proj."].iter().any(|part| parameter.contains(part));
+        (tensor(parameter), if is_turned { Layout::Paired { head_dim } } else { Layout::Plain })
     }
 }
 

@@ -16,6 +16,12 @@ pub trait Architecture: Sync {
     /// # Errors
     /// A key is missing, is not known, or has a value that no model can have; a tensor that says a size is missing.
     fn describe(&self, name: &'static str, file: &Gguf) -> Result<Described, Error>;
+
+    /// Which of the names models have whose config.json says this `model_type`, if they have one.
+    fn name_of(&self, model_type: &str) -> Option<&'static str>;
+
+    /// The tensor of a parameter of a matrix, in files of the architecture with this name, and how it lies there.
+    fn place(&self, name: &str, parameter: &str, head_dim: usize) -> (String, Layout);
 }
 
 /// The model of a file.
@@ -67,6 +73,23 @@ impl Layout {
         shape
     }
 
+    /// The rows that a matrix with a row for each output has, in the order of the tensor.
+    pub(crate) fn store_rows(self, values: &[f32], rows: usize) -> Vec<f32> {
+        let Layout::Paired { head_dim } = self else { return values.to_vec() };
+        let width = values.len() / rows;
+        let mut stored = vec![0.0; values.len()];
+        for (row, own) in values.chunks_exact(width).enumerate() {
+            stored[Self::paired(row, head_dim) * width..][..width].copy_from_slice(own);
+        }
+        stored
+    }
+
+    /// The row of a tensor in pairs that holds a row of the parameter.
+    fn paired(row: usize, head_dim: usize) -> usize {
+        let (head, i) = (row / head_dim, row % head_dim);
+        head * head_dim + i % (head_dim / 2) * 2 + i / (head_dim / 2)
+    }
+
     /// The elements in the order of the parameter, which has the shape `own`.
     pub(super) fn restore(self, values: Vec<f32>, own: &[usize]) -> Vec<f32> {
         match (self, own) {
@@ -76,11 +99,8 @@ impl Layout {
             }
             (Layout::Paired { head_dim }, &[rows, ..]) => {
                 let width = values.len() / rows;
-                let stored = |row: usize| {
-                    let (head, i) = (row / head_dim, row % head_dim);
-                    head * head_dim + i % (head_dim / 2) * 2 + i / (head_dim / 2)
-                };
-                (0..rows).flat_map(|row| &values[stored(row) * width..][..width]).copied().collect()
+                let stored = |row: usize| &values[Self::paired(row, head_dim) * width..][..width];
+                (0..rows).flat_map(stored).copied().collect()
             }
             _ => values,
         }

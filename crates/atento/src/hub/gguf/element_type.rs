@@ -1,5 +1,7 @@
 //! Types of the elements of tensors: llama.cpp's, of numbers alone or of blocks of quantized ones.
 
+use atento_kernels::compact::BlockKind;
+
 use crate::messages;
 
 /// A type whose elements are read here.
@@ -11,22 +13,8 @@ pub enum ElementType {
     F16,
     /// Brain floats.
     Bf16,
-    /// 4 bits and a scale for 32 elements.
-    Q4_0,
-    /// 4 bits, a scale and a least value for 32 elements.
-    Q4_1,
-    /// 5 bits and a scale for 32 elements.
-    Q5_0,
-    /// 5 bits, a scale and a least value for 32 elements.
-    Q5_1,
-    /// 8 bits and a scale for 32 elements.
-    Q8_0,
-    /// 4 bits, with scales and least values of 6 bits for 32 elements and of 16 bits for 256.
-    Q4K,
-    /// The same with 5 bits.
-    Q5K,
-    /// 6 bits, with scales of 8 bits for 16 elements and of 16 bits for 256.
-    Q6K,
+    /// Blocks of quantized ones.
+    Blocks(BlockKind),
 }
 
 /// The types that are read, by their numbers.
@@ -34,14 +22,14 @@ const READ: [(u32, ElementType); 11] = [
     (0, ElementType::F32),
     (1, ElementType::F16),
     (30, ElementType::Bf16),
-    (2, ElementType::Q4_0),
-    (3, ElementType::Q4_1),
-    (6, ElementType::Q5_0),
-    (7, ElementType::Q5_1),
-    (8, ElementType::Q8_0),
-    (12, ElementType::Q4K),
-    (13, ElementType::Q5K),
-    (14, ElementType::Q6K),
+    (2, ElementType::Blocks(BlockKind::Q4_0)),
+    (3, ElementType::Blocks(BlockKind::Q4_1)),
+    (6, ElementType::Blocks(BlockKind::Q5_0)),
+    (7, ElementType::Blocks(BlockKind::Q5_1)),
+    (8, ElementType::Blocks(BlockKind::Q8_0)),
+    (12, ElementType::Blocks(BlockKind::Q4K)),
+    (13, ElementType::Blocks(BlockKind::Q5K)),
+    (14, ElementType::Blocks(BlockKind::Q6K)),
 ];
 
 /// Types that are known by name only.
@@ -92,14 +80,14 @@ impl ElementType {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q4K => "Q4_K",
-            Self::Q5K => "Q5_K",
-            Self::Q6K => "Q6_K",
+            Self::Blocks(BlockKind::Q4_0) => "Q4_0",
+            Self::Blocks(BlockKind::Q4_1) => "Q4_1",
+            Self::Blocks(BlockKind::Q5_0) => "Q5_0",
+            Self::Blocks(BlockKind::Q5_1) => "Q5_1",
+            Self::Blocks(BlockKind::Q8_0) => "Q8_0",
+            Self::Blocks(BlockKind::Q4K) => "Q4_K",
+            Self::Blocks(BlockKind::Q5K) => "Q5_K",
+            Self::Blocks(BlockKind::Q6K) => "Q6_K",
         }
     }
 
@@ -108,14 +96,7 @@ impl ElementType {
         match self {
             Self::F32 => (1, 4),
             Self::F16 | Self::Bf16 => (1, 2),
-            Self::Q4_0 => (32, 18),
-            Self::Q4_1 => (32, 20),
-            Self::Q5_0 => (32, 22),
-            Self::Q5_1 => (32, 24),
-            Self::Q8_0 => (32, 34),
-            Self::Q4K => (256, 144),
-            Self::Q5K => (256, 176),
-            Self::Q6K => (256, 210),
+            Self::Blocks(kind) => kind.sizes(),
         }
     }
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytemuck::AnyBitPattern;
 
 use super::cursor::Cursor;
 use super::dequantize::dequantize;
@@ -12,7 +15,7 @@ use super::header::{self, Entry, MAGIC};
 use super::value::{Kind, List, Value};
 use crate::hub::Error;
 use crate::hub::elements::missing;
-use crate::hub::mmap::Mmap;
+use crate::hub::mmap::{Mapped, Mmap};
 use crate::hub::nearest::hint;
 use crate::lfs;
 
@@ -30,7 +33,7 @@ pub fn is_gguf(path: &Path) -> bool {
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
-    bytes: Mmap,
+    bytes: Arc<Mmap>,
     keys: BTreeMap<String, (Kind, usize)>,
     tensors: Vec<Entry>,
     by_name: HashMap<String, usize>,
@@ -60,7 +63,7 @@ impl Gguf {
             return Err(corrupt("the file is empty"));
         }
         let file = File::open(path).map_err(Error::io(path, "read"))?;
-        let bytes = Mmap::map(&file).map_err(Error::io(path, "map into memory"))?;
+        let bytes = Arc::new(Mmap::map(&file).map_err(Error::io(path, "map into memory"))?);
         lfs::refuse_pointer(&bytes).map_err(Error::io(path, "read"))?;
         let header = header::parse(&bytes).map_err(|fault| corrupt(&fault))?;
         let by_name = header.tensors.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
@@ -130,6 +133,14 @@ impl Gguf {
                 Err(Error::NotFinite { path, name, index, value })
             }
         }
+    }
+
+    /// The elements where they lie, if they lie there as the machine has numbers of this type in memory.
+    ///
+    /// # Errors
+    /// The tensor is missing.
+    pub(super) fn mapped<T: AnyBitPattern>(&self, name: &str) -> Result<Option<Mapped<T>>, Error> {
+        Ok(Mapped::new(Arc::clone(&self.bytes), self.entry(name)?.range.clone()))
     }
 
     /// All keys of the metadata, sorted.

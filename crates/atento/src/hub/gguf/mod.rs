@@ -8,6 +8,8 @@
 //! the elements, from a multiple of the alignment on       dequantize
 //! ```
 //!
+//! Adapters are written too (`write`), and a directory can keep a file as its weights ([`GgufWeights`]).
+//!
 //! [`Gguf`] is an open file. What its keys and tensors mean for a family of models, the family says as an [`Architecture`];
 //! the tokenizer is the same for all (`vocabulary`).
 
@@ -20,6 +22,8 @@ mod header;
 mod source;
 mod value;
 mod vocabulary;
+mod weights;
+mod write;
 
 pub use architecture::{Architecture, Described, Held, Layout, Settings};
 pub use element_type::ElementType;
@@ -27,6 +31,8 @@ pub use file::{Gguf, TensorInfo, is_gguf};
 pub use source::Source;
 pub use value::{List, Value};
 pub(crate) use vocabulary::special_ids;
+pub use weights::GgufWeights;
+pub(crate) use write::NewFile;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A GGUF file made a model directory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use super::{Described, Gguf, Held};
 use crate::families;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::json::pretty;
-use crate::hub::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS};
+use crate::hub::model_dir::{CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, WEIGHTS, WEIGHTS_GGUF};
 use crate::hub::nearest::quoted;
 use crate::hub::safetensors::{FloatType, Outline, write_each};
 use crate::hub::{Error, atomic};
@@ -68,6 +69,18 @@ impl Source {
         self.described.tensors.iter().map(|held| held.shape.iter().product::<usize>()).sum()
     }
 
+    /// Writes a directory whose weights are the file, copied as it is.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_with_file(&self, dir: &Path) -> Result<(), Error> {
+        let path = self.file.path();
+        fs::create_dir_all(dir).map_err(Error::io(dir, "create the directory"))?;
+        let mut from = fs::File::open(path).map_err(Error::io(path, "read"))?;
+        atomic::atomic_write_with(&dir.join(WEIGHTS_GGUF), |to| io::copy(&mut from, to).map(drop))?;
+        self.write_beside(dir, self.config.clone())
+    }
+
     /// Writes a directory, each file atomically, config.json last. One tensor is in memory at a time.
     ///
     /// # Errors
@@ -86,6 +99,12 @@ impl Source {
             let Held { tensor, shape, layout, .. } = &tensors[number];
             Ok(layout.restore(self.file.read(tensor)?, shape))
         })?;
+        self.write_beside(dir, object)
+    }
+
+    /// Writes what a directory has beside the weights.
+    fn write_beside(&self, dir: &Path, object: Map<String, Value>) -> Result<(), Error> {
+        let config = &self.described.config;
         atomic::atomic_write(&dir.join(TOKENIZER), &self.vocabulary.tokenizer_json)?;
         let sizes = config.sizes();
         let of_tokenizer = self.vocabulary.tokenizer_config(sizes.max_positions.unwrap_or(usize::MAX));
@@ -98,7 +117,7 @@ impl Source {
 }
 
 /// The model of a file, as its family reads it.
-fn describe(file: &Gguf) -> Result<Described, Error> {
+pub(super) fn describe(file: &Gguf) -> Result<Described, Error> {
     let name = file.required(ARCHITECTURE, file.text(ARCHITECTURE)?)?;
     let known = || families::ALL.iter().filter_map(|family| family.gguf());
     let find = |all: &'static [&'static str]| all.iter().copied().find(|known| *known == name);

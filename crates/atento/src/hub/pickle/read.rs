@@ -71,7 +71,7 @@ impl TorchTensors {
     /// [`Error::MissingTensors`] with the nearest name there is.
     pub fn get(&self, name: &str) -> Result<WeightInfo<'_>, Error> {
         let (_, entry) = self.entry(name)?;
-        Ok(WeightInfo { dtype: entry.dtype, shape: &entry.shape })
+        Ok(WeightInfo { dtype: entry.dtype, shape: &entry.shape, packed: None })
     }
 
     /// The elements of the tensor of that name, row by row, as they lie in the file where they do.

@@ -12,6 +12,7 @@ use super::super::config::LoraConfig;
 use super::super::houlsby::{self, HoulsbyConfig};
 use super::super::methods::{AdapterConfig, Ia3Config};
 use super::super::modules::{Module, find};
+use super::super::principal;
 use super::super::tables::{TABLE_PAIR, TOKEN_ROWS, from_stored};
 use super::super::virtual_tokens::ROWS;
 use super::{Adapter, Error};
@@ -75,7 +76,14 @@ impl Adapter {
             false => None,
         };
         let (scale, dropout) = (lora.scale_of(path) as f32, lora.dropout as f32);
-        params.add_low_rank(*weight, LowRank { down, up, scale, dropout, outputs: 0..outputs, magnitude });
+        let pair = LowRank { down, up, scale, dropout, outputs: 0..outputs, magnitude };
+        params.add_low_rank(*weight, pair.clone());
+        if lora.principal {
+            let halves = (!params.is_outline())
+                .then(|| principal::of_module(params, module, &pair.outputs, rank, lora.scale_of(path)));
+            let names = principal::TAKEN.map(|end| format!("{path}.{end}"));
+            principal::take_away(params, *weight, names, halves, &pair);
+        }
         Ok(())
     }
 

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use crate::families::heads::Headed as HeadedConfig;
 use crate::families::{Config, Head};
+use crate::hub::ModelDir;
 use crate::hub::generation::GenerationConfig;
 use crate::hub::special_tokens;
 use crate::models::Headed;
 use crate::models::config::ConfigError;
-use crate::pipelines::TextModel;
+use crate::pipelines::{LoadError, TextModel};
 use crate::tasks::heads::Lessons;
 use crate::tasks::language::describes_model;
 use crate::text::train::{Kind, Purpose};
 use crate::text::{Learned, Tokenizer, TrainOptions as LearnOptions};
+use crate::train::adapt::further;
 use crate::train::added_tokens::{add_to_model, add_to_tokenizer};
 use crate::train::adopt::{self, Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{model_config, new_model};
@@ -105,6 +107,7 @@ impl Beginning {
         let seed = (making == Making::Weights).then_some(recipe.seed);
         let (mut model, new) = TextModel::with_head(&dir, seed, head)?;
         notes.append(&mut model.notes);
+        let new = untrained(new, &path, &dir, &model.model.config)?;
         if !new.is_empty() {
             let named = new.join(", ");
             notes.push(format!("{}: newly initialised, for the model has none: {named}", path.display()));
@@ -149,6 +152,27 @@ impl Beginning {
         let model = TextModel::new(model, tokenizer, GenerationConfig::default());
         Ok(Self { recipe, model, from: None, notes })
     }
+}
+
+/// Which of these parameters nothing has trained yet: neither the model nor the adapter that is trained further has them.
+///
+/// # Errors
+/// The adapter is for another task, or for other labels.
+fn untrained(new: Vec<String>, from: &Path, dir: &ModelDir, config: &HeadedConfig) -> Result<Vec<String>, Error> {
+    let Some(adapter) = further::adapter_at(from)? else { return Ok(new) };
+    let wrong = |what: String| Error::Setting { key: "from", problem: format!("{}: {what}", from.display()) };
+    if dir.head() != config.head {
+        let (is, wanted) = (dir.head().does(), config.head.does());
+        return Err(wrong(format!("the adapter is for a model that {is}, and this task needs one that {wanted}")));
+    }
+    let own = dir.model_config().map_err(LoadError::from)?;
+    if let Some(own) = own.headed().filter(|own| own.labels.len() != config.labels.len()) {
+        let [own, wanted] = [&own.labels, &config.labels].map(|labels| labels.join(", "));
+        return Err(wrong(format!("the adapter is for the labels {own}, and the data has {wanted}")));
+    }
+    let held = adapter.names().1;
+    let is_held = |name: &String| config.sources(name).iter().any(|stored| held.contains(stored));
+    Ok(new.into_iter().filter(|name| !is_held(name)).collect())
 }
 
 /// Refuses to freeze parameters that nothing has trained yet.

@@ -187,12 +187,15 @@ choice! {
 }
 
 choice! {
-    /// How the thin matrix that reads the input begins; the other begins with zeros.
+    /// How pairs begin: the thin matrix that reads the input so, and the other with zeros, but for the last.
     PairStart {
         /// Uniform in ±1/√inputs, as PEFT has it.
         Uniform = "uniform",
         /// Normal with standard deviation 1/rank.
         Gaussian = "gaussian",
+        /// Both as the greatest singular values of the matrix with their vectors, in whose place they stand (PiSSA, Meng et al.
+        /// 2024). The adapter is saved as what has changed, of twice the rank, and goes with the model as it is.
+        Principal = "pissa",
     }
 }
 

@@ -11,6 +11,7 @@ use atento_tensor::{Grads, Pool};
 
 use super::{Session, TrainOptions};
 use crate::hub::templates;
+use crate::train::adapt::further;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
 use crate::train::freeze::{Beside, freeze};
@@ -33,6 +34,8 @@ impl<'r, W: Workload> Session<'r, W> {
         let checkpoints = run.checkpoints();
         let (found, recipe) = look(recipe, options, run)?;
         let resumed = found.checkpoint.as_ref();
+        let from = resumed.map_or(recipe.from.as_deref(), |checkpoint| checkpoint.state.identity.from.as_deref());
+        let (recipe, in_vain) = further::adopted(&recipe, &options.written, from)?;
         let Begun { mut recipe, mut work, from, mut notes } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
         let config = work.config();
@@ -80,7 +83,7 @@ impl<'r, W: Workload> Session<'r, W> {
         run.sweep();
         checkpoints.sweep()?;
         checkpoints.go_on_from(step)?;
-        notes.extend(found.warnings.iter().cloned());
+        notes.extend(found.warnings.iter().cloned().chain(in_vain));
         notes.extend(work.losses());
         for note in notes {
             run.append_log(&note)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use atento_tensor::{Graph, Pool};
+use atento_tensor::{Frozen, Graph, ParamEntry, Pool};
 use serde_json::{Value as Json, json};
 
 use super::super::Source;
@@ -259,5 +259,21 @@ fn quantized_models_compute_what_transformers_computes_with_the_same_file() {
         assert_eq!(found.len(), expected.len());
         let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference <= 1e-5, "{name}: {difference}");
+        // The same from the blocks as they lie in the file, which stay so in memory.
+        let kept = tempfile::tempdir().unwrap();
+        source.write_with_file(kept.path()).unwrap();
+        let dir = ModelDir::open(kept.path()).unwrap();
+        assert!(dir.is_gguf());
+        for model in [LanguageModel::mapped(&dir).unwrap(), LanguageModel::load(kept.path()).unwrap()] {
+            let found = logits(&model, &Vec::from_iter(0..10));
+            let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference <= 1e-5, "{name}: {difference}");
+        }
+        let model = LanguageModel::mapped(&dir).unwrap();
+        let params = model.model.params();
+        let is_packed = |entry: &&ParamEntry| matches!(params.frozen(entry.weight), Some(Frozen::Blocks { .. }));
+        let packed: Vec<&str> = params.entries().iter().filter(is_packed).map(|entry| &*entry.name).collect();
+        assert!(packed.len() >= 3, "{name}: {packed:?}");
+        assert!(params.entries().iter().all(|entry| entry.is_frozen()));
     }
 }
