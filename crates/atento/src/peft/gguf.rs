@@ -53,9 +53,9 @@ impl Adapter {
                 return Err(self.unsupported(what));
             };
             let (outputs, inputs) = module.sizes();
-            let rank = down_shape[0];
+            let rank = lora.rank_of(&path);
             if down_shape != [rank, inputs] || up_shape != [outputs, rank] {
-                let found = format!("its pair is {down_shape:?} and {up_shape:?}");
+                let found = format!("its pair of rank {rank} has {down_shape:?} and {up_shape:?}");
                 return Err(self.unsupported(format!("`{path}` is [{outputs}, {inputs}], but {found}")));
             }
             // llama.cpp multiplies by α over the rank that the pair has.

@@ -25,9 +25,18 @@ fn keys_that_are_off_are_accepted_and_others_named() {
     let text = |more: &str| format!(r#"{{"peft_type": "LORA", "r": 4, "target_modules": ["query"]{more}}}"#);
     let found = config(&text(r#", "eva_config": null, "loftq_config": {}, "use_qalora": false"#)).unwrap();
     assert_eq!((found.rank, found.alpha, found.bias), (4, 8.0, Bias::None));
+    for (begun, is_principal) in [("\"pissa\"", true), ("\"gaussian\"", false), ("\"eva\"", false), ("false", false)] {
+        let found = config(&text(&format!(r#", "init_lora_weights": {begun}"#))).unwrap();
+        assert_eq!(found.principal, is_principal, "{begun}");
+    }
     for (more, expected) in [
         (r#", "use_qalora": true"#, "key `use_qalora` is true"),
         (r#", "lora_alphaa": 3"#, "is it `lora_alpha`?"),
+        (r#", "lora_alpha": 0"#, "a number above 0"),
+        (r#", "lora_dropout": 1.5"#, "a probability from 0 to below 1"),
+        (r#", "init_lora_weights": "olora""#, "key `init_lora_weights` is \"olora\""),
+        (r#", "init_lora_weights": "pissa_niter_4""#, "path_initial_model_for_weight_conversion"),
+        (r#", "init_lora_weights": 5"#, "true, false or the name of a way to begin"),
         (r#", "bias": "some""#, "\"none\", \"all\" or \"lora_only\""),
         (r#", "rank_pattern": {"query": 0}"#, "ranks of 1 or more"),
         (r#", "exclude_modules": "(""#, "a regular expression"),

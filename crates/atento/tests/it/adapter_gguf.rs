@@ -105,6 +105,14 @@ fn what_llama_cpp_has_no_place_for_is_refused() {
     }
     let (model, held) = adapter("gpt2-tiny", config(&["c_attn"]), &folder.path().join("plain"));
     held.to_gguf(&*model.model.config(), model.model.params(), &file).unwrap();
+    // A rank that the tensors do not have.
+    let said = folder.path().join("plain/adapter_config.json");
+    let other = std::fs::read_to_string(&said).unwrap().replace("\"r\": 2", "\"r\": 3");
+    std::fs::write(&said, other).unwrap();
+    let held = Adapter::open(&folder.path().join("plain")).unwrap();
+    let wrong = folder.path().join("wrong.gguf");
+    let refused = held.to_gguf(&*model.model.config(), model.model.params(), &wrong).unwrap_err().to_string();
+    assert!(refused.contains("its pair of rank 3 has [2, 16] and [48, 2]"), "{refused}");
     let found = Gguf::open(&file).unwrap();
     assert_eq!(found.tensor("blk.0.attn_qkv.weight.lora_b").unwrap().shape.len(), 2);
 }
