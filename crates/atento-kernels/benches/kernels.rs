@@ -4,6 +4,7 @@
 //! `cargo bench -p atento-kernels`; `RAYON_NUM_THREADS` and `ATENTO_SIMD` as usual.
 
 use atento_kernels::activation::{self, Activation};
+use atento_kernels::compact::{BlockKind, Blocks, Compact, to_bf16, to_int8};
 use atento_kernels::dropout::{self, DropoutKey};
 use atento_kernels::linear::{self, WeightLayout};
 use atento_kernels::matmul::{self, Mat, MatMut};
@@ -309,4 +310,43 @@ fn adamw_reference(bencher: Bencher<'_, '_>) {
     let [mut p, g] = [(); 2].map(|()| random(SIZE).into_iter().map(f64::from).collect::<Vec<_>>());
     let (mut m, mut v) = (vec![0.0; SIZE], vec![0.0; SIZE]);
     bencher.counter(bytes(7 * SIZE)).bench_local(|| optim::reference(&mut p, &g, &mut m, &mut v, SETTINGS, true));
+}
+
+/// Outputs and inputs of a projection that is beyond the caches in f32.
+const COMPACT: [usize; 2] = [4096, 2048];
+
+/// A few tokens through a projection whose weights are in fewer bits; items are weights.
+#[divan::bench(args = ["bf16", "int8", "q4_0", "q4_1", "q8_0", "q4_k", "q5_k", "q6_k"], consts = [1, 4])]
+fn compact_few_rows<const ROWS: usize>(bencher: Bencher<'_, '_>, name: &str) {
+    let [outputs, inputs] = COMPACT;
+    let (x, weight) = (random(ROWS * inputs), random(outputs * inputs));
+    let kind = match name {
+        "q4_0" => Some(BlockKind::Q4_0),
+        "q4_1" => Some(BlockKind::Q4_1),
+        "q8_0" => Some(BlockKind::Q8_0),
+        "q4_k" => Some(BlockKind::Q4K),
+        "q5_k" => Some(BlockKind::Q5K),
+        "q6_k" => Some(BlockKind::Q6K),
+        _ => None,
+    };
+    let (mut halves, mut whole, mut scales) = (Vec::new(), Vec::new(), vec![0.0; outputs]);
+    let bytes: Vec<u8> = kind.map_or_else(Vec::new, |kind| {
+        let (elements, size) = kind.sizes();
+        (0..outputs * inputs / elements * size).map(|at| (at * 37 % 113) as u8).collect()
+    });
+    let compact = match (name, kind) {
+        (_, Some(kind)) => Compact::Blocks(Blocks { bytes: &bytes, kind, paired: 0 }),
+        ("bf16", _) => {
+            halves.resize(weight.len(), Default::default());
+            to_bf16(&weight, WeightLayout::OutIn, inputs, &mut halves);
+            Compact::Bf16(&halves)
+        }
+        _ => {
+            whole.resize(weight.len(), 0);
+            to_int8(&weight, WeightLayout::OutIn, inputs, &mut whole, &mut scales);
+            Compact::Int8 { values: &whole, scales: &scales }
+        }
+    };
+    let mut out = vec![0.0; ROWS * outputs];
+    bencher.counter(ItemsCount::new(outputs * inputs)).bench_local(|| compact.forward(ROWS, &x, black_box(&mut out)));
 }

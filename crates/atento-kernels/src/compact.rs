@@ -156,7 +156,7 @@ impl Compact<'_> {
             let x = Mat::row_major(x, rows, inputs);
             match self {
                 Compact::F16(_) | Compact::Four(_) => unreachable!("their rows are widened"),
-                Compact::Blocks(blocks) => few_rows_of_blocks(x, blocks, out),
+                Compact::Blocks(blocks) => blocks.few_rows(x, out),
                 Compact::Bf16(values) => few_rows(x, values, None, out),
                 Compact::Int8 { values, scales } => few_rows(x, values, Some(scales), out),
             }
@@ -242,38 +242,6 @@ fn widen<W: Widen>(values: &[W], factor: f32, out: &mut [f32]) {
         }
     }
     crate::dispatch!(body<W: Widen>(values: &[W], factor: f32, out: &mut [f32]));
-}
-
-/// Outputs whose blocks are widened at a time, for few rows: they stay in the nearest memory.
-const NEAR: usize = 8;
-
-/// The blocks of a few outputs widened, and multiplied, at a time; tasks of whole outputs.
-fn few_rows_of_blocks(x: Mat<'_>, blocks: &Blocks<'_>, out: &mut [f32]) {
-    let outputs = out.len() / x.rows;
-    let per_task = (TASK / x.cols).max(NEAR).next_multiple_of(NEAR);
-    let dots = |task: usize| {
-        let (first, mut wide) = (task * per_task, vec![0.0; NEAR * x.cols]);
-        let count = per_task.min(outputs - first);
-        let (mut found, mut near) = (vec![0.0; x.rows * count], vec![0.0; x.rows * NEAR]);
-        for start in (0..count).step_by(NEAR) {
-            let some = NEAR.min(count - start);
-            for (at, row) in wide.chunks_exact_mut(x.cols).take(some).enumerate() {
-                blocks.widen_row(first + start + at, 1.0, row);
-            }
-            let near = &mut near[..x.rows * some];
-            dot_columns(x, &wide, x.cols, 0, near);
-            for (found, near) in found.chunks_exact_mut(count).zip(near.chunks_exact(some)) {
-                found[start..start + some].copy_from_slice(near);
-            }
-        }
-        found
-    };
-    let found: Vec<Vec<f32>> = (0..outputs.div_ceil(per_task)).into_par_iter().map(dots).collect();
-    for (row, out) in out.chunks_exact_mut(outputs).enumerate() {
-        for (found, out) in found.iter().zip(out.chunks_mut(per_task)) {
-            out.copy_from_slice(&found[row * out.len()..][..out.len()]);
-        }
-    }
 }
 
 /// Every weight read once, in the order it is stored; tasks of whole outputs.

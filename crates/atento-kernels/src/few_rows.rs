@@ -16,7 +16,7 @@ pub(crate) const FEW_ROWS: usize = 8;
 const TASK_WORK: usize = 1 << 16;
 
 /// Sums of one dot product that do not wait for each other.
-const CHAINS: usize = 2;
+const CHAINS: usize = 4;
 
 /// Most partial sums of a product whose tasks are rows of B.
 const MOST_PARTIALS: usize = 8;
@@ -195,6 +195,39 @@ unsafe fn dot_columns_of<V: Vector, W: Element + Load<V>, const M: usize>(
     }
 }
 
+/// `N` of the sums of [`dots`], from number `first` on.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn chains<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
+    a: [&[f32]; M],
+    b: &[W],
+    first: usize,
+) -> [[V; N]; M]
+where
+    f32: Load<V>,
+{
+    // SAFETY: promised by the caller, here and below.
+    let mut sums = [[unsafe { V::zero() }; N]; M];
+    let mut at = first * V::WIDTH;
+    // Loops written out: a closure would lack the instruction set.
+    while at + (CHAINS - first) * V::WIDTH <= b.len() {
+        for chain in 0..N {
+            // SAFETY: as above; `at` is behind that of the first sum by as much as the length was shortened.
+            let b = unsafe { W::load(b.as_ptr().add(at + chain * V::WIDTH)) };
+            for i in 0..M {
+                // SAFETY: as above.
+                let a = unsafe { f32::load(a[i].as_ptr().add(at + chain * V::WIDTH)) };
+                // SAFETY: as above.
+                sums[i][chain] = unsafe { a.mul_add(b, sums[i][chain]) };
+            }
+        }
+        at += CHAINS * V::WIDTH;
+    }
+    sums
+}
+
 /// Dot products of `M` slices with one, all of one length. Every row is summed in the same order, whatever `M` is.
 ///
 /// # Safety
@@ -206,29 +239,29 @@ where
 {
     // SAFETY: promised by the caller, here and below; `at + WIDTH` stays within the length.
     let mut sums = [[unsafe { V::zero() }; CHAINS]; M];
-    let mut at = 0;
-    // Two loops written out: a closure would lack the instruction set.
-    while at + CHAINS * V::WIDTH <= b.len() {
-        for chain in 0..CHAINS {
+    // Of many rows the registers hold half of the sums.
+    if M <= 2 {
+        // SAFETY: as above.
+        sums = unsafe { chains::<V, W, M, CHAINS>(a, b, 0) };
+    } else {
+        for first in [0, CHAINS / 2] {
             // SAFETY: as above.
-            let b = unsafe { W::load(b.as_ptr().add(at + chain * V::WIDTH)) };
+            let half = unsafe { chains::<V, W, M, { CHAINS / 2 }>(a, b, first) };
             for i in 0..M {
-                // SAFETY: as above.
-                let a = unsafe { f32::load(a[i].as_ptr().add(at + chain * V::WIDTH)) };
-                // SAFETY: as above.
-                sums[i][chain] = unsafe { a.mul_add(b, sums[i][chain]) };
+                sums[i][first..first + CHAINS / 2].copy_from_slice(&half[i]);
             }
         }
-        at += CHAINS * V::WIDTH;
     }
+    let whole = b.len() / (CHAINS * V::WIDTH) * CHAINS * V::WIDTH;
+    let (mut at, mut chain) = (whole, 0);
     while at + V::WIDTH <= b.len() {
         // SAFETY: as above.
         let b = unsafe { W::load(b.as_ptr().add(at)) };
         for i in 0..M {
             // SAFETY: as above.
-            sums[i][0] = unsafe { f32::load(a[i].as_ptr().add(at)).mul_add(b, sums[i][0]) };
+            sums[i][chain] = unsafe { f32::load(a[i].as_ptr().add(at)).mul_add(b, sums[i][chain]) };
         }
-        at += V::WIDTH;
+        (at, chain) = (at + V::WIDTH, chain + 1);
     }
     std::array::from_fn(|i| {
         let tail: f32 = a[i][at..].iter().zip(&b[at..]).map(|(a, b)| a * b.widen()).sum();

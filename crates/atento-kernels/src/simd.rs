@@ -21,7 +21,7 @@ pub enum Level {
     Scalar = 1,
     /// 128-bit NEON with fused multiply-add, the baseline of AArch64.
     Neon = 2,
-    /// 256-bit AVX2 with fused multiply-add.
+    /// 256-bit AVX2 with fused multiply-add and half floats (F16C).
     Avx2 = 3,
     /// 512-bit AVX-512 (F, VL, DQ, BW).
     Avx512 = 4,
@@ -43,7 +43,8 @@ impl Level {
 pub fn detected() -> Level {
     #[cfg(target_arch = "x86_64")]
     {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx2 =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
         let avx512 = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq")

@@ -1,7 +1,7 @@
 //! A register of f32 lanes, for the one loop nest that LLVM does not vectorise by itself: tiles of
 //! dot products, whose accumulators it would keep in memory.
 
-use half::bf16;
+use half::{bf16, f16};
 
 /// Arithmetic on `WIDTH` lanes.
 ///
@@ -15,6 +15,11 @@ pub(crate) unsafe trait Vector: Copy {
     /// # Safety
     /// As the trait says.
     unsafe fn zero() -> Self;
+    /// All lanes one number.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn splat(value: f32) -> Self;
     /// `self · b + c` in each lane.
     ///
     /// # Safety
@@ -25,6 +30,11 @@ pub(crate) unsafe trait Vector: Copy {
     /// # Safety
     /// As the trait says.
     unsafe fn sum(self) -> f32;
+    /// The numbers that half floats are.
+    ///
+    /// # Safety
+    /// As the trait says.
+    unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4];
 }
 
 /// A stored number that stands for an f32.
@@ -95,6 +105,10 @@ unsafe impl Vector for [f32; 4] {
         [0.0; 4]
     }
     #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; 4]
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, b: Self, c: Self) -> Self {
         std::array::from_fn(|i| self[i] * b[i] + c[i])
     }
@@ -102,12 +116,17 @@ unsafe impl Vector for [f32; 4] {
     unsafe fn sum(self) -> f32 {
         (self[0] + self[2]) + (self[1] + self[3])
     }
+    #[inline(always)]
+    unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4] {
+        std::array::from_fn(|i| f16::from_le_bytes([halves[2 * i], halves[2 * i + 1]]).to_f32_const())
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Load, Vector};
     use half::bf16;
+    use std::arch::asm;
     use std::arch::x86_64::*;
 
     macro_rules! loads {
@@ -133,13 +152,38 @@ mod x86 {
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()))));
     }
 
-    // SAFETY: used only inside functions with AVX2 and FMA.
+    /// Written as the instruction: of the intrinsic, where a loop uses one lane, LLVM makes a load of two bytes into the register
+    /// of the loop's sum, which then waits for them, or takes loads of the next bytes to pieces.
+    ///
+    /// # Safety
+    /// F16C must be present.
+    #[inline(always)]
+    unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4] {
+        let wide: __m128;
+        // SAFETY: promised by the caller; it reads the eight bytes.
+        unsafe {
+            asm!(
+                "vcvtph2ps {wide}, qword ptr [{halves}]",
+                wide = lateout(xmm_reg) wide,
+                halves = in(reg) halves.as_ptr(),
+                options(pure, readonly, nostack, preserves_flags),
+            );
+            std::mem::transmute(wide)
+        }
+    }
+
+    // SAFETY: used only inside functions with AVX2, FMA and F16C.
     unsafe impl Vector for __m256 {
         const WIDTH: usize = 8;
         #[inline(always)]
         unsafe fn zero() -> Self {
             // SAFETY: promised by the caller, here and below.
             unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_set1_ps(value) }
         }
         #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
@@ -153,6 +197,11 @@ mod x86 {
             let half: [f32; 4] = std::array::from_fn(|i| lanes[i] + lanes[i + 4]);
             (half[0] + half[2]) + (half[1] + half[3])
         }
+        #[inline(always)]
+        unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4] {
+            // SAFETY: as above.
+            unsafe { widen_halves(halves) }
+        }
     }
 
     // SAFETY: used only inside functions with AVX-512F.
@@ -164,6 +213,11 @@ mod x86 {
             unsafe { _mm512_setzero_ps() }
         }
         #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_set1_ps(value) }
+        }
+        #[inline(always)]
         unsafe fn mul_add(self, b: Self, c: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(self, b, c) }
@@ -172,6 +226,11 @@ mod x86 {
         unsafe fn sum(self) -> f32 {
             // SAFETY: as above.
             unsafe { _mm512_reduce_add_ps(self) }
+        }
+        #[inline(always)]
+        unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4] {
+            // SAFETY: as above.
+            unsafe { widen_halves(halves) }
         }
     }
 }

@@ -126,7 +126,7 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
     for kind in kinds {
         let (elements, size) = kind.sizes();
         // One task and several, outputs that end within a few.
-        for [rows, inputs, outputs] in [[1, 256, 3], [3, 512, 400], [8, 256, 21], [20, 256, 300]] {
+        for [rows, inputs, outputs] in [[1, 256, 3], [3, 512, 400], [6, 256, 5], [8, 256, 21], [20, 256, 300]] {
             let count = outputs * inputs / elements;
             let mut bytes: Vec<u8> = (0..count * size).map(|at| (at * 37 % 251) as u8).collect();
             let small = f16::from_f32(0.01).to_le_bytes();
