@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use options::Options;
 
 const USAGE: &str = "\
-cargo xtask peers [NAME]...   run atento and PyTorch/transformers in turn, print the ratios
+cargo xtask peers [NAME]...   run atento and its peers in turn, print the ratios
     --rounds N         how often each runs (5)
     --venv DIR         a Python environment with bench/requirements.txt (.venv-peers, made if missing)
     --data DIR         Multi30k: train, val and test_2016_flickr, each .en.gz and .de.gz (../shared/data/multi30k)
@@ -23,6 +23,7 @@ cargo xtask peers [NAME]...   run atento and PyTorch/transformers in turn, print
     --sentences FILE   encode-classify, embed: lines of sentence TAB label (../shared/data/sst2/train.tsv)
     --encoder DIR      encode-classify, embed: a sentence encoder and its tokenizer (models/all-MiniLM-L6-v2)
     --model DIR        translate: the Hugging Face directory to use (runs/multi30k-en-de/model)
+    --gguf FILE        decode-gguf: a llama.cpp file with a chat template (models/SmolLM2-135M-Instruct.Q4_1.gguf)
     --steps N          train, step, encode-step, encode-classify: updates measured in each run (30, 15, 10 and 30)
     --beam N           translate: hypotheses kept (4)
 cargo xtask golden [--venv DIR]               remake the recorded numbers of the tests with scripts/golden_*.py

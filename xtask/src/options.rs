@@ -16,6 +16,8 @@ pub struct Options {
     pub venv: Option<PathBuf>,
     /// The model directory.
     pub model: Option<PathBuf>,
+    /// The GGUF file.
+    pub gguf: Option<PathBuf>,
     /// The data directory.
     pub data: Option<PathBuf>,
     /// Sentences with labels.
@@ -54,6 +56,7 @@ impl Options {
                 "rounds" => options.rounds = Some(number(name, &value()?)?),
                 "venv" => options.venv = Some(std::path::absolute(value()?)?),
                 "model" => options.model = Some(std::path::absolute(value()?)?),
+                "gguf" => options.gguf = Some(std::path::absolute(value()?)?),
                 "data" => options.data = Some(std::path::absolute(value()?)?),
                 "sentences" => options.sentences = Some(std::path::absolute(value()?)?),
                 "encoder" => options.encoder = Some(std::path::absolute(value()?)?),

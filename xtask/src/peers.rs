@@ -1,6 +1,7 @@
-//! `cargo xtask peers`: atento beside PyTorch and transformers, in turn on the same machine.
+//! `cargo xtask peers`: atento beside PyTorch, transformers and llama.cpp, in turn on the same machine.
 
 mod encoders;
+mod llama;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub fn run(options: &Options) -> Result<()> {
         "decode",
         "decode-int8",
         "decode-batch",
+        "decode-gguf",
         "lora",
         "encode-step",
         "encode-classify",
@@ -47,6 +49,7 @@ pub fn run(options: &Options) -> Result<()> {
             "decode" => decode(&python, "decode", 1, "f32")?,
             "decode-int8" => decode(&python, "decode-int8", 1, "int8")?,
             "decode-batch" => decode(&python, "decode-batch", 8, "f32")?,
+            "decode-gguf" => llama::decode(options, &python)?,
             "lora" => lora(options, &python)?,
             "encode-step" => encoders::pretrain(options, &python)?,
             "encode-classify" => encoders::classify(options, &python)?,

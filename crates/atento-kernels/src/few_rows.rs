@@ -198,7 +198,7 @@ unsafe fn dot_columns_of<V: Vector, W: Element + Load<V>, const M: usize>(
 /// `N` of the sums of [`dots`], from number `first` on.
 ///
 /// # Safety
-/// As there.
+/// As there, and `first + N` must not be above [`CHAINS`].
 #[inline(always)]
 unsafe fn chains<V: Vector, W: Element + Load<V>, const M: usize, const N: usize>(
     a: [&[f32]; M],
@@ -208,13 +208,14 @@ unsafe fn chains<V: Vector, W: Element + Load<V>, const M: usize, const N: usize
 where
     f32: Load<V>,
 {
+    debug_assert!(first + N <= CHAINS);
     // SAFETY: promised by the caller, here and below.
     let mut sums = [[unsafe { V::zero() }; N]; M];
     let mut at = first * V::WIDTH;
     // Loops written out: a closure would lack the instruction set.
     while at + (CHAINS - first) * V::WIDTH <= b.len() {
         for chain in 0..N {
-            // SAFETY: as above; `at` is behind that of the first sum by as much as the length was shortened.
+            // SAFETY: as above; `at` is that of sum `first`, and all sums up to the last lie within the length.
             let b = unsafe { W::load(b.as_ptr().add(at + chain * V::WIDTH)) };
             for i in 0..M {
                 // SAFETY: as above.

@@ -166,13 +166,13 @@ mod x86 {
                 "vcvtph2ps {wide}, qword ptr [{halves}]",
                 wide = lateout(xmm_reg) wide,
                 halves = in(reg) halves.as_ptr(),
-                options(pure, readonly, nostack, preserves_flags),
+                options(pure, readonly, nostack),
             );
             std::mem::transmute(wide)
         }
     }
 
-    // SAFETY: used only inside functions with AVX2, FMA and F16C.
+    // SAFETY: used only inside functions with AVX2 and FMA, on processors that have F16C too (`simd::detected`).
     unsafe impl Vector for __m256 {
         const WIDTH: usize = 8;
         #[inline(always)]
@@ -204,7 +204,7 @@ mod x86 {
         }
     }
 
-    // SAFETY: used only inside functions with AVX-512F.
+    // SAFETY: used only inside functions with AVX-512F, on processors that have F16C too (`simd::detected`).
     unsafe impl Vector for __m512 {
         const WIDTH: usize = 16;
         #[inline(always)]

@@ -40,7 +40,7 @@ impl AdapterArgs {
 /// Adapters for the model of a verb: one, or several of which each line names its own.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdaptersArgs {
-    /// Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+    /// Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
     #[arg(long = "adapter", value_name = "DIR")]
     adapters: Vec<String>,
 

@@ -195,9 +195,13 @@ impl ModelAndTexts {
                         note.iter().for_each(|note| options.note(format_args!("{}: {note}", line.place)));
                         let text = models.pick(line.text.as_deref().unwrap_or_default())?.1;
                         let answer = found.next().expect("an answer for every good line");
+                        out.of_adapter(models.0[*at].0.as_deref());
                         write(models.get(*at), &mut out, Some(text), Ok((input, answer)))?;
                     }
-                    Err(fault) => write(models.get(0), &mut out, line.text.as_deref(), Err(fault))?,
+                    Err(fault) => {
+                        out.of_adapter(None);
+                        write(models.get(0), &mut out, line.text.as_deref(), Err(fault))?;
+                    }
                 }
             }
             out.flush()

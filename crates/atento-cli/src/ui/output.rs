@@ -8,12 +8,28 @@ use serde::Serialize;
 use super::failure::Failure;
 
 /// Standard output, buffered. [`Output::finish`] or [`Output::flush`] must follow the last line.
-pub struct Output(BufWriter<StdoutLock<'static>>);
+pub struct Output {
+    out: BufWriter<StdoutLock<'static>>,
+    adapter: Option<String>,
+}
+
+/// An object and the adapter that it is from.
+#[derive(Serialize)]
+struct OfAdapter<'a, T> {
+    adapter: &'a str,
+    #[serde(flatten)]
+    object: &'a T,
+}
 
 impl Output {
     /// Standard output, held by this one writer.
     pub fn open() -> Self {
-        Output(BufWriter::new(io::stdout().lock()))
+        Output { out: BufWriter::new(io::stdout().lock()), adapter: None }
+    }
+
+    /// From here on objects begin with "adapter", the name by which their lines asked for one.
+    pub fn of_adapter(&mut self, name: Option<&str>) {
+        self.adapter = name.map(str::to_owned);
     }
 
     /// Writes a line of text.
@@ -21,7 +37,7 @@ impl Output {
     /// # Errors
     /// Standard output is full or closed.
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
-        writeln!(self.0, "{text}").map_err(Failure::writing)
+        writeln!(self.out, "{text}").map_err(Failure::writing)
     }
 
     /// Writes a piece of a line and hands it on at once.
@@ -41,7 +57,7 @@ impl Output {
     /// # Errors
     /// Standard output is full or closed.
     pub fn bytes(&mut self, lines: &[u8]) -> Result<(), Failure> {
-        self.0.write_all(lines).map_err(Failure::writing)
+        self.out.write_all(lines).map_err(Failure::writing)
     }
 
     /// Writes an object as JSON on one line.
@@ -49,7 +65,11 @@ impl Output {
     /// # Errors
     /// Standard output is full or closed.
     pub fn json(&mut self, object: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.0, object).map_err(|error| Failure::writing(error.into()))?;
+        match &self.adapter {
+            Some(adapter) => serde_json::to_writer(&mut self.out, &OfAdapter { adapter, object }),
+            None => serde_json::to_writer(&mut self.out, object),
+        }
+        .map_err(|error| Failure::writing(error.into()))?;
         self.line("")
     }
 
@@ -58,7 +78,7 @@ impl Output {
     /// # Errors
     /// Standard output is full or closed.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(Failure::writing)
+        self.out.flush().map_err(Failure::writing)
     }
 
     /// Hands on what is buffered, at the end.

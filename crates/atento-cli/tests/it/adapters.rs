@@ -273,8 +273,9 @@ fn several_adapters_of_one_model_answer_the_lines_that_name_them() {
     let both = ["classify", "--json", base.as_str(), "--adapter", "one=a", "--adapter", "other=b"];
     let logits = |object: &Value| -> Vec<f64> { serde_json::from_value(object["logits"].clone()).unwrap() };
     let found = folder.run(&both, lines).objects();
-    for (found, expected) in found.iter().zip([&of_a[0], &of_b[0], &of_b[1], &of_a[1], &of_a[2]]) {
-        assert_eq!(found["text"], expected["text"]);
+    let names = ["one", "other", "other", "one", "one"];
+    for ((found, name), expected) in found.iter().zip(names).zip([&of_a[0], &of_b[0], &of_b[1], &of_a[1], &of_a[2]]) {
+        assert_eq!((&found["adapter"], &found["text"]), (&json!(name), &expected["text"]));
         let (found, expected) = (logits(found), logits(expected));
         assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?} {expected:?}");
     }
@@ -311,8 +312,12 @@ fn prompts_name_their_adapters() {
     let (of_ia3, of_ranks) = (run(&["--adapter", &ia3], prompts), run(&["--adapter", &ranks], prompts));
     let (x, y) = (format!("x={ia3}"), format!("y={ranks}"));
     let found = run(&["--adapter", &x, "--adapter", &y], "y\tthe dog\nx\tthe dog\nx\ta red cat\ny\ta red cat\n");
-    for (found, expected) in found.iter().zip([&of_ranks[0], &of_ia3[0], &of_ia3[1], &of_ranks[1]]) {
-        assert_eq!((&found["ids"], &found["prompt"]), (&expected["ids"], &expected["prompt"]));
+    let expected = [("y", &of_ranks[0]), ("x", &of_ia3[0]), ("x", &of_ia3[1]), ("y", &of_ranks[1])];
+    for (found, (name, expected)) in found.iter().zip(expected) {
+        assert_eq!(
+            (&found["adapter"], &found["ids"], &found["prompt"]),
+            (&json!(name), &expected["ids"], &expected["prompt"])
+        );
     }
     assert_eq!(found.len(), 4);
     assert!(of_ia3[0]["ids"] != of_ranks[0]["ids"]);

@@ -119,7 +119,7 @@ fn generate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)

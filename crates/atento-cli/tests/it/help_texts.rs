@@ -16,7 +16,7 @@ fn classify_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -37,7 +37,7 @@ fn tag_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -58,7 +58,7 @@ fn answer_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -83,7 +83,7 @@ fn choose_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -104,7 +104,7 @@ fn fill_mask_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -126,7 +126,7 @@ fn embed_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab
+          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]

@@ -166,6 +166,11 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
                 let expected: Vec<f32> =
                     (0..outputs).flat_map(|row| weight[order(row) * inputs..][..inputs].to_vec()).collect();
                 assert_eq!(widened(turned, outputs, inputs), expected, "{kind:?}");
+                for_each_level(|level| {
+                    let mut out = vec![f32::NAN; rows * outputs];
+                    turned.forward(rows, &x, &mut out);
+                    assert_close(&format!("{kind:?} {rows} in turn {level:?}"), &out, &product(&expected), 4e-6);
+                });
             }
         }
     }

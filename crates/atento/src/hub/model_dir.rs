@@ -441,9 +441,10 @@ fn has_weights(root: &Path) -> bool {
 
 /// The model that an adapter says it is for, where it is there.
 fn base_of(adapter: &Path) -> Result<PathBuf, Error> {
-    let config = read_object(&adapter.join(ADAPTER_CONFIG))?;
-    let base = config.get("base_model_name_or_path").and_then(Value::as_str).filter(|base| !base.is_empty());
-    match base.map(PathBuf::from) {
+    let path = adapter.join(ADAPTER_CONFIG);
+    let config = read_object(&path)?;
+    let base: Option<String> = Keys::new(&path, &config).optional("base_model_name_or_path")?;
+    match base.filter(|base| !base.is_empty()).map(PathBuf::from) {
         Some(base) if base.is_dir() => Ok(base),
         base => {
             let of = base.map_or(String::new(), |base| format!(" of {}, which is not here", base.display()));

@@ -54,12 +54,14 @@ impl Verbs<'_> {
             let of = match &lines[0].ready {
                 Ok(prepared) => prepared.of,
                 Err(fault) => {
+                    out.of_adapter(None);
                     self.verbs[0].print_fault(out, lines[0].text.as_deref(), fault)?;
                     continue;
                 }
             };
             let texts = lines.iter().map(|line| line.text.as_deref().unwrap_or_default());
             let prompts: Vec<&str> = texts.map(|text| Ok(self.pick(text)?.1)).collect::<Result<_, Failure>>()?;
+            out.of_adapter(self.names[of]);
             let report = self.verbs[of].batch(out, (lines, &prompts), is_only, &self.hows[of])?;
             drafted.proposed += report.proposed;
             drafted.accepted += report.accepted;

@@ -5,7 +5,7 @@ use crate::matmul::Mat;
 use crate::simd;
 use crate::vector::{Load, Vector};
 
-use super::packed::{Packed, Unpacked};
+use super::packed::{MOST, Packed, Unpacked};
 
 /// Most rows that are multiplied with a block at a time.
 const MOST_ROWS: usize = 4;
@@ -92,6 +92,7 @@ unsafe fn some_rows<V: Vector, K: Packed, const M: usize>(
     f32: Load<V>,
     i8: Load<V>,
 {
+    const { assert!(K::GROUP % V::WIDTH == 0 && K::ELEMENTS <= MOST, "a group fills whole registers, a block the buffer") };
     let x: [(&[f32], &[f32]); M] = std::array::from_fn(|i| inputs.row(first + i));
     let count = blocks.len() / K::BYTES * K::ELEMENTS;
     assert!(x.iter().all(|(row, sums)| row.len() == count && sums.len() == count / K::GROUP), "blocks: inputs");

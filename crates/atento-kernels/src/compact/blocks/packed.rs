@@ -3,7 +3,7 @@
 use crate::vector::Vector;
 
 /// The most elements of a block.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 /// The fewest elements of a group.
 const LEAST_GROUP: usize = 16;
