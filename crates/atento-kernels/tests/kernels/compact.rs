@@ -112,6 +112,23 @@ fn rounding_is_within_half_a_step() {
 }
 
 #[test]
+fn inputs_that_are_not_finite_or_nothing_stay_so_before_blocks() {
+    let bytes: Vec<u8> = f16::ONE.to_le_bytes().into_iter().chain(1..=32).collect::<Vec<u8>>().repeat(4);
+    let blocks = Compact::Blocks(Blocks { bytes: &bytes, kind: BlockKind::Q8_0, paired: 0 });
+    for_each_level(|level| {
+        for (value, stays) in [(f32::NAN, true), (f32::INFINITY, true), (f32::NEG_INFINITY, true), (1e-30, false)] {
+            let (mut x, mut out) = (vec![0.0; 64], vec![0.0; 2]);
+            x[40] = value;
+            blocks.forward(1, &x, &mut out);
+            assert!(out.iter().all(|out| out.is_finite() != stays), "{level:?} {value}: {out:?}");
+        }
+        let mut out = vec![f32::NAN; 2];
+        blocks.forward(1, &[0.0; 64], &mut out);
+        assert_eq!(out, [0.0; 2], "{level:?}");
+    });
+}
+
+#[test]
 fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
     let kinds = [
         BlockKind::Q4_0,
@@ -153,7 +170,8 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
                 let what = format!("{kind:?} {rows}x{inputs}x{outputs} {level:?}");
                 let mut out = vec![f32::NAN; rows * outputs];
                 plain.forward(rows, &x, &mut out);
-                assert_close(&what, &out, &product(&weight), 4e-6);
+                // The inputs of few rows are rounded to 16 bits.
+                assert_close(&what, &out, &product(&weight), 5e-5);
                 let (mut expected, mut dx) = (vec![0.0; rows * inputs], vec![f32::NAN; rows * inputs]);
                 linear::backward_input(rows, &dy, &weight, WeightLayout::OutIn, &mut expected, false);
                 plain.backward_input(rows, &dy, &mut dx, false);
@@ -169,7 +187,7 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
                 for_each_level(|level| {
                     let mut out = vec![f32::NAN; rows * outputs];
                     turned.forward(rows, &x, &mut out);
-                    assert_close(&format!("{kind:?} {rows} in turn {level:?}"), &out, &product(&expected), 4e-6);
+                    assert_close(&format!("{kind:?} {rows} in turn {level:?}"), &out, &product(&expected), 5e-5);
                 });
             }
         }
