@@ -2,8 +2,7 @@
 //! through them to their input.
 //!
 //! Decoding token by token reads every weight once and is bound by memory, so half or a quarter of the bytes is twice or
-//! four times the speed. Numbers are widened to f32 in registers and multiplied by unrounded inputs; sums are f32. Blocks alone
-//! are multiplied by inputs of 16 bits where rows are few.
+//! four times the speed. Numbers are widened to f32 in registers and multiplied by unrounded inputs; sums are f32.
 //!
 //! **f16** is read as it lies in a file. **bf16** keeps f32's range and 8 bits of precision; rounding is to nearest, ties to even.
 //! **int8** (symmetric, per output channel): `w ≈ scale_o · q`, `scale_o = max |w_o| / 127`, `q = round(w / scale_o)`; the

@@ -37,18 +37,6 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4];
 }
 
-/// Dot products of whole numbers.
-///
-/// # Safety
-/// As [`Vector`].
-pub(crate) unsafe trait WholeDot: Vector {
-    /// Lanes whose sum is that of the products. Of 32 elements no lane exceeds what 32 bits hold.
-    ///
-    /// # Safety
-    /// As [`Vector`], and both must be of one length, a multiple of 16.
-    unsafe fn dot(a: &[i8], b: &[i16]) -> Self;
-}
-
 /// A stored number that stands for an f32.
 ///
 /// # Safety
@@ -134,23 +122,9 @@ unsafe impl Vector for [f32; 4] {
     }
 }
 
-// SAFETY: needs no instruction set beyond the baseline.
-unsafe impl WholeDot for [f32; 4] {
-    #[inline(always)]
-    unsafe fn dot(a: &[i8], b: &[i16]) -> Self {
-        let mut sums = [0; 4];
-        for (a, b) in a.chunks_exact(4).zip(b.chunks_exact(4)) {
-            for i in 0..4 {
-                sums[i] += i32::from(a[i]) * i32::from(b[i]);
-            }
-        }
-        sums.map(|sum| sum as f32)
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Load, Vector, WholeDot};
+    use super::{Load, Vector};
     use half::bf16;
     use std::arch::asm;
     use std::arch::x86_64::*;
@@ -257,43 +231,6 @@ mod x86 {
         unsafe fn widen_halves(halves: &[u8; 8]) -> [f32; 4] {
             // SAFETY: as above.
             unsafe { widen_halves(halves) }
-        }
-    }
-
-    // SAFETY: used only inside functions with AVX2.
-    unsafe impl WholeDot for __m256 {
-        #[inline(always)]
-        unsafe fn dot(a: &[i8], b: &[i16]) -> Self {
-            // SAFETY: promised by the caller: all loads lie within the slices.
-            unsafe {
-                let mut sum = _mm256_setzero_si256();
-                for at in (0..a.len()).step_by(16) {
-                    let a = _mm256_cvtepi8_epi16(_mm_loadu_si128(a.as_ptr().add(at).cast()));
-                    let b = _mm256_loadu_si256(b.as_ptr().add(at).cast());
-                    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
-                }
-                _mm256_cvtepi32_ps(sum)
-            }
-        }
-    }
-
-    // SAFETY: used only inside functions with AVX-512BW and AVX2.
-    unsafe impl WholeDot for __m512 {
-        #[inline(always)]
-        unsafe fn dot(a: &[i8], b: &[i16]) -> Self {
-            // SAFETY: promised by the caller: all loads lie within the slices.
-            unsafe {
-                if !a.len().is_multiple_of(32) {
-                    return _mm512_zextps256_ps512(__m256::dot(a, b));
-                }
-                let mut sum = _mm512_setzero_si512();
-                for at in (0..a.len()).step_by(32) {
-                    let a = _mm512_cvtepi8_epi16(_mm256_loadu_si256(a.as_ptr().add(at).cast()));
-                    let b = _mm512_loadu_si512(b.as_ptr().add(at).cast());
-                    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
-                }
-                _mm512_cvtepi32_ps(sum)
-            }
         }
     }
 }

@@ -46,6 +46,32 @@ fn an_adapter_is_put_on_its_base_and_merged_into_it() {
     assert!(apart(&adapted, &logits(&["merged", "a red cat runs"])) < 1e-5);
 }
 
+/// What a directory of sentence-transformers says of vectors stays with the merged model, and with that without the adapter.
+#[test]
+fn a_merged_sentence_encoder_makes_vectors_as_its_base_does() {
+    let folder = Folder::new();
+    adapter(&folder, "a", "query");
+    std::fs::create_dir_all(folder.path("st/1_Pooling")).unwrap();
+    for file in std::fs::read_dir(fixture("bert-labels")).unwrap().map(|file| file.unwrap().path()) {
+        folder.write(&format!("st/{}", file.file_name().unwrap().display()), std::fs::read(&file).unwrap());
+    }
+    let step = |kind: &str, path: &str| json!({ "type": format!("sentence_transformers.models.{kind}"), "path": path });
+    let steps = json!([step("Transformer", ""), step("Pooling", "1_Pooling"), step("Normalize", "2_Normalize")]);
+    folder.write("st/modules.json", steps.to_string());
+    folder.write("st/1_Pooling/config.json", json!({ "pooling_mode_max_tokens": true }).to_string());
+    folder.run(&["adapter", "merge", "st", "a", "--out", "merged"], "").output();
+    folder.run(&["adapter", "unmerge", "merged", "a", "--out", "plain"], "").output();
+    let vector = |command: &[&str]| -> Vec<f64> {
+        let object = folder.run(&[&["embed"], command, &["a red cat runs"]].concat(), "").objects().remove(0);
+        serde_json::from_value(object["embedding"].clone()).unwrap()
+    };
+    for (same, as_same) in [(&["merged"][..], &["st", "--adapter", "a"][..]), (&["plain"], &["st"])] {
+        let (found, expected) = (vector(same), vector(as_same));
+        assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?} {expected:?}");
+        assert!((found.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-4, "{found:?}");
+    }
+}
+
 #[test]
 fn what_an_adapter_is_not_for_is_told() {
     let folder = Folder::new();
@@ -61,6 +87,8 @@ fn what_an_adapter_is_not_for_is_told() {
     );
     let message = folder.run(&["classify", &base, "x", "--adapter", "none"], "").refusal();
     assert!(message.contains("none/adapter_config.json"), "{message}");
+    let message = folder.run(&["classify", &base, "x", "--adapter", &base], "").refusal();
+    assert!(message.contains("holds a whole model, which needs no base"), "{message}");
     let bytes = std::fs::read(folder.path("a/adapter_model.safetensors")).unwrap();
     folder.write("a/adapter_model.safetensors", &bytes[..bytes.len() - 4]);
     let message = folder.run(&["adapter", "merge", &base, "a", "--out", "m"], "").refusal();

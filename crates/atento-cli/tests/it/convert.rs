@@ -137,6 +137,9 @@ fn blocks_are_kept(folder: &Folder, file: &str, plain: &str) {
     folder.write("lora.toml", recipe);
     let run = format!("{plain}-lora");
     folder.run(&["train", "lora.toml", "--from", &kept, "--out", &run, "-q"], "").output();
+    let rounded = ["train", "lora.toml", "--from", &kept, "--out", "rounded", "--set", "train.base_dtype=int8"];
+    let message = folder.run(&rounded, "").refusal();
+    assert!(message.contains("keeps the blocks of its GGUF file"), "{message}");
     let adapted = scored(&run, &[]);
     assert!(adapted < 0.9 * exact, "{adapted} {exact}");
     // Merged, the numbers are plain ones.

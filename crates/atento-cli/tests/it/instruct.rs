@@ -234,7 +234,10 @@ fn data_that_cannot_be_learned_from_is_named() {
     folder.write("empty.csv", "mr,ref\nname[dog],\n,A dog.\n");
     let message = refuse(&["data.train.csv=empty.csv"]);
     assert!(message.contains("empty.csv: nothing is left to train on"), "{message}");
-    assert!(message.contains("1 with an empty prompt") && message.contains("1 with an empty completion"), "{message}");
+    assert!(
+        message.contains("1 with an empty prompt") && message.contains("1 with an empty completion or no answer"),
+        "{message}"
+    );
     let message = refuse(&["data.block_size=38"]);
     assert!(
         message.contains(

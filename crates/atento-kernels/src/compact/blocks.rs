@@ -105,16 +105,17 @@ impl Blocks<'_> {
     /// The f32 that one row stands for, times `factor`.
     #[track_caller]
     pub(super) fn widen_row(&self, row: usize, factor: f32, out: &mut [f32]) {
-        let (elements, size) = self.kind.sizes();
-        self.kind.widen(self.row(row, out.len() / elements * size), out);
+        self.kind.widen(self.row(row, out.len()), out);
         if factor != 1.0 {
             crate::elementwise::scale(out, factor);
         }
     }
 
-    /// The blocks of a row, of so many bytes.
-    #[inline(always)]
-    fn row(&self, row: usize, bytes: usize) -> &[u8] {
+    /// The blocks of a row.
+    #[track_caller]
+    fn row(&self, row: usize, inputs: usize) -> &[u8] {
+        let (elements, size) = self.kind.sizes();
+        let bytes = inputs / elements * size;
         let row = match self.paired {
             0 => row,
             head => row / head * head + row % head % (head / 2) * 2 + row % head / (head / 2),
@@ -128,17 +129,17 @@ impl Blocks<'_> {
         of_kind!(self.kind, K => {
             let inputs = Inputs::new(x, K::GROUP);
             let per_task = (TASK / x.cols).max(1);
-            let bytes = x.cols / K::ELEMENTS * K::BYTES;
-            let some = |(task, found): (usize, &mut [f32])| {
+            let some = |first: usize, found: &mut [f32]| {
                 for (at, found) in found.chunks_exact_mut(rows).enumerate() {
-                    dots::<K>(&inputs, self.row(task * per_task + at, bytes), found);
+                    dots::<K>(&inputs, self.row(first + at, x.cols), found);
                 }
             };
             if rows == 1 {
-                out.par_chunks_mut(per_task).enumerate().for_each(some);
+                out.par_chunks_mut(per_task).enumerate().for_each(|(task, out)| some(task * per_task, out));
             } else {
                 let mut found = vec![0.0; out.len()];
-                found.par_chunks_mut(rows * per_task).enumerate().for_each(some);
+                let tasks = found.par_chunks_mut(rows * per_task).enumerate();
+                tasks.for_each(|(task, found)| some(task * per_task, found));
                 for (output, found) in found.chunks_exact(rows).enumerate() {
                     found.iter().enumerate().for_each(|(row, found)| out[row * outputs + output] = *found);
                 }

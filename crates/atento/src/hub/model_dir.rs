@@ -86,7 +86,7 @@ impl ModelDir {
         let model = Self::open(path)?;
         if let Some(first) = model.adapter {
             let hint = format!(": it is an adapter itself, of {}; one adapter is put on a model", model.root.display());
-            return Err(Error::NotFound { path: first, hint });
+            return Err(Error::NotFound { path: first.join(WEIGHTS), hint });
         }
         let adapter = Self::adapter_in(adapter)?;
         Self::of(model.root, Some(adapter))
@@ -99,7 +99,9 @@ impl ModelDir {
     pub fn adapter_in(path: &Path) -> Result<PathBuf, Error> {
         let roots = [path.to_path_buf(), path.join("model")];
         roots.into_iter().find(|root| root.join(ADAPTER_CONFIG).exists()).ok_or_else(|| {
+            let is_model = || [path.to_path_buf(), path.join("model")].iter().any(|root| has_weights(root));
             let hint = match path.exists() {
+                true if is_model() => format!("; {} holds a whole model, which needs no base", path.display()),
                 true => describe_files(ADAPTER_CONFIG, &files_in(path)),
                 false => format!(": there is no {}", path.display()),
             };

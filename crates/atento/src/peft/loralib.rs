@@ -105,7 +105,10 @@ pub fn from_loralib(
     let adapted: Vec<String> = paths.iter().map(|module| module.path.clone()).collect();
     for name in &whole {
         let entry = params.entries().iter().find(|entry| config.sources(&entry.name).iter().any(|other| other == name));
-        let entry = entry.ok_or_else(|| wrong(format!("`{name}` is no parameter of the model")))?;
+        let entry = entry.ok_or_else(|| wrong(format!(
+            "`{name}` is no parameter of the model; of an output that was trained with the pairs, name a model with such an \
+             output: one that `atento adapter merge` wrote"
+        )))?;
         let values = weights.read_f32(name, &entry.dims)?;
         let stored = stored_whole(config.sources(&entry.name).swap_remove(0), &adapted);
         tensors.push(NamedTensor::new(format!("{PREFIX}{stored}"), entry.dims.clone(), values));

@@ -158,6 +158,14 @@ pub(super) fn freeze<M: Trainable>(
         frozen.apply(model.params_mut());
         return Ok(Beside::default());
     };
+    if recipe.train.base_dtype != BaseDtype::Stored && ModelDir::open(from).is_ok_and(|dir| dir.is_gguf()) {
+        let problem = format!(
+            "{} keeps the blocks of its GGUF file, in memory too, and they are not rounded again: leave it out, or convert the \
+             file with --weights f32",
+            from.display()
+        );
+        return Err(Error::Setting { key: "train.base_dtype", problem });
+    }
     let contents = contents(from).map_err(Error::from).map_err(|error| base_is_gone(from, error.to_string()))?;
     if saved.and_then(|saved| saved.base.as_ref()).is_some_and(|before| *before != contents) {
         return Err(base_is_gone(from, "it has changed since".into()));

@@ -3,7 +3,7 @@
 use atento::families::Head;
 use atento::hub::ModelDir;
 use atento::models::Precision;
-use atento::peft::{Change, Probed, changes};
+use atento::peft::{Adapter, AdapterConfig, Change, Probed, changes};
 use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
 use serde_json::json;
 
@@ -62,6 +62,15 @@ where
         let difference = base.iter().zip(&after).fold(0f32, |most, (x, y)| most.max((x - y).abs()));
         (difference, base.iter().fold(0f32, |most, x| most.max(x.abs())))
     });
+    let adapter = Adapter::open(dir.adapter().expect("a model that was opened with one"))?;
+    let beside = match adapter.config {
+        AdapterConfig::Virtual(_) => Some("its virtual tokens stand before every text"),
+        AdapterConfig::Houlsby(_) => Some("its layers stand behind those of the model"),
+        _ => None,
+    };
+    if let Some(beside) = beside {
+        options.note(format_args!("{beside}: they change no matrix and are not below"));
+    }
     let mut out = Output::open();
     if options.json {
         for change in &found {

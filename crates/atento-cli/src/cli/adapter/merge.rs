@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use atento::families::Head;
-use atento::hub::ModelDir;
+use atento::hub::{ModelDir, sentence};
 use atento::models::Precision;
 use atento::peft::{Adapter, Probed};
 use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
@@ -69,6 +69,7 @@ where
         return Err(Failure::run(anyhow!("the merged model computes something else: {found}; nothing was written")));
     }
     model.save(&args.out).map_err(unwritten)?;
+    sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
     let mut out = Output::open();
     if options.json {
         let (path, difference) = (&args.out, difference);

@@ -1,96 +1,46 @@
-//! Products of few rows with blocks, in whole numbers: inputs are rounded to 16 bits, with a factor for each group that has one
-//! scale, multiplied with the whole numbers of the blocks, and added up exactly within the group; sums of groups are f32. What
-//! is added to the weights of a group takes one multiplication with the sum of the inputs, which are not rounded for that.
-//!
-//! An input is off by at most its group's largest one divided by 65,534, as little as the sum of a few thousand products in f32.
+//! Products of few rows with blocks, whose whole numbers become f32 in registers: a group's sum first, then its scale, so that
+//! a weight takes one multiplication; what is added to a group takes one with the sum of the inputs.
 
 use crate::matmul::Mat;
 use crate::simd;
-use crate::vector::WholeDot;
+use crate::vector::{Load, Vector};
 
 use super::packed::{MOST, Packed, Unpacked};
 
 /// Most rows that are multiplied with a block at a time.
 const MOST_ROWS: usize = 4;
 
-/// The largest rounded input.
-const LARGEST: f32 = 32_767.0;
-
-/// Rows of inputs in 16 bits, the factor of each group, and the sums of each.
-pub(super) struct Inputs {
-    cols: usize,
-    rounded: Vec<i16>,
-    factors: Vec<f32>,
+/// Rows of inputs, and the sums of each group of theirs.
+pub(super) struct Inputs<'a> {
+    pub rows: Mat<'a>,
     sums: Vec<f32>,
 }
 
-impl Inputs {
-    pub fn new(rows: Mat<'_>, group: usize) -> Self {
-        let (cols, count) = (rows.cols, rows.rows * rows.cols);
-        let mut own = Self {
-            cols,
-            rounded: vec![0; count],
-            factors: Vec::with_capacity(count / group),
-            sums: Vec::with_capacity(count / group),
-        };
-        let groups = (0..rows.rows).flat_map(|row| rows.data[row * rows.row_stride..][..cols].chunks_exact(group));
-        for (x, rounded) in groups.zip(own.rounded.chunks_exact_mut(group)) {
-            let [factor, sum] = crate::dispatch!(round(x: &[f32], rounded: &mut [i16]) -> [f32; 2]);
-            own.factors.push(factor);
-            own.sums.push(sum);
-        }
-        own
+impl<'a> Inputs<'a> {
+    pub fn new(rows: Mat<'a>, group: usize) -> Self {
+        let groups = |row: &'a [f32]| row.chunks_exact(group).map(|group| group.iter().sum());
+        let sums = (0..rows.rows).flat_map(|row| groups(&rows.data[row * rows.row_stride..][..rows.cols])).collect();
+        Self { rows, sums }
     }
 
-    /// A row, with the factors and the sums of its groups.
-    fn row(&self, row: usize, group: usize) -> Row<'_> {
-        let groups = self.cols / group;
-        Row {
-            rounded: &self.rounded[row * self.cols..][..self.cols],
-            factors: &self.factors[row * groups..][..groups],
-            sums: &self.sums[row * groups..][..groups],
-        }
+    fn row(&self, row: usize) -> (&[f32], &[f32]) {
+        let Mat { rows, cols, .. } = self.rows;
+        let groups = self.sums.len() / rows;
+        (&self.rows.data[row * self.rows.row_stride..][..cols], &self.sums[row * groups..][..groups])
     }
 }
 
-/// Rounds a group; the factor and the sum of it.
-#[inline(always)]
-fn round<const FMA: bool>(x: &[f32], rounded: &mut [i16]) -> [f32; 2] {
-    let (mut largest, mut sums, mut broken) = ([0.0_f32; 16], [0.0; 16], [0.0; 16]);
-    for x in x.as_chunks::<16>().0 {
-        for i in 0..16 {
-            largest[i] = if x[i].abs() > largest[i] { x[i].abs() } else { largest[i] };
-            sums[i] += x[i];
-            // Not 0 where a number is not finite, which then stays so in the product.
-            broken[i] += x[i] * 0.0;
-        }
-    }
-    let factor = largest.into_iter().fold(0.0, f32::max) / LARGEST;
-    let inverse = if factor > 0.0 { factor.recip() } else { 0.0 };
-    for (rounded, x) in rounded.iter_mut().zip(x) {
-        *rounded = (x * inverse).round_ties_even() as i16;
-    }
-    [factor + broken.into_iter().sum::<f32>(), sums.into_iter().sum()]
-}
-
-struct Row<'a> {
-    rounded: &'a [i16],
-    factors: &'a [f32],
-    sums: &'a [f32],
-}
-
-/// `out[i] = x[i] · w` of one output's blocks. A function of its own for each output: a loop over outputs in it makes LLVM take
-/// the bytes of some kinds to pieces.
-pub(super) fn dots<K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut [f32]) {
+/// `out[i] = x[i] · w` of one output's blocks.
+pub(super) fn dots<K: Packed>(inputs: &Inputs<'_>, blocks: &[u8], out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma,f16c")]
-    fn avx512<K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut [f32]) {
+    fn avx512<K: Packed>(inputs: &Inputs<'_>, blocks: &[u8], out: &mut [f32]) {
         // SAFETY: this function has the instruction set.
         unsafe { rows::<std::arch::x86_64::__m512, K>(inputs, blocks, out) }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma,f16c")]
-    fn avx2<K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut [f32]) {
+    fn avx2<K: Packed>(inputs: &Inputs<'_>, blocks: &[u8], out: &mut [f32]) {
         // SAFETY: this function has the instruction set.
         unsafe { rows::<std::arch::x86_64::__m256, K>(inputs, blocks, out) }
     }
@@ -109,7 +59,11 @@ pub(super) fn dots<K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut [f32]) {
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn rows<V: WholeDot, K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut [f32]) {
+unsafe fn rows<V: Vector, K: Packed>(inputs: &Inputs<'_>, blocks: &[u8], out: &mut [f32])
+where
+    f32: Load<V>,
+    i8: Load<V>,
+{
     for (part, out) in out.chunks_mut(MOST_ROWS).enumerate() {
         let first = part * MOST_ROWS;
         // SAFETY: promised by the caller.
@@ -129,15 +83,19 @@ unsafe fn rows<V: WholeDot, K: Packed>(inputs: &Inputs, blocks: &[u8], out: &mut
 /// # Safety
 /// The instruction set of `V` must be present.
 #[inline(always)]
-unsafe fn some_rows<V: WholeDot, K: Packed, const M: usize>(
-    inputs: &Inputs,
+unsafe fn some_rows<V: Vector, K: Packed, const M: usize>(
+    inputs: &Inputs<'_>,
     first: usize,
     blocks: &[u8],
     out: &mut [f32],
-) {
-    const { assert!(K::GROUP.is_multiple_of(16) && K::ELEMENTS <= MOST, "groups of 16s, and a block fits the buffer") };
-    let x: [Row<'_>; M] = std::array::from_fn(|i| inputs.row(first + i, K::GROUP));
-    assert_eq!(inputs.cols, blocks.len() / K::BYTES * K::ELEMENTS, "blocks: inputs");
+) where
+    f32: Load<V>,
+    i8: Load<V>,
+{
+    const { assert!(K::GROUP % V::WIDTH == 0 && K::ELEMENTS <= MOST, "a group fills whole registers, a block the buffer") };
+    let x: [(&[f32], &[f32]); M] = std::array::from_fn(|i| inputs.row(first + i));
+    let count = blocks.len() / K::BYTES * K::ELEMENTS;
+    assert!(x.iter().all(|(row, sums)| row.len() == count && sums.len() == count / K::GROUP), "blocks: inputs");
     // SAFETY: promised by the caller, here and below.
     let (mut sums, mut offsets) = ([unsafe { V::zero() }; M], [0.0; M]);
     let (mut unpacked, mut group) = (Unpacked::new(), 0);
@@ -145,17 +103,26 @@ unsafe fn some_rows<V: WholeDot, K: Packed, const M: usize>(
         // SAFETY: as above.
         unsafe { K::unpack::<V>(block, &mut unpacked) };
         for own in 0..K::ELEMENTS / K::GROUP {
-            let quantized = &unpacked.quantized[own * K::GROUP..][..K::GROUP];
+            // SAFETY: as above.
+            let mut product = [unsafe { V::zero() }; M];
+            for at in (0..K::GROUP).step_by(V::WIDTH) {
+                // SAFETY: a block has so many elements.
+                let quantized = unsafe { i8::load(unpacked.quantized.as_ptr().add(own * K::GROUP + at)) };
+                for i in 0..M {
+                    // SAFETY: a row has as many elements as the blocks.
+                    let x = unsafe { f32::load(x[i].0.as_ptr().add(group * K::GROUP + at)) };
+                    // SAFETY: as above.
+                    product[i] = unsafe { x.mul_add(quantized, product[i]) };
+                }
+            }
+            // SAFETY: as above.
+            let scale = unsafe { V::splat(unpacked.scales[own]) };
             for i in 0..M {
-                // SAFETY: a row has as many elements as the blocks, and a factor and a sum for each group.
-                let (x, factor, sum) = unsafe {
-                    let rounded = x[i].rounded.get_unchecked(group * K::GROUP..(group + 1) * K::GROUP);
-                    (rounded, *x[i].factors.get_unchecked(group), *x[i].sums.get_unchecked(group))
-                };
-                // SAFETY: as above; both are a group long.
-                sums[i] = unsafe { V::dot(quantized, x).mul_add(V::splat(unpacked.scales[own] * factor), sums[i]) };
+                // SAFETY: as above.
+                sums[i] = unsafe { product[i].mul_add(scale, sums[i]) };
                 if K::HAS_OFFSETS {
-                    offsets[i] += unpacked.offsets[own] * sum;
+                    // SAFETY: a row has a sum for each group.
+                    offsets[i] += unpacked.offsets[own] * unsafe { *x[i].1.get_unchecked(group) };
                 }
             }
             group += 1;

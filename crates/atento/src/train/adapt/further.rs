@@ -104,8 +104,9 @@ fn checked(stated: &Recipe, adopted: Recipe, written: &Written, adapter: &Path) 
     match written.iter().find(differs) {
         Some((key, place)) => {
             let (said, found, adapter) = (&said[key], &found[key], adapter.display());
+            let merges = !["prefix", "prompt", "houlsby"].map(toml::Value::from).contains(found);
             let advice = match key.as_str() {
-                "train.method" => ", or make it part of its model first, with `atento adapter merge`",
+                "train.method" if merges => ", or make it part of its model first, with `atento adapter merge`",
                 _ => "",
             };
             let message = format!(

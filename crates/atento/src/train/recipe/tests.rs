@@ -67,6 +67,7 @@ fn unknown_keys_are_refused_with_the_nearest() {
         message("[train]\ndropout = 0.1\n")
             .starts_with("r.toml:2: unknown key `train.dropout`; did you mean `model.dropout`?")
     );
+    assert!(message("[lora]\nr = 4\n").starts_with("r.toml:2: unknown key `lora.r`; did you mean `lora.rank`?"));
     assert!(message("[modle]\nheads = 1\n").starts_with(
         "r.toml:1: unknown key `modle`; did you mean `model`?; valid keys at the top of the recipe: task, seed,"
     ));

@@ -45,12 +45,28 @@ impl Validator<'_> {
         let here = fields.iter().map(|field| (format!("{prefix}{}", field.name), field.name));
         let mut elsewhere = Vec::new();
         dotted_keys(self.schema, "", &mut elsewhere);
+        let is_here = |ours: &str| fields.iter().any(|field| field.name == ours);
+        let of_peft = PEFT_NAMES.iter().find(|(theirs, ours)| *theirs == name && is_here(ours));
         // A key of the same table is likelier meant than one of another, which must fit more closely.
-        let nearest = nearest(name, here, 0.6).or_else(|| nearest(name, elsewhere.into_iter(), 0.8));
+        let alike = || nearest(name, here, 0.6).or_else(|| nearest(name, elsewhere.into_iter(), 0.8));
+        let nearest = of_peft.map(|(_, ours)| format!("{prefix}{ours}")).or_else(alike);
         let valid = fields.iter().map(|field| field.name).collect();
         Error::UnknownKey { place: node.place.clone(), key: format!("{prefix}{name}"), nearest, valid }
     }
 }
+
+/// Keys of adapters that have another name in PEFT.
+const PEFT_NAMES: [(&str, &str); 9] = [
+    ("r", "rank"),
+    ("lora_alpha", "alpha"),
+    ("lora_dropout", "dropout"),
+    ("target_modules", "targets"),
+    ("exclude_modules", "exclude"),
+    ("layers_to_transform", "layers"),
+    ("use_rslora", "rank_stabilized"),
+    ("use_dora", "dora"),
+    ("num_virtual_tokens", "tokens"),
+];
 
 fn dotted_keys(fields: &[Field], prefix: &str, keys: &mut Vec<(String, &'static str)>) {
     for field in fields {

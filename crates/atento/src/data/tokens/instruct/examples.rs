@@ -147,7 +147,10 @@ impl InstructReport {
         let lines = [
             (self.unreadable, format!("{} that cannot be read left out", self.unreadable)),
             (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
-            (self.empty_completion, format!("{} with an empty completion left out", self.empty_completion)),
+            (
+                self.empty_completion,
+                format!("{} with an empty completion or no answer left out", self.empty_completion),
+            ),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.nothing_learned_dropped, no_room),
@@ -166,7 +169,7 @@ impl fmt::Display for InstructReport {
         let lines = [
             (self.unreadable, "that cannot be read: left out".to_owned()),
             (self.empty_prompt, "with an empty prompt: left out".to_owned()),
-            (self.empty_completion, "with an empty completion: left out".to_owned()),
+            (self.empty_completion, "with an empty completion or no answer: left out".to_owned()),
             (self.duplicates, format!("duplicates: {fate}")),
             (self.too_long_dropped, "too long: left out".to_owned()),
             (self.nothing_learned_dropped, "with a prompt that leaves no room for the completion: left out".to_owned()),

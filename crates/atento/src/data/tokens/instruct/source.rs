@@ -15,6 +15,8 @@ use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
 use crate::hub::Message;
+use crate::hub::chat::ASSISTANT;
+use crate::messages;
 
 /// The key of a conversation.
 const MESSAGES: &str = "messages";
@@ -239,12 +241,14 @@ pub(super) enum InstructReader {
 fn next_conversation(lines: &mut LineReader) -> Result<Option<RawExample>, data::Error> {
     let Some(object) = jsonl::next_object(lines)? else { return Ok(None) };
     let line = lines.line();
-    let messages = Message::list(&object[MESSAGES]).map_err(|detail| data::Error::Conversation {
-        path: lines.path().into(),
-        line,
-        detail,
-    })?;
-    Ok(Some(RawExample { line, text: RawText::Conversation(messages), too_long: false }))
+    let wrong = |detail| data::Error::Conversation { path: lines.path().into(), line, detail };
+    let talk = Message::list(&object[MESSAGES]).map_err(wrong)?;
+    let roles = || talk.iter().map(|message| message.role.as_str());
+    let misspelt = messages::nearest_above(0.7, ASSISTANT, roles().filter(|_| !roles().any(|role| role == ASSISTANT)));
+    if let Some(role) = misspelt {
+        return Err(wrong(format!("no message has the role \"{ASSISTANT}\", but one has {role:?}")));
+    }
+    Ok(Some(RawExample { line, text: RawText::Conversation(talk), too_long: false }))
 }
 
 /// An example that is too long to be read: without its text, or an error that says what to do.

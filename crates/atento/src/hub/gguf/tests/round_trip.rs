@@ -268,10 +268,10 @@ fn quantized_models_compute_what_transformers_computes_with_the_same_file() {
             let found = logits(&model, &Vec::from_iter(0..10));
             let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(difference <= 1e-5, "{name}: {difference}");
-            // Before few rows of blocks, inputs are rounded to 16 bits.
+            // Few rows take another way through the kernels.
             let few = logits(&model, &Vec::from_iter(0..5));
             let difference = few.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(difference <= 1e-4, "{name}: {difference}");
+            assert!(difference <= 2e-5, "{name}: {difference}");
         }
         let model = LanguageModel::mapped(&dir).unwrap();
         let params = model.model.params();
