@@ -91,8 +91,9 @@ fn to_gguf(args: &ConvertArgs) -> Result<usize, Failure> {
     let adapter = Adapter::open(adapter)?;
     adapter.check_base(dir.path())?;
     if dir.family().gguf().is_none() {
-        let family = dir.family().name();
-        return Err(anyhow!("{}: llama.cpp has files of adapters for models shaped like Llama and GPT-2 alone, and this is for a {family}", args.input.display()).into());
+        let (family, what) = (dir.family().name(), "models shaped like Llama and GPT-2 alone");
+        let path = args.input.display();
+        return Err(anyhow!("{path}: llama.cpp has files of adapters for {what}, and this is for a {family}").into());
     }
     let config = dir.without_adapter().checked()?.config;
     Ok(adapter.to_gguf(&*config, &outline(&config), &args.out)?)

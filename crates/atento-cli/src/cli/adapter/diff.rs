@@ -69,7 +69,7 @@ where
         _ => None,
     };
     if let Some(beside) = beside {
-        options.note(format_args!("{beside}: they change no matrix and are not below"));
+        options.note(format_args!("{beside}: they change no matrix and are not in the table"));
     }
     let mut out = Output::open();
     if options.json {

@@ -71,13 +71,14 @@ fn fifths(bits: &[u8], into: &mut Unpacked) {
     }
 }
 
+/// Takes a number off 32 elements.
 #[inline(always)]
 fn lower(by: i8, into: &mut Unpacked) {
     into.quantized[..32].iter_mut().for_each(|quantized| *quantized -= by);
 }
 
-/// Two kinds that differ in having a least value: the bytes, and how the elements are read from those behind scale and least
-/// value.
+/// Kinds of 32 elements with one scale: their bytes, whether they have a least value, and how the elements are read from what
+/// stands behind both.
 macro_rules! of_32 {
     ($($name:ident, $bytes:literal, $least:literal, |$rest:ident, $into:ident| $read:expr;)*) => {$(
         pub(super) struct $name;
