@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow, bail};
 use atento::Params;
 use atento::families::Head;
 use atento::hub::safetensors::FloatType;
-use atento::hub::{Error, ModelDir, gguf, sentence};
+use atento::hub::{Error, ModelDir, gguf};
 use atento::models::Precision;
 use atento::pipelines::{LoadError, Loaded, Net, TextModel};
 use serde_json::json;
@@ -79,7 +79,6 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
             merge(&mut texts, &dir, options)?;
             texts.notes.iter().for_each(|note| options.note(note));
             texts.save_as(&args.out, floats).map_err(unwritten)?;
-            sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
             count(texts.model.params())
         }
     };

@@ -46,9 +46,10 @@ fn an_adapter_is_put_on_its_base_and_merged_into_it() {
     assert!(apart(&adapted, &logits(&["merged", "a red cat runs"])) < 1e-5);
 }
 
-/// What a directory of sentence-transformers says of vectors stays with the merged model, and with that without the adapter.
+/// What a directory of sentence-transformers says of vectors stays with the merged model, with that without the adapter, and with
+/// one that is trained further.
 #[test]
-fn a_merged_sentence_encoder_makes_vectors_as_its_base_does() {
+fn a_changed_sentence_encoder_makes_vectors_as_its_base_does() {
     let folder = Folder::new();
     adapter(&folder, "a", "query");
     std::fs::create_dir_all(folder.path("st/1_Pooling")).unwrap();
@@ -70,6 +71,33 @@ fn a_merged_sentence_encoder_makes_vectors_as_its_base_does() {
         assert!(found.iter().zip(&expected).all(|(x, y)| (x - y).abs() < 1e-5), "{found:?} {expected:?}");
         assert!((found.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-4, "{found:?}");
     }
+    folder.write("train.tsv", "text\tlabel\nthe cat is red\tred\nthe hen is green\tgreen\nthe dog is blue\tblue\n");
+    let recipe = "task = \"classify\"\n[data]\ntrain = { tsv = \"train.tsv\", text_key = \"text\", label_key = \"label\" }\n\
+                  [train]\nmax_steps = 2\nbatch_tokens = 64\n";
+    folder.write("further.toml", recipe);
+    folder.run(&["train", "further.toml", "--from", "st", "--out", "run", "-q"], "").output();
+    let files = |dir: &str| {
+        ["modules.json", "1_Pooling/config.json"].map(|name| std::fs::read(folder.path(dir).join(name)).unwrap())
+    };
+    assert_eq!(files("run/model"), files("st"));
+    let found = vector(&["run"]);
+    assert!((found.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-4, "{found:?}");
+}
+
+#[test]
+fn biases_that_were_trained_take_the_place_of_the_models_own() {
+    let (folder, base) = colours();
+    let train = ["train", "r.toml", "--from", &base, "--set", "train.method=bitfit", "--out", "run", "-q"];
+    folder.run(&train, "").output();
+    let told = folder.run(&["adapter", "merge", &base, "run", "--out", "merged"], "").output();
+    assert!(
+        told.contains(" trained tensors in place of the model's own; logits differ") && !told.contains("modules"),
+        "{told}"
+    );
+    let logits = |model: &str| {
+        folder.run(&["classify", "--json", model, "the dog is red"], "").objects().remove(0)["logits"].clone()
+    };
+    assert_eq!(logits("merged"), logits("run"));
 }
 
 #[test]

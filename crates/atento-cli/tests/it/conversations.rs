@@ -132,7 +132,10 @@ fn conversations_that_cannot_be_learned_are_told() {
     assert!(message.contains("train.jsonl, line 2: message 1 is no object with \"role\" and \"content\""), "{message}");
     assert!(refused("{\"text\": \"a\"}").contains("line 2: \"messages\" is no list"));
     let message = refused(r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistent", "content": "b"}]}"#);
-    assert!(message.contains("line 2: no message has the role \"assistant\", but one has \"assistent\""), "{message}");
+    assert!(
+        message.contains("line 2: message 2 has the role \"assistent\", and none \"assistant\", which is meant?"),
+        "{message}"
+    );
     folder.write("chat.jinja", "{{ raise_exception('speak first') }}");
     let message = refused("");
     assert!(

@@ -137,6 +137,14 @@ fn blocks_are_kept(folder: &Folder, file: &str, plain: &str) {
     folder.write("lora.toml", recipe);
     let run = format!("{plain}-lora");
     folder.run(&["train", "lora.toml", "--from", &kept, "--out", &run, "-q"], "").output();
+    // What a run would take counts the base as it is held.
+    let planned = |more: &[&str]| {
+        let command = [&["train", "lora.toml", "--dry-run", "--json", "--from"], more].concat();
+        folder.run(&command, "").objects().remove(0)["state_bytes"].as_u64().unwrap()
+    };
+    let [exact_base, in_blocks] = [planned(&[plain]), planned(&[&kept])];
+    let in_int8 = planned(&[plain, "--set", "train.base_dtype=int8"]);
+    assert!(in_blocks < exact_base && in_int8 < exact_base, "{in_blocks} {in_int8} {exact_base}");
     let rounded = ["train", "lora.toml", "--from", &kept, "--out", "rounded", "--set", "train.base_dtype=int8"];
     let message = folder.run(&rounded, "").refusal();
     assert!(message.contains("keeps the blocks of its GGUF file"), "{message}");

@@ -25,7 +25,7 @@ use super::Error;
 use super::json::Keys;
 use super::kept::Kept;
 use super::model_dir::TOKENIZER_CONFIG;
-use crate::{json, lfs};
+use crate::{json, lfs, messages};
 
 pub use answers::{ASSISTANT, Written};
 
@@ -35,6 +35,9 @@ const KEY: &str = "chat_template";
 
 /// The most instructions that a template takes to write a conversation.
 const MOST_STEPS: u64 = 20_000_000;
+
+/// Who speaks in nearly every template.
+const ROLES: [&str; 4] = ["system", "user", ASSISTANT, "tool"];
 
 const SPECIAL_MAP: &str = "special_tokens_map.json";
 
@@ -59,7 +62,7 @@ impl Message {
     /// The messages of a conversation.
     ///
     /// # Errors
-    /// What is wrong with them: no list, an empty one, or one of something else than messages.
+    /// What is wrong with them: no list, an empty one, one of something else than messages, or a role that is a slip.
     pub fn list(found: &Value) -> Result<Vec<Self>, String> {
         let Value::Array(found) = found else { return Err("\"messages\" is no list".to_owned()) };
         if found.is_empty() {
@@ -69,7 +72,16 @@ impl Message {
             let wrong = || format!("message {} is no object with \"role\" and \"content\", both texts", at + 1);
             serde_json::from_value(message.clone()).ok().ok_or_else(wrong)
         };
-        found.iter().enumerate().map(message).collect()
+        let talk: Vec<Self> = found.iter().enumerate().map(message).collect::<Result<_, String>>()?;
+        // A template may know roles of its own; one that is nearly a usual role, which nothing else has, is a slip.
+        for (at, message) in talk.iter().enumerate().filter(|(_, message)| !ROLES.contains(&&*message.role)) {
+            let meant = messages::nearest_above(0.7, &message.role, ROLES);
+            if let Some(meant) = meant.filter(|meant| !talk.iter().any(|other| other.role == *meant)) {
+                let role = &message.role;
+                return Err(format!("message {} has the role {role:?}, and none {meant:?}, which is meant?", at + 1));
+            }
+        }
+        Ok(talk)
     }
 }
 

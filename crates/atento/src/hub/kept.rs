@@ -7,14 +7,14 @@
 use super::chat;
 use super::json::{pretty, read_object};
 use super::model_dir::{CONFIG, GENERATION, TOKENIZER_CONFIG};
-use super::{Error, atomic, int8};
+use super::{Error, atomic, int8, sentence};
 use crate::hub::generation::GenerationConfig;
 use crate::lfs;
 use serde_json::{Map, Value};
 use std::fs;
 use std::path::Path;
 
-/// Files that belong to a tokenizer and that nothing here reads.
+/// Files that belong to a tokenizer, beside those it is read from.
 const FILES: [&str; 4] = ["special_tokens_map.json", chat::FILE, "added_tokens.json", "tokenizer.model"];
 /// Files that `transformers` reads the tokenizers of translators from.
 const TRANSLATOR_FILES: [&str; 4] = ["source.spm", "target.spm", "sentencepiece.bpe.model", "vocab.json"];
@@ -26,8 +26,8 @@ pub struct Kept {
     /// What would be written to config.json for the model as it was read.
     described: Map<String, Value>,
     tokenizer_config: Option<TokenizerFile>,
-    /// Names and bytes.
-    files: Vec<(&'static str, Vec<u8>)>,
+    /// Names, perhaps with a folder, and bytes.
+    files: Vec<(String, Vec<u8>)>,
 }
 
 /// tokenizer_config.json.
@@ -55,9 +55,10 @@ impl Kept {
             Ok(TokenizerFile { object: read_object(&path)?, bytes })
         };
         let tokenizer_config = path.exists().then(read_file).transpose()?;
-        let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator));
+        let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator)).map(str::to_owned);
+        let names = names.chain(sentence::files(root)?).map(|name| (root.join(&name), name));
         let mut files = Vec::new();
-        for (name, path) in names.map(|name| (name, root.join(name))).filter(|(_, path)| path.is_file()) {
+        for (path, name) in names.filter(|(path, _)| path.is_file()) {
             files.push((name, lfs::read(&path).map_err(Error::io(&path, "read"))?));
         }
         Ok(Self { config: config.clone(), described, tokenizer_config, files })
@@ -85,16 +86,16 @@ impl Kept {
         };
     }
 
-    /// What a file holds that belongs to the tokenizer and that nothing reads, where there is one.
+    /// What a file holds that stands beside the model, where there is one.
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&[u8]> {
-        self.files.iter().find(|(known, _)| *known == name).map(|(_, bytes)| &**bytes)
+        self.files.iter().find(|(known, _)| known == name).map(|(_, bytes)| &**bytes)
     }
 
     /// Puts a chat template in the place of the model's own.
     pub fn set_chat_template(&mut self, text: &str) {
-        self.files.retain(|(name, _)| *name != chat::FILE);
-        self.files.push((chat::FILE, text.as_bytes().to_vec()));
+        self.files.retain(|(name, _)| name != chat::FILE);
+        self.files.push((chat::FILE.to_owned(), text.as_bytes().to_vec()));
     }
 
     /// tokenizer_config.json as it was read, where there was one.
@@ -125,12 +126,18 @@ impl Kept {
         atomic::atomic_write(&dir.join(CONFIG), &pretty(&self.config))
     }
 
-    /// Writes tokenizer_config.json, if there was one, and the files that nothing here reads.
+    /// Writes tokenizer_config.json, if there was one, and the files beside it.
     pub(super) fn write_files(&self, dir: &Path) -> Result<(), Error> {
         if let Some(file) = &self.tokenizer_config {
             atomic::atomic_write(&dir.join(TOKENIZER_CONFIG), &file.bytes)?;
         }
-        self.files.iter().try_for_each(|(name, bytes)| atomic::atomic_write(&dir.join(name), bytes))
+        for (name, bytes) in &self.files {
+            let path = dir.join(name);
+            let folder = path.parent().unwrap_or(dir);
+            fs::create_dir_all(folder).map_err(Error::io(folder, "create the directory"))?;
+            atomic::atomic_write(&path, bytes)?;
+        }
+        Ok(())
     }
 
     /// The object that config.json is to hold for a model that would by itself be described as `now`.

@@ -53,29 +53,24 @@ pub struct SentenceSettings {
     pub default_prompt: Option<String>,
 }
 
-/// Copies what a directory says of vectors to another, if it is one of sentence-transformers.
+/// The names of the files that say how a directory makes vectors, those in folders with a `/`; none of a directory that is not one
+/// of sentence-transformers.
 ///
 /// # Errors
-/// A file cannot be read or written.
-pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    if !from.join(MODULES).is_file() {
-        return Ok(());
+/// The directory cannot be read.
+pub(super) fn files(dir: &Path) -> Result<Vec<String>, Error> {
+    if !dir.join(MODULES).is_file() {
+        return Ok(Vec::new());
     }
-    let mut names: Vec<PathBuf> = [MODULES, PROMPTS].into_iter().chain(SETTINGS).map(PathBuf::from).collect();
-    let folders = std::fs::read_dir(from).map_err(Error::io(from, "read"))?.flatten();
+    let mut names: Vec<String> = [MODULES, PROMPTS].into_iter().chain(SETTINGS).map(str::to_owned).collect();
+    let folders = std::fs::read_dir(dir).map_err(Error::io(dir, "read"))?.flatten();
     // Each step has a folder with its settings, as 1_Pooling.
     let is_step = |name: &String| name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('_');
-    let steps = folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_step);
-    names.extend(steps.map(|step| Path::new(&step).join("config.json")));
-    for name in names.iter().filter(|name| from.join(name).is_file()) {
-        let (source, target) = (from.join(name), to.join(name));
-        let bytes = std::fs::read(&source).map_err(Error::io(&source, "read"))?;
-        if let Some(folder) = target.parent() {
-            std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the directory"))?;
-        }
-        super::atomic::atomic_write(&target, &bytes)?;
-    }
-    Ok(())
+    let mut steps: Vec<String> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_step).collect();
+    steps.sort_unstable();
+    names.extend(steps.iter().map(|step| format!("{step}/config.json")));
+    Ok(names)
 }
 
 /// What a directory says of vectors, if it is one of sentence-transformers.

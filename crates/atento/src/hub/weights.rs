@@ -91,6 +91,23 @@ impl Weights {
         }
     }
 
+    /// How many bits a number takes, over all tensors; [`None`] where there are none.
+    #[must_use]
+    pub fn bits(&self) -> Option<f64> {
+        let (mut numbers, mut bits) = (0.0, 0.0);
+        for name in self.names() {
+            let Ok(info) = self.get(name) else { continue };
+            let count = info.shape.iter().product::<usize>() as f64;
+            let each = match self {
+                Weights::Gguf(tensors) => tensors.bits(name).unwrap_or(0.0),
+                _ => info.dtype.bitsize() as f64,
+            };
+            numbers += count;
+            bits += count * each;
+        }
+        (numbers > 0.0).then(|| bits / numbers)
+    }
+
     /// Whether two tensors have the same element type, shape and elements, bit for bit.
     ///
     /// # Errors

@@ -100,6 +100,18 @@ impl Precision {
         Ok(Frozen::Int8 { values: bytes.into(), scales: scales.into() })
     }
 
+    /// How many bits a value of a matrix takes that is rounded, factors counted; [`None`] where nothing is rounded.
+    #[must_use]
+    pub fn bits(self) -> Option<f64> {
+        match self {
+            Precision::F32 => None,
+            Precision::Bf16 => Some(16.0),
+            // A factor for a whole row is next to nothing.
+            Precision::Int8 => Some(8.0),
+            Precision::Int4 | Precision::Nf4 => Some(4.5),
+        }
+    }
+
     /// The levels of four bits, of a precision that has them.
     fn levels(self) -> Option<&'static Levels> {
         match self {

@@ -172,13 +172,7 @@ pub(super) fn freeze<M: Trainable>(
     }
     model.params_mut().freeze_without_values(|entry| frozen.names.contains(&entry.name));
     model.load_frozen(from)?;
-    let precision = match recipe.train.base_dtype {
-        BaseDtype::Stored => Precision::F32,
-        BaseDtype::Bf16 => Precision::Bf16,
-        BaseDtype::Int8 => Precision::Int8,
-        BaseDtype::Int4 => Precision::Int4,
-        BaseDtype::Nf4 => Precision::Nf4,
-    };
+    let precision = Precision::from(recipe.train.base_dtype);
     if precision != Precision::F32 {
         let dtype = recipe.train.base_dtype;
         notes.push(format!(
@@ -191,6 +185,18 @@ pub(super) fn freeze<M: Trainable>(
         adapt::begin(adapter, recipe, config, model.params_mut(), Some(from))?;
     }
     Ok(Beside { base: Some(contents), adapter })
+}
+
+impl From<BaseDtype> for Precision {
+    fn from(dtype: BaseDtype) -> Self {
+        match dtype {
+            BaseDtype::Stored => Self::F32,
+            BaseDtype::Bf16 => Self::Bf16,
+            BaseDtype::Int8 => Self::Int8,
+            BaseDtype::Int4 => Self::Int4,
+            BaseDtype::Nf4 => Self::Nf4,
+        }
+    }
 }
 
 fn base_is_gone(from: &Path, problem: String) -> Error {

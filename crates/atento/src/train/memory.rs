@@ -1,6 +1,8 @@
 //! What a run takes of memory, by arithmetic on its recipe and the sizes of its model.
 
-use atento_tensor::Params;
+use std::path::Path;
+
+use atento_tensor::{ParamEntry, Params};
 
 use super::Error;
 use super::adapt::{self, new_adapter};
@@ -9,18 +11,36 @@ use super::recipe::{OptimizerKind, Recipe};
 use super::step::Trainable;
 use super::workload::{Making, Workload};
 use crate::families::Config;
+use crate::hub::ModelDir;
 use crate::memory;
+use crate::models::Precision;
 
 /// Bytes of a token in a batch: its id, what follows it, and what is known of its sequence.
 const BATCH_BYTES: u128 = 16;
+/// Bits of a value that is neither rounded nor stored in fewer.
+const F32_BITS: f64 = 32.0;
 /// Logits that are computed at once; the loss is found in chunks of as many.
 const CHUNK_LOGITS: f64 = (4 << 20) as f64;
 
-/// Bytes of weights and, of those that are trained, gradients, moments and, where it is kept, the moving average.
-pub(crate) fn state_bytes(recipe: &Recipe, parameters: usize, trainable: usize) -> u128 {
+/// Bytes of weights and, of those that are trained, gradients, moments and, where it is kept, the moving average. What is
+/// frozen is held as `train.base_dtype` says, or as the model that the run starts from has it.
+pub(crate) fn state_bytes(recipe: &Recipe, params: &Params, from: Option<&Path>) -> u128 {
+    let frozen = params.entries().iter().filter(|entry| entry.is_frozen());
+    let precision = Precision::from(recipe.train.base_dtype);
+    let stored = from.and_then(|from| ModelDir::open(from).and_then(|dir| dir.without_adapter().weights()).ok());
+    let stored = stored.and_then(|weights| weights.bits()).map_or(F32_BITS, |bits| bits.min(F32_BITS));
+    let bits =
+        |entry: &ParamEntry| precision.bits().filter(|_| precision.rounds(entry)).unwrap_or(F32_BITS).min(stored);
+    let frozen: f64 = frozen.map(|entry| entry.weight.len() as f64 * bits(entry) / 8.0).sum();
+    frozen as u128 + trained_bytes(recipe, params)
+}
+
+/// Those of what is not frozen.
+fn trained_bytes(recipe: &Recipe, params: &Params) -> u128 {
     let moments = if recipe.optimizer.kind == OptimizerKind::Sgd { 1 } else { 2 };
     let average = u128::from(recipe.train.ema > 0.0);
-    (parameters as u128 + (1 + moments + average) * trainable as u128) * size_of::<f32>() as u128
+    let weights: usize = params.entries().iter().filter(|e| !e.is_frozen()).map(|entry| entry.weight.len()).sum();
+    (weights as u128 + (1 + moments + average) * params.trainable_count() as u128) * size_of::<f32>() as u128
 }
 
 /// About how many bytes the activations of a batch take, with `tokens` on each side.
@@ -37,18 +57,25 @@ pub(crate) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) 
     if let Some(adapter) = adapter {
         adapt::begin(&adapter, recipe, config, &mut trained, None)?;
     }
-    let state = state_bytes(recipe, params.count(), trained.trainable_count()) + table_bytes(config);
+    let state = state_bytes(recipe, &trained, None) + table_bytes(config);
     Ok(memory::require(state, "training this model (weights, gradients and moments)")?)
 }
 
 /// Refuses a run whose updates do not fit into memory beside its state. Activations are an estimate, so half of it must
 /// fit.
-pub(crate) fn check_update<W: Workload>(recipe: &Recipe, work: &W, making: Making) -> Result<(), Error> {
+pub(crate) fn check_update<W: Workload>(
+    recipe: &Recipe,
+    work: &W,
+    from: Option<&Path>,
+    making: Making,
+) -> Result<(), Error> {
     let (train, config, params) = (&recipe.train, work.config(), work.model().params());
-    let state = state_bytes(recipe, params.count(), params.trainable_count()) + table_bytes(&*config);
     // Weights that are there have their memory already.
-    let held = if making == Making::Weights { size_of_val(params.values()) } else { 0 };
-    let state = state.saturating_sub(held as u128);
+    let state = match making {
+        Making::Weights => trained_bytes(recipe, params).saturating_sub(size_of_val(params.values()) as u128),
+        Making::Outline => state_bytes(recipe, params, from),
+    };
+    let state = state + table_bytes(&*config);
     let per_epoch = work.batches_per_epoch(recipe)?.max(1);
     let is_full = recipe.task.fills_batches(&recipe.data);
     // Other batches are as large as the data makes them.

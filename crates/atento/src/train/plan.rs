@@ -111,7 +111,7 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
     }
     let params = work.model().params();
     let (parameters, trainable) = (params.count(), params.trainable_count());
-    if let Err(refusal) = memory::check_update(&recipe, &work, Making::Outline) {
+    if let Err(refusal) = memory::check_update(&recipe, &work, from.as_deref(), Making::Outline) {
         notes.push(format!("as it is, this would not start here: {refusal}"));
     }
     if let Some(checkpoint) = &checkpoint {
@@ -130,7 +130,7 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
     Ok(Plan {
         parameters,
         trainable,
-        state_bytes: u64::try_from(memory::state_bytes(&recipe, parameters, trainable)).unwrap_or(u64::MAX),
+        state_bytes: u64::try_from(memory::state_bytes(&recipe, params, from.as_deref())).unwrap_or(u64::MAX),
         activation_bytes: memory::activation_bytes(&recipe, &*config, batch_tokens) as u64,
         free_bytes: free(),
         flops_per_step,

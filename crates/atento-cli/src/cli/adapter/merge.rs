@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use atento::families::Head;
-use atento::hub::{ModelDir, sentence};
+use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::peft::{Adapter, Probed};
 use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
@@ -22,8 +22,8 @@ const TOLERANCE: f32 = 1e-5;
 /// Write a model that computes what another computes with an adapter
 ///
 /// What the adapter adds becomes part of the weights: the new model is as large and as fast as its base. Both are asked the
-/// same before it is written, and nothing is if they answer differently. With --json prints {"path", "modules",
-/// "largest_difference", "largest_logit"}.
+/// same before it is written, and nothing is if they answer differently. With --json prints {"path", "modules", "whole",
+/// "largest_difference", "largest_logit"}; "whole" are the tensors that took the place of the model's own.
 #[derive(Debug, clap::Args)]
 pub struct MergeArgs {
     #[command(flatten)]
@@ -57,6 +57,7 @@ where
     model.notes.iter().for_each(|note| options.note(note));
     let adapter = Adapter::open(dir.adapter().expect("a model that was opened with one"))?;
     adapter.mark_merged(&mut model.kept)?;
+    let whole = adapter.names().1;
     let before = model.outputs();
     let modules = model.merge()?;
     let after = model.outputs();
@@ -69,17 +70,22 @@ where
         return Err(Failure::run(anyhow!("the merged model computes something else: {found}; nothing was written")));
     }
     model.save(&args.out).map_err(unwritten)?;
-    sentence::copy(dir.path(), &args.out).map_err(Failure::run)?;
     let mut out = Output::open();
     if options.json {
         let (path, difference) = (&args.out, difference);
         out.json(&json!({
-            "path": path, "modules": modules, "largest_difference": difference, "largest_logit": largest
+            "path": path, "modules": modules, "whole": whole, "largest_difference": difference, "largest_logit": largest
         }))?;
     } else {
+        // Biases and what was trained whole take the place of the model's own.
+        let merged = match (modules, whole.len()) {
+            (0, whole) => format!("{whole} trained tensors in place of the model's own"),
+            (_, 0) => format!("{modules} modules merged"),
+            (_, whole) => format!("{modules} modules merged, and {whole} trained tensors in place of the model's own"),
+        };
         let path = args.out.display();
         out.line(format_args!(
-            "{path}: {modules} modules merged; logits differ by at most {difference:.1e}, the largest is {largest:.2}"
+            "{path}: {merged}; logits differ by at most {difference:.1e}, the largest is {largest:.2}"
         ))?;
     }
     out.finish()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use atento::families::Head;
-use atento::hub::{ModelDir, sentence};
+use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::peft::Adapter;
 use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
@@ -55,7 +55,6 @@ fn without<M: Net>(args: &UnmergeArgs, mut model: Loaded<M>, options: &Options) 
     let modules = adapter.take_out(&*config, model.model.params_mut())?;
     let kept = adapter.names().1;
     model.save(&args.out).map_err(unwritten)?;
-    sentence::copy(ModelDir::open(&args.model)?.path(), &args.out).map_err(Failure::run)?;
     let mut out = Output::open();
     if options.json {
         out.json(&json!({ "path": args.out, "modules": modules, "kept": kept }))?;

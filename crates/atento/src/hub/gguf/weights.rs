@@ -74,6 +74,15 @@ impl GgufWeights {
         Ok((self.file.tensor(&stored.held.tensor)?.kind, &stored.shape))
     }
 
+    /// How many bits a number of the tensor takes.
+    ///
+    /// # Errors
+    /// As [`GgufWeights::get`].
+    pub fn bits(&self, name: &str) -> Result<f64, Error> {
+        let (numbers, bytes) = self.get(name)?.0.block();
+        Ok(8.0 * bytes as f64 / numbers as f64)
+    }
+
     /// Reads a tensor, row by row.
     ///
     /// # Errors

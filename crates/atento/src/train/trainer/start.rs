@@ -43,7 +43,7 @@ impl<'r, W: Workload> Session<'r, W> {
         let mut matches = Vec::new();
         let saved = resumed.map(|checkpoint| &checkpoint.state.identity);
         let Beside { base, adapter } = freeze(model, &*config, &recipe, from.as_deref(), saved, &mut matches)?;
-        memory::check_update(&recipe, &work, Making::Weights)?;
+        memory::check_update(&recipe, &work, from.as_deref(), Making::Weights)?;
         let model = work.model_mut();
         let mut optimizer = Optimizer::new(&recipe.optimizer, model.params());
         let (decay, unfreeze_every) = (recipe.train.layer_decay, recipe.train.unfreeze_every);

@@ -15,8 +15,6 @@ use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
 use crate::hub::Message;
-use crate::hub::chat::ASSISTANT;
-use crate::messages;
 
 /// The key of a conversation.
 const MESSAGES: &str = "messages";
@@ -243,11 +241,6 @@ fn next_conversation(lines: &mut LineReader) -> Result<Option<RawExample>, data:
     let line = lines.line();
     let wrong = |detail| data::Error::Conversation { path: lines.path().into(), line, detail };
     let talk = Message::list(&object[MESSAGES]).map_err(wrong)?;
-    let roles = || talk.iter().map(|message| message.role.as_str());
-    let misspelt = messages::nearest_above(0.7, ASSISTANT, roles().filter(|_| !roles().any(|role| role == ASSISTANT)));
-    if let Some(role) = misspelt {
-        return Err(wrong(format!("no message has the role \"{ASSISTANT}\", but one has {role:?}")));
-    }
     Ok(Some(RawExample { line, text: RawText::Conversation(talk), too_long: false }))
 }
 
