@@ -3,6 +3,7 @@
 mod cli {
     pub mod adapter;
     pub mod bleu;
+    pub mod completions;
     pub mod convert;
     pub mod demo;
     pub mod doctor;
@@ -12,6 +13,7 @@ mod cli {
     pub mod model;
     pub mod prepare;
     pub mod probe;
+    pub mod recipe;
     pub mod score;
     pub mod texts;
     pub mod tokenizer;
@@ -39,7 +41,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use atento_kernels::memory::LargePages;
 use atento_kernels::simd::{self, Level};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use ui::failure::{Failure, catch_bugs};
 use ui::options::Options;
@@ -52,7 +54,7 @@ static ALLOCATOR: LargePages = LargePages;
 /// Data goes to standard output, progress and messages to standard error.
 /// Exit codes: 0 done, 1 the run failed, 2 the command, a setting or a file was wrong.
 #[derive(Parser)]
-#[command(name = "atento", version, arg_required_else_help = true, term_width = 0)]
+#[command(name = "atento", version = env!("ATENTO_VERSION"), arg_required_else_help = true, term_width = 0)]
 struct Command {
     #[command(flatten)]
     options: Options,
@@ -63,6 +65,7 @@ struct Command {
 #[derive(Subcommand)]
 enum Verb {
     Demo(cli::demo::DemoArgs),
+    Recipe(cli::recipe::RecipeArgs),
     Train(cli::train::TrainArgs),
     Translate(cli::translate::TranslateArgs),
     Generate(cli::generate::GenerateArgs),
@@ -82,6 +85,8 @@ enum Verb {
     Convert(cli::convert::ConvertArgs),
     Adapter(cli::adapter::AdapterVerb),
     Doctor(cli::doctor::DoctorArgs),
+    Completions(cli::completions::CompletionsArgs),
+    Man(cli::completions::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -100,6 +105,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
     tell_unknown_simd(&options);
     match verb {
         Verb::Demo(args) => cli::demo::run(&args, &options),
+        Verb::Recipe(args) => cli::recipe::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
         Verb::Generate(args) => cli::generate::run(&args, &options),
@@ -119,6 +125,8 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Adapter(args) => cli::adapter::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
+        Verb::Completions(args) => cli::completions::complete(&args, Command::command()),
+        Verb::Man(args) => cli::completions::manual(&args, Command::command()),
     }
 }
 

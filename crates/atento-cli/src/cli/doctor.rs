@@ -91,7 +91,7 @@ fn rows(findings: &Findings) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    row("version", format!("atento {} on {system}", env!("CARGO_PKG_VERSION")));
+    row("version", format!("atento {} on {system}", env!("ATENTO_VERSION")));
     row("cpu", findings.cpu.clone().unwrap_or_else(|| "unknown".into()));
     row("simd", format!("{} in use, of {}", simd::level().name(), features().join(", ")));
     row("threads", format!("{} of {} cores", rayon::current_num_threads(), cores()));

@@ -26,27 +26,30 @@ fn the_program_lists_its_verbs() {
     Usage: atento [OPTIONS] <COMMAND>
 
     Commands:
-      demo       Train the original Transformer on the built-in English–German corpus, score it and translate
-      train      Train a model as a recipe says
-      translate  Translate sentences
-      generate   Continue texts with a language model
-      eval       Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks
-      bleu       Score translations with BLEU and chrF, identical to sacreBLEU
-      score      Score given translations or texts: the log-probability of every token
-      classify   Give texts labels or values
-      tag        Find entities in texts, or whatever else a model's labels of tokens say
-      answer     Find answers to questions in texts
-      choose     Choose one of several texts
-      fill-mask  Find the words that masked tokens stand for
-      embed      Turn texts into vectors
-      probe      Find which layer of a frozen model knows most of what labels say
-      tokenizer  Learn a tokenizer, use it, look into it
-      prepare    Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
-      inspect    Show the parameters of a model by module: shapes, element types, tying, sizes
-      convert    Write a model anew, its weights in another type
-      adapter    Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
-      doctor     Show what this machine has: CPU features in use, threads, memory, devices, versions
-      help       Print this message or the help of the given subcommand(s)
+      demo         Train the original Transformer on the built-in English–German corpus, score it and translate
+      recipe       Print a commented recipe with every key of a task
+      train        Train a model as a recipe says
+      translate    Translate sentences
+      generate     Continue texts with a language model
+      eval         Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks
+      bleu         Score translations with BLEU and chrF, identical to sacreBLEU
+      score        Score given translations or texts: the log-probability of every token
+      classify     Give texts labels or values
+      tag          Find entities in texts, or whatever else a model's labels of tokens say
+      answer       Find answers to questions in texts
+      choose       Choose one of several texts
+      fill-mask    Find the words that masked tokens stand for
+      embed        Turn texts into vectors
+      probe        Find which layer of a frozen model knows most of what labels say
+      tokenizer    Learn a tokenizer, use it, look into it
+      prepare      Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
+      inspect      Show the parameters of a model by module: shapes, element types, tying, sizes
+      convert      Write a model anew, its weights in another type
+      adapter      Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
+      doctor       Show what this machine has: CPU features in use, threads, memory, devices, versions
+      completions  Print a script that completes commands and options in a shell
+      man          Write manual pages, one for each verb
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help (see more with '--help')

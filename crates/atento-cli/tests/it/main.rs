@@ -22,6 +22,7 @@ mod methods;
 mod notes;
 mod perplexity;
 mod prepare;
+mod recipe;
 mod resume;
 mod scoring;
 mod sizes;

@@ -54,6 +54,12 @@ pub trait Task: Sync {
     /// Its name in recipes, as `task`.
     fn name(&self) -> &'static str;
 
+    /// What is learned, in a sentence.
+    fn about(&self) -> &'static str;
+
+    /// The lines of `[data]` that name data as they usually are, for a recipe that is an example.
+    fn example(&self) -> &'static str;
+
     /// What its models do.
     fn head(&self) -> Head;
 

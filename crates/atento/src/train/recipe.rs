@@ -1,7 +1,7 @@
 //! A training run described in TOML.
 //!
 //! A recipe names its data and whatever should differ from the defaults; every key, with its meaning and
-//! default, is in [`Recipe::documented_default`]. What is written is laid over the sizes of `model.preset`,
+//! default, is in [`Recipe::documented`] and in [`Recipe::reference`]. What is written is laid over the sizes of `model.preset`,
 //! those over the defaults. Unknown keys, wrong types and values out of range are refused with file, line,
 //! key, the value found, the values accepted and the nearest valid spelling.
 //!

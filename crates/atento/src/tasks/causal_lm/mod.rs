@@ -20,6 +20,14 @@ impl Task for CausalLmTask {
         "causal-lm"
     }
 
+    fn about(&self) -> &'static str {
+        "A language model, learned from text, left to right."
+    }
+
+    fn example(&self) -> &'static str {
+        "text = \"text.txt\"\n"
+    }
+
     fn head(&self) -> Head {
         Head::Language
     }

@@ -18,6 +18,10 @@ pub(crate) trait HeadTask: Sync {
 
     /// As [`Task::name`].
     const NAME: &'static str;
+    /// As [`Task::about`].
+    const ABOUT: &'static str;
+    /// As [`Task::example`].
+    const EXAMPLE: &'static str;
     /// As [`Task::head`].
     const HEAD: Head;
     /// What early stopping and the choice of the best weights look at.
@@ -52,6 +56,14 @@ pub(crate) trait HeadTask: Sync {
 impl<T: HeadTask> Task for T {
     fn name(&self) -> &'static str {
         T::NAME
+    }
+
+    fn about(&self) -> &'static str {
+        T::ABOUT
+    }
+
+    fn example(&self) -> &'static str {
+        T::EXAMPLE
     }
 
     fn head(&self) -> Head {

@@ -24,6 +24,22 @@ impl Task for InstructTask {
         "instruct"
     }
 
+    fn about(&self) -> &'static str {
+        "A language model that learns to answer prompts, or conversations."
+    }
+
+    fn example(&self) -> &'static str {
+        "train = { jsonl = \"train.jsonl\" }\nvalid = { jsonl = \"valid.jsonl\" }\n"
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &["tsv", "jsonl", "csv"]
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["prompt_key", "completion_key"]
+    }
+
     fn head(&self) -> Head {
         Head::Language
     }

@@ -17,18 +17,25 @@ use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 /// Learning masked words, and perhaps with them what follows what.
 pub struct MaskedTask {
     name: &'static str,
+    about: &'static str,
     head: Head,
     keys: &'static [&'static str],
     measures: &'static [Metric],
 }
 
 /// `masked-lm`.
-pub static MASKED_LM: MaskedTask =
-    MaskedTask { name: "masked-lm", head: Head::Words, keys: &KEYS, measures: &[Metric::WordAccuracy] };
+pub static MASKED_LM: MaskedTask = MaskedTask {
+    name: "masked-lm",
+    about: "An encoder, pre-trained on text by the words that masks stand for.",
+    head: Head::Words,
+    keys: &KEYS,
+    measures: &[Metric::WordAccuracy],
+};
 
 /// `bert-pretrain`.
 pub static BERT_PRETRAIN: MaskedTask = MaskedTask {
     name: "bert-pretrain",
+    about: "An encoder, pre-trained on text by masked words and by whether one text follows another.",
     head: Head::Pretraining,
     keys: &PAIR_KEYS,
     measures: &[Metric::WordAccuracy, Metric::NextAccuracy],
@@ -64,6 +71,14 @@ const PAIR_KEYS: [&str; 15] = {
 impl Task for MaskedTask {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn example(&self) -> &'static str {
+        "text = \"texts\"\n"
     }
 
     fn head(&self) -> Head {

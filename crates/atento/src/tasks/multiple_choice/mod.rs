@@ -17,6 +17,8 @@ impl HeadTask for MultipleChoiceTask {
     type Work = run::Choices;
 
     const NAME: &'static str = "multiple-choice";
+    const ABOUT: &'static str = "A model that chooses one of several texts.";
+    const EXAMPLE: &'static str = "train = { jsonl = \"train.jsonl\" }\nvalid = { jsonl = \"valid.jsonl\" }\n";
     const HEAD: Head = Head::Choice;
     const METRIC: Metric = Metric::Accuracy;
     const FORMS: &'static [&'static str] = &["tsv", "jsonl"];

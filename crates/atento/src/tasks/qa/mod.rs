@@ -21,6 +21,8 @@ impl HeadTask for QaTask {
     type Work = run::Spans;
 
     const NAME: &'static str = "qa";
+    const ABOUT: &'static str = "A model that finds answers to questions in texts.";
+    const EXAMPLE: &'static str = "train = { squad = \"train.json\" }\nvalid = { squad = \"valid.json\" }\n";
     const HEAD: Head = Head::Span;
     const METRIC: Metric = Metric::F1;
     const FORMS: &'static [&'static str] = &["squad"];

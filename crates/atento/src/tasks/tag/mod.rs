@@ -14,6 +14,8 @@ impl HeadTask for TagTask {
     type Work = run::Words;
 
     const NAME: &'static str = "tag";
+    const ABOUT: &'static str = "A model that labels words, such as names of people and places.";
+    const EXAMPLE: &'static str = "train = { conll = \"train.conll\" }\nvalid = { conll = \"valid.conll\" }\n";
     const HEAD: Head = Head::Tags;
     const METRIC: Metric = Metric::F1;
     const FORMS: &'static [&'static str] = &["conll", "jsonl"];

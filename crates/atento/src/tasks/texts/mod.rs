@@ -27,6 +27,8 @@ const KEYS: [&str; 7] = [
 ];
 
 /// The forms that texts with labels may have, and the columns that may be named.
+const EXAMPLE: &str = "train = { tsv = \"train.tsv\", text_key = \"text\", label_key = \"label\" }\n\
+                       valid = { tsv = \"valid.tsv\", text_key = \"text\", label_key = \"label\" }\n";
 const FORMS: [&str; 3] = ["tsv", "csv", "jsonl"];
 const COLUMNS: [&str; 3] = ["text_key", "pair_key", "label_key"];
 
@@ -34,6 +36,8 @@ impl HeadTask for ClassifyTask {
     type Work = run::WholeTexts;
 
     const NAME: &'static str = "classify";
+    const ABOUT: &'static str = "A model that gives texts, or pairs of them, labels.";
+    const EXAMPLE: &'static str = EXAMPLE;
     const HEAD: Head = Head::Labels;
     const METRIC: Metric = Metric::Accuracy;
     const FORMS: &'static [&'static str] = &FORMS;
@@ -63,6 +67,8 @@ impl HeadTask for RegressTask {
     type Work = run::WholeTexts;
 
     const NAME: &'static str = "regress";
+    const ABOUT: &'static str = "A model that gives texts, or pairs of them, a value.";
+    const EXAMPLE: &'static str = EXAMPLE;
     const HEAD: Head = Head::Labels;
     const METRIC: Metric = Metric::Pearson;
     const FORMS: &'static [&'static str] = &FORMS;

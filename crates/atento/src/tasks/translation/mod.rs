@@ -29,6 +29,23 @@ impl Task for TranslationTask {
         "translation"
     }
 
+    fn about(&self) -> &'static str {
+        "A translator, learned from pairs of sentences."
+    }
+
+    fn example(&self) -> &'static str {
+        "train = { source = \"train.en\", target = \"train.de\" }\n\
+         valid = { source = \"valid.en\", target = \"valid.de\" }\n"
+    }
+
+    fn forms(&self) -> &'static [&'static str] {
+        &["source", "target", "tsv", "jsonl"]
+    }
+
+    fn columns(&self) -> &'static [&'static str] {
+        &["source_key", "target_key"]
+    }
+
     fn head(&self) -> Head {
         Head::Translation
     }

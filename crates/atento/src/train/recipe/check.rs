@@ -2,6 +2,7 @@
 
 use super::choices::*;
 use super::error::{Error, Place};
+use super::registered::Arch;
 use super::section::{Kind, Setting};
 use super::settings::*;
 use crate::families;
@@ -174,6 +175,23 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool, is_family
     notes
 }
 
+/// The keys and tables that do nothing in this recipe, whatever they say.
+pub(crate) fn idle(recipe: &Recipe) -> Vec<String> {
+    let rules = model_rules(recipe).into_iter().chain(training_rules(recipe)).filter(|(_, _, has_effect)| !has_effect);
+    let of_rules = rules.flat_map(|(_, keys, _)| keys.iter().map(|key| (*key).to_owned()));
+    let of_task = foreign_keys(&*recipe.task).into_iter().map(str::to_owned);
+    let of_model = foreign_model_keys(recipe.model.arch).into_iter().map(|name| format!("model.{name}"));
+    // Files with answers have the forms and columns of the task.
+    let (forms, columns) = (recipe.task.forms(), recipe.task.columns());
+    let Kind::Table(files) = FileSettings::kind() else { return Vec::new() };
+    let foreign =
+        files.into_iter().map(|field| field.name).filter(|name| !forms.contains(name) && !columns.contains(name));
+    let of_files: Vec<&str> = foreign.collect();
+    let of_files =
+        ["train", "valid", "test"].iter().flat_map(|set| of_files.iter().map(move |name| format!("data.{set}.{name}")));
+    of_rules.chain(of_task).chain(of_model).chain(of_files).collect()
+}
+
 type Rule = (&'static str, &'static [&'static str], bool);
 
 fn model_rules(recipe: &Recipe) -> [Rule; 3] {
@@ -206,15 +224,21 @@ fn model_rules(recipe: &Recipe) -> [Rule; 3] {
 }
 
 /// The keys of `[model]` that mean something for every family.
-const COMMON: [&str; 4] = ["arch", "preset", "tie_embeddings", "vocab_size"];
+pub(crate) const COMMON: [&str; 4] = ["arch", "preset", "tie_embeddings", "vocab_size"];
+
+/// The keys of `[model]` that mean nothing for a family.
+fn foreign_model_keys(arch: Arch) -> Vec<&'static str> {
+    let Kind::Table(fields) = ModelSettings::kind() else { return Vec::new() };
+    let own = arch.family().keys();
+    let names = fields.into_iter().map(|field| field.name);
+    names.filter(|name| !COMMON.contains(name) && !own.contains(name)).collect()
+}
 
 /// A sentence for each setting of `[model]` that was `written` and means nothing for the family. A value that is the default
 /// says nothing either way: a run writes all settings into its config.toml.
 pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let (arch, Kind::Table(fields)) = (recipe.model.arch, ModelSettings::kind()) else { return Vec::new() };
-    let own = arch.family().keys();
-    let foreign = fields.into_iter().map(|field| field.name);
-    let foreign = foreign.filter(|name| !COMMON.contains(name) && !own.contains(name));
+    let arch = recipe.model.arch;
+    let foreign = foreign_model_keys(arch).into_iter();
     let (stated, plain) = (recipe.values().unwrap_or_default(), Recipe::default().values().unwrap_or_default());
     let says = |key: &String| written(key) && stated.get(key) != plain.get(key);
     let foreign = foreign.map(|name| format!("model.{name}")).filter(says);

@@ -102,6 +102,13 @@ impl Range {
         Self { max, below_max: true, ..self }
     }
 
+    /// Its ends, as a JSON schema calls them.
+    pub fn limits(&self) -> Vec<(&'static str, f64)> {
+        let lower = if self.above_min { "exclusiveMinimum" } else { "minimum" };
+        let upper = if self.below_max { "exclusiveMaximum" } else { "maximum" };
+        [(lower, self.min), (upper, self.max)].into_iter().filter(|(_, end)| end.is_finite()).collect()
+    }
+
     /// Whether `value` lies in the interval; not-a-number and the infinities never do.
     pub fn contains(&self, value: f64) -> bool {
         let after = if self.above_min { value > self.min } else { value >= self.min };

@@ -23,7 +23,7 @@ section! {
         source: Option<PathBuf> = None;
         /// Target sentences, one on each line; as many lines as `source`.
         target: Option<PathBuf> = None;
-        /// Lines of source, a tab, target; of prompt, a tab, completion.
+        /// Columns set apart by tabs: source and target, prompt and completion, or text and label.
         tsv: Option<PathBuf> = None;
         /// Lines that are JSON objects.
         jsonl: Option<PathBuf> = None;
@@ -31,7 +31,7 @@ section! {
         source_key: Option<String> = None;
         /// The key of the target sentence in a JSON object; "target" if left out.
         target_key: Option<String> = None;
-        /// Prompts: a CSV file, its columns named in its first line.
+        /// A CSV file, its columns named in its first line.
         csv: Option<PathBuf> = None;
         /// The key of the prompt in a JSON object, its column in a CSV file; "prompt" if left out.
         prompt_key: Option<String> = None;
@@ -83,17 +83,17 @@ section! {
         chat_template: Option<PathBuf> = None;
         /// Prompts: learn to write them too.
         train_on_prompt: bool = false;
-        /// The pairs to train on.
+        /// The examples to train on.
         train: Option<FileSettings> = None;
-        /// The pairs on which loss and BLEU are watched during training.
+        /// The examples on which loss and measures are watched during training.
         valid: Option<FileSettings> = None;
-        /// The pairs on which the finished model is scored, once.
+        /// The examples on which the finished model is scored, once.
         test: Option<FileSettings> = None;
         /// The longest sentence in tokens, its end token counted, on either side.
         max_length: usize = 128, in at_least(2.0);
         /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
-        /// Keep only the first of equal pairs.
+        /// Keep only the first of equal examples.
         drop_duplicates: bool = true;
         /// Leave out pairs whose two sides are the same text.
         drop_identical: bool = false;
@@ -460,7 +460,7 @@ section! {
         data: DataSettings = DataSettings::default();
         /// How text becomes tokens.
         tokenizer: TokenizerSettings = TokenizerSettings::default();
-        /// What is trained.
+        /// The model: its family, and its sizes where they are not the preset's.
         model: ModelSettings = ModelSettings::default();
         /// How long, in which batches, and what is written when.
         train: TrainSettings = TrainSettings::default();

@@ -4,6 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::tasks;
 
 const DEMO: &str = "[data]\ncorpus = \"demo\"\n";
 
@@ -26,10 +27,73 @@ fn a_recipe_needs_only_data() {
     assert!(message("").starts_with("recipe: `data.train` is missing: give it `source`"), "{}", message(""));
 }
 
+/// What a printed recipe says is what its task has where it is left out, and every key in it is one that means something: with
+/// the `#` taken away it is the same recipe, and nothing is noted.
 #[test]
-fn the_documented_default_is_the_default_and_names_every_key() {
-    let text = Recipe::documented_default().unwrap();
-    assert_eq!(parse(&text).unwrap().recipe, parse(DEMO).unwrap().recipe);
+fn the_recipe_of_every_task_says_what_is_left_out() {
+    let plain = |name: &str| Recipe::of_task(name).unwrap().values().unwrap();
+    for task in tasks::ALL {
+        for method in [None, Some("lora"), Some("partial")] {
+            let text = Recipe::documented(task.name(), None, method).unwrap();
+            assert!(text.starts_with(&format!("# {}", task.about())), "{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= 100 || !line.starts_with("# ")), "{text}");
+            let printed = Recipe::read_text(&text, "r.toml").unwrap();
+            assert_eq!(printed.notes, Vec::<String>::new(), "{}", task.name());
+            let defaults = plain(task.name());
+            let keys =
+                text.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with([' ', '[']));
+            for line in keys {
+                let key = line.split_once(" = ").unwrap().0;
+                let live = format!("\n{line}\n");
+                let uncommented = text.replacen(&format!("\n#{line}\n"), &live, 1);
+                // A key without a default has a place for its value.
+                let is_shown = live.contains('…') || !defaults.keys().any(|full| full.rsplit('.').next() == Some(key));
+                match Recipe::read_text(&uncommented, "r.toml") {
+                    Ok(found) => assert!(found.notes.is_empty() || is_shown, "{}: {:?}", task.name(), found.notes),
+                    Err(error) => assert!(is_shown, "{}: {error}", task.name()),
+                }
+            }
+        }
+    }
+    let text = Recipe::documented("classify", None, None).unwrap();
+    assert!(
+        text.contains("label_key = \"label\"") && text.contains("#[data.test]") && !text.contains("[lora]"),
+        "{text}"
+    );
+    assert!(!text.contains("squad") && !text.contains("beam") && !text.contains("rope_theta"), "{text}");
+    let text = Recipe::documented("causal-lm", Some("llama"), None).unwrap();
+    assert!(text.contains("\narch = \"llama\"\n") && text.contains("#rope_theta = 10000.0\n"), "{text}");
+    let text = Recipe::documented("instruct", None, Some("lora")).unwrap();
+    assert!(
+        text.contains("\nfrom = \"MODEL\"\n") && text.contains("#rank = 8\n") && !text.contains("d_model ="),
+        "{text}"
+    );
+    let refused = |task, arch, method| Recipe::documented(task, arch, method).unwrap_err().to_string();
+    let message = refused("clasify", None, None);
+    assert!(message.contains("TASK \"clasify\"") && message.contains("\"classify\""), "{message}");
+    let message = refused("classify", Some("transformer"), None);
+    assert!(message.contains("--arch \"transformer\": `task` \"classify\" does not go with"), "{message}");
+}
+
+/// Also settings that do nothing, where somebody stated them.
+#[test]
+fn the_recipe_of_a_run_says_all_that_it_has() {
+    for text in [
+        DEMO.to_owned(),
+        format!("{DEMO}[model]\narch = \"rnn\"\nheads = 8\n[schedule]\nkind = \"noam\"\n[lora]\nrank = 3\n"),
+        "task = \"instruct\"\nfrom = \"m\"\n[data]\ntrain = { tsv = \"t\" }\n[train]\nmethod = \"lora\"\nmax_epochs = 2\n".to_owned(),
+        "task = \"causal-lm\"\n[data]\ntext = \"t\"\n[model]\narch = \"llama\"\n[tokenizer]\nfile = \"f\"\n".to_owned(),
+    ] {
+        let recipe = Recipe::read_text(&text, "r.toml").unwrap().recipe;
+        let written = recipe.annotated().unwrap();
+        assert!(written.starts_with("# The recipe of this run with all its settings"), "{text}");
+        assert_eq!(Recipe::read_text(&written, "again.toml").unwrap().recipe, recipe, "{written}");
+        assert!(!written.contains('…'), "{written}");
+    }
+}
+
+#[test]
+fn the_reference_and_the_schema_name_every_key() {
     fn names(fields: &[Field], all: &mut Vec<&'static str>) {
         for field in fields {
             assert!(!field.about.is_empty(), "{} has no text", field.name);
@@ -42,12 +106,22 @@ fn the_documented_default_is_the_default_and_names_every_key() {
     let mut all = Vec::new();
     names(&schema(), &mut all);
     assert!(all.len() > 80);
+    let (page, json) = (Recipe::reference().unwrap(), Recipe::json_schema().unwrap().to_string());
     for name in all {
-        let line = |line: &str| line.contains(&format!("{name} = ")) || line.ends_with(&format!("{name}]"));
-        assert!(text.lines().any(line), "{name} is not documented");
+        assert!(page.contains(&format!("| `{name}` |")) || page.contains(&format!("{name}]`")), "{name}");
+        assert!(json.contains(&format!("\"{name}\":{{")), "{name}");
     }
-    assert!(text.contains("# Which embedding tables are one. One of \"all\", \"decoder\", \"none\"."), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= 100));
+    let schema = Recipe::json_schema().unwrap();
+    let dropout = &schema["properties"]["model"]["properties"]["dropout"];
+    assert_eq!((&dropout["minimum"], &dropout["exclusiveMaximum"]), (&0.0.into(), &1.0.into()), "{dropout}");
+    let tying = &schema["properties"]["model"]["properties"]["tie_embeddings"];
+    assert_eq!(tying["enum"].to_string(), "[\"all\",\"decoder\",\"none\"]");
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let written = fs::read_to_string(recipes.join("recipes/KEYS.md")).unwrap();
+    assert!(written == page, "recipes/KEYS.md is not what `atento recipe --reference` prints: write it anew");
+    let written: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(recipes.join("recipes/schema.json")).unwrap()).unwrap();
+    assert!(written == schema, "recipes/schema.json is not what `atento recipe --schema` prints: write it anew");
 }
 
 #[test]

@@ -161,7 +161,7 @@ impl<'r, W: Workload> Session<'r, W> {
         if is_new {
             self.save()?;
         }
-        self.run.write(&self.run.config(), &self.identity.recipe)?;
+        self.run.write(&self.run.config(), &self.recipe.annotated()?)?;
         match fs::remove_file(self.run.request()) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::Io { path: self.run.request(), source })
