@@ -126,7 +126,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Adapter(args) => cli::adapter::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
         Verb::Completions(args) => cli::completions::complete(&args, Command::command()),
-        Verb::Man(args) => cli::completions::manual(&args, Command::command()),
+        Verb::Man(args) => cli::completions::manual(&args, Command::command(), &options),
     }
 }
 

@@ -69,7 +69,7 @@ fn cores() -> usize {
 
 fn object(findings: &Findings) -> Value {
     json!({
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": env!("ATENTO_VERSION"),
         "os": std::env::consts::OS,
         "arch": std::env::consts::ARCH,
         "cpu": findings.cpu,

@@ -13,7 +13,7 @@ use crate::ui::table::{self, Align};
 ///
 /// Every key that means something for the task stands there with its meaning, what it accepts and what it is when it is left out.
 /// Write it into a file, change it, and train it with `atento train`. Without TASK the tasks are listed, with --json as
-/// {"task", "about"}.
+/// {"task", "about"}; with TASK --json prints {"task", "recipe"}.
 #[derive(Debug, clap::Args)]
 pub struct RecipeArgs {
     /// The task, as `task` in recipes
@@ -47,7 +47,11 @@ pub fn run(args: &RecipeArgs, options: &Options) -> Result<(), Failure> {
     } else if args.reference {
         out.piece(&Recipe::reference()?)?;
     } else if let Some(task) = &args.task {
-        out.piece(&Recipe::documented(task, args.arch.as_deref(), args.method.as_deref())?)?;
+        let text = Recipe::documented(task, args.arch.as_deref(), args.method.as_deref())?;
+        match options.json {
+            true => out.json(&json!({ "task": task, "recipe": text }))?,
+            false => out.piece(&text)?,
+        }
     } else if options.json {
         tasks::ALL.into_iter().try_for_each(|task| out.json(&json!({ "task": task.name(), "about": task.about() })))?;
     } else {

@@ -82,6 +82,11 @@ fn a_changed_sentence_encoder_makes_vectors_as_its_base_does() {
     assert_eq!(files("run/model"), files("st"));
     let found = vector(&["run"]);
     assert!((found.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-4, "{found:?}");
+    // The run goes on with the files that it began with, or not at all.
+    folder.write("run/base/1_Pooling/config.json", json!({ "pooling_mode_cls_token": true }).to_string());
+    let message =
+        folder.run(&["train", "run/config.toml", "--out", "run", "--resume", "--max-steps", "3"], "").refusal();
+    assert!(message.contains("has changed since the run saved it"), "{message}");
 }
 
 #[test]

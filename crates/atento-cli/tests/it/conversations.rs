@@ -133,7 +133,9 @@ fn conversations_that_cannot_be_learned_are_told() {
     assert!(refused("{\"text\": \"a\"}").contains("line 2: \"messages\" is no list"));
     let message = refused(r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistent", "content": "b"}]}"#);
     assert!(
-        message.contains("line 2: message 2 has the role \"assistent\", and none \"assistant\", which is meant?"),
+        message.contains(
+            "message 2 has the role \"assistent\", which the template does not name; \"assistant\" is meant?"
+        ),
         "{message}"
     );
     folder.write("chat.jinja", "{{ raise_exception('speak first') }}");

@@ -169,6 +169,6 @@ fn doctor_tells_what_the_machine_has() {
     let folder = Folder::new();
     let object = folder.run(&["doctor", "--json", "--no-measure", "--threads", "2"], "").objects().remove(0);
     assert_eq!((&object["threads"], &object["devices"]), (&json!(2), &json!(["cpu"])));
-    assert_eq!(object["version"], env!("CARGO_PKG_VERSION"));
+    assert!(object["version"].as_str().unwrap().starts_with(env!("CARGO_PKG_VERSION")));
     assert!(object["simd_available"].as_array().unwrap().contains(&object["simd"]));
 }

@@ -62,7 +62,7 @@ impl Message {
     /// The messages of a conversation.
     ///
     /// # Errors
-    /// What is wrong with them: no list, an empty one, one of something else than messages, or a role that is a slip.
+    /// What is wrong with them: no list, an empty one, or one of something else than messages.
     pub fn list(found: &Value) -> Result<Vec<Self>, String> {
         let Value::Array(found) = found else { return Err("\"messages\" is no list".to_owned()) };
         if found.is_empty() {
@@ -72,16 +72,7 @@ impl Message {
             let wrong = || format!("message {} is no object with \"role\" and \"content\", both texts", at + 1);
             serde_json::from_value(message.clone()).ok().ok_or_else(wrong)
         };
-        let talk: Vec<Self> = found.iter().enumerate().map(message).collect::<Result<_, String>>()?;
-        // A template may know roles of its own; one that is nearly a usual role, which nothing else has, is a slip.
-        for (at, message) in talk.iter().enumerate().filter(|(_, message)| !ROLES.contains(&&*message.role)) {
-            let meant = messages::nearest_above(0.7, &message.role, ROLES);
-            if let Some(meant) = meant.filter(|meant| !talk.iter().any(|other| other.role == *meant)) {
-                let role = &message.role;
-                return Err(format!("message {} has the role {role:?}, and none {meant:?}, which is meant?", at + 1));
-            }
-        }
-        Ok(talk)
+        found.iter().enumerate().map(message).collect()
     }
 }
 
@@ -179,6 +170,20 @@ impl ChatTemplate {
         self.render_with(messages, prompts_answer, false)
     }
 
+    /// A role that is nearly a usual one and that the template does not name.
+    fn misspelt(&self, talk: &[Message]) -> Option<String> {
+        let is_known = |role: &str| ROLES.contains(&role) || self.text.contains(role);
+        talk.iter().enumerate().filter(|(_, message)| !is_known(&message.role)).find_map(
+            |(at, Message { role, .. })| {
+                let meant = messages::nearest_above(0.7, role, ROLES)?;
+                Some(format!(
+                    "message {} has the role {role:?}, which the template does not name; {meant:?} is meant?",
+                    at + 1
+                ))
+            },
+        )
+    }
+
     /// With marks around answers, where the template says where those are.
     fn render_with(&self, messages: &[Message], prompts_answer: bool, is_marked: bool) -> Result<String, ChatError> {
         let failed = |error: minijinja::Error| {
@@ -190,6 +195,9 @@ impl ChatTemplate {
             };
             ChatError { path: self.path.clone(), detail }
         };
+        if let Some(detail) = self.misspelt(messages) {
+            return Err(ChatError { path: self.path.clone(), detail });
+        }
         let mut environment = Environment::new();
         environment.set_fuel(Some(MOST_STEPS));
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
@@ -290,6 +298,23 @@ mod tests {
     fn template(text: &str) -> ChatTemplate {
         let special = vec![("bos_token".to_owned(), "<s>".to_owned()), ("eos_token".to_owned(), "</s>".to_owned())];
         ChatTemplate::of("t".as_ref(), text.to_owned(), special)
+    }
+
+    /// Unless the template has such a role.
+    #[test]
+    fn a_role_that_is_a_slip_is_told() {
+        let plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+        let own = "{% for m in messages %}{% if m.role == 'User' %}{{ m.content }}{% endif %}{% endfor %}";
+        let talk = |role: &str| [Message::new("user", "a"), Message::new("assistant", "b"), Message::new(role, "c")];
+        let message = template(plain).render(&talk("assistent"), false).unwrap_err().to_string();
+        assert!(
+            message.contains("message 3 has the role \"assistent\"") && message.contains("\"assistant\" is meant"),
+            "{message}"
+        );
+        for (text, role) in [(own, "User"), (plain, "developer"), (plain, "ipython")] {
+            assert!(template(text).render(&talk(role), false).is_ok(), "{role}");
+        }
+        assert!(template(plain).render(&talk("User"), false).is_err());
     }
 
     #[test]

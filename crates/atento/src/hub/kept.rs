@@ -55,11 +55,16 @@ impl Kept {
             Ok(TokenizerFile { object: read_object(&path)?, bytes })
         };
         let tokenizer_config = path.exists().then(read_file).transpose()?;
-        let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator)).map(str::to_owned);
-        let names = names.chain(sentence::files(root)?).map(|name| (root.join(&name), name));
+        let names = FILES.into_iter().chain(TRANSLATOR_FILES.into_iter().filter(|_| is_translator));
         let mut files = Vec::new();
-        for (path, name) in names.filter(|(path, _)| path.is_file()) {
-            files.push((name, lfs::read(&path).map_err(Error::io(&path, "read"))?));
+        for (name, path) in names.map(|name| (name, root.join(name))).filter(|(_, path)| path.is_file()) {
+            files.push((name.to_owned(), lfs::read(&path).map_err(Error::io(&path, "read"))?));
+        }
+        // These are copied as they are: whoever makes vectors says what is wrong with them.
+        for (path, name) in sentence::files(root).into_iter().map(|name| (root.join(&name), name)) {
+            if path.is_file() {
+                files.push((name, fs::read(&path).map_err(Error::io(&path, "read"))?));
+            }
         }
         Ok(Self { config: config.clone(), described, tokenizer_config, files })
     }

@@ -54,23 +54,23 @@ pub struct SentenceSettings {
 }
 
 /// The names of the files that say how a directory makes vectors, those in folders with a `/`; none of a directory that is not one
-/// of sentence-transformers.
-///
-/// # Errors
-/// The directory cannot be read.
-pub(super) fn files(dir: &Path) -> Result<Vec<String>, Error> {
-    if !dir.join(MODULES).is_file() {
-        return Ok(Vec::new());
-    }
+/// of sentence-transformers. What is in the folder of a step belongs to it, whether it is known here or not.
+pub(super) fn files(dir: &Path) -> Vec<String> {
+    let Ok(steps) = steps(&dir.join(MODULES)) else { return Vec::new() };
     let mut names: Vec<String> = [MODULES, PROMPTS].into_iter().chain(SETTINGS).map(str::to_owned).collect();
-    let folders = std::fs::read_dir(dir).map_err(Error::io(dir, "read"))?.flatten();
-    // Each step has a folder with its settings, as 1_Pooling.
-    let is_step = |name: &String| name.starts_with(|c: char| c.is_ascii_digit()) && name.contains('_');
-    let mut steps: Vec<String> =
-        folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_step).collect();
-    steps.sort_unstable();
-    names.extend(steps.iter().map(|step| format!("{step}/config.json")));
-    Ok(names)
+    let folders = steps.iter().filter_map(|step| step.get("path")?.as_str()).filter(|path| is_folder_name(path));
+    for folder in folders {
+        let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
+        let mut inside: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        inside.sort_unstable();
+        names.extend(inside.into_iter().map(|name| format!("{folder}/{name}")));
+    }
+    names
+}
+
+/// Whether a path names one folder, and nothing outside.
+fn is_folder_name(path: &str) -> bool {
+    !path.is_empty() && !path.starts_with('.') && !path.contains(['/', '\\'])
 }
 
 /// What a directory says of vectors, if it is one of sentence-transformers.

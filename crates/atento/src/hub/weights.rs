@@ -4,6 +4,7 @@ use super::Error;
 use super::gguf::{GgufWeights, is_gguf};
 use super::pickle::TorchTensors;
 use super::safetensors::{Dtype, SafeTensors};
+use atento_kernels::linear::WeightLayout;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -106,6 +107,17 @@ impl Weights {
             bits += count * each;
         }
         (numbers > 0.0).then(|| bits / numbers)
+    }
+
+    /// Whether matrices of this layout keep the numbers of the file in memory, where they are not trained; what is no matrix becomes
+    /// f32.
+    #[must_use]
+    pub fn are_held_as_stored(&self, layout: Option<WeightLayout>) -> bool {
+        match self {
+            Weights::SafeTensors(_) => layout == Some(WeightLayout::OutIn),
+            Weights::Gguf(_) => layout.is_some(),
+            Weights::Torch(_) => false,
+        }
     }
 
     /// Whether two tensors have the same element type, shape and elements, bit for bit.

@@ -63,6 +63,11 @@ pub trait Task: Sync {
     /// What its models do.
     fn head(&self) -> Head;
 
+    /// Whether it usually trains a model that is there already.
+    fn tunes(&self) -> bool {
+        false
+    }
+
     /// The settings, or tables of settings, that mean something for it and not for every task.
     fn keys(&self) -> &'static [&'static str];
 

@@ -144,9 +144,16 @@ impl Base {
             return Ok(None);
         }
         let failed = |source| Error::Io { path: dir.clone(), source };
-        let files = fs::read_dir(&dir).map_err(failed)?.map(|entry| Ok(entry?.path()));
-        let files: Vec<PathBuf> = files.collect::<io::Result<_>>().map_err(failed)?;
-        Ok(Some(checksum(files.into_iter().filter(|path| path.is_file()).collect())?))
+        let listed =
+            |dir: &Path| -> io::Result<Vec<PathBuf>> { fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect() };
+        let (mut files, mut folders) = (Vec::new(), vec![dir.clone()]);
+        while let Some(folder) = folders.pop() {
+            let (below, here): (Vec<_>, Vec<_>) =
+                listed(&folder).map_err(failed)?.into_iter().partition(|path| path.is_dir());
+            folders.extend(below);
+            files.extend(here);
+        }
+        Ok(Some(checksum(files)?))
     }
 
     /// Writes the files into the run directory, if there are any.

@@ -28,9 +28,12 @@ pub(crate) fn state_bytes(recipe: &Recipe, params: &Params, from: Option<&Path>)
     let frozen = params.entries().iter().filter(|entry| entry.is_frozen());
     let precision = Precision::from(recipe.train.base_dtype);
     let stored = from.and_then(|from| ModelDir::open(from).and_then(|dir| dir.without_adapter().weights()).ok());
-    let stored = stored.and_then(|weights| weights.bits()).map_or(F32_BITS, |bits| bits.min(F32_BITS));
-    let bits =
-        |entry: &ParamEntry| precision.bits().filter(|_| precision.rounds(entry)).unwrap_or(F32_BITS).min(stored);
+    let as_stored = |entry: &ParamEntry| {
+        let weights = stored.as_ref().filter(|weights| weights.are_held_as_stored(entry.layout))?;
+        weights.bits().map(|bits| bits.min(F32_BITS))
+    };
+    let rounded = |entry: &ParamEntry| precision.bits().filter(|_| precision.rounds(entry)).unwrap_or(F32_BITS);
+    let bits = |entry: &ParamEntry| rounded(entry).min(as_stored(entry).unwrap_or(F32_BITS));
     let frozen: f64 = frozen.map(|entry| entry.weight.len() as f64 * bits(entry) / 8.0).sum();
     frozen as u128 + trained_bytes(recipe, params)
 }
@@ -57,7 +60,7 @@ pub(crate) fn check_room(recipe: &Recipe, config: &dyn Config, params: &Params) 
     if let Some(adapter) = adapter {
         adapt::begin(&adapter, recipe, config, &mut trained, None)?;
     }
-    let state = state_bytes(recipe, &trained, None) + table_bytes(config);
+    let state = state_bytes(recipe, &trained, recipe.from.as_deref()) + table_bytes(config);
     Ok(memory::require(state, "training this model (weights, gradients and moments)")?)
 }
 

@@ -66,6 +66,10 @@ impl<T: HeadTask> Task for T {
         T::EXAMPLE
     }
 
+    fn tunes(&self) -> bool {
+        true
+    }
+
     fn head(&self) -> Head {
         T::HEAD
     }

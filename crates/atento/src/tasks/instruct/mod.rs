@@ -40,6 +40,10 @@ impl Task for InstructTask {
         &["prompt_key", "completion_key"]
     }
 
+    fn tunes(&self) -> bool {
+        true
+    }
+
     fn head(&self) -> Head {
         Head::Language
     }

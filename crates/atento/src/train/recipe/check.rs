@@ -178,7 +178,35 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool, is_family
 /// The keys and tables that do nothing in this recipe, whatever they say.
 pub(crate) fn idle(recipe: &Recipe) -> Vec<String> {
     let rules = model_rules(recipe).into_iter().chain(training_rules(recipe)).filter(|(_, _, has_effect)| !has_effect);
-    let of_rules = rules.flat_map(|(_, keys, _)| keys.iter().map(|key| (*key).to_owned()));
+    rules.flat_map(|(_, keys, _)| keys.iter().map(|key| (*key).to_owned())).chain(foreign(recipe)).collect()
+}
+
+/// The keys and tables that do nothing, or are refused, in every recipe of this task, family and method that `starts` from a model
+/// or makes one.
+pub(crate) fn unfit(recipe: &Recipe, starts: bool) -> Vec<String> {
+    let method = recipe.train.method;
+    let parts = ["train.freeze", "train.train_only", "train.top_layers", "train.unfreeze_every"];
+    let whole_texts = ["train.pooling", "train.solve_output", "train.features_dir"];
+    let of_method: Vec<&str> = [
+        (&parts[..], matches!(method, Method::Full | Method::Partial)),
+        (&whole_texts[..], recipe.task.reads_whole_texts()),
+        (&["train.solve_output", "train.features_dir"], starts),
+        (&["train.base_dtype"], method.is_adapter()),
+        (&["train.class_weights"], method != Method::Features),
+    ]
+    .into_iter()
+    .filter(|(_, fits)| !fits)
+    .flat_map(|(keys, _)| keys.iter().copied())
+    .collect();
+    let [of_arch, ..] = model_rules(recipe);
+    let of_arch = if of_arch.2 { &[][..] } else { of_arch.1 };
+    let rules = method_rules(recipe).into_iter().filter(|(_, _, has_effect)| !has_effect).flat_map(|(_, keys, _)| keys);
+    let keys = of_method.into_iter().chain(of_arch.iter().copied()).chain(rules.copied());
+    keys.map(str::to_owned).chain(foreign(recipe)).collect()
+}
+
+/// The keys and tables of other tasks and families.
+fn foreign(recipe: &Recipe) -> Vec<String> {
     let of_task = foreign_keys(&*recipe.task).into_iter().map(str::to_owned);
     let of_model = foreign_model_keys(recipe.model.arch).into_iter().map(|name| format!("model.{name}"));
     // Files with answers have the forms and columns of the task.
@@ -189,7 +217,7 @@ pub(crate) fn idle(recipe: &Recipe) -> Vec<String> {
     let of_files: Vec<&str> = foreign.collect();
     let of_files =
         ["train", "valid", "test"].iter().flat_map(|set| of_files.iter().map(move |name| format!("data.{set}.{name}")));
-    of_rules.chain(of_task).chain(of_model).chain(of_files).collect()
+    of_task.chain(of_model).chain(of_files).collect()
 }
 
 type Rule = (&'static str, &'static [&'static str], bool);
@@ -264,21 +292,12 @@ const UPDATES: [&str; 15] = [
     "schedule",
 ];
 
-fn training_rules(recipe: &Recipe) -> [Rule; 15] {
+fn training_rules(recipe: &Recipe) -> Vec<Rule> {
     use ScheduleKind::*;
-    let (schedule, method) = (recipe.schedule.kind, recipe.train.method);
+    let schedule = recipe.schedule.kind;
     let adam = recipe.optimizer.kind != OptimizerKind::Sgd;
     let watched = recipe.task.is_watched(&recipe.data);
-    [
-        ("without `train.method` \"lora\"", &["lora"], method == Method::Lora),
-        ("without `train.method` \"ia3\"", &["ia3"], method == Method::Ia3),
-        (
-            "without `train.method` \"prefix\" or \"prompt\"",
-            &["prompt"],
-            matches!(method, Method::Prefix | Method::Prompt),
-        ),
-        ("without `train.method` \"houlsby\"", &["houlsby"], method == Method::Houlsby),
-        ("with `train.method` \"features\"", &UPDATES, method != Method::Features),
+    let of_settings: [Rule; 10] = [
         ("where no output is solved (`train.solve_output`)", &["train.features_dir"], recipe.train.solves()),
         ("with `optimizer.kind` \"sgd\"", &["optimizer.betas", "optimizer.eps"], adam),
         ("except with `optimizer.kind` \"sgd\"", &["optimizer.momentum"], !adam),
@@ -289,5 +308,21 @@ fn training_rules(recipe: &Recipe) -> [Rule; 15] {
         ("with this `schedule.kind`", &["schedule.decay_steps"], matches!(schedule, Linear | Cosine | Wsd)),
         ("without `data.valid`", &["train.eval_every", "train.eval_beam", "train.eval_max_sentences"], watched),
         ("when `train.eval_beam` is 0", &["train.eval_max_sentences"], !watched || recipe.train.eval_beam > 0),
+    ];
+    method_rules(recipe).into_iter().chain(of_settings).collect()
+}
+
+fn method_rules(recipe: &Recipe) -> [Rule; 5] {
+    let method = recipe.train.method;
+    [
+        ("without `train.method` \"lora\"", &["lora"], method == Method::Lora),
+        ("without `train.method` \"ia3\"", &["ia3"], method == Method::Ia3),
+        (
+            "without `train.method` \"prefix\" or \"prompt\"",
+            &["prompt"],
+            matches!(method, Method::Prefix | Method::Prompt),
+        ),
+        ("without `train.method` \"houlsby\"", &["houlsby"], method == Method::Houlsby),
+        ("with `train.method` \"features\"", &UPDATES, method != Method::Features),
     ]
 }

@@ -4,27 +4,41 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, json};
 
-use super::check::idle;
+use super::check::{conflicts, idle, unfit};
 use super::section::{Field, Kind, Range};
 use super::settings::Recipe;
 use super::validate::expected;
-use super::{Error, Loaded, Method, Override, Task, Written, follow, schema};
+use super::{Error, Loaded, Method, Metric, Override, Task, Written, follow, place_of, schema};
 use crate::{families, tasks};
 
 /// The longest line of a comment.
 const WIDTH: usize = 100;
 
+/// What a model that is there says, where the recipe leaves it out.
+const OF_THE_MODEL: [&str; 7] = [
+    "model.dropout",
+    "model.attention_dropout",
+    "model.activation_dropout",
+    "model.embedding_dropout",
+    "data.max_length",
+    "data.block_size",
+    "data.stride",
+];
+
 impl Recipe {
     /// A recipe of a task with every key that means something for it: its meaning, what it accepts, and its value where it is left
-    /// out, as a comment (`#key = value`). The data are an example's. The family and the method are the task's usual ones where
-    /// they are left out; what trains a part of a model, or an adapter, starts from one.
+    /// out, as a comment (`#key = value`), or `…` where there is none or the model says it. The data are an example's. The method is
+    /// the task's usual one where it is left out, and a task that usually trains a model that is there starts from one, unless a
+    /// family for a new one is named. So does every other method than "full".
     ///
     /// # Errors
     /// There is no such task, family or method, or they do not go together.
     pub fn documented(task: &str, arch: Option<&str>, method: Option<&str>) -> Result<String, Error> {
-        let starts = method.is_some_and(|method| method != Method::Full.word());
+        let named_task = Task::named(task).unwrap_or_default();
+        let is_part = method.is_some_and(|method| method != Method::Full.word());
+        let starts = is_part || arch.is_none() && named_task.tunes();
         let from = if starts { "from = \"MODEL\"\n" } else { "" };
-        let text = format!("{from}[data]\n{}", Task::named(task).unwrap_or_default().example());
+        let text = format!("{from}[data]\n{}", named_task.example());
         let named =
             [("TASK", "task", Some(task)), ("--arch", "model.arch", arch), ("--method", "train.method", method)];
         let named: Vec<Override> = named
@@ -35,18 +49,29 @@ impl Recipe {
             .collect();
         let Loaded { mut recipe, written, .. } = Self::parse(&text, "recipe", &named)?;
         follow::follow(&mut recipe, &|key| written.contains_key(key));
+        conflicts(&recipe, &|key| written.contains_key(key), &|key| place_of(&written, key))?;
         let mut text = String::new();
-        comment(
-            &mut text,
-            &format!(
-                "{} Every key that means something here is below: `#key = value` is what it is when it is left out. Some follow \
-                 others, so take away the `#` of what you change and leave the rest. Paths are relative to this file.",
-                recipe.task.about()
-            ),
+        let about = format!(
+            "{} Every key that means something here is below: `#key = value` is what it is when it is left out. Some follow others, \
+             so take away the `#` of what you change and leave the rest.{} Paths are relative to this file.",
+            recipe.task.about(),
+            if starts { " Where there is `…`, the model says it." } else { "" }
         );
+        comment(&mut text, &about);
         text.push('\n');
-        let page = Page { idle: recipe.idle_from(starts), stated: Some(&written) };
-        page.table(&mut text, &schema(), Some(&recipe.to_table()?), "");
+        let mut values = recipe.to_table()?;
+        let mut idle = unfit(&recipe, starts);
+        if starts {
+            let (model, tokenizer) = (keys_of("model"), keys_of("tokenizer"));
+            let decided = model.into_iter().filter(|key| !key.ends_with("dropout"));
+            idle.extend(decided.chain(tokenizer.into_iter().filter(|key| key != "tokenizer.add_tokens")));
+            for key in keys_of("search").iter().map(String::as_str).chain(OF_THE_MODEL) {
+                let (table, name) = key.split_once('.').unwrap_or(("", key));
+                values.get_mut(table).and_then(toml::Value::as_table_mut).and_then(|table| table.remove(name));
+            }
+        }
+        let page = Page { idle, stated: Some(&written), task: Some(recipe.task) };
+        page.table(&mut text, &schema(), Some(&values), "");
         Ok(text)
     }
 
@@ -58,7 +83,7 @@ impl Recipe {
     pub fn annotated(&self) -> Result<String, Error> {
         let stated = self.stated()?;
         let says = |key: &String| stated.contains_key(key);
-        let page = Page { idle: idle(self).into_iter().filter(|key| !says(key)).collect(), stated: None };
+        let page = Page { idle: idle(self).into_iter().filter(|key| !says(key)).collect(), stated: None, task: None };
         let mut text = String::new();
         comment(&mut text, "The recipe of this run with all its settings, those too that were left out.");
         text.push('\n');
@@ -70,23 +95,6 @@ impl Recipe {
             recipe == *self && followed == *self
         });
         if again.unwrap_or(false) { Ok(text) } else { self.to_toml() }
-    }
-
-    /// What [`idle`] says; of a model that exists, the keys that it decides too.
-    fn idle_from(&self, starts: bool) -> Vec<String> {
-        let mut keys = idle(self);
-        if starts {
-            let (model, tokenizer) = (Self::keys_of("model"), Self::keys_of("tokenizer"));
-            let decided = model.into_iter().filter(|key| !key.ends_with("dropout"));
-            keys.extend(decided.chain(tokenizer.into_iter().filter(|key| key != "tokenizer.add_tokens")));
-        }
-        keys
-    }
-
-    fn keys_of(table: &str) -> Vec<String> {
-        let field = schema().into_iter().find(|field| field.name == table);
-        let Some(Kind::Table(fields)) = field.map(|field| field.kind) else { return Vec::new() };
-        fields.iter().map(|field| format!("{table}.{}", field.name)).collect()
     }
 
     /// A page in Markdown with every key of a recipe, its default and what it accepts.
@@ -127,6 +135,8 @@ struct Page<'r> {
     idle: Vec<String>,
     /// What is stated, where all else is a comment; without it everything is that has a value.
     stated: Option<&'r Written>,
+    /// The task whose choices alone are shown, where it is one's.
+    task: Option<Task>,
 }
 
 impl Page<'_> {
@@ -141,7 +151,7 @@ impl Page<'_> {
                 Some(stated) if !stated.contains_key(&path(field)) => "#",
                 _ => "",
             };
-            comment(text, &sentence(field));
+            comment(text, &self.sentence(field, &path(field)));
             let _ = writeln!(text, "{hash}{} = {}", field.name, value.as_deref().unwrap_or(placeholder(&field.kind)));
         }
         for field in fields.iter().filter(means).filter(is_table) {
@@ -155,30 +165,53 @@ impl Page<'_> {
                 continue;
             }
             text.push('\n');
-            comment(text, &field.about);
-            let hash = if values.is_some() { "" } else { "#" };
+            let (hash, hint) = match values {
+                Some(_) => ("", ""),
+                None => ("#", " (Take away the `#` of the next line too.)"),
+            };
+            comment(text, &format!("{}{hint}", field.about));
             let _ = writeln!(text, "{hash}[{path}]");
             self.table(text, inner, values, &format!("{path}."));
         }
     }
-}
 
-fn sentence(field: &Field) -> String {
-    match (&field.kind, field.range) {
-        (Kind::Choice(_), _) | (_, Some(_)) => {
-            let expected = expected(field);
-            let mut letters = expected.chars();
-            let first = letters.next().map_or(String::new(), |letter| letter.to_uppercase().to_string());
-            format!("{} {first}{}.", field.about, letters.as_str())
-        }
-        _ => field.about.clone(),
+    fn sentence(&self, field: &Field, path: &str) -> String {
+        let own = self.task.and_then(|task| choices(task, path));
+        let expected = match own {
+            Some(words) => {
+                format!("one of {}", words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", "))
+            }
+            None if matches!(field.kind, Kind::Choice(_)) || field.range.is_some() => expected(field),
+            None => return field.about.clone(),
+        };
+        let mut letters = expected.chars();
+        let first = letters.next().map_or(String::new(), |letter| letter.to_uppercase().to_string());
+        format!("{} {first}{}.", field.about, letters.as_str())
     }
 }
 
-/// A value as TOML, in one line whatever it holds: basic strings of TOML have the escapes of JSON.
+/// The words of a key that a task takes, where these are not all.
+fn choices(task: Task, path: &str) -> Option<Vec<&'static str>> {
+    match path {
+        "model.arch" => Some(families::with_heads(&[task.head()]).map(families::Family::name).collect()),
+        "train.early_stopping.metric" => {
+            let measures = task.measures(&super::DataSettings::default());
+            Some(std::iter::once(Metric::Loss).chain(measures.iter().copied()).map(Metric::word).collect())
+        }
+        _ => None,
+    }
+}
+
+fn keys_of(table: &str) -> Vec<String> {
+    let field = schema().into_iter().find(|field| field.name == table);
+    let Some(Kind::Table(fields)) = field.map(|field| field.kind) else { return Vec::new() };
+    fields.iter().map(|field| format!("{table}.{}", field.name)).collect()
+}
+
+/// A value as TOML, in one line whatever it holds: basic strings of TOML have the escapes of JSON, and one character more.
 fn in_a_line(value: &toml::Value) -> String {
     match value {
-        toml::Value::String(text) => json!(text).to_string(),
+        toml::Value::String(text) => json!(text).to_string().replace('\u{7f}', "\\u007f"),
         value => value.to_string(),
     }
 }
