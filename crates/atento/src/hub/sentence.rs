@@ -54,11 +54,12 @@ pub struct SentenceSettings {
 }
 
 /// The names of the files that say how a directory makes vectors, those in folders with a `/`; none of a directory that is not one
-/// of sentence-transformers. What is in the folder of a step belongs to it, whether it is known here or not.
+/// of sentence-transformers. What is in the folder of a step behind the model belongs to it, whether it is known here or not.
 pub(super) fn files(dir: &Path) -> Vec<String> {
     let Ok(steps) = steps(&dir.join(MODULES)) else { return Vec::new() };
     let mut names: Vec<String> = [MODULES, PROMPTS].into_iter().chain(SETTINGS).map(str::to_owned).collect();
-    let folders = steps.iter().filter_map(|step| step.get("path")?.as_str()).filter(|path| is_folder_name(path));
+    let folders =
+        steps.iter().skip(1).filter_map(|step| step.get("path")?.as_str()).filter(|path| is_folder_name(path));
     for folder in folders {
         let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
         let mut inside: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();

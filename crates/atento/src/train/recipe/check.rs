@@ -263,7 +263,7 @@ fn foreign_model_keys(arch: Arch) -> Vec<&'static str> {
 }
 
 /// A sentence for each setting of `[model]` that was `written` and means nothing for the family. A value that is the default
-/// says nothing either way: a run writes all settings into its config.toml.
+/// says nothing either way.
 pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool) -> Vec<String> {
     let arch = recipe.model.arch;
     let foreign = foreign_model_keys(arch).into_iter();
