@@ -67,9 +67,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// The head on the source whose largest weights are the largest, in the mean over its queries.
 fn surest(maps: &AttentionMaps) -> Option<&Head> {
     let keys = maps.keys(Between::Cross).len();
-    let sureness = |head: &&Head| -> f32 {
-        head.weights.chunks(keys).map(|row| row.iter().copied().fold(0.0, f32::max)).sum()
-    };
+    let sureness =
+        |head: &&Head| -> f32 { head.weights.chunks(keys).map(|row| row.iter().copied().fold(0.0, f32::max)).sum() };
     let stack = maps.stacks.iter().find(|stack| stack.between == Between::Cross)?;
     stack.layers.iter().flat_map(|layer| &layer.heads).max_by(|a, b| sureness(a).total_cmp(&sureness(b)))
 }

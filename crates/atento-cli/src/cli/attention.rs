@@ -25,15 +25,16 @@ const LARGE: usize = 64 << 20;
 ///
 /// Writes a page that needs no network: all heads side by side, one of them large. With --out FILE.svg it is a drawing.
 ///
-/// For a translator, TARGET is a translation; without one the model translates the text by its own settings. The weights are
-/// those of the encoder, of the decoder, and of the decoder on the source. The decoder reads its start token and then the
-/// translation, without its last token. For a model that judges texts, TEXT may be a pair with a tab between its texts. A
-/// language model that was trained with a prompt template gets TEXT in that template; --raw turns this off.
+/// For a translator, TARGET is a translation; without one the model translates the text by its own settings. The
+/// weights are those of the encoder, of the decoder, and of the decoder on the source. The decoder reads its start
+/// token and then the translation, without its last token. For a model that judges texts, TEXT may be a pair with a tab
+/// between its texts. A language model that was trained with a prompt template gets TEXT in that template; --raw turns
+/// this off.
 ///
-/// With --json one object on standard output: {"tokens", "attentions"}, "attentions" being [layer][head][query][key], each row
-/// of keys with the sum 1. Layer 0 is the first block. For a translator also "target_tokens", which the decoder reads, and
-/// "decoder" and "cross", nested alike. With an adapter of virtual tokens, "virtual_tokens" says how many keys stand before
-/// those of "tokens".
+/// With --json one object on standard output: {"tokens", "attentions"}, "attentions" being [layer][head][query][key],
+/// each row of keys with the sum 1. Layer 0 is the first block. For a translator also "target_tokens", which the
+/// decoder reads, and "decoder" and "cross", nested alike. With an adapter of virtual tokens, "virtual_tokens" says how
+/// many keys stand before those of "tokens".
 #[derive(Debug, clap::Args)]
 pub struct AttentionArgs {
     /// A model directory or a run directory
@@ -147,7 +148,9 @@ impl AttentionArgs {
         if let Some(target) = self.target.as_ref().filter(|_| head != Head::Translation) {
             let (model, does) = (self.model.display(), head.does());
             let tab = if head == Head::Language { "" } else { "; a pair is one TEXT with a tab between its texts" };
-            return Err(anyhow!("{model}: this model {does}, and only a translator has a TARGET ({target:?}){tab}").into());
+            return Err(
+                anyhow!("{model}: this model {does}, and only a translator has a TARGET ({target:?}){tab}").into()
+            );
         }
         match head {
             Head::Translation => self.of_translator(options),

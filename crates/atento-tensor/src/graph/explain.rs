@@ -28,12 +28,7 @@ impl Graph<'_> {
     }
 
     /// Keeps the weights that `write` computes of each segment, if they are wanted.
-    pub(crate) fn keep_attention(
-        &mut self,
-        n_heads: usize,
-        segments: &[Segment],
-        write: impl Fn(usize, SliceMut<'_>),
-    ) {
+    pub(crate) fn keep_attention(&mut self, n_heads: usize, segments: &[Segment], write: impl Fn(usize, SliceMut<'_>)) {
         let Some(kept) = &mut self.attention else { return };
         let pool = &self.pool;
         let of_segment = |(number, segment): (usize, &Segment)| {

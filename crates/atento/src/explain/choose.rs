@@ -12,8 +12,8 @@ pub struct Choice {
 }
 
 impl AttentionMaps {
-    /// Keeps the layers and heads that are chosen. Where the encoder and the decoder of a translator differ in their number, a
-    /// number counts for those that have it.
+    /// Keeps the layers and heads that are chosen. Where the encoder and the decoder of a translator differ in their
+    /// number, a number counts for those that have it.
     ///
     /// # Errors
     /// A number that no part of the model has.

@@ -7,7 +7,8 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use super::page::name;
 use super::{AttentionMaps, Error, Head, Layer, Stack};
 
-/// The side of a cell, the room around heads and for headings, and about how wide a letter is, in the drawing's own units.
+/// The side of a cell, the room around heads and for headings, and about how wide a letter is, in the drawing's own
+/// units.
 const CELL: usize = 12;
 const GAP: usize = 16;
 const HEADING: usize = 34;
@@ -35,7 +36,8 @@ impl AttentionMaps {
             height += stack.layers.len() * drawn.layer_height();
             width = width.max(stack.layers.iter().map(|layer| drawn.width(layer)).max().unwrap_or(0));
         }
-        let shades: Value = (1..=SHADES).map(|shade| format!("{:.2}", shade as f64 / SHADES as f64)).map(Value::from).collect();
+        let shades: Value =
+            (1..=SHADES).map(|shade| format!("{:.2}", shade as f64 / SHADES as f64)).map(Value::from).collect();
         let page = context! { title, width, height => height + GAP, gap => GAP, cell => CELL, stacks, shades };
         Ok(environment.get_template("drawing")?.render(page)?)
     }

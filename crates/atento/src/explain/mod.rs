@@ -1,8 +1,8 @@
-//! What a model looks at: the attention weights of a text, layer by layer and head by head, as JSON (by `serde`), as a page
-//! ([`AttentionMaps::to_html`]) and as a drawing ([`AttentionMaps::to_svg`]).
+//! What a model looks at: the attention weights of a text, layer by layer and head by head, as JSON (by `serde`), as a
+//! page ([`AttentionMaps::to_html`]) and as a drawing ([`AttentionMaps::to_svg`]).
 //!
-//! Layers and heads are counted from 0, layer 0 being the first block. Rows of weights are queries and sum to 1; what a mask
-//! hides has the weight 0.
+//! Layers and heads are counted from 0, layer 0 being the first block. Rows of weights are queries and sum to 1; what a
+//! mask hides has the weight 0.
 
 mod choose;
 mod drawing;

@@ -87,14 +87,18 @@ function showHeads() {
 function showHead() {
   const { stack, layer, head } = current();
   const rows = stack.queries.length, columns = stack.keys.length;
-  const size = Math.max(rows, columns) <= 20 ? 28 : Math.max(rows, columns) <= 60 ? 20 : 15;
+  names(part("keys"), stack.keys);
+  names(part("queries"), stack.queries);
+  const card = part("map").parentElement, style = getComputedStyle(card);
+  const room = card.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - part("queries").offsetWidth;
+  /* Cells as large as fit, within reason. */
+  const most = Math.max(rows, columns), least = most <= 20 ? 20 : most <= 60 ? 18 : 14;
+  const size = Math.max(least, Math.min(28, Math.floor(room / columns)));
   part("map").style.setProperty("--cell", size + "px");
   part("plot").style.width = size * columns + "px";
   part("plot").style.height = size * rows + "px";
   part("chosen").textContent = `${stack.name} · layer ${layer.number} · head ${head.number}`;
   part("about").textContent = stack.about;
-  names(part("keys"), stack.keys);
-  names(part("queries"), stack.queries);
   paint(part("canvas"), weightsOf(head), rows, columns, 8192);
   for (const button of part("heads").querySelectorAll("button")) {
     const is = +button.dataset.layer === chosen.layer && +button.dataset.head === chosen.head;

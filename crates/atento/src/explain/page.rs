@@ -58,14 +58,17 @@ fn about(maps: &AttentionMaps, between: Between) -> &'static str {
     match between {
         Between::Text if maps.target.is_none() => "A row is a token that looks, a column a token that it looks at.",
         Between::Text => "Each source token looks at all source tokens.",
-        Between::Target => "Each token that the decoder reads looks at itself and at those before it, to write the next one.",
+        Between::Target => {
+            "Each token that the decoder reads looks at itself and at those before it, to write the next one."
+        }
         Between::Cross => "Each token that the decoder reads looks at the source, to write the next one.",
     }
 }
 
 /// Weights as a text, see the module.
 fn packed(weights: &[f32]) -> String {
-    let bytes: Vec<u8> = weights.iter().flat_map(|&weight| ((weight * 65_535.0).round() as u16).to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        weights.iter().flat_map(|&weight| ((weight * 65_535.0).round() as u16).to_le_bytes()).collect();
     base64(&bytes)
 }
 

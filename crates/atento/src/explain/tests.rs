@@ -31,7 +31,10 @@ fn chosen(layers: &[i64], heads: &[i64]) -> Result<Vec<(usize, Vec<usize>)>, Str
 fn layers_and_heads_are_chosen_by_their_numbers_from_either_end() {
     assert_eq!(chosen(&[], &[]).unwrap(), [(0, vec![0, 1]), (1, vec![0, 1])]);
     assert_eq!(chosen(&[-1, 0], &[1]).unwrap(), [(1, vec![1]), (0, vec![1])]);
-    assert_eq!(chosen(&[2], &[]).unwrap_err(), "layer 2: the model has layers from 0 to 1, or from -1 (the last) to -2");
+    assert_eq!(
+        chosen(&[2], &[]).unwrap_err(),
+        "layer 2: the model has layers from 0 to 1, or from -1 (the last) to -2"
+    );
     assert!(chosen(&[], &[-3]).unwrap_err().starts_with("head -3: the model has heads from 0 to 1"));
     assert!(chosen(&[i64::MIN], &[]).is_err());
 }

@@ -185,7 +185,8 @@ pub trait Trunk: Send + Sync {
 #[track_caller]
 pub(super) fn only_segments(attentions: Vec<Vec<Tensor>>) -> Vec<Tensor> {
     let only = |segments: Vec<Tensor>| {
-        let [weights] = <[Tensor; 1]>::try_from(segments).unwrap_or_else(|found| panic!("{} sequences, not one", found.len()));
+        let [weights] =
+            <[Tensor; 1]>::try_from(segments).unwrap_or_else(|found| panic!("{} sequences, not one", found.len()));
         weights
     };
     attentions.into_iter().map(only).collect()

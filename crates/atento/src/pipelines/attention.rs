@@ -30,8 +30,8 @@ impl LanguageModel {
     /// The attention weights of a text, which is read as it stands, without a template.
     ///
     /// # Errors
-    /// A text that is empty or longer than the model's positions; weights that are not numbers, or more of them than there is
-    /// memory.
+    /// A text that is empty or longer than the model's positions; weights that are not numbers, or more of them than
+    /// there is memory.
     pub fn attention(&self, text: &str) -> Result<AttentionMaps, Error> {
         let ids = encode_text(&*self.model, &self.tokenizer, text).map_err(|fault| unreadable("text", fault))?;
         self.attention_of(&ids)
@@ -42,18 +42,19 @@ impl LanguageModel {
     /// # Errors
     /// As [`LanguageModel::attention`].
     pub fn attention_of(&self, ids: &[u32]) -> Result<AttentionMaps, Error> {
-        Fault::check(ids, self.model.vocab_size(), Some(self.model.max_positions())).map_err(|fault| unreadable("text", fault))?;
+        Fault::check(ids, self.model.vocab_size(), Some(self.model.max_positions()))
+            .map_err(|fault| unreadable("text", fault))?;
         of_text(&*self.model, &self.tokenizer, Texts::of(ids, &[0, ids.len() as u32]))
     }
 }
 
 impl Pretrained {
-    /// The attention weights of a sentence and its translation: the one that is given, or else the model's own, by its own
-    /// settings.
+    /// The attention weights of a sentence and its translation: the one that is given, or else the model's own, by its
+    /// own settings.
     ///
     /// # Errors
-    /// A sentence that is empty or longer than the model's positions; what goes wrong with a translation; weights that are not
-    /// numbers, or more of them than there is memory.
+    /// A sentence that is empty or longer than the model's positions; what goes wrong with a translation; weights that
+    /// are not numbers, or more of them than there is memory.
     pub fn attention(&self, source: &str, target: Option<&str>) -> Result<AttentionMaps, Error> {
         let encode = |side: Side, text: &str| {
             let ids = encode_side(&*self.model, &self.tokenizer, side, text);

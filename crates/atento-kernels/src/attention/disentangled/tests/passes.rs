@@ -270,7 +270,8 @@ fn weights_are_those_of_the_reference_and_give_the_output() {
         attention.forward(&qkv, relative, &mut out, None);
 
         let (query, key, value) = (&data.query, &data.key, &data.value);
-        let inputs = reference::Inputs { query, key, value, relative_keys: relative.keys, relative_queries: relative.queries };
+        let inputs =
+            reference::Inputs { query, key, value, relative_keys: relative.keys, relative_queries: relative.queries };
         let pairs = case.lengths.iter().map(|len| len * len).sum::<usize>();
         let (mut ignored, mut expected) = (out.clone(), vec![0.0; pairs * case.n_heads]);
         reference::forward(&attention, &inputs, &mut ignored, &mut expected);
@@ -288,7 +289,8 @@ fn weights_are_those_of_the_reference_and_give_the_output() {
                 let (head, token) = (at / len, segment.query_start + at % len);
                 assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{}", case.name);
                 for d in head * case.head_dim..(head + 1) * case.head_dim {
-                    let values = row.iter().enumerate().map(|(j, weight)| weight * value[(segment.key_start + j) * width + d]);
+                    let values =
+                        row.iter().enumerate().map(|(j, weight)| weight * value[(segment.key_start + j) * width + d]);
                     let (found, fused) = (values.sum::<f32>(), out[token * width + d]);
                     assert!((found - fused).abs() < 10.0 * tolerance, "{}: {found} {fused}", case.name);
                 }
