@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use atento::explain::{AttentionMaps, Choice, Error};
 use atento::families::Head;
+use atento::generate;
 use atento::models::Precision;
 use atento::pipelines::TextModel;
 use atento::pipelines::texts::{self, TooLong};
+use atento::pipelines::translate;
 
 use super::generate::template;
 use super::model::{self, AdapterArgs};
@@ -223,6 +225,9 @@ impl AttentionArgs {
 fn failure(error: Error) -> Failure {
     match error {
         error @ Error::NonFinite => Failure::run(error),
+        Error::Translate(translate::Error::Search(error @ generate::Error::NonFiniteLogits { .. })) => {
+            Failure::run(error)
+        }
         error => error.into(),
     }
 }

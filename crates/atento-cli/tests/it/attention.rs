@@ -10,7 +10,7 @@ fn model(name: &str) -> String {
 }
 
 fn object(arguments: &[&str]) -> Value {
-    let objects = Folder::new().run(&[&["attention"], arguments, &["--json"]].concat(), "").objects();
+    let objects = Folder::new().run(&[&["attention"][..], arguments, &["--json"]].concat(), "").objects();
     objects.into_iter().next().unwrap()
 }
 
@@ -84,12 +84,12 @@ fn a_page_and_a_drawing_are_written_where_they_are_asked_for() {
     let (folder, bert) = (Folder::new(), model("bert"));
     let ran = folder.run(&["attention", &bert, "The red cat"], "");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""));
-    assert!(ran.stderr.contains("attention.html: 4 heads on 5 tokens"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("attention.html: 8 heads on 5 tokens"), "{}", ran.stderr);
     let page = std::fs::read_to_string(folder.path("attention.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("The red cat"));
     assert_eq!(folder.run(&["attention", &bert, "The red cat", "--quiet", "--out", "a.svg"], "").output(), "");
     let drawing = std::fs::read_to_string(folder.path("a.svg")).unwrap();
-    assert_eq!(drawing.matches("class=\"frame\"").count(), 4);
+    assert_eq!(drawing.matches("class=\"frame\"").count(), 8);
     let printed = folder.run(&["attention", &bert, "The red cat", "--format", "svg", "--out", "-"], "").output();
     assert_eq!(printed, drawing);
     let refused = folder.run(&["attention", &bert, "The red cat", "--json", "--out", "a.svg"], "").refusal();
@@ -101,7 +101,7 @@ fn a_page_and_a_drawing_are_written_where_they_are_asked_for() {
 #[test]
 fn what_cannot_be_looked_at_is_refused() {
     let folder = Folder::new();
-    let refused = |arguments: &[&str]| folder.run(&[&["attention"], arguments].concat(), "").refusal();
+    let refused = |arguments: &[&str]| folder.run(&[&["attention"][..], arguments].concat(), "").refusal();
     let long = "cat ".repeat(99);
     for name in ["llama-tiny", "bert"] {
         let message = refused(&[&model(name), &long]);
@@ -152,7 +152,7 @@ fn a_model_taught_with_a_template_reads_the_text_in_it() {
     }
     std::fs::write(copy.join("prompt_template.json"), templates.to_string()).unwrap();
     let tokens = |arguments: &[&str]| {
-        let found = folder.run(&[&["attention", "lm", "a cat", "--json"], arguments].concat(), "").objects();
+        let found = folder.run(&[&["attention", "lm", "a cat", "--json"][..], arguments].concat(), "").objects();
         found[0]["tokens"].as_array().unwrap().iter().map(|token| token.as_str().unwrap()).collect::<String>()
     };
     assert_eq!(tokens(&[]), "Q:ĠaĠcatĊ");

@@ -5,9 +5,9 @@ translators "decoder" and "cross" too.
 Writes crates/atento/tests/fixtures/attention/deberta, a small DeBERTa with the tokenizer of the fixture `bert`, and its weights
 for the ids of the first case there.
 
-Made with transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread), after golden_gpt2.py, golden_llama.py,
-golden_marian.py and golden_encoders.py:
-    python scripts/golden_attention.py
+Made with transformers 5.24.0, safetensors 0.8.0, torch 2.15.0 (CPU, one thread), after golden_encoders.py, golden_gpt2.py,
+golden_llama.py and golden_marian.py, whose models it reads:
+    python scripts/golden_weights.py
 """
 
 import json
