@@ -1,8 +1,8 @@
 //! 14. A trained head.
 //!
-//! The heads of 03 and 05 were random or chosen by hand. Here a small Transformer learns to translate the built-in sentences
-//! for a minute, and the head of its decoder that is surest of itself shows what it looks at: nobody told it which words of
-//! the two languages belong together. `atento attention` draws all heads of any model.
+//! The heads of 03 and 05 were random or chosen by hand. Here a small Transformer learns to translate the built-in
+//! sentences for half a minute, and the head of its decoder that is surest of itself shows what it looks at: nobody
+//! told it which words of the two languages belong together. `atento attention` draws all heads of any model.
 //!
 //! Run it: cargo run --release --example 14_a_trained_head -- [UPDATES]
 
@@ -29,7 +29,7 @@ impl Reporter for Lines {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let updates = std::env::args().nth(1).map_or(Ok(500), |given| given.parse())?;
+    let updates = std::env::args().nth(1).map_or(Ok(1000), |given| given.parse())?;
     let folder = tempfile::tempdir()?;
     let mut recipe = Recipe::of_task("translation")?;
     recipe.out = Some(folder.path().join("run"));
