@@ -2,6 +2,7 @@
 
 mod cli {
     pub mod adapter;
+    pub mod attention;
     pub mod bleu;
     pub mod completions;
     pub mod convert;
@@ -82,6 +83,7 @@ enum Verb {
     Tokenizer(cli::tokenizer::TokenizerArgs),
     Prepare(cli::prepare::PrepareArgs),
     Inspect(cli::inspect::InspectArgs),
+    Attention(cli::attention::AttentionArgs),
     Convert(cli::convert::ConvertArgs),
     Adapter(cli::adapter::AdapterVerb),
     Doctor(cli::doctor::DoctorArgs),
@@ -122,6 +124,7 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Tokenizer(args) => cli::tokenizer::run(&args, &options),
         Verb::Prepare(args) => cli::prepare::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
+        Verb::Attention(args) => cli::attention::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Adapter(args) => cli::adapter::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),

@@ -8,6 +8,8 @@
 //! (seed, stream) regenerates the mask ([`atento_kernels::dropout`]). A step may be computed in several passes: told what
 //! rows lie before its own ([`Graph::set_rows_before`]), a pass drops what one pass over all of them would drop there.
 
+mod explain;
+
 use atento_kernels::dropout::DropoutKey;
 
 use crate::buffer::Buffer;
@@ -70,6 +72,8 @@ pub struct Graph<'p> {
     module: String,
     check_finite: bool,
     non_finite: Option<NonFinite>,
+    /// The weights of each attention so far, where they are wanted: a tensor a segment.
+    attention: Option<Vec<Vec<Tensor>>>,
 }
 
 impl<'p> Graph<'p> {
@@ -99,6 +103,7 @@ impl<'p> Graph<'p> {
             module: String::new(),
             check_finite: false,
             non_finite: None,
+            attention: None,
         }
     }
 

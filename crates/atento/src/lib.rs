@@ -125,6 +125,7 @@ pub mod data;
 pub mod demo;
 pub mod encoding;
 pub mod eval;
+pub mod explain;
 pub mod families;
 pub mod generate;
 pub mod hub;
@@ -145,6 +146,7 @@ pub use atento_tensor as tensor;
 pub use atento_tensor::{Grads, Graph, ParamEntry, Params, Pool, Tensor, Weight};
 pub use data::tokens::CausalBatch;
 pub use data::{PackedBatch, Pair};
+pub use explain::AttentionMaps;
 pub use generate::{ContrastiveOptions, ProcessorOptions, SampleOptions, SearchOptions, WarperOptions};
 pub use models::{CausalLm, Precision, Translator};
 pub use pipelines::{

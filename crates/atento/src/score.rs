@@ -129,7 +129,7 @@ pub enum Fault {
 
 impl Fault {
     /// Whether a model of this vocabulary and these positions can represent a sentence.
-    fn check(ids: &[u32], vocab_size: usize, positions: Option<usize>) -> Result<(), Fault> {
+    pub(crate) fn check(ids: &[u32], vocab_size: usize, positions: Option<usize>) -> Result<(), Fault> {
         match ids {
             [] => Err(Fault::Empty),
             _ => Fault::check_fit(ids, vocab_size, positions),

@@ -3,7 +3,7 @@
 mod conversation;
 mod method;
 mod several;
-mod template;
+pub mod template;
 
 use std::path::PathBuf;
 use std::sync::Arc;

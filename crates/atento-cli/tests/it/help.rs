@@ -44,6 +44,7 @@ fn the_program_lists_its_verbs() {
       tokenizer    Learn a tokenizer, use it, look into it
       prepare      Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect      Show the parameters of a model by module: shapes, element types, tying, sizes
+      attention    Show what a model looks at: the attention weights of every layer and head
       convert      Write a model anew, its weights in another type
       adapter      Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
       doctor       Show what this machine has: CPU features in use, threads, memory, devices, versions

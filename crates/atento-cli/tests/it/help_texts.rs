@@ -169,3 +169,27 @@ fn probe_explains_itself() {
       -h, --help              Print help (see more with '--help')
     ");
 }
+
+#[test]
+fn attention_explains_itself() {
+    assert_snapshot!(help("attention"), @r"
+    Show what a model looks at: the attention weights of every layer and head
+
+    Usage: atento attention [OPTIONS] <MODEL> <TEXT> [TARGET]
+
+    Arguments:
+      <MODEL>   A model directory or a run directory
+      <TEXT>    The text
+      [TARGET]  For a translator: a translation of the text [default: the model's own]
+
+    Options:
+          --adapter <DIR>    Put the adapter in this directory on the model (PEFT's files, or a run)
+          --any-base         Put it on a model that is not the one it was made for
+          --layer <L>        A layer, repeatable: 0 is the first block, -1 the last one [default: all]
+          --head <H>         A head, repeatable: 0 is the first one, -1 the last one [default: all]
+          --raw              Give a language model the text as it is, without the template that it was taught with
+          --format <FORMAT>  What is written: html, a page, or svg, a drawing [default: svg if the file ends in .svg, else html]
+      -o, --out <FILE>       The file to write (`-`: standard output) [default: attention.html, or attention.svg]
+      -h, --help             Print help (see more with '--help')
+    ");
+}

@@ -1,6 +1,7 @@
 //! The program as a person meets it: commands, exit codes, messages.
 
 mod adapters;
+mod attention;
 mod bad_input;
 mod conversations;
 mod convert;

@@ -136,6 +136,13 @@ pub trait Attention {
         gradients: AttentionGradients<'_>,
     );
 
+    /// The weights of one segment, after the softmax and before dropout, to be looked at. A query gives the keys that it does
+    /// not see 0.
+    ///
+    /// # Shapes
+    /// `weights`: [n_heads, query_len, key_len] of the segment.
+    fn attention_weights(&self, inputs: AttentionInputs<'_>, segment: usize, weights: SliceMut<'_>);
+
     /// Attention whose scores also have terms of relative positions, see [`DisentangledInputs`]. Rows outside every segment
     /// are left alone.
     ///
@@ -147,6 +154,9 @@ pub trait Attention {
         out: SliceMut<'_>,
         log_sum_exp: Option<SliceMut<'_>>,
     );
+
+    /// The weights of one segment of a disentangled attention, as [`attention_weights`](Self::attention_weights).
+    fn disentangled_attention_weights(&self, inputs: DisentangledInputs<'_>, segment: usize, weights: SliceMut<'_>);
 
     /// The gradients of all inputs, from what the forward wrote and `dout`.
     fn disentangled_attention_backward(

@@ -66,6 +66,7 @@ impl Graph<'_> {
         let mut log_sum_exp = self.is_training().then(|| self.pool().take(rows * spec.n_heads));
         let inputs = inputs_of(spec, segments, &query, key_value.as_ref(), bias.as_ref(), dropout);
         device.attention(inputs, out.slice_mut(), log_sum_exp.as_mut().map(Buffer::slice_mut));
+        self.keep_attention(spec.n_heads, segments, |segment, out| device.attention_weights(inputs, segment, out));
         let tracked =
             [Some(&query), key_value.as_ref(), bias.as_ref()].into_iter().flatten().any(|t| t.node().is_some());
         let y = self.output("attention", out, &[rows, width], tracked);
@@ -117,7 +118,9 @@ impl Graph<'_> {
         let mut out = self.pool().zeros_as(query.dtype(), rows * width);
         let inputs =
             AttentionInputs { key_value: Some(key_value.into()), ..inputs_of(spec, segments, query, None, None, None) };
-        self.device().attention(inputs, out.slice_mut(), None);
+        let device = self.device();
+        device.attention(inputs, out.slice_mut(), None);
+        self.keep_attention(spec.n_heads, segments, |segment, out| device.attention_weights(inputs, segment, out));
         self.output("attention", out, &[rows, width], false)
     }
 }
@@ -145,6 +148,7 @@ mod tests {
     use super::super::testing::{Case, assert_close};
     use super::AttentionInput::{Packed, QueryAndPacked};
     use super::{AttentionSpec, Segment};
+    use crate::{Graph, Params, Pool, Tensor};
 
     fn segments(list: &[(usize, usize, usize, usize)]) -> Arc<[Segment]> {
         list.iter()
@@ -227,6 +231,57 @@ mod tests {
         let segments = self::segments(&[(0, 3, 0, 3), (3, 2, 3, 2)]);
         let case = Case::new().leaf(&[5, 12]).leaf(&[2, 3, 3]);
         case.check_plain(&|g, x, _| vec![g.attention(spec, Packed(&x[0]), Some(&x[1]), &segments)]);
+    }
+
+    /// Checks that the weights a graph keeps give its output, from values `[key rows, kv_heads·head_dim]`.
+    fn check_kept(spec: AttentionSpec, kept: &[Tensor], segments: &[Segment], values: &[f32], out: &Tensor) {
+        let (d, width, kv_width) = (spec.head_dim, spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+        assert_eq!(kept.len(), segments.len());
+        for (weights, segment) in kept.iter().zip(segments) {
+            let [n_heads, queries, keys] = weights.dims();
+            assert_eq!([n_heads, queries, keys], [spec.n_heads, segment.query_len, segment.key_len]);
+            for (at, row) in weights.values().chunks(keys).enumerate() {
+                let (head, i) = (at / queries, at % queries);
+                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{row:?}");
+                for (j, &weight) in row.iter().enumerate() {
+                    let (place, other) = (i + keys, j + queries);
+                    let is_near = spec.window.is_none_or(|window| place.abs_diff(other) < window);
+                    assert_eq!(weight > 0.0, is_near && (!spec.causal || other <= place), "head {head}, {i}, {j}");
+                }
+                let from = head / (spec.n_heads / spec.n_kv_heads) * d;
+                for x in 0..d {
+                    let value = |j: usize| values[(segment.key_start + j) * kv_width + from + x];
+                    let sum: f32 = row.iter().enumerate().map(|(j, weight)| weight * value(j)).sum();
+                    let fused = out.values()[(segment.query_start + i) * width + head * d + x];
+                    assert!((sum - fused).abs() < 1e-6, "head {head}, query {i}: {sum} {fused}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kept_weights_give_the_output_and_what_is_masked_has_none() {
+        let (params, pool) = (Params::new(), Pool::new());
+        let segments = segments(&[(0, 5, 0, 5), (5, 2, 5, 2)]);
+        let base = AttentionSpec { n_kv_heads: 2, ..AttentionSpec::new(4, 3, false, 0.0) };
+        for (causal, window) in [(false, None), (true, None), (false, Some(2)), (true, Some(3))] {
+            let spec = AttentionSpec { causal, window, ..base };
+            let mut g = Graph::infer(&params, &pool);
+            let qkv = super::super::testing::wave(7 * 24, 3);
+            let packed = g.constant(&qkv, &[7, 24]);
+            let _ = g.attention(spec, Packed(&packed), None, &segments);
+            assert!(g.take_attention().is_empty(), "nothing is kept unasked");
+            g.record_attention();
+            let out = g.attention(spec, Packed(&packed), None, &segments);
+            let rows = |columns: std::ops::Range<usize>| -> Vec<f32> {
+                qkv.chunks(24).flat_map(|row| &row[columns.clone()]).copied().collect()
+            };
+            check_kept(spec, &g.take_attention()[0], &segments, &rows(18..24), &out);
+            let query = g.constant(&rows(0..12), &[7, 12]);
+            let cached = g.attention_over(spec, &query, &rows(12..24), &segments);
+            check_kept(spec, &g.take_attention()[0], &segments, &rows(18..24), &cached);
+            assert!(g.take_attention().is_empty());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use atento_kernels::activation::Activation;
+use atento_kernels::attention::Segment;
 use atento_kernels::linear::WeightLayout;
 
 use super::gru_sequence::GruRecurrence;
@@ -71,6 +72,7 @@ impl Graph<'_> {
         let [mut states, mut contexts] =
             [sizes.hidden, sizes.values].map(|width| self.pool().take_as(gates_x.dtype(), steps.tokens() * width));
         saved.forward(self, gates_x, initial, cell, memory, &mut states, &mut contexts);
+        saved.keep_weights(self, memory);
         let upstream = [gates_x, initial, &memory.keys, &memory.values].iter().any(|input| input.node().is_some());
         let AttentiveGru { recurrence, context, query, score } = cell;
         let tracked = upstream || self.trains(&[recurrence.weight, recurrence.bias, context, query, score]);
@@ -200,6 +202,27 @@ impl Saved {
             let (state, saved) = (states.part_mut(span(&rows, hidden)), self.cell.part_mut(span(&rows, 4 * hidden)));
             device.gru(gates_x.as_slice(), gates_h.as_slice(), previous, hidden, state, saved);
         }
+    }
+
+    /// Keeps the weights of each sequence, if they are wanted: one head, whose queries are the sequence's tokens.
+    fn keep_weights(&self, g: &mut Graph<'_>, memory: &Memory) {
+        let (device, steps, runs) = (g.device(), self.steps.order(Direction::Forward), &memory.cu_keys);
+        let of_sequence = |sequence: usize| steps.iter().filter(move |&&t| self.steps.rows(t).len() > sequence);
+        let segment = |(sequence, run): (usize, &[u32])| Segment {
+            query_start: 0,
+            query_len: of_sequence(sequence).count(),
+            key_start: run[0] as usize,
+            key_len: (run[1] - run[0]) as usize,
+        };
+        let segments: Vec<Segment> = runs.windows(2).enumerate().map(segment).collect();
+        g.keep_attention(1, &segments, |sequence, mut weights| {
+            let Segment { key_start, key_len, .. } = segments[sequence];
+            for (query, &t) in of_sequence(sequence).enumerate() {
+                let start = self.alpha_at[t].start + key_start;
+                let row = weights.part(query * key_len..(query + 1) * key_len);
+                device.copy(self.alpha.part(start..start + key_len), row);
+            }
+        });
     }
 
     /// Adds the parameters' gradients; returns those of `gates_x`, `initial`, the keys and the values.

@@ -53,6 +53,9 @@ impl Graph<'_> {
         let reads = Reads { qkv: qkv.clone(), keys: relative_keys.cloned(), queries: relative_queries.cloned() };
         let inputs = reads.inputs(spec, segments, dropout);
         device.disentangled_attention(inputs, out.slice_mut(), log_sum_exp.as_mut().map(Buffer::slice_mut));
+        self.keep_attention(spec.n_heads, segments, |segment, out| {
+            device.disentangled_attention_weights(inputs, segment, out);
+        });
         let y = self.output("disentangled_attention", out, &[rows, width], reads.is_tracked());
         if let (Some(node), Some(log_sum_exp)) = (y.node(), log_sum_exp) {
             let (segments, saved) = (Arc::clone(segments), y.detached());

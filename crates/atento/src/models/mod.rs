@@ -38,5 +38,5 @@ pub use precision::Precision;
 pub use recurrent::Recurrent;
 pub use recurrent_config::RecurrentConfig;
 pub use transformer::Transformer;
-pub use translator::Translator;
+pub use translator::{PairAttention, Translator};
 pub use trunk::{Texts, Trunk};

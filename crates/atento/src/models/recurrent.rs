@@ -22,6 +22,8 @@ use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 
 use super::config::TieEmbeddings;
 use super::recurrent_config::RecurrentConfig;
+use super::translator::PairAttention;
+use super::trunk::only_segments;
 use crate::data::batches::PackedBatch;
 use crate::layers::{AttendingGru, BidirectionalGru, Embedding, Gru, Linear, TimeMajor};
 
@@ -181,6 +183,13 @@ impl Recurrent {
         let (layout, hidden) = self.teacher_forced(g, batch);
         let packed = g.gather_rows(&hidden, &layout.places());
         self.project(g, &packed)
+    }
+
+    /// The attention weights of a batch of one pair: those of the one layer that attends, with one head.
+    pub(super) fn attention(&self, g: &mut Graph<'_>, pair: &PackedBatch) -> PairAttention {
+        g.record_attention();
+        let _ = self.teacher_forced(g, pair);
+        PairAttention { cross: only_segments(g.take_attention()), ..PairAttention::default() }
     }
 
     /// What the output projection reads at every target position, laid out step by step.

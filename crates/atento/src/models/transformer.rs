@@ -13,6 +13,8 @@ use atento_tensor::{Graph, Init, Params, Side, Tensor, Weight};
 use super::config::{Norm, TieEmbeddings, TransformerConfig};
 use super::sinusoid::PositionTable;
 use super::transformer_layer::{DecoderLayer, EncoderLayer};
+use super::translator::PairAttention;
+use super::trunk::only_segments;
 use crate::data::batches::PackedBatch;
 use crate::layers::attention::{cross_segments, self_segments};
 use crate::layers::{Embedding, LayerNorm, Linear};
@@ -195,6 +197,20 @@ impl Transformer {
         let memory = self.encode(g, &batch.source, &batch.cu_source);
         let hidden = self.decode(g, &memory, &batch.cu_source, &batch.target_input, &batch.cu_target);
         self.project(g, &hidden)
+    }
+
+    /// The attention weights of a batch of one pair.
+    pub(super) fn attention(&self, g: &mut Graph<'_>, pair: &PackedBatch) -> PairAttention {
+        g.record_attention();
+        let memory = self.encode(g, &pair.source, &pair.cu_source);
+        let source = only_segments(g.take_attention());
+        let _ = self.decode(g, &memory, &pair.cu_source, &pair.target_input, &pair.cu_target);
+        // In each decoder layer the target attends to itself first.
+        let (mut target, mut cross) = (Vec::new(), Vec::new());
+        for (at, weights) in only_segments(g.take_attention()).into_iter().enumerate() {
+            if at.is_multiple_of(2) { target.push(weights) } else { cross.push(weights) }
+        }
+        PairAttention { source, target, cross }
     }
 
     pub(super) fn project(&self, g: &mut Graph<'_>, hidden: &Tensor) -> Tensor {

@@ -7,6 +7,7 @@ use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Graph, Params, Pool, Tensor};
 
 use super::cached_decoder::CachedDecoder;
+use super::config::TransformerConfig;
 use super::recurrent::Recurrent;
 use super::recurrent_decoder::RecurrentDecoder;
 use super::transformer::Transformer;
@@ -14,6 +15,18 @@ use crate::data::batches::PackedBatch;
 use crate::families::Config;
 use crate::generate::StepDecoder;
 use crate::hub::generation::GenerationConfig;
+
+/// The attention weights of a pair, layer by layer: of each a tensor [heads, queries, keys], as the model computes them under
+/// teacher forcing.
+#[derive(Clone, Default)]
+pub struct PairAttention {
+    /// Of the source to itself; none of a network that reads it with recurrent layers.
+    pub source: Vec<Tensor>,
+    /// Of what the decoder reads to itself and what came before; none as above.
+    pub target: Vec<Tensor>,
+    /// Of what the decoder reads to the source.
+    pub cross: Vec<Tensor>,
+}
 
 /// A sequence-to-sequence model with its parameters.
 pub trait Translator: Send + Sync {
@@ -36,6 +49,17 @@ pub trait Translator: Send + Sync {
     /// Logits under teacher forcing: [target_tokens, vocab_size].
     #[must_use]
     fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor;
+
+    /// Heads of all its attentions together.
+    #[must_use]
+    fn heads(&self) -> usize;
+
+    /// The attention weights of a batch of one pair.
+    ///
+    /// # Panics
+    /// If the graph records gradients or the batch has several pairs.
+    #[must_use]
+    fn attention(&self, g: &mut Graph<'_>, pair: &PackedBatch) -> PairAttention;
 
     /// Encodes packed source sentences for a search, one row per sentence.
     #[must_use]
@@ -104,6 +128,15 @@ impl Translator for Transformer {
         self.logits(g, batch)
     }
 
+    fn heads(&self) -> usize {
+        let TransformerConfig { encoder_layers, encoder_heads, decoder_layers, decoder_heads, .. } = self.config;
+        encoder_layers * encoder_heads + 2 * decoder_layers * decoder_heads
+    }
+
+    fn attention(&self, g: &mut Graph<'_>, pair: &PackedBatch) -> PairAttention {
+        self.attention(g, pair)
+    }
+
     fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {
         Box::new(CachedDecoder::new(self, pool, source, cu_source))
     }
@@ -155,6 +188,14 @@ impl Translator for Recurrent {
 
     fn logits(&self, g: &mut Graph<'_>, batch: &PackedBatch) -> Tensor {
         self.logits(g, batch)
+    }
+
+    fn heads(&self) -> usize {
+        1
+    }
+
+    fn attention(&self, g: &mut Graph<'_>, pair: &PackedBatch) -> PairAttention {
+        self.attention(g, pair)
     }
 
     fn decoder<'m>(&'m self, pool: &Pool, source: &[u32], cu_source: &[u32]) -> Box<dyn StepDecoder + 'm> {

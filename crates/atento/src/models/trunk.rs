@@ -128,6 +128,18 @@ pub trait Trunk: Send + Sync {
         g.gather_rows(&states, rows)
     }
 
+    /// The attention weights of each block on a text, [heads, queries, keys]. Virtual tokens are keys before the tokens of the
+    /// text, and a prompt's are queries too.
+    ///
+    /// # Panics
+    /// As [`Trunk::encode`]; if the graph records gradients or there are several texts.
+    #[must_use]
+    fn attention(&self, g: &mut Graph<'_>, text: Texts<'_>) -> Vec<Tensor> {
+        g.record_attention();
+        let _ = self.encode(g, text, &mut |_| ());
+        only_segments(g.take_attention())
+    }
+
     /// All states, as Hugging Face's `output_hidden_states` gives them: the embeddings, then the residual stream after
     /// each block, the last one normalised.
     ///
@@ -164,6 +176,20 @@ pub trait Trunk: Send + Sync {
         kept[self.layers()] = Some(last);
         layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
     }
+}
+
+/// The weights of each attention of a pass over one sequence.
+///
+/// # Panics
+/// If there were several.
+#[track_caller]
+pub(super) fn only_segments(attentions: Vec<Vec<Tensor>>) -> Vec<Tensor> {
+    let only = |segments: Vec<Tensor>| {
+        let [weights] =
+            <[Tensor; 1]>::try_from(segments).unwrap_or_else(|found| panic!("{} sequences, not one", found.len()));
+        weights
+    };
+    attentions.into_iter().map(only).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! model of one kind with its tokenizer and settings.
 
 mod ask;
+mod attention;
 mod continue_options;
 pub mod continue_text;
 mod language;

@@ -3,6 +3,7 @@
 mod adapter_gguf;
 mod adapter_runs;
 mod adapters;
+mod attention;
 mod causal;
 mod conformance;
 mod endings;

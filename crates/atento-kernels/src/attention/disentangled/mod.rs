@@ -26,10 +26,11 @@
 //! Rounding of the logarithms of buckets is that of `transformers`, see [`Buckets::bucket`].
 //!
 //! One file each: `buckets` rows of positions, `tables` a head's tables, `scores` the products of a tile with strips,
-//! `forward`, `backward`, [`mod@reference`] the definition as plain loops.
+//! `forward`, `backward`, `explain` the weights of a sequence, [`mod@reference`] the definition as plain loops.
 
 mod backward;
 mod buckets;
+mod explain;
 mod forward;
 pub mod reference;
 mod scores;

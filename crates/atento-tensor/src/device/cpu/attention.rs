@@ -75,6 +75,11 @@ impl Attention for Cpu {
         kernel.backward(&qkv, out.f32(), log_sum_exp.f32(), dout.f32(), grad, bias.map(SliceMut::f32));
     }
 
+    fn attention_weights(&self, inputs: AttentionInputs<'_>, segment: usize, weights: SliceMut<'_>) {
+        let (kernel, qkv) = kernel_of(&inputs);
+        kernel.weights(&qkv, segment, weights.f32());
+    }
+
     fn disentangled_attention(
         &self,
         inputs: DisentangledInputs<'_>,
@@ -83,6 +88,11 @@ impl Attention for Cpu {
     ) {
         let (kernel, relative) = disentangled_of(&inputs);
         kernel.forward(inputs.qkv.f32(), relative, out.f32(), log_sum_exp.map(SliceMut::f32));
+    }
+
+    fn disentangled_attention_weights(&self, inputs: DisentangledInputs<'_>, segment: usize, weights: SliceMut<'_>) {
+        let (kernel, relative) = disentangled_of(&inputs);
+        kernel.weights(inputs.qkv.f32(), relative, segment, weights.f32());
     }
 
     fn disentangled_attention_backward(

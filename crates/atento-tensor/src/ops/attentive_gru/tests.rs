@@ -127,6 +127,37 @@ fn states_contexts_and_gradients_are_those_of_pytorch() {
 }
 
 #[test]
+fn kept_weights_give_the_contexts() {
+    let case = Case::new(&[3, 3, 1], &[0, 2, 3, 7]);
+    let steps = Arc::new(TimeSteps::new(&case.active));
+    let mut g = Graph::infer(&case.params, &Pool::new());
+    g.record_attention();
+    let [gates_x, initial, keys, values] = &case.inputs;
+    let [gates_x, initial] = [(gates_x, 3 * HIDDEN), (initial, HIDDEN)].map(|(x, n)| g.constant(x, &[x.len() / n, n]));
+    let memory = Memory {
+        keys: g.constant(keys, &[7, ATTENTION]),
+        values: g.constant(values, &[7, VALUES]),
+        cu_keys: Arc::clone(&case.cu_keys),
+    };
+    let (_, contexts) = g.attentive_gru(&gates_x, &initial, case.cell(), &memory, &steps);
+    let kept = g.take_attention();
+    let shapes: Vec<&[usize]> = kept[0].iter().map(Tensor::shape).collect();
+    assert_eq!((kept.len(), shapes), (1, vec![&[1, 3, 2][..], &[1, 2, 1], &[1, 2, 4]]));
+    for (sequence, weights) in kept[0].iter().enumerate() {
+        let [_, queries, keys] = weights.dims();
+        let first = case.cu_keys[sequence] as usize;
+        for t in 0..queries {
+            let row = &weights.values()[t * keys..(t + 1) * keys];
+            let context = &contexts.values()[(steps.rows(t).start + sequence) * VALUES..][..VALUES];
+            for (d, expected) in context.iter().enumerate() {
+                let sum: f32 = row.iter().enumerate().map(|(j, w)| w * values[(first + j) * VALUES + d]).sum();
+                assert!((sum - expected).abs() < 1e-6, "sequence {sequence}, step {t}: {sum} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_run_taken_step_by_step_gives_the_same_states() {
     let case = Case::new(&[2, 2], &[0, 2, 5]);
     let (outputs, _) = case.run();

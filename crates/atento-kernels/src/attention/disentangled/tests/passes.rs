@@ -257,6 +257,49 @@ fn every_case_matches_the_reference_at_every_level() {
 }
 
 #[test]
+fn weights_are_those_of_the_reference_and_give_the_output() {
+    for case in CASES.iter().filter(|case| case.dropout == 0.0) {
+        let (data, width) = (case.data(), case.n_heads * case.head_dim);
+        let attention = case.attention(&data);
+        let rows = |x: &[f32]| Vec::from_iter(x.chunks(width).map(<[f32]>::to_vec));
+        let parts = [rows(&data.query), rows(&data.key), rows(&data.value)];
+        let tokens = 0..data.query.len() / width;
+        let qkv = Vec::from_iter(tokens.flat_map(|t| parts.each_ref().map(|part| part[t].clone()).concat()));
+        let relative = Relative { keys: data.relative_keys.as_deref(), queries: data.relative_queries.as_deref() };
+        let mut out = vec![0.0; data.query.len()];
+        attention.forward(&qkv, relative, &mut out, None);
+
+        let (query, key, value) = (&data.query, &data.key, &data.value);
+        let inputs =
+            reference::Inputs { query, key, value, relative_keys: relative.keys, relative_queries: relative.queries };
+        let pairs = case.lengths.iter().map(|len| len * len).sum::<usize>();
+        let (mut ignored, mut expected) = (out.clone(), vec![0.0; pairs * case.n_heads]);
+        reference::forward(&attention, &inputs, &mut ignored, &mut expected);
+
+        let tolerance = 3e-6 * case.magnitude.powi(2).min(500.0);
+        let mut rest = &expected[..];
+        for (number, segment) in data.segments.iter().enumerate() {
+            let len = segment.key_len;
+            let mut weights = vec![UNTOUCHED; case.n_heads * len * len];
+            attention.weights(&qkv, relative, number, &mut weights);
+            let (own, after) = rest.split_at(weights.len());
+            assert_close(case.name, &weights, own, tolerance);
+            rest = after;
+            for (at, row) in weights.chunks(len.max(1)).enumerate() {
+                let (head, token) = (at / len, segment.query_start + at % len);
+                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{}", case.name);
+                for d in head * case.head_dim..(head + 1) * case.head_dim {
+                    let values =
+                        row.iter().enumerate().map(|(j, weight)| weight * value[(segment.key_start + j) * width + d]);
+                    let (found, fused) = (values.sum::<f32>(), out[token * width + d]);
+                    assert!((found - fused).abs() < 10.0 * tolerance, "{}: {found} {fused}", case.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn thread_counts_do_not_change_a_bit() {
     let large = Case { n_heads: 4, head_dim: 64, dropout: 0.1, lengths: &[300, 9, 130, 15, 3, 64], ..PLAIN };
     for case in CASES.iter().chain([&large]) {
