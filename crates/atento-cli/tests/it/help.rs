@@ -89,7 +89,7 @@ fn translate_explains_itself() {
     Usage: atento translate [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -118,7 +118,7 @@ fn generate_explains_itself() {
     Usage: atento generate [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -166,7 +166,7 @@ fn eval_explains_itself() {
     Usage: atento eval [OPTIONS] <MODEL>
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
           --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
@@ -241,7 +241,7 @@ fn score_explains_itself() {
     Usage: atento score [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -305,7 +305,7 @@ fn tokenizer_encode_explains_itself() {
     Usage: atento tokenizer encode [OPTIONS] <TOKENIZER> [TEXT]...
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -325,7 +325,7 @@ fn tokenizer_decode_explains_itself() {
     Usage: atento tokenizer decode [OPTIONS] <TOKENIZER> [TEXT]...
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -344,7 +344,7 @@ fn tokenizer_inspect_explains_itself() {
     Usage: atento tokenizer inspect [OPTIONS] <TOKENIZER>
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
 
     Options:
       -h, --help  Print help
@@ -362,7 +362,7 @@ fn prepare_explains_itself() {
       <FILE>...  Files and directories of text (`-`: standard input; gzip is read as it is); .jsonl holds a JSON object on each line
 
     Options:
-          --tokenizer <DIR>         A tokenizer.json, or a directory with one
+          --tokenizer <DIR>         A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
           --objective <OBJECTIVE>   What is learned: masked tokens, and whether a second segment is the next one, or in order [default: mlm+nsp] [possible values: mlm, mlm+nsp, mlm+sop]
           --seq-len <N>             The most tokens of an example, special ones counted [default: 128]
           --mask-prob <SHARE>       The share of tokens that are chosen to be predicted [default: 0.15]
@@ -392,7 +392,7 @@ fn inspect_explains_itself() {
       help  Print this message or the help of the given subcommand(s)
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
       -h, --help  Print help (see more with '--help')
@@ -429,7 +429,7 @@ fn convert_explains_itself() {
     Usage: atento convert [OPTIONS] --out <DIR> <MODEL>
 
     Arguments:
-      <MODEL>  A model directory, a run directory, or a GGUF file
+      <MODEL>  A model directory, a run directory or a checkpoint in one, org/name on the Hugging Face Hub, or a GGUF file
 
     Options:
           --out <DIR>       The directory to write

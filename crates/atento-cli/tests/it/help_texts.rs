@@ -12,7 +12,7 @@ fn classify_explains_itself() {
     Usage: atento classify [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -33,7 +33,7 @@ fn tag_explains_itself() {
     Usage: atento tag [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -54,7 +54,7 @@ fn answer_explains_itself() {
     Usage: atento answer [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -79,7 +79,7 @@ fn choose_explains_itself() {
     Usage: atento choose [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -100,7 +100,7 @@ fn fill_mask_explains_itself() {
     Usage: atento fill-mask [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -122,7 +122,7 @@ fn embed_explains_itself() {
     Usage: atento embed [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -151,7 +151,7 @@ fn probe_explains_itself() {
     Usage: atento probe [OPTIONS] --train <FILE> --valid <FILE> <MODEL>
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
           --adapter <DIR>     Put the adapter in this directory on the model (PEFT's files, or a run)

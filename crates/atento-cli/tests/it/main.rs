@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bad_input;
+mod checkpoints;
 mod conversations;
 mod convert;
 mod data_files;
@@ -14,6 +15,7 @@ mod heads;
 mod heads_trained;
 mod help;
 mod help_texts;
+mod hub;
 mod instruct;
 mod kills;
 mod language;
