@@ -74,6 +74,10 @@ fn a_model_of_the_hub_is_fetched_once_and_used_from_the_cache() {
     assert_eq!(fs::read_to_string(world.folder.path("hf/hub/models--org--m/refs/main")).unwrap(), COMMIT);
     assert!(world.cached("config.json").is_symlink());
     assert!(world.cached("config.json").canonicalize().unwrap().parent().unwrap().ends_with("models--org--m/blobs"));
+    // Bytes that were removed are fetched again.
+    fs::remove_file(world.cached("config.json").canonicalize().unwrap()).unwrap();
+    assert_eq!(world.run(&["translate", "org/m", "a dog runs"], &[]).output(), expected);
+    world.hub.asked();
     // The branch is asked where it is, and no file is fetched again.
     let ran = world.run(&["translate", "org/m", "a dog runs"], &[]);
     assert!(!ran.stderr.contains("fetched"), "{ran:?}");
@@ -94,10 +98,11 @@ fn a_model_of_the_hub_is_fetched_once_and_used_from_the_cache() {
 fn a_path_where_something_lies_is_no_name() {
     let world = World::new();
     fs::create_dir(world.folder.path("org")).unwrap();
-    fs::rename(world.folder.path("m"), world.folder.path("org/m")).unwrap();
-    world.run(&["translate", "org/m", "a dog runs"], &[]).output();
-    let message = world.run(&["translate", "org/n", "a dog runs"], &[]).refusal();
-    let expected = "error: org/n: not found; there is `m` beside it (hf://org/n asks the Hugging Face Hub)\n";
+    fs::rename(world.folder.path("m"), world.folder.path("org/model")).unwrap();
+    world.run(&["translate", "org/model", "a dog runs"], &[]).output();
+    let message = world.run(&["translate", "org/modle", "a dog runs"], &[]).refusal();
+    let expected =
+        "error: org/modle: not found; there is `model` beside it (hf://org/modle asks the Hugging Face Hub)\n";
     assert_eq!(message, expected);
     assert_eq!(world.hub.asked(), [""; 0]);
 }

@@ -13,6 +13,8 @@ use super::name::is_commit;
 use super::{Error, Fetched, Hub, Name, Part, Progress, choice};
 use crate::hub::shard_index::ShardIndex;
 
+/// What is asked for first.
+const LIST: &str = "the list of files";
 /// How often a file is gone on with whose connection breaks.
 const RETRIES: usize = 2;
 /// The answer to whoever asks for what is behind a file's end.
@@ -50,7 +52,7 @@ impl Hub {
         part: Part,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Fetched, Error> {
-        let api = self.api().map_err(|error| self.fault(name, "the list of files", error))?;
+        let api = self.api().map_err(|error| self.fault(name, LIST, error))?;
         let (commit, files) = self.ask(&api, name)?;
         let pinned = name.at(&commit);
         let missing = |missing| Error::NoModel { name: name.clone(), missing, files: files.clone() };
@@ -93,11 +95,10 @@ impl Hub {
 
     /// The commit of a revision, and its files.
     fn ask(&self, api: &Api, name: &Name) -> Result<(String, Vec<String>), Error> {
-        let what = "the list of files";
-        let failed = |error: ureq::Error| self.fault(name, what, ApiError::from(Box::new(error)));
+        let failed = |error: ureq::Error| self.fault(name, LIST, ApiError::from(Box::new(error)));
         let mut answer = api.repo(repository(name)).info_request().call().map_err(failed)?;
         let Answer { sha, siblings } =
-            answer.body_mut().read_json().map_err(|error| self.strange(name, format!("{what}: {error}")))?;
+            answer.body_mut().read_json().map_err(|error| self.strange(name, format!("{LIST}: {error}")))?;
         if !is_commit(&sha) {
             return Err(self.strange(name, format!("{sha:?} is no commit")));
         }
@@ -125,7 +126,9 @@ impl Hub {
                     let had_token = self.token.is_some();
                     Error::Refused { name: name.clone(), endpoint: endpoint(), status, had_token }
                 }
-                ureq::Error::StatusCode(404) => Error::NoSuchModel { name: name.clone(), endpoint: endpoint() },
+                ureq::Error::StatusCode(404) if file == LIST => {
+                    Error::NoSuchModel { name: name.clone(), endpoint: endpoint() }
+                }
                 ureq::Error::StatusCode(status @ (429 | 500..)) => {
                     unreachable(format!("it answers with status {status}"))
                 }
@@ -147,6 +150,10 @@ impl Download<'_> {
         let path = self.snapshot.join(file);
         if path.exists() {
             return Ok(());
+        }
+        if path.is_symlink() {
+            // The bytes that it led to were removed.
+            self.forget(&path);
         }
         let number = self.fetched.0 + 1;
         let (done, total) = (Cell::new(0), Cell::new(0));
@@ -292,7 +299,7 @@ mod tests {
             (io(io::ErrorKind::PermissionDenied), "set HF_HOME to a directory that can be written", true),
             (io(io::ErrorKind::ConnectionReset), "org/m: cannot reach http://hub: f: ", true),
             (ApiError::TooManyRetries(Box::new(status(503))), "it answers with status 503", true),
-            (status(404), "org/m: http://hub has no such model or revision", false),
+            (status(404), "does not answer as the Hugging Face Hub does: f: status 404", false),
             (status(403), "(status 403): there is no such model, or it is gated or private: set HF_TOKEN", false),
             (ApiError::MissingHeader("etag"), "does not answer as the Hugging Face Hub does: f: Header etag", false),
         ] {
@@ -300,5 +307,7 @@ mod tests {
             assert!(error.to_string().contains(expected), "{error}");
             assert_eq!(error.is_of_machine(), is_of_machine, "{error}");
         }
+        let error = hub.fault(&name, LIST, status(404));
+        assert_eq!(error.to_string(), "org/m: http://hub has no such model or revision");
     }
 }
