@@ -15,7 +15,7 @@ use crate::ui::options::Options;
 /// An adapter for the model of a verb.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdapterArgs {
-    /// Put the adapter in this directory on the model (PEFT's files, or a run)
+    /// Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 
@@ -49,7 +49,7 @@ impl AdapterArgs {
 /// Adapters for the model of a verb: one, or several of which each line names its own.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdaptersArgs {
-    /// Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+    /// Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
     #[arg(long = "adapter", value_name = "DIR")]
     adapters: Vec<String>,
 

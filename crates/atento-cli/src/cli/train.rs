@@ -39,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
+    /// Start from the weights and the tokenizer of this model, a directory or org/name on the Hugging Face Hub [default: the recipe's `from`, or a new model]
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
 

@@ -69,7 +69,7 @@ fn train_explains_itself() {
 
     Options:
           --set <KEY=VALUE>  Replace a setting of the recipe, such as model.dropout=0.3; repeatable
-          --from <MODEL>     Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
+          --from <MODEL>     Start from the weights and the tokenizer of this model, a directory or org/name on the Hugging Face Hub [default: the recipe's `from`, or a new model]
           --out <DIR>        The run directory [default: the recipe's, or runs/ and the recipe's name]
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's
@@ -93,7 +93,7 @@ fn translate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>        Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>        Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base             Put it on a model that is not the one it was made for
       -i, --input <FILE>         Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --beam <N>             Hypotheses kept at each step; 1 is greedy search [default: the model's]
@@ -122,7 +122,7 @@ fn generate_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>           Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
@@ -172,7 +172,7 @@ fn eval_explains_itself() {
           --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
           --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base            Put it on a model that is not the one it was made for
       -h, --help                Print help (see more with '--help')
 
@@ -245,7 +245,7 @@ fn score_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]

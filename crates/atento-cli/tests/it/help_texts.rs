@@ -16,7 +16,7 @@ fn classify_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -37,7 +37,7 @@ fn tag_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -58,7 +58,7 @@ fn answer_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -83,7 +83,7 @@ fn choose_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -104,7 +104,7 @@ fn fill_mask_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -126,7 +126,7 @@ fn embed_explains_itself() {
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -154,7 +154,7 @@ fn probe_explains_itself() {
       <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
-          --adapter <DIR>     Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>     Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base          Put it on a model that is not the one it was made for
           --train <FILE>      Labelled texts to solve outputs on: TSV, CSV if it ends in .csv, JSON objects if it ends in .jsonl; gzip is read as it is
           --valid <FILE>      Labelled texts to choose the regularisation on

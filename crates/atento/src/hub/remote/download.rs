@@ -55,7 +55,7 @@ impl Hub {
         let api = self.api().map_err(|error| self.fault(name, LIST, error))?;
         let (commit, files) = self.ask(&api, name)?;
         let pinned = name.at(&commit);
-        let missing = |missing| Error::NoModel { name: name.clone(), missing, files: files.clone() };
+        let missing = |missing| Error::NoModel { name: Box::new(name.clone()), missing, files: files.clone() };
         let description = choice::description(&files);
         let is_model = |name: &&&str| **name == "config.json" || **name == "adapter_config.json";
         if !description.iter().any(|name| is_model(&name)) {
@@ -108,26 +108,27 @@ impl Hub {
     }
 
     fn strange(&self, name: &Name, reason: String) -> Error {
-        Error::Strange { name: name.clone(), endpoint: self.endpoint.clone(), reason }
+        Error::Strange { name: Box::new(name.clone()), endpoint: self.endpoint.clone(), reason }
     }
 
     fn cannot_keep(&self, name: &Name, file: &str, source: io::Error) -> Error {
-        Error::Cache { name: name.clone(), file: file.to_owned(), cache: self.cache.clone(), source }
+        Error::Cache { name: Box::new(name.clone()), file: file.to_owned(), cache: self.cache.clone(), source }
     }
 
     /// What went wrong with a file, by what the client says of it.
     fn fault(&self, name: &Name, file: &str, error: ApiError) -> Error {
         let endpoint = || self.endpoint.clone();
-        let unreachable = |reason: String| Error::Unreachable { name: name.clone(), endpoint: endpoint(), reason };
+        let unreachable =
+            |reason: String| Error::Unreachable { name: Box::new(name.clone()), endpoint: endpoint(), reason };
         match error {
             ApiError::TooManyRetries(error) => self.fault(name, file, *error),
             ApiError::RequestError(error) => match *error {
                 ureq::Error::StatusCode(status @ (401 | 403)) => {
                     let had_token = self.token.is_some();
-                    Error::Refused { name: name.clone(), endpoint: endpoint(), status, had_token }
+                    Error::Refused { name: Box::new(name.clone()), endpoint: endpoint(), status, had_token }
                 }
                 ureq::Error::StatusCode(404) if file == LIST => {
-                    Error::NoSuchModel { name: name.clone(), endpoint: endpoint() }
+                    Error::NoSuchModel { name: Box::new(name.clone()), endpoint: endpoint() }
                 }
                 ureq::Error::StatusCode(status @ (429 | 500..)) => {
                     unreachable(format!("it answers with status {status}"))
@@ -138,7 +139,9 @@ impl Hub {
             // What comes from the network has no number of the system's, or one of a connection.
             ApiError::IoError(error) if is_of_network(&error) => unreachable(format!("{file}: {error}")),
             ApiError::IoError(error) => self.cannot_keep(name, file, error),
-            ApiError::LockAcquisition(lock) => Error::Locked { name: name.clone(), file: file.to_owned(), lock },
+            ApiError::LockAcquisition(lock) => {
+                Error::Locked { name: Box::new(name.clone()), file: file.to_owned(), lock }
+            }
             other => self.strange(name, format!("{file}: {other}")),
         }
     }
@@ -180,7 +183,7 @@ impl Download<'_> {
     }
 
     fn cut_short(&self, file: &str, found: u64, expected: u64) -> Error {
-        Error::CutShort { name: self.name.clone(), file: file.to_owned(), found, expected }
+        Error::CutShort { name: Box::new(self.name.clone()), file: file.to_owned(), found, expected }
     }
 
     /// Removes a file and the bytes that it is a link to.

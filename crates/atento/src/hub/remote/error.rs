@@ -16,7 +16,7 @@ pub enum Error {
     #[error("{name}: {endpoint} has no such model or revision")]
     NoSuchModel {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// Whom.
         endpoint: String,
     },
@@ -24,7 +24,7 @@ pub enum Error {
     #[error("{name}: {endpoint} refuses it (status {status}): {}", advice(*had_token))]
     Refused {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// Whom.
         endpoint: String,
         /// The answer's status.
@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{name}: HF_HUB_OFFLINE is set, and the cache {} does not have it: unset it, or fetch the model first", cache.display())]
     Offline {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// The folder of the cache.
         cache: PathBuf,
     },
@@ -44,7 +44,7 @@ pub enum Error {
     #[error("{name}: cannot reach {endpoint}: {reason}")]
     Unreachable {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// Whom.
         endpoint: String,
         /// What the network says.
@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{name}: {endpoint} does not answer as the Hugging Face Hub does: {reason}")]
     Strange {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// Whom.
         endpoint: String,
         /// What is strange.
@@ -64,7 +64,7 @@ pub enum Error {
     #[error("{name}: the repository has no {missing} ({})", there(files))]
     NoModel {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// What is not there.
         missing: &'static str,
         /// What is.
@@ -74,7 +74,7 @@ pub enum Error {
     #[error("{name}: {file} came cut short, {found} of {expected} bytes: ask again, and what is here is gone on from")]
     CutShort {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// The file.
         file: String,
         /// Bytes that came.
@@ -86,7 +86,7 @@ pub enum Error {
     #[error("{name}: another process is fetching {file}: wait for it ({} is its lock)", lock.display())]
     Locked {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// The file.
         file: String,
         /// What the other process holds.
@@ -96,7 +96,7 @@ pub enum Error {
     #[error("{name}: cannot keep {file} in {}: {source}{}", cache.display(), full(source))]
     Cache {
         /// What was asked for.
-        name: Name,
+        name: Box<Name>,
         /// The file.
         file: String,
         /// The folder of the cache.

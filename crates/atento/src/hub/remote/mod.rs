@@ -83,7 +83,7 @@ impl Hub {
         let cached = || self.cached(name);
         let as_cached = |dir, note| Fetched { dir, files: 0, bytes: 0, note };
         if self.is_offline {
-            let offline = || Error::Offline { name: name.clone(), cache: self.cache.clone() };
+            let offline = || Error::Offline { name: Box::new(name.clone()), cache: self.cache.clone() };
             return cached().map(|dir| as_cached(dir, None)).ok_or_else(offline);
         }
         if name.is_commit()
