@@ -10,6 +10,7 @@ mod cli {
     pub mod doctor;
     pub mod eval;
     pub mod generate;
+    pub mod hub;
     pub mod inspect;
     pub mod model;
     pub mod prepare;
@@ -44,6 +45,7 @@ use atento_kernels::memory::LargePages;
 use atento_kernels::simd::{self, Level};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use cli::hub::Locator;
 use ui::failure::{Failure, catch_bugs};
 use ui::options::Options;
 
@@ -98,13 +100,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Command { options, verb }: Command) -> Result<(), Failure> {
+fn run(Command { options, mut verb }: Command) -> Result<(), Failure> {
     ui::signals::survive_file_limits().context("cannot take over signals").map_err(Failure::Run)?;
     // A recipe may say how many threads to start.
     if !matches!(verb, Verb::Train(_) | Verb::Demo(_)) {
         options.start_threads(None)?;
     }
     tell_unknown_simd(&options);
+    verb.locate(&Locator::new(&options))?;
     match verb {
         Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Recipe(args) => cli::recipe::run(&args, &options),
@@ -130,6 +133,33 @@ fn run(Command { options, verb }: Command) -> Result<(), Failure> {
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
         Verb::Completions(args) => cli::completions::complete(&args, Command::command()),
         Verb::Man(args) => cli::completions::manual(&args, Command::command(), &options),
+    }
+}
+
+impl Verb {
+    /// Finds the models that the verb's arguments name, some of them on the Hugging Face Hub.
+    fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        match self {
+            Verb::Train(args) => args.locate(locator),
+            Verb::Translate(args) => args.locate(locator),
+            Verb::Generate(args) => args.locate(locator),
+            Verb::Eval(args) => args.locate(locator),
+            Verb::Score(args) => args.locate(locator),
+            Verb::Classify(args) => args.locate(locator),
+            Verb::Tag(args) => args.locate(locator),
+            Verb::Answer(args) => args.locate(locator),
+            Verb::Choose(args) => args.locate(locator),
+            Verb::FillMask(args) => args.locate(locator),
+            Verb::Embed(args) => args.locate(locator),
+            Verb::Probe(args) => args.locate(locator),
+            Verb::Tokenizer(args) => args.locate(locator),
+            Verb::Prepare(args) => args.locate(locator),
+            Verb::Inspect(args) => args.locate(locator),
+            Verb::Convert(args) => args.locate(locator),
+            Verb::Adapter(args) => args.locate(locator),
+            Verb::Demo(_) | Verb::Recipe(_) | Verb::Bleu(_) | Verb::Doctor(_) => Ok(()),
+            Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        }
     }
 }
 

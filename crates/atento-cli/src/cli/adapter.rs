@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use atento::hub::ModelDir;
 
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -46,10 +47,32 @@ struct PairArgs {
 }
 
 impl PairArgs {
+    fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        locator.adapter(&mut self.adapter)
+    }
+
     /// Opens the model with the adapter on it.
     fn open(&self) -> Result<ModelDir, Failure> {
         let dir = ModelDir::open_with(&self.model, &self.adapter)?;
         Ok(if self.any_base { dir.of_any_base() } else { dir })
+    }
+}
+
+impl AdapterVerb {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        match &mut self.verb {
+            Verb::Merge(args) => args.pair.locate(locator),
+            Verb::Unmerge(args) => args.locate(locator),
+            Verb::Inspect(args) => locator.adapter(&mut args.adapter),
+            Verb::Diff(args) => args.pair.locate(locator),
+            Verb::Convert(args) => args.locate(locator),
+            Verb::Combine(args) => args.adapters.iter_mut().try_for_each(|adapter| locator.adapter(adapter)),
+        }
     }
 }
 

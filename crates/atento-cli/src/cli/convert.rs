@@ -12,6 +12,7 @@ use atento::pipelines::{LoadError, Loaded, Net, TextModel};
 use serde_json::json;
 
 use super::model::{self, AdapterArgs};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -27,7 +28,7 @@ use crate::ui::table::{bytes, thousands};
 /// "parameters", "bytes"}.
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {
-    /// A model directory, a run directory, or a GGUF file
+    /// A model directory, a run directory or a checkpoint in one, org/name on the Hugging Face Hub, or a GGUF file
     model: PathBuf,
 
     /// The directory to write
@@ -37,6 +38,16 @@ pub struct ConvertArgs {
     /// The type of the weights: f32, f16, bf16, int8 for the matrices of a model that does not translate, or gguf, which keeps a GGUF file as it is
     #[arg(long, value_name = "KIND", default_value = "f32", hide_possible_values = true, value_parser = ["f32", "f16", "bf16", "int8", "gguf"])]
     weights: String,
+}
+
+impl ConvertArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)
+    }
 }
 
 /// Runs the verb.

@@ -13,6 +13,7 @@ use anyhow::anyhow;
 use atento::families::Head;
 
 use super::model::AdapterArgs;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
@@ -42,7 +43,7 @@ use crate::ui::options::Options;
 /// each, "confusion", "mistakes"}. A row that cannot be used ends it with 2.
 #[derive(Debug, clap::Args)]
 pub struct EvalArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     /// One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
@@ -77,6 +78,17 @@ pub struct EvalArgs {
 
     #[command(flatten)]
     heads: heads::HeadArgs,
+}
+
+impl EvalArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapter.locate(locator)
+    }
 }
 
 /// Runs the verb.

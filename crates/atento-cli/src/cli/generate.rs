@@ -24,6 +24,7 @@ use self::method::{Kind, MethodArgs};
 use self::several::Verbs;
 use super::model::{self, AdapterArgs, AdaptersArgs};
 use super::translate::one_line;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::{TextArgs, Texts};
 use crate::ui::lines::{Line, OnErrorArgs, OnTooLong};
@@ -35,12 +36,16 @@ use crate::ui::unknown::Unknowns;
 
 /// Prompts continued together.
 const BATCH: usize = 8;
+/// What stands between continuations with line ends.
+const BETWEEN: &str = "---\n";
 
 /// Continue texts with a language model
 ///
 /// The continuation of a single argument is printed as it is generated, with its line ends. Otherwise every continuation is
-/// one line. Options that are not given take their values from the model's generation_config.json. Where that file does not
-/// say how tokens are chosen, they are sampled; --seed makes the sample repeatable.
+/// one line, in which spaces stand for line ends. Several continuations (--n) of a single argument keep their line ends too:
+/// where one has some, a line `---` stands between them. Options that are not given take their values from the model's
+/// generation_config.json. Where that file does not say how tokens are chosen, they are sampled; --seed makes the sample
+/// repeatable.
 ///
 /// Ctrl-C prints the text so far and ends with exit code 130.
 ///
@@ -56,7 +61,7 @@ const BATCH: usize = 8;
 /// continuations, and the other fields are those of the first.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     #[command(flatten)]
@@ -121,6 +126,18 @@ pub struct LimitArgs {
     /// Beyond the model's positions go on with the later half of the text
     #[arg(long)]
     slide: bool,
+}
+
+impl GenerateArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.method.draft.iter_mut().try_for_each(|draft| locator.model(draft))?;
+        self.adapters.locate(locator)
+    }
 }
 
 /// Runs the verb.
@@ -234,7 +251,15 @@ impl<'a> Verb<'a> {
     fn look(&self, prompt: &str, place: &str, unknown: &mut Unknowns) -> Result<(), Failure> {
         let tokenizer = &self.language.tokenizer;
         if self.chat.is_none() {
-            return Ok(unknown.look_at_parts(tokenizer, prompt, place)?);
+            let templates = self.language.templates.as_ref().filter(|_| !self.args.raw);
+            // An object of several fields is read as what the template makes of it.
+            return match templates.filter(|found| found.prompt.fields().len() > 1) {
+                Some(found) => {
+                    let text = template::fill(Some(&found.prompt), prompt)?;
+                    Ok(unknown.look(tokenizer, &text, || place.to_owned())?)
+                }
+                None => Ok(unknown.look_at_parts(tokenizer, prompt, place)?),
+            };
         }
         for message in conversation::of(prompt, None)? {
             unknown.look(tokenizer, &message.content, || place.to_owned())?;
@@ -246,7 +271,7 @@ impl<'a> Verb<'a> {
     fn check_room(&self, how: &ContinueOptions<'_>) -> Result<(), Failure> {
         match check_prompt(self.language, &[0], how.max_new_tokens.unwrap_or(1), how) {
             Err(PromptFault::NoRoom { new, room, limit, .. }) => {
-                Err(anyhow!("{new} more are asked for, but the model has positions for {limit}: ask for at most {room}, or let the text slide").into())
+                Err(anyhow!("{new} more are asked for, but the model has positions for {limit}: ask for at most {room}, or let the text slide with --slide").into())
             }
             _ => Ok(()),
         }
@@ -261,7 +286,7 @@ impl<'a> Verb<'a> {
             let ids = self.language.tokenizer.encode_ids(&text, false)?;
             return match check_prompt(self.language, &ids, new, how) {
                 Ok(()) => Ok(Prepared { of: 0, ids, note: None }),
-                Err(fault) => bail!("the conversation {fault}"),
+                Err(fault) => bail!("the conversation {}", told(fault)),
             };
         }
         let templates = self.language.templates.as_ref().filter(|_| !self.args.raw);
@@ -276,6 +301,7 @@ impl<'a> Verb<'a> {
             PromptFault::TooLong { limit, .. } | PromptFault::NoRoom { limit, .. } => limit,
             _ => bail!("the prompt {fault}"),
         };
+        let fault = told(fault);
         if self.args.on_too_long != OnTooLong::Cut {
             bail!("the prompt {fault}; see also --on-too-long");
         }
@@ -371,8 +397,14 @@ impl<'a> Verb<'a> {
         if streamed && !matches!(self.kind(), Kind::Beam(_)) {
             return out.line("");
         }
+        let has_line_ends = found.iter().any(|one| one.text.contains(['\n', '\r']));
+        if is_only && has_line_ends {
+            return found.iter().enumerate().try_for_each(|(at, one)| {
+                let between = if at == 0 { "" } else { BETWEEN };
+                out.line(format_args!("{between}{}", one.text))
+            });
+        }
         (0..self.args.method.n).try_for_each(|sample| match found.get(sample) {
-            Some(one) if is_only && found.len() == 1 => out.line(&one.text),
             Some(one) => out.line(one_line(&one.text)),
             None => out.line(""),
         })
@@ -383,6 +415,14 @@ impl<'a> Verb<'a> {
             return out.json(&json!({ "prompt": prompt, "error": fault }));
         }
         (0..self.args.method.n).try_for_each(|_| out.line(""))
+    }
+}
+
+/// A fault in words, with the option that helps.
+fn told(fault: PromptFault) -> String {
+    match fault {
+        PromptFault::NoRoom { .. } => format!("{fault} with --slide"),
+        _ => fault.to_string(),
     }
 }
 

@@ -14,6 +14,7 @@ use atento::models::parameters::NamedShape;
 use atento::pipelines::outline;
 use serde_json::{Map, Value, json};
 
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -26,7 +27,7 @@ use crate::ui::table::{self, Align, bytes, thousands};
 #[derive(Debug, clap::Args)]
 #[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true)]
 pub struct InspectArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     #[arg(required = true)]
     model: Option<PathBuf>,
 
@@ -64,6 +65,19 @@ impl Parameter {
         match layer {
             Some(end) => &self.name[..end],
             None => self.name.rsplit_once('.').map_or(self.name.as_str(), |(module, _)| module),
+        }
+    }
+}
+
+impl InspectArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        match &mut self.plan {
+            Some(InspectVerb::Plan(plan)) => plan.locate(locator),
+            None => self.model.iter_mut().try_for_each(|model| locator.model(model)),
         }
     }
 }

@@ -8,13 +8,14 @@ use atento::hub::ModelDir;
 use atento::models::Precision;
 use atento::pipelines::{LanguageModel, Pretrained};
 
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
 /// An adapter for the model of a verb.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdapterArgs {
-    /// Put the adapter in this directory on the model (PEFT's files, or a run)
+    /// Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
 
@@ -24,6 +25,14 @@ pub struct AdapterArgs {
 }
 
 impl AdapterArgs {
+    /// Finds an adapter that is one of the Hub.
+    ///
+    /// # Errors
+    /// As [`Locator::adapter`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.adapter.iter_mut().try_for_each(|adapter| locator.adapter(adapter))
+    }
+
     /// Opens a model's directory, with the adapter on it if there is one.
     ///
     /// # Errors
@@ -40,7 +49,7 @@ impl AdapterArgs {
 /// Adapters for the model of a verb: one, or several of which each line names its own.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AdaptersArgs {
-    /// Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+    /// Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
     #[arg(long = "adapter", value_name = "DIR")]
     adapters: Vec<String>,
 
@@ -50,6 +59,23 @@ pub struct AdaptersArgs {
 }
 
 impl AdaptersArgs {
+    /// Finds adapters that are ones of the Hub.
+    ///
+    /// # Errors
+    /// As [`Locator::adapter`]; a path in the cache is not UTF-8.
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        for given in &mut self.adapters {
+            let (name, path) = split(given);
+            let mut found = PathBuf::from(path);
+            locator.adapter(&mut found)?;
+            if found != Path::new(path) {
+                let found = found.to_str().ok_or_else(|| anyhow!("{}: not UTF-8", found.display()))?;
+                *given = name.map_or(found.to_owned(), |name| format!("{name}={found}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The adapters, with the names that lines have for them; none where every line is for the one that there is, or for the
     /// model as it is.
     ///
@@ -58,16 +84,15 @@ impl AdaptersArgs {
     pub fn named(&self) -> Result<Vec<(Option<String>, AdapterArgs)>, Failure> {
         let mut found: Vec<(Option<String>, AdapterArgs)> = Vec::new();
         for given in &self.adapters {
-            let (name, dir) = match given.split_once('=').filter(|_| !Path::new(given).exists()) {
-                Some((_, "")) => return Err(anyhow!("--adapter {given:?}: there is no path after the =").into()),
-                Some(("", _)) => return Err(anyhow!("--adapter {given:?}: there is no name before the =").into()),
-                Some((name, _)) if name.contains('\t') => {
+            let (name, dir) = match split(given) {
+                (Some(_), "") => return Err(anyhow!("--adapter {given:?}: there is no path after the =").into()),
+                (Some(""), _) => return Err(anyhow!("--adapter {given:?}: there is no name before the =").into()),
+                (Some(name), _) if name.contains('\t') => {
                     return Err(
                         anyhow!("--adapter {given:?}: there is a tab in the name, which lines end it with").into()
                     );
                 }
-                Some((name, dir)) => (Some(name.to_owned()), dir),
-                None => (None, given.as_str()),
+                (name, dir) => (name.map(str::to_owned), dir),
             };
             if name.is_some() && found.iter().any(|(other, _)| *other == name) {
                 return Err(anyhow!("--adapter: two have the name {:?}", name.unwrap_or_default()).into());
@@ -98,6 +123,14 @@ impl AdaptersArgs {
             [(None, only)] => Ok(only.clone()),
             _ => Err(anyhow!("--adapter: this verb takes one, without a name").into()),
         }
+    }
+}
+
+/// The name and the path of `NAME=DIR`; of a path alone, perhaps with a `=` in it, the path.
+fn split(given: &str) -> (Option<&str>, &str) {
+    match given.split_once('=').filter(|_| !Path::new(given).exists()) {
+        Some((name, path)) => (Some(name), path),
+        None => (None, given),
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::json;
 
 mod examples;
 
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, Tally, with_option};
 use crate::ui::number::positive;
@@ -33,7 +34,7 @@ pub struct PrepareArgs {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// A tokenizer.json, or a directory with one
+    /// A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
     #[arg(long, value_name = "DIR", required = true)]
     tokenizer: PathBuf,
 
@@ -141,6 +142,16 @@ impl PrepareArgs {
                 ..ExampleOptions::default()
             },
         }
+    }
+}
+
+impl PrepareArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.description(&mut self.tokenizer)
     }
 }
 

@@ -14,6 +14,7 @@ use atento::train::probe::{LayerScore, layers};
 use serde_json::json;
 
 use super::model::AdapterArgs;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -27,7 +28,7 @@ use crate::ui::table::{self, Align};
 /// "inverse_regularisation"}. To keep such an output with the model, train with `train.method = "features"`.
 #[derive(Debug, clap::Args)]
 pub struct ProbeArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     #[command(flatten)]
@@ -80,6 +81,17 @@ enum PoolingArg {
     Mean,
     Max,
     Last,
+}
+
+impl ProbeArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapter.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use self::scored::Scored;
 use super::model::{self, AdapterArgs, Model};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong, Tally};
@@ -30,7 +31,7 @@ use crate::ui::unknown::Unknowns;
 /// gives {"text", "error"}.
 #[derive(Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     #[command(flatten)]
@@ -45,6 +46,17 @@ pub struct ScoreArgs {
 
     #[command(flatten)]
     on_error: OnErrorArgs,
+}
+
+impl ScoreArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapter.locate(locator)
+    }
 }
 
 /// Runs the verb.

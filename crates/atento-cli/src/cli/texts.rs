@@ -18,6 +18,7 @@ use atento::text::{EncodedPair, Truncation};
 use serde_json::json;
 
 use super::model::{AdapterArgs, AdaptersArgs, named};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
@@ -28,7 +29,7 @@ use crate::ui::unknown::Unknowns;
 /// The model and the texts of such a verb.
 #[derive(Debug, clap::Args)]
 pub struct ModelAndTexts {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     #[command(flatten)]
@@ -39,6 +40,17 @@ pub struct ModelAndTexts {
 
     #[command(flatten)]
     on_error: OnErrorArgs,
+}
+
+impl ModelAndTexts {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapters.locate(locator)
+    }
 }
 
 /// What happens to a text beyond the model's positions.

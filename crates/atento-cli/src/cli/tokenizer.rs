@@ -8,6 +8,7 @@ use atento::text::{Encoding, Kind, Learned, Purpose, Tokenizer, TrainOptions};
 use serde_json::{Map, Value, json};
 
 use super::translate::one_line;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::OnErrorArgs;
@@ -83,7 +84,7 @@ struct TrainArgs {
 /// were added.
 #[derive(Debug, clap::Args)]
 struct EncodeArgs {
-    /// A tokenizer.json, or a directory with one
+    /// A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
     tokenizer: PathBuf,
 
     #[command(flatten)]
@@ -106,7 +107,7 @@ struct EncodeArgs {
 /// Each line, or argument, is a sequence of ids separated by spaces. With --json every line gives {"ids", "text"}.
 #[derive(Debug, clap::Args)]
 struct DecodeArgs {
-    /// A tokenizer.json, or a directory with one
+    /// A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
     tokenizer: PathBuf,
 
     #[command(flatten)]
@@ -123,7 +124,7 @@ struct DecodeArgs {
 /// What a tokenizer is made of
 #[derive(Debug, clap::Args)]
 struct InspectArgs {
-    /// A tokenizer.json, or a directory with one
+    /// A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
     tokenizer: PathBuf,
 }
 
@@ -174,6 +175,21 @@ impl From<PurposeName> for Purpose {
             PurposeName::Causal => Purpose::Causal,
             PurposeName::Encoder => Purpose::Encoder,
             PurposeName::UntypedEncoder => Purpose::UntypedEncoder,
+        }
+    }
+}
+
+impl TokenizerArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        match &mut self.verb {
+            TokenizerVerb::Train(_) => Ok(()),
+            TokenizerVerb::Encode(args) => locator.description(&mut args.tokenizer),
+            TokenizerVerb::Decode(args) => locator.description(&mut args.tokenizer),
+            TokenizerVerb::Inspect(args) => locator.description(&mut args.tokenizer),
         }
     }
 }

@@ -11,6 +11,7 @@ use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
 use self::several::Vary;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::number::positive;
 use crate::ui::options::Options;
@@ -38,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 
-    /// Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
+    /// Start from the weights and the tokenizer of this model, a directory or org/name on the Hugging Face Hub [default: the recipe's `from`, or a new model]
     #[arg(long, value_name = "MODEL")]
     from: Option<PathBuf>,
 
@@ -69,6 +70,16 @@ pub struct TrainArgs {
     /// Print a few prompts with their completions, what is learned between ⟦ and ⟧, and write nothing
     #[arg(long, conflicts_with = "resume")]
     show_masks: bool,
+}
+
+impl TrainArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.from.iter_mut().try_for_each(|from| locator.model(from))
+    }
 }
 
 /// Runs the verb.
@@ -175,6 +186,13 @@ fn load_recipe(args: &TrainArgs, variant: Option<&str>, options: &Options) -> Re
     }
     if let Some(from) = &args.from {
         loaded.recipe.from = Some(from.clone());
+    }
+    let locator = Locator::new(options);
+    match &mut loaded.recipe.from {
+        // A run that goes on knows where its model lies.
+        Some(from) if args.resume => locator.cached(from),
+        Some(from) => locator.model(from)?,
+        None => {}
     }
     Ok(loaded)
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use self::sentences::{Sentence, translate_sentences};
 use super::model::{self, AdapterArgs};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
 use crate::ui::lines::{OnErrorArgs, OnTooLong};
@@ -30,7 +31,7 @@ use crate::ui::unknown::Unknowns;
 /// other, and the mean of their scores.
 #[derive(Debug, clap::Args)]
 pub struct TranslateArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     #[command(flatten)]
@@ -153,6 +154,17 @@ pub fn check_count(option: &str, count: usize, beam: usize) -> anyhow::Result<()
 fn set<T>(value: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *value = given;
+    }
+}
+
+impl TranslateArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapter.locate(locator)
     }
 }
 

@@ -25,6 +25,27 @@ impl Bar {
         Bar(Some(bar))
     }
 
+    /// An empty bar of a file of `total` bytes, on the same terms.
+    pub fn of_bytes(options: &Options, total: u64, file: &str) -> Self {
+        if options.quiet || !is_watched() {
+            return Bar(None);
+        }
+        let bar = ProgressBar::new(total).with_message(file.to_owned());
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes} | {bytes_per_sec} | eta {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.tick();
+        Bar(Some(bar))
+    }
+
+    /// Shows that `done` bytes are here.
+    pub fn set_bytes(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+
     /// Shows that `done` of them are done, and what was found so far.
     pub fn set(&self, done: usize, message: impl Display) {
         if let Some(bar) = &self.0 {

@@ -143,7 +143,11 @@ fn wrong_prompts_and_settings_are_named() {
         (&["--prompt", "x", "--beam", "1", "--n", "2"], "--n is 2, but the beam holds 1: raise --beam"),
         (&["--prompt", "x", "--n", "100000000"], "100000000 is not in 1..=1024"),
         (&["--prompt", "x", "--beam", "2", "--top-k", "3"], "cannot be used with"),
-        (&["--prompt", "x", "--max-new-tokens", "18446744073709551615"], "ask for at most 64"),
+        (
+            &["--prompt", "x", "--max-new-tokens", "18446744073709551615"],
+            "ask for at most 64, or let the text slide with --slide",
+        ),
+        (&["--prompt", "xx", "--max-new-tokens", "64"], "ask for at most 63, or let the text slide with --slide"),
         (
             &["--prompt", "x", "--min-new-tokens", "9", "--max-new-tokens", "5"],
             "at least 9 new tokens and at most 5: see --min-new-tokens",
@@ -432,4 +436,26 @@ fn a_conversation_is_written_in_the_models_chat_template() {
     let refused = go_on(&["--chat", "--prompt", "x"], "").refusal();
     assert!(refused.contains("key `chat_template` is {}"), "{refused}");
     assert_eq!(go_on(&["--prompt", "x"], "").objects().len(), 1);
+}
+
+#[test]
+fn several_continuations_of_one_prompt_keep_their_line_ends() {
+    let folder = Folder::new();
+    folder.write("text.txt", "the cat.\nthe dog.\n\n".repeat(80));
+    let recipe = "task = \"causal-lm\"\n[data]\ntext = \"text.txt\"\n[tokenizer]\nkind = \"char\"\n[model]\nlayers = 1\n\
+                  heads = 2\nd_model = 32\nmax_positions = 16\n[train]\nmax_steps = 60\nbatch_tokens = 128\n\
+                  [optimizer]\nlr = 0.01\n";
+    folder.write("r.toml", recipe);
+    folder.run(&["train", "r.toml", "--out", "run", "--quiet"], "").output();
+    let generate = ["generate", "run", "--n", "2", "--max-new-tokens", "12", "--seed", "1"];
+    let objects = folder.run(&[&generate[..], &["--prompt", "the", "--json"]].concat(), "").objects();
+    let texts: Vec<&str> =
+        objects[0]["samples"].as_array().unwrap().iter().map(|one| one["text"].as_str().unwrap()).collect();
+    assert!(texts.iter().any(|text| text.contains('\n')), "{texts:?}");
+    let found = folder.run(&[&generate[..], &["--prompt", "the"]].concat(), "").output();
+    assert_eq!(found, format!("{}\n---\n{}\n", texts[0], texts[1]));
+    // Several prompts have a line for each continuation.
+    let found = folder.run(&generate, "the\nthe\n").output();
+    assert_eq!(found.lines().count(), 4, "{found}");
+    assert_eq!(found.lines().next().unwrap(), texts[0].replace('\n', " "));
 }

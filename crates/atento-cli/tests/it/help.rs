@@ -70,7 +70,7 @@ fn train_explains_itself() {
 
     Options:
           --set <KEY=VALUE>  Replace a setting of the recipe, such as model.dropout=0.3; repeatable
-          --from <MODEL>     Start from the weights and the tokenizer of this model [default: the recipe's `from`, or a new model]
+          --from <MODEL>     Start from the weights and the tokenizer of this model, a directory or org/name on the Hugging Face Hub [default: the recipe's `from`, or a new model]
           --out <DIR>        The run directory [default: the recipe's, or runs/ and the recipe's name]
           --resume           Go on with the run in the run directory
           --max-steps <N>    The limit in updates, in place of the recipe's
@@ -90,11 +90,11 @@ fn translate_explains_itself() {
     Usage: atento translate [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>        Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>        Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base             Put it on a model that is not the one it was made for
       -i, --input <FILE>         Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --beam <N>             Hypotheses kept at each step; 1 is greedy search [default: the model's]
@@ -119,11 +119,11 @@ fn generate_explains_itself() {
     Usage: atento generate [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>           Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>           Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base                Put it on a model that is not the one it was made for
           --prompt <TEXT>           A text to go on with; repeatable
       -i, --input <FILE>            Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
@@ -167,13 +167,13 @@ fn eval_explains_itself() {
     Usage: atento eval [OPTIONS] <MODEL>
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
           --data <PATH>         One file of pairs, `source TAB target`, or text for a language model: a file, a directory, or token files (.bin, or a directory with val.bin); JSON objects if it ends in .jsonl; for a model with a head, data with the answers; gzip is read as it is
           --on-too-long <WHAT>  What is beyond the model's positions: skip it, cut its end off, or split the source of a pair [default: skip]
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base            Put it on a model that is not the one it was made for
       -h, --help                Print help (see more with '--help')
 
@@ -242,11 +242,11 @@ fn score_explains_itself() {
     Usage: atento score [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-too-long <WHAT>  A text, or a side of a pair, beyond the model's positions: skip the line or cut the end off [default: skip]
@@ -306,7 +306,7 @@ fn tokenizer_encode_explains_itself() {
     Usage: atento tokenizer encode [OPTIONS] <TOKENIZER> [TEXT]...
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -326,7 +326,7 @@ fn tokenizer_decode_explains_itself() {
     Usage: atento tokenizer decode [OPTIONS] <TOKENIZER> [TEXT]...
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
       [TEXT]...    The texts, each an argument; without any, lines of standard input
 
     Options:
@@ -345,7 +345,7 @@ fn tokenizer_inspect_explains_itself() {
     Usage: atento tokenizer inspect [OPTIONS] <TOKENIZER>
 
     Arguments:
-      <TOKENIZER>  A tokenizer.json, or a directory with one
+      <TOKENIZER>  A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
 
     Options:
       -h, --help  Print help
@@ -363,7 +363,7 @@ fn prepare_explains_itself() {
       <FILE>...  Files and directories of text (`-`: standard input; gzip is read as it is); .jsonl holds a JSON object on each line
 
     Options:
-          --tokenizer <DIR>         A tokenizer.json, or a directory with one
+          --tokenizer <DIR>         A tokenizer.json, a directory with one, or org/name on the Hugging Face Hub
           --objective <OBJECTIVE>   What is learned: masked tokens, and whether a second segment is the next one, or in order [default: mlm+nsp] [possible values: mlm, mlm+nsp, mlm+sop]
           --seq-len <N>             The most tokens of an example, special ones counted [default: 128]
           --mask-prob <SHARE>       The share of tokens that are chosen to be predicted [default: 0.15]
@@ -393,7 +393,7 @@ fn inspect_explains_itself() {
       help  Print this message or the help of the given subcommand(s)
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
       -h, --help  Print help (see more with '--help')
@@ -430,7 +430,7 @@ fn convert_explains_itself() {
     Usage: atento convert [OPTIONS] --out <DIR> <MODEL>
 
     Arguments:
-      <MODEL>  A model directory, a run directory, or a GGUF file
+      <MODEL>  A model directory, a run directory or a checkpoint in one, org/name on the Hugging Face Hub, or a GGUF file
 
     Options:
           --out <DIR>       The directory to write

@@ -12,11 +12,11 @@ fn classify_explains_itself() {
     Usage: atento classify [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -33,11 +33,11 @@ fn tag_explains_itself() {
     Usage: atento tag [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -54,11 +54,11 @@ fn answer_explains_itself() {
     Usage: atento answer [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -79,11 +79,11 @@ fn choose_explains_itself() {
     Usage: atento choose [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -100,11 +100,11 @@ fn fill_mask_explains_itself() {
     Usage: atento fill-mask [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -122,11 +122,11 @@ fn embed_explains_itself() {
     Usage: atento embed [OPTIONS] <MODEL> [TEXT]...
 
     Arguments:
-      <MODEL>    A model directory or a run directory
+      <MODEL>    A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       [TEXT]...  The texts, each an argument; without any, lines of standard input
 
     Options:
-          --adapter <DIR>       Put the adapter in this directory on the model (PEFT's files, or a run); repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
+          --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub; repeatable as NAME=DIR: each line then begins with the name of its adapter and a tab, and objects of --json have it as `adapter`
           --any-base            Put it on a model that is not the one it was made for
       -i, --input <FILE>        Read the texts from this file, one a line (`-`: standard input; gzip is read as it is)
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
@@ -151,10 +151,10 @@ fn probe_explains_itself() {
     Usage: atento probe [OPTIONS] --train <FILE> --valid <FILE> <MODEL>
 
     Arguments:
-      <MODEL>  A model directory or a run directory
+      <MODEL>  A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
 
     Options:
-          --adapter <DIR>     Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>     Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base          Put it on a model that is not the one it was made for
           --train <FILE>      Labelled texts to solve outputs on: TSV, CSV if it ends in .csv, JSON objects if it ends in .jsonl; gzip is read as it is
           --valid <FILE>      Labelled texts to choose the regularisation on

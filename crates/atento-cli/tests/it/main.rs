@@ -3,6 +3,7 @@
 mod adapters;
 mod attention;
 mod bad_input;
+mod checkpoints;
 mod conversations;
 mod convert;
 mod data_files;
@@ -15,6 +16,7 @@ mod heads;
 mod heads_trained;
 mod help;
 mod help_texts;
+mod hub;
 mod instruct;
 mod kills;
 mod language;

@@ -217,6 +217,11 @@ fn what_the_vocabulary_lacks_is_counted_and_told() {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
         assert!(!folder.run(verb, "hi\n").stderr.contains("does not know"));
     }
+    // Of an object with several fields it is what the model reads of it.
+    folder.write("lm/prompt_template.json", r#"{"prompt_template": "{a}{b}"}"#);
+    let generate = ["generate", "lm", "--greedy", "--max-new-tokens", "2"];
+    let ran = folder.run(&generate, "{\"a\": \"h\", \"b\": \"€\"}\n");
+    assert!(ran.stderr.contains("does not know 1 characters or words"), "{}", ran.stderr);
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! weights       tensors of a file in either format       atomic   files replaced whole or not at all
 //! contents      what tells a directory from any other
 //! safetensors   model.safetensors, mapped and checked    pickle   pytorch_model.bin, without executing it
-//! gguf          llama.cpp's files, made directories
+//! gguf          llama.cpp's files, made directories      remote   models of the Hub, fetched into Hugging Face's cache
 //! ```
 //!
 //! What the config.json and the tensors of a family of models are called is for [`families`](crate::families) to say. Models
@@ -32,6 +32,7 @@ pub mod load;
 pub(crate) mod mmap;
 pub mod model_dir;
 pub mod pickle;
+pub mod remote;
 pub mod safetensors;
 pub mod sampling;
 pub mod save;

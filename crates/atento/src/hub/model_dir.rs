@@ -12,7 +12,7 @@ use super::json::{Keys, read_object};
 use super::load::{self, Names};
 use super::nearest::nearest;
 use super::weights::Weights;
-use super::{Error, Kept, int8, special_ids};
+use super::{Error, Kept, int8, remote, special_ids};
 use crate::families::heads::Headed;
 use crate::families::{self, Config, Family, Head};
 use crate::models::config::ConfigError;
@@ -30,7 +30,7 @@ pub(super) const WEIGHTS: &str = "model.safetensors";
 /// A file of llama.cpp in their place.
 pub(super) const WEIGHTS_GGUF: &str = "model.gguf";
 /// Where weights are looked for, in this order.
-const WEIGHTS_READ: [&str; 5] =
+pub(super) const WEIGHTS_READ: [&str; 5] =
     [WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", WEIGHTS_GGUF];
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -437,19 +437,27 @@ fn find_root(path: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Whether a directory has a model's weights.
-fn has_weights(root: &Path) -> bool {
+pub(super) fn has_weights(root: &Path) -> bool {
     WEIGHTS_READ.iter().any(|name| root.join(name).exists())
 }
 
-/// The model that an adapter says it is for, where it is there.
-fn base_of(adapter: &Path) -> Result<PathBuf, Error> {
+/// The model that an adapter says it is for.
+pub(super) fn base_name(adapter: &Path) -> Result<Option<String>, Error> {
     let path = adapter.join(ADAPTER_CONFIG);
     let config = read_object(&path)?;
     let base: Option<String> = Keys::new(&path, &config).optional("base_model_name_or_path")?;
-    match base.filter(|base| !base.is_empty()).map(PathBuf::from) {
-        Some(base) if base.is_dir() => Ok(base),
-        base => {
-            let of = base.map_or(String::new(), |base| format!(" of {}, which is not here", base.display()));
+    Ok(base.filter(|base| !base.is_empty()))
+}
+
+/// The model that an adapter says it is for, where it is there: a directory, or a model of the Hub that is in the cache.
+fn base_of(adapter: &Path) -> Result<PathBuf, Error> {
+    let base = base_name(adapter)?;
+    let of_hub = |base: &String| remote::Hub::from_env().ok()?.cached(&remote::Name::parse(base)?);
+    let here = |base: &String| Some(remote::found_again(Path::new(base))).filter(|base| base.is_dir());
+    match base.as_ref().and_then(|base| here(base).or_else(|| of_hub(base))) {
+        Some(base) => Ok(base),
+        None => {
+            let of = base.map_or(String::new(), |base| format!(" of {base}, which is not here"));
             let hint = format!(
                 "; the directory holds an adapter{of}: name its base, and the adapter with --adapter (`adapter convert` has --base), or write the path of its base into {ADAPTER_CONFIG}"
             );

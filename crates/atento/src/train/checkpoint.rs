@@ -106,7 +106,7 @@ struct Entry {
 
 const VERSION: u32 = 1;
 const MANIFEST: &str = "complete.json";
-const STATE: &str = "state.json";
+pub(super) const STATE: &str = "state.json";
 /// Begins the name of a checkpoint that is being replaced, and of one that is being written or removed.
 const ASIDE: &str = ".old-";
 const TEMPORARY: &str = ".tmp-";

@@ -12,6 +12,7 @@ use super::recipe::{Recipe, Written};
 use super::run_dir::{CONFIG, METRICS};
 use super::{Error, RunDir, metrics, resume};
 use crate::hub::contents::contents;
+use crate::hub::remote::found_again;
 
 /// The file of a run directory.
 pub(super) const REQUEST: &str = "request.json";
@@ -77,7 +78,7 @@ impl Request {
 impl Base {
     /// The directory, where it holds what it held.
     fn found_again(self) -> Result<PathBuf, Error> {
-        let path = PathBuf::from(&self.path);
+        let path = found_again(Path::new(&self.path));
         let problem = match contents(&path) {
             Ok(found) if found == self.contents => return Ok(path),
             Ok(_) => "it has changed since".to_owned(),

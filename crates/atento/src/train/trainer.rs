@@ -5,6 +5,7 @@
 //! bits as one that was not (limits in steps or epochs; a limit in minutes depends on the clock).
 
 mod keep;
+mod save;
 mod solve;
 mod start;
 
@@ -28,6 +29,7 @@ use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
 use crate::peft::NewAdapter;
 use crate::tasks::ShownExample;
+pub(super) use save::save_model;
 
 /// The batches of one update.
 type MicroBatches<W> = Vec<<<W as Workload>::Model as Trainable>::Batch>;

@@ -195,11 +195,6 @@ pub(crate) trait Workload: Sized {
     /// Judges the finished model; [`Error::Stopped`] as above.
     fn judge(&mut self, recipe: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error>;
 
-    /// Writes the model as a directory that can be loaded.
-    fn save(&self, dir: &Path) -> Result<(), Error> {
-        Ok(self.loaded().save(dir)?)
-    }
-
     /// Rows of the report's table on the model.
     fn describe(&self) -> Vec<(String, String)>;
 }

@@ -22,7 +22,7 @@ use crate::ui::table::thousands;
 pub struct CombineArgs {
     /// The adapters' directories, or those of the runs that trained them
     #[arg(required = true, num_args = 2.., value_name = "ADAPTER")]
-    adapters: Vec<PathBuf>,
+    pub adapters: Vec<PathBuf>,
 
     /// A factor for each adapter [default: equal shares of 1]
     #[arg(long, value_name = "W,W…", value_delimiter = ',', allow_negative_numbers = true)]

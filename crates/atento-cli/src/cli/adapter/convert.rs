@@ -9,6 +9,7 @@ use atento::pipelines::outline;
 use serde_json::json;
 
 use crate::cli::convert::check_empty;
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -39,6 +40,17 @@ pub struct ConvertArgs {
     /// State dicts: which of q, k, v of fused matrices have a pair, as enable_lora said
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     enabled: Vec<String>,
+}
+
+impl ConvertArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.adapter(&mut self.input)?;
+        self.base.iter_mut().try_for_each(|base| locator.model(base))
+    }
 }
 
 /// Runs the verb.

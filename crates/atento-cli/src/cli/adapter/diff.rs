@@ -24,7 +24,7 @@ const SHOWN: usize = 8;
 #[derive(Debug, clap::Args)]
 pub struct DiffArgs {
     #[command(flatten)]
-    pair: PairArgs,
+    pub pair: PairArgs,
 }
 
 /// Runs the verb.

@@ -17,7 +17,7 @@ use crate::ui::table::{bytes, thousands};
 #[derive(Debug, clap::Args)]
 pub struct InspectArgs {
     /// The adapter's directory, or that of the run that trained it
-    adapter: PathBuf,
+    pub adapter: PathBuf,
 }
 
 /// Runs the verb.

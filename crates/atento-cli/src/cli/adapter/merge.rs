@@ -27,7 +27,7 @@ const TOLERANCE: f32 = 1e-5;
 #[derive(Debug, clap::Args)]
 pub struct MergeArgs {
     #[command(flatten)]
-    pair: PairArgs,
+    pub pair: PairArgs,
 
     /// The directory to write
     #[arg(long, value_name = "DIR")]

@@ -10,6 +10,7 @@ use atento::pipelines::{LanguageModel, Loaded, Net, Pretrained, TextModel};
 use serde_json::json;
 
 use crate::cli::convert::{check_empty, unwritten};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::output::Output;
@@ -29,6 +30,17 @@ pub struct UnmergeArgs {
     /// The directory to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+}
+
+impl UnmergeArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        locator.adapter(&mut self.adapter)
+    }
 }
 
 /// Runs the verb.

@@ -12,6 +12,7 @@ use atento::peft::{
 use atento::pipelines::outline;
 use serde_json::{Value, json};
 
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::table::{self, Align, bytes, thousands};
 
@@ -54,6 +55,17 @@ pub struct PlanArgs {
     /// Tokens of a batch, which activations are counted for
     #[arg(long, value_name = "N", default_value_t = TOKENS)]
     tokens: usize,
+}
+
+impl PlanArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        let config = self.positional.as_mut().or(self.config.as_mut());
+        config.map_or(Ok(()), |config| locator.description(config))
+    }
 }
 
 /// What a way of training takes.

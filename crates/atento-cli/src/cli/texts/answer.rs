@@ -8,6 +8,7 @@ use atento::text::EncodedPair;
 use serde_json::{Value, json};
 
 use super::{ModelAndTexts, Ready, load};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::number::positive;
 use crate::ui::options::Options;
@@ -45,6 +46,16 @@ pub struct AnswerArgs {
     /// of each, in "windows"
     #[arg(long)]
     logits: bool,
+}
+
+impl AnswerArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -7,6 +7,7 @@ use atento::text::EncodedPair;
 use serde_json::json;
 
 use super::{ModelAndTexts, Ready, TooLongArgs, load, ready};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -23,6 +24,16 @@ pub struct ChooseArgs {
 
     #[command(flatten)]
     too_long: TooLongArgs,
+}
+
+impl ChooseArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -9,6 +9,7 @@ use atento::pipelines::texts::classify::Judged;
 use serde_json::{Map, Value, json};
 
 use super::{ModelAndTexts, TooLongArgs, load, text_or_pair};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -28,6 +29,16 @@ pub struct ClassifyArgs {
 
     #[command(flatten)]
     too_long: TooLongArgs,
+}
+
+impl ClassifyArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use self::files::{Format, Vectors};
 use super::{ModelAndTexts, Models, Ready, TooLongArgs, ready};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -84,6 +85,16 @@ enum CombineArg {
     Each,
     Sum,
     Concat,
+}
+
+impl EmbedArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -6,6 +6,7 @@ use atento::pipelines::texts::fill_mask::Word;
 use serde_json::json;
 
 use super::{ModelAndTexts, TooLongArgs, load, ready};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::number::positive;
 use crate::ui::options::Options;
@@ -28,6 +29,16 @@ pub struct FillMaskArgs {
 
     #[command(flatten)]
     too_long: TooLongArgs,
+}
+
+impl FillMaskArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

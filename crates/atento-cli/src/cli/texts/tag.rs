@@ -7,6 +7,7 @@ use atento::text::EncodedPair;
 use serde_json::{Value, json};
 
 use super::{ModelAndTexts, TooLongArgs, load, ready};
+use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 
@@ -25,6 +26,16 @@ pub struct TagArgs {
 
     #[command(flatten)]
     too_long: TooLongArgs,
+}
+
+impl TagArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        self.input.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -18,8 +18,8 @@ use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
 #[cfg(test)]
 pub(crate) use run::Translation;
-pub(crate) use search::adopt;
 pub use search::generation_config;
+pub(crate) use search::{adopt, overlay};
 
 /// `translation`.
 pub struct TranslationTask;

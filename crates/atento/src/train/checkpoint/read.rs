@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::hub::remote::found_again;
+
 use super::{Checkpoints, Entry, Error, MANIFEST, Manifest, STATE, TEMPORARY, TrainState, VERSION, io_error};
 
 /// A checkpoint whose every byte was found right.
@@ -85,7 +87,8 @@ impl Checkpoints {
         manifest.files.iter().try_for_each(|entry| verify(&path, entry)).map_err(damaged)?;
         let state = read_text(&path, STATE)
             .and_then(|text| serde_json::from_str::<TrainState>(&text).map_err(|error| format!("{STATE}: {error}")));
-        let state = state.map_err(damaged)?;
+        let mut state = state.map_err(damaged)?;
+        state.identity.from = state.identity.from.map(|from| found_again(&from));
         if state.step != step {
             return Err(damaged(format!("it was written after step {}", state.step)));
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Error, Place};
 use super::settings::{DataSettings, FileSettings, Recipe};
 use crate::data::header;
+use crate::hub::remote::Name;
 
 /// Where pairs of sentences lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +112,14 @@ pub fn find(recipe: &mut Recipe, recipe_path: &Path, place: &dyn Fn(&str) -> Pla
     Ok(())
 }
 
-/// Where the model to start from lies, or should lie.
+/// Where the model to start from lies, or should lie. The name of a model of the Hub stays as it is, unless something lies
+/// there.
 fn model_path(directory: &Path, written: PathBuf) -> PathBuf {
     let beside = directory.join(&written);
+    let is_name = || written.to_str().and_then(Name::parse).is_some();
+    if !beside.exists() && !written.exists() && is_name() {
+        return written;
+    }
     let path = if !beside.exists() && written.exists() { written } else { beside };
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -454,7 +454,7 @@ section! {
         threads: Option<usize> = None, in at_least(1.0).up_to(4096.0);
         /// The run directory, from the working directory; `runs/` and the recipe's name if left out.
         out: Option<PathBuf> = None;
-        /// Train this model further, a model directory or a run directory: its weights and its tokenizer; a new model if left out. `--from` takes its place.
+        /// Train this model further, a model directory, a run directory or org/name on the Hugging Face Hub: its weights and its tokenizer; a new model if left out. `--from` takes its place.
         from: Option<PathBuf> = None;
         /// The sentences.
         data: DataSettings = DataSettings::default();

@@ -1,9 +1,6 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
-use super::Session;
-use crate::hub::atomic::atomic_write;
-use crate::hub::{chat, templates};
-use crate::peft;
+use super::{Session, save_model};
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::{Event, format_evaluation};
@@ -68,20 +65,9 @@ impl<W: Workload> Session<'_, W> {
     /// Writes the model as it is, weights that are evaluated, to `model/`.
     pub(in crate::train) fn export(&self) -> Result<(), Error> {
         self.require_finite()?;
-        let dir = self.run.make_model()?;
-        let Some(adapter) = &self.adapter else { return self.work.save(&dir) };
-        let base = self.identity.base.as_deref().expect("an adapter is of a base");
-        let model = self.work.loaded();
-        if let Some(found) = self.work.templates() {
-            templates::write(&dir, found)?;
-        }
-        let config = self.work.config();
-        let json = model.kept.config_for(config.to_json()?);
-        peft::save(&dir, &adapter.config, (&*config, &json), self.work.model().params(), base)?;
-        if let Some(template) = self.work.loaded().kept.file(chat::FILE) {
-            atomic_write(&dir.join(chat::FILE), template)?;
-        }
-        Ok(())
+        let base = || self.identity.base.as_deref().expect("an adapter is of a base");
+        let adapter = self.adapter.as_ref().map(|adapter| (adapter, base()));
+        save_model(self.work.loaded(), adapter, &self.run.make_model()?)
     }
 
     fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {
