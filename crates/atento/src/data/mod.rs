@@ -1,8 +1,8 @@
 //! From files of text to packed batches.
 //!
 //! [`lines`] reads lines, [`parallel`] pairs them, [`encode`] turns pairs into ids and counts what it
-//! leaves out ([`report`]), [`header`] notices the names of columns, [`dataset`] holds them, [`batches`] packs them and [`stream`] deals them out
-//! epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
+//! leaves out ([`report`]), [`share`] holds some out for validation, [`header`] notices the names of columns, [`dataset`] holds
+//! them, [`batches`] packs them and [`stream`] deals them out epoch by epoch from a cursor that can be saved. [`tokens`] is the same for language models: text to
 //! token files, windows of them, and prompts with completions. [`pretrain`] makes the
 //! masked examples of encoders. `hash` tells whether a run goes on with its own data.
 
@@ -22,6 +22,7 @@ mod plan;
 pub mod pretrain;
 mod raw;
 pub mod report;
+pub mod share;
 pub mod stream;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{LineError, LineReader, MAX_RECORD_BYTES};
-use super::{Error, jsonl};
+use super::{Error, PairOptions, jsonl};
 
 /// The most pairs that [`load_pairs`] holds.
 pub const MAX_LOADED_PAIRS: usize = 1_000_000;
@@ -89,18 +89,23 @@ impl ParallelSource {
         Ok(ParallelReader { input, past_faults: false, failed: false })
     }
 
-    /// All sentences, source and target in turn: what a joint tokenizer is trained on. Records that are too long to be
-    /// read have no part in it.
+    /// The sentences that are trained on with these options, source and target in turn: what a joint tokenizer is trained
+    /// on. Records that are too long to be read have no part in it, nor have pairs that are held out.
     ///
     /// # Errors
     /// As [`open`](Self::open); the items, those of reading.
-    pub fn sentences(&self) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
+    pub fn sentences(
+        &self,
+        options: &PairOptions,
+    ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
         let of_pair = |pair: Result<RawPair, Error>| match pair {
             Ok(pair) => [Some(Ok(pair.source)), Some(Ok(pair.target))],
             Err(error) => [Some(Err(error)), None],
         };
-        let read = |pair: &Result<RawPair, Error>| !pair.as_ref().is_ok_and(|pair| pair.too_long);
-        Ok(self.open()?.counting_too_long(true).filter(read).flat_map(of_pair).flatten())
+        let options = options.clone();
+        let is_left_out = move |pair: &RawPair| pair.too_long || options.holds_out(&pair.source);
+        let is_read = move |pair: &Result<RawPair, Error>| !pair.as_ref().is_ok_and(&is_left_out);
+        Ok(self.open()?.counting_too_long(true).filter(is_read).flat_map(of_pair).flatten())
     }
 
     /// The place of a line (from 0) for a message: file and line number from 1.
@@ -397,7 +402,7 @@ mod tests {
         let left_out: Vec<RawPair> = source.open().unwrap().counting_too_long(true).collect::<Result<_, _>>().unwrap();
         let found: Vec<_> = left_out.iter().map(|pair| (pair.line, pair.source.as_str(), pair.too_long)).collect();
         assert_eq!(found, [(0, "a", false), (1, "", true), (2, "d", false)]);
-        assert_eq!(source.sentences().unwrap().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "b", "d", "e"]);
+        assert_eq!(source.sentences(&PairOptions::default()).unwrap().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "b", "d", "e"]);
         let mut strict = source.open().unwrap().counting_too_long(false);
         assert!(strict.next().unwrap().is_ok());
         let message = strict.next().unwrap().unwrap_err().to_string();

@@ -30,6 +30,8 @@ pub struct DataReport {
     pub identical_dropped: u64,
     /// Held-out pairs that are in the training data too: the measures of this set are better than they should be.
     pub in_training_too: u64,
+    /// Pairs that are held out for validation.
+    pub held_out: u64,
     /// Pairs left out because one side is longer than `max_ratio` times the other, in tokens.
     pub ratio_dropped: u64,
     /// Pairs left out because a side is longer than `max_length` and `on_truncate` is "drop".
@@ -54,7 +56,8 @@ impl DataReport {
     /// Pairs that are not used, over all reasons.
     pub fn dropped(&self) -> u64 {
         let empty = self.empty_source + self.empty_target;
-        empty + self.duplicates_dropped + self.identical_dropped + self.ratio_dropped + self.too_long_dropped
+        let unfit = self.ratio_dropped + self.too_long_dropped;
+        empty + self.duplicates_dropped + self.identical_dropped + self.held_out + unfit
     }
 
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
@@ -65,6 +68,7 @@ impl DataReport {
             (self.empty_target, format!("{} with an empty target left out", self.empty_target)),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (self.identical_dropped, format!("{} identical on both sides left out", self.identical_dropped)),
+            (self.held_out, format!("{} held out for validation (data.valid_fraction)", self.held_out)),
             (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.truncated, truncated),
@@ -99,6 +103,7 @@ impl fmt::Display for DataReport {
                 self.identical_both_sides,
                 &format!("identical on both sides: {}", kept_or_not(self.identical_both_sides, self.identical_dropped)),
             ),
+            (self.held_out, "held out for validation"),
             (self.ratio_dropped, "with lengths too different: left out"),
             (self.too_long_dropped, "too long: left out"),
             (self.truncated, &format!("cut to the longest length, {} tokens lost", self.truncated_tokens)),

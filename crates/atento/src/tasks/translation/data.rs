@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::data::demo::{DemoCorpus, DemoOptions};
 use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
 use crate::hub::special_tokens;
+use crate::messages;
 use crate::tasks::files::on_truncate;
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Learned, Tokenizer};
 use crate::train::Error;
 use crate::train::added_tokens::add_to_tokenizer;
-use crate::train::recipe::{Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
+use crate::train::recipe::{Corpus, DataFiles, FileSettings, Recipe, ScheduleKind, TokenizerKind};
 
 /// Sentences to look at and to score, as text and as ids.
 pub struct HeldOut {
@@ -56,7 +57,7 @@ impl RunData {
         recipe.validate()?;
         let origin = Origin::of(recipe)?;
         let is_given = tokenizer.is_some();
-        let (mut tokenizer, notes) = match (tokenizer, &recipe.tokenizer.file) {
+        let (mut tokenizer, mut notes) = match (tokenizer, &recipe.tokenizer.file) {
             (Some(tokenizer), _) => (tokenizer, Vec::new()),
             (None, Some(path)) => load_tokenizer(path)?,
             (None, None) => {
@@ -77,9 +78,10 @@ impl RunData {
                 let (valid, test) = (valid.as_ref().map(named).transpose()?, test.as_ref().map(named).transpose()?);
                 let watched: Vec<_> =
                     [&valid, &test].into_iter().flatten().flat_map(|(_, text)| text.clone()).collect();
-                let window = recipe.data.window;
+                let (place, window) = (format!("the pairs held out of {train}"), recipe.data.window);
                 let train = Dataset::open_beside(&watched, train, both().0, both().1, options.clone(), window)?;
-                (valid, test, train)
+                let own = Some(train.held_out()).filter(|own| !own.is_empty()).map(|own| (place, own.to_vec()));
+                (valid.or(own), test, train)
             }
             Origin::Demo(corpus) => {
                 let named = |text| Some(("the demo corpus".to_owned(), text));
@@ -95,6 +97,7 @@ impl RunData {
                 drop_duplicates: false,
                 drop_identical: false,
                 max_ratio: None,
+                valid_fraction: 0.0,
             };
             let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
             let in_training_too = text.iter().filter(|(source, target)| train.holds(source, target)).count() as u64;
@@ -102,6 +105,9 @@ impl RunData {
             let pairs = dataset.pairs().unwrap_or_default().to_vec();
             Ok(HeldOut { text, place, pairs, report, hash: dataset.hash() })
         };
+        if valid.is_none() {
+            notes.extend(without_validation(recipe, train.report())?);
+        }
         let valid = valid.map(held_out).transpose()?;
         let test = test.map(held_out).transpose()?;
         Ok(Self { tokenizer, train, valid, test, notes })
@@ -146,7 +152,23 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,
+        valid_fraction: data.valid_fraction,
     }
+}
+
+/// What the user should know where the share of the pairs that is to be held out is none; an error if something waits for
+/// the measures on it.
+fn without_validation(recipe: &Recipe, train: &DataReport) -> Result<Option<String>, Error> {
+    let (key, fraction) = ("data.valid_fraction", recipe.data.valid_fraction);
+    let pairs = messages::count(train.pairs_read, "pair");
+    if recipe.train.early_stopping.patience > 0 || recipe.schedule.kind == ScheduleKind::Plateau {
+        let problem = format!(
+            "early stopping and the plateau schedule need validation pairs, and a share of {fraction} has none of the \
+             {pairs}: raise it"
+        );
+        return Err(Error::Setting { key, problem });
+    }
+    Ok((fraction > 0.0).then(|| format!("no validation: `{key}` {fraction} has none of the {pairs}")))
 }
 
 /// A tokenizer to make a model for, whose table gets a row for every id.
@@ -188,7 +210,7 @@ fn learn(recipe: &Recipe, origin: &Origin) -> Result<Learned, Error> {
     };
     match origin {
         Origin::Files { train, .. } => {
-            Tokenizer::learn(train.sentences()?.map(|line| line.map_err(Error::from)), &options)
+            Tokenizer::learn(train.sentences(&pair_options(recipe))?.map(|line| line.map_err(Error::from)), &options)
         }
         Origin::Demo(corpus) => {
             let sentences = corpus.train.iter().flat_map(|(source, target)| [source.clone(), target.clone()]);

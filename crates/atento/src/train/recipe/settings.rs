@@ -65,8 +65,8 @@ section! {
         text_key: String = "text".into();
         /// Language models: where a document of plain text ends.
         documents: Documents = Documents::File;
-        /// Language models: the share of the text that the loss is watched on: whole documents, or the last part of one where whole ones cannot give it.
-        valid_fraction: f64 = 0.1, in fraction();
+        /// The share of the training data that is validated on instead, where nothing else is. Language models: whole documents, or the last part of one where whole ones cannot give it; 0.1 if left out. Pairs: those that a hash of their source sentence chooses.
+        valid_fraction: f64 = 0.0, in fraction();
         /// Language models: put the end token behind every document.
         end_token: bool = true;
         /// Language models: let tokens see those of their own document only.
