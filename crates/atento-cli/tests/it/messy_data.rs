@@ -78,3 +78,71 @@ fn a_share_is_refused_beside_validation_pairs_and_told_where_it_has_none() {
         assert!(message.contains(&format!("`data.valid_fraction` and `{key}` exclude each other")), "{message}");
     }
 }
+
+/// Anki's form: a third column says who wrote the pair.
+fn attributed(count: usize) -> String {
+    numbered(count).lines().map(|pair| format!("{pair}\tCC-BY 2.0 (France) Attribution: tatoeba.org\n")).collect()
+}
+
+#[test]
+fn two_of_several_columns_are_chosen_by_number_or_by_name() {
+    let folder = folder(attributed(9));
+    folder.model();
+    let message = train(&folder, &[], &["--dry-run"]).refusal();
+    let found = "pairs.tsv: 3 tab-separated columns, expected 2; line 1 has 1 \"0 dogs\", 2 \"0 Hunde\"";
+    assert!(message.contains(found) && message.contains("choose two with source_key and target_key"), "{message}");
+    let pairs = |set: &[&str]| {
+        let ran = train(&folder, set, &["--dry-run", "--json"]);
+        assert!(!ran.stderr.contains("header"), "{}", ran.stderr);
+        ran.objects().remove(0)["data"]["train"]["kept"].clone()
+    };
+    let keys = |source: &str, target: &str| {
+        [format!("data.train.source_key=\"{source}\""), format!("data.train.target_key=\"{target}\"")]
+    };
+    let chosen = |source: &str, target: &str| pairs(&keys(source, target).each_ref().map(String::as_str));
+    assert_eq!(chosen("2", "1"), 9);
+    folder.write("pairs.tsv", format!("English\tGerman\tAttribution\n{}", attributed(9)));
+    assert_eq!(chosen("German", "English"), 9);
+    let message = train(&folder, &keys("Germn", "English").each_ref().map(String::as_str), &["--dry-run"]).refusal();
+    assert!(message.contains("no column named \"Germn\" (did you mean \"German\"?)"), "{message}");
+    // Chosen by number, the first line is an example, and looks like none.
+    let ran = train(&folder, &keys("1", "2").each_ref().map(String::as_str), &["--dry-run"]);
+    assert!(ran.stderr.contains("line 1 looks like a header (English, German, Attribution)"), "{ran:?}");
+    let message = train(&folder, &keys("2", "2").each_ref().map(String::as_str), &["--dry-run"]).refusal();
+    assert!(message.contains("`data.train.source_key` and `data.train.target_key` are both \"2\""), "{message}");
+    let eval = |more: &[&str]| folder.run(&[&["eval", "m", "--data", "pairs.tsv", "--json"], more].concat(), "");
+    assert!(eval(&[]).refusal().contains("3 tab-separated columns, expected 2"));
+    for (keys, sentences) in [(["English", "German"], 9), (["1", "2"], 10)] {
+        let found = eval(&["--source-key", keys[0], "--target-key", keys[1]]).objects().remove(0);
+        assert_eq!(found["sentences"], sentences);
+    }
+}
+
+#[test]
+fn bad_lines_are_told_all_at_once_or_left_out_and_counted() {
+    let folder = folder([numbered(30).as_bytes(), b"no tab\n\nf\xfcr\tx\na\tb\tc\n"].concat());
+    let message = train(&folder, &[], &["--dry-run"]).refusal();
+    for expected in [
+        "pairs.tsv: 3 lines hold no pair; data.on_bad_line = \"skip\" leaves them out:",
+        "line 31: 1 tab-separated columns, expected exactly 2",
+        "line 33: not valid UTF-8",
+        "line 34: 3 tab-separated columns",
+    ] {
+        assert!(message.contains(expected), "{message}");
+    }
+    let set = ["data.on_bad_line=skip", "data.valid={tsv=\"pairs.tsv\"}"];
+    let ran = train(&folder, &set, &["--out", "run", "--json"]);
+    let told = "left out 2 lines with another number of columns, 1 line not UTF-8";
+    for part in ["data.train", "data.valid"] {
+        assert!(ran.stderr.contains(&format!("{part}: {told}")), "{}", ran.stderr);
+    }
+    let summary = ran.objects().pop().unwrap();
+    for part in ["train", "valid"] {
+        let (report, lines) = (&summary["data"][part], &summary["data"][part]["lines"]);
+        assert_eq!((&report["kept"], &report["pairs_read"]), (&30.into(), &30.into()), "{summary}");
+        let found = ["blank", "other_columns", "not_utf8", "nul_byte"].map(|reason| lines[reason].as_u64().unwrap());
+        assert_eq!(found, [1, 2, 1, 0], "{summary}");
+    }
+    let report = std::fs::read_to_string(folder.path("run/report.html")).unwrap();
+    assert!(report.contains("2 lines with another number of columns") && report.contains("1 line without text"));
+}

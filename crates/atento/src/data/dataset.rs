@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::bad_lines::GoodPairs;
 use super::batches::{BatchOptions, Pair};
 use super::encode::{PairEncoder, PairOptions, Seen, Taken, pair_hash};
 use super::hash::{add_ids, combine, hash};
@@ -104,6 +105,7 @@ impl Dataset {
             }
         }
         let Taken { held_out: own, report, .. } = taken;
+        let report = DataReport { lines: reading.pairs.report(), ..report };
         refuse_nothing(&source.to_string(), &report)?;
         // A pair that is held out for validation is not trained on.
         let held_out = held_out.iter().filter(|(source, _)| !encoder.holds_out(source));
@@ -215,14 +217,13 @@ fn refuse_nothing(place: &str, report: &DataReport) -> Result<(), Error> {
 
 /// One pass over the files.
 pub(super) struct Reading {
-    pairs: Box<dyn Iterator<Item = Result<RawPair, Error>> + Send>,
+    pairs: GoodPairs,
     seen: Seen,
 }
 
 impl Reading {
     pub(super) fn start(source: &ParallelSource, encoder: &PairEncoder) -> Result<Self, Error> {
-        let pairs = source.open()?.counting_too_long(encoder.leaves_out());
-        Ok(Reading { pairs: Box::new(pairs), seen: Seen::new() })
+        Ok(Reading { pairs: encoder.read(source)?, seen: Seen::new() })
     }
 
     /// Takes the next `window_pairs` pairs of the files and returns the hash of their text; `None` at the end.

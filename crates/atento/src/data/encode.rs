@@ -7,8 +7,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::bad_lines::{GoodPairs, OnBadLine};
 use super::batches::Pair;
-use super::parallel::RawPair;
+use super::parallel::{ParallelSource, RawPair};
 use super::{DataReport, Error, share};
 use crate::text::{self, Tokenizer};
 
@@ -44,6 +45,8 @@ pub struct PairOptions {
     pub drop_identical: bool,
     /// The share of the pairs that is held out for validation; see [`share`](super::share).
     pub valid_fraction: f64,
+    /// What happens to lines that hold no pair.
+    pub on_bad_line: OnBadLine,
 }
 
 impl Default for PairOptions {
@@ -56,6 +59,7 @@ impl Default for PairOptions {
             drop_duplicates: false,
             drop_identical: false,
             valid_fraction: 0.0,
+            on_bad_line: OnBadLine::Error,
         }
     }
 }
@@ -154,9 +158,10 @@ impl PairEncoder {
         Ok(PairEncoder { source: Side::new("source", source)?, target: Side::new("target", target)?, options })
     }
 
-    /// Whether pairs that are too long are left out, those too long to be read among them.
-    pub(super) fn leaves_out(&self) -> bool {
-        self.options.on_truncate != OnTruncate::Error
+    /// The pairs of a source as the options have them read. One that is too long to be read is left out with others that
+    /// are too long.
+    pub(super) fn read(&self, source: &ParallelSource) -> Result<GoodPairs, Error> {
+        GoodPairs::open(source, self.options.on_bad_line, self.options.on_truncate != OnTruncate::Error)
     }
 
     /// Whether pairs with this source sentence are held out for validation.

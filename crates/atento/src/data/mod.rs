@@ -6,6 +6,7 @@
 //! token files, windows of them, and prompts with completions. [`pretrain`] makes the
 //! masked examples of encoders. `hash` tells whether a run goes on with its own data.
 
+mod bad_lines;
 pub mod batches;
 pub mod dataset;
 pub mod demo;
@@ -27,7 +28,9 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+mod tsv;
 
+pub use bad_lines::{LineReport, OnBadLine};
 pub use batches::{BatchOptions, Order, PackedBatch, Pair};
 pub use dataset::Dataset;
 pub use encode::{OnTruncate, PairOptions};
@@ -37,3 +40,4 @@ pub use parallel::{ParallelSource, RawPair, load_pairs};
 pub use raw::read_text;
 pub use report::DataReport;
 pub use stream::{Batches, Cursor};
+pub use tsv::Columns;

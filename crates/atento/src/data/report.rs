@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::LineReport;
 use crate::messages;
 use crate::text::Tokenizer;
 
@@ -12,6 +13,8 @@ use crate::text::Tokenizer;
 /// Every pair read is kept or counted in exactly one reason of [`dropped`](Self::dropped).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataReport {
+    /// Lines of the files that hold no pair.
+    pub lines: LineReport,
     /// Pairs in the files.
     pub pairs_read: u64,
     /// Pairs that are used.
@@ -75,7 +78,11 @@ impl DataReport {
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
-        joined(self.pairs_read, "pair", lines)
+        let bad = self.lines.bad().into_iter().filter(|(count, _)| *count > 0);
+        let bad: Vec<String> = bad.map(|(count, what)| format!("{} {what}", messages::count(count, "line"))).collect();
+        let of_lines = (!bad.is_empty()).then(|| format!("left out {}", bad.join(", ")));
+        let of_pairs = joined(self.pairs_read, "pair", lines);
+        of_lines.into_iter().chain(of_pairs).reduce(|lines, pairs| format!("{lines}; {pairs}"))
     }
 }
 
@@ -103,7 +110,7 @@ impl fmt::Display for DataReport {
                 self.identical_both_sides,
                 &format!("identical on both sides: {}", kept_or_not(self.identical_both_sides, self.identical_dropped)),
             ),
-            (self.held_out, "held out for validation"),
+            (self.held_out, "held out: validated on"),
             (self.ratio_dropped, "with lengths too different: left out"),
             (self.too_long_dropped, "too long: left out"),
             (self.truncated, &format!("cut to the longest length, {} tokens lost", self.truncated_tokens)),
@@ -111,6 +118,12 @@ impl fmt::Display for DataReport {
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;
+        }
+        if self.lines.blank > 0 {
+            writeln!(f, "  {} without text: passed over", messages::count(self.lines.blank, "line"))?;
+        }
+        for (count, what) in self.lines.bad().into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  {} {what}: left out", messages::count(count, "line"))?;
         }
         write!(
             f,

@@ -300,12 +300,8 @@ fn pairs_are_held_out_by_their_text_whatever_the_window_and_the_order() {
 #[test]
 fn a_pair_that_is_too_long_is_not_held_out() {
     let lines: Vec<String> = (0..40).map(|i| format!("{i}\t{}\n", "x".repeat(30))).collect();
-    let options = PairOptions {
-        valid_fraction: 0.5,
-        max_length: 20,
-        on_truncate: OnTruncate::Warn,
-        ..PairOptions::default()
-    };
+    let options =
+        PairOptions { valid_fraction: 0.5, max_length: 20, on_truncate: OnTruncate::Warn, ..PairOptions::default() };
     let (dataset, dealt) = held_out(&lines, 1000, options);
     assert_eq!((dataset.report().held_out, dataset.report().truncated, dealt.len()), (0, 40, 40));
 }

@@ -128,7 +128,7 @@ fn check_data(data: &DataSettings, written: Stated<'_>, place: PlaceOf<'_>) -> R
             let message = format!("`{key}` must name one of `csv`, `jsonl` and `tsv`; it names {}", enumerate(&given));
             return conflict(place(key), message);
         }
-        key_conflicts(key, files, "instruct", ["prompt_key", "completion_key"], &["csv", "jsonl"], place)?;
+        key_conflicts(key, files, "instruct", ["prompt_key", "completion_key"], &["csv", "jsonl", "tsv"], place)?;
     }
     Ok(())
 }

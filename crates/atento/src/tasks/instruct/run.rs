@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use crate::data;
 use crate::data::hash::combine;
 use crate::data::tokens::instruct::template::PROMPT;
 use crate::data::tokens::instruct::{
     CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
 };
 use crate::data::tokens::{self, Cursor};
+use crate::data::{self, Columns};
 use crate::generate::WarperOptions;
 use crate::hub::ChatTemplate;
 use crate::hub::special_tokens::load_tokenizer;
@@ -280,7 +280,11 @@ fn source(files: &FileSettings) -> Option<InstructSource> {
         (None, Some(path), None) => {
             Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
         }
-        (None, None, Some(path)) => Some(InstructSource::Tsv { path, columns: None }),
+        (None, None, Some(path)) => {
+            let keys = [&files.prompt_key, &files.completion_key].map(Option::as_deref);
+            let columns = Columns::chosen(keys[0], keys[1], ["prompt", "completion"]);
+            Some(InstructSource::Tsv { path, columns })
+        }
         _ => None,
     }
 }

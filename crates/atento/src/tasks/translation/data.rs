@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::demo::{DemoCorpus, DemoOptions};
-use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
+use crate::data::{
+    Columns, DataReport, Dataset, LineReport, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs,
+};
 use crate::hub::special_tokens;
 use crate::messages;
-use crate::tasks::files::on_truncate;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Learned, Tokenizer};
 use crate::train::Error;
@@ -26,6 +28,14 @@ pub struct HeldOut {
     pub report: DataReport,
     /// Of the pairs.
     pub hash: u64,
+}
+
+/// Held-out sentences as text.
+struct Text {
+    place: String,
+    pairs: Vec<(String, String)>,
+    /// The lines beside them that hold no pair.
+    lines: LineReport,
 }
 
 /// Everything a run reads.
@@ -72,24 +82,28 @@ impl RunData {
         let tokenizer = Arc::new(tokenizer);
         let both = || (Arc::clone(&tokenizer), Arc::clone(&tokenizer));
         let options = pair_options(recipe);
-        let named = |source: &ParallelSource| -> Result<_, Error> { Ok((source.to_string(), load_pairs(source)?)) };
+        let named = |source: &ParallelSource| -> Result<Text, Error> {
+            let (pairs, lines) = load_pairs(source, options.on_bad_line)?;
+            Ok(Text { place: source.to_string(), pairs, lines })
+        };
         let (valid, test, train) = match origin {
             Origin::Files { train, valid, test } => {
                 let (valid, test) = (valid.as_ref().map(named).transpose()?, test.as_ref().map(named).transpose()?);
                 let watched: Vec<_> =
-                    [&valid, &test].into_iter().flatten().flat_map(|(_, text)| text.clone()).collect();
+                    [&valid, &test].into_iter().flatten().flat_map(|text| text.pairs.clone()).collect();
                 let (place, window) = (format!("the pairs held out of {train}"), recipe.data.window);
                 let train = Dataset::open_beside(&watched, train, both().0, both().1, options.clone(), window)?;
-                let own = Some(train.held_out()).filter(|own| !own.is_empty()).map(|own| (place, own.to_vec()));
-                (valid.or(own), test, train)
+                let own = Text { place, pairs: train.held_out().to_vec(), lines: LineReport::default() };
+                (valid.or(Some(own).filter(|own| !own.pairs.is_empty())), test, train)
             }
             Origin::Demo(corpus) => {
-                let named = |text| Some(("the demo corpus".to_owned(), text));
+                let named =
+                    |pairs| Some(Text { place: "the demo corpus".to_owned(), pairs, lines: LineReport::default() });
                 let train = Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?;
                 (named(corpus.valid), named(corpus.test), train)
             }
         };
-        let held_out = |(place, text): (String, Vec<(String, String)>)| -> Result<HeldOut, Error> {
+        let held_out = |Text { place, pairs: text, lines }: Text| -> Result<HeldOut, Error> {
             // Held-out pairs are all kept, and whole: only what cannot be scored at all is left out of the loss.
             let options = PairOptions {
                 max_length: usize::MAX,
@@ -97,11 +111,11 @@ impl RunData {
                 drop_duplicates: false,
                 drop_identical: false,
                 max_ratio: None,
-                valid_fraction: 0.0,
+                ..PairOptions::default()
             };
             let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
             let in_training_too = text.iter().filter(|(source, target)| train.holds(source, target)).count() as u64;
-            let report = DataReport { in_training_too, ..dataset.report().clone() };
+            let report = DataReport { lines, in_training_too, ..dataset.report().clone() };
             let pairs = dataset.pairs().unwrap_or_default().to_vec();
             Ok(HeldOut { text, place, pairs, report, hash: dataset.hash() })
         };
@@ -135,7 +149,10 @@ fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
         DataFiles::Pair { source, target } => {
             ParallelSource::Files { source: source.to_path_buf(), target: target.to_path_buf() }
         }
-        DataFiles::Tsv(path) => ParallelSource::Tsv { path: path.to_path_buf(), columns: None },
+        DataFiles::Tsv { path, source_key, target_key } => ParallelSource::Tsv {
+            path: path.to_path_buf(),
+            columns: Columns::chosen(source_key, target_key, ["source", "target"]),
+        },
         DataFiles::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
             path: path.to_path_buf(),
             source_key: source_key.to_owned(),
@@ -149,6 +166,7 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
     PairOptions {
         max_length: data.max_length,
         on_truncate: on_truncate(recipe),
+        on_bad_line: on_bad_line(recipe),
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,

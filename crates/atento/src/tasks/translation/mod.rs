@@ -66,6 +66,7 @@ impl Task for TranslationTask {
             "data.valid_fraction",
             "data.test",
             "data.on_truncate",
+            "data.on_bad_line",
             "data.drop_duplicates",
             "train.max_sentences",
         ]
@@ -174,8 +175,9 @@ fn check_data(data: &DataSettings, place: PlaceOf<'_>) -> Result<(), recipe::Err
         );
     }
     if data.valid_fraction > 0.0
-        && let Some((key, _)) =
-            [("data.valid", data.valid.is_some()), ("data.corpus", data.corpus.is_some())].into_iter().find(|(_, is_given)| *is_given)
+        && let Some((key, _)) = [("data.valid", data.valid.is_some()), ("data.corpus", data.corpus.is_some())]
+            .into_iter()
+            .find(|(_, is_given)| *is_given)
     {
         let message = format!(
             "`data.valid_fraction` and `{key}` exclude each other: the one holds out training pairs, the other has validation pairs; remove one"
@@ -191,7 +193,7 @@ fn check_data(data: &DataSettings, place: PlaceOf<'_>) -> Result<(), recipe::Err
                 format!("`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}");
             return conflict(place(key), message);
         }
-        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl"], place)?;
+        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl", "tsv"], place)?;
     }
     Ok(())
 }

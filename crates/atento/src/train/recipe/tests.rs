@@ -254,7 +254,10 @@ fn settings_that_contradict_are_refused() {
         ("{}", "names none of them"),
         ("{source = \"a\"}", "names `source`"),
         ("{source = \"a\", target = \"b\", tsv = \"c\"}", "names `source` and `target` and `tsv`"),
-        ("{tsv = \"c\", source_key = \"en\"}", "go with `data.train.jsonl` only"),
+        (
+            "{source = \"a\", target = \"b\", source_key = \"en\"}",
+            "go with `data.train.jsonl` and `data.train.tsv` only",
+        ),
     ] {
         let error = message(&format!("data.train = {text}"));
         assert!(error.starts_with("r.toml:1: ") && error.ends_with(expected), "{error}");

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::InstructOptions;
 use super::template::{CompletionTemplate, PROMPT, PromptTemplate};
 use crate::data;
-use crate::data::LineError;
 use crate::data::jsonl;
 use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
 use crate::data::parallel::{ParallelSource, RawPair};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
+use crate::data::{Columns, LineError};
 use crate::hub::Message;
 
 /// The key of a conversation.
@@ -34,8 +34,8 @@ pub enum InstructSource {
     Tsv {
         /// The file.
         path: PathBuf,
-        /// Which columns, from 0, are prompt and completion. `None` is the first and second of exactly two.
-        columns: Option<(usize, usize)>,
+        /// Which columns are prompt and completion. `None` is the first and second of exactly two.
+        columns: Option<Columns>,
     },
     /// A JSON object on each line.
     Jsonl {
