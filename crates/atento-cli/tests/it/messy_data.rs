@@ -123,7 +123,7 @@ fn bad_lines_are_told_all_at_once_or_left_out_and_counted() {
     let folder = folder([numbered(30).as_bytes(), b"no tab\n\nf\xfcr\tx\na\tb\tc\n"].concat());
     let message = train(&folder, &[], &["--dry-run"]).refusal();
     for expected in [
-        "pairs.tsv: 3 lines hold no pair; data.on_bad_line = \"skip\" leaves them out:",
+        "pairs.tsv: 3 bad lines; a recipe with data.on_bad_line = \"skip\" leaves them out:",
         "line 31: 1 tab-separated columns, expected exactly 2",
         "line 33: not valid UTF-8",
         "line 34: 3 tab-separated columns",
@@ -145,4 +145,37 @@ fn bad_lines_are_told_all_at_once_or_left_out_and_counted() {
     }
     let report = std::fs::read_to_string(folder.path("run/report.html")).unwrap();
     assert!(report.contains("2 lines with another number of columns") && report.contains("1 line without text"));
+}
+
+#[test]
+fn bad_lines_of_prompts_and_of_texts_with_labels_follow_the_same_setting() {
+    let folder = folder("");
+    let size = "[model]\nlayers = 1\nheads = 2\nd_model = 16\nmax_positions = 48\n[train]\nmax_steps = 2\n";
+    let prompts =
+        "task = \"instruct\"\n[data]\ntrain = { tsv = \"d.tsv\", prompt_key = \"3\", completion_key = \"1\" }\n";
+    let texts = "task = \"classify\"\n[data]\ntrain = { tsv = \"d.tsv\", text_key = \"1\", label_key = \"3\" }\n";
+    folder.write("d.tsv", b"a\tx\t1\n\nb\ty\t0\nno tab\nc\tz\t1\nf\xfcr\tx\t0\n");
+    for (recipe, tokenizer) in [(prompts, "[tokenizer]\nkind = \"char\"\n"), (texts, "")] {
+        folder.write("r.toml", format!("{recipe}{tokenizer}{size}"));
+        let message = train(&folder, &[], &["--dry-run"]).refusal();
+        let told = message.contains("d.tsv: 2 bad lines; ") && message.contains("line 6: not valid UTF-8");
+        assert!(told && message.contains("line 4: 1 "), "{message}");
+        let ran = train(&folder, &["data.on_bad_line=skip"], &["--dry-run", "--json"]);
+        let plan = ran.objects().remove(0);
+        let report = &plan["data"]["train"];
+        assert_eq!(report["kept"], 3, "{plan}");
+        let lines = ["blank", "other_columns", "not_utf8"].map(|reason| report["lines"][reason].as_u64());
+        assert_eq!(lines, [Some(1); 3], "{plan}");
+    }
+}
+
+#[test]
+fn prompts_stand_in_columns_with_names() {
+    let folder = folder("");
+    folder.write("d.tsv", "id\tquestion\tanswer\n1\tWho?\tMe.\n2\tWhat?\tThat.\n");
+    let recipe = "task = \"instruct\"\n[data]\ntrain = { tsv = \"d.tsv\", prompt_key = \"question\", completion_key = \"answer\" }\n";
+    let size = "[tokenizer]\nkind = \"char\"\n[model]\nlayers = 1\nheads = 2\nd_model = 16\n[train]\nmax_steps = 2\n";
+    folder.write("r.toml", format!("{recipe}{size}"));
+    let shown = train(&folder, &[], &["--show-masks"]).output();
+    assert!(shown.contains("Who?") && shown.contains("That.") && !shown.contains("question"), "{shown}");
 }

@@ -1,10 +1,13 @@
 //! Lines of data that hold no pair: all of them told at once, or left out and counted.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::lines::LineError;
 use super::parallel::{ParallelReader, ParallelSource, RawPair};
+use crate::messages;
 
 /// Bad lines that a message names.
 const TOLD: usize = 20;
@@ -40,20 +43,32 @@ pub struct LineReport {
 }
 
 impl LineReport {
-    fn add(&mut self, fault: &Error) {
-        let reason = match fault {
-            Error::Columns { .. } => &mut self.other_columns,
-            Error::Key { .. } | Error::Conversation { .. } => &mut self.no_text_at_key,
-            Error::Lines(LineError::InvalidUtf8 { .. }) => &mut self.not_utf8,
-            Error::Lines(LineError::Binary { .. }) => &mut self.nul_byte,
-            Error::Lines(_) | Error::RecordTooLong(_) => &mut self.too_long,
-            _ => &mut self.not_json,
-        };
-        *reason += 1;
+    pub(in crate::data) fn add(&mut self, fault: &Error) {
+        match fault {
+            Error::Columns { .. } => self.other_columns += 1,
+            Error::Key { .. } | Error::Conversation { .. } => self.no_text_at_key += 1,
+            Error::Lines(fault) | Error::RecordTooLong(fault) => self.add_line(fault),
+            _ => self.not_json += 1,
+        }
+    }
+
+    pub(in crate::data) fn add_line(&mut self, fault: &LineError) {
+        match fault {
+            LineError::InvalidUtf8 { .. } => self.not_utf8 += 1,
+            LineError::Binary { .. } => self.nul_byte += 1,
+            _ => self.too_long += 1,
+        }
+    }
+
+    /// The lines that were left out, by reason; none where none were.
+    pub(in crate::data) fn told(&self) -> Option<String> {
+        let bad = self.bad().into_iter().filter(|(count, _)| *count > 0);
+        let bad: Vec<String> = bad.map(|(count, what)| format!("{} {what}", messages::count(count, "line"))).collect();
+        (!bad.is_empty()).then(|| bad.join(", "))
     }
 
     /// Every reason to leave a line out, in words, and how many lines have it.
-    pub(super) fn bad(&self) -> [(u64, &'static str); 6] {
+    pub(in crate::data) fn bad(&self) -> [(u64, &'static str); 6] {
         [
             (self.other_columns, "with another number of columns"),
             (self.not_utf8, "not UTF-8"),
@@ -62,6 +77,28 @@ impl LineReport {
             (self.not_json, "not a JSON object"),
             (self.no_text_at_key, "without text at a key"),
         ]
+    }
+}
+
+/// Bad lines of a file, to be told together.
+#[derive(Debug, Default)]
+pub(crate) struct BadLines {
+    told: Vec<String>,
+    count: u64,
+}
+
+impl BadLines {
+    /// One more.
+    pub(crate) fn add(&mut self, fault: &impl Display) {
+        self.count += 1;
+        if self.told.len() < TOLD {
+            self.told.push(fault.to_string());
+        }
+    }
+
+    /// The error of them all, if there were any; `place` is the file.
+    pub(crate) fn error(self, place: String) -> Option<Error> {
+        (self.count > 0).then_some(Error::BadLines { place, told: self.told, count: self.count })
     }
 }
 
@@ -101,20 +138,16 @@ impl GoodPairs {
 
     /// The error of a bad line and all that follow.
     fn all_bad(&mut self, first: Error) -> Error {
-        let (mut told, mut count) = (vec![first], 1);
+        let mut bad = BadLines::default();
+        bad.add(&first);
         while let Some(pair) = self.next_pair() {
             match pair {
                 Ok(_) => {}
-                Err(fault) if !fault.is_of_one_line() => return fault,
-                Err(fault) => {
-                    count += 1;
-                    if told.len() < TOLD {
-                        told.push(fault);
-                    }
-                }
+                Err(fault) if fault.is_of_one_line() => bad.add(&fault),
+                Err(fault) => return fault,
             }
         }
-        Error::BadLines { place: self.place.clone(), told, count }
+        bad.error(self.place.clone()).unwrap_or(first)
     }
 }
 
@@ -139,15 +172,14 @@ impl Iterator for GoodPairs {
 }
 
 /// What a message says of bad lines: the faults, and what leaves them out.
-pub(super) fn message(place: &str, told: &[Error], count: u64) -> String {
+pub(super) fn message(place: &str, told: &[String], count: u64) -> String {
     if let [only] = told {
-        return format!("{only}; data.on_bad_line = \"skip\" leaves the line out");
+        return format!("{only}; a recipe with data.on_bad_line = \"skip\" leaves the line out");
     }
     let prefix = format!("{place}, ");
-    let mut text = format!("{place}: {count} lines hold no pair; data.on_bad_line = \"skip\" leaves them out:");
+    let mut text = format!("{place}: {count} bad lines; a recipe with data.on_bad_line = \"skip\" leaves them out:");
     for fault in told {
-        let fault = fault.to_string();
-        text += &format!("\n  {}", fault.strip_prefix(&prefix).unwrap_or(&fault));
+        text += &format!("\n  {}", fault.strip_prefix(&prefix).unwrap_or(fault));
     }
     match count - told.len() as u64 {
         0 => text,
@@ -186,14 +218,16 @@ mod tests {
         path
     }
 
-    fn read(source: &ParallelSource, how: OnBadLine) -> Result<(Vec<(u64, String, String)>, LineReport), String> {
+    type Lines = Vec<(u64, String, String)>;
+
+    fn read(source: &ParallelSource, how: OnBadLine) -> Result<(Lines, LineReport), String> {
         let mut reader = GoodPairs::open(source, how, true).map_err(|error| error.to_string())?;
         let pairs = reader.by_ref().map(|pair| pair.map(|pair| (pair.line + 1, pair.source, pair.target)));
         let pairs = pairs.collect::<Result<_, _>>().map_err(|error: Error| error.to_string())?;
         Ok((pairs, reader.report()))
     }
 
-    fn of(expected: &[(u64, &str, &str)]) -> Vec<(u64, String, String)> {
+    fn of(expected: &[(u64, &str, &str)]) -> Lines {
         expected.iter().map(|&(line, a, b)| (line, a.into(), b.into())).collect()
     }
 
@@ -216,7 +250,9 @@ mod tests {
         assert_eq!(report, expected);
         let message = read(&source, OnBadLine::Error).unwrap_err();
         let lines: Vec<&str> = message.lines().collect();
-        assert!(lines[0].ends_with("messy.tsv: 4 lines hold no pair; data.on_bad_line = \"skip\" leaves them out:"));
+        assert!(
+            lines[0].ends_with("messy.tsv: 4 bad lines; a recipe with data.on_bad_line = \"skip\" leaves them out:")
+        );
         assert_eq!(lines[1], "  line 9: 2 tab-separated columns, expected 3, as line 1 has");
         assert!(
             lines[2].starts_with("  line 10: not valid UTF-8") && lines[3].starts_with("  line 11: contains a NUL")
@@ -231,7 +267,7 @@ mod tests {
         let source = ParallelSource::from_path(write(&dir, "pairs.tsv", text.as_bytes()));
         let message = read(&source, OnBadLine::Error).unwrap_err();
         let lines: Vec<&str> = message.lines().collect();
-        assert!(lines[0].contains("pairs.tsv: 25 lines hold no pair"), "{message}");
+        assert!(lines[0].contains("pairs.tsv: 25 bad lines"), "{message}");
         assert_eq!((lines.len(), lines[21]), (22, "  and 5 more"));
         assert!(lines[20].starts_with("  line 40: 1 tab-separated columns"), "{message}");
         let (pairs, report) = read(&source, OnBadLine::Skip).unwrap();
@@ -245,7 +281,10 @@ mod tests {
         let source = ParallelSource::from_path(write(&dir, "pairs.jsonl", text.as_bytes()));
         let message = read(&source, OnBadLine::Error).unwrap_err();
         assert!(message.contains("pairs.jsonl, line 3: not a JSON object"), "{message}");
-        assert!(message.ends_with("; data.on_bad_line = \"skip\" leaves the line out") && !message.contains('\n'));
+        assert!(
+            message.ends_with("; a recipe with data.on_bad_line = \"skip\" leaves the line out")
+                && !message.contains('\n')
+        );
         let text = format!("{text}{{\"source\":\"a\"}}\n");
         write(&dir, "pairs.jsonl", text.as_bytes());
         let report = read(&source, OnBadLine::Skip).unwrap().1;

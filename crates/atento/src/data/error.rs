@@ -59,7 +59,7 @@ pub enum Error {
         /// The data set.
         place: String,
         /// The faults of the first.
-        told: Vec<Error>,
+        told: Vec<String>,
         /// How many there are.
         count: u64,
     },

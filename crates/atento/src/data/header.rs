@@ -71,19 +71,25 @@ const LANGUAGE_NAMES: [&str; 24] = [
     "hungarian",
 ];
 
-/// What is told of a TSV file whose first line holds nothing but usual names of columns; `None` of any other, and where
-/// columns are chosen by the names in a header.
+/// What is told of a TSV file whose first line holds nothing but usual names of columns, in the columns that are chosen by
+/// number or else in all; `None` of any other, and where columns are chosen by the names in a header.
 pub fn note(path: &Path, columns: Option<&Columns>) -> Option<String> {
     if matches!(columns, Some(Columns::Names(..))) {
         return None;
     }
     let first = LineReader::open(path).ok()?.next()?.ok()?;
     let names: Vec<&str> = first.split('\t').map(str::trim).collect();
+    let chosen = match columns {
+        Some(Columns::Numbers(first, second)) => {
+            vec![*names.get(first.checked_sub(1)?)?, *names.get(second.checked_sub(1)?)?]
+        }
+        _ => names.clone(),
+    };
     let all = |known: &[&[&str]]| {
         let is_known = |name: &str| known.iter().any(|known| known.contains(&name));
-        names.iter().all(|name| is_known(&name.to_lowercase()))
+        chosen.iter().all(|name| is_known(&name.to_lowercase()))
     };
-    (names.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))).then(|| {
+    (chosen.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))).then(|| {
         format!(
             "{}: line 1 looks like a header ({}) and is used as an example: it is a header where columns are chosen by name",
             path.display(),

@@ -30,6 +30,7 @@ mod tests;
 pub mod tokens;
 mod tsv;
 
+pub(crate) use bad_lines::BadLines;
 pub use bad_lines::{LineReport, OnBadLine};
 pub use batches::{BatchOptions, Order, PackedBatch, Pair};
 pub use dataset::Dataset;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::bad_lines::{GoodPairs, LineReport, OnBadLine};
-use super::lines::{LineError, LineReader, MAX_RECORD_BYTES};
+use super::lines::{LineReader, MAX_RECORD_BYTES};
 use super::tsv::{Columns, TsvReader};
 use super::{Error, PairOptions, jsonl};
 
@@ -168,18 +168,6 @@ impl ParallelReader {
             Input::Tsv(rows) => rows.blank_lines(),
             Input::Jsonl(lines, ..) => lines.blank_lines(),
         }
-    }
-
-    /// Past faults, where a record that is too long to be read is, with `leave_out`, a pair without text that can be
-    /// counted, and else an error that says what to do.
-    pub(super) fn naming_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
-        self.past_faults().map(move |pair| match pair {
-            Err(Error::Lines(LineError::LineTooLong { line, .. })) if leave_out => {
-                Ok(RawPair { too_long: true, ..RawPair::new(line - 1, "", "") })
-            }
-            Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => Err(Error::RecordTooLong(fault)),
-            other => other,
-        })
     }
 }
 

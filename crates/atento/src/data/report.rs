@@ -78,9 +78,7 @@ impl DataReport {
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
-        let bad = self.lines.bad().into_iter().filter(|(count, _)| *count > 0);
-        let bad: Vec<String> = bad.map(|(count, what)| format!("{} {what}", messages::count(count, "line"))).collect();
-        let of_lines = (!bad.is_empty()).then(|| format!("left out {}", bad.join(", ")));
+        let of_lines = self.lines.told().map(|lines| format!("left out {lines}"));
         let of_pairs = joined(self.pairs_read, "pair", lines);
         of_lines.into_iter().chain(of_pairs).reduce(|lines, pairs| format!("{lines}; {pairs}"))
     }

@@ -146,6 +146,9 @@ impl TsvReader {
     }
 
     fn of_numbers(&self, source: usize, target: usize) -> Result<Option<Places>, Error> {
+        if source.min(target) == 0 {
+            return self.refuse("column 0 is asked for; columns are numbered from 1".to_owned());
+        }
         let Some((line, cells)) = self.usual_line() else {
             // No line is text: each has its own fault.
             let columns = source.max(target);
@@ -267,6 +270,8 @@ mod tests {
             message.starts_with("pairs.tsv: column 4 is asked for, and line 1 has 3 columns: 1 \"Go.\""),
             "{message}"
         );
+        let message = pairs(ANKI, Some("0"), Some("2")).unwrap_err();
+        assert!(message.contains("no column named \"0\"") && message.ends_with("number both from 1"), "{message}");
         let message = pairs(ANKI, Some("1"), None).unwrap_err();
         assert!(message.starts_with("pairs.tsv: line 1 has no column named \"1\"; it has 1 \"Go.\""), "{message}");
         assert!(message.ends_with("name both columns, or number both from 1"), "{message}");

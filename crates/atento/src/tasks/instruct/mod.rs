@@ -1,5 +1,6 @@
 //! Learning to answer: prompts with their completions, of which the completions are learned.
 
+mod files;
 mod masks;
 mod run;
 
@@ -54,6 +55,7 @@ impl Task for InstructTask {
             "data.valid",
             "data.test",
             "data.on_truncate",
+            "data.on_bad_line",
             "data.drop_duplicates",
             "train.max_sentences",
             "data.block_size",
