@@ -120,8 +120,12 @@ pub fn run(args: &ProbeArgs, options: &Options) -> Result<(), Failure> {
         (_, true) => Aim::ManyLabels,
         _ => Aim::Label,
     };
-    let columns =
-        ColumnNames { text: args.text_key.clone(), pair: args.pair_key.clone(), label: args.label_key.clone() };
+    let columns = ColumnNames {
+        text: args.text_key.clone(),
+        pair: args.pair_key.clone(),
+        label: args.label_key.clone(),
+        ..ColumnNames::default()
+    };
     let labels = LabelSet::find(aim, &Table::named(&args.train), &columns)?;
     let read = |path: &Path| -> Result<LabelledSet, Failure> {
         let longest = model.longest().unwrap_or(usize::MAX);

@@ -83,7 +83,7 @@ fn options_that_have_no_effect_on_the_data_of_eval_are_refused_and_useless_data_
     folder.write("bad.tsv", "a\nb\n");
     folder.write("bad.jsonl", "{\"a\": 1}\n");
     for (data, option, expected) in [
-        ("bad.tsv", "--prompt-key", "--prompt-key is for CSV and JSON objects; the columns of bad.tsv have no names"),
+        ("bad.tsv", "--prompt-key", "bad.tsv: line 1 has no column named \"x\"; it has 1 \"a\""),
         ("text.txt", "--text-key", "--text-key is for JSON objects, and text.txt is plain text"),
     ] {
         let message = refusal(&folder, &["eval", "lm", "--data", data, option, "x"], "");

@@ -180,8 +180,8 @@ fn eval_explains_itself() {
     Options for translators:
           --source <FILE>           Source sentences, one a line
           --target <FILE>           Target sentences, as many lines
-          --source-key <KEY>        The key of the source sentence in JSON objects; a dot descends [default: source]
-          --target-key <KEY>        The key of the target sentence in JSON objects; a dot descends [default: target]
+          --source-key <KEY>        The key of the source sentence in JSON objects (a dot descends), or its column in a TSV file: the number from 1, or the name in a header [default: source]
+          --target-key <KEY>        The same of the target sentence [default: target]
           --beam <N>                Hypotheses kept at each step; 1 is greedy search [default: the model's]
           --length-penalty <A>      Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]
           --gnmt-penalty <A>        Divide log-probabilities by ((5 + length) / 6)^A instead
@@ -199,8 +199,8 @@ fn eval_explains_itself() {
           --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
 
     Options for prompts with completions:
-          --prompt-key <KEY>            The key, or CSV column, of the prompt; TSV has no header [default: prompt]
-          --completion-key <KEY>        The key, or CSV column, of the completion; TSV has no header [default: completion]
+          --prompt-key <KEY>            The key of the prompt, or its column in CSV or TSV (there the number from 1, or the name in a header) [default: prompt]
+          --completion-key <KEY>        The same of the completion [default: completion]
           --prompt-template <TEXT>      How a prompt is written for the model, `{prompt}` in its place [default: the model's, or "{prompt}\n"]
           --completion-template <TEXT>  How a completion is written, with <end> for the end token [default: the model's, or "{completion}<end>"]
 

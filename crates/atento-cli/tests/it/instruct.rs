@@ -259,7 +259,10 @@ fn settings_that_do_not_go_with_prompts_are_refused() {
         ("search.beam=2", "`search` does not go with `task` \"instruct\""),
         ("data.train.source_key=mr", "does not go with `task` \"instruct\": here they are `prompt_key` and"),
         ("data.train.tsv=train.csv", "must name one of `csv`, `jsonl` and `tsv`; it names `tsv` and `csv`"),
-        ("data.valid={tsv=\"train.csv\", prompt_key=\"mr\"}", "go with `data.valid.csv` and `data.valid.jsonl` only"),
+        (
+            "data.valid={tsv=\"train.csv\", prompt_key=\"1\", completion_key=\"1\"}",
+            "`data.valid.prompt_key` and `data.valid.completion_key` are both \"1\"",
+        ),
         ("data.on_truncate=split", "a completion cannot be split from its prompt"),
         ("data.prompt_template={input}", "no column \"input\" in the header"),
         ("data.prompt_template=input", "must hold {prompt} exactly once"),

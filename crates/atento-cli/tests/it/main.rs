@@ -21,6 +21,7 @@ mod instruct;
 mod kills;
 mod language;
 mod lines;
+mod messy_data;
 mod methods;
 mod notes;
 mod perplexity;

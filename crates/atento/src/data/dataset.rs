@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use super::bad_lines::GoodPairs;
 use super::batches::{BatchOptions, Pair};
-use super::encode::{PairEncoder, PairOptions, Seen, pair_hash};
+use super::encode::{PairEncoder, PairOptions, Seen, Taken, pair_hash};
 use super::hash::{add_ids, combine, hash};
-use super::parallel::{ParallelSource, RawPair};
+use super::parallel::{MAX_LOADED_PAIRS, ParallelSource, RawPair};
 use super::plan::Plan;
 use super::{Batches, DataReport, Error};
 use crate::text::Tokenizer;
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     hash: u64,
     /// Those of the held-out pairs named to [`Dataset::open_beside`] that are in the data, by their hashes.
     in_both: Seen,
+    /// The text of the pairs that are held out by [`PairOptions::valid_fraction`].
+    held_out: Vec<(String, String)>,
 }
 
 /// What is known of a window after the first reading.
@@ -90,21 +93,29 @@ impl Dataset {
             return Err(Error::Option { key: "window_pairs", value: "0".into(), problem });
         }
         let encoder = PairEncoder::new(source_tokenizer, target_tokenizer, options)?;
-        let (mut windows, mut report, mut kept, mut hash) = (Vec::new(), DataReport::default(), Vec::new(), 0);
+        let (mut windows, mut taken, mut kept, mut hash) = (Vec::new(), Taken::default(), Vec::new(), 0);
         let mut reading = Reading::start(&source, &encoder)?;
-        while let Some((pairs, text)) = reading.window(&source, &encoder, window_pairs, &mut report)? {
-            windows.push(Window { pairs: pairs.len(), text });
-            hash = add_pairs(hash, &pairs);
-            kept = pairs;
+        while let Some(text) = reading.window(&source, &encoder, window_pairs, &mut taken)? {
+            kept = std::mem::take(&mut taken.kept);
+            windows.push(Window { pairs: kept.len(), text });
+            hash = add_pairs(hash, &kept);
+            if taken.held_out.len() > MAX_LOADED_PAIRS {
+                let place = format!("the pairs that are held out of {source}");
+                return Err(Error::TooManyPairs { place, limit: MAX_LOADED_PAIRS });
+            }
         }
+        let Taken { held_out: own, report, .. } = taken;
+        let report = DataReport { lines: reading.pairs.report(), ..report };
         refuse_nothing(&source.to_string(), &report)?;
-        let held_out = held_out.iter().map(|(source, target)| pair_hash(source, target));
+        // A pair that is held out for validation is not trained on.
+        let held_out = held_out.iter().filter(|(source, _)| !encoder.holds_out(source));
+        let held_out = held_out.map(|(source, target)| pair_hash(source, target));
         let in_both = held_out.filter(|pair| reading.seen.contains(pair)).collect();
         let origin = match windows.len() {
             1 => Origin::Memory(kept),
             _ => Origin::Files { source, encoder, window_pairs },
         };
-        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash, in_both }) })
+        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash, in_both, held_out: own }) })
     }
 
     /// A data set of pairs that are already in memory; `name` stands for the file in messages.
@@ -119,7 +130,7 @@ impl Dataset {
         options: PairOptions,
     ) -> Result<Self, Error> {
         let encoder = PairEncoder::new(source_tokenizer, target_tokenizer, options)?;
-        let (mut seen, mut report, mut kept) = (Seen::new(), DataReport::default(), Vec::new());
+        let (mut seen, mut taken) = (Seen::new(), Taken::default());
         let place = |line: u64, _target: bool| format!("{name}, pair {}", line + 1);
         let raw = |(line, (source, target)): (usize, &(String, String))| RawPair {
             line: line as u64,
@@ -128,11 +139,18 @@ impl Dataset {
             too_long: false,
         };
         let raw: Vec<RawPair> = pairs.iter().enumerate().map(raw).collect();
-        encoder.encode(&raw, &mut seen, &mut report, &place, &mut kept)?;
+        encoder.encode(&raw, &mut seen, &place, &mut taken)?;
+        let Taken { kept, held_out, report } = taken;
         refuse_nothing(name, &report)?;
         let (windows, hash) = (vec![Window { pairs: kept.len(), text: 0 }], add_pairs(0, &kept));
         let in_both = Seen::new();
-        Ok(Dataset { shared: Arc::new(Shared { origin: Origin::Memory(kept), windows, report, hash, in_both }) })
+        let origin = Origin::Memory(kept);
+        Ok(Dataset { shared: Arc::new(Shared { origin, windows, report, hash, in_both, held_out }) })
+    }
+
+    /// The text of the pairs that are held out for validation, in their order.
+    pub fn held_out(&self) -> &[(String, String)] {
+        &self.shared.held_out
     }
 
     /// Whether a held-out pair, one of those named to [`open_beside`](Self::open_beside), is in the data too.
@@ -199,31 +217,30 @@ fn refuse_nothing(place: &str, report: &DataReport) -> Result<(), Error> {
 
 /// One pass over the files.
 pub(super) struct Reading {
-    pairs: Box<dyn Iterator<Item = Result<RawPair, Error>> + Send>,
+    pairs: GoodPairs,
     seen: Seen,
 }
 
 impl Reading {
     pub(super) fn start(source: &ParallelSource, encoder: &PairEncoder) -> Result<Self, Error> {
-        let pairs = source.open()?.counting_too_long(encoder.leaves_out());
-        Ok(Reading { pairs: Box::new(pairs), seen: Seen::new() })
+        Ok(Reading { pairs: encoder.read(source)?, seen: Seen::new() })
     }
 
-    /// The used pairs of the next `window_pairs` pairs of the files, and the hash of their text; `None` at the end.
+    /// Takes the next `window_pairs` pairs of the files and returns the hash of their text; `None` at the end.
     pub(super) fn window(
         &mut self,
         source: &ParallelSource,
         encoder: &PairEncoder,
         window_pairs: usize,
-        report: &mut DataReport,
-    ) -> Result<Option<(Vec<Pair>, u64)>, Error> {
-        let (mut left, mut kept, mut text) = (window_pairs, Vec::new(), 0);
+        taken: &mut Taken,
+    ) -> Result<Option<u64>, Error> {
+        let (mut left, mut text) = (window_pairs, 0);
         let place = |line, target| source.place(line, target);
         while let Some(chunk) = self.chunk(&mut left)? {
-            encoder.encode(&chunk, &mut self.seen, report, &place, &mut kept)?;
+            encoder.encode(&chunk, &mut self.seen, &place, taken)?;
             text = add_text(text, &chunk);
         }
-        Ok((left < window_pairs).then_some((kept, text)))
+        Ok((left < window_pairs).then_some(text))
     }
 
     /// Passes over a window without tokenising it; only what later windows depend on is noted. Returns the hash of its

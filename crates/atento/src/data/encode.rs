@@ -7,9 +7,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::bad_lines::{GoodPairs, OnBadLine};
 use super::batches::Pair;
-use super::parallel::RawPair;
-use super::{DataReport, Error};
+use super::parallel::{ParallelSource, RawPair};
+use super::{DataReport, Error, share};
 use crate::text::{self, Tokenizer};
 
 /// What to do with a sentence of more tokens than `max_length`.
@@ -42,6 +43,10 @@ pub struct PairOptions {
     pub drop_duplicates: bool,
     /// Leaves out pairs whose sides are the same text.
     pub drop_identical: bool,
+    /// The share of the pairs that is held out for validation; see [`share`](super::share).
+    pub valid_fraction: f64,
+    /// What happens to lines that hold no pair.
+    pub on_bad_line: OnBadLine,
 }
 
 impl Default for PairOptions {
@@ -53,11 +58,18 @@ impl Default for PairOptions {
             max_ratio: None,
             drop_duplicates: false,
             drop_identical: false,
+            valid_fraction: 0.0,
+            on_bad_line: OnBadLine::Error,
         }
     }
 }
 
 impl PairOptions {
+    /// Whether pairs with this source sentence are held out for validation.
+    pub(super) fn holds_out(&self, source: &str) -> bool {
+        share::takes(self.valid_fraction, source)
+    }
+
     fn check(&self) -> Result<(), Error> {
         let refuse = |key, value: String, problem: &str| Err(Error::Option { key, value, problem: problem.into() });
         if self.max_length < 2 {
@@ -67,6 +79,9 @@ impl PairOptions {
             let problem = "parallel text cannot be split, since the pieces of the two sides would not translate \
                 each other; use \"error\", \"warn\" (cut) or \"drop\"";
             return refuse("on_truncate", "\"split\"".into(), problem);
+        }
+        if !(0.0..1.0).contains(&self.valid_fraction) {
+            return refuse("valid_fraction", self.valid_fraction.to_string(), "must be at least 0 and less than 1");
         }
         match self.max_ratio {
             Some(ratio) if !(ratio >= 1.0 && ratio.is_finite()) => {
@@ -86,6 +101,17 @@ pub(super) fn pair_hash(source: &str, target: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (source.trim(), target.trim()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// What comes of the pairs of a data set.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The pairs that are used.
+    pub(super) kept: Vec<Pair>,
+    /// The text of those that are held out for validation.
+    pub(super) held_out: Vec<(String, String)>,
+    /// What happened to all of them.
+    pub(super) report: DataReport,
 }
 
 /// Tokenises pairs and decides which are used.
@@ -132,22 +158,27 @@ impl PairEncoder {
         Ok(PairEncoder { source: Side::new("source", source)?, target: Side::new("target", target)?, options })
     }
 
-    /// Whether pairs that are too long are left out, those too long to be read among them.
-    pub(super) fn leaves_out(&self) -> bool {
-        self.options.on_truncate != OnTruncate::Error
+    /// The pairs of a source as the options have them read. One that is too long to be read is left out with others that
+    /// are too long.
+    pub(super) fn read(&self, source: &ParallelSource) -> Result<GoodPairs, Error> {
+        GoodPairs::open(source, self.options.on_bad_line, self.options.on_truncate != OnTruncate::Error)
     }
 
-    /// Appends the pairs that are used to `kept`. Tokenising is parallel; deciding is in order, so
-    /// counts, duplicates and the first error do not depend on the number of threads. `place` names a
-    /// line (from 0) of the source or, if true, the target side.
+    /// Whether pairs with this source sentence are held out for validation.
+    pub(super) fn holds_out(&self, source: &str) -> bool {
+        self.options.holds_out(source)
+    }
+
+    /// Adds pairs to `taken`. Tokenising is parallel; deciding is in order, so counts, duplicates and the first error do
+    /// not depend on the number of threads. `place` names a line (from 0) of the source or, if true, the target side.
     pub(super) fn encode(
         &self,
         raw: &[RawPair],
         seen: &mut Seen,
-        report: &mut DataReport,
         place: &dyn Fn(u64, bool) -> String,
-        kept: &mut Vec<Pair>,
+        taken: &mut Taken,
     ) -> Result<(), Error> {
+        let Taken { kept, held_out, report } = taken;
         let used: Vec<&RawPair> = raw.iter().filter(|pair| self.wanted(pair, seen, report)).collect();
         let encoded: Vec<(Vec<u32>, Vec<u32>)> = used
             .par_iter()
@@ -158,9 +189,19 @@ impl PairEncoder {
                 ))
             })
             .collect::<Result<_, text::Error>>()?;
-        for (pair, (source, target)) in used.into_iter().zip(encoded) {
-            let pair = Pair { id: pair.line, source, target };
-            kept.extend(self.fit(pair, report, place)?);
+        for (raw, (source, target)) in used.into_iter().zip(encoded) {
+            let longest = source.len().max(target.len());
+            let pair = Pair { id: raw.line, source, target };
+            // Held-out pairs are measured whole: one that is too long stays what it is in training.
+            let is_held_out = longest <= self.options.max_length && self.holds_out(&raw.source);
+            if self.is_lopsided(&pair) {
+                report.ratio_dropped += 1;
+            } else if is_held_out {
+                report.held_out += 1;
+                held_out.push((raw.source.clone(), raw.target.clone()));
+            } else {
+                kept.extend(self.fit(pair, report, place)?);
+            }
         }
         Ok(())
     }
@@ -200,7 +241,13 @@ impl PairEncoder {
         true
     }
 
-    /// What the lengths decide.
+    /// Whether the lengths of the sides are too different.
+    fn is_lopsided(&self, pair: &Pair) -> bool {
+        let (a, b) = (pair.source.len(), pair.target.len());
+        self.options.max_ratio.is_some_and(|ratio| a.max(b) as f64 > ratio * a.min(b) as f64)
+    }
+
+    /// What the longest length decides.
     fn fit(
         &self,
         mut pair: Pair,
@@ -209,10 +256,6 @@ impl PairEncoder {
     ) -> Result<Option<Pair>, Error> {
         let max_length = self.options.max_length;
         let (a, b) = (pair.source.len(), pair.target.len());
-        if self.options.max_ratio.is_some_and(|ratio| a.max(b) as f64 > ratio * a.min(b) as f64) {
-            report.ratio_dropped += 1;
-            return Ok(None);
-        }
         if a.max(b) > max_length {
             match self.options.on_truncate {
                 OnTruncate::Warn => {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bad_lines;
 use super::lines::LineError;
 use super::stream::Cursor;
 use crate::{messages, text};
@@ -43,6 +44,24 @@ pub enum Error {
         found: usize,
         /// What was expected, in words.
         expected: String,
+    },
+    /// A TSV file has other columns than are wanted of it.
+    #[error("{path}: {problem}")]
+    NoColumns {
+        /// The file.
+        path: PathBuf,
+        /// What it has, and how to choose of it.
+        problem: String,
+    },
+    /// Lines hold no pair.
+    #[error("{}", bad_lines::message(place, told, *count))]
+    BadLines {
+        /// The data set.
+        place: String,
+        /// The faults of the first.
+        told: Vec<String>,
+        /// How many there are.
+        count: u64,
     },
     /// A line of a JSONL file has no conversation.
     #[error("{path}, line {line}: {detail}")]

@@ -1,11 +1,12 @@
-//! A TSV file whose first line names its columns, which TSV here does not have.
+//! A TSV file whose first line names its columns and is read as an example, since nobody chose columns by name.
 
 use std::path::Path;
 
 use super::lines::LineReader;
+use super::tsv::Columns;
 
-/// Names of the two columns of pairs and of prompts with completions.
-const NAMES: [&str; 20] = [
+/// Usual names of the columns of pairs, of prompts with completions, and of what stands beside them.
+const NAMES: [&str; 28] = [
     "source",
     "target",
     "src",
@@ -24,8 +25,16 @@ const NAMES: [&str; 20] = [
     "label",
     "context",
     "summary",
+    "sentence",
     "sentence1",
     "sentence2",
+    "translation",
+    "reference",
+    "id",
+    "score",
+    "license",
+    "attribution",
+    "domain",
 ];
 
 /// Languages by which columns are named.
@@ -34,14 +43,58 @@ const LANGUAGES: [&str; 24] = [
     "fi", "sv", "da", "el", "hu",
 ];
 
-/// What is told of a TSV file whose first line holds nothing but usual names of columns; `None` of any other.
-pub fn note(path: &Path) -> Option<String> {
+/// The same, by their names.
+const LANGUAGE_NAMES: [&str; 24] = [
+    "english",
+    "german",
+    "french",
+    "spanish",
+    "italian",
+    "portuguese",
+    "dutch",
+    "polish",
+    "czech",
+    "romanian",
+    "russian",
+    "ukrainian",
+    "turkish",
+    "arabic",
+    "chinese",
+    "japanese",
+    "korean",
+    "hindi",
+    "vietnamese",
+    "finnish",
+    "swedish",
+    "danish",
+    "greek",
+    "hungarian",
+];
+
+/// What is told of a TSV file whose first line holds nothing but usual names of columns, in the columns that are chosen by
+/// number or else in all; `None` of any other, and where columns are chosen by the names in a header.
+pub fn note(path: &Path, columns: Option<&Columns>) -> Option<String> {
+    if matches!(columns, Some(Columns::Names(..))) {
+        return None;
+    }
     let first = LineReader::open(path).ok()?.next()?.ok()?;
-    let names = || first.split('\t').map(|name| name.trim().to_lowercase());
-    let all = |known: &[&str]| names().all(|name| known.contains(&name.as_str()));
-    (names().count() > 1 && (all(&NAMES) || all(&LANGUAGES))).then(|| {
-        let (path, shown) = (path.display(), first.split('\t').map(str::trim).collect::<Vec<_>>().join(", "));
-        format!("{path}: line 1 looks like a header ({shown}) and is used as an example: TSV has no header, CSV does")
+    let names: Vec<&str> = first.split('\t').map(str::trim).collect();
+    let chosen = match columns {
+        Some(Columns::Numbers(first, second)) => {
+            vec![*names.get(first.checked_sub(1)?)?, *names.get(second.checked_sub(1)?)?]
+        }
+        _ => names.clone(),
+    };
+    let all = |known: &[&[&str]]| {
+        let is_known = |name: &str| known.iter().any(|known| known.contains(&name));
+        chosen.iter().all(|name| is_known(&name.to_lowercase()))
+    };
+    (chosen.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))).then(|| {
+        format!(
+            "{}: line 1 looks like a header ({}) and is used as an example: it is a header where columns are chosen by name",
+            path.display(),
+            names.join(", ")
+        )
     })
 }
 
@@ -58,13 +111,17 @@ mod tests {
             ("SRC\t TGT", true),
             ("en\tde", true),
             ("question\tanswer", true),
+            ("English\tGerman", true),
+            ("id\tsentence\tid\ttranslation", true),
             ("en\ttarget text", false),
             ("answer\tdie Antwort", false),
             ("source", false),
         ] {
             std::fs::write(&path, format!("{first}\na dog\tein Hund\n")).unwrap();
-            assert_eq!(note(&path).is_some(), is_header, "{first}");
+            assert_eq!(note(&path, None).is_some(), is_header, "{first}");
+            assert_eq!(note(&path, Some(&Columns::Numbers(1, 2))).is_some(), is_header, "{first}");
+            assert_eq!(note(&path, Some(&Columns::Names("en".into(), "de".into()))), None);
         }
-        assert_eq!(note(&folder.path().join("none.tsv")), None);
+        assert_eq!(note(&folder.path().join("none.tsv"), None), None);
     }
 }

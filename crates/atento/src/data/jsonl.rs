@@ -42,6 +42,7 @@ pub(super) fn next_object(lines: &mut LineReader) -> Result<Option<Value>, Error
             return Ok(None);
         };
         if text.trim().is_empty() {
+            lines.pass_blank();
             continue;
         }
         let fault = |detail: String| Error::Json { path: lines.path().into(), line: lines.line(), detail };

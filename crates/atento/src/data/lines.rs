@@ -112,6 +112,7 @@ pub struct LineReader {
     line: u64,
     past_faults: bool,
     failed: bool,
+    blank: u64,
 }
 
 /// The bytes of `input`, unpacked if they are gzip, and whether they are; `path` stands for it in messages.
@@ -201,7 +202,16 @@ impl LineReader {
         if input.fill_buf().map_err(fault)?.is_empty() {
             return Err(LineError::Empty { path });
         }
-        Ok(LineReader { path, input, gzip, limit: MAX_LINE_BYTES, line: 0, past_faults: false, failed: false })
+        Ok(LineReader {
+            path,
+            input,
+            gzip,
+            limit: MAX_LINE_BYTES,
+            line: 0,
+            past_faults: false,
+            failed: false,
+            blank: 0,
+        })
     }
 
     /// The same with another longest line than [`MAX_LINE_BYTES`].
@@ -224,6 +234,16 @@ impl LineReader {
     /// Lines read so far: the number, from 1, of the line returned last.
     pub fn line(&self) -> u64 {
         self.line
+    }
+
+    /// Counts the line returned last as blank.
+    pub(super) fn pass_blank(&mut self) {
+        self.blank += 1;
+    }
+
+    /// The lines that were passed over as blank.
+    pub(super) fn blank_lines(&self) -> u64 {
+        self.blank
     }
 
     fn read_line(&mut self) -> Result<Option<String>, LineError> {

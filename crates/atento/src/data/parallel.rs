@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::{LineError, LineReader, MAX_RECORD_BYTES};
-use super::{Error, jsonl};
+use super::bad_lines::{GoodPairs, LineReport, OnBadLine};
+use super::lines::{LineReader, MAX_RECORD_BYTES};
+use super::tsv::{Columns, TsvReader};
+use super::{Error, PairOptions, jsonl};
 
 /// The most pairs that [`load_pairs`] holds.
 pub const MAX_LOADED_PAIRS: usize = 1_000_000;
@@ -22,13 +24,12 @@ pub enum ParallelSource {
         /// The file of target sentences.
         target: PathBuf,
     },
-    /// One file of lines `source TAB target`.
+    /// One file of tab-separated columns; blank lines are skipped.
     Tsv {
         /// The file.
         path: PathBuf,
-        /// Which columns, from 0, are source and target. `None` is the first and second of exactly
-        /// two; with columns named, others are ignored.
-        columns: Option<(usize, usize)>,
+        /// Which columns are source and target; others are ignored. `None` is the first and second of exactly two.
+        columns: Option<Columns>,
     },
     /// One file with a JSON object on each line; blank lines are skipped.
     Jsonl {
@@ -81,7 +82,7 @@ impl ParallelSource {
         let open = |path: &PathBuf| LineReader::open(path).map(|lines| lines.with_limit(MAX_RECORD_BYTES));
         let input = match self {
             ParallelSource::Files { source, target } => Input::Files(open(source)?, open(target)?),
-            ParallelSource::Tsv { path, columns } => Input::Tsv(open(path)?, *columns),
+            ParallelSource::Tsv { path, columns } => Input::Tsv(TsvReader::new(open(path)?, columns.clone())),
             ParallelSource::Jsonl { path, source_key, target_key } => {
                 Input::Jsonl(open(path)?, source_key.clone(), target_key.clone())
             }
@@ -89,18 +90,23 @@ impl ParallelSource {
         Ok(ParallelReader { input, past_faults: false, failed: false })
     }
 
-    /// All sentences, source and target in turn: what a joint tokenizer is trained on. Records that are too long to be
-    /// read have no part in it.
+    /// The sentences that are trained on with these options, source and target in turn: what a joint tokenizer is trained
+    /// on. Records that are too long to be read have no part in it, nor have pairs that are held out.
     ///
     /// # Errors
     /// As [`open`](Self::open); the items, those of reading.
-    pub fn sentences(&self) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
+    pub fn sentences(
+        &self,
+        options: &PairOptions,
+    ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
         let of_pair = |pair: Result<RawPair, Error>| match pair {
             Ok(pair) => [Some(Ok(pair.source)), Some(Ok(pair.target))],
             Err(error) => [Some(Err(error)), None],
         };
-        let read = |pair: &Result<RawPair, Error>| !pair.as_ref().is_ok_and(|pair| pair.too_long);
-        Ok(self.open()?.counting_too_long(true).filter(read).flat_map(of_pair).flatten())
+        let (options, on_bad_line) = (options.clone(), options.on_bad_line);
+        let is_left_out = move |pair: &RawPair| pair.too_long || options.holds_out(&pair.source);
+        let is_read = move |pair: &Result<RawPair, Error>| !pair.as_ref().is_ok_and(&is_left_out);
+        Ok(GoodPairs::open(self, on_bad_line, true)?.filter(is_read).flat_map(of_pair).flatten())
     }
 
     /// The place of a line (from 0) for a message: file and line number from 1.
@@ -128,7 +134,7 @@ impl fmt::Display for ParallelSource {
 #[derive(Debug)]
 enum Input {
     Files(LineReader, LineReader),
-    Tsv(LineReader, Option<(usize, usize)>),
+    Tsv(TsvReader),
     Jsonl(LineReader, String, String),
 }
 
@@ -147,7 +153,7 @@ impl ParallelReader {
     pub fn past_faults(self) -> Self {
         let input = match self.input {
             Input::Files(source, target) => Input::Files(source.past_faults(), target.past_faults()),
-            Input::Tsv(lines, columns) => Input::Tsv(lines.past_faults(), columns),
+            Input::Tsv(rows) => Input::Tsv(rows.past_faults()),
             Input::Jsonl(lines, source, target) => Input::Jsonl(lines.past_faults(), source, target),
         };
         ParallelReader { input, past_faults: true, failed: self.failed }
@@ -155,23 +161,13 @@ impl ParallelReader {
 }
 
 impl ParallelReader {
-    /// For training: [`naming_too_long`](Self::naming_too_long), and any fault ends the reading.
-    pub(super) fn counting_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
-        let mut over = false;
-        let pairs = self.naming_too_long(leave_out);
-        pairs.map_while(move |pair| (!std::mem::replace(&mut over, pair.is_err())).then_some(pair))
-    }
-
-    /// Past faults, where a record that is too long to be read is, with `leave_out`, a pair without text that can be
-    /// counted, and else an error that says what to do.
-    pub(super) fn naming_too_long(self, leave_out: bool) -> impl Iterator<Item = Result<RawPair, Error>> + use<> {
-        self.past_faults().map(move |pair| match pair {
-            Err(Error::Lines(LineError::LineTooLong { line, .. })) if leave_out => {
-                Ok(RawPair { too_long: true, ..RawPair::new(line - 1, "", "") })
-            }
-            Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => Err(Error::RecordTooLong(fault)),
-            other => other,
-        })
+    /// Blank lines that were passed over, where each line is a whole pair.
+    pub(super) fn blank_lines(&self) -> u64 {
+        match &self.input {
+            Input::Files(..) => 0,
+            Input::Tsv(rows) => rows.blank_lines(),
+            Input::Jsonl(lines, ..) => lines.blank_lines(),
+        }
     }
 }
 
@@ -184,7 +180,7 @@ impl Iterator for ParallelReader {
         }
         let pair = match &mut self.input {
             Input::Files(source, target) => next_of_files(source, target),
-            Input::Tsv(lines, columns) => next_of_tsv(lines, *columns),
+            Input::Tsv(rows) => rows.next(),
             Input::Jsonl(lines, source_key, target_key) => jsonl::next(lines, source_key, target_key),
         };
         self.failed = pair.as_ref().is_err_and(|fault| !(self.past_faults && fault.is_of_one_line()));
@@ -216,43 +212,25 @@ fn next_of_files(source: &mut LineReader, target: &mut LineReader) -> Result<Opt
     }
 }
 
-fn next_of_tsv(lines: &mut LineReader, columns: Option<(usize, usize)>) -> Result<Option<RawPair>, Error> {
-    let Some(text) = lines.next().transpose()? else {
-        return Ok(None);
-    };
-    let parts: Vec<&str> = text.split('\t').collect();
-    let (a, b) = columns.unwrap_or((0, 1));
-    match (parts.get(a), parts.get(b)) {
-        (Some(source), Some(target)) if columns.is_some() || parts.len() == 2 => {
-            Ok(Some(RawPair::new(lines.line() - 1, *source, *target)))
-        }
-        _ => {
-            let expected = match columns {
-                None => "exactly 2 (source TAB target)".into(),
-                Some((a, b)) => {
-                    format!("at least {} for columns {a} and {b} (from 0)", a.max(b) + 1)
-                }
-            };
-            Err(Error::Columns { path: lines.path().into(), line: lines.line(), found: parts.len(), expected })
-        }
-    }
-}
-
-/// All pairs of a validation or test set, in order and unchanged, empty lines too: scores are
-/// computed line by line.
+/// All pairs of a validation or test set, in order and unchanged, those with an empty side too, and the lines that hold
+/// none: scores are computed line by line.
 ///
 /// # Errors
 /// Those of reading; [`Error::TooManyPairs`] beyond [`MAX_LOADED_PAIRS`].
-pub fn load_pairs(source: &ParallelSource) -> Result<Vec<(String, String)>, Error> {
+pub fn load_pairs(
+    source: &ParallelSource,
+    on_bad_line: OnBadLine,
+) -> Result<(Vec<(String, String)>, LineReport), Error> {
     let mut pairs = Vec::new();
-    for pair in source.open()? {
+    let mut reader = GoodPairs::open(source, on_bad_line, false)?;
+    for pair in &mut reader {
         if pairs.len() == MAX_LOADED_PAIRS {
             return Err(Error::TooManyPairs { place: source.to_string(), limit: MAX_LOADED_PAIRS });
         }
         let pair = pair?;
         pairs.push((pair.source, pair.target));
     }
-    Ok(pairs)
+    Ok((pairs, reader.report()))
 }
 
 #[cfg(test)]
@@ -282,7 +260,7 @@ mod tests {
         let target = write(&dir, "b", "eins\r\nzwei");
         let files = ParallelSource::Files { source, target };
         assert_eq!(pairs(&files).unwrap(), of(&[(0, "one", "eins"), (1, "two", "zwei")]));
-        assert_eq!(load_pairs(&files).unwrap()[1], ("two".into(), "zwei".into()));
+        assert_eq!(load_pairs(&files, OnBadLine::Error).unwrap().0[1], ("two".into(), "zwei".into()));
     }
 
     #[test]
@@ -311,10 +289,10 @@ mod tests {
         let path = write(&dir, "wide.tsv", "7\tone\teins\tCC-BY\n");
         let all = ParallelSource::from_path(path.clone());
         assert!(pairs(&all).unwrap_err().to_string().contains("4 tab-separated columns"));
-        let named = ParallelSource::Tsv { path: path.clone(), columns: Some((1, 2)) };
+        let named = ParallelSource::Tsv { path: path.clone(), columns: Some(Columns::Numbers(2, 3)) };
         assert_eq!(pairs(&named).unwrap(), of(&[(0, "one", "eins")]));
-        let beyond = ParallelSource::Tsv { path, columns: Some((1, 4)) };
-        assert!(pairs(&beyond).unwrap_err().to_string().contains("at least 5"));
+        let beyond = ParallelSource::Tsv { path, columns: Some(Columns::Numbers(2, 5)) };
+        assert!(pairs(&beyond).unwrap_err().to_string().contains("column 5 is asked for"));
     }
 
     #[test]
@@ -394,15 +372,19 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let long = "x".repeat(MAX_RECORD_BYTES);
         let source = ParallelSource::from_path(write(&dir, "long.tsv", &format!("a\tb\n{long}\tc\nd\te\n")));
-        let left_out: Vec<RawPair> = source.open().unwrap().counting_too_long(true).collect::<Result<_, _>>().unwrap();
+        let left_out: Vec<RawPair> =
+            GoodPairs::open(&source, OnBadLine::Error, true).unwrap().collect::<Result<_, _>>().unwrap();
         let found: Vec<_> = left_out.iter().map(|pair| (pair.line, pair.source.as_str(), pair.too_long)).collect();
         assert_eq!(found, [(0, "a", false), (1, "", true), (2, "d", false)]);
-        assert_eq!(source.sentences().unwrap().collect::<Result<Vec<_>, _>>().unwrap(), ["a", "b", "d", "e"]);
-        let mut strict = source.open().unwrap().counting_too_long(false);
+        assert_eq!(
+            source.sentences(&PairOptions::default()).unwrap().collect::<Result<Vec<_>, _>>().unwrap(),
+            ["a", "b", "d", "e"]
+        );
+        let mut strict = GoodPairs::open(&source, OnBadLine::Error, false).unwrap();
         assert!(strict.next().unwrap().is_ok());
         let message = strict.next().unwrap().unwrap_err().to_string();
         assert!(message.contains("long.tsv, line 2: longer than 67108864 bytes"), "{message}");
-        assert!(message.ends_with("set data.on_truncate = \"drop\" to leave it out"), "{message}");
+        assert!(message.contains("set data.on_truncate = \"drop\" to leave it out"), "{message}");
         assert!(strict.next().is_none());
     }
 

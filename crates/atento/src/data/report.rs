@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::LineReport;
 use crate::messages;
 use crate::text::Tokenizer;
 
@@ -12,6 +13,8 @@ use crate::text::Tokenizer;
 /// Every pair read is kept or counted in exactly one reason of [`dropped`](Self::dropped).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataReport {
+    /// Lines of the files that hold no pair.
+    pub lines: LineReport,
     /// Pairs in the files.
     pub pairs_read: u64,
     /// Pairs that are used.
@@ -30,6 +33,8 @@ pub struct DataReport {
     pub identical_dropped: u64,
     /// Held-out pairs that are in the training data too: the measures of this set are better than they should be.
     pub in_training_too: u64,
+    /// Pairs that are held out for validation.
+    pub held_out: u64,
     /// Pairs left out because one side is longer than `max_ratio` times the other, in tokens.
     pub ratio_dropped: u64,
     /// Pairs left out because a side is longer than `max_length` and `on_truncate` is "drop".
@@ -54,7 +59,8 @@ impl DataReport {
     /// Pairs that are not used, over all reasons.
     pub fn dropped(&self) -> u64 {
         let empty = self.empty_source + self.empty_target;
-        empty + self.duplicates_dropped + self.identical_dropped + self.ratio_dropped + self.too_long_dropped
+        let unfit = self.ratio_dropped + self.too_long_dropped;
+        empty + self.duplicates_dropped + self.identical_dropped + self.held_out + unfit
     }
 
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
@@ -65,13 +71,16 @@ impl DataReport {
             (self.empty_target, format!("{} with an empty target left out", self.empty_target)),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (self.identical_dropped, format!("{} identical on both sides left out", self.identical_dropped)),
+            (self.held_out, format!("{} held out for validation (data.valid_fraction)", self.held_out)),
             (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
             (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
             (self.truncated, truncated),
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
-        joined(self.pairs_read, "pair", lines)
+        let of_lines = self.lines.told().map(|lines| format!("left out {lines}"));
+        let of_pairs = joined(self.pairs_read, "pair", lines);
+        of_lines.into_iter().chain(of_pairs).reduce(|lines, pairs| format!("{lines}; {pairs}"))
     }
 }
 
@@ -99,6 +108,7 @@ impl fmt::Display for DataReport {
                 self.identical_both_sides,
                 &format!("identical on both sides: {}", kept_or_not(self.identical_both_sides, self.identical_dropped)),
             ),
+            (self.held_out, "held out: validated on"),
             (self.ratio_dropped, "with lengths too different: left out"),
             (self.too_long_dropped, "too long: left out"),
             (self.truncated, &format!("cut to the longest length, {} tokens lost", self.truncated_tokens)),
@@ -106,6 +116,12 @@ impl fmt::Display for DataReport {
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(f, "  {count} {what}")?;
+        }
+        if self.lines.blank > 0 {
+            writeln!(f, "  {} without text: passed over", messages::count(self.lines.blank, "line"))?;
+        }
+        for (count, what) in self.lines.bad().into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  {} {what}: left out", messages::count(count, "line"))?;
         }
         write!(
             f,

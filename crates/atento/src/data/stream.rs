@@ -9,10 +9,11 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
+use super::Error;
 use super::batches::{BatchOptions, PackedBatch, Pair};
 use super::dataset::{Origin, Reading, Shared};
+use super::encode::Taken;
 use super::plan::Plan;
-use super::{DataReport, Error};
 
 /// Batches prepared ahead: these in the queue, and one that waits to enter it.
 const QUEUED_BATCHES: usize = 3;
@@ -187,12 +188,12 @@ impl Producer {
             changed(at, reading.skip_window(encoder, window_pairs)?)?;
         }
         for at in start.window as usize..self.shared.windows.len() {
-            let found = reading.window(source, encoder, window_pairs, &mut DataReport::default())?;
-            let (pairs, text) = found.unwrap_or_default();
-            changed(at, text)?;
+            let mut taken = Taken::default();
+            let text = reading.window(source, encoder, window_pairs, &mut taken)?;
+            changed(at, text.unwrap_or_default())?;
             let window = at as u64;
             let batch = if window == start.window { start.batch } else { 0 };
-            self.window(&pairs, Cursor { window, batch, ..start })?;
+            self.window(&taken.kept, Cursor { window, batch, ..start })?;
         }
         Ok(())
     }

@@ -72,6 +72,7 @@ fn every_reason_to_leave_a_pair_out_is_counted_once() {
         max_ratio: Some(3.0),
         drop_duplicates: true,
         drop_identical: true,
+        ..PairOptions::default()
     };
     let report = from_text(&pairs, options.clone()).unwrap().report().clone();
     let expected = DataReport {
@@ -188,7 +189,7 @@ fn a_joint_tokenizer_learns_from_pairs_as_from_two_files() {
     let options = TrainOptions { vocab_size: 290, ..TrainOptions::default() };
     let of_files = Tokenizer::learn_from_files(&[a, b], &options).unwrap().tokenizer;
     let pairs = ParallelSource::from_path(both);
-    let of_pairs = Tokenizer::train(pairs.sentences().unwrap(), &options).unwrap();
+    let of_pairs = Tokenizer::train(pairs.sentences(&PairOptions::default()).unwrap(), &options).unwrap();
     assert_eq!(of_files.to_json_bytes().unwrap(), of_pairs.to_json_bytes().unwrap());
 }
 
@@ -255,6 +256,54 @@ fn held_out_pairs_that_are_trained_on_are_known() {
     let dataset = Dataset::open_beside(&held_out, source, TOKENIZER.clone(), TOKENIZER.clone(), options, 1).unwrap();
     let held: Vec<bool> = held_out.iter().map(|(a, b)| dataset.holds(a, b)).collect();
     assert_eq!(held, [true, false, false]);
+}
+
+/// What is held out of a file with these lines, and the ids of what is dealt out.
+fn held_out(lines: &[String], window: usize, options: PairOptions) -> (Dataset, Vec<u64>) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pairs.tsv");
+    std::fs::write(&path, lines.concat()).unwrap();
+    let source = ParallelSource::from_path(path);
+    let dataset = Dataset::open(source, TOKENIZER.clone(), TOKENIZER.clone(), options, window).unwrap();
+    let dealt = all(dataset.batches(small(Order::AsWritten, 1)).unwrap());
+    (dataset, dealt.into_iter().flat_map(|(batch, _)| batch.ids).collect())
+}
+
+#[test]
+fn pairs_are_held_out_by_their_text_whatever_the_window_and_the_order() {
+    let options = PairOptions { valid_fraction: 0.3, ..PairOptions::default() };
+    let mut lines: Vec<String> = (0..100).map(|i| format!("{}\t{i}\n", i % 50)).collect();
+    let (whole, dealt) = held_out(&lines, 1000, options.clone());
+    let (report, mut expected) = (whole.report(), whole.held_out().to_vec());
+    assert_eq!((report.held_out, report.kept + report.dropped()), (expected.len() as u64, 100));
+    assert!((10..60).contains(&expected.len()), "{}", expected.len());
+    // All pairs of a source sentence are on one side, and each pair is on one.
+    let is_held_out = |id: &u64| expected.iter().any(|(source, _)| *source == (id % 50).to_string());
+    assert_eq!(dealt, (0..100).filter(|id| !is_held_out(id)).collect::<Vec<u64>>());
+    for window in [7, 30] {
+        let (windows, ids) = held_out(&lines, window, options.clone());
+        assert_eq!((windows.held_out(), windows.report(), &ids), (&expected[..], report, &dealt));
+    }
+    lines.reverse();
+    let mut found = held_out(&lines, 30, options.clone()).0.held_out().to_vec();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    // Sentences that are held out teach the tokenizer nothing.
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pairs.tsv");
+    std::fs::write(&path, lines.concat()).unwrap();
+    let learned = ParallelSource::from_path(path).sentences(&options).unwrap().count();
+    assert_eq!(learned, 2 * dealt.len());
+}
+
+#[test]
+fn a_pair_that_is_too_long_is_not_held_out() {
+    let lines: Vec<String> = (0..40).map(|i| format!("{i}\t{}\n", "x".repeat(30))).collect();
+    let options =
+        PairOptions { valid_fraction: 0.5, max_length: 20, on_truncate: OnTruncate::Warn, ..PairOptions::default() };
+    let (dataset, dealt) = held_out(&lines, 1000, options);
+    assert_eq!((dataset.report().held_out, dataset.report().truncated, dealt.len()), (0, 40, 40));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What tasks that learn from pairs of texts ask of the files that hold them.
 
-use crate::data::OnTruncate;
+use crate::data::{OnBadLine, OnTruncate};
+use crate::messages;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, DataSettings, Error, FileSettings, Place, Recipe};
 
@@ -39,7 +40,7 @@ pub(super) fn key_conflicts(
         ("prompt_key", prompt_key),
         ("completion_key", completion_key),
     ];
-    let stated = keys.into_iter().filter_map(|(name, value)| value.as_ref().map(|_| name));
+    let stated = keys.iter().filter_map(|(name, value)| value.as_ref().map(|_| *name));
     for name in stated {
         if !own.contains(&name) {
             let message =
@@ -51,6 +52,13 @@ pub(super) fn key_conflicts(
             return conflict(place(key), format!("`{key}.{first}` and `{key}.{second}` go with {files} only"));
         }
     }
+    let values = own.map(|name| keys.iter().find(|(key, _)| *key == name).and_then(|(_, value)| value.as_ref()));
+    if let [Some(value), Some(other)] = values
+        && value == other
+    {
+        let message = format!("`{key}.{first}` and `{key}.{second}` are both {}", messages::text(value));
+        return conflict(place(&format!("{key}.{second}")), message);
+    }
     Ok(())
 }
 
@@ -61,5 +69,13 @@ pub(super) fn on_truncate(recipe: &Recipe) -> OnTruncate {
         recipe::OnTruncate::Warn => OnTruncate::Warn,
         recipe::OnTruncate::Drop => OnTruncate::Drop,
         recipe::OnTruncate::Split => OnTruncate::Split,
+    }
+}
+
+/// What the recipe does with a line that holds no example.
+pub(super) fn on_bad_line(recipe: &Recipe) -> OnBadLine {
+    match recipe.data.on_bad_line {
+        recipe::OnBadLine::Error => OnBadLine::Error,
+        recipe::OnBadLine::Skip => OnBadLine::Skip,
     }
 }

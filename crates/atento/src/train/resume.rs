@@ -53,10 +53,11 @@ const FILES: [&str; 15] = [
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
 
 /// Settings that follow others where a recipe does not state them.
-const FOLLOWING: [&str; 13] = [
+const FOLLOWING: [&str; 14] = [
     "data.block_size",
     "data.max_length",
     "data.stride",
+    "data.valid_fraction",
     "model.d_ff",
     "model.d_model",
     "model.heads",

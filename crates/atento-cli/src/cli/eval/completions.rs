@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use atento::data::tokens;
 use atento::data::tokens::instruct::{InstructOptions, InstructReport, InstructSet, InstructSource};
-use atento::data::{LineReader, OnTruncate, header};
+use atento::data::{Columns, LineReader, OnTruncate, header};
 use atento::pipelines::LanguageModel;
 use atento::score::perplexity::TextLoss;
 use atento::score::{self, completions::completion_loss};
@@ -25,11 +25,11 @@ const BATCH_TOKENS: usize = 4096;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options for prompts with completions")]
 pub struct CompletionArgs {
-    /// The key, or CSV column, of the prompt; TSV has no header [default: prompt]
+    /// The key of the prompt, or its column in CSV or TSV (there the number from 1, or the name in a header) [default: prompt]
     #[arg(long, value_name = "KEY")]
     prompt_key: Option<String>,
 
-    /// The key, or CSV column, of the completion; TSV has no header [default: completion]
+    /// The same of the completion [default: completion]
     #[arg(long, value_name = "KEY")]
     completion_key: Option<String>,
 
@@ -74,6 +74,10 @@ impl CompletionArgs {
                 Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
             }
             InstructSource::Jsonl { .. } => None,
+            InstructSource::Tsv { path, .. } if self.prompt_key.is_some() || self.completion_key.is_some() => {
+                let keys = [&self.prompt_key, &self.completion_key].map(Option::as_deref);
+                Some(InstructSource::Tsv { path, columns: Columns::chosen(keys[0], keys[1], ["prompt", "completion"]) })
+            }
             tsv => (self.given().is_some() || is_tsv(data)).then_some(tsv),
         }
     }
@@ -105,11 +109,6 @@ pub fn run(
     if on_too_long == OnTooLong::Split {
         return Err(anyhow!("--on-too-long split is for pairs: a prompt with its completion stays one").into());
     }
-    if let InstructSource::Tsv { .. } = source
-        && let Some(option) = args.given().filter(|option| option.ends_with("-key"))
-    {
-        return Err(anyhow!("{option} is for CSV and JSON objects; the columns of {source} have no names").into());
-    }
     let usual = InstructOptions::default();
     let (prompt_template, completion_template) = templates(language, args, &usual);
     let how = InstructOptions {
@@ -123,8 +122,8 @@ pub fn run(
         chat: language.chat_template()?,
         ..usual.clone()
     };
-    if let InstructSource::Tsv { path, .. } = source {
-        header::note(path).into_iter().for_each(|note| options.note(note));
+    if let InstructSource::Tsv { path, columns } = source {
+        header::note(path, columns.as_ref()).into_iter().for_each(|note| options.note(note));
     }
     let mut tally = Tally::default();
     let tokenizer = Arc::new(language.tokenizer.clone());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
-use atento::data::{Pair, ParallelSource, header};
+use atento::data::{Columns, Pair, ParallelSource, header};
 use atento::eval::{Bleu, BleuScore, Chrf, ChrfScore};
 use atento::pipelines::Pretrained;
 use atento::pipelines::translate::Translation;
@@ -33,11 +33,12 @@ pub struct TranslationArgs {
     #[arg(long, value_name = "FILE", requires = "source")]
     target: Option<PathBuf>,
 
-    /// The key of the source sentence in JSON objects; a dot descends [default: source]
+    /// The key of the source sentence in JSON objects (a dot descends), or its column in a TSV file: the number from 1, or
+    /// the name in a header [default: source]
     #[arg(long, value_name = "KEY", requires = "data")]
     source_key: Option<String>,
 
-    /// The key of the target sentence in JSON objects; a dot descends [default: target]
+    /// The same of the target sentence [default: target]
     #[arg(long, value_name = "KEY", requires = "data")]
     target_key: Option<String>,
 
@@ -72,7 +73,11 @@ impl TranslationArgs {
                     source_key: self.source_key.clone().unwrap_or(source_key),
                     target_key: self.target_key.clone().unwrap_or(target_key),
                 },
-                tsv => tsv,
+                ParallelSource::Tsv { path, .. } => {
+                    let keys = [&self.source_key, &self.target_key].map(Option::as_deref);
+                    ParallelSource::Tsv { path, columns: Columns::chosen(keys[0], keys[1], ["source", "target"]) }
+                }
+                files => files,
             }),
             (None, Some(source), Some(target)) => {
                 Ok(ParallelSource::Files { source: source.clone(), target: target.clone() })
@@ -108,8 +113,8 @@ pub fn run(
     let source = args.pairs(data)?;
     // Before the model: a wrong file costs no work.
     let reader = source.open()?;
-    if let ParallelSource::Tsv { path, .. } = &source {
-        header::note(path).into_iter().for_each(|note| options.note(note));
+    if let ParallelSource::Tsv { path, columns } = &source {
+        header::note(path, columns.as_ref()).into_iter().for_each(|note| options.note(note));
     }
     let inputs = [data, args.source.as_deref(), args.target.as_deref()];
     let save_to = (args.save_hypotheses.as_deref())

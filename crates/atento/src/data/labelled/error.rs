@@ -301,3 +301,27 @@ pub enum Error {
         report: String,
     },
 }
+
+impl Error {
+    /// Whether the fault is that of a line or record that holds no row, after which others can be read.
+    pub(super) fn is_of_bad_line(&self) -> bool {
+        match self {
+            Self::Lines(fault) => fault.is_of_one_line(),
+            Self::Data(fault) => fault.is_of_one_line(),
+            Self::Tokens(fault) => fault.is_of_bad_line(),
+            Self::Short { .. } | Self::Ragged { .. } | Self::Cell { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Counts such a fault.
+    pub(super) fn count_in(&self, lines: &mut data::LineReport) {
+        match self {
+            Self::Lines(fault) => lines.add_line(fault),
+            Self::Data(fault) => lines.add(fault),
+            Self::Tokens(fault) => fault.count_in(lines),
+            Self::Cell { .. } => lines.no_text_at_key += 1,
+            _ => lines.other_columns += 1,
+        }
+    }
+}

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{ColumnNames, Error, Examples, Goal, LabelSet, Packs, Row, Table, Text, TextBatch};
-use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
+use crate::data::{LineReport, OnTruncate};
 use crate::pipelines::texts;
 use crate::text::{EncodedPair, Tokenizer, Truncation};
 
@@ -56,6 +56,8 @@ pub enum Target {
 /// What a set holds and what was left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LabelledReport {
+    /// Lines of the file that hold no row.
+    pub lines: LineReport,
     /// Rows read.
     pub rows: u64,
     /// Rows kept.
@@ -150,6 +152,7 @@ impl LabelledSet {
                 kept_rows.push(row);
             }
         }
+        report.lines = reader.report();
         report.kept = examples.len() as u64;
         if labels.aim != super::Aim::Value {
             report.labels = labels.names.iter().cloned().zip(counts).collect();
@@ -264,6 +267,12 @@ impl fmt::Display for LabelledReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  rows read: {}", self.rows)?;
         writeln!(f, "  rows kept: {}", self.kept)?;
+        if self.lines.blank > 0 {
+            writeln!(f, "  blank lines, passed over: {}", self.lines.blank)?;
+        }
+        for (count, what) in self.lines.bad().into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  lines {what}, left out: {count}")?;
+        }
         let left_out = [
             ("rows without text", self.empty),
             ("rows too long, left out", self.too_long),
@@ -292,6 +301,7 @@ impl LabelledReport {
         part(self.too_long, "rows are too long and left out");
         part(self.cut, &format!("rows are cut ({} tokens)", self.cut_tokens));
         part(if self.duplicates_dropped { self.duplicates } else { 0 }, "rows equal earlier ones and are left out");
+        parts.extend(self.lines.told().map(|lines| format!("{lines} left out")));
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Error;
-use crate::data::jsonl;
 use crate::data::lines::LineReader;
 use crate::data::tokens::csv::CsvReader;
+use crate::data::{BadLines, LineReport, OnBadLine, jsonl};
 
 /// A file of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Table {
     Jsonl(PathBuf),
 }
 
-/// What the columns are called, where that is said.
+/// How a file is read: what the columns are called, where that is said, and what happens to bad lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnNames {
     /// The text, or the first of two.
@@ -33,6 +33,8 @@ pub struct ColumnNames {
     pub pair: Option<String>,
     /// The label or value.
     pub label: Option<String>,
+    /// What happens to lines that hold no row.
+    pub on_bad_line: OnBadLine,
 }
 
 /// The columns of published data sets: first text, second text, label.
@@ -63,6 +65,9 @@ pub struct Row {
     pub labels: Vec<String>,
 }
 
+/// The names of the columns of text, second text and label.
+type Names = (String, Option<String>, String);
+
 /// Where the wanted columns are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Places {
@@ -81,6 +86,9 @@ pub struct TableReader {
     first: Option<(usize, u64)>,
     /// Names of the columns that were found, for the user.
     pub found: Option<String>,
+    on_bad_line: OnBadLine,
+    left_out: LineReport,
+    has_failed: bool,
 }
 
 enum Source {
@@ -126,35 +134,71 @@ impl Table {
                     [Some(&found.0), found.1.as_ref(), Some(&found.2)].map(|name| name.map_or(Ok(None), number));
                 let [text, pair, label] = numbers;
                 let places = Places::Numbers([text?, pair?, label?]);
-                Ok(TableReader { source: Source::Csv(reader), places, path, first: None, found: Some(told(&found)) })
+                Ok(TableReader::new(Source::Csv(reader), places, path, names).named(&found))
             }
             Self::Jsonl(_) => {
-                let mut first = LineReader::open(&path)?;
-                let object = jsonl::next_object(&mut first)?.ok_or_else(|| Error::Empty { path: path.clone() })?;
+                let object = first_object(&path)?;
                 let header: Vec<String> = object.as_object().into_iter().flat_map(|o| o.keys().cloned()).collect();
                 let found = by_name(&path, &header, names)?;
-                let source = Source::Lines(LineReader::open(&path)?);
-                let told = Some(told(&found));
-                let places = Places::Keys([Some(found.0), found.1, Some(found.2)]);
-                Ok(TableReader { source, places, path, first: None, found: told })
+                let source = Source::Lines(LineReader::open(&path)?.past_faults());
+                let places = Places::Keys([Some(found.0.clone()), found.1.clone(), Some(found.2.clone())]);
+                Ok(TableReader::new(source, places, path, names).named(&found))
             }
         }
     }
 }
 
 impl TableReader {
+    fn new(source: Source, places: Places, path: PathBuf, names: &ColumnNames) -> Self {
+        let (on_bad_line, left_out) = (names.on_bad_line, LineReport::default());
+        Self { source, places, path, first: None, found: None, on_bad_line, left_out, has_failed: false }
+    }
+
+    /// With the names of the columns that were found.
+    fn named(self, found: &Names) -> Self {
+        Self { found: Some(told(found)), ..self }
+    }
+
+    /// The lines read so far that hold no row.
+    #[must_use]
+    pub fn report(&self) -> LineReport {
+        let blank = match &self.source {
+            Source::Lines(lines) => lines.blank_lines(),
+            Source::Csv(_) => 0,
+        };
+        LineReport { blank, ..self.left_out.clone() }
+    }
+
+    /// The error of a bad line and all that follow.
+    fn all_bad(&mut self, first: Error) -> Error {
+        let mut bad = BadLines::default();
+        bad.add(&first);
+        loop {
+            match self.next_row() {
+                Ok(Some(_)) => {}
+                Ok(None) => return bad.error(self.path.display().to_string()).map_or(first, Error::Data),
+                Err(fault) if fault.is_of_bad_line() => bad.add(&fault),
+                Err(fault) => return fault,
+            }
+        }
+    }
+
     fn tsv(path: &Path, names: &ColumnNames) -> Result<Self, Error> {
-        let mut lines = LineReader::open(path)?;
+        let mut lines = LineReader::open(path)?.past_faults();
+        let mut fault = None;
         let first = loop {
-            match lines.next().transpose()? {
-                Some(line) if line.trim().is_empty() => {}
-                Some(line) => break line,
-                None => return Err(Error::Empty { path: path.into() }),
+            match lines.next() {
+                Some(Ok(line)) if line.trim().is_empty() => {}
+                // It is told, or counted, with those that follow.
+                Some(Err(bad)) if bad.is_of_one_line() => fault = fault.or(Some(bad)),
+                Some(line) => break line?,
+                None => return Err(fault.map_or_else(|| Error::Empty { path: path.into() }, Error::Lines)),
             }
         };
         let header: Vec<String> = first.split('\t').map(|name| name.trim().to_owned()).collect();
         let first = Some((header.len(), lines.line()));
-        let open = || LineReader::open(path).map(Source::Lines);
+        let open = || LineReader::open(path).map(|lines| Source::Lines(lines.past_faults()));
+        let reader = |source, places| Self { first, ..Self::new(source, places, path.into(), names) };
         let wanted = [&names.text, &names.pair, &names.label];
         let number = |name: &String| name.parse::<usize>().ok().filter(|&number| number > 0);
         if wanted.iter().any(|name| name.as_ref().is_some_and(|name| number(name).is_some())) {
@@ -168,7 +212,7 @@ impl TableReader {
             let (text, label) = (place(&names.text)?, place(&names.label)?);
             let (Some(_), Some(_)) = (text, label) else { return Err(Error::Unnamed { path: path.into() }) };
             let places = Places::Numbers([text, place(&names.pair)?, label]);
-            return Ok(Self { source: open()?, places, path: path.into(), first, found: None });
+            return Ok(reader(open()?, places));
         }
         let is_named = wanted.iter().any(|name| name.is_some());
         if is_named || known(&header).is_some() {
@@ -176,15 +220,14 @@ impl TableReader {
             let position = |name: &String| header.iter().position(|column| column == name);
             let places = Places::Numbers([position(&found.0), found.1.as_ref().and_then(position), position(&found.2)]);
             // The header is passed.
-            let found = Some(told(&found));
-            return Ok(Self { source: Source::Lines(lines), places, path: path.into(), first, found });
+            return Ok(reader(Source::Lines(lines), places).named(&found));
         }
         let places = match header.len() {
             2 => Places::Numbers([Some(0), None, Some(1)]),
             3 => Places::Numbers([Some(0), Some(1), Some(2)]),
             columns => return Err(Error::Columns { path: path.into(), columns }),
         };
-        Ok(Self { source: open()?, places, path: path.into(), first, found: None })
+        Ok(reader(open()?, places))
     }
 
     fn next_row(&mut self) -> Result<Option<Row>, Error> {
@@ -196,6 +239,7 @@ impl TableReader {
             (Source::Lines(lines), Places::Numbers(numbers)) => loop {
                 let Some(text) = lines.next().transpose()? else { return Ok(None) };
                 if text.trim().is_empty() {
+                    lines.pass_blank();
                     continue;
                 }
                 let fields: Vec<String> = text.split('\t').map(str::to_owned).collect();
@@ -235,7 +279,34 @@ impl Iterator for TableReader {
     type Item = Result<Row, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_row().transpose()
+        while !self.has_failed {
+            match self.next_row() {
+                Err(fault) if fault.is_of_bad_line() && self.on_bad_line == OnBadLine::Skip => {
+                    fault.count_in(&mut self.left_out);
+                }
+                Err(fault) => {
+                    self.has_failed = true;
+                    return Some(Err(if fault.is_of_bad_line() { self.all_bad(fault) } else { fault }));
+                }
+                row => return row.transpose(),
+            }
+        }
+        None
+    }
+}
+
+/// The first object of a file. The bad lines before it are told, or counted, with those that follow.
+fn first_object(path: &Path) -> Result<Value, Error> {
+    let mut lines = LineReader::open(path)?.past_faults();
+    let mut fault = None;
+    loop {
+        match jsonl::next_object(&mut lines) {
+            Err(bad) if bad.is_of_one_line() => fault = fault.or(Some(bad)),
+            object => {
+                let none = || fault.map_or_else(|| Error::Empty { path: path.into() }, Error::Data);
+                return object?.ok_or_else(none);
+            }
+        }
     }
 }
 
@@ -269,7 +340,7 @@ fn cell(path: &Path, line: u64, object: &Value, key: &str) -> Result<Vec<String>
 }
 
 /// The names of the columns: those that are said, and the known ones beside them.
-fn by_name(path: &Path, header: &[String], names: &ColumnNames) -> Result<(String, Option<String>, String), Error> {
+fn by_name(path: &Path, header: &[String], names: &ColumnNames) -> Result<Names, Error> {
     let there = |name: &String| match header.contains(name) {
         true => Ok(name.clone()),
         false => {
@@ -291,7 +362,7 @@ fn by_name(path: &Path, header: &[String], names: &ColumnNames) -> Result<(Strin
 }
 
 /// The columns of a published data set, if all of them are there.
-fn known(header: &[String]) -> Option<(String, Option<String>, String)> {
+fn known(header: &[String]) -> Option<Names> {
     let named = |name: &str| header.iter().find(|column| column.eq_ignore_ascii_case(name)).cloned();
     KNOWN.iter().find_map(|(text, pair, label)| {
         let pair = match pair {
@@ -302,7 +373,7 @@ fn known(header: &[String]) -> Option<(String, Option<String>, String)> {
     })
 }
 
-fn told((text, pair, label): &(String, Option<String>, String)) -> String {
+fn told((text, pair, label): &Names) -> String {
     match pair {
         None => format!("text in {text:?}, label in {label:?}"),
         Some(pair) => format!("texts in {text:?} and {pair:?}, label in {label:?}"),
@@ -328,7 +399,8 @@ mod tests {
     }
 
     fn named(text: &str, pair: Option<&str>, label: &str) -> ColumnNames {
-        ColumnNames { text: Some(text.into()), pair: pair.map(str::to_owned), label: Some(label.into()) }
+        let (text, pair, label) = (Some(text.into()), pair.map(str::to_owned), Some(label.into()));
+        ColumnNames { text, pair, label, ..ColumnNames::default() }
     }
 
     fn row(text: &str, pair: Option<&str>, label: &str) -> (String, Option<String>, String) {
@@ -371,12 +443,48 @@ mod tests {
         let message = rows("a.tsv", "a\tb\tc\td\n", &any).unwrap_err();
         assert!(message.contains("4 columns, and nothing says which are text and label"), "{message}");
         let message = rows("a.tsv", "a\t1\nb\n", &any).unwrap_err();
-        assert_eq!(message, "/a.tsv, line 2: 1 columns, expected 2, as line 1 has");
+        assert!(message.starts_with("/a.tsv, line 2: 1 columns, expected 2, as line 1 has; "), "{message}");
         // A tab inside a text would make a label of its second half.
         let message = rows("a.tsv", "sentence\tlabel\na\t1\nb\tc\t0\n", &any).unwrap_err();
-        assert_eq!(message, "/a.tsv, line 3: 3 columns, expected 2, as line 1 has");
+        assert!(message.starts_with("/a.tsv, line 3: 3 columns, expected 2, as line 1 has; "), "{message}");
         assert_eq!(rows("a.tsv", "\n", &any).unwrap_err(), "/a.tsv: there is no row in it");
         let message = rows("a.jsonl", "{\"text\":\"x\",\"label\":1}\n{\"text\":\"x\"}\n", &any).unwrap_err();
-        assert_eq!(message, "/a.jsonl, line 2: nothing at key \"label\", expected a text or a number");
+        let expected = "/a.jsonl, line 2: nothing at key \"label\", expected a text or a number; ";
+        assert!(message.starts_with(expected), "{message}");
+    }
+
+    #[test]
+    fn bad_lines_are_told_all_at_once_or_left_out_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            Table::named(&path)
+        };
+        let skip = ColumnNames { on_bad_line: OnBadLine::Skip, ..ColumnNames::default() };
+        let bad = LineReport { other_columns: 1, ..LineReport::default() };
+        for (table, bad_lines, report) in [
+            (
+                file("a.tsv", b"text\tlabel\n\na\t1\nb\nf\xfcr\t1\nc\t0\n"),
+                &["line 4: 1 columns", "line 5: not valid UTF-8"][..],
+                LineReport { blank: 1, not_utf8: 1, ..bad.clone() },
+            ),
+            (file("a.csv", b"text,label\na,1\nb,1,2\nc,0\n"), &["line 3: 3 fields"], bad),
+            (
+                file(
+                    "a.jsonl",
+                    b"{oops\n{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\"}\n{\"text\":\"c\",\"label\":0}\n",
+                ),
+                &["line 1: not a JSON object", "line 3: nothing at key \"label\""],
+                LineReport { not_json: 1, no_text_at_key: 1, ..LineReport::default() },
+            ),
+        ] {
+            let mut reader = table.open(&skip).unwrap();
+            let found: Vec<String> = reader.by_ref().map(|row| row.unwrap().text).collect();
+            assert_eq!((found, reader.report()), (vec!["a".to_owned(), "c".to_owned()], report));
+            let strict = table.open(&ColumnNames::default()).and_then(|reader| reader.collect::<Result<Vec<_>, _>>());
+            let message = strict.unwrap_err().to_string();
+            assert!(bad_lines.iter().all(|line| message.contains(line)), "{message}");
+        }
     }
 }

@@ -181,7 +181,11 @@ impl Iterator for CsvReader {
         if self.failed {
             return None;
         }
-        let record = self.checked_record();
+        let record = self.checked_record().map_err(|fault| match fault {
+            // Nobody knows where the record ends.
+            Error::Lines(fault @ (LineError::InvalidUtf8 { .. } | LineError::Binary { .. })) => Error::EndsCsv(fault),
+            fault => fault,
+        });
         let is_past =
             |fault: &Error| matches!(fault, Error::Fields { .. } | Error::Lines(LineError::LineTooLong { .. }));
         self.failed = record.as_ref().is_err_and(|fault| !is_past(fault));
@@ -227,6 +231,16 @@ mod tests {
             let message = found[at].as_ref().unwrap_err();
             assert!(message.contains(&format!("a.csv, line {line}: longer than 100 bytes")), "{message}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_end_the_reading_and_are_not_passed_over() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a.csv");
+        let good = b"1,2\n".repeat(20_000);
+        std::fs::write(&path, [b"a,b\n", &good[..], b"f\xfcr,2\n", &good].concat()).unwrap();
+        let fault = CsvReader::open(&path).unwrap().find_map(Result::err).unwrap();
+        assert!(fault.to_string().contains("a.csv, line 20002: not valid UTF-8") && !fault.is_of_one_line(), "{fault}");
     }
 
     #[test]

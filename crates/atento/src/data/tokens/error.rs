@@ -175,6 +175,9 @@ pub enum Error {
         /// That of the header.
         expected: usize,
     },
+    /// A CSV file holds bytes that are no text; where the record around them ends is not known.
+    #[error(transparent)]
+    EndsCsv(LineError),
     /// A CSV file lacks a column.
     #[error("{path}, line 1: no column {} in the header{hint}; its columns are {found}", messages::text(column))]
     Column {
@@ -257,6 +260,20 @@ impl Error {
             Self::Data(fault) => fault.is_of_one_line(),
             Self::Fields { .. } | Self::Encode { .. } | Self::Chat { .. } | Self::TooLong { .. } => true,
             _ => false,
+        }
+    }
+
+    /// Whether the fault is that of a line or record that holds no example.
+    pub(crate) fn is_of_bad_line(&self) -> bool {
+        matches!(self, Self::Lines(_) | Self::Data(_) | Self::Fields { .. }) && self.is_of_one_line()
+    }
+
+    /// Counts the fault of a line or record.
+    pub(in crate::data) fn count_in(&self, lines: &mut data::LineReport) {
+        match self {
+            Self::Lines(fault) => lines.add_line(fault),
+            Self::Data(fault) => lines.add(fault),
+            _ => lines.other_columns += 1,
         }
     }
 

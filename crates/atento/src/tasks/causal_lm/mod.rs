@@ -59,6 +59,7 @@ impl Task for CausalLmTask {
 
     fn set_defaults(&self, recipe: &mut Recipe) {
         recipe.train.label_smoothing = 0.0;
+        recipe.data.valid_fraction = 0.1;
         recipe.tokenizer.kind = TokenizerKind::ByteBpe;
     }
 

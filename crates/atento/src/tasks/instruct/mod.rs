@@ -1,5 +1,6 @@
 //! Learning to answer: prompts with their completions, of which the completions are learned.
 
+mod files;
 mod masks;
 mod run;
 
@@ -54,6 +55,7 @@ impl Task for InstructTask {
             "data.valid",
             "data.test",
             "data.on_truncate",
+            "data.on_bad_line",
             "data.drop_duplicates",
             "train.max_sentences",
             "data.block_size",
@@ -128,7 +130,7 @@ fn check_data(data: &DataSettings, written: Stated<'_>, place: PlaceOf<'_>) -> R
             let message = format!("`{key}` must name one of `csv`, `jsonl` and `tsv`; it names {}", enumerate(&given));
             return conflict(place(key), message);
         }
-        key_conflicts(key, files, "instruct", ["prompt_key", "completion_key"], &["csv", "jsonl"], place)?;
+        key_conflicts(key, files, "instruct", ["prompt_key", "completion_key"], &["csv", "jsonl", "tsv"], place)?;
     }
     Ok(())
 }

@@ -6,19 +6,18 @@ use std::sync::Arc;
 
 use atento_tensor::Pool;
 
-use crate::data;
+use super::files::{no_data, open, source, with_key};
 use crate::data::hash::combine;
-use crate::data::tokens::instruct::template::PROMPT;
+use crate::data::tokens::Cursor;
 use crate::data::tokens::instruct::{
     CompletionTemplate, InstructOptions, InstructSet, InstructSource, PackOptions, PromptTemplate, Templates,
 };
-use crate::data::tokens::{self, Cursor};
 use crate::generate::WarperOptions;
 use crate::hub::ChatTemplate;
 use crate::hub::special_tokens::load_tokenizer;
 use crate::models::CausalLm;
 use crate::pipelines::{LanguageModel, LoadError, Loaded};
-use crate::tasks::files::on_truncate;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::tasks::language::{self, BATCH_TOKENS, Beginning};
 use crate::text::Tokenizer;
 use crate::train::TrainOptions;
@@ -129,7 +128,10 @@ impl Workload for Instruct {
         // What is watched is how the model answers, whatever else it learns, and of every example.
         let held_out = InstructOptions { train_on_prompt: false, drop_duplicates: false, ..learned.clone() };
         let part = |key, files: &Option<FileSettings>, options: &InstructOptions| {
-            files.as_ref().map(|files| open(key, files, &shared, options.clone(), positions)).transpose()
+            files
+                .as_ref()
+                .map(|files| open(key, files, &shared, options.clone(), on_bad_line(&recipe), positions))
+                .transpose()
         };
         let train = part("data.train", &recipe.data.train, &learned)?.ok_or_else(no_data)?;
         check_batch(&recipe, &train)?;
@@ -264,71 +266,6 @@ fn chat_template(recipe: &Recipe, language: &mut LanguageModel) -> Result<Option
     let Some(path) = &recipe.data.chat_template else { return Ok(language.chat_template()?) };
     language.kept.set_chat_template(ChatTemplate::read_file(path).map_err(LoadError::from)?.text());
     Ok(language.chat_template()?.map(|template| template.at(path)))
-}
-
-/// Where the files of a part of the data are; `None` if they are of no single kind, which loading a recipe refuses.
-fn source(files: &FileSettings) -> Option<InstructSource> {
-    let named = |key: &Option<String>, usual: &str| key.clone().unwrap_or_else(|| usual.to_owned());
-    let (prompt, completion) = (named(&files.prompt_key, "prompt"), named(&files.completion_key, "completion"));
-    match (files.csv.clone(), files.jsonl.clone(), files.tsv.clone()) {
-        (Some(path), None, None) => {
-            Some(InstructSource::Csv { path, prompt_column: prompt, completion_column: completion })
-        }
-        (None, Some(path), None) if files.keys().is_empty() && InstructSource::is_conversations(&path) => {
-            Some(InstructSource::Conversations { path })
-        }
-        (None, Some(path), None) => {
-            Some(InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion })
-        }
-        (None, None, Some(path)) => Some(InstructSource::Tsv { path, columns: None }),
-        _ => None,
-    }
-}
-
-/// Reads a part of the data. A column that is missing is told with the settings that name it, an example that is too long
-/// with those that help.
-fn open(
-    key: &'static str,
-    files: &FileSettings,
-    tokenizer: &Arc<Tokenizer>,
-    options: InstructOptions,
-    positions: usize,
-) -> Result<InstructSet, Error> {
-    let source = source(files).ok_or_else(no_data)?;
-    let block_size = options.block_size;
-    InstructSet::open(&source, Arc::clone(tokenizer), options).map_err(|error| match error {
-        tokens::Error::TooLong { place, tokens, limit } => {
-            let room = match block_size < positions {
-                true => format!("`data.block_size` {block_size} leaves room for {limit}: raise it, or set"),
-                false => format!("the model has {positions} positions, room for {limit}: set"),
-            };
-            let problem = format!(
-                "{place}: the example has {tokens} tokens; {room} data.on_truncate = \"warn\" (cut) or \"drop\" (leave out)"
-            );
-            Error::Setting { key, problem }
-        }
-        error => with_key(key, files, error),
-    })
-}
-
-/// Tells a key or a column that is missing with the setting that names it: one of the two keys, or the prompt's template.
-fn with_key(key: &'static str, files: &FileSettings, error: tokens::Error) -> Error {
-    let missing = match &error {
-        tokens::Error::Column { column, .. } => column,
-        tokens::Error::Data(data::Error::Key { key, .. }) => key,
-        _ => return error.into(),
-    };
-    let is = |key: &Option<String>, usual: &str| key.as_deref().unwrap_or(usual) == missing;
-    let advice = match is(&files.prompt_key, PROMPT) || is(&files.completion_key, "completion") {
-        true => "name the two with `prompt_key` and `completion_key`".to_owned(),
-        false => format!("`data.prompt_template` asks for {{{missing}}}: name there what the data have"),
-    };
-    Error::Setting { key, problem: format!("{error}; {advice}") }
-}
-
-fn no_data() -> Error {
-    let problem = "no training data: name a csv, jsonl or tsv file of prompts and completions".into();
-    Error::Setting { key: "data.train", problem }
 }
 
 /// The tokenizer of the recipe for a new model, loaded or learned from the training data.

@@ -137,6 +137,7 @@ fn set_defaults(recipe: &mut Recipe) {
     recipe.train.label_smoothing = 0.0;
     recipe.data.documents = Documents::BlankLine;
     recipe.data.drop_duplicates = false;
+    recipe.data.valid_fraction = 0.1;
     (recipe.optimizer.betas, recipe.optimizer.eps) = ([0.9, 0.999], 1e-6);
 }
 

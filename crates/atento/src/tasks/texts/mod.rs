@@ -16,12 +16,13 @@ pub struct ClassifyTask;
 pub struct RegressTask;
 
 /// The settings of both.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "data.train",
     "data.valid",
     "data.test",
     "data.max_length",
     "data.on_truncate",
+    "data.on_bad_line",
     "data.drop_duplicates",
     "train.max_sentences",
 ];
@@ -42,8 +43,18 @@ impl HeadTask for ClassifyTask {
     const METRIC: Metric = Metric::Accuracy;
     const FORMS: &'static [&'static str] = &FORMS;
     const COLUMNS: &'static [&'static str] = &COLUMNS;
-    const KEYS: &'static [&'static str] =
-        &[KEYS[0], KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], "data.multi_label", "train.class_weights"];
+    const KEYS: &'static [&'static str] = &[
+        KEYS[0],
+        KEYS[1],
+        KEYS[2],
+        KEYS[3],
+        KEYS[4],
+        KEYS[5],
+        KEYS[6],
+        KEYS[7],
+        "data.multi_label",
+        "train.class_weights",
+    ];
     const READS_WHOLE_TEXTS: bool = true;
 
     fn measured(&self, data: &DataSettings) -> &'static [Metric] {

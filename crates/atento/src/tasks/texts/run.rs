@@ -1,11 +1,12 @@
 //! What `classify` and `regress` learn: labels or values of whole texts.
 
 use super::scores::{Scores, Verdicts};
+use crate::data::OnBadLine;
 use crate::data::labelled::{
     Aim, ColumnNames, Example, Examples, LabelSet, LabelledReport, LabelledSet, ReadOptions, Table,
 };
 use crate::families::heads::{Headed, Objective};
-use crate::tasks::files::on_truncate;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::tasks::heads::{
     Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict, objective, settle_labels, unheard,
 };
@@ -20,6 +21,7 @@ pub(crate) struct WholeTexts {
     labels: LabelSet,
     /// The columns that were found in the training data.
     columns: Option<String>,
+    on_bad_line: OnBadLine,
 }
 
 impl Tuned for WholeTexts {
@@ -29,23 +31,24 @@ impl Tuned for WholeTexts {
     const SAMPLE: [&'static str; 2] = ["Text", "In the data"];
 
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error> {
-        let (table, columns) = source(training);
+        let on_bad_line = on_bad_line(recipe);
+        let (table, columns) = source(training, on_bad_line);
         let aim = match recipe.task.name() {
             "regress" => Aim::Value,
             _ if recipe.data.multi_label => Aim::ManyLabels,
             _ => Aim::Label,
         };
         let labels = settle_labels(recipe, resumed, aim, || Ok(LabelSet::find(aim, &table, &columns)?))?;
-        Ok(Self { labels, columns: table.open(&columns)?.found })
+        Ok(Self { labels, columns: table.open(&columns)?.found, on_bad_line })
     }
 
-    fn of_model(_: &Recipe, head: &Headed) -> Self {
+    fn of_model(recipe: &Recipe, head: &Headed) -> Self {
         let aim = match head.objective {
             Objective::Classification => Aim::Label,
             Objective::MultiLabel => Aim::ManyLabels,
             Objective::Regression => Aim::Value,
         };
-        Self { labels: LabelSet::of_model(aim, head.labels.clone()), columns: None }
+        Self { labels: LabelSet::of_model(aim, head.labels.clone()), columns: None, on_bad_line: on_bad_line(recipe) }
     }
 
     fn labels(&self) -> &[String] {
@@ -57,7 +60,7 @@ impl Tuned for WholeTexts {
     }
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {
-        let (table, columns) = source(training);
+        let (table, columns) = source(training, self.on_bad_line);
         Ok(Box::new(table.open(&columns)?.map(|row| {
             let row = row?;
             Ok(row.pair.map_or(row.text.clone(), |pair| format!("{}\n{pair}", row.text)))
@@ -65,7 +68,7 @@ impl Tuned for WholeTexts {
     }
 
     fn read(&self, files: &FileSettings, reading: &Reading<'_>) -> Result<LabelledSet, Error> {
-        let (table, columns) = source(files);
+        let (table, columns) = source(files, self.on_bad_line);
         let recipe = reading.recipe;
         let options = ReadOptions {
             max_length: reading.max_length(),
@@ -155,9 +158,9 @@ fn weighted(recipe: &Recipe, train: LabelledSet) -> LabelledSet {
 }
 
 /// Where the rows of a part of the data are; a recipe of another form is refused when it is loaded.
-fn source(files: &FileSettings) -> (Table, ColumnNames) {
-    let columns =
-        ColumnNames { text: files.text_key.clone(), pair: files.pair_key.clone(), label: files.label_key.clone() };
+fn source(files: &FileSettings, on_bad_line: OnBadLine) -> (Table, ColumnNames) {
+    let FileSettings { text_key, pair_key, label_key, .. } = files.clone();
+    let columns = ColumnNames { text: text_key, pair: pair_key, label: label_key, on_bad_line };
     let table = match (&files.tsv, &files.csv, &files.jsonl) {
         (_, Some(path), _) => Table::Csv(path.clone()),
         (_, _, Some(path)) => Table::Jsonl(path.clone()),

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::data::demo::{DemoCorpus, DemoOptions};
-use crate::data::{DataReport, Dataset, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs};
+use crate::data::{
+    Columns, DataReport, Dataset, LineReport, OnTruncate, Pair, PairOptions, ParallelSource, load_pairs,
+};
 use crate::hub::special_tokens;
-use crate::tasks::files::on_truncate;
+use crate::messages;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::text::train::{Kind, TrainOptions};
 use crate::text::{self, Learned, Tokenizer};
 use crate::train::Error;
 use crate::train::added_tokens::add_to_tokenizer;
-use crate::train::recipe::{Corpus, DataFiles, FileSettings, Recipe, TokenizerKind};
+use crate::train::recipe::{Corpus, DataFiles, FileSettings, Recipe, ScheduleKind, TokenizerKind};
 
 /// Sentences to look at and to score, as text and as ids.
 pub struct HeldOut {
@@ -25,6 +28,14 @@ pub struct HeldOut {
     pub report: DataReport,
     /// Of the pairs.
     pub hash: u64,
+}
+
+/// Held-out sentences as text.
+struct Text {
+    place: String,
+    pairs: Vec<(String, String)>,
+    /// The lines beside them that hold no pair.
+    lines: LineReport,
 }
 
 /// Everything a run reads.
@@ -56,7 +67,7 @@ impl RunData {
         recipe.validate()?;
         let origin = Origin::of(recipe)?;
         let is_given = tokenizer.is_some();
-        let (mut tokenizer, notes) = match (tokenizer, &recipe.tokenizer.file) {
+        let (mut tokenizer, mut notes) = match (tokenizer, &recipe.tokenizer.file) {
             (Some(tokenizer), _) => (tokenizer, Vec::new()),
             (None, Some(path)) => load_tokenizer(path)?,
             (None, None) => {
@@ -71,23 +82,28 @@ impl RunData {
         let tokenizer = Arc::new(tokenizer);
         let both = || (Arc::clone(&tokenizer), Arc::clone(&tokenizer));
         let options = pair_options(recipe);
-        let named = |source: &ParallelSource| -> Result<_, Error> { Ok((source.to_string(), load_pairs(source)?)) };
+        let named = |source: &ParallelSource| -> Result<Text, Error> {
+            let (pairs, lines) = load_pairs(source, options.on_bad_line)?;
+            Ok(Text { place: source.to_string(), pairs, lines })
+        };
         let (valid, test, train) = match origin {
             Origin::Files { train, valid, test } => {
                 let (valid, test) = (valid.as_ref().map(named).transpose()?, test.as_ref().map(named).transpose()?);
                 let watched: Vec<_> =
-                    [&valid, &test].into_iter().flatten().flat_map(|(_, text)| text.clone()).collect();
-                let window = recipe.data.window;
+                    [&valid, &test].into_iter().flatten().flat_map(|text| text.pairs.clone()).collect();
+                let (place, window) = (format!("the pairs held out of {train}"), recipe.data.window);
                 let train = Dataset::open_beside(&watched, train, both().0, both().1, options.clone(), window)?;
-                (valid, test, train)
+                let own = Text { place, pairs: train.held_out().to_vec(), lines: LineReport::default() };
+                (valid.or(Some(own).filter(|own| !own.pairs.is_empty())), test, train)
             }
             Origin::Demo(corpus) => {
-                let named = |text| Some(("the demo corpus".to_owned(), text));
+                let named =
+                    |pairs| Some(Text { place: "the demo corpus".to_owned(), pairs, lines: LineReport::default() });
                 let train = Dataset::from_text("the demo corpus", &corpus.train, both().0, both().1, options.clone())?;
                 (named(corpus.valid), named(corpus.test), train)
             }
         };
-        let held_out = |(place, text): (String, Vec<(String, String)>)| -> Result<HeldOut, Error> {
+        let held_out = |Text { place, pairs: text, lines }: Text| -> Result<HeldOut, Error> {
             // Held-out pairs are all kept, and whole: only what cannot be scored at all is left out of the loss.
             let options = PairOptions {
                 max_length: usize::MAX,
@@ -95,13 +111,17 @@ impl RunData {
                 drop_duplicates: false,
                 drop_identical: false,
                 max_ratio: None,
+                ..PairOptions::default()
             };
             let dataset = Dataset::from_text(&place, &text, both().0, both().1, options)?;
             let in_training_too = text.iter().filter(|(source, target)| train.holds(source, target)).count() as u64;
-            let report = DataReport { in_training_too, ..dataset.report().clone() };
+            let report = DataReport { lines, in_training_too, ..dataset.report().clone() };
             let pairs = dataset.pairs().unwrap_or_default().to_vec();
             Ok(HeldOut { text, place, pairs, report, hash: dataset.hash() })
         };
+        if valid.is_none() {
+            notes.extend(without_validation(recipe, train.report())?);
+        }
         let valid = valid.map(held_out).transpose()?;
         let test = test.map(held_out).transpose()?;
         Ok(Self { tokenizer, train, valid, test, notes })
@@ -129,7 +149,10 @@ fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
         DataFiles::Pair { source, target } => {
             ParallelSource::Files { source: source.to_path_buf(), target: target.to_path_buf() }
         }
-        DataFiles::Tsv(path) => ParallelSource::Tsv { path: path.to_path_buf(), columns: None },
+        DataFiles::Tsv { path, source_key, target_key } => ParallelSource::Tsv {
+            path: path.to_path_buf(),
+            columns: Columns::chosen(source_key, target_key, ["source", "target"]),
+        },
         DataFiles::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
             path: path.to_path_buf(),
             source_key: source_key.to_owned(),
@@ -143,10 +166,27 @@ fn pair_options(recipe: &Recipe) -> PairOptions {
     PairOptions {
         max_length: data.max_length,
         on_truncate: on_truncate(recipe),
+        on_bad_line: on_bad_line(recipe),
         max_ratio: (data.max_ratio > 0.0).then_some(data.max_ratio),
         drop_duplicates: data.drop_duplicates,
         drop_identical: data.drop_identical,
+        valid_fraction: data.valid_fraction,
     }
+}
+
+/// What the user should know where the share of the pairs that is to be held out is none; an error if something waits for
+/// the measures on it.
+fn without_validation(recipe: &Recipe, train: &DataReport) -> Result<Option<String>, Error> {
+    let (key, fraction) = ("data.valid_fraction", recipe.data.valid_fraction);
+    let pairs = messages::count(train.pairs_read, "pair");
+    if recipe.train.early_stopping.patience > 0 || recipe.schedule.kind == ScheduleKind::Plateau {
+        let problem = format!(
+            "early stopping and the plateau schedule need validation pairs, and a share of {fraction} has none of the \
+             {pairs}: raise it"
+        );
+        return Err(Error::Setting { key, problem });
+    }
+    Ok((fraction > 0.0).then(|| format!("no validation: `{key}` {fraction} has none of the {pairs}")))
 }
 
 /// A tokenizer to make a model for, whose table gets a row for every id.
@@ -188,7 +228,7 @@ fn learn(recipe: &Recipe, origin: &Origin) -> Result<Learned, Error> {
     };
     match origin {
         Origin::Files { train, .. } => {
-            Tokenizer::learn(train.sentences()?.map(|line| line.map_err(Error::from)), &options)
+            Tokenizer::learn(train.sentences(&pair_options(recipe))?.map(|line| line.map_err(Error::from)), &options)
         }
         Origin::Demo(corpus) => {
             let sentences = corpus.train.iter().flat_map(|(source, target)| [source.clone(), target.clone()]);

@@ -63,8 +63,10 @@ impl Task for TranslationTask {
             "search",
             "data.train",
             "data.valid",
+            "data.valid_fraction",
             "data.test",
             "data.on_truncate",
+            "data.on_bad_line",
             "data.drop_duplicates",
             "train.max_sentences",
         ]
@@ -79,12 +81,15 @@ impl Task for TranslationTask {
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {
-        data.corpus.is_some() || data.valid.is_some()
+        data.corpus.is_some() || data.valid.is_some() || data.valid_fraction > 0.0
     }
 
-    /// Sentences fit into the model and into a batch.
+    /// Sentences fit into the model and into a batch. No share is held out where there are validation pairs.
     fn follow(&self, recipe: &mut Recipe, is_stated: Stated<'_>) {
         let Recipe { data, model, train, search, .. } = recipe;
+        if (data.valid.is_some() || data.corpus.is_some()) && !is_stated("data.valid_fraction") {
+            data.valid_fraction = 0.0;
+        }
         let lengths = [("data.max_length", data.max_length), ("search.max_length", search.max_length)];
         let longest = lengths.into_iter().filter(|(key, _)| is_stated(key)).map(|(_, length)| length).max();
         if !is_stated("model.max_positions") {
@@ -169,6 +174,16 @@ fn check_data(data: &DataSettings, place: PlaceOf<'_>) -> Result<(), recipe::Err
             format!("`{key}` and `data.corpus` exclude each other: the corpus has its own parts; remove one"),
         );
     }
+    if data.valid_fraction > 0.0
+        && let Some((key, _)) = [("data.valid", data.valid.is_some()), ("data.corpus", data.corpus.is_some())]
+            .into_iter()
+            .find(|(_, is_given)| *is_given)
+    {
+        let message = format!(
+            "`data.valid_fraction` and `{key}` exclude each other: the one holds out training pairs, the other has validation pairs; remove one"
+        );
+        return conflict(place("data.valid_fraction"), message);
+    }
     let forms: [&[&str]; 3] = [&["source", "target"], &["tsv"], &["jsonl"]];
     for (key, files) in parts(data) {
         let given = given(files);
@@ -178,7 +193,7 @@ fn check_data(data: &DataSettings, place: PlaceOf<'_>) -> Result<(), recipe::Err
                 format!("`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}");
             return conflict(place(key), message);
         }
-        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl"], place)?;
+        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl", "tsv"], place)?;
     }
     Ok(())
 }

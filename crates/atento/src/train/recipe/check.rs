@@ -135,7 +135,9 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         let key = if stopping { "train.early_stopping" } else { "schedule.kind" };
         return conflict(
             place(key),
-            format!("`{key}` needs evaluations during training: give `data.valid`, and a `train.eval_every` above 0"),
+            format!(
+                "`{key}` needs evaluations during training: give `data.valid` or `data.valid_fraction`, and a `train.eval_every` above 0"
+            ),
         );
     }
     let metric = train.early_stopping.metric;
@@ -306,7 +308,11 @@ fn training_rules(recipe: &Recipe) -> Vec<Rule> {
         ("except with `schedule.kind` \"plateau\"", &["schedule.factor", "schedule.patience"], schedule == Plateau),
         ("with this `schedule.kind`", &["schedule.min_lr"], matches!(schedule, Linear | Cosine | Wsd | Plateau)),
         ("with this `schedule.kind`", &["schedule.decay_steps"], matches!(schedule, Linear | Cosine | Wsd)),
-        ("without `data.valid`", &["train.eval_every", "train.eval_beam", "train.eval_max_sentences"], watched),
+        (
+            "without `data.valid` or `data.valid_fraction`",
+            &["train.eval_every", "train.eval_beam", "train.eval_max_sentences"],
+            watched,
+        ),
         ("when `train.eval_beam` is 0", &["train.eval_max_sentences"], !watched || recipe.train.eval_beam > 0),
     ];
     method_rules(recipe).into_iter().chain(of_settings).collect()

@@ -27,6 +27,17 @@ choice! {
 }
 
 choice! {
+    /// What happens to a line that holds no example: it has another number of columns, is no UTF-8 text or no JSON, lacks a
+    /// key, or is too long to be read.
+    OnBadLine {
+        /// The run stops and names all such lines.
+        Error = "error",
+        /// The line is left out and counted in the report; of two parallel files, the line beside it too.
+        Skip = "skip",
+    }
+}
+
+choice! {
     /// How text becomes tokens.
     TokenizerKind {
         /// Byte-pair encoding over characters.

@@ -7,6 +7,7 @@ use super::error::{Error, Place};
 use super::settings::{DataSettings, FileSettings, Recipe};
 use crate::data::header;
 use crate::hub::remote::Name;
+use crate::data::{Columns, header};
 
 /// Where pairs of sentences lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +19,15 @@ pub enum DataFiles<'a> {
         /// Target sentences.
         target: &'a Path,
     },
-    /// One file of source, tab, target.
-    Tsv(&'a Path),
+    /// One file of columns set apart by tabs.
+    Tsv {
+        /// The file.
+        path: &'a Path,
+        /// The number, from 1, or name of the column of source sentences, where it is stated.
+        source_key: Option<&'a str>,
+        /// The same of target sentences.
+        target_key: Option<&'a str>,
+    },
     /// One file of JSON objects.
     Jsonl {
         /// The file.
@@ -36,7 +44,11 @@ impl FileSettings {
     pub fn form(&self) -> Option<DataFiles<'_>> {
         match (&self.source, &self.target, &self.tsv, &self.jsonl) {
             (Some(source), Some(target), None, None) => Some(DataFiles::Pair { source, target }),
-            (None, None, Some(tsv), None) => Some(DataFiles::Tsv(tsv)),
+            (None, None, Some(path), None) => Some(DataFiles::Tsv {
+                path,
+                source_key: self.source_key.as_deref(),
+                target_key: self.target_key.as_deref(),
+            }),
             (None, None, None, Some(path)) => Some(DataFiles::Jsonl {
                 path,
                 source_key: self.source_key.as_deref().unwrap_or("source"),
@@ -61,10 +73,16 @@ impl FileSettings {
 }
 
 impl DataSettings {
-    /// What is told of TSV files whose first line looks like the names of their columns.
+    /// What is told of TSV files whose first line looks like the names of their columns and is an example all the same.
     pub(crate) fn header_notes(&self) -> impl Iterator<Item = String> {
         let files = [&self.train, &self.valid, &self.test].into_iter().flatten();
-        files.filter_map(|files| header::note(files.tsv.as_deref()?))
+        files.filter_map(|files| {
+            let [first, second] = match (&files.source_key, &files.target_key) {
+                (None, None) => [&files.prompt_key, &files.completion_key],
+                _ => [&files.source_key, &files.target_key],
+            };
+            header::note(files.tsv.as_deref()?, Columns::chosen(first.as_deref(), second.as_deref(), ["", ""]).as_ref())
+        })
     }
 }
 

@@ -27,15 +27,15 @@ section! {
         tsv: Option<PathBuf> = None;
         /// Lines that are JSON objects.
         jsonl: Option<PathBuf> = None;
-        /// The key of the source sentence in a JSON object; "source" if left out.
+        /// The key of the source sentence in a JSON object; "source" if left out. Of a TSV file its column: the number from 1, or the name in the first line, which is a header then.
         source_key: Option<String> = None;
-        /// The key of the target sentence in a JSON object; "target" if left out.
+        /// The key of the target sentence in a JSON object, or its column in a TSV file; "target" if left out.
         target_key: Option<String> = None;
         /// A CSV file, its columns named in its first line.
         csv: Option<PathBuf> = None;
-        /// The key of the prompt in a JSON object, its column in a CSV file; "prompt" if left out.
+        /// The key of the prompt in a JSON object, its column in a CSV or TSV file (of TSV the number from 1, or the name in a header); "prompt" if left out.
         prompt_key: Option<String> = None;
-        /// The key of the completion in a JSON object, its column in a CSV file; "completion" if left out.
+        /// The key of the completion in a JSON object, its column in a CSV or TSV file; "completion" if left out.
         completion_key: Option<String> = None;
         /// Labels: the key or column of the text, or of the first of two; a number from 1 for a TSV file without a header. Found by usual names if left out.
         text_key: Option<String> = None;
@@ -65,8 +65,8 @@ section! {
         text_key: String = "text".into();
         /// Language models: where a document of plain text ends.
         documents: Documents = Documents::File;
-        /// Language models: the share of the text that the loss is watched on: whole documents, or the last part of one where whole ones cannot give it.
-        valid_fraction: f64 = 0.1, in fraction();
+        /// The share of the training data that is validated on instead, where nothing else is. Language models: whole documents, or the last part of one where whole ones cannot give it; 0.1 if left out. Pairs: those that a hash of their source sentence chooses.
+        valid_fraction: f64 = 0.0, in fraction();
         /// Language models: put the end token behind every document.
         end_token: bool = true;
         /// Language models: let tokens see those of their own document only.
@@ -93,6 +93,8 @@ section! {
         max_length: usize = 128, in at_least(2.0);
         /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
+        /// Pairs, prompts, texts with labels: what happens to a line that holds none, such as one with a tab too many.
+        on_bad_line: OnBadLine = OnBadLine::Error;
         /// Keep only the first of equal examples.
         drop_duplicates: bool = true;
         /// Leave out pairs whose two sides are the same text.

@@ -254,7 +254,10 @@ fn settings_that_contradict_are_refused() {
         ("{}", "names none of them"),
         ("{source = \"a\"}", "names `source`"),
         ("{source = \"a\", target = \"b\", tsv = \"c\"}", "names `source` and `target` and `tsv`"),
-        ("{tsv = \"c\", source_key = \"en\"}", "go with `data.train.jsonl` only"),
+        (
+            "{source = \"a\", target = \"b\", source_key = \"en\"}",
+            "go with `data.train.jsonl` and `data.train.tsv` only",
+        ),
     ] {
         let error = message(&format!("data.train = {text}"));
         assert!(error.starts_with("r.toml:1: ") && error.ends_with(expected), "{error}");
@@ -363,7 +366,9 @@ fn files_are_found_from_the_recipe_and_the_working_directory() {
     fs::write(dir.path().join("train.tsv"), "a\tb\n").unwrap();
     fs::write(&recipe_path, "data.train = {tsv = \"train.tsv\"}\n").unwrap();
     let recipe = Recipe::load(&recipe_path, &[]).unwrap().recipe;
-    assert_eq!(recipe.data.train.as_ref().unwrap().form(), Some(DataFiles::Tsv(&dir.path().join("train.tsv"))));
+    let path = &dir.path().join("train.tsv");
+    let found = Some(DataFiles::Tsv { path, source_key: None, target_key: None });
+    assert_eq!(recipe.data.train.as_ref().unwrap().form(), found);
     assert_eq!(recipe.out.as_deref(), Some(Path::new("runs/multi30k")));
     // What is resolved can be read again from another directory.
     let run = dir.path().join("run");

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::encoder::Encoder;
 use super::source::{InstructReader, InstructSource, RawExample};
 use super::{InstructBatches, PackOptions};
-use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine};
 use crate::data::report::{in_training_too, joined};
 use crate::data::tokens::{Error, OnFault, Window};
+use crate::data::{LineReport, OnTruncate};
 use crate::hub::ChatTemplate;
 use crate::messages;
 use crate::text::Tokenizer;
@@ -102,6 +102,8 @@ impl Example {
 /// Counts over the examples of a source. Every one is kept or counted in exactly one reason for leaving it out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstructReport {
+    /// Blank lines, and the reasons for which lines cannot be read.
+    pub lines: LineReport,
     /// Examples in the files.
     pub examples: u64,
     /// Examples that are used.
@@ -138,6 +140,11 @@ pub struct InstructReport {
 }
 
 impl InstructReport {
+    /// Why lines cannot be read, in parentheses.
+    fn reasons(&self) -> String {
+        self.lines.told().map_or(String::new(), |lines| format!(" ({lines})"))
+    }
+
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
     pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
         let truncated =
@@ -145,7 +152,7 @@ impl InstructReport {
         let no_room =
             format!("{} with a prompt that leaves no room for the completion left out", self.nothing_learned_dropped);
         let lines = [
-            (self.unreadable, format!("{} that cannot be read left out", self.unreadable)),
+            (self.unreadable, format!("{} that cannot be read left out{}", self.unreadable, self.reasons())),
             (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
             (
                 self.empty_completion,
@@ -167,7 +174,8 @@ impl fmt::Display for InstructReport {
         writeln!(f, "examples: {} read, {} used, {} left out", self.examples, self.kept, self.examples - self.kept)?;
         let fate = if self.duplicates_dropped > 0 { "left out" } else { "kept" };
         let lines = [
-            (self.unreadable, "that cannot be read: left out".to_owned()),
+            (self.lines.blank, "without text: passed over".to_owned()),
+            (self.unreadable, format!("that cannot be read{}: left out", self.reasons())),
             (self.empty_prompt, "with an empty prompt: left out".to_owned()),
             (self.empty_completion, "with an empty completion or no answer: left out".to_owned()),
             (self.duplicates, format!("duplicates: {fate}")),
@@ -233,6 +241,7 @@ impl InstructSet {
             let chunk = next_chunk(&mut reader, &mut |fault| {
                 report.examples += 1;
                 report.unreadable += 1;
+                fault.count_in(&mut report.lines);
                 on_fault(fault)
             })?;
             if chunk.is_empty() {
@@ -258,6 +267,7 @@ impl InstructSet {
                 }
             }
         }
+        report.lines.blank = reader.blank_lines();
         match report.kept {
             0 => Err(Error::NothingLeft { place: source.to_string(), report: report.to_string() }),
             _ => Ok(InstructSet { examples: Arc::new(examples), texts: Arc::new(seen), tokenizer, options, report }),

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::InstructOptions;
 use super::template::{CompletionTemplate, PROMPT, PromptTemplate};
 use crate::data;
-use crate::data::LineError;
 use crate::data::jsonl;
 use crate::data::lines::{LineReader, MAX_RECORD_BYTES};
-use crate::data::parallel::{ParallelSource, RawPair};
+use crate::data::parallel::{ParallelReader, ParallelSource};
 use crate::data::tokens::Error;
 use crate::data::tokens::csv::CsvReader;
+use crate::data::{Columns, LineError};
 use crate::hub::Message;
 
 /// The key of a conversation.
@@ -34,8 +34,8 @@ pub enum InstructSource {
     Tsv {
         /// The file.
         path: PathBuf,
-        /// Which columns, from 0, are prompt and completion. `None` is the first and second of exactly two.
-        columns: Option<(usize, usize)>,
+        /// Which columns are prompt and completion. `None` is the first and second of exactly two.
+        columns: Option<Columns>,
     },
     /// A JSON object on each line.
     Jsonl {
@@ -130,7 +130,7 @@ impl InstructSource {
     }
 
     /// Prompts and completions in turn, as the templates of the options write them: what a tokenizer is trained on.
-    /// Examples that are too long to be read have no part in it.
+    /// Examples that are too long to be read have no part in it, nor have lines that hold none, unless all lines are such.
     ///
     /// # Errors
     /// A template that cannot be meant, a file that cannot be opened; the items, those of reading.
@@ -140,7 +140,24 @@ impl InstructSource {
     ) -> Result<impl Iterator<Item = Result<String, Error>> + use<>, Error> {
         let prompt = PromptTemplate::parse(&options.prompt_template)?;
         let completion = CompletionTemplate::parse(&options.completion_template)?;
-        let reader = self.open(prompt.fields(), true)?;
+        let mut reader = self.open(prompt.fields(), true)?;
+        let (mut has_example, mut fault) = (false, None);
+        let reader = std::iter::from_fn(move || {
+            loop {
+                match reader.next() {
+                    Some(Err(error)) if error.is_of_one_line() => {
+                        if !has_example {
+                            fault.get_or_insert(error);
+                        }
+                    }
+                    None => return fault.take().map(Err),
+                    example => {
+                        (has_example, fault) = (true, None);
+                        return example;
+                    }
+                }
+            }
+        });
         let (chat, source) = (options.chat.clone(), self.clone());
         let of_example = move |raw: Result<RawExample, Error>| match raw {
             Ok(raw) if raw.too_long => Vec::new(),
@@ -196,7 +213,7 @@ impl InstructSource {
             let problem = "these prompts have no named columns, so {prompt} is the only name: use csv or jsonl";
             return Err(Error::option("prompt_template", names.join(", "), problem));
         }
-        Ok(InstructReader::Pairs(Box::new(pairs.open()?.naming_too_long(leave_out))))
+        Ok(InstructReader::Pairs { pairs: pairs.open()?.past_faults(), leave_out })
     }
 }
 
@@ -216,7 +233,10 @@ impl fmt::Display for InstructSource {
 
 /// Reads the pairs of a source. It goes past the fault of one line.
 pub(super) enum InstructReader {
-    Pairs(Box<dyn Iterator<Item = Result<RawPair, data::Error>>>),
+    Pairs {
+        pairs: ParallelReader,
+        leave_out: bool,
+    },
     /// With the columns of the template's fields, and that of the completion.
     Csv {
         reader: CsvReader,
@@ -233,6 +253,17 @@ pub(super) enum InstructReader {
         lines: LineReader,
         leave_out: bool,
     },
+}
+
+impl InstructReader {
+    /// Blank lines that were passed over.
+    pub(super) fn blank_lines(&self) -> u64 {
+        match self {
+            InstructReader::Pairs { pairs, .. } => pairs.blank_lines(),
+            InstructReader::Jsonl { lines, .. } | InstructReader::Conversations { lines, .. } => lines.blank_lines(),
+            InstructReader::Csv { .. } => 0,
+        }
+    }
 }
 
 /// The messages of the next object; blank lines are skipped.
@@ -259,13 +290,12 @@ impl Iterator for InstructReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            InstructReader::Pairs(pairs) => {
-                let of_pair = |p: RawPair| RawExample {
-                    too_long: p.too_long,
-                    ..RawExample::new(p.line + 1, vec![p.source, p.target])
-                };
-                Some(pairs.next()?.map(of_pair).map_err(Error::from))
-            }
+            InstructReader::Pairs { pairs, leave_out } => Some(match pairs.next()? {
+                Err(data::Error::Lines(fault @ LineError::LineTooLong { .. })) => too_long(fault, *leave_out),
+                pair => {
+                    pair.map(|pair| RawExample::new(pair.line + 1, vec![pair.source, pair.target])).map_err(Error::from)
+                }
+            }),
             InstructReader::Csv { reader, columns, leave_out } => Some(match reader.next()? {
                 Err(Error::Lines(fault @ LineError::LineTooLong { .. })) => too_long(fault, *leave_out),
                 record => record.map(|record| {
