@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bad_input;
+mod compare;
 mod conversations;
 mod convert;
 mod data_files;
@@ -18,6 +19,7 @@ mod instruct;
 mod kills;
 mod language;
 mod lines;
+mod losses;
 mod methods;
 mod notes;
 mod perplexity;

@@ -5,6 +5,7 @@ pub(crate) mod added_tokens;
 pub(crate) mod adopt;
 pub mod build;
 pub mod checkpoint;
+pub mod compare;
 pub mod early_stopping;
 mod error;
 pub mod events;
@@ -31,6 +32,7 @@ pub mod trainer;
 pub(crate) mod workload;
 
 pub use checkpoint::{Checkpoints, TrainState};
+pub use compare::Comparison;
 pub use early_stopping::EarlyStopping;
 pub use error::Error;
 pub use events::{Event, Reporter};
