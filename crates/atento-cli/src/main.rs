@@ -4,6 +4,7 @@ mod cli {
     pub mod adapter;
     pub mod attention;
     pub mod bleu;
+    pub mod compare;
     pub mod completions;
     pub mod convert;
     pub mod demo;
@@ -70,6 +71,7 @@ enum Verb {
     Demo(cli::demo::DemoArgs),
     Recipe(cli::recipe::RecipeArgs),
     Train(cli::train::TrainArgs),
+    Compare(cli::compare::CompareArgs),
     Translate(cli::translate::TranslateArgs),
     Generate(cli::generate::GenerateArgs),
     Eval(cli::eval::EvalArgs),
@@ -112,6 +114,7 @@ fn run(Command { options, mut verb }: Command) -> Result<(), Failure> {
         Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Recipe(args) => cli::recipe::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
+        Verb::Compare(args) => cli::compare::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
         Verb::Generate(args) => cli::generate::run(&args, &options),
         Verb::Eval(args) => cli::eval::run(&args, &options),

@@ -40,7 +40,7 @@ pub struct Demo {
     pub bleu: Option<f64>,
     /// Seconds from the first update to the scores.
     pub seconds: f64,
-    /// Source and target tokens trained on per second.
+    /// Tokens of both sides trained on per second.
     pub tokens_per_second: f64,
     /// A few sentences.
     pub translations: Vec<Translated>,

@@ -12,6 +12,7 @@ use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::progress::Progress;
 use crate::ui::signals::{SAVING, stop_on_interrupt};
+use crate::ui::table::thousands;
 
 /// Train the original Transformer on the built-in English–German corpus, score it and translate
 ///
@@ -61,7 +62,7 @@ fn lines(demo: &Demo) -> Vec<String> {
         let signature = demo.run.signature.as_deref().unwrap_or_default();
         lines.push(format!("held-out BLEU {bleu:.2}   ({signature})"));
     }
-    let speed = demo.tokens_per_second.round();
+    let speed = thousands(demo.tokens_per_second.round() as usize);
     lines.push(format!("trained in {:.0} s at {speed} tokens/s", demo.seconds));
     let run = demo.run.run.display();
     lines.push(format!("model: {run}/model   curves and samples: {run}/report.html"));

@@ -37,14 +37,7 @@ pub fn thousands(number: usize) -> String {
 
 /// `3.1 MiB`.
 pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = number as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    atento::memory::size_in_words(number)
 }
 
 #[cfg(test)]

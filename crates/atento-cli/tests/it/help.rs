@@ -29,6 +29,7 @@ fn the_program_lists_its_verbs() {
       demo         Train the original Transformer on the built-in English–German corpus, score it and translate
       recipe       Print a commented recipe with every key of a task
       train        Train a model as a recipe says
+      compare      Compare runs: the settings in which they differ, their results, and their curves on one page
       translate    Translate sentences
       generate     Continue texts with a language model
       eval         Measure a model on data: a translator, a language model, or one that labels, tags, answers, chooses or fills masks

@@ -55,7 +55,7 @@ pub enum Event {
     Evaluated {
         /// Updates made.
         step: u64,
-        /// Cross-entropy per target token, in nats.
+        /// Cross-entropy per target, in nats; of values, the squared error.
         loss: f64,
         /// What else was measured.
         scores: Vec<(Metric, f64)>,
@@ -102,13 +102,13 @@ pub struct StepReport {
     pub step: u64,
     /// The limit in updates, where there is one.
     pub max_steps: Option<u64>,
-    /// Cross-entropy per target token, in nats, since the last report.
+    /// Cross-entropy per target, in nats, since the last report, without label smoothing; of values, the squared error.
     pub loss: f64,
     /// The learning rate of the last update.
     pub lr: f64,
     /// The norm of the whole gradient before clipping.
     pub grad_norm: f64,
-    /// Source and target tokens per second since the last report.
+    /// Tokens per second since the last report, of pairs those of both sides.
     pub tokens_per_second: f64,
     /// The time still needed, where it can be told.
     pub eta: Option<Duration>,

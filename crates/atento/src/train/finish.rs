@@ -1,8 +1,10 @@
 //! The end of a run: choose the weights, score them, write `model/` and `report.html`.
 
-use super::events::{Ending, Event};
+use std::time::Duration;
+
+use super::events::{Ending, Event, format_duration, group_thousands};
 use super::metrics;
-use super::report::{Report, Sample, Table};
+use super::report::{Report, Sample, Table, group, rows};
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
 use super::workload::{Judgement, Workload};
@@ -55,6 +57,8 @@ pub(super) fn finish<W: Workload>(
     let report = report(session, &summary, judgement.samples, judgement.matrix)?;
     let html = report.to_html(&metrics::read(&session.run.metrics())?)?;
     session.run.write(&session.run.report(), &html)?;
+    let json = serde_json::to_string_pretty(&summary).expect("a summary is texts and numbers");
+    session.run.write(&session.run.summary(), &(json + "\n"))?;
     for (name, value) in &summary.metrics {
         session.run.append_log(&format!("{name} {value:.4}"))?;
     }
@@ -115,42 +119,37 @@ fn report<W: Workload>(
     samples: Vec<Sample>,
     matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
 ) -> Result<Report, Error> {
-    let rows = |text: String| {
-        let split = |line: &str| {
-            let (name, value) = line.split_once(':').unwrap_or((line, ""));
-            (name.trim().to_owned(), value.trim().to_owned())
-        };
-        text.lines().filter(|line| !line.trim().is_empty()).map(split).collect::<Vec<_>>()
-    };
     let run = session.run.path();
     let title = run.file_name().unwrap_or(run.as_os_str()).to_string_lossy().into_owned();
-    let highlights = summary.metrics.iter().map(|(name, value)| (name.clone(), format!("{value:.2}"))).collect();
     let mut timing = vec![
-        ("Updates".into(), summary.steps.to_string()),
-        ("Of them skipped".into(), summary.skipped.to_string()),
+        ("Updates".into(), group_thousands(summary.steps)),
+        ("Of them skipped".into(), group_thousands(summary.skipped)),
         ("Epochs".into(), format!("{:.1}", summary.epochs)),
-        ("Time".into(), format!("{:.1} min", summary.seconds / 60.0)),
-        (format!("{} per second", W::TOKENS), format!("{:.0}", summary.tokens_per_second)),
+        ("Time".into(), format_duration(Duration::try_from_secs_f64(summary.seconds).unwrap_or_default())),
+        (format!("{} per second", W::TOKENS), group_thousands(summary.tokens_per_second.round() as u64)),
         ("Ended by".into(), summary.ending.into()),
-        ("Weights of the model".into(), format!("step {}, {}", summary.model_step, summary.model_choice)),
+        ("Exported".into(), format!("step {}, {}", group_thousands(summary.model_step), summary.model_choice)),
     ];
     timing.extend(summary.signature.iter().map(|signature| ("BLEU signature".into(), signature.clone())));
     if summary.batches_without_targets > 0 {
-        timing.push(("Batches with nothing to predict".into(), summary.batches_without_targets.to_string()));
+        timing.push(("Batches with nothing to predict".into(), group_thousands(summary.batches_without_targets)));
     }
     let mut model = vec![
         ("Architecture".into(), session.recipe.model.arch.word().into()),
-        ("Trainable parameters".into(), super::events::group_thousands(summary.trainable as u64)),
+        ("Trainable parameters".into(), group_thousands(summary.trainable as u64)),
     ];
-    model.extend(session.work.describe());
+    model.extend(session.work.describe().into_iter().map(|(name, value)| (name, group(&value))));
     Ok(Report {
         title,
-        subtitle: format!("{} after {} updates", session.recipe.task.word(), summary.steps),
-        highlights,
+        subtitle: format!("{} after {} updates", session.recipe.task.word(), group_thousands(summary.steps)),
+        measures: summary.metrics.clone(),
+        loss_unit: session.work.loss_unit().to_owned(),
+        tokens: W::TOKENS.to_owned(),
+        exported: Some(summary.model_step),
         tables: vec![
             Table { title: "Model".into(), rows: model },
             Table { title: "Training".into(), rows: timing },
-            Table { title: "Data".into(), rows: rows(session.work.data_report()) },
+            Table { title: "Data".into(), rows: rows(&session.work.data_report()) },
         ],
         sample_headings: W::SAMPLE.map(str::to_owned),
         samples,

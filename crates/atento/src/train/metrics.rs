@@ -17,9 +17,13 @@ pub struct Record {
     pub step: u64,
     /// Passes over the training data, with the fraction of the one under way.
     pub epoch: f64,
-    /// Training cross-entropy per target token, in nats, since the last line.
+    /// Training cross-entropy per target, in nats, since the last line; of values, the squared error. It compares with
+    /// `eval_loss`: neither has label smoothing or weights of labels in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// What training minimises, where that is another number: the same with label smoothing and the weights of labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<f64>,
     /// The learning rate of the last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
@@ -29,7 +33,7 @@ pub struct Record {
     /// Target tokens trained on so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Source and target tokens per second since the last line.
+    /// Tokens per second since the last line, of pairs those of both sides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
     /// Measures on the validation data by name: `eval_loss`, `eval_bleu`, ….
@@ -129,6 +133,7 @@ impl Metrics {
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         let mut record = record.clone();
         record.loss = finite(record.loss);
+        record.objective = finite(record.objective);
         record.lr = finite(record.lr);
         record.grad_norm = finite(record.grad_norm);
         record.tokens_per_second = finite(record.tokens_per_second);
@@ -237,13 +242,14 @@ mod tests {
             step: 3,
             epoch: 0.5,
             loss: Some(2.0),
+            objective: Some(2.5),
             lr: Some(1e-3),
             grad_norm: Some(0.5),
             tokens: Some(9),
             tokens_per_second: Some(4.0),
             eval,
         };
-        let expected = r#"{"step":3,"epoch":0.5,"loss":2.0,"lr":0.001,"grad_norm":0.5,"tokens":9,"tokens_per_second":4.0,"eval_loss":1.5}"#;
+        let expected = r#"{"step":3,"epoch":0.5,"loss":2.0,"objective":2.5,"lr":0.001,"grad_norm":0.5,"tokens":9,"tokens_per_second":4.0,"eval_loss":1.5}"#;
         assert_eq!(serde_json::to_string(&all).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Record>(expected).unwrap(), all);
     }

@@ -6,6 +6,7 @@ pub(crate) mod adopt;
 pub mod build;
 pub mod checkpoint;
 mod checkpoint_model;
+pub mod compare;
 pub mod early_stopping;
 mod error;
 pub mod events;
@@ -33,6 +34,7 @@ pub(crate) mod workload;
 
 pub use checkpoint::{Checkpoints, TrainState};
 pub use checkpoint_model::{checkpoint_model, is_checkpoint};
+pub use compare::Comparison;
 pub use early_stopping::EarlyStopping;
 pub use error::Error;
 pub use events::{Event, Reporter};

@@ -224,7 +224,8 @@ fn place_of(written: &Written, key: &str) -> Place {
     }
 }
 
-fn flatten(table: toml::Table, prefix: &str) -> BTreeMap<String, toml::Value> {
+/// The values of a table and of the tables in it, by their dotted keys.
+pub(crate) fn flatten(table: toml::Table, prefix: &str) -> BTreeMap<String, toml::Value> {
     let mut all = BTreeMap::new();
     for (name, value) in table {
         let key = format!("{prefix}{name}");

@@ -4,6 +4,7 @@
 //! config.toml      the recipe, resolved          checkpoints/step-N/   what is needed to go on
 //! model/           the exported model            metrics.jsonl         one line for each logged step
 //! report.html      curves, samples, counts       tensorboard/          the same for TensorBoard
+//! summary.json     what came of the run, once it has ended
 //! log.txt          what the terminal showed      .lock                 held by the process that trains
 //! features/        what a frozen model gives texts, of a run that solves its output
 //! request.json     what was asked, until the first checkpoint holds it
@@ -111,6 +112,8 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
 pub(super) const CONFIG: &str = "config.toml";
 /// The lines of metrics.
 pub(super) const METRICS: &str = "metrics.jsonl";
+/// What came of a run.
+pub(super) const SUMMARY: &str = "summary.json";
 /// The folder of checkpoints.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
 
@@ -251,6 +254,11 @@ impl RunDir {
     /// The report.
     pub fn report(&self) -> PathBuf {
         self.path.join("report.html")
+    }
+
+    /// What came of the run, as `train --json` prints it.
+    pub fn summary(&self) -> PathBuf {
+        self.path.join(SUMMARY)
     }
 
     /// What the terminal showed.

@@ -77,6 +77,7 @@ impl TensorBoard {
     pub fn record(&mut self, record: &Record) -> Result<(), Error> {
         let train = [
             ("train/loss", record.loss),
+            ("train/objective", record.objective),
             ("train/lr", record.lr),
             ("train/grad_norm", record.grad_norm),
             ("train/tokens_per_second", record.tokens_per_second),

@@ -22,7 +22,7 @@ use super::events::{Ending, Event, Reporter, StepReport};
 use super::finish;
 use super::metrics::{Metrics, Record};
 use super::options::TrainOptions;
-use super::recipe::{Method, OnNonFinite, Recipe};
+use super::recipe::{ClassWeights, Method, OnNonFinite, Recipe};
 use super::run_dir::{Mode, RunDir};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Workload};
@@ -293,7 +293,8 @@ impl<W: Workload> Session<'_, W> {
         self.trained_seconds += seconds;
         let window = &mut self.window;
         window.steps += 1;
-        window.loss += stats.loss;
+        window.loss += stats.nll;
+        window.objective += stats.loss;
         window.tokens += stats.tokens;
         window.seconds += seconds;
         (window.grad_norm, window.lr) = (stats.grad_norm, lr);
@@ -306,10 +307,11 @@ impl<W: Workload> Session<'_, W> {
             return Ok(());
         }
         let window = self.window;
+        let mean = |sum: f64| sum / f64::from(window.steps);
         let report = StepReport {
             step: self.step,
             max_steps: self.recipe.train.max_steps.map(|n| n as u64),
-            loss: window.loss / f64::from(window.steps),
+            loss: mean(window.loss),
             lr: window.lr,
             grad_norm: window.grad_norm,
             tokens_per_second: window.tokens as f64 / window.seconds,
@@ -318,6 +320,7 @@ impl<W: Workload> Session<'_, W> {
         self.run.append_log(&super::events::format_step_line(&report))?;
         self.record(Record {
             loss: Some(report.loss),
+            objective: self.has_objective().then(|| mean(window.objective)),
             lr: Some(report.lr),
             grad_norm: Some(report.grad_norm),
             tokens: Some(self.target_tokens),
@@ -328,6 +331,12 @@ impl<W: Workload> Session<'_, W> {
         self.window = LogWindow::default();
         self.reporter.event(&Event::Step(report));
         Ok(())
+    }
+
+    /// Whether what is minimised is another number than the loss.
+    fn has_objective(&self) -> bool {
+        let train = &self.recipe.train;
+        train.label_smoothing > 0.0 || train.class_weights != ClassWeights::None
     }
 
     fn empty_record(&self) -> Record {

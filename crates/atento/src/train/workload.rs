@@ -59,7 +59,7 @@ pub(crate) struct Store {
 
 /// What validation found.
 pub(crate) struct Measured {
-    /// Cross-entropy per target token, in nats.
+    /// Cross-entropy per target, in nats; of values, the squared error.
     pub loss: f64,
     /// What else was measured: BLEU, accuracy, ….
     pub scores: Vec<(Metric, f64)>,
@@ -98,6 +98,9 @@ pub(crate) trait Workload: Sized {
     const EXAMPLES: &'static str;
     /// What a sample's input and the output in the data are called in the report.
     const SAMPLE: [&'static str; 2];
+
+    /// What the loss is measured in: `nats per target token`.
+    fn loss_unit(&self) -> &'static str;
 
     /// Reads and checks everything, and writes nothing but what it makes of its data, below the run directory `run`. The
     /// model's weights are not those of `resumed` yet.

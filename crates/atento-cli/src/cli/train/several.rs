@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, anyhow, bail};
 use atento::eval::spread::Spread;
 use atento::train::Recipe;
+use atento::train::compare::weights_in;
 use atento::train::report::{Compared, comparison};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,8 +24,11 @@ use crate::ui::output::Output;
 use crate::ui::stderr::tell;
 use crate::ui::table::{self, Align, bytes, thousands};
 
-/// What a finished run leaves in its directory for this verb.
+/// What came of a run, which it leaves in its directory.
 const SUMMARY: &str = "summary.json";
+
+/// What a finished run was asked for, which this verb leaves beside that.
+const ASKED: &str = "asked.txt";
 
 /// The page of all runs.
 const PAGE: &str = "report.html";
@@ -158,13 +162,14 @@ fn one(
     (run, features): (&Path, Option<&Path>),
     options: &Options,
 ) -> Result<Value, Failure> {
-    let kept = run.join(SUMMARY);
+    let (kept, done) = (run.join(SUMMARY), run.join(ASKED));
     let asked = asked(args, variant)?;
     if args.resume
+        && let Ok(before) = fs::read_to_string(&done)
         && let Ok(text) = fs::read_to_string(&kept)
     {
         let summary: Value = serde_json::from_str(&text).with_context(|| format!("{}: no summary", kept.display()))?;
-        if summary["asked"] != asked.as_str() {
+        if before != asked {
             let run = run.display();
             return Err(anyhow!(
                 "{run}: the run is finished, but with another recipe or other settings; name another --out"
@@ -204,11 +209,9 @@ fn one(
         return Err(if found.status.code() == Some(2) { Failure::Input(fault) } else { Failure::Run(fault) });
     }
     let text = String::from_utf8_lossy(&found.stdout);
-    let mut summary: Value =
-        serde_json::from_str(text.trim()).context("a run without a summary").map_err(Failure::Run)?;
-    summary["asked"] = asked.into();
+    let summary: Value = serde_json::from_str(text.trim()).context("a run without a summary").map_err(Failure::Run)?;
     if summary["ending"] != "stopped" {
-        atento::hub::atomic::atomic_write(&kept, summary.to_string().as_bytes()).map_err(Failure::run)?;
+        atento::hub::atomic::atomic_write(&done, asked.as_bytes()).map_err(Failure::run)?;
     }
     Ok(summary)
 }
@@ -245,13 +248,6 @@ fn row(setting: Option<String>, seeds: &[u64], summaries: &[(PathBuf, Value)]) -
     })
 }
 
-/// The bytes of the weights in a directory.
-fn weights_in(dir: &Path) -> Option<u64> {
-    let files = fs::read_dir(dir).ok()?.flatten();
-    let weights = files.filter(|file| file.path().extension().is_some_and(|ending| ending == "safetensors"));
-    weights.map(|file| Some(file.metadata().ok()?.len())).sum()
-}
-
 /// Writes the page with the runs side by side.
 fn write_page(out: &Path, recipe: &Path, rows: &[Row]) -> Result<PathBuf, Failure> {
     let compared = |row: &Row| Compared {
@@ -262,8 +258,8 @@ fn write_page(out: &Path, recipe: &Path, rows: &[Row]) -> Result<PathBuf, Failur
             thousands(usize::try_from(row.trainable).unwrap_or(usize::MAX)),
             row.model_bytes.map_or_else(|| "?".to_owned(), bytes),
             row.peak_memory.map_or_else(|| "?".to_owned(), bytes),
-            format!("{:.0}", row.seconds.median),
-            format!("{:.0}", row.tokens_per_second.median),
+            thousands(row.seconds.median.round() as usize),
+            thousands(row.tokens_per_second.median.round() as usize),
         ],
     };
     let head = ["", "seeds", "trained", "weights", "peak memory", "seconds", "tokens a second"];

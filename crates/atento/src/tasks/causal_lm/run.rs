@@ -95,6 +95,10 @@ impl Workload for LanguageModelling {
     const EXAMPLES: &'static str = "stretches of text";
     const SAMPLE: [&'static str; 2] = ["Text", "As it goes on"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per token"
+    }
+
     fn begin(
         recipe: &Recipe,
         options: &TrainOptions,

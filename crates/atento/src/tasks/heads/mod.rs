@@ -49,6 +49,9 @@ pub(crate) trait Tuned: Sized {
     /// What a sample's input and the output in the data are called in the report.
     const SAMPLE: [&'static str; 2];
 
+    /// What the loss is measured in: `nats per text`.
+    fn loss_unit(&self) -> &'static str;
+
     /// Finds what determines the head in the run that goes on, the model to start from, or the training data.
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error>;
 

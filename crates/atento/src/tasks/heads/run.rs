@@ -105,6 +105,10 @@ impl<T: Tuned> Workload for FineTuning<T> {
     const EXAMPLES: &'static str = T::EXAMPLES;
     const SAMPLE: [&'static str; 2] = T::SAMPLE;
 
+    fn loss_unit(&self) -> &'static str {
+        self.task.loss_unit()
+    }
+
     fn begin(
         recipe: &Recipe,
         options: &TrainOptions,

@@ -92,6 +92,10 @@ impl Workload for Instruct {
     const EXAMPLES: &'static str = "prompts with completions";
     const SAMPLE: [&'static str; 2] = ["Prompt", "Completion"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per learned token"
+    }
+
     fn begin(
         recipe: &Recipe,
         options: &TrainOptions,

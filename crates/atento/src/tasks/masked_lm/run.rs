@@ -172,6 +172,13 @@ impl Workload for MaskedWords {
     const EXAMPLES: &'static str = "stretches of text";
     const SAMPLE: [&'static str; 2] = ["Masked", "In the text"];
 
+    fn loss_unit(&self) -> &'static str {
+        match self.model.model.config.head {
+            Head::Words => "nats per masked token",
+            _ => "nats per masked token, and per pair",
+        }
+    }
+
     fn begin(
         recipe: &Recipe,
         options: &TrainOptions,

@@ -19,6 +19,10 @@ impl Tuned for Choices {
     const EXAMPLES: &'static str = "questions";
     const SAMPLE: [&'static str; 2] = ["Prompt", "In the data"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per question"
+    }
+
     fn look(_: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
         Ok(Self)
     }

@@ -36,6 +36,10 @@ impl Tuned for Spans {
     const EXAMPLES: &'static str = "windows";
     const SAMPLE: [&'static str; 2] = ["Question", "In the data"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per start or end of an answer"
+    }
+
     fn look(recipe: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
         Ok(Self::new(recipe))
     }

@@ -32,6 +32,10 @@ impl Tuned for Words {
     const EXAMPLES: &'static str = "sentences";
     const SAMPLE: [&'static str; 2] = ["Sentence", "In the data"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per labelled word"
+    }
+
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error> {
         let (file, columns) = source(training);
         let labels = settle_labels(recipe, resumed, Aim::Label, || Ok(LabelSet::of_words(&file, &columns)?))?;

@@ -30,6 +30,14 @@ impl Tuned for WholeTexts {
     const EXAMPLES: &'static str = "texts";
     const SAMPLE: [&'static str; 2] = ["Text", "In the data"];
 
+    fn loss_unit(&self) -> &'static str {
+        match self.objective() {
+            Objective::Classification => "nats per text",
+            Objective::MultiLabel => "nats per label",
+            Objective::Regression => "squared error",
+        }
+    }
+
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error> {
         let on_bad_line = on_bad_line(recipe);
         let (table, columns) = source(training, on_bad_line);

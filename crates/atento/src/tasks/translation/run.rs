@@ -128,6 +128,10 @@ impl Workload for Translation {
     const EXAMPLES: &'static str = "pairs of sentences";
     const SAMPLE: [&'static str; 2] = ["Source", "Reference"];
 
+    fn loss_unit(&self) -> &'static str {
+        "nats per target token"
+    }
+
     fn begin(
         recipe: &Recipe,
         options: &TrainOptions,

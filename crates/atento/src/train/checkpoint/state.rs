@@ -52,9 +52,12 @@ pub struct TrainState {
 pub struct LogWindow {
     /// Updates.
     pub steps: u32,
-    /// The sum of their losses.
+    /// The sum of their losses: the plain cross-entropies, as validation has them.
     #[serde(with = "exact")]
     pub loss: f64,
+    /// The sum of what was minimised: the same with label smoothing and the weights of labels.
+    #[serde(with = "exact")]
+    pub objective: f64,
     /// Their tokens.
     pub tokens: usize,
     /// The seconds they took.

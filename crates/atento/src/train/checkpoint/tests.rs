@@ -32,7 +32,7 @@ fn state(step: u64) -> TrainState {
         cursor: serde_json::json!({"epoch": 2, "pair": 17}),
         evaluated: Some(4),
         regular: false,
-        window: LogWindow { steps: 3, loss: 0.1 + 0.2, ..LogWindow::default() },
+        window: LogWindow { steps: 3, loss: 0.1 + 0.2, objective: 0.7, ..LogWindow::default() },
         identity: Identity {
             recipe: "seed = 1\n".into(),
             model: ModelConfig::from(Arc::new(TransformerConfig::tiny(90)) as Arc<dyn Config>),

@@ -280,7 +280,7 @@ section! {
         class_weights: ClassWeights = ClassWeights::None;
         /// Batches whose gradients are summed for one update.
         accumulate: usize = 1, in at_least(1.0);
-        /// The share of the target's probability spread over the whole vocabulary; 0 where a language model's is left out.
+        /// The share of the target's probability spread over the whole vocabulary; 0 where a language model's is left out. The losses of logs and curves are without it.
         label_smoothing: f64 = 0.1, in fraction();
         /// The largest norm of the whole gradient; a longer one is scaled down. 0 never scales.
         clip_norm: f64 = 1.0, in at_least(0.0);

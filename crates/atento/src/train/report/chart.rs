@@ -2,6 +2,8 @@
 
 use minijinja::{Value, context};
 
+use super::words::group;
+
 /// Curves over the steps of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
@@ -9,36 +11,56 @@ pub struct Chart {
     unit: String,
     series: Vec<Series>,
     zero: bool,
+    /// The step of the exported weights.
+    mark: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 struct Series {
     name: String,
+    /// Its place among the curves that there could be, which decides its colour in every chart of a page.
+    place: usize,
     points: Vec<(f64, f64)>,
 }
 
 /// The drawing's size and the margins for labels, in its own units.
-const WIDTH: f64 = 560.0;
+const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 250.0;
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 16.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 44.0;
+/// About how wide a digit is at most, on a small screen.
+const DIGIT: f64 = 9.0;
+/// The height of the line that names the marked step.
+const MARK: f64 = 16.0;
 
 /// Points drawn of one curve; more could not be told apart.
 const MOST_POINTS: usize = 400;
+/// Colours of curves; further ones have the same colours and are dashed.
+const COLOURS: usize = 8;
 
 impl Chart {
     /// A chart of named curves. Points that are not finite are left out, and curves without points.
     pub fn new(title: &str, unit: &str, series: Vec<(String, Vec<(f64, f64)>)>) -> Self {
-        let series = series.into_iter().map(|(name, points)| Series { name, points: thin(points) });
+        // A page of many curves stays as large as one of few.
+        let most = MOST_POINTS.min(4 * MOST_POINTS / series.len().max(1)).max(MOST_POINTS / 8);
+        let series = series.into_iter().enumerate();
+        let series = series.map(|(place, (name, points))| Series { name, place, points: thin(points, most) });
         let series = series.filter(|series| !series.points.is_empty()).collect();
-        Self { title: title.to_string(), unit: unit.to_string(), series, zero: false }
+        Self { title: title.to_string(), unit: unit.to_string(), series, zero: false, mark: None }
     }
 
     /// The same with a vertical axis that begins at zero.
     pub fn based_at_zero(self) -> Self {
         Self { zero: true, ..self }
+    }
+
+    /// The same with a line at the step of the exported weights, if that is between the ends.
+    pub fn marked_at(self, step: Option<u64>) -> Self {
+        let steps = || self.values(|point| point.0);
+        let (first, last) = (steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max));
+        let mark = step.map(|step| step as f64).filter(|step| (first..=last).contains(step));
+        Self { mark, ..self }
     }
 
     /// Whether there is nothing to draw.
@@ -50,8 +72,11 @@ impl Chart {
     pub fn to_value(&self) -> Value {
         let x = Axis::over(self.values(|point| point.0), false, 6);
         let y = Axis::over(self.values(|point| point.1), self.zero, 5);
-        let across = |value: f64| LEFT + x.share(value) * (WIDTH - LEFT - RIGHT);
-        let down = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - TOP - BOTTOM);
+        let digits = y.ticks.iter().map(|&value| y.label(value).chars().count()).max().unwrap_or(0);
+        let left = 14.0 + DIGIT * digits as f64;
+        let top = if self.mark.is_some() { TOP + MARK } else { TOP };
+        let across = |value: f64| left + x.share(value) * (WIDTH - left - RIGHT);
+        let down = |value: f64| HEIGHT - BOTTOM - y.share(value) * (HEIGHT - top - BOTTOM);
         let tick = |axis: &Axis, place: &dyn Fn(f64) -> f64| {
             let tick = |&value: &f64| context! { at => number(place(value)), label => axis.label(value) };
             axis.ticks.iter().map(tick).collect::<Value>()
@@ -60,7 +85,7 @@ impl Chart {
             let place = |&(step, value): &(f64, f64)| {
                 context! {
                     x => number(across(step)), y => number(down(value)),
-                    about => format!("step {step}: {}", short(value)),
+                    about => format!("step {}: {}", group(&step.to_string()), short(value)),
                 }
             };
             let line: Vec<_> = series
@@ -68,11 +93,22 @@ impl Chart {
                 .iter()
                 .map(|&(step, value)| format!("{},{}", number(across(step)), number(down(value))))
                 .collect();
-            context! { name => &series.name, line => line.join(" "), points => series.points.iter().map(place).collect::<Value>() }
+            context! {
+                name => &series.name, class => class(series.place), line => line.join(" "),
+                points => series.points.iter().map(place).collect::<Value>(),
+            }
+        };
+        let mark = |step: f64| {
+            let is_left = x.share(step) < 0.5;
+            context! {
+                at => number(across(step)), label => format!("exported: step {}", group(&step.to_string())),
+                anchor => if is_left { "start" } else { "end" },
+            }
         };
         context! {
             title => &self.title, unit => &self.unit,
-            width => WIDTH, height => HEIGHT, left => LEFT, right => WIDTH - RIGHT, top => TOP, bottom => HEIGHT - BOTTOM,
+            width => WIDTH, height => HEIGHT, left, right => WIDTH - RIGHT, top, bottom => HEIGHT - BOTTOM,
+            mark => self.mark.map(mark),
             x_ticks => tick(&x, &across), y_ticks => tick(&y, &down),
             series => self.series.iter().map(draw).collect::<Value>(),
         }
@@ -83,14 +119,20 @@ impl Chart {
     }
 }
 
-/// Of each run of neighbours keeps the lowest and the highest, so that peaks stay, and the very last.
-fn thin(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+/// The classes of a curve that style.css gives a colour and, beyond the last colour, dashes.
+pub(super) fn class(place: usize) -> String {
+    let colour = format!("s{}", 1 + place % COLOURS);
+    if place < COLOURS { colour } else { format!("{colour} dashed") }
+}
+
+/// Of each run of neighbours keeps the lowest and the highest, so that peaks stay, and the very last: `most` points, about.
+fn thin(mut points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     points.retain(|(step, value)| step.is_finite() && value.is_finite());
-    if points.len() <= MOST_POINTS {
+    if points.len() <= most {
         return points;
     }
     let last = points.last().copied();
-    let run = points.len().div_ceil(MOST_POINTS / 2);
+    let run = points.len().div_ceil(most / 2);
     let extremes = |run: &[(f64, f64)]| {
         let low = run.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
         let high = run.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
@@ -145,11 +187,8 @@ impl Axis {
         if greatest < 0.01 {
             return exponent(value);
         }
-        if greatest >= 10_000.0 {
-            return format!("{}k", trim(&format!("{:.2}", value / 1000.0)));
-        }
         let decimals = (-self.step.log10().floor()).max(0.0) as usize;
-        trim(&format!("{value:.*}", decimals + 1)).to_string()
+        group(trim(&format!("{value:.*}", decimals + 1)))
     }
 }
 
@@ -178,7 +217,7 @@ pub(super) fn short(value: f64) -> String {
         0.0 => "0".to_string(),
         size if size < 0.01 => format!("{:.2e}", value),
         size if size < 100.0 => format!("{value:.4}"),
-        _ => format!("{value:.0}"),
+        _ => group(&format!("{value:.0}")),
     }
 }
 
@@ -203,7 +242,7 @@ mod tests {
         assert_eq!(labels(&[1.3, 8.9], false), ["0", "2", "4", "6", "8", "10"]);
         assert_eq!(labels(&[0.0, 41.3], true), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(labels(&[1e-5, 4.1e-4], true), ["0", "1e-4", "2e-4", "3e-4", "4e-4", "5e-4"]);
-        assert_eq!(labels(&[0.0, 31_412.0], true), ["0", "10k", "20k", "30k", "40k"]);
+        assert_eq!(labels(&[0.0, 31_412.0], true), ["0", "10,000", "20,000", "30,000", "40,000"]);
         assert_eq!(labels(&[1.01, 1.06], false), ["1.01", "1.02", "1.03", "1.04", "1.05", "1.06"]);
         assert_eq!(labels(&[0.0, 0.0012], true), ["0", "2.5e-4", "5e-4", "7.5e-4", "1e-3", "1.25e-3"]);
     }
@@ -222,10 +261,26 @@ mod tests {
         let mut points: Vec<_> = (0..10_000).map(|step| (step as f64, (step as f64 / 1000.0).sin())).collect();
         points[5_001].1 = 99.0;
         points[20].1 = f64::NAN;
-        let thinned = thin(points.clone());
+        let thinned = thin(points.clone(), MOST_POINTS);
         assert!(thinned.len() <= MOST_POINTS + 1 && thinned.contains(&(5_001.0, 99.0)));
         assert_eq!(thinned.last(), points.last());
         assert!(thinned.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn a_step_is_marked_where_there_are_curves() {
+        let chart = || Chart::new("Loss", "", vec![("a".into(), vec![(1000.0, 2.0), (3000.0, 1.0)])]);
+        let mark = |step| chart().marked_at(step).to_value().get_attr("mark").unwrap();
+        assert_eq!(mark(Some(2000)).get_attr("label").unwrap().as_str(), Some("exported: step 2,000"));
+        assert_eq!(mark(Some(3000)).get_attr("anchor").unwrap().as_str(), Some("end"));
+        assert!(mark(Some(0)).is_none() && mark(Some(4000)).is_none() && mark(None).is_none());
+    }
+
+    #[test]
+    fn curves_keep_their_colour_where_others_have_no_points() {
+        let chart = Chart::new("Loss", "", vec![("a".into(), vec![]), ("b".into(), vec![(1.0, 2.0)])]);
+        assert_eq!((chart.series[0].place, class(chart.series[0].place)), (1, "s2".to_string()));
+        assert_eq!([class(7), class(8)], ["s8", "s1 dashed"]);
     }
 
     #[test]
