@@ -4,6 +4,7 @@ mod cli {
     pub mod adapter;
     pub mod attention;
     pub mod bleu;
+    pub mod checkpoint;
     pub mod compare;
     pub mod completions;
     pub mod convert;
@@ -12,6 +13,7 @@ mod cli {
     pub mod eval;
     pub mod generate;
     pub mod hub;
+    pub mod init;
     pub mod inspect;
     pub mod model;
     pub mod prepare;
@@ -70,6 +72,7 @@ struct Command {
 enum Verb {
     Demo(cli::demo::DemoArgs),
     Recipe(cli::recipe::RecipeArgs),
+    Init(cli::init::InitArgs),
     Train(cli::train::TrainArgs),
     Compare(cli::compare::CompareArgs),
     Translate(cli::translate::TranslateArgs),
@@ -88,6 +91,7 @@ enum Verb {
     Prepare(cli::prepare::PrepareArgs),
     Inspect(cli::inspect::InspectArgs),
     Attention(cli::attention::AttentionArgs),
+    Checkpoint(cli::checkpoint::CheckpointVerb),
     Convert(cli::convert::ConvertArgs),
     Adapter(cli::adapter::AdapterVerb),
     Doctor(cli::doctor::DoctorArgs),
@@ -113,6 +117,7 @@ fn run(Command { options, mut verb }: Command) -> Result<(), Failure> {
     match verb {
         Verb::Demo(args) => cli::demo::run(&args, &options),
         Verb::Recipe(args) => cli::recipe::run(&args, &options),
+        Verb::Init(args) => cli::init::run(&args, &options),
         Verb::Train(args) => cli::train::run(&args, &options),
         Verb::Compare(args) => cli::compare::run(&args, &options),
         Verb::Translate(args) => cli::translate::run(&args, &options),
@@ -131,6 +136,7 @@ fn run(Command { options, mut verb }: Command) -> Result<(), Failure> {
         Verb::Prepare(args) => cli::prepare::run(&args, &options),
         Verb::Inspect(args) => cli::inspect::run(&args, &options),
         Verb::Attention(args) => cli::attention::run(&args, &options),
+        Verb::Checkpoint(args) => cli::checkpoint::run(&args, &options),
         Verb::Convert(args) => cli::convert::run(&args, &options),
         Verb::Adapter(args) => cli::adapter::run(&args, &options),
         Verb::Doctor(args) => cli::doctor::run(&args, &options),
@@ -143,6 +149,7 @@ impl Verb {
     /// Finds the models that the verb's arguments name, some of them on the Hugging Face Hub.
     fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
         match self {
+            Verb::Init(args) => args.locate(locator),
             Verb::Train(args) => args.locate(locator),
             Verb::Translate(args) => args.locate(locator),
             Verb::Generate(args) => args.locate(locator),
@@ -158,10 +165,11 @@ impl Verb {
             Verb::Tokenizer(args) => args.locate(locator),
             Verb::Prepare(args) => args.locate(locator),
             Verb::Inspect(args) => args.locate(locator),
+            Verb::Attention(args) => args.locate(locator),
             Verb::Convert(args) => args.locate(locator),
             Verb::Adapter(args) => args.locate(locator),
             Verb::Demo(_) | Verb::Recipe(_) | Verb::Bleu(_) | Verb::Doctor(_) => Ok(()),
-            Verb::Completions(_) | Verb::Man(_) => Ok(()),
+            Verb::Checkpoint(_) | Verb::Compare(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
         }
     }
 }

@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let train = &mut recipe.train;
     (train.max_steps, train.batch_tokens, train.log_every) = (Some(updates), 1024, 100);
     (train.eval_every, train.eval_max_sentences) = (0, 10);
-    (recipe.optimizer.lr, recipe.schedule.warmup_steps) = (3e-3, updates / 5);
+    (recipe.optimizer.lr, recipe.schedule.warmup_steps) = (3e-3, Some(updates / 5));
     let summary = train::train(&recipe, &TrainOptions::default(), &StopFlag::new(), &mut Lines)?;
 
     let translator = Pretrained::load(&summary.run)?;

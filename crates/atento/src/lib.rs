@@ -65,7 +65,7 @@
 //! recipe.data.block_size = Some(16);
 //! recipe.tokenizer.vocab_size = 280;
 //! (recipe.model.d_model, recipe.model.d_ff, recipe.model.layers, recipe.model.heads) = (16, 32, 1, 2);
-//! (recipe.train.max_steps, recipe.train.batch_tokens, recipe.schedule.warmup_steps) = (Some(4), 64, 1);
+//! (recipe.train.max_steps, recipe.train.batch_tokens, recipe.schedule.warmup_steps) = (Some(4), 64, Some(1));
 //! let summary = train::train(&recipe, &TrainOptions::default(), &StopFlag::new(), &mut ())?;
 //! println!("{} steps, {:?}", summary.steps, summary.metrics);
 //! println!("{}", Model::load(folder.join("run"))?.generate("a red")?);

@@ -12,6 +12,7 @@ use atento::pipelines::texts::{self, TooLong};
 use atento::pipelines::translate;
 
 use super::generate::template;
+use super::hub::Locator;
 use super::model::{self, AdapterArgs};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
@@ -39,7 +40,7 @@ const LARGE: usize = 64 << 20;
 /// many keys stand before those of "tokens".
 #[derive(Debug, clap::Args)]
 pub struct AttentionArgs {
-    /// A model directory or a run directory
+    /// A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
     model: PathBuf,
 
     /// The text
@@ -82,6 +83,17 @@ enum Format {
 enum Place {
     Stdout,
     File(PathBuf, OutFile),
+}
+
+impl AttentionArgs {
+    /// Finds the models that the arguments name.
+    ///
+    /// # Errors
+    /// As [`Locator::model`].
+    pub fn locate(&mut self, locator: &Locator<'_>) -> Result<(), Failure> {
+        locator.model(&mut self.model)?;
+        self.adapter.locate(locator)
+    }
 }
 
 /// Runs the verb.

@@ -236,7 +236,7 @@ fn rows(summary: &Summary) -> Vec<Vec<String>> {
             format!("{:.1} s, {} tokens/s", summary.seconds, thousands(summary.tokens_per_second.round() as usize)),
         ],
     ];
-    rows.push(vec!["model".to_owned(), format!("step {}, {}", summary.model_step, summary.model_choice)]);
+    rows.push(vec!["model".to_owned(), summary.exported()]);
     rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
     rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));
     rows

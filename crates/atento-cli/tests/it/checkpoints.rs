@@ -81,3 +81,43 @@ fn a_checkpoint_of_an_adapter_is_that_adapter() {
     let put_on = ["score", base.to_str().unwrap(), "--adapter", &chosen, "the cat", "--json"];
     assert_eq!(folder.run(&put_on, "").output(), expected);
 }
+
+#[test]
+fn checkpoints_are_listed_exported_and_averaged() {
+    let folder = Folder::new();
+    folder.recipe();
+    let summary = folder.run(&["train", "r.toml", "--out", "run", "--quiet", "--json"], "").objects().remove(0);
+    let listed = folder.run(&["checkpoint", "list", "run", "--json"], "").objects();
+    let steps: Vec<&Value> = listed.iter().map(|object| &object["step"]).collect();
+    assert_eq!(steps, [0, 3, 6]);
+    let exported: Vec<bool> = listed.iter().map(|object| object["exported"] == true).collect();
+    assert_eq!(exported.iter().filter(|is| **is).count(), 1);
+    assert_eq!(listed[exported.iter().position(|is| *is).unwrap()]["step"], summary["model_step"]);
+    assert!(listed[2]["eval_loss"].is_f64() && listed[2]["eval_bleu"].is_f64() && listed[0]["eval_loss"].is_null());
+    let table = folder.run(&["checkpoint", "list", "run"], "").output();
+    assert!(table.starts_with("step") && table.contains("bleu") && table.contains('*'), "{table}");
+
+    folder.run(&["checkpoint", "export", "run", "--step", "3", "--out", "three"], "").output();
+    let sentence = "the dog sees a cat";
+    let expected = folder.run(&["translate", "run/checkpoints/step-3", sentence, "--json", "-q"], "").output();
+    assert_eq!(folder.run(&["translate", "three", sentence, "--json"], "").output(), expected);
+    let averaged =
+        folder.run(&["checkpoint", "average", "run", "--last", "2", "--out", "mean", "--json"], "").objects();
+    assert_eq!(averaged[0]["steps"], serde_json::json!([3, 6]));
+    folder.run(&["checkpoint", "average", "run", "--steps", "6,3", "--out", "other"], "").output();
+    let [mean, other, three] =
+        ["mean", "other", "three"].map(|dir| fs::read(folder.path(dir).join("model.safetensors")).unwrap());
+    assert!(mean == other && mean != three && mean.len() == three.len());
+    folder.run(&["translate", "mean", sentence], "").output();
+
+    let refused = |arguments: &[&str]| {
+        let ran = folder.run(&[&["checkpoint"], arguments].concat(), "");
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        ran.stderr
+    };
+    let message = refused(&["export", "run", "--step", "4", "--out", "four"]);
+    assert!(message.contains("has no checkpoint of step 4; there are those of 0, 3, 6"), "{message}");
+    assert!(refused(&["export", "run", "--step", "3", "--out", "three"]).contains("three is not empty"));
+    assert!(refused(&["list", "three"]).contains("three has no checkpoints: name the directory of a run"));
+    assert!(refused(&["average", "run", "--out", "none"]).contains("--steps"));
+}

@@ -28,6 +28,7 @@ fn the_program_lists_its_verbs() {
     Commands:
       demo         Train the original Transformer on the built-in English–German corpus, score it and translate
       recipe       Print a commented recipe with every key of a task
+      init         Look at data and write a recipe that fits them
       train        Train a model as a recipe says
       compare      Compare runs: the settings in which they differ, their results, and their curves on one page
       translate    Translate sentences
@@ -46,6 +47,7 @@ fn the_program_lists_its_verbs() {
       prepare      Build the examples that a masked language model is pre-trained on, count what was drawn, and show some
       inspect      Show the parameters of a model by module: shapes, element types, tying, sizes
       attention    Show what a model looks at: the attention weights of every layer and head
+      checkpoint   List the checkpoints of a run, and make models of them
       convert      Write a model anew, its weights in another type
       adapter      Merge adapters into models and take them out again, show what they are and what they change, convert and combine them
       doctor       Show what this machine has: CPU features in use, threads, memory, devices, versions

@@ -178,12 +178,12 @@ fn attention_explains_itself() {
     Usage: atento attention [OPTIONS] <MODEL> <TEXT> [TARGET]
 
     Arguments:
-      <MODEL>   A model directory or a run directory
+      <MODEL>   A model directory, a run directory or a checkpoint in one, or org/name on the Hugging Face Hub
       <TEXT>    The text
       [TARGET]  For a translator: a translation of the text [default: the model's own]
 
     Options:
-          --adapter <DIR>    Put the adapter in this directory on the model (PEFT's files, or a run)
+          --adapter <DIR>    Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base         Put it on a model that is not the one it was made for
           --layer <L>        A layer, repeatable: 0 is the first block, -1 the last one [default: all]
           --head <H>         A head, repeatable: 0 is the first one, -1 the last one [default: all]

@@ -43,7 +43,7 @@ pub struct PairOptions {
     pub drop_duplicates: bool,
     /// Leaves out pairs whose sides are the same text.
     pub drop_identical: bool,
-    /// The share of the pairs that is held out for validation; see [`share`](super::share).
+    /// The share of the pairs that is held out for validation; see [`share`].
     pub valid_fraction: f64,
     /// What happens to lines that hold no pair.
     pub on_bad_line: OnBadLine,

@@ -78,24 +78,35 @@ pub fn note(path: &Path, columns: Option<&Columns>) -> Option<String> {
         return None;
     }
     let first = LineReader::open(path).ok()?.next()?.ok()?;
-    let names: Vec<&str> = first.split('\t').map(str::trim).collect();
+    let cells: Vec<&str> = first.split('\t').map(str::trim).collect();
     let chosen = match columns {
         Some(Columns::Numbers(first, second)) => {
-            vec![*names.get(first.checked_sub(1)?)?, *names.get(second.checked_sub(1)?)?]
+            vec![*cells.get(first.checked_sub(1)?)?, *cells.get(second.checked_sub(1)?)?]
         }
-        _ => names.clone(),
+        _ => cells.clone(),
     };
-    let all = |known: &[&[&str]]| {
-        let is_known = |name: &str| known.iter().any(|known| known.contains(&name));
-        chosen.iter().all(|name| is_known(&name.to_lowercase()))
-    };
-    (chosen.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))).then(|| {
+    are_names(&chosen).then(|| {
         format!(
             "{}: line 1 looks like a header ({}) and is used as an example: it is a header where columns are chosen by name",
             path.display(),
-            names.join(", ")
+            cells.join(", ")
         )
     })
+}
+
+/// The cells of a line that holds nothing but usual names of columns.
+pub fn names(line: &str) -> Option<Vec<String>> {
+    let cells: Vec<&str> = line.split('\t').map(str::trim).collect();
+    are_names(&cells).then(|| cells.into_iter().map(str::to_owned).collect())
+}
+
+/// Whether all cells, of which there are several, are usual names of columns.
+fn are_names(cells: &[&str]) -> bool {
+    let all = |known: &[&[&str]]| {
+        let is_known = |name: &str| known.iter().any(|known| known.contains(&name));
+        cells.iter().all(|cell| is_known(&cell.to_lowercase()))
+    };
+    cells.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))
 }
 
 #[cfg(test)]

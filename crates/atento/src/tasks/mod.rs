@@ -10,6 +10,7 @@ mod causal_lm;
 mod evaluate;
 mod files;
 mod heads;
+pub mod init;
 mod instruct;
 mod language;
 mod masked_lm;
@@ -93,6 +94,16 @@ pub trait Task: Sync {
 
     /// Whether there is something to validate on.
     fn is_watched(&self, data: &DataSettings) -> bool;
+
+    /// Passes over its training data where nobody says how long a run goes on.
+    fn usual_passes(&self) -> usize {
+        20
+    }
+
+    /// Whether the mean of some checkpoints is measured and exported where it is better than each of them.
+    fn averages(&self) -> bool {
+        false
+    }
 
     /// Whether batches are full whatever the data.
     fn fills_batches(&self, _data: &DataSettings) -> bool {

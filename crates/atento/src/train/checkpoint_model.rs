@@ -1,4 +1,4 @@
-//! The model that a checkpoint holds, as a directory like any other.
+//! The model that a checkpoint holds, or the mean of several, as a directory like any other.
 //!
 //! A checkpoint has the values that are trained; the rest of the model is in the run's directory beside it, and what is frozen
 //! in the model that the run started from. The directory is `model/` in the checkpoint: it goes when the checkpoint goes.
@@ -11,8 +11,10 @@ use super::Error;
 use super::adopt::{Base, saved_tokenizer};
 use super::build::new_model;
 use super::checkpoint::{self, Checkpoint, Checkpoints, Identity};
+use super::choose::read_mean;
 use super::freeze::{Beside, freeze};
 use super::recipe::Recipe;
+use super::run_dir::CHECKPOINTS;
 use super::step::Trainable;
 use super::trainer::save_model;
 use super::workload::Making;
@@ -54,6 +56,29 @@ pub fn checkpoint_model(path: &Path) -> Result<PathBuf, Error> {
     written.map(|()| dir)
 }
 
+/// Writes the model that a run's checkpoint after an update holds into the directory `out`; of several `steps`, their mean.
+///
+/// # Errors
+/// As [`checkpoint_model`]; there is no such checkpoint; `out` is not empty.
+pub fn export_checkpoints(run: &Path, steps: &[u64], out: &Path) -> Result<(), Error> {
+    let is_taken = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) || out.is_file();
+    if is_taken {
+        let problem = format!("{} is not empty: choose another directory", out.display());
+        return Err(Error::Setting { key: "out", problem });
+    }
+    let run = run.canonicalize().map_err(|source| Error::Io { path: run.to_path_buf(), source })?;
+    let checkpoints = Checkpoints::new(run.join(CHECKPOINTS));
+    let there = checkpoints.steps()?;
+    if let Some(step) = steps.iter().find(|step| !there.contains(step)) {
+        let there: Vec<String> = there.iter().map(u64::to_string).collect();
+        let problem =
+            format!("{} has no checkpoint of step {step}; there are those of {}", run.display(), there.join(", "));
+        return Err(Error::Setting { key: "step", problem });
+    }
+    let loaded = steps.iter().map(|&step| checkpoints.load(step)).collect::<Result<Vec<_>, _>>()?;
+    write_models(&run, &loaded, out)
+}
+
 /// The update after which a checkpoint was written, by its name.
 fn step_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
@@ -65,27 +90,31 @@ fn write(path: &Path, out: &Path) -> Result<(), Error> {
     let path = path.canonicalize().map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
     let (checkpoints, step) = path.parent().zip(step_of(&path)).ok_or_else(missing)?;
     let run = checkpoints.parent().ok_or_else(missing)?;
-    let checkpoint = Checkpoints::new(checkpoints).load(step)?;
-    let config = &checkpoint.state.identity.model;
-    match config.head() {
-        Head::Translation => write_as::<Box<dyn Translator>>(run, &checkpoint, out, |model, recipe, base| match base {
+    write_models(run, &[Checkpoints::new(checkpoints).load(step)?], out)
+}
+
+/// Writes the mean of checkpoints of one run, of which there is one at least.
+fn write_models(run: &Path, checkpoints: &[Checkpoint], out: &Path) -> Result<(), Error> {
+    match checkpoints[0].state.identity.model.head() {
+        Head::Translation => write_as::<Box<dyn Translator>>(run, checkpoints, out, |model, recipe, base| match base {
             Some(base) => overlay(&base, &recipe.search, model.max_positions()),
             None => generation_config(recipe, &**model),
         }),
-        Head::Language => write_as::<Box<dyn CausalLm>>(run, &checkpoint, out, |model, _, base| {
+        Head::Language => write_as::<Box<dyn CausalLm>>(run, checkpoints, out, |model, _, base| {
             base.unwrap_or_else(|| GenerationConfig::of_language_model(model.sizes()))
         }),
-        _ => write_as::<Headed>(run, &checkpoint, out, |_, _, base| base.unwrap_or_default()),
+        _ => write_as::<Headed>(run, checkpoints, out, |_, _, base| base.unwrap_or_default()),
     }
 }
 
 fn write_as<M: Net + Trainable>(
     run: &Path,
-    checkpoint: &Checkpoint,
+    checkpoints: &[Checkpoint],
     out: &Path,
     generation: impl FnOnce(&M, &Recipe, Option<GenerationConfig>) -> GenerationConfig,
 ) -> Result<(), Error> {
-    let identity: &Identity = &checkpoint.state.identity;
+    let last = &checkpoints[checkpoints.len() - 1];
+    let identity: &Identity = &last.state.identity;
     let recipe = Recipe::read_text(&identity.recipe, "config.toml")?.recipe;
     let config = identity.model.shared();
     let tokenizer = saved_tokenizer(run)?;
@@ -94,10 +123,10 @@ fn write_as<M: Net + Trainable>(
     let from = identity.from.as_deref();
     let Beside { base: contents, adapter } =
         freeze(&mut model, &**config, &recipe, from, Some(identity), &mut Vec::new())?;
-    let values = if checkpoint.len_of("average").is_some() { "average" } else { "values" };
-    checkpoint.read_into(values, Net::params_mut(&mut model).values_mut())?;
+    let values = if last.len_of("average").is_some() { "average" } else { "values" };
+    read_mean(checkpoints, values, Net::params_mut(&mut model).values_mut())?;
     if !Net::params(&model).buffers().is_empty() {
-        checkpoint.read_into("buffers", Net::params_mut(&mut model).buffers_mut())?;
+        last.read_into("buffers", Net::params_mut(&mut model).buffers_mut())?;
     }
     let (of_base, kept) = base.map_or((None, None), |base| (Some(base.generation), Some(base.kept)));
     let generation = generation(&model, &recipe, of_base);

@@ -26,6 +26,9 @@ pub struct Best {
     /// The measure.
     #[serde(with = "exact")]
     pub value: f64,
+    /// The loss, by which equal ones are compared: a model that has just begun to learn has no BLEU yet.
+    #[serde(with = "exact")]
+    pub loss: f64,
 }
 
 /// What an evaluation means for the run.
@@ -45,12 +48,14 @@ impl EarlyStopping {
         Self { metric: settings.metric, patience: settings.patience, best: None, waited: 0 }
     }
 
-    /// Takes in the `value` of the watched measure after update `step`. Equal values are no improvement, and
-    /// a value that is not a number never is.
-    pub fn observe(&mut self, step: u64, value: f64) -> Verdict {
-        let better = |best: Best| if self.metric.should_fall() { value < best.value } else { value > best.value };
+    /// Takes in the `value` of the watched measure and the `loss` after update `step`. An equal value is an improvement if the
+    /// loss has fallen, and a value that is not a number never is.
+    pub fn observe(&mut self, step: u64, value: f64, loss: f64) -> Verdict {
+        let better = |best: Best| {
+            self.metric.is_better(value, best.value) || value == best.value && Metric::Loss.is_better(loss, best.loss)
+        };
         if !value.is_nan() && self.best.is_none_or(better) {
-            self.best = Some(Best { step, value });
+            self.best = Some(Best { step, value, loss });
             self.waited = 0;
             return Verdict::Best;
         }
@@ -80,7 +85,7 @@ mod tests {
 
     fn verdicts(metric: Metric, patience: usize, values: &[f64]) -> (Vec<Verdict>, EarlyStopping) {
         let mut stopping = EarlyStopping::new(&EarlyStoppingSettings { metric, patience });
-        let verdicts = values.iter().zip(1..).map(|(&value, step)| stopping.observe(step, value)).collect();
+        let verdicts = values.iter().zip(1..).map(|(&value, step)| stopping.observe(step, value, value)).collect();
         (verdicts, stopping)
     }
 
@@ -88,13 +93,22 @@ mod tests {
     fn loss_should_fall() {
         let (found, stopping) = verdicts(Metric::Loss, 2, &[3.0, 2.0, 2.0, 1.5, 1.6, f64::NAN]);
         assert_eq!(found, [NewBest, NewBest, Continue, NewBest, Continue, Stop]);
-        assert_eq!(stopping.best, Some(Best { step: 4, value: 1.5 }));
+        assert_eq!(stopping.best, Some(Best { step: 4, value: 1.5, loss: 1.5 }));
     }
 
     #[test]
     fn bleu_should_rise() {
         let (found, _) = verdicts(Metric::Bleu, 1, &[f64::NAN, 30.0, 31.0, 30.9]);
         assert_eq!(found, [Stop, NewBest, NewBest, Stop]);
+    }
+
+    #[test]
+    fn of_equal_scores_the_one_with_the_lower_loss_is_best() {
+        let mut stopping = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Bleu, patience: 0 });
+        let seen = [(0.0, 9.0), (0.0, 8.0), (0.0, 8.5), (1.0, 8.6), (1.0, 8.6)];
+        let verdicts: Vec<_> =
+            seen.iter().zip(1..).map(|(&(bleu, loss), step)| stopping.observe(step, bleu, loss)).collect();
+        assert_eq!(verdicts, [NewBest, NewBest, Continue, NewBest, Continue]);
     }
 
     #[test]
@@ -110,7 +124,7 @@ mod tests {
         let mut resumed = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Loss, patience: 3 });
         resumed.restore(&saved);
         for (step, value) in [(3, 0.5), (4, 0.6)] {
-            assert_eq!(resumed.observe(step, value), whole.observe(step, value));
+            assert_eq!(resumed.observe(step, value, value), whole.observe(step, value, value));
         }
         assert!(whole.is_over());
         let mut again = EarlyStopping::new(&EarlyStoppingSettings { metric: Metric::Loss, patience: 3 });

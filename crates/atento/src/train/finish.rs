@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::choose::choose_weights;
 use super::events::{Ending, Event, format_duration, group_thousands};
+use super::exported::Exported;
 use super::metrics;
 use super::report::{Report, Sample, Table, group, rows};
 use super::step::Trainable;
@@ -17,8 +19,21 @@ pub(super) fn finish<W: Workload>(
     mut ending: Ending,
     stop: &StopFlag,
 ) -> Result<(Summary, Ending), Error> {
-    let chosen = choose_weights(session, ending)?;
-    session.export()?;
+    let chosen = match choose_weights(session, ending, stop) {
+        Err(Error::Stopped) => {
+            ending = Ending::Stopped;
+            choose_weights(session, ending, stop)?
+        }
+        chosen => chosen?,
+    };
+    if !chosen.is_exported {
+        Exported::forget(session.run.path())?;
+        session.export()?;
+        if let Some(value) = chosen.value {
+            let (steps, metric) = (chosen.steps.clone(), session.early_stopping.metric);
+            Exported { steps, metric, value }.write(session.run.path())?;
+        }
+    }
     let mut judgement = Judgement::default();
     if ending != Ending::Stopped {
         match session.work.judge(&session.recipe, &session.pool, stop) {
@@ -42,7 +57,8 @@ pub(super) fn finish<W: Workload>(
             Ending::EarlyStopping => "early stopping",
             Ending::Stopped => "stopped",
         },
-        model_step: chosen.step,
+        model_step: chosen.steps.last().copied().unwrap_or(session.step),
+        model_steps: chosen.steps,
         model_choice: chosen.why,
         metrics: judgement.metrics,
         signature: judgement.signature,
@@ -65,54 +81,6 @@ pub(super) fn finish<W: Workload>(
     Ok((summary, ending))
 }
 
-/// Which weights were chosen.
-struct Chosen {
-    /// Their step, of several the last.
-    step: u64,
-    why: String,
-}
-
-/// The mean of the last checkpoints when the recipe asks for it, else the best evaluated, else the last weights; of the
-/// moving average where there is one.
-fn choose_weights<W: Workload>(session: &mut Session<'_, W>, ending: Ending) -> Result<Chosen, Error> {
-    let blob = if session.average.is_some() { "average" } else { "values" };
-    let wanted = session.recipe.train.average_last;
-    // What a run started from is no result of it.
-    let steps: Vec<u64> = session.checkpoints.steps()?.into_iter().filter(|&step| step > 0).collect();
-    let takes_mean = wanted > 0 && ending != Ending::Stopped;
-    let chosen: Vec<u64> = if takes_mean {
-        steps[steps.len().saturating_sub(wanted)..].to_vec()
-    } else {
-        let best = session.early_stopping.best.map(|best| best.step);
-        best.filter(|best| steps.contains(best)).into_iter().collect()
-    };
-    let average = session.average.take();
-    let count = session.work.model().params().trainable_count();
-    if chosen.is_empty() {
-        if let Some(average) = average {
-            session.work.model_mut().params_mut().values_mut().copy_from_slice(&average);
-        }
-        return Ok(Chosen { step: session.step, why: "the last step".to_owned() });
-    }
-    let weights = session.work.model_mut().params_mut().values_mut();
-    if let [step] = chosen[..] {
-        session.checkpoints.load(step)?.read_into(blob, weights)?;
-    } else {
-        let mut sum = vec![0.0_f64; count];
-        for &step in &chosen {
-            session.checkpoints.load(step)?.read_into(blob, weights)?;
-            sum.iter_mut().zip(&*weights).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        weights.iter_mut().zip(&sum).for_each(|(weight, sum)| *weight = (sum / chosen.len() as f64) as f32);
-    }
-    let why = match (chosen.len(), session.early_stopping.metric) {
-        (1, _) if takes_mean => "the last checkpoint".to_owned(),
-        (count, _) if takes_mean => format!("the mean of the last {count} checkpoints"),
-        (_, metric) => format!("the best validation {}", metric.title()),
-    };
-    Ok(Chosen { step: chosen[chosen.len() - 1], why })
-}
-
 fn report<W: Workload>(
     session: &Session<'_, W>,
     summary: &Summary,
@@ -128,7 +96,7 @@ fn report<W: Workload>(
         ("Time".into(), format_duration(Duration::try_from_secs_f64(summary.seconds).unwrap_or_default())),
         (format!("{} per second", W::TOKENS), group_thousands(summary.tokens_per_second.round() as u64)),
         ("Ended by".into(), summary.ending.into()),
-        ("Exported".into(), format!("step {}, {}", group_thousands(summary.model_step), summary.model_choice)),
+        ("Exported".into(), summary.exported()),
     ];
     timing.extend(summary.signature.iter().map(|signature| ("BLEU signature".into(), signature.clone())));
     if summary.batches_without_targets > 0 {

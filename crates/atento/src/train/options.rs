@@ -15,6 +15,11 @@ pub struct TrainOptions {
 }
 
 impl TrainOptions {
+    /// Whether the recipe states a dotted key; of a recipe that was built in code every setting is as it is meant.
+    pub(crate) fn is_stated(&self, key: &str) -> bool {
+        self.written.is_empty() || self.written.contains_key(key)
+    }
+
     /// The same, with what a recipe states.
     pub(super) fn of(&self, recipe: &Recipe) -> Result<Self, Error> {
         let is_built_in_code = self.written.is_empty() && recipe.from.is_some();

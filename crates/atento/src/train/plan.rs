@@ -12,6 +12,7 @@ use super::TrainOptions;
 use super::adapt::{self, new_adapter};
 use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
+use super::fit::{Computed, Facts, fit, still_rises};
 use super::freeze::Frozen;
 use super::recipe::{Recipe, Written};
 use super::request::Request;
@@ -57,6 +58,8 @@ pub struct Plan {
     pub seconds_per_step: f64,
     /// Estimated seconds of all updates to come, evaluations not counted.
     pub seconds: Option<f64>,
+    /// Settings that nobody stated and that follow from the data and the limits, with their reasons.
+    pub computed: Vec<Computed>,
     /// What the data holds and what is left out.
     pub data: serde_json::Value,
     /// The same in words.
@@ -97,7 +100,7 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
     let from = saved.map_or(recipe.from.as_deref(), |saved| saved.from.as_deref());
     let (recipe, in_vain) = adapt::further::adopted(&recipe, &options.written, from)?;
     let run = recipe.out.as_deref().filter(|_| checkpoint.is_some()).unwrap_or(scratch);
-    let Begun { recipe, mut work, mut notes, from } =
+    let Begun { mut recipe, mut work, mut notes, from, mut computed } =
         W::begin(&recipe, options, checkpoint.as_ref(), run, Making::Outline)?;
     notes.extend(warnings.into_iter().chain(in_vain));
     adapt::check_base(&recipe, from.as_deref())?;
@@ -117,16 +120,19 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
     if let Some(checkpoint) = &checkpoint {
         check_checkpoint(checkpoint, &work, trainable)?;
     }
+    let (facts, flops_per_step) = facts(&recipe, &work)?;
+    let Facts { steps_per_epoch, seconds_per_step, .. } = facts;
+    if checkpoint.is_none() {
+        computed.extend(fit(&mut recipe, &|key| options.is_stated(key), &facts));
+    }
+    notes.extend(still_rises(&recipe, &facts));
     let train = &recipe.train;
-    let steps_per_epoch = work.batches_per_epoch(&recipe)?.div_ceil(train.accumulate as u64);
     let by_epochs = train.max_epochs.map(|epochs| steps_per_epoch.saturating_mul(epochs as u64));
     let steps = [train.max_steps.map(|n| n as u64), by_epochs].into_iter().flatten().min();
     let tokens_per_epoch = work.tokens_per_epoch();
     let done = checkpoint.map_or(0, |checkpoint| checkpoint.state.step);
-    let flops_per_step = 6.0 * parameters as f64 * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64;
     let config = work.config();
     let batch_tokens = (train.batch_tokens as f64).min(tokens_per_epoch as f64);
-    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(config.sizes().d_model, train.batch_tokens));
     Ok(Plan {
         parameters,
         trainable,
@@ -142,10 +148,22 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
         done,
         seconds_per_step,
         seconds: steps.map(|steps| steps.saturating_sub(done) as f64 * seconds_per_step),
+        computed,
         data: work.data_json(),
         report: work.data_report(),
         notes: notes.into_iter().chain(work.losses()).collect(),
     })
+}
+
+/// What is known of the data and of the machine, with the operations of an update.
+pub(crate) fn facts<W: Workload>(recipe: &Recipe, work: &W) -> Result<(Facts, f64), Error> {
+    let steps_per_epoch = work.batches_per_epoch(recipe)?.div_ceil(recipe.train.accumulate as u64);
+    let parameters = work.model().params().count() as f64;
+    let flops_per_step = 6.0 * parameters * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64;
+    let (width, batch_tokens) = (work.config().sizes().d_model, recipe.train.batch_tokens);
+    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(width, batch_tokens));
+    let facts = Facts { steps_per_epoch, examples: work.examples() as u64, what: W::EXAMPLES, seconds_per_step };
+    Ok((facts, flops_per_step))
 }
 
 /// The checkpoint that the run would go on from, if it has one, and the recipe, with the model that was asked for before
@@ -235,6 +253,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "the run: {}{done}, about {}", updates(steps), in_time(seconds))?;
             }
             _ => writeln!(f, "the run: as many updates as fit into the time limit")?,
+        }
+        for Computed { key, value, why } in &self.computed {
+            writeln!(f, "{key} = {value}: {why}")?;
         }
         write!(f, "{}", self.report)
     }

@@ -31,6 +31,7 @@ use serde::Deserialize;
 use crate::{encoding, families};
 
 pub use choices::*;
+pub(crate) use document::comment;
 pub use error::{Error, Place};
 pub use files::DataFiles;
 pub use registered::{Arch, Task};
@@ -187,8 +188,9 @@ impl Recipe {
     pub(crate) fn with_values_of<'k>(&self, other: &Self, keys: impl Iterator<Item = &'k str>) -> Result<Self, Error> {
         let (mut table, other) = (self.to_table()?, other.to_table()?);
         for key in keys {
-            let (section, name) = key.split_once('.').unwrap_or(("", key));
-            if let Some(toml::Value::Table(section)) = table.get_mut(section) {
+            let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+            let inner = |table, section| toml::Table::get_mut(table, section).and_then(toml::Value::as_table_mut);
+            if let Some(section) = sections.split('.').try_fold(&mut table, inner) {
                 match value(&other, key) {
                     Some(value) => section.insert(name.to_string(), value.clone()),
                     None => section.remove(name),

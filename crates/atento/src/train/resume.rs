@@ -53,7 +53,7 @@ const FILES: [&str; 15] = [
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
 
 /// Settings that follow others where a recipe does not state them.
-const FOLLOWING: [&str; 14] = [
+const FOLLOWING: [&str; 15] = [
     "data.block_size",
     "data.max_length",
     "data.stride",
@@ -66,6 +66,7 @@ const FOLLOWING: [&str; 14] = [
     "schedule.warmup_steps",
     "search.max_length",
     "train.batch_tokens",
+    "train.early_stopping.metric",
     "train.eval_every",
     "train.keep_last",
 ];
@@ -87,7 +88,10 @@ pub fn as_saved(recipe: &Recipe, written: &Written, text: &str) -> Result<Recipe
         return Ok(recipe.clone());
     }
     let before = Recipe::read_text(text, "config.toml")?.recipe;
-    let unstated = FOLLOWING.into_iter().filter(|key| !written.contains_key(*key));
+    // Where there is no limit, it followed from the data.
+    let is_limited = LIMITS.iter().any(|key| written.contains_key(*key));
+    let limits = LIMITS.into_iter().filter(|_| !is_limited);
+    let unstated = FOLLOWING.into_iter().chain(limits).filter(|key| !written.contains_key(*key));
     Ok(recipe.with_values_of(&before, unstated)?)
 }
 

@@ -6,6 +6,7 @@
 //! report.html      curves, samples, counts       tensorboard/          the same for TensorBoard
 //! summary.json     what came of the run, once it has ended
 //! log.txt          what the terminal showed      .lock                 held by the process that trains
+//! exported.json    which weights model/ holds
 //! features/        what a frozen model gives texts, of a run that solves its output
 //! request.json     what was asked, until the first checkpoint holds it
 //! ```

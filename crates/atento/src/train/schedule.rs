@@ -37,8 +37,8 @@ pub enum Schedule {
         scale: f64,
         /// The model's width.
         d_model: usize,
-        /// Updates until the highest.
-        warmup_steps: usize,
+        /// Updates until the highest; see [`Warmup::steps`].
+        warmup_steps: Option<usize>,
     },
     /// Falls as 1/√step.
     InverseSqrt {
@@ -93,8 +93,20 @@ pub enum Schedule {
 pub struct Warmup {
     /// The highest learning rate.
     pub peak: f64,
-    /// Updates until it is reached.
-    pub steps: usize,
+    /// Updates until it is reached; `None` where the end of the run is known by its share alone: then those of the first
+    /// [tenth](WARMUP_SHARE) of it, and [`LONGEST_WARMUP`] at most.
+    pub steps: Option<usize>,
+}
+
+/// The share of a run that is warm-up where nothing else is said.
+pub const WARMUP_SHARE: f64 = 0.1;
+/// The most updates of such a warm-up.
+pub const LONGEST_WARMUP: usize = 4000;
+
+/// The updates of warm-up of a run of `updates` where nothing is said.
+#[must_use]
+pub fn usual_warmup(updates: f64) -> usize {
+    ((updates * WARMUP_SHARE) as usize).min(LONGEST_WARMUP)
 }
 
 /// The fall at the end.
@@ -126,16 +138,17 @@ impl Schedule {
     pub fn new(recipe: &Recipe) -> Self {
         let settings = &recipe.schedule;
         let decay_steps = Some(settings.decay_steps).filter(|&steps| steps > 0);
-        let warmup = Warmup { peak: recipe.optimizer.lr, steps: settings.warmup_steps };
         // With other limits too, any of them may end the run: `lr_at` knows which is nearest.
         let train = &recipe.train;
         let last = train.max_steps.filter(|_| train.max_epochs.is_none() && train.max_minutes.is_none());
+        let steps = settings.warmup_steps.or_else(|| last.map(|last| usual_warmup(last as f64)));
+        let warmup = Warmup { peak: recipe.optimizer.lr, steps };
         let decay = Decay { floor: settings.min_lr, end: decay_steps.or(last) };
         match settings.kind {
             ScheduleKind::Noam => Self::Noam {
                 scale: settings.scale,
                 d_model: recipe.model.arch.family().width(&recipe.model),
-                warmup_steps: settings.warmup_steps,
+                warmup_steps: steps,
             },
             ScheduleKind::InverseSqrt => Self::InverseSqrt { warmup },
             ScheduleKind::Linear => Self::Linear { warmup, decay },
@@ -176,25 +189,25 @@ impl Schedule {
         let end_of = |decay: &Decay| decay.end.map(|end| end as f64).or(predicted_end);
         match self {
             Self::Noam { scale, d_model, warmup_steps } => {
-                noam(step as f64, *scale, *d_model as f64, *warmup_steps as f64)
+                noam(step as f64, *scale, *d_model as f64, warmup_updates(*warmup_steps, predicted_end) as f64)
             }
-            Self::InverseSqrt { warmup } => warmup.then(step, || (warmup.steps.max(1) as f64 / step as f64).sqrt()),
-            Self::Linear { warmup, decay } => {
-                warmup.then(step, || decay.between(step, Some(warmup.steps as f64), end_of(decay), |p| 1.0 - p))
+            Self::InverseSqrt { warmup } => {
+                warmup.then(step, predicted_end, |rise| (rise.max(1) as f64 / step as f64).sqrt())
             }
-            Self::Cosine { warmup, decay } => warmup.then(step, || {
-                decay.between(step, Some(warmup.steps as f64), end_of(decay), |p| {
-                    0.5 * (1.0 + (std::f64::consts::PI * p).cos())
-                })
+            Self::Linear { warmup, decay } => warmup
+                .then(step, predicted_end, |rise| decay.between(step, Some(rise as f64), end_of(decay), |p| 1.0 - p)),
+            Self::Cosine { warmup, decay } => warmup.then(step, predicted_end, |rise| {
+                decay
+                    .between(step, Some(rise as f64), end_of(decay), |p| 0.5 * (1.0 + (std::f64::consts::PI * p).cos()))
             }),
-            Self::Constant { warmup } => warmup.then(step, || 1.0),
+            Self::Constant { warmup } => warmup.then(step, predicted_end, |_| 1.0),
             Self::WarmupStableDecay { warmup, decay, decay_steps } => {
                 let start = |end: f64| end - decay_steps.map_or(end / 5.0, |steps| steps as f64);
                 let end = end_of(decay);
-                warmup.then(step, || decay.between(step, end.map(start), end, |p| 1.0 - p.sqrt()))
+                warmup.then(step, predicted_end, |_| decay.between(step, end.map(start), end, |p| 1.0 - p.sqrt()))
             }
             Self::Plateau { warmup, floor, factor, state, .. } => {
-                warmup.then(step, || factor.powi(state.reductions as i32).max(*floor))
+                warmup.then(step, predicted_end, |_| factor.powi(state.reductions as i32).max(*floor))
             }
         }
     }
@@ -239,10 +252,17 @@ fn noam(step: f64, scale: f64, d_model: f64, warmup: f64) -> f64 {
     scale * d_model.powf(-0.5) * step.powf(-0.5).min(rise)
 }
 
+/// The updates of a warm-up. Where neither they nor the end are known yet, they are as many as there can be: the rate is low
+/// until the first update has shown how far it leads.
+fn warmup_updates(stated: Option<usize>, predicted_end: Option<f64>) -> usize {
+    stated.unwrap_or_else(|| predicted_end.map_or(LONGEST_WARMUP, usual_warmup))
+}
+
 impl Warmup {
-    /// The rise, or after it the peak times `share()`.
-    fn then(&self, step: usize, share: impl FnOnce() -> f64) -> f64 {
-        if step < self.steps { self.peak * step as f64 / self.steps as f64 } else { self.peak * share() }
+    /// The rise, or after its last update, the argument of `share`, the peak times `share`.
+    fn then(&self, step: usize, predicted_end: Option<f64>, share: impl FnOnce(usize) -> f64) -> f64 {
+        let rise = warmup_updates(self.steps, predicted_end);
+        if step < rise { self.peak * step as f64 / rise as f64 } else { self.peak * share(rise) }
     }
 }
 
@@ -263,7 +283,7 @@ impl Decay {
 mod tests {
     use super::*;
 
-    const WARMUP: Warmup = Warmup { peak: 1e-3, steps: 4 };
+    const WARMUP: Warmup = Warmup { peak: 1e-3, steps: Some(4) };
     const DECAY: Decay = Decay { floor: 0.1, end: Some(20) };
 
     fn assert_values(schedule: &Schedule, values: &[(usize, f64)]) {
@@ -276,7 +296,7 @@ mod tests {
     #[test]
     fn noam_is_equation_3_of_the_paper() {
         // Calculated by hand: 512^-0.5 = 0.04419417382415922 and 4000^-1.5 = 3.952847075210474e-6.
-        let schedule = Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: 4000 };
+        let schedule = Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: Some(4000) };
         assert_values(
             &schedule,
             &[
@@ -286,7 +306,7 @@ mod tests {
                 (100_000, 1.3975424859373686e-4),
             ],
         );
-        assert_values(&Schedule::Noam { scale: 2.0, d_model: 4, warmup_steps: 0 }, &[(1, 1.0), (4, 0.5)]);
+        assert_values(&Schedule::Noam { scale: 2.0, d_model: 4, warmup_steps: Some(0) }, &[(1, 1.0), (4, 0.5)]);
     }
 
     #[test]
@@ -294,7 +314,7 @@ mod tests {
         // transformers get_inverse_sqrt_schedule(num_warmup_steps=4, timescale=4) without its shift.
         let schedule = Schedule::InverseSqrt { warmup: WARMUP };
         assert_values(&schedule, &[(1, 2.5e-4), (3, 7.5e-4), (4, 1e-3), (16, 5e-4), (400, 1e-4)]);
-        assert_values(&Schedule::InverseSqrt { warmup: Warmup { peak: 1.0, steps: 0 } }, &[(1, 1.0), (4, 0.5)]);
+        assert_values(&Schedule::InverseSqrt { warmup: Warmup { peak: 1.0, steps: Some(0) } }, &[(1, 1.0), (4, 0.5)]);
     }
 
     #[test]
@@ -343,7 +363,7 @@ mod tests {
     fn plateau_is_pytorchs() {
         // torch.optim.lr_scheduler.ReduceLROnPlateau(factor=0.5, patience=1, min_lr=0.2) from lr 1.
         let mut schedule = Schedule::Plateau {
-            warmup: Warmup { peak: 1.0, steps: 0 },
+            warmup: Warmup { peak: 1.0, steps: Some(0) },
             floor: 0.2,
             factor: 0.5,
             patience: 1,
@@ -379,9 +399,25 @@ mod tests {
     }
 
     #[test]
+    fn a_warm_up_that_nobody_stated_is_a_tenth_of_a_run_limited_in_time() {
+        let warmup = Warmup { peak: 1e-3, steps: None };
+        for (last, expected) in [(100, 10), (1000, 100), (200_000, LONGEST_WARMUP)] {
+            let (timed, stepped) = (Schedule::Constant { warmup }, Warmup { peak: 1e-3, steps: Some(expected) });
+            let stepped = Schedule::Constant { warmup: stepped };
+            for step in [2, expected / 2, expected - 1, expected, last] {
+                let lr = timed.lr_at(step, (step - 1) as f64 / last as f64);
+                assert!((lr - stepped.lr(step)).abs() < 1e-9 * lr, "update {step} of {last}: {lr}");
+            }
+        }
+        let first = Schedule::InverseSqrt { warmup }.lr_at(1, 0.0);
+        assert!(first > 0.0 && first < 1e-6, "nothing is known of the speed yet: {first}");
+        assert_eq!(usual_warmup(9.0), 0);
+    }
+
+    #[test]
     fn every_update_to_the_last_has_a_rate_above_zero() {
         for (steps, last) in [(0, 1), (0, 2), (0, 3), (0, 40), (1, 1), (3, 4), (4, 4), (9, 4)] {
-            let warmup = Warmup { peak: 1e-3, steps };
+            let warmup = Warmup { peak: 1e-3, steps: Some(steps) };
             let kinds = |end| {
                 let decay = Decay { floor: 0.0, end };
                 let falls = [Some(1), Some(2), Some(100), None].map(|decay_steps| Schedule::WarmupStableDecay {
@@ -391,7 +427,7 @@ mod tests {
                 });
                 let mut kinds = Vec::from(falls);
                 kinds.extend([Schedule::Linear { warmup, decay }, Schedule::Cosine { warmup, decay }]);
-                kinds.push(Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: steps });
+                kinds.push(Schedule::Noam { scale: 1.0, d_model: 512, warmup_steps: Some(steps) });
                 kinds.extend([Schedule::InverseSqrt { warmup }, Schedule::Constant { warmup }]);
                 kinds
             };
@@ -405,14 +441,16 @@ mod tests {
                 }
             }
         }
-        let whole =
-            Schedule::Linear { warmup: Warmup { peak: 1e-3, steps: 0 }, decay: Decay { floor: 0.0, end: Some(1) } };
+        let whole = Schedule::Linear {
+            warmup: Warmup { peak: 1e-3, steps: Some(0) },
+            decay: Decay { floor: 0.0, end: Some(1) },
+        };
         assert_eq!(whole.lr(1), 1e-3, "a run of a single update trains at the peak");
     }
 
     #[test]
     fn falls_without_length_do_not_divide_by_zero() {
-        let warmup = Warmup { peak: 1.0, steps: 20 };
+        let warmup = Warmup { peak: 1.0, steps: Some(20) };
         for schedule in [Schedule::Linear { warmup, decay: DECAY }, Schedule::Cosine { warmup, decay: DECAY }] {
             assert_eq!(schedule.lr(20), 1.0);
             assert_eq!(schedule.lr(25), 0.1);

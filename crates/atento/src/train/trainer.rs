@@ -67,7 +67,9 @@ pub struct Summary {
     pub ending: &'static str,
     /// The step of the weights in `model/`; of a mean, the last of its steps.
     pub model_step: u64,
-    /// Why they were chosen, such as "the best validation loss".
+    /// The steps whose mean they are, or the one they are of.
+    pub model_steps: Vec<u64>,
+    /// Why they were chosen, such as "the best validation loss, 1.2345".
     pub model_choice: String,
     /// Measures of the finished model: `valid_loss`, `valid_bleu`, `test_bleu`, …
     pub metrics: std::collections::BTreeMap<String, f64>,
@@ -75,6 +77,17 @@ pub struct Summary {
     pub signature: Option<String>,
     /// What is in the data and what was left out or cut.
     pub data: serde_json::Value,
+}
+
+impl Summary {
+    /// Which weights `model/` holds, in words.
+    #[must_use]
+    pub fn exported(&self) -> String {
+        match &self.model_steps[..] {
+            [step] => format!("step {}, {}", super::events::group_thousands(*step), self.model_choice),
+            _ => self.model_choice.clone(),
+        }
+    }
 }
 
 /// Trains as the recipe says; see the module's text.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::TrainOptions;
 use super::checkpoint::Checkpoint;
+use super::fit::Computed;
 use super::recipe::{Metric, Recipe};
 use super::report::Sample;
 use super::step::Trainable;
@@ -47,6 +48,8 @@ pub(crate) struct Begun<W> {
     pub from: Option<PathBuf>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Settings that were computed from the data to make the model.
+    pub computed: Vec<Computed>,
 }
 
 /// Where features are kept.

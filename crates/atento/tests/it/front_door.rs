@@ -271,7 +271,7 @@ fn a_recipe_built_in_code_describes_its_model_itself() {
     recipe.data.train = Some(FileSettings { tsv: Some(folder.path().join("pairs.tsv")), ..FileSettings::default() });
     recipe.tokenizer.vocab_size = 270;
     (recipe.model.d_model, recipe.model.d_ff, recipe.model.layers, recipe.model.heads) = (16, 32, 1, 2);
-    (recipe.train.max_steps, recipe.schedule.warmup_steps) = (Some(2), 0);
+    (recipe.train.max_steps, recipe.schedule.warmup_steps) = (Some(2), Some(0));
     let summary = train::train(&recipe, &TrainOptions::default(), &StopFlag::new(), &mut ()).unwrap();
     Model::load(&summary.run).unwrap().generate("What runs?").unwrap();
 }

@@ -131,7 +131,7 @@ impl Workload for LanguageModelling {
             check_targets(shard, &path, document_end)?;
         }
         let work = Self { language, data, block_size, document_end, seed: recipe.seed };
-        Ok(Begun { recipe, work, from, notes })
+        Ok(Begun { recipe, work, from, notes, computed: Vec::new() })
     }
 
     fn loaded(&self) -> &Loaded<Self::Model> {

@@ -174,7 +174,7 @@ fn set_defaults(recipe: &mut Recipe, metric: Metric) {
     train.max_sentences = 32;
     train.early_stopping.metric = metric;
     (optimizer.lr, optimizer.betas, optimizer.eps) = (5e-5, [0.9, 0.999], 1e-8);
-    (schedule.kind, schedule.warmup_steps) = (ScheduleKind::Linear, 100);
+    schedule.kind = ScheduleKind::Linear;
 }
 
 /// A text fits into the model and into a batch; a run that has another limit than passes has that alone.

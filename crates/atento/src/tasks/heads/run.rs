@@ -145,7 +145,7 @@ impl<T: Tuned> Workload for FineTuning<T> {
         let (valid, test) = (part(&recipe.data.valid)?, part(&recipe.data.test)?);
         notes.extend(task.learn_from(&train));
         let work = Self { model, task, train, valid, test };
-        Ok(Begun { recipe, work, from, notes })
+        Ok(Begun { recipe, work, from, notes, computed: Vec::new() })
     }
 
     fn loaded(&self) -> &Loaded<Headed> {

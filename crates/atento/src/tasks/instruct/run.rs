@@ -142,7 +142,7 @@ impl Workload for Instruct {
         let valid = part("data.valid", &recipe.data.valid, &held_out)?.map(|set| set.compared_with(&train));
         let test = part("data.test", &recipe.data.test, &held_out)?.map(|set| set.compared_with(&train));
         let work = Self { language, train, valid, test, block_size };
-        Ok(Begun { recipe, work, from, notes })
+        Ok(Begun { recipe, work, from, notes, computed: Vec::new() })
     }
 
     fn loaded(&self) -> &Loaded<Self::Model> {

@@ -216,7 +216,7 @@ impl Workload for MaskedWords {
             None => (open(dir.join("train"), &text(&recipe)?, Fold::All)?, None),
         };
         let work = Self { model, train, valid, learned };
-        Ok(Begun { recipe, work, from, notes })
+        Ok(Begun { recipe, work, from, notes, computed: Vec::new() })
     }
 
     fn loaded(&self) -> &Loaded<Headed> {

@@ -144,7 +144,7 @@ impl Origin {
     }
 }
 
-fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
+pub(super) fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
     match files {
         DataFiles::Pair { source, target } => {
             ParallelSource::Files { source: source.to_path_buf(), target: target.to_path_buf() }
@@ -161,7 +161,7 @@ fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
     }
 }
 
-fn pair_options(recipe: &Recipe) -> PairOptions {
+pub(super) fn pair_options(recipe: &Recipe) -> PairOptions {
     let data = &recipe.data;
     PairOptions {
         max_length: data.max_length,

@@ -4,6 +4,7 @@ pub mod data;
 pub mod evaluate;
 mod run;
 mod search;
+pub(crate) mod size;
 
 use std::path::Path;
 
@@ -80,6 +81,14 @@ impl Task for TranslationTask {
         &[Metric::Bleu]
     }
 
+    fn usual_passes(&self) -> usize {
+        60
+    }
+
+    fn averages(&self) -> bool {
+        true
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         data.corpus.is_some() || data.valid.is_some() || data.valid_fraction > 0.0
     }
@@ -102,6 +111,9 @@ impl Task for TranslationTask {
         }
         if !is_stated("train.batch_tokens") {
             train.batch_tokens = train.batch_tokens.max(data.max_length);
+        }
+        if !is_stated("train.early_stopping.metric") && train.eval_beam > 0 {
+            train.early_stopping.metric = Metric::Bleu;
         }
         if !is_stated("search.max_length") {
             search.max_length = search.max_length.max(search.min_length).min(positions);

@@ -6,7 +6,7 @@ use atento_tensor::Pool;
 use serde_json::Value;
 
 use super::data::{HeldOut, RunData};
-use super::{evaluate, search};
+use super::{evaluate, search, size};
 use crate::data::hash::combine;
 use crate::data::{BatchOptions, Cursor, DataReport, Order};
 use crate::models::Translator;
@@ -18,6 +18,7 @@ use crate::train::added_tokens::add_to_model;
 use crate::train::adopt::{self, Adopted, Base, adopt, is_described, saved_tokenizer};
 use crate::train::build::{generation_config, model_config, new_model};
 use crate::train::checkpoint::{Checkpoint, Identity};
+use crate::train::fit::Computed;
 use crate::train::recipe::check::of_other_families;
 use crate::train::recipe::{Metric, Recipe};
 use crate::train::report::Sample;
@@ -47,6 +48,8 @@ pub(crate) struct Beginning {
     from: Option<PathBuf>,
     /// What the user should know.
     notes: Vec<String>,
+    /// Sizes of a new model that follow from the data.
+    computed: Vec<Computed>,
 }
 
 impl Beginning {
@@ -54,8 +57,10 @@ impl Beginning {
     pub fn anew(recipe: &Recipe, options: &TrainOptions, making: Making) -> Result<Self, Error> {
         let Some(from) = &recipe.from else {
             let mut recipe = recipe.clone();
+            let computed = size::fit(&mut recipe, &|key| options.is_stated(key))?;
             recipe.settle(&options.written)?;
-            return Ok(Self { recipe, tokenizer: None, model: None, base: None, from: None, notes: Vec::new() });
+            let (notes, from) = (Vec::new(), None);
+            return Ok(Self { recipe, tokenizer: None, model: None, base: None, from, notes, computed });
         };
         let dir = adopt::open(from, recipe, &options.written)?;
         let loaded = match making {
@@ -87,7 +92,8 @@ impl Beginning {
             notes.push(format!("[tokenizer] of the recipe is not used: the tokenizer is that of {}", path_text(from)));
         }
         let (tokenizer, model, base) = (Some(tokenizer), Some(model), Some(Base { generation, kept }));
-        Ok(Self { recipe: adopted, tokenizer, model, base, from: Some(from.clone()), notes })
+        let (from, computed) = (Some(from.clone()), Vec::new());
+        Ok(Self { recipe: adopted, tokenizer, model, base, from, notes, computed })
     }
 
     /// A run that goes on: its model is the one it was started with, and so is its tokenizer, whatever the text to
@@ -116,7 +122,8 @@ impl Beginning {
         let notes = resume::check(checkpoint, &recipe)?;
         let model = Some(new_model(identity.model.shared(), &recipe, making)?);
         let from = identity.from.clone();
-        Ok(Self { recipe, tokenizer: Some(tokenizer), model, base, from, notes })
+        let computed = Vec::new();
+        Ok(Self { recipe, tokenizer: Some(tokenizer), model, base, from, notes, computed })
     }
 }
 
@@ -139,7 +146,7 @@ impl Workload for Translation {
         run: &Path,
         making: Making,
     ) -> Result<Begun<Self>, Error> {
-        let Beginning { recipe, tokenizer, model, base, from, mut notes } = match resumed {
+        let Beginning { recipe, tokenizer, model, base, from, mut notes, computed } = match resumed {
             Some(checkpoint) => Beginning::again(recipe, options, checkpoint, run, making)?,
             None => Beginning::anew(recipe, options, making)?,
         };
@@ -170,7 +177,7 @@ impl Workload for Translation {
         };
         check_tokens(&pretrained)?;
         let work = Self { data, pretrained };
-        Ok(Begun { recipe, work, from, notes })
+        Ok(Begun { recipe, work, from, notes, computed })
     }
 
     fn loaded(&self) -> &Loaded<Self::Model> {

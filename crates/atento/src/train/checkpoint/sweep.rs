@@ -6,14 +6,14 @@ use std::path::Path;
 use super::{ASIDE, Checkpoints, Error, TEMPORARY, io_error, sync_dir};
 
 impl Checkpoints {
-    /// Removes all checkpoints but the last `keep_last` and the one after update `best`; returns those removed.
+    /// Removes all checkpoints but the last `keep_last` and those after the updates `wanted`; returns those removed.
     ///
     /// # Errors
     /// A checkpoint cannot be removed.
-    pub fn retain(&self, keep_last: usize, best: Option<u64>) -> Result<Vec<u64>, Error> {
+    pub fn retain(&self, keep_last: usize, wanted: &[u64]) -> Result<Vec<u64>, Error> {
         let steps = self.steps()?;
         let older = &steps[..steps.len().saturating_sub(keep_last)];
-        let surplus: Vec<u64> = older.iter().copied().filter(|&step| Some(step) != best).collect();
+        let surplus: Vec<u64> = older.iter().copied().filter(|step| !wanted.contains(step)).collect();
         for &step in &surplus {
             self.remove(step)?;
         }

@@ -16,7 +16,7 @@ use crate::train::schedule::PlateauState;
 
 fn state(step: u64) -> TrainState {
     let mut early_stopping = EarlyStopping::new(&Default::default());
-    early_stopping.observe(step, 0.1 + 0.2);
+    early_stopping.observe(step, 0.1 + 0.2, 0.3);
     TrainState {
         seed: u64::MAX,
         step,
@@ -170,10 +170,10 @@ fn the_newest_is_found_by_number_not_by_name() {
 #[test]
 fn the_last_and_the_best_are_kept() {
     let (_dir, checkpoints) = with(&[1, 2, 3, 4, 5]);
-    assert_eq!(checkpoints.retain(2, Some(1)).unwrap(), [2, 3]);
+    assert_eq!(checkpoints.retain(2, &[1]).unwrap(), [2, 3]);
     assert_eq!(checkpoints.steps().unwrap(), [1, 4, 5]);
-    assert_eq!(checkpoints.retain(2, Some(5)).unwrap(), [1]);
-    assert_eq!(checkpoints.retain(9, None).unwrap(), Vec::<u64>::new());
+    assert_eq!(checkpoints.retain(2, &[5]).unwrap(), [1]);
+    assert_eq!(checkpoints.retain(9, &[]).unwrap(), Vec::<u64>::new());
     checkpoints.go_on_from(4).unwrap();
     assert_eq!(checkpoints.steps().unwrap(), [4]);
     assert!(hidden(&checkpoints).is_empty());
@@ -226,7 +226,7 @@ fn a_checkpoint_that_is_removed_does_not_come_back_from_aside() {
     copy(&checkpoints.path(5), &checkpoints.aside(5));
     // What a killed removal has left.
     fs::create_dir_all(checkpoints.dir.join(".tmp-step-5-removed/rest")).unwrap();
-    checkpoints.retain(1, None).unwrap();
+    checkpoints.retain(1, &[]).unwrap();
     assert_eq!((checkpoints.steps().unwrap(), hidden(&checkpoints)), (vec![6], vec![]));
 }
 

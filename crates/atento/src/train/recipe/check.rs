@@ -111,14 +111,15 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
         );
         return conflict(place("train.base_dtype"), message);
     }
-    if train.average_last > train.keep_last {
+    let average_last = train.average_last.unwrap_or(0);
+    if average_last > train.keep_last {
         let message = format!(
-            "`train.average_last` is {}, but only `train.keep_last` {} checkpoints are kept",
-            train.average_last, train.keep_last
+            "`train.average_last` is {average_last}, but only `train.keep_last` {} checkpoints are kept",
+            train.keep_last
         );
         return conflict(place("train.average_last"), message);
     }
-    if train.average_last > 0 && train.ema > 0.0 {
+    if average_last > 0 && train.ema > 0.0 {
         return conflict(
             place("train.average_last"),
             "`train.average_last` and `train.ema` both say which weights to export; set one of them to 0",
@@ -171,8 +172,10 @@ pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool, is_family
     let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));
     let of_families = if is_family_known { of_other_families(recipe, written) } else { Vec::new() };
     let mut notes: Vec<_> = of_task.chain(of_families).chain(of_rules).collect();
-    if let Some(max_steps) = recipe.train.max_steps.filter(|&steps| steps < recipe.schedule.warmup_steps) {
-        notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {}, the limit {max_steps} steps", recipe.schedule.warmup_steps));
+    if let (Some(limit), Some(warmup)) = (recipe.train.max_steps, recipe.schedule.warmup_steps)
+        && limit < warmup
+    {
+        notes.push(format!("the learning rate still rises when training ends: `schedule.warmup_steps` is {warmup}, the limit {limit} steps"));
     }
     notes
 }

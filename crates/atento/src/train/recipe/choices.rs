@@ -257,6 +257,12 @@ impl Metric {
         self == Self::Loss
     }
 
+    /// Whether `value` is better than `other`; what is not a number never is.
+    #[must_use]
+    pub fn is_better(self, value: f64, other: f64) -> bool {
+        if self.should_fall() { value < other } else { value > other }
+    }
+
     /// What people call it.
     #[must_use]
     pub fn title(self) -> &'static str {

@@ -224,7 +224,8 @@ fn placeholder(kind: &Kind) -> &'static str {
     }
 }
 
-fn comment(text: &mut String, about: &str) {
+/// Adds `about` as comments of TOML, in lines that are not too long.
+pub(crate) fn comment(text: &mut String, about: &str) {
     let mut line = String::from("#");
     for word in about.split_whitespace() {
         if line.chars().count() + 1 + word.chars().count() > WIDTH {

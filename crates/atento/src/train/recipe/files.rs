@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Place};
 use super::settings::{DataSettings, FileSettings, Recipe};
-use crate::data::header;
-use crate::hub::remote::Name;
 use crate::data::{Columns, header};
+use crate::hub::remote::Name;
 
 /// Where pairs of sentences lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

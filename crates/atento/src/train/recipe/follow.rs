@@ -6,6 +6,7 @@
 use super::choices::*;
 use super::settings::*;
 use crate::tasks::Stated;
+use crate::train::schedule::usual_warmup;
 
 /// Moves the settings that are not stated.
 pub fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
@@ -60,14 +61,15 @@ fn make_divide(model: &mut ModelSettings, is_stated: Stated<'_>) {
 fn follow_limit(recipe: &mut Recipe, is_stated: Stated<'_>) {
     let Recipe { train, schedule, .. } = recipe;
     if !is_stated("train.keep_last") {
-        train.keep_last = train.keep_last.max(train.average_last);
+        train.keep_last = train.keep_last.max(train.average_last.unwrap_or(0));
     }
     let falls = matches!(schedule.kind, ScheduleKind::Linear | ScheduleKind::Cosine) && schedule.decay_steps > 0;
     let lowest = if falls { schedule.decay_steps } else { usize::MAX };
-    if !is_stated("schedule.warmup_steps") {
-        // Of the usual 10,000 updates these are the usual 4,000.
-        let most = train.max_steps.unwrap_or(usize::MAX).min(lowest);
-        schedule.warmup_steps = schedule.warmup_steps.min(most.saturating_mul(2) / 5);
+    if !is_stated("schedule.warmup_steps") && schedule.warmup_steps.is_none() {
+        // Without a limit in updates, they follow from the data or from the time that is used.
+        let end = train.max_steps.map_or(lowest, |limit| limit.min(lowest));
+        let is_known = falls || train.max_minutes.is_none() && train.max_epochs.is_none();
+        schedule.warmup_steps = is_known.then(|| usual_warmup(end as f64));
     }
     let waits = train.early_stopping.patience > 0 || schedule.kind == ScheduleKind::Plateau;
     if let Some(limit) = train.max_steps

@@ -89,8 +89,8 @@ section! {
         valid: Option<FileSettings> = None;
         /// The examples on which the finished model is scored, once.
         test: Option<FileSettings> = None;
-        /// The longest sentence in tokens, its end token counted, on either side.
-        max_length: usize = 128, in at_least(2.0);
+        /// The longest sentence in tokens, its end token counted, on either side; if left out, at most the model's positions.
+        max_length: usize = 512, in at_least(2.0);
         /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
         /// Pairs, prompts, texts with labels: what happens to a line that holds none, such as one with a tab too many.
@@ -304,8 +304,8 @@ section! {
         early_stopping: EarlyStoppingSettings = EarlyStoppingSettings::default();
         /// The decay of an exponential moving average of the weights, which is then evaluated and exported; 0 keeps none.
         ema: f64 = 0.0, in fraction();
-        /// Export the mean of the last this many checkpoints; 0 exports the last weights, or the best.
-        average_last: usize = 0, in at_least(0.0);
+        /// Export the mean of the last this many checkpoints; 0 exports the best weights, or the last. If left out, a translator is what validation says is better: the best, or the mean of the last three or five.
+        average_last: Option<usize> = None, in at_least(0.0);
         /// The beam with which validation sentences are translated; 0 leaves out BLEU.
         eval_beam: usize = 1, in at_least(0.0).up_to(1024.0);
         /// Language models: random batches of 4,096 tokens that the loss is watched on during training; 0 takes all of the validation text.
@@ -412,8 +412,8 @@ section! {
     ScheduleSettings {
         /// The shape.
         kind: ScheduleKind = ScheduleKind::InverseSqrt;
-        /// Updates until the learning rate is at its highest; if left out, at most two fifths of the limit in updates.
-        warmup_steps: usize = 4000, in at_least(0.0);
+        /// Updates until the learning rate is at its highest; if left out, those of the first tenth of the run, and 4,000 at most.
+        warmup_steps: Option<usize> = None, in at_least(0.0);
         /// Linear, cosine, wsd, plateau: the lowest learning rate, as a share of the highest.
         min_lr: f64 = 0.0, in Range::from(0.0).up_to(1.0);
         /// Linear, cosine: the update at which the lowest is reached; 0 means the end of training. Wsd: updates of the final decay; 0 means a fifth of the training.

@@ -21,6 +21,7 @@ fn a_recipe_needs_only_data() {
     let loaded = parse(DEMO).unwrap();
     let mut expected = Recipe::default();
     expected.data.corpus = Some(Corpus::Demo);
+    (expected.train.early_stopping.metric, expected.schedule.warmup_steps) = (Metric::Bleu, Some(1000));
     let written = [("data", 1), ("data.corpus", 2)];
     let written = written.map(|(key, line)| (key.to_string(), Place::Line("r.toml".into(), line))).into();
     assert_eq!(loaded, Loaded { recipe: expected, notes: vec![], written });
@@ -84,7 +85,8 @@ fn the_recipe_of_a_run_says_all_that_it_has() {
         "task = \"instruct\"\nfrom = \"m\"\n[data]\ntrain = { tsv = \"t\" }\n[train]\nmethod = \"lora\"\nmax_epochs = 2\n".to_owned(),
         "task = \"causal-lm\"\n[data]\ntext = \"t\"\n[model]\narch = \"llama\"\n[tokenizer]\nfile = \"f\"\n".to_owned(),
     ] {
-        let recipe = Recipe::read_text(&text, "r.toml").unwrap().recipe;
+        let Loaded { mut recipe, written, .. } = Recipe::read_text(&text, "r.toml").unwrap();
+        follow::follow(&mut recipe, &|key| written.contains_key(key));
         let written = recipe.annotated().unwrap();
         assert!(written.starts_with("# The recipe of this run with all its settings"), "{text}");
         assert_eq!(Recipe::read_text(&written, "again.toml").unwrap().recipe, recipe, "{written}");
@@ -281,8 +283,14 @@ fn settings_that_are_left_out_follow_those_that_are_stated() {
     assert_eq!(all("train.average_last = 9").train.keep_last, 9);
     assert_eq!((all("model.d_model = 90").model.heads, all("model.heads = 3").model.d_model), (3, 258));
     let warmup = |text: &str| all(text).schedule.warmup_steps;
-    assert_eq!((warmup(""), warmup("train.max_steps = 10"), warmup("train.max_epochs = 3")), (4000, 4, 4000));
-    assert_eq!(warmup("schedule.kind = \"cosine\"\nschedule.decay_steps = 100"), 40);
+    assert_eq!(
+        (warmup(""), warmup("train.max_steps = 10"), warmup("train.max_epochs = 3")),
+        (Some(1000), Some(1), None)
+    );
+    assert_eq!((warmup("train.max_minutes = 3"), warmup("train.max_steps = 900_000")), (None, Some(4000)));
+    assert_eq!(warmup("schedule.kind = \"cosine\"\nschedule.decay_steps = 100"), Some(10));
+    let metric = |text: &str| all(text).train.early_stopping.metric;
+    assert_eq!((metric(""), metric("train.eval_beam = 0")), (Metric::Bleu, Metric::Loss));
     assert_eq!(all("train.max_steps = 50\ntrain.early_stopping.patience = 2").train.eval_every, 5);
 
     let text = |text: &str| parse(&format!("task = \"causal-lm\"\ndata.text = \"x\"\n{text}")).unwrap().recipe;

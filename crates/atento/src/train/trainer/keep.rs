@@ -4,6 +4,7 @@ use super::{Session, save_model};
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::{Event, format_evaluation};
+use crate::train::exported::{Exported, named};
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
@@ -83,9 +84,20 @@ impl<W: Workload> Session<'_, W> {
         let found = scores.iter().find(|(score, _)| *score == metric).map_or(f64::NAN, |(_, value)| *value);
         let watched = if metric == Metric::Loss { loss } else { found };
         let mut early_stopping = self.early_stopping.clone();
-        let best = early_stopping.observe(self.step, watched) == Verdict::Best;
-        if best {
-            self.with_export_weights(|session| session.export())?;
+        let best = early_stopping.observe(self.step, watched, loss) == Verdict::Best;
+        let mean = Exported::read(self.run.path()).filter(|exported| exported.is_better_mean(metric, watched));
+        match mean {
+            Some(Exported { steps, value, .. }) if best => {
+                let message = format!("model/ stays {}: its {} is {value:.4}", named(&steps), metric.title());
+                self.run.append_log(&message)?;
+                self.reporter.event(&Event::Note(message));
+            }
+            None if best => {
+                Exported::forget(self.run.path())?;
+                self.with_export_weights(|session| session.export())?;
+                Exported { steps: vec![self.step], metric, value: watched }.write(self.run.path())?;
+            }
+            _ => {}
         }
         let mut record = self.empty_record();
         record.eval.insert("eval_loss".into(), loss);
@@ -143,8 +155,9 @@ impl<W: Workload> Session<'_, W> {
             self.checkpoints.remove(step)?;
         }
         self.irregular = (!regular).then_some(self.step);
-        let best = self.early_stopping.best.map(|best| best.step);
-        self.checkpoints.retain(self.recipe.train.keep_last, best)?;
+        let mut wanted: Vec<u64> = self.early_stopping.best.iter().map(|best| best.step).collect();
+        wanted.extend(Exported::read(self.run.path()).into_iter().flat_map(|exported| exported.steps));
+        self.checkpoints.retain(self.recipe.train.keep_last, &wanted)?;
         self.last_save = Some(self.step);
         if self.step > 0 {
             self.reporter.event(&Event::Saved { step: self.step, path });

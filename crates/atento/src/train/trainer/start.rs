@@ -14,8 +14,10 @@ use crate::hub::templates;
 use crate::train::adapt::further;
 use crate::train::adopt::{Base, save_tokenizer};
 use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
+use crate::train::fit::{Computed, fit, still_rises};
 use crate::train::freeze::{Beside, freeze};
 use crate::train::metrics::Place;
+use crate::train::plan::facts;
 use crate::train::recipe::Method;
 use crate::train::request::Request;
 use crate::train::step::Trainable;
@@ -36,8 +38,13 @@ impl<'r, W: Workload> Session<'r, W> {
         let resumed = found.checkpoint.as_ref();
         let from = resumed.map_or(recipe.from.as_deref(), |checkpoint| checkpoint.state.identity.from.as_deref());
         let (recipe, in_vain) = further::adopted(&recipe, &options.written, from)?;
-        let Begun { mut recipe, mut work, from, mut notes } =
+        let Begun { mut recipe, mut work, from, mut notes, mut computed } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
+        let (facts, _) = facts(&recipe, &work)?;
+        if resumed.is_none() {
+            computed.extend(fit(&mut recipe, &|key| options.is_stated(key), &facts));
+        }
+        notes.extend(still_rises(&recipe, &facts));
         let config = work.config();
         let model = work.model_mut();
         let mut matches = Vec::new();
@@ -89,7 +96,8 @@ impl<'r, W: Workload> Session<'r, W> {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
         }
-        for note in matches {
+        let computed = computed.iter().map(|Computed { key, value, why }| format!("{key} = {value}: {why}"));
+        for note in computed.chain(matches) {
             run.append_log(&note)?;
             reporter.event(&Event::Note(note));
         }
@@ -185,7 +193,7 @@ fn look(recipe: &Recipe, options: &TrainOptions, run: &RunDir) -> Result<(Found,
     }
     // Those of a start that was cut short, which may have been asked for something else.
     checkpoints.sweep()?;
-    checkpoints.retain(0, None)?;
+    checkpoints.retain(0, &[])?;
     Request::record(recipe, run)?;
     Ok((Found { checkpoint: None, warnings: Vec::new() }, recipe.clone()))
 }
