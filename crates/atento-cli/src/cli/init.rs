@@ -1,6 +1,6 @@
 //! `atento init`: a first recipe for data that somebody has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use atento::hub::atomic::atomic_write;
 use atento::tasks::init::{Wishes, draft};
@@ -58,7 +58,13 @@ impl InitArgs {
 /// A file cannot be read, or the data fit no task; there is no such task; the file is there already.
 pub fn run(args: &InitArgs, options: &Options) -> Result<(), Failure> {
     let task = args.task.as_deref().map(Recipe::of_task).transpose()?.map(|recipe| recipe.task);
-    let text = draft(&args.data, &Wishes { task, from: args.from.clone(), minutes: args.minutes })?;
+    // A recipe's paths are looked for beside it first.
+    let is_elsewhere = args.out.as_deref().and_then(Path::parent).is_some_and(|folder| folder != Path::new(""));
+    let data = match is_elsewhere {
+        true => args.data.iter().map(std::path::absolute).collect::<std::io::Result<Vec<_>>>()?,
+        false => args.data.clone(),
+    };
+    let text = draft(&data, &Wishes { task, from: args.from.clone(), minutes: args.minutes })?;
     let Some(path) = &args.out else {
         let mut out = Output::open();
         match options.json {

@@ -80,3 +80,38 @@ fn a_run_that_goes_on_has_what_was_computed_at_its_beginning() {
     folder.run(&["train", "r.toml", "--out", "run", "-q", "--resume", "--set", "train.max_epochs=4"], "").output();
     assert_eq!(["warmup_steps", "eval_every", "batch_tokens", "keep_last"].map(line), before);
 }
+
+/// Also sizes, which a recipe of data alone leaves open.
+#[test]
+fn a_recipe_of_data_alone_goes_on_with_the_sizes_of_its_run() {
+    let folder = Folder::new();
+    folder.write("pairs.tsv", pairs(80).replace("\tCC-BY", " CC-BY"));
+    folder.write("r.toml", "[data]\ntrain = { tsv = \"pairs.tsv\" }\nvalid_fraction = 0.1\n");
+    let train = |more: &[&str]| folder.run(&[&["train", "r.toml", "--out", "run", "-q", "--json"], more].concat(), "");
+    let begun = train(&["--max-steps", "2"]).objects().remove(0);
+    let more = train(&["--resume", "--max-steps", "3"]).objects().remove(0);
+    assert_eq!((begun["steps"].as_u64(), more["steps"].as_u64()), (Some(2), Some(3)));
+    let refused = train(&["--resume", "--set", "model.dropout=0.2"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("`model.dropout` was 0.3"), "{refused:?}");
+}
+
+#[test]
+fn drafts_say_what_they_leave_out_and_where_files_lie() {
+    let folder = Folder::new();
+    let rows: String = (0..40).map(|i| format!("das {i}\tthe {i}\tsome more words {i}\n")).collect();
+    folder.write("three.tsv", format!("de\ten\tdomain\n{}", rows.replace("das", "das ist").replace("the", "that is")));
+    let draft = folder.run(&["init", "three.tsv"], "").output();
+    assert!(
+        draft.contains("source_key = \"de\"\ntarget_key = \"en\"") && draft.contains("Left out: domain."),
+        "{draft}"
+    );
+    std::fs::create_dir(folder.path("sub")).unwrap();
+    folder.run(&["init", "three.tsv", "--out", "sub/r.toml"], "").output();
+    let draft = std::fs::read_to_string(folder.path("sub/r.toml")).unwrap();
+    assert!(draft.contains(&folder.path("three.tsv").display().to_string()), "{draft}");
+    folder.write("answers.csv", "question,answer\nwho is it,a dog\nwhat is it,a cat\n");
+    assert!(folder.run(&["init", "answers.csv"], "").output().contains("\nfrom = \"MODEL\"\n"));
+    folder.write("head.csv", "text,label\n");
+    let refused = folder.run(&["init", "head.csv"], "");
+    assert!(refused.code == Some(2) && refused.stderr.contains("head.csv holds nothing to learn"), "{refused:?}");
+}

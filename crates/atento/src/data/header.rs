@@ -6,7 +6,7 @@ use super::lines::LineReader;
 use super::tsv::Columns;
 
 /// Usual names of the columns of pairs, of prompts with completions, and of what stands beside them.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 33] = [
     "source",
     "target",
     "src",
@@ -28,6 +28,11 @@ const NAMES: [&str; 28] = [
     "sentence",
     "sentence1",
     "sentence2",
+    "premise",
+    "hypothesis",
+    "gold_label",
+    "labels",
+    "category",
     "translation",
     "reference",
     "id",

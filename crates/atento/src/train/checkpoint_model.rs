@@ -67,6 +67,14 @@ pub fn export_checkpoints(run: &Path, steps: &[u64], out: &Path) -> Result<(), E
         return Err(Error::Setting { key: "out", problem });
     }
     let run = run.canonicalize().map_err(|source| Error::Io { path: run.to_path_buf(), source })?;
+    let is_within = std::path::absolute(out).is_ok_and(|out| out.starts_with(run.join(CHECKPOINTS)));
+    if is_within {
+        let problem = format!("{} lies among the checkpoints of the run: choose another directory", out.display());
+        return Err(Error::Setting { key: "out", problem });
+    }
+    let mut steps = steps.to_vec();
+    steps.sort_unstable();
+    steps.dedup();
     let checkpoints = Checkpoints::new(run.join(CHECKPOINTS));
     let there = checkpoints.steps()?;
     if let Some(step) = steps.iter().find(|step| !there.contains(step)) {

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::events::group_thousands;
-use super::recipe::{Method, Recipe};
-use super::schedule::{WARMUP_SHARE, usual_warmup};
+use super::recipe::{Method, OptimizerSettings, Recipe, ScheduleKind};
+use super::schedule::{usual_warmup, warmup_share};
 use crate::tasks::Stated;
 
 /// A setting that was computed.
@@ -47,13 +47,47 @@ const LONGEST_WAIT: u64 = 1000;
 /// Checkpoints that are kept where means of them are measured.
 const KEPT_FOR_MEANS: usize = 5;
 
+/// Passes over the data that a model which is there is trained further with.
+const PASSES_OF_FINE_TUNING: u64 = 3;
+/// The highest learning rate for weights that were trained already, and for an adapter beside them.
+const RATE_OF_WEIGHTS: f64 = 1e-4;
+const RATE_OF_ADAPTERS: f64 = 1e-3;
+
+/// The rate of a model that is trained further, and its straight way down. Tasks of heads have a rate of their own for weights.
+fn fine_tuning(recipe: &mut Recipe, is_stated: Stated<'_>) -> Vec<Computed> {
+    let mut computed = Vec::new();
+    if recipe.from.is_none() {
+        return computed;
+    }
+    let is_adapter = recipe.train.method.is_adapter();
+    let has_rate = recipe.optimizer.lr != OptimizerSettings::default().lr && !is_adapter;
+    let is_noam = recipe.schedule.kind == ScheduleKind::Noam;
+    if !is_stated("optimizer.lr") && !has_rate && !is_noam {
+        let (rate, why) = match is_adapter {
+            true => (RATE_OF_ADAPTERS, "an adapter has few values, which begin at nothing"),
+            false => (RATE_OF_WEIGHTS, "weights that were trained already take small steps"),
+        };
+        recipe.optimizer.lr = rate;
+        computed.push(Computed::new("optimizer.lr", rate, why));
+    }
+    if !is_stated("schedule.kind") && recipe.schedule.kind != ScheduleKind::Linear {
+        recipe.schedule.kind = ScheduleKind::Linear;
+        computed.push(Computed::new(
+            "schedule.kind",
+            "\"linear\"",
+            "the end of a short run is known: the rate falls to it",
+        ));
+    }
+    computed
+}
+
 /// Computes what nobody stated; returns what it has set.
 pub(crate) fn fit(recipe: &mut Recipe, is_stated: Stated<'_>, facts: &Facts) -> Vec<Computed> {
     if recipe.train.method == Method::Features {
         return Vec::new();
     }
-    let mut computed = Vec::new();
-    let passes = recipe.task.usual_passes() as u64;
+    let mut computed = fine_tuning(recipe, is_stated);
+    let passes = if recipe.from.is_some() { PASSES_OF_FINE_TUNING } else { recipe.task.usual_passes() as u64 };
     let train = &mut recipe.train;
     let has_limit = ["train.max_steps", "train.max_epochs", "train.max_minutes"].iter().any(|key| is_stated(key));
     if let (false, Some(most)) = (has_limit, train.max_steps)
@@ -67,12 +101,16 @@ pub(crate) fn fit(recipe: &mut Recipe, is_stated: Stated<'_>, facts: &Facts) -> 
         computed.push(Computed::new("train.max_steps", steps, why));
     }
     let end = End::of(recipe, facts);
-    if !is_stated("schedule.warmup_steps") && recipe.schedule.decay_steps == 0 {
-        let tenth = format!("the first {:.0} % of the run", 100.0 * WARMUP_SHARE);
-        let about = usual_warmup(end.updates as f64);
-        recipe.schedule.warmup_steps = (!end.is_estimate).then_some(about);
-        let value = if end.is_estimate { format!("about {about}") } else { about.to_string() };
-        computed.push(Computed::new("schedule.warmup_steps", value, format!("{tenth}, {end}")));
+    if !is_stated("schedule.warmup_steps") {
+        let schedule = &mut recipe.schedule;
+        let falls = matches!(schedule.kind, ScheduleKind::Linear | ScheduleKind::Cosine) && schedule.decay_steps > 0;
+        let lowest = if falls { schedule.decay_steps as u64 } else { u64::MAX };
+        let share = format!("the first {:.0} % of the run", 100.0 * warmup_share(schedule.kind));
+        let about = usual_warmup(end.updates.min(lowest) as f64, schedule.kind);
+        let is_known = !end.is_estimate || falls;
+        schedule.warmup_steps = is_known.then_some(about);
+        let value = if is_known { about.to_string() } else { format!("about {about}") };
+        computed.push(Computed::new("schedule.warmup_steps", value, format!("{share}, {end}")));
     }
     let train = &mut recipe.train;
     if !is_stated("train.eval_every") && recipe.task.is_watched(&recipe.data) {
@@ -81,7 +119,8 @@ pub(crate) fn fit(recipe: &mut Recipe, is_stated: Stated<'_>, facts: &Facts) -> 
         let why = format!("about {} evaluations in {end}", end.updates / every);
         computed.push(Computed::new("train.eval_every", every, why));
     }
-    if !is_stated("train.keep_last") && recipe.task.averages() && train.average_last.is_none() {
+    let measures_means = recipe.task.averages() && train.average_last.is_none() && train.ema == 0.0;
+    if !is_stated("train.keep_last") && measures_means && recipe.task.is_watched(&recipe.data) {
         train.keep_last = train.keep_last.max(KEPT_FOR_MEANS);
         let why = "the mean of the last of them is exported where validation says that it is better";
         computed.push(Computed::new("train.keep_last", train.keep_last, why));
@@ -190,6 +229,32 @@ mod tests {
         assert!(note.contains("still rises") && note.contains("about 900 updates in 1.5 minutes"), "{note}");
         let (recipe, _) = fitted("train.max_epochs = 3\nschedule.warmup_steps = 40", &FACTS);
         assert!(still_rises(&recipe, &FACTS).unwrap().contains("the run has 33 updates"));
+    }
+
+    #[test]
+    fn a_model_that_is_there_is_trained_shortly_and_gently() {
+        let (recipe, computed) = fitted("from = \"m\"", &FACTS);
+        assert_eq!(
+            (recipe.optimizer.lr, recipe.schedule.kind, recipe.train.max_steps),
+            (1e-4, ScheduleKind::Linear, Some(33))
+        );
+        assert_eq!(computed[0].key, "optimizer.lr");
+        let (recipe, _) = fitted("from = \"m\"\ntrain.method = \"lora\"", &FACTS);
+        assert_eq!(recipe.optimizer.lr, 1e-3);
+        let text = "from = \"m\"\noptimizer.lr = 0.02\nschedule.kind = \"constant\"\ntrain.max_steps = 9";
+        let (recipe, _) = fitted(text, &FACTS);
+        assert_eq!(
+            (recipe.optimizer.lr, recipe.schedule.kind, recipe.train.max_steps),
+            (0.02, ScheduleKind::Constant, Some(9))
+        );
+    }
+
+    #[test]
+    fn a_warm_up_ends_before_a_fall_that_is_stated_and_noams_is_longer() {
+        let warmup = |text: &str| fitted(text, &FACTS).0.schedule.warmup_steps;
+        assert_eq!(warmup("schedule.kind = \"linear\"\nschedule.decay_steps = 50"), Some(5));
+        assert_eq!(warmup("schedule.kind = \"wsd\"\nschedule.decay_steps = 50"), Some(66));
+        assert_eq!(warmup("schedule.kind = \"noam\""), Some(264));
     }
 
     #[test]

@@ -52,19 +52,30 @@ const FILES: [&str; 15] = [
 /// They may differ too, and a learning rate may depend on them.
 const LIMITS: [&str; 3] = ["train.max_epochs", "train.max_minutes", "train.max_steps"];
 
-/// Settings that follow others where a recipe does not state them.
-const FOLLOWING: [&str; 15] = [
+/// Settings that follow others, or were computed from the data, where a recipe does not state them.
+const FOLLOWING: [&str; 26] = [
     "data.block_size",
     "data.max_length",
     "data.stride",
     "data.valid_fraction",
     "model.d_ff",
     "model.d_model",
+    "model.decoder_layers",
+    "model.dropout",
+    "model.encoder_layers",
     "model.heads",
+    "model.hidden",
+    "model.layers",
     "model.max_positions",
+    "model.norm",
+    "model.preset",
     "model.vocab_size",
+    "optimizer.lr",
+    "schedule.kind",
+    "schedule.min_lr",
     "schedule.warmup_steps",
     "search.max_length",
+    "tokenizer.vocab_size",
     "train.batch_tokens",
     "train.early_stopping.metric",
     "train.eval_every",

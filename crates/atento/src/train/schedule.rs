@@ -103,10 +103,20 @@ pub const WARMUP_SHARE: f64 = 0.1;
 /// The most updates of such a warm-up.
 pub const LONGEST_WARMUP: usize = 4000;
 
+/// The same with Noam's schedule, whose highest rate falls with a longer warm-up: of the paper's 10,000 updates on small data these
+/// are its 4,000.
+pub const NOAM_SHARE: f64 = 0.4;
+
 /// The updates of warm-up of a run of `updates` where nothing is said.
 #[must_use]
-pub fn usual_warmup(updates: f64) -> usize {
-    ((updates * WARMUP_SHARE) as usize).min(LONGEST_WARMUP)
+pub fn usual_warmup(updates: f64, kind: ScheduleKind) -> usize {
+    ((updates * warmup_share(kind)) as usize).min(LONGEST_WARMUP)
+}
+
+/// The share of a run that is warm-up where nothing is said.
+#[must_use]
+pub fn warmup_share(kind: ScheduleKind) -> f64 {
+    if kind == ScheduleKind::Noam { NOAM_SHARE } else { WARMUP_SHARE }
 }
 
 /// The fall at the end.
@@ -141,7 +151,7 @@ impl Schedule {
         // With other limits too, any of them may end the run: `lr_at` knows which is nearest.
         let train = &recipe.train;
         let last = train.max_steps.filter(|_| train.max_epochs.is_none() && train.max_minutes.is_none());
-        let steps = settings.warmup_steps.or_else(|| last.map(|last| usual_warmup(last as f64)));
+        let steps = settings.warmup_steps.or_else(|| last.map(|last| usual_warmup(last as f64, settings.kind)));
         let warmup = Warmup { peak: recipe.optimizer.lr, steps };
         let decay = Decay { floor: settings.min_lr, end: decay_steps.or(last) };
         match settings.kind {
@@ -189,7 +199,8 @@ impl Schedule {
         let end_of = |decay: &Decay| decay.end.map(|end| end as f64).or(predicted_end);
         match self {
             Self::Noam { scale, d_model, warmup_steps } => {
-                noam(step as f64, *scale, *d_model as f64, warmup_updates(*warmup_steps, predicted_end) as f64)
+                let rise = warmup_updates(*warmup_steps, predicted_end, NOAM_SHARE);
+                noam(step as f64, *scale, *d_model as f64, rise as f64)
             }
             Self::InverseSqrt { warmup } => {
                 warmup.then(step, predicted_end, |rise| (rise.max(1) as f64 / step as f64).sqrt())
@@ -254,14 +265,15 @@ fn noam(step: f64, scale: f64, d_model: f64, warmup: f64) -> f64 {
 
 /// The updates of a warm-up. Where neither they nor the end are known yet, they are as many as there can be: the rate is low
 /// until the first update has shown how far it leads.
-fn warmup_updates(stated: Option<usize>, predicted_end: Option<f64>) -> usize {
-    stated.unwrap_or_else(|| predicted_end.map_or(LONGEST_WARMUP, usual_warmup))
+fn warmup_updates(stated: Option<usize>, predicted_end: Option<f64>, share: f64) -> usize {
+    let of_run = |end: f64| ((end * share) as usize).min(LONGEST_WARMUP);
+    stated.unwrap_or_else(|| predicted_end.map_or(LONGEST_WARMUP, of_run))
 }
 
 impl Warmup {
     /// The rise, or after its last update, the argument of `share`, the peak times `share`.
     fn then(&self, step: usize, predicted_end: Option<f64>, share: impl FnOnce(usize) -> f64) -> f64 {
-        let rise = warmup_updates(self.steps, predicted_end);
+        let rise = warmup_updates(self.steps, predicted_end, WARMUP_SHARE);
         if step < rise { self.peak * step as f64 / rise as f64 } else { self.peak * share(rise) }
     }
 }
@@ -411,7 +423,7 @@ mod tests {
         }
         let first = Schedule::InverseSqrt { warmup }.lr_at(1, 0.0);
         assert!(first > 0.0 && first < 1e-6, "nothing is known of the speed yet: {first}");
-        assert_eq!(usual_warmup(9.0), 0);
+        assert_eq!((usual_warmup(9.0, ScheduleKind::Linear), usual_warmup(9.0, ScheduleKind::Noam)), (0, 3));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 /// Distinct values that are told apart; a column with more holds no labels.
 const MOST_DISTINCT: usize = 5000;
 /// The most labels that a column is thought to hold.
-const MOST_LABELS: usize = 100;
+const MOST_LABELS: usize = 500;
 /// The longest label, in characters.
-const LONGEST_LABEL: usize = 40;
+const LONGEST_LABEL: usize = 80;
 
 /// What a column holds.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct Column {
     pub characters: usize,
     pub words: usize,
     pub longest: usize,
+    pub bytes: usize,
     numbers: usize,
     fractions: usize,
     credits: usize,
@@ -116,6 +117,7 @@ impl Column {
         }
         let (characters, lower) = (cell.chars().count(), cell.to_lowercase());
         self.filled += 1;
+        self.bytes += cell.len();
         self.characters += characters;
         self.words += cell.split_whitespace().count();
         self.longest = self.longest.max(characters);
@@ -143,6 +145,11 @@ impl Column {
     /// Whether it holds numbers, not all of them whole: values to predict.
     pub fn holds_values(&self) -> bool {
         self.filled > 0 && self.numbers == self.filled && self.fractions > 0
+    }
+
+    /// Whether it holds numbers alone.
+    pub fn holds_numbers(&self) -> bool {
+        self.filled > 0 && self.numbers == self.filled
     }
 
     /// Labels, few of them and short; `None` where the column holds something else.

@@ -13,8 +13,9 @@ use crate::train::recipe::{Norm, Recipe, Task, comment};
 const VALID_FRACTION: f64 = 0.05;
 
 /// Names of columns that hold the two sides of a pair, one after the other.
-const SIDES: [(&[&str], &[&str]); 2] =
-    [(&["source", "src"], &["target", "tgt", "trg"]), (&["en", "english"], &["de", "german", "fr", "es"])];
+const SIDES: (&[&str], &[&str]) = (&["source", "src"], &["target", "tgt", "trg"]);
+/// Names of a second text beside one that is labelled.
+const SECOND_TEXTS: &[&str] = &["sentence2", "text2", "question2", "hypothesis", "pair", "text_pair"];
 /// Names of prompts and completions.
 const PROMPTS: &[&str] = &["prompt", "instruction", "question", "input", "mr"];
 const COMPLETIONS: &[&str] = &["completion", "response", "answer", "output", "ref"];
@@ -109,6 +110,11 @@ impl<'w> Draft<'w> {
         self.require(&["causal-lm", "masked-lm", "bert-pretrain"], "text without answers")?;
         let task = self.decide("causal-lm");
         self.set("data", "text", sets.train[0].path.display().to_string(), "");
+        for test in &sets.test {
+            let path = test.path.display();
+            self.seen
+                .push(format!("{path} is left out: measure the model on it with `atento eval RUN --data {path}`."));
+        }
         match sets.valid.first() {
             Some(valid) => self.set("data", "valid_text", valid.path.display().to_string(), ""),
             None => self.set(
@@ -156,7 +162,7 @@ impl<'w> Draft<'w> {
             self.name_files(sets, &[("prompt_key", prompt), ("completion_key", completion)]);
             return Ok(());
         }
-        let named = SIDES.iter().find_map(|(left, right)| file.named(left).zip(file.named(right)));
+        let named = file.named(SIDES.0).zip(file.named(SIDES.1));
         let label = file.named(LABELS).or_else(|| {
             (0..file.columns.len())
                 .rev()
@@ -167,6 +173,14 @@ impl<'w> Draft<'w> {
             return self.sides(sets, left, right);
         }
         let text = file.named(TEXTS).or(texts.first().copied());
+        if wanted == Some("translation") && texts.len() < 2 {
+            // Words and their translations are texts too, where somebody says so.
+            let is_side = |column: &Column| column.filled > 0 && !column.holds_credits() && !column.holds_numbers();
+            let sides: Vec<usize> = (0..file.columns.len()).filter(|&at| is_side(&file.columns[at])).collect();
+            if let [left, right, ..] = sides[..] {
+                return self.sides(sets, left, right);
+            }
+        }
         if let (Some(label), Some(text)) = (label.filter(|_| wanted != Some("translation")), text) {
             return self.labelled(sets, text, label, &texts);
         }
@@ -211,20 +225,39 @@ impl<'w> Draft<'w> {
         let file = &sets.train[0];
         let is_value = file.columns[label].holds_values();
         self.require(&["classify", "regress"], "texts with labels")?;
-        let task = self.decide(if is_value { "regress" } else { "classify" });
-        let second = texts.iter().copied().find(|&other| other != text && other > text);
+        self.decide(if is_value { "regress" } else { "classify" });
+        // A third column is part of what is judged where it is called so, or where there is nothing else.
+        let is_all = file.columns.len() == 3 && !file.has_header && file.form == Form::Tsv;
+        let other = texts.iter().copied().find(|&other| other != text && other > text);
+        let second = file.named(SECOND_TEXTS).or(other.filter(|_| is_all));
         let mut columns = vec![("text_key", text), ("label_key", label)];
         columns.extend(second.map(|second| ("pair_key", second)));
         self.name_files(sets, &columns);
-        if self.wishes.from.is_none() {
-            let hint = format!("`{task}` is best learned by a model that was trained already: name one with --from.");
-            self.seen.push(hint);
-        }
         Ok(())
     }
 
     /// The files of all sets, with the columns of the first where the file does not make them plain.
     fn name_files(&mut self, sets: &Sets, columns: &[(&str, usize)]) {
+        let file = &sets.train[0];
+        let is_left_out = |at: &usize| !columns.is_empty() && columns.iter().all(|(_, used)| used != at);
+        let left_out = (0..file.columns.len()).filter(is_left_out).filter(|&at| !file.columns[at].holds_credits());
+        let names: Vec<String> = left_out.map(|at| key(&file.columns, at)).collect();
+        if !names.is_empty() {
+            self.seen.push(format!("Left out: {}.", names.join(", ")));
+        }
+        let all = || sets.named().flat_map(|(_, files)| files);
+        let uneven: usize = all().map(|file| file.uneven).sum();
+        let lacks = |file: &File| match file.form {
+            Form::Jsonl => columns.iter().map(|(_, at)| file.rows - file.columns[*at].filled.min(file.rows)).max(),
+            _ => None,
+        };
+        let lacking = lacks(file).unwrap_or(0);
+        if uneven + lacking > 0 {
+            let bad = group_thousands((uneven + lacking) as u64);
+            let why =
+                format!("{bad} rows have another number of columns than the first, or lack one: they are left out.");
+            self.set("data", "on_bad_line", "skip", why);
+        }
         for (set, files) in sets.named() {
             let file = &files[0];
             let form = match file.form {
@@ -250,11 +283,6 @@ impl<'w> Draft<'w> {
             let why = "There is no file of pairs to watch: a share of these is watched and not learned.";
             self.set("data", "valid_fraction", VALID_FRACTION, why);
         }
-        if sets.train.iter().any(|file| file.uneven > 0) {
-            let uneven: usize = sets.train.iter().map(|file| file.uneven).sum();
-            let why = format!("{} rows have another number of columns than the first.", group_thousands(uneven as u64));
-            self.set("data", "on_bad_line", "skip", why);
-        }
         if source.letters.has_no_spaces() || target.letters.has_no_spaces() {
             self.set("tokenizer", "kind", "unigram", "One side is written without spaces between words.");
             self.set("tokenizer", "character_coverage", 0.9995, "Rare characters become bytes.");
@@ -262,7 +290,7 @@ impl<'w> Draft<'w> {
         if self.wishes.from.is_some() {
             return;
         }
-        let corpus = size::Corpus { pairs: pairs as u64, bytes: sets.train.iter().map(|file| file.bytes as u64).sum() };
+        let corpus = size::Corpus { pairs: pairs as u64, bytes: (source.bytes + target.bytes) as u64 };
         for computed in size::sizes(&corpus, Norm::Pre) {
             let (table, name) = computed.key.split_once('.').unwrap_or(("", computed.key));
             self.set_as(table, name, computed.value.clone(), computed.why.clone());
@@ -285,8 +313,19 @@ impl<'w> Draft<'w> {
         text.push_str("#\n");
         self.seen.iter().for_each(|line| comment(&mut text, line));
         let _ = writeln!(text, "\ntask = \"{task}\"");
-        if let Some(from) = &self.wishes.from {
-            let _ = writeln!(text, "from = {}", toml::Value::from(from.display().to_string()));
+        match &self.wishes.from {
+            Some(from) => {
+                let _ = writeln!(text, "from = {}", toml::Value::from(from.display().to_string()));
+            }
+            // As in the recipe that `atento recipe` prints.
+            None if task.tunes() => {
+                comment(
+                    &mut text,
+                    "The model that is trained further: a directory, or org/name on the Hugging Face Hub.",
+                );
+                text.push_str("from = \"MODEL\"\n");
+            }
+            None => {}
         }
         self.tables.sort_by_key(|(name, _)| order(name));
         for (name, lines) in &self.tables {

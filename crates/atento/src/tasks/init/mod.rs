@@ -106,6 +106,13 @@ impl Sets {
             sets.train = std::mem::take(if sets.valid.is_empty() { &mut sets.test } else { &mut sets.valid });
         }
         let Some(first) = sets.train.first() else { return Err(Error::Nothing) };
+        let is_table = |file: &&File| !matches!(file.form, Form::Squad | Form::Folder);
+        if let Some(empty) = sets.train.iter().filter(is_table).find(|file| file.rows == 0) {
+            return Err(Error::Unfit(format!(
+                "{} holds nothing to learn: it has no lines of text",
+                empty.path.display()
+            )));
+        }
         let (form, path) = (first.form, first.path.display().to_string());
         let all = || sets.train.iter().chain(&sets.valid).chain(&sets.test);
         if let Some(other) = all().find(|file| file.form != form) {

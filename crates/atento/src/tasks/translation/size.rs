@@ -6,7 +6,7 @@ use crate::tasks::Stated;
 use crate::train::Error;
 use crate::train::events::group_thousands;
 use crate::train::fit::Computed;
-use crate::train::recipe::{FileSettings, Norm, Preset, Recipe};
+use crate::train::recipe::{FileSettings, Norm, Preset, Recipe, ScheduleKind};
 
 /// What there is to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +57,10 @@ const POST_NORM_RATE: f64 = 1.0 / 3.0;
 
 /// Entries of a vocabulary for so many bytes of text.
 pub(crate) fn vocabulary(bytes: u64) -> usize {
-    // Below a few dozen occurrences a token is hardly learned.
-    const BYTES_A_TOKEN: u64 = 250;
-    const STEPS: [usize; 5] = [1000, 2000, 4000, 8000, 16_000];
-    let most = bytes / BYTES_A_TOKEN;
-    STEPS.into_iter().rev().find(|&step| step as u64 <= most).unwrap_or(STEPS[0])
+    // With more of them, most would occur too rarely to be learned.
+    const SIZES: [(u64, usize); 5] =
+        [(300_000, 2000), (1_000_000, 4000), (3_000_000, 8000), (30_000_000, 16_000), (300_000_000, 32_000)];
+    SIZES.into_iter().rev().find(|&(from, _)| from <= bytes).map_or(1000, |(_, size)| size)
 }
 
 /// The settings that fit a model whose norms stand as `norm` says, each with its reason.
@@ -107,7 +106,7 @@ pub(crate) fn fit(recipe: &mut Recipe, is_stated: Stated<'_>) -> Result<Vec<Comp
         "tokenizer.vocab_size" => !is_stated("tokenizer.file"),
         "train.batch_tokens" => true,
         // The rates are those of this family.
-        "optimizer.lr" => !is_sized && keys.contains(&"norm"),
+        "optimizer.lr" => !is_sized && keys.contains(&"norm") && recipe.schedule.kind != ScheduleKind::Noam,
         "schedule.min_lr" => !is_sized && !is_stated("schedule.kind"),
         key => !is_sized && key.strip_prefix("model.").is_none_or(|own| own == "preset" || keys.contains(&own)),
     };
@@ -150,7 +149,8 @@ mod tests {
         let many = |pairs| sizes(&Corpus { pairs, bytes: 100 * pairs }, Norm::Post);
         let preset = |pairs| many(pairs)[1].value.clone();
         assert_eq!([29_000, 200_000, 5_000_000].map(preset), ["\"tiny\"", "\"small\"", "\"base\""]);
-        assert_eq!(many(29_000)[0].value, "8000");
+        assert_eq!(many(29_000)[0].value, "4000");
+        assert_eq!([391_538, 3_853_636].map(vocabulary), [2000, 8000]);
         assert_eq!(many(29_000)[5].value, "0.001", "norms behind blocks bear a third");
     }
 

@@ -164,9 +164,13 @@ fn train_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<(),
 /// that is not known yet.
 pub fn without_effect(recipe: &Recipe, written: &dyn Fn(&str) -> bool, is_family_known: bool) -> Vec<String> {
     let rules = model_rules(recipe).into_iter().chain(training_rules(recipe));
+    // The schedule of a translator that nobody stated is known once its data are.
+    let is_open = |key: &str| recipe.task.averages() && !written("schedule.kind") && key.starts_with("schedule.");
     let of_rules =
         rules.filter(|(_, keys, has_effect)| !has_effect && !keys.is_empty()).flat_map(|(reason, keys, _)| {
-            keys.iter().filter(|key| written(key)).map(move |key| format!("`{key}` has no effect {reason}"))
+            keys.iter()
+                .filter(|key| written(key) && !is_open(key))
+                .map(move |key| format!("`{key}` has no effect {reason}"))
         });
     let of_task = foreign_keys(&*recipe.task).into_iter().filter(|key| written(key));
     let of_task = of_task.map(|key| format!("`{key}` has no effect with `task` \"{}\"", recipe.task));

@@ -69,7 +69,7 @@ fn follow_limit(recipe: &mut Recipe, is_stated: Stated<'_>) {
         // Without a limit in updates, they follow from the data or from the time that is used.
         let end = train.max_steps.map_or(lowest, |limit| limit.min(lowest));
         let is_known = falls || train.max_minutes.is_none() && train.max_epochs.is_none();
-        schedule.warmup_steps = is_known.then(|| usual_warmup(end as f64));
+        schedule.warmup_steps = is_known.then(|| usual_warmup(end as f64, schedule.kind));
     }
     let waits = train.early_stopping.patience > 0 || schedule.kind == ScheduleKind::Plateau;
     if let Some(limit) = train.max_steps
