@@ -107,11 +107,11 @@ pub fn names(line: &str) -> Option<Vec<String>> {
 
 /// Whether all cells, of which there are several, are usual names of columns.
 fn are_names(cells: &[&str]) -> bool {
-    let all = |known: &[&[&str]]| {
-        let is_known = |name: &str| known.iter().any(|known| known.contains(&name));
-        cells.iter().all(|cell| is_known(&cell.to_lowercase()))
+    let is_known = |cell: &&str| {
+        let name = cell.to_lowercase();
+        [&NAMES[..], &LANGUAGES, &LANGUAGE_NAMES].iter().any(|known| known.contains(&name.as_str()))
     };
-    cells.len() > 1 && (all(&[&NAMES]) || all(&[&LANGUAGES, &LANGUAGE_NAMES]))
+    cells.len() > 1 && cells.iter().all(is_known)
 }
 
 #[cfg(test)]
@@ -129,6 +129,7 @@ mod tests {
             ("question\tanswer", true),
             ("English\tGerman", true),
             ("id\tsentence\tid\ttranslation", true),
+            ("de\ten\tdomain", true),
             ("en\ttarget text", false),
             ("answer\tdie Antwort", false),
             ("source", false),
