@@ -27,7 +27,7 @@ fn a_drafted_recipe_trains_as_it_is() {
         let found = computed.iter().find(|computed| computed["key"] == key);
         found.map(|computed| computed["why"].as_str().unwrap().to_owned())
     };
-    assert!(why("train.max_steps").unwrap().starts_with("60 passes over "), "{plan}");
+    assert!(why("train.max_steps").unwrap().starts_with("90 passes over "), "{plan}");
     assert!(why("schedule.warmup_steps").unwrap().starts_with("the first 10 % of the run, "), "{plan}");
     assert!(
         why("train.eval_every").is_some() && why("model.preset").is_none(),
@@ -57,6 +57,8 @@ fn what_a_recipe_leaves_out_is_computed_and_told_with_its_reason() {
         "schedule.warmup_steps = about ",
         "updates in 1.5 minutes",
         "train.keep_last = 5: ",
+        "90 passes over ",
+        "are enough: the run ends there, or after 1.5 minutes",
     ] {
         assert!(plan.contains(told), "{told} in\n{plan}");
     }

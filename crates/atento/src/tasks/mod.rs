@@ -100,6 +100,11 @@ pub trait Task: Sync {
         20
     }
 
+    /// Whether so many passes are enough, however much time there is.
+    fn passes_suffice(&self) -> bool {
+        false
+    }
+
     /// Whether the mean of some checkpoints is measured and exported where it is better than each of them.
     fn averages(&self) -> bool {
         false

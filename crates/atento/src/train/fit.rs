@@ -100,6 +100,16 @@ pub(crate) fn fit(recipe: &mut Recipe, is_stated: Stated<'_>, facts: &Facts) -> 
             format!("{passes} passes over {examples} {what}, and {} updates at most", group_thousands(most as u64));
         computed.push(Computed::new("train.max_steps", steps, why));
     }
+    let is_timed_alone = !is_stated("train.max_steps") && train.max_epochs.is_none() && recipe.from.is_none();
+    if let (Some(minutes), true) = (train.max_minutes, is_timed_alone && recipe.task.passes_suffice()) {
+        let steps = facts.steps_per_epoch.saturating_mul(passes);
+        train.max_steps = Some(steps as usize);
+        let (examples, what) = (group_thousands(facts.examples), facts.what);
+        let why = format!(
+            "{passes} passes over {examples} {what} are enough: the run ends there, or after {minutes} minutes"
+        );
+        computed.push(Computed::new("train.max_steps", steps, why));
+    }
     let end = End::of(recipe, facts);
     if !is_stated("schedule.warmup_steps") {
         let schedule = &mut recipe.schedule;
@@ -223,7 +233,17 @@ mod tests {
     fn a_limit_in_time_gives_estimates_and_a_warm_up_that_follows_the_time() {
         let (recipe, computed) = fitted("train.max_minutes = 1.5", &FACTS);
         assert_eq!((recipe.schedule.warmup_steps, recipe.train.eval_every), (None, 50));
-        assert_eq!(computed[0].why, "the first 10 % of the run, about 900 updates in 1.5 minutes");
+        assert_eq!(
+            recipe.train.max_steps,
+            Some(990),
+            "more passes than are useful are not made, however long it may take"
+        );
+        assert!(
+            computed[0].why.ends_with("are enough: the run ends there, or after 1.5 minutes"),
+            "{}",
+            computed[0].why
+        );
+        assert_eq!(computed[1].why, "the first 10 % of the run, about 900 updates in 1.5 minutes");
         let (recipe, _) = fitted("train.max_minutes = 1.5\nschedule.warmup_steps = 1000", &FACTS);
         let note = still_rises(&recipe, &FACTS).unwrap();
         assert!(note.contains("still rises") && note.contains("about 900 updates in 1.5 minutes"), "{note}");

@@ -101,7 +101,10 @@ pub fn as_saved(recipe: &Recipe, written: &Written, text: &str) -> Result<Recipe
     let before = Recipe::read_text(text, "config.toml")?.recipe;
     // Where there is no limit, it followed from the data.
     let is_limited = LIMITS.iter().any(|key| written.contains_key(*key));
-    let limits = LIMITS.into_iter().filter(|_| !is_limited);
+    // So it did beside a limit in time, which is the same.
+    let (time, before_time) = (recipe.train.max_minutes, before.train.max_minutes);
+    let is_same_time = time.is_some() && time == before_time && !written.contains_key("train.max_epochs");
+    let limits = LIMITS.into_iter().filter(|key| !is_limited || is_same_time && *key == "train.max_steps");
     let unstated = FOLLOWING.into_iter().chain(limits).filter(|key| !written.contains_key(*key));
     Ok(recipe.with_values_of(&before, unstated)?)
 }
