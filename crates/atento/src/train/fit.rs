@@ -273,8 +273,8 @@ mod tests {
     fn a_warm_up_ends_before_a_fall_that_is_stated_and_noams_is_longer() {
         let warmup = |text: &str| fitted(text, &FACTS).0.schedule.warmup_steps;
         assert_eq!(warmup("schedule.kind = \"linear\"\nschedule.decay_steps = 50"), Some(5));
-        assert_eq!(warmup("schedule.kind = \"wsd\"\nschedule.decay_steps = 50"), Some(66));
-        assert_eq!(warmup("schedule.kind = \"noam\""), Some(264));
+        assert_eq!(warmup("schedule.kind = \"wsd\"\nschedule.decay_steps = 50"), Some(99));
+        assert_eq!(warmup("schedule.kind = \"noam\""), Some(396));
     }
 
     #[test]
