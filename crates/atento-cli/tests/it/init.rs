@@ -46,8 +46,10 @@ fn a_drafted_recipe_trains_as_it_is() {
 fn what_a_recipe_leaves_out_is_computed_and_told_with_its_reason() {
     let folder = Folder::new();
     folder.write("pairs.tsv", pairs(80).replace("\tCC-BY", " CC-BY"));
-    folder
-        .write("r.toml", "[data]\ntrain = { tsv = \"pairs.tsv\" }\nvalid_fraction = 0.1\n[train]\nmax_minutes = 1.5\n");
+    folder.write(
+        "r.toml",
+        "[data]\ntrain = { tsv = \"pairs.tsv\" }\nvalid_fraction = 0.1\n[train]\nmax_minutes = 0.005\n",
+    );
     let ran = folder.run(&["train", "r.toml", "--dry-run"], "");
     let plan = format!("{}{}", ran.stdout, ran.stderr);
     for told in [
@@ -55,10 +57,10 @@ fn what_a_recipe_leaves_out_is_computed_and_told_with_its_reason() {
         "tokenizer.vocab_size = 1000: ",
         "train.batch_tokens = 1024: ",
         "schedule.warmup_steps = about ",
-        "updates in 1.5 minutes",
+        "updates in 0.005 minutes",
         "train.keep_last = 5: ",
         "90 passes over ",
-        "are enough: the run ends there, or after 1.5 minutes",
+        "are enough: the run ends there, or after 0.005 minutes",
     ] {
         assert!(plan.contains(told), "{told} in\n{plan}");
     }
