@@ -1,7 +1,8 @@
 """The model of crates/atento/benches/decoder_step.rs in PyTorch: eager, scaled_dot_product_attention, fused AdamW.
 
-    python bench/decoder_step.py --layers 6 --d-model 384 --heads 6 --seq-len 256 --batch 8 --vocab-size 8192
+    python bench/decoder_step.py --layers 6 --d-model 384 --heads 6 --seq-len 256 --batch 8 --vocab-size 8192 [--autocast]
 
+With --autocast the forward runs in bf16 where PyTorch's `autocast` would have it so; weights, moments and loss are f32.
 One step is forward, backward, the gradient's norm and the update, on one repeated batch of random tokens. Prints the
 median step of --steps after three warm-up steps, as one line of JSON.
 """
@@ -72,6 +73,7 @@ def parse_args():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--autocast", action="store_true")
     parser.add_argument("--threads", type=int)
     return parser.parse_args()
 
@@ -89,7 +91,9 @@ def main():
     for _ in range(args.steps + 3):
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(model(inputs).view(-1, args.vocab_size), targets)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.autocast):
+            logits = model(inputs).view(-1, args.vocab_size)
+        loss = F.cross_entropy(logits.float(), targets)
         loss.backward()
         nn.utils.get_total_norm([p.grad for p in model.parameters()])
         optimizer.step()

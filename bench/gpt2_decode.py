@@ -16,15 +16,16 @@ import common
 
 PRESETS = {"gpt2": (12, 768, 12), "gpt2-medium": (24, 1024, 16), "gpt2-large": (36, 1280, 20)}
 VOCAB_SIZE, POSITIONS = 50_257, 1024
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Decoder:
     """Weights are [out, in], as `F.linear` reads them."""
 
-    def __init__(self, layers, d_model, heads, batch, length):
-        draw = lambda *shape: torch.randn(*shape) * 0.02
-        norm = lambda: (torch.ones(d_model), torch.zeros(d_model))
-        affine = lambda inputs, outputs: (draw(outputs, inputs), torch.zeros(outputs))
+    def __init__(self, layers, d_model, heads, batch, length, dtype):
+        draw = lambda *shape: (torch.randn(*shape) * 0.02).to(dtype)
+        norm = lambda: (torch.ones(d_model, dtype=dtype), torch.zeros(d_model, dtype=dtype))
+        affine = lambda inputs, outputs: (draw(outputs, inputs), torch.zeros(outputs, dtype=dtype))
         self.d_model, self.heads, self.length = d_model, heads, 0
         self.tokens, self.positions, self.final_norm = draw(VOCAB_SIZE, d_model), draw(POSITIONS, d_model), norm()
         self.blocks = [
@@ -33,7 +34,7 @@ class Decoder:
             for _ in range(layers)
         ]
         shape = (batch, heads, length, d_model // heads)
-        self.caches = [(torch.empty(shape), torch.empty(shape)) for _ in range(layers)]
+        self.caches = [(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)) for _ in range(layers)]
 
     def step(self, ids):
         """Logits of the last of `ids`: [batch, new tokens], which are appended to the cache."""
@@ -67,12 +68,13 @@ def main():
     parser.add_argument("--preset", choices=PRESETS, default="gpt2")
     for name, default in [("batch", 1), ("prompt", 32), ("new-tokens", 64)]:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--type", choices=TYPES, default="f32", help="of weights, activations and cache")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     threads = common.use_threads(args.threads)
     torch.manual_seed(1)
     with torch.inference_mode():
-        decoder = Decoder(*PRESETS[args.preset], args.batch, args.prompt + args.new_tokens)
+        decoder = Decoder(*PRESETS[args.preset], args.batch, args.prompt + args.new_tokens, TYPES[args.type])
         prompt = torch.randint(VOCAB_SIZE, (args.batch, args.prompt))
         run(decoder, prompt, 4)
         seconds = min(run(decoder, prompt, args.new_tokens) for _ in range(3))

@@ -1,14 +1,14 @@
-//! `cargo xtask peers`: atento beside PyTorch, transformers and llama.cpp, in turn on the same machine.
+//! `cargo xtask peers`: atento beside PyTorch, transformers, CTranslate2 and llama.cpp, in turn on the same machine.
 
 mod encoders;
 mod llama;
+mod translate;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::options::Options;
@@ -24,9 +24,16 @@ pub fn run(options: &Options) -> Result<()> {
         "step",
         "step-gpt2",
         "translate",
+        "translate-ct2",
+        "translate-ct2-int8",
         "decode",
         "decode-int8",
         "decode-batch",
+        "decode-bf16",
+        "decode-batch-bf16",
+        "decode-llama",
+        "decode-llama-bf16",
+        "decode-llama-int8",
         "decode-gguf",
         "lora",
         "encode-step",
@@ -46,9 +53,14 @@ pub fn run(options: &Options) -> Result<()> {
             "train" => train(options, &python)?,
             "step" => step(options, &python, &SMALL)?,
             "step-gpt2" => step(options, &python, &GPT2)?,
-            "decode" => decode(&python, "decode", 1, "f32")?,
-            "decode-int8" => decode(&python, "decode-int8", 1, "int8")?,
-            "decode-batch" => decode(&python, "decode-batch", 8, "f32")?,
+            "decode" => decode(&python, "decode", 1, ["f32", "f32"])?,
+            "decode-int8" => decode(&python, "decode-int8", 1, ["int8", "f32"])?,
+            "decode-batch" => decode(&python, "decode-batch", 8, ["f32", "f32"])?,
+            "decode-bf16" => decode(&python, "decode-bf16", 1, ["bf16", "bf16"])?,
+            "decode-batch-bf16" => decode(&python, "decode-batch-bf16", 8, ["bf16", "bf16"])?,
+            "decode-llama" => llama::decode_gpt2(&python, "decode-llama", ["f32", "f32"])?,
+            "decode-llama-bf16" => llama::decode_gpt2(&python, "decode-llama-bf16", ["bf16", "bf16"])?,
+            "decode-llama-int8" => llama::decode_gpt2(&python, "decode-llama-int8", ["int8", "q8_0"])?,
             "decode-gguf" => llama::decode(options, &python)?,
             "lora" => lora(options, &python)?,
             "encode-step" => encoders::pretrain(options, &python)?,
@@ -56,7 +68,9 @@ pub fn run(options: &Options) -> Result<()> {
             "encode-forward" => encoders::forward(&python, &encoders::BERT)?,
             "encode-deberta" => encoders::forward(&python, &encoders::DEBERTA)?,
             "embed" => encoders::embed(options, &python)?,
-            _ => translate(options, &python)?,
+            "translate-ct2" => translate::beside_ctranslate2(options, &python, &translate::F32)?,
+            "translate-ct2-int8" => translate::beside_ctranslate2(options, &python, &translate::INT8)?,
+            _ => translate::beside_transformers(options, &python)?,
         };
         let rounds = rounds::run(&mut contest, options.rounds.unwrap_or(DEFAULT_ROUNDS))?;
         let path = rounds::save(&contest, &rounds)?;
@@ -191,15 +205,16 @@ fn lora<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
     })
 }
 
-/// Greedy decoding of a GPT-2 of 124 million random weights beside eager PyTorch in f32.
-fn decode<'a>(python: &'a Path, name: &'static str, batch: usize, weights: &'static str) -> Result<Contest<'a>> {
+/// Greedy decoding of a GPT-2 of 124 million random weights beside eager PyTorch; `weights` are those here and there.
+fn decode<'a>(python: &'a Path, name: &'static str, batch: usize, weights: [&'static str; 2]) -> Result<Contest<'a>> {
     let bench = build::bench("gpt2_decode")?;
     let batch = batch.to_string();
     let python_batch = batch.clone();
     Ok(Contest {
         name,
         title: format!(
-            "greedy decoding, GPT-2 124M, batch {batch}, prompt 32, 64 new tokens, {weights} here, f32 there"
+            "greedy decoding, GPT-2 124M, batch {batch}, prompt 32, 64 new tokens, {} here, {} there",
+            weights[0], weights[1]
         ),
         measures: &[
             "tokens_per_second",
@@ -210,8 +225,11 @@ fn decode<'a>(python: &'a Path, name: &'static str, batch: usize, weights: &'sta
             "reading",
             "share_of_reading",
         ],
-        ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", &batch, "32", "64", weights]))),
-        peer: Box::new(move |_| result_of(script(python, "gpt2_decode.py").args(["--batch", &python_batch]))),
+        ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", &batch, "32", "64", weights[0]]))),
+        peer: Box::new(move |_| {
+            let mut command = script(python, "gpt2_decode.py");
+            result_of(command.args(["--batch", &python_batch, "--type", weights[1]]))
+        }),
     })
 }
 
@@ -224,80 +242,14 @@ fn share(result: &Value, peak: &Value) -> Value {
     json!(share.filter(|&share| share <= 1.0))
 }
 
-/// Beam search over a test set beside `generate`, which runs at the best of several batch sizes.
-fn translate<'a>(options: &Options, python: &'a Path) -> Result<Contest<'a>> {
-    let atento = build::cli()?;
-    let dir = results_dir()?;
-    let model = options.model.clone().unwrap_or_else(trained_model);
-    let advice = "train one with `atento train recipes/multi30k-en-de.toml`, or name another with --model DIR";
-    ensure!(model.exists(), "{}: there is no such model; {advice}", model.display());
-    let source = unpacked(&data_dir(options)?, "test_2016_flickr.en", &dir)?;
-    let beam = options.beam.unwrap_or(4).to_string();
-    let title = format!("translating test_2016_flickr with {}, beam {beam}", model.display());
-    let (ours_out, peer_out) = (dir.join("atento.de"), dir.join("peer.de"));
-    let ours = {
-        let (model, source, beam, out) = (model.clone(), source.clone(), beam.clone(), ours_out.clone());
-        move || translate_with(child(&atento).arg("translate").arg(&model).args(["--beam", &beam]), &source, &out)
-    };
-    let mut batch_sizes = "1,16,64,128".to_owned();
-    Ok(Contest {
-        name: "translate",
-        title,
-        measures: &["sentences_per_second", "batch_size", "identical"],
-        ours: Box::new(move |_| ours()),
-        peer: Box::new(move |_| {
-            let mut command = script(python, "translate.py");
-            command.arg("--model").arg(&model).arg("--source").arg(&source).arg("--out").arg(&peer_out);
-            let mut peer = result_of(command.args(["--beam", &beam, "--batch-sizes", &batch_sizes]))?;
-            // The first round finds the best size, the others use it.
-            batch_sizes = peer["batch_size"].to_string();
-            peer["identical"] = json!(identical_lines(&ours_out, &peer_out)?);
-            Ok(peer)
-        }),
-    })
-}
-
-/// Runs the whole program, loading included, from file to file.
-fn translate_with(command: &mut Command, source: &Path, out: &Path) -> Result<Value> {
-    let sentences = fs::read_to_string(source)?.lines().count();
-    command.stdin(File::open(source)?).stdout(File::create(out)?);
-    let start = Instant::now();
-    venv::succeed(command)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let translated = fs::read_to_string(out)?.lines().count();
-    ensure!(translated == sentences, "{sentences} sentences went in, {translated} lines came out");
-    Ok(json!({"sentences_per_second": sentences as f64 / seconds, "seconds": seconds, "sentences": sentences}))
-}
-
 fn script(python: &Path, name: &str) -> Command {
     let mut command = child(python);
     command.arg(crate::root().join("bench").join(name));
     command
 }
 
-/// The model that the recipe's run leaves.
-fn trained_model() -> PathBuf {
-    crate::root().join("runs/multi30k-en-de/model")
-}
-
 fn data_dir(options: &Options) -> Result<PathBuf> {
     let dir = options.data.clone().unwrap_or_else(|| crate::root().join("../shared/data/multi30k"));
     ensure!(dir.is_dir(), "{}: there is no such directory; name Multi30k's with --data DIR", dir.display());
     Ok(dir)
-}
-
-/// The file as plain text, unpacked into `into` where it is compressed.
-fn unpacked(dir: &Path, name: &str, into: &Path) -> Result<PathBuf> {
-    let (plain, packed, copy) = (dir.join(name), dir.join(format!("{name}.gz")), into.join(name));
-    if plain.exists() {
-        return Ok(plain);
-    }
-    let input = File::open(&packed).with_context(|| packed.display().to_string())?;
-    venv::succeed(Command::new("gzip").arg("-dc").stdin(input).stdout(File::create(&copy)?))?;
-    Ok(copy)
-}
-
-fn identical_lines(ours: &Path, peer: &Path) -> Result<usize> {
-    let (ours, peer) = (fs::read_to_string(ours)?, fs::read_to_string(peer)?);
-    Ok(ours.lines().zip(peer.lines()).filter(|(a, b)| a == b).count())
 }

@@ -1,4 +1,4 @@
-//! Decoding from the blocks of a GGUF file beside llama.cpp, which reads the same file.
+//! Decoding beside llama.cpp: from the blocks of a GGUF file that it reads too, and a GPT-2 of random weights.
 
 use std::fs;
 use std::path::Path;
@@ -62,4 +62,19 @@ fn timed(command: &mut Command, tokens: usize) -> Result<f64> {
     let count = found["ids"].as_array().map_or(0, Vec::len);
     ensure!(count == tokens, "{count} tokens, where {tokens} were asked for");
     Ok(seconds)
+}
+
+/// Greedy decoding of a GPT-2 of 124 million random weights; `weights` are the types of its matrices here and there.
+pub fn decode_gpt2<'a>(python: &'a Path, name: &'static str, weights: [&'static str; 2]) -> Result<Contest<'a>> {
+    let bench = build::bench("gpt2_decode")?;
+    Ok(Contest {
+        name,
+        title: format!(
+            "greedy decoding, GPT-2 124M, batch 1, prompt 32, 64 new tokens, {} here, llama.cpp's {} there",
+            weights[0], weights[1]
+        ),
+        measures: &["tokens_per_second", "ms"],
+        ours: Box::new(move |_| result_of(child(&bench).args(["gpt2", "1", "32", "64", weights[0]]))),
+        peer: Box::new(move |_| result_of(script(python, "llama_gpt2.py").args(["--type", weights[1]]))),
+    })
 }

@@ -13,7 +13,7 @@ use atento::pipelines::translate;
 
 use super::generate::template;
 use super::hub::Locator;
-use super::model::{self, AdapterArgs};
+use super::model::{self, AdapterArgs, WeightsArgs};
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
 use crate::ui::out_file::OutFile;
@@ -174,7 +174,7 @@ impl AttentionArgs {
     }
 
     fn of_translator(&self, options: &Options) -> Result<AttentionMaps, Failure> {
-        let pretrained = model::load(&self.model, &self.adapter, options)?;
+        let pretrained = model::load(&self.model, &self.adapter, &WeightsArgs::default(), options)?;
         let mut unknown = Unknowns::default();
         unknown.look(&pretrained.tokenizer, &self.text, || "the text".to_owned())?;
         unknown.tell(options);
@@ -182,7 +182,7 @@ impl AttentionArgs {
     }
 
     fn of_language(&self, options: &Options) -> Result<AttentionMaps, Failure> {
-        let language = model::load_language(&self.model, &self.adapter, None, false, options)?;
+        let language = model::load_language(&self.model, &self.adapter, &WeightsArgs::default(), false, options)?;
         match language.templates.as_ref().filter(|_| !self.raw) {
             None => language.attention(&self.text).map_err(failure),
             Some(templates) => {

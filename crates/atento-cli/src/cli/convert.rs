@@ -11,7 +11,7 @@ use atento::models::Precision;
 use atento::pipelines::{LoadError, Loaded, Net, TextModel};
 use serde_json::json;
 
-use super::model::{self, AdapterArgs};
+use super::model::{self, AdapterArgs, WeightsArgs};
 use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::options::Options;
@@ -22,8 +22,8 @@ use crate::ui::table::{bytes, thousands};
 ///
 /// The new directory has one model.safetensors and one tokenizer.json, whatever files the model had: pytorch_model.bin,
 /// shards, vocab.json and merges.txt, or a GGUF file of llama.cpp (llama, qwen2, qwen3, gpt2), whose numbers become plain
-/// ones, or with --weights gguf stay in its blocks, in the file and in memory. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices of a
-/// model that does not translate, with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
+/// ones, or with --weights gguf stay in its blocks, in the file and in memory. `transformers` loads f32, f16 and bf16 as well. int8 rounds the matrices,
+/// with one scale for each output; only atento reads it, and it is for inference. A model in int8 can be
 /// converted back with --weights f32 and trained further; the rounding stays. With --json prints {"path", "weights",
 /// "parameters", "bytes"}.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// The type of the weights: f32, f16, bf16, int8 for the matrices of a model that does not translate, or gguf, which keeps a GGUF file as it is
+    /// The type of the weights: f32, f16, bf16, int8 for the matrices, or gguf, which keeps a GGUF file as it is
     #[arg(long, value_name = "KIND", default_value = "f32", hide_possible_values = true, value_parser = ["f32", "f16", "bf16", "int8", "gguf"])]
     weights: String,
 }
@@ -65,22 +65,17 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         let path = args.model.display();
         return Err(anyhow!("{path}: --weights gguf keeps a GGUF file as it is, and this is none").into());
     }
-    let dir = ModelDir::open(&args.model)?;
+    let (dir, weights) = (ModelDir::open(&args.model)?, WeightsArgs::of(&args.weights));
     let precision = if args.weights == "int8" { Precision::Int8 } else { Precision::F32 };
     let parameters = match dir.head() {
-        Head::Translation if precision == Precision::Int8 => {
-            let path = args.model.display();
-            return Err(anyhow!("{path}: int8 is for models that do not translate, this model translates").into());
-        }
         Head::Translation => {
-            let mut pretrained = model::load(&args.model, &AdapterArgs::default(), options)?;
+            let mut pretrained = model::load(&args.model, &AdapterArgs::default(), &weights, options)?;
             merge(&mut pretrained, &dir, options)?;
             pretrained.save_as(&args.out, floats).map_err(unwritten)?;
             count(pretrained.model.params())
         }
         Head::Language => {
-            let mut language =
-                model::load_language(&args.model, &AdapterArgs::default(), Some(&args.weights), false, options)?;
+            let mut language = model::load_language(&args.model, &AdapterArgs::default(), &weights, false, options)?;
             merge(&mut language, &dir, options)?;
             language.save_as(&args.out, floats).map_err(unwritten)?;
             count(language.model.params())

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use atento::families::Head;
 
-use super::model::AdapterArgs;
+use super::model::{AdapterArgs, WeightsArgs};
 use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, OnErrorArgs, OnTooLong};
@@ -66,6 +66,9 @@ pub struct EvalArgs {
 
     #[command(flatten)]
     adapter: AdapterArgs,
+
+    #[command(flatten)]
+    weights: WeightsArgs,
 
     #[command(flatten)]
     translation: translation::TranslationArgs,
@@ -126,7 +129,7 @@ pub fn run(args: &EvalArgs, options: &Options) -> Result<(), Failure> {
     match (dir.head(), &args.data) {
         (Head::Translation, data) => {
             let on_error = OnErrorArgs { on_error: args.on_error };
-            let model = (&*args.model, &args.adapter);
+            let model = (&*args.model, &args.adapter, &args.weights);
             translation::run(model, data.as_deref(), &args.translation, (on_error, on_too_long), options)
         }
         (Head::Language, Some(data)) => language::run(&args.model, data, args, options),

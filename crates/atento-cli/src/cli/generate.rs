@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use self::method::{Kind, MethodArgs};
 use self::several::Verbs;
-use super::model::{self, AdapterArgs, AdaptersArgs};
+use super::model::{self, AdapterArgs, AdaptersArgs, WeightsArgs};
 use super::translate::one_line;
 use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
@@ -99,9 +99,8 @@ pub struct GenerateArgs {
     #[command(flatten)]
     on_error: OnErrorArgs,
 
-    /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
-    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
-    weights: Option<String>,
+    #[command(flatten)]
+    weights: WeightsArgs,
 }
 
 /// Where a continuation ends.
@@ -146,7 +145,7 @@ impl GenerateArgs {
 /// The model, a prompt or a setting is wrong; standard output cannot be written.
 pub fn run(args: &GenerateArgs, options: &Options) -> Result<(), Failure> {
     let several = args.adapters.named()?;
-    let (weights, shares) = (args.weights.as_deref(), several.len() > 1);
+    let (weights, shares) = (&args.weights, several.len() > 1);
     let load = |path, adapter: &AdapterArgs, shares| model::load_language(path, adapter, weights, shares, options);
     let languages: Vec<(Option<String>, LanguageModel)> = several
         .into_iter()

@@ -158,6 +158,39 @@ pub fn named<'n, 'l>(
     }
 }
 
+/// How the matrices of a verb's model are held.
+#[derive(Debug, Default, clap::Args)]
+pub struct WeightsArgs {
+    /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
+    weights: Option<String>,
+}
+
+impl WeightsArgs {
+    /// As `convert` was told.
+    pub fn of(kind: &str) -> Self {
+        Self { weights: Some(kind.to_owned()) }
+    }
+
+    /// Whether it was said.
+    pub fn is_given(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// What was said, or what the directory has.
+    ///
+    /// # Errors
+    /// The directory holds numbers in few bits in another way.
+    pub fn precision(&self, dir: &ModelDir) -> Result<Precision, Failure> {
+        Ok(match self.weights.as_deref() {
+            Some("bf16") => Precision::Bf16,
+            Some("int8") => Precision::Int8,
+            None if dir.is_int8()? => Precision::Int8,
+            _ => Precision::F32,
+        })
+    }
+}
+
 /// The verb that uses a model which goes on with nothing.
 fn verb_for(head: Head) -> Option<&'static str> {
     match head {
@@ -181,18 +214,22 @@ fn open(path: &Path, adapter: &AdapterArgs) -> Result<ModelDir, Failure> {
     Ok(dir)
 }
 
-/// Loads a model directory and tells which of its search settings are not followed.
+/// Loads the model directory of a translator and tells which of its search settings are not followed.
 ///
 /// # Errors
 /// A file of it is missing or wrong.
-pub fn load(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result<Pretrained, Failure> {
+pub fn load(
+    path: &Path,
+    adapter: &AdapterArgs,
+    weights: &WeightsArgs,
+    options: &Options,
+) -> Result<Pretrained, Failure> {
     let dir = open(path, adapter)?;
     if dir.head() != Head::Translation {
         let verbs = "`atento generate` continues texts with it, `atento score` measures them";
         return Err(anyhow!("{}: this is a language model, not a translator; {verbs}", path.display()).into());
     }
-    dir.require_exact()?;
-    let pretrained = Pretrained::from_dir(&dir, Precision::F32)?;
+    let pretrained = Pretrained::from_dir(&dir, weights.precision(&dir)?)?;
     pretrained.notes.iter().for_each(|note| options.note(note));
     for key in pretrained.generation.beyond_search() {
         options.note(without_effect(path, key));
@@ -219,13 +256,12 @@ pub enum Model {
 /// As [`load`].
 pub fn load_any(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result<Model, Failure> {
     if open(path, adapter)?.head() == Head::Translation {
-        return Ok(Model::Translator(Box::new(load(path, adapter, options)?)));
+        return Ok(Model::Translator(Box::new(load(path, adapter, &WeightsArgs::default(), options)?)));
     }
-    Ok(Model::Language(Box::new(load_language(path, adapter, None, false, options)?)))
+    Ok(Model::Language(Box::new(load_language(path, adapter, &WeightsArgs::default(), false, options)?)))
 }
 
-/// Loads a language model with its matrices held as one of f32, bf16 and int8; where that is not said, as they are stored. One
-/// that `shares` its base with others reads it where it lies in its file.
+/// Loads a language model. One that `shares` its base with others reads it where it lies in its file.
 /// Which of its search settings are followed is for the verb to tell: only one searches.
 ///
 /// # Errors
@@ -233,7 +269,7 @@ pub fn load_any(path: &Path, adapter: &AdapterArgs, options: &Options) -> Result
 pub fn load_language(
     path: &Path,
     adapter: &AdapterArgs,
-    weights: Option<&str>,
+    weights: &WeightsArgs,
     shares: bool,
     options: &Options,
 ) -> Result<LanguageModel, Failure> {
@@ -241,14 +277,8 @@ pub fn load_language(
     if dir.head() == Head::Translation {
         return Err(anyhow!("{}: this model translates; use `atento translate`", path.display()).into());
     }
-    let precision = match weights {
-        Some("bf16") => Precision::Bf16,
-        Some("int8") => Precision::Int8,
-        None if dir.is_int8()? => Precision::Int8,
-        _ => Precision::F32,
-    };
-    let language = match precision {
-        Precision::F32 if shares || (weights.is_none() && dir.is_gguf()) => LanguageModel::mapped(&dir)?,
+    let language = match weights.precision(&dir)? {
+        Precision::F32 if shares || (!weights.is_given() && dir.is_gguf()) => LanguageModel::mapped(&dir)?,
         precision => LanguageModel::from_dir(&dir, precision)?,
     };
     language.notes.iter().for_each(|note| options.note(note));

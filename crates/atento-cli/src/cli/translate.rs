@@ -11,7 +11,7 @@ use atento::pipelines::translate::{TranslateOptions, Translation};
 use serde_json::{Value, json};
 
 use self::sentences::{Sentence, translate_sentences};
-use super::model::{self, AdapterArgs};
+use super::model::{self, AdapterArgs, WeightsArgs};
 use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
 use crate::ui::input::TextArgs;
@@ -55,6 +55,9 @@ pub struct TranslateArgs {
 
     #[command(flatten)]
     on_error: OnErrorArgs,
+
+    #[command(flatten)]
+    weights: WeightsArgs,
 }
 
 /// How to search; what is left out is as the model's generation_config.json says.
@@ -173,7 +176,7 @@ impl TranslateArgs {
 /// # Errors
 /// The model, a text or a setting is wrong; the search fails; standard output cannot be written.
 pub fn run(args: &TranslateArgs, options: &Options) -> Result<(), Failure> {
-    let pretrained = model::load(&args.model, &args.adapter, options)?;
+    let pretrained = model::load(&args.model, &args.adapter, &args.weights, options)?;
     let mut how = args.search.options(&pretrained)?;
     check_count("--n-best", args.n_best, how.search.beam)?;
     how.search.n_best = args.n_best;

@@ -78,14 +78,36 @@ fn half_the_bytes_are_read_back_and_pytorchs_file_becomes_safetensors() {
 }
 
 #[test]
-fn nothing_is_written_over_and_no_translator_in_int8() {
+fn nothing_is_written_over() {
     let folder = Folder::new();
     folder.model();
     let message = folder.run(&["convert", "m", "--out", "m"], "").refusal();
     assert!(message.contains("m is not empty: name a new directory"), "{message}");
-    let message = folder.run(&["convert", "m", "--out", "n", "--weights", "int8"], "").refusal();
-    assert!(message.contains("m: int8 is for models that do not translate, this model translates"), "{message}");
-    assert!(!folder.path("n").exists());
+}
+
+#[test]
+fn a_translator_in_few_bits_is_smaller_and_scores_almost_alike() {
+    let folder = Folder::new();
+    folder.model();
+    folder.write("pairs.tsv", "Two dogs run .\tZwei Hunde laufen .\nA dog .\tEin Hund .\n");
+    let measure = |args: &[&str]| {
+        let args = [&["eval"], args, &["--data", "pairs.tsv", "--json", "--quiet"]].concat();
+        let found = folder.run(&args, "").objects().remove(0);
+        found["loss"].as_f64().unwrap()
+    };
+    let exact = measure(&["m"]);
+    for weights in ["bf16", "int8"] {
+        let rounded = measure(&["m", "--weights", weights]);
+        assert!(rounded != exact && (rounded - exact).abs() < 0.05 * exact, "{weights}: {rounded} and {exact}");
+    }
+    folder.run(&["convert", "m", "--out", "n", "--weights", "int8"], "").output();
+    assert_eq!(measure(&["n"]), measure(&["m", "--weights", "int8"]), "what is stored so is held so");
+    let size = |model: &str| std::fs::metadata(folder.path(model).join("model.safetensors")).unwrap().len();
+    assert!(2 * size("n") < size("m"));
+    let translate = |args: &[&str]| folder.run(&[&["translate"], args].concat(), "Two dogs run .\n").output();
+    assert_eq!(translate(&["n"]), translate(&["m", "--weights", "int8"]));
+    let widened = measure(&["n", "--weights", "f32"]);
+    assert!((widened - measure(&["n"])).abs() < 1e-5 * exact, "{widened}: the numbers that int8 stands for");
 }
 
 #[test]

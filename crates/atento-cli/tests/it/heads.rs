@@ -265,9 +265,6 @@ fn int8_models_with_heads_answer_nearly_as_the_models_they_are_made_of() {
         assert_close(&rounded, &exact, 0.3);
         assert_ne!(rounded, exact, "{out}");
     }
-    let path = fixture("marian-tiny");
-    let message = folder.run(&["convert", path.to_str().unwrap(), "--weights", "int8", "--out", "t"], "").refusal();
-    assert!(message.contains("int8 is for models that do not translate"), "{message}");
 }
 
 #[test]

@@ -33,6 +33,10 @@ const OUTPUT: &str = "decoder.weight";
 /// The published shapes: a name, blocks, width, heads, inner width.
 const SHAPES: [(&str, [usize; 4]); 2] =
     [("modernbert-base", [22, 768, 12, 1152]), ("modernbert-large", [28, 1024, 16, 2624])];
+/// The output that says whether a text follows another. No class of `transformers` has it: that for masked words loads the
+/// rest.
+const NEXT: &str = "seq_relationship";
+
 /// Rows of the published tables, and the longest text.
 const VOCAB_SIZE: usize = 50_368;
 const MAX_POSITIONS: usize = 8192;
@@ -50,7 +54,7 @@ impl Family for ModernBertFamily {
     }
 
     fn heads(&self) -> &'static [Head] {
-        &[Head::States, Head::Words, Head::Labels, Head::Tags, Head::Span, Head::Choice]
+        &[Head::States, Head::Words, Head::Pretraining, Head::Labels, Head::Tags, Head::Span, Head::Choice]
     }
 
     fn read(
@@ -209,9 +213,10 @@ impl Config for ModernBertConfig {
         Some(match head {
             Head::States => Vec::new(),
             Head::Words => vec![self.words()],
+            Head::Pretraining => vec![Part::plain(Reads::First, 0.0, Output::dense(NEXT, 2)), self.words()],
             Head::Labels | Head::Choice => vec![self.classifier(pooled, outputs)],
             Head::Tags | Head::Span => vec![self.classifier(Reads::Tokens, outputs)],
-            Head::Pretraining | Head::Translation | Head::Language => return None,
+            Head::Translation | Head::Language => return None,
         })
     }
 
@@ -234,7 +239,7 @@ impl Config for ModernBertConfig {
 
     fn extra_of(&self, head: Head, stored: &str) -> Extra {
         match stored {
-            OUTPUT if head == Head::Words && self.tie_embeddings => Extra::CopyOf(TABLE),
+            OUTPUT if matches!(head, Head::Words | Head::Pretraining) && self.tie_embeddings => Extra::CopyOf(TABLE),
             _ => Extra::Unexpected,
         }
     }

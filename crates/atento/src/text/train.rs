@@ -73,7 +73,8 @@ impl std::str::FromStr for Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// `<pad>` 0, `</s>` 1, `<unk>` 2; a text ends with `</s>`.
+    /// `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the ids that M2M100 has and tools that convert such models expect; a text
+    /// ends with `</s>`.
     #[default]
     Translation,
     /// `<pad>` 0, `</s>` 1, `<unk>` 2; nothing is added to a text.
@@ -88,7 +89,8 @@ impl Purpose {
     /// Its special tokens; the position is the id.
     pub fn special_tokens(self) -> &'static [&'static str] {
         match self {
-            Purpose::Translation | Purpose::Causal => &["<pad>", "</s>", "<unk>"],
+            Purpose::Translation => &["<s>", "<pad>", "</s>", "<unk>"],
+            Purpose::Causal => &["<pad>", "</s>", "<unk>"],
             Purpose::Encoder | Purpose::UntypedEncoder => &["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
         }
     }

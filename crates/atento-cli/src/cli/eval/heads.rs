@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use atento::eval::Counts;
 use atento::hub::ModelDir;
-use atento::models::Precision;
 use atento::pipelines::TextModel;
 use atento::tasks::{Data, Evaluated, Evaluation, evaluate};
 use atento::train::StopFlag;
@@ -89,7 +88,8 @@ pub fn run(
     on_too_long: OnTooLong,
     options: &Options,
 ) -> Result<(), Failure> {
-    let (text_key, args, run) = (args.language.text_key().map(str::to_owned), &args.heads, &args.model);
+    let text_key = args.language.text_key().map(str::to_owned);
+    let (args, run, weights) = (&args.heads, &args.model, &args.weights);
     let keys = [text_key, args.pair_key.clone(), args.label_key.clone()];
     let (from, data) = match data {
         Some(path) => (Data::Path { path: path.into(), keys }, path.to_path_buf()),
@@ -102,8 +102,7 @@ pub fn run(
             (data, path)
         }
     };
-    let precision = if dir.is_int8()? { Precision::Int8 } else { Precision::F32 };
-    let model = TextModel::from_dir(dir, precision)?;
+    let model = TextModel::from_dir(dir, weights.precision(dir)?)?;
     model.notes.iter().for_each(|note| options.note(note));
     let how = Evaluation {
         data: from,

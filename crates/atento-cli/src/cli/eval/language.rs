@@ -43,10 +43,6 @@ pub struct LanguageArgs {
     /// The key of the text in JSON objects; a dot descends [default: text]
     #[arg(long, value_name = "KEY")]
     text_key: Option<String>,
-
-    /// How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
-    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = ["f32", "bf16", "int8"])]
-    weights: Option<String>,
 }
 
 impl LanguageArgs {
@@ -57,20 +53,14 @@ impl LanguageArgs {
 
     /// One of these options that was given.
     pub fn given(&self) -> Option<&'static str> {
-        let Self { stride, block_size, start_token, text_key, weights } = self;
+        let Self { stride, block_size, start_token, text_key } = self;
         let options = [
             ("--stride", stride.is_some()),
             ("--block-size", block_size.is_some()),
             ("--start-token", *start_token),
             ("--text-key", text_key.is_some()),
-            ("--weights", weights.is_some()),
         ];
         options.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
-    }
-
-    /// One of these options that was given and has a meaning for plain text alone.
-    fn of_text(&self) -> Option<&'static str> {
-        self.given().filter(|option| *option != "--weights")
     }
 
     /// Window and stride.
@@ -98,9 +88,9 @@ impl LanguageArgs {
 /// The model, the text or a setting is wrong; standard output cannot be written.
 pub fn run(path: &Path, data: &Path, eval: &EvalArgs, options: &Options) -> Result<(), Failure> {
     let args = &eval.language;
-    let language = model::load_language(path, &eval.adapter, args.weights.as_deref(), false, options)?;
+    let language = model::load_language(path, &eval.adapter, &eval.weights, false, options)?;
     if let Some(source) = eval.completions.source(data, args.text_key.as_deref()) {
-        if let Some(option) = args.of_text() {
+        if let Some(option) = args.given() {
             return Err(anyhow!("{option} is for plain text, and {source} holds prompts with completions").into());
         }
         let on_too_long = eval.on_too_long.unwrap_or(OnTooLong::Skip);

@@ -11,7 +11,7 @@ use atento::score::{NonFinite, Score, score_ids};
 use serde_json::json;
 
 use super::pairs::{self, Measurable};
-use crate::cli::model::{self, AdapterArgs};
+use crate::cli::model::{self, AdapterArgs, WeightsArgs};
 use crate::cli::translate::sentences::{Sentence, translate_sentences};
 use crate::cli::translate::{SearchArgs, one_line};
 use crate::ui::failure::Failure;
@@ -104,7 +104,7 @@ struct Measured {
 /// The model, the data or a setting is wrong; the search fails; a file cannot be written; in the end, that there were bad
 /// pairs.
 pub fn run(
-    (model, adapter): (&Path, &AdapterArgs),
+    (model, adapter, weights): (&Path, &AdapterArgs, &WeightsArgs),
     data: Option<&Path>,
     args: &TranslationArgs,
     (on_error, on_too_long): (OnErrorArgs, OnTooLong),
@@ -120,7 +120,7 @@ pub fn run(
     let save_to = (args.save_hypotheses.as_deref())
         .map(|path| OutFile::check("--save-hypotheses", path, inputs.into_iter().flatten()))
         .transpose()?;
-    let pretrained = model::load(model, adapter, options)?;
+    let pretrained = model::load(model, adapter, weights, options)?;
     let how = args.search.options(&pretrained)?;
     let (pairs, tally) = pairs::load(&source, reader, &pretrained, on_too_long, on_error, options)?;
     if tally.bad == tally.all {
