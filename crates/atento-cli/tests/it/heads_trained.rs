@@ -179,7 +179,19 @@ fn a_model_of_masked_words_is_trained_further() {
 
 #[test]
 fn bert_is_pre_trained_and_its_words_and_states_are_used() {
+    pre_trained_and_used("bert");
+}
+
+#[test]
+fn modernbert_is_pre_trained_and_its_words_and_states_are_used() {
+    pre_trained_and_used("modernbert");
+}
+
+#[track_caller]
+fn pre_trained_and_used(arch: &str) {
     let folder = folder("bert-pretrain", TEXT);
+    let recipe = std::fs::read_to_string(folder.path("r.toml")).unwrap();
+    folder.write("r.toml", recipe.replace("arch = \"bert\"", &format!("arch = \"{arch}\"")));
     let found = metrics(train(&folder, &["--json", "--out", "run", "--max-steps", "20"]));
     for key in ["valid_loss", "valid_word_loss", "valid_word_accuracy", "valid_next_accuracy"] {
         assert!(found[key].as_f64().is_some_and(f64::is_finite), "{key}: {found}");
