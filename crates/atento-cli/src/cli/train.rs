@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use atento::data::tokens::instruct::MaskedPiece;
+use atento::train::events::group_thousands;
 use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
@@ -151,7 +152,8 @@ fn show_masks(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<
         if options.json {
             out.json(shown)?;
         } else {
-            out.line(format_args!("example {}, {} tokens", shown.example, shown.tokens))?;
+            let (example, tokens) = (group_thousands(shown.example), thousands(shown.tokens));
+            out.line(format_args!("example {example}, {tokens} tokens"))?;
             out.line(format_args!("{}\n", marked(&shown.pieces)))?;
         }
     }
@@ -230,7 +232,7 @@ fn rows(summary: &Summary) -> Vec<Vec<String>> {
     let mut rows = vec![
         vec!["run".to_owned(), summary.run.display().to_string()],
         vec!["parameters".to_owned(), format!("{} trained", thousands(summary.trainable))],
-        vec!["steps".to_owned(), format!("{} ({:.2} epochs)", summary.steps, summary.epochs)],
+        vec!["steps".to_owned(), format!("{} ({:.2} epochs)", group_thousands(summary.steps), summary.epochs)],
         vec![
             "time".to_owned(),
             format!("{:.1} s, {} tokens/s", summary.seconds, thousands(summary.tokens_per_second.round() as usize)),

@@ -30,7 +30,7 @@ impl Tokenizer {
     /// How many tokens of a text are the unknown token, in words. Where every character has tokens, the text spells it out.
     pub fn unknown_in_words(&self, count: u64) -> String {
         let spelled = self.unknown.filter(|_| !self.makes_unknown()).and_then(|id| self.id_to_token(id));
-        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let times = if count == 1 { "once".to_owned() } else { format!("{} times", messages::group_thousands(count)) };
         match spelled {
             Some(token) => format!("the text spells the unknown token `{token}` {times}"),
             None => messages::count(count, "unknown token"),

@@ -186,6 +186,7 @@ pub(super) struct Session<'r, W: Workload> {
 impl<W: Workload> Session<'_, W> {
     /// Trains until there is a reason to end.
     fn steps(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Ending, Error> {
+        self.advanced();
         loop {
             // First what a run that goes on may have left open.
             self.log()?;
@@ -209,6 +210,7 @@ impl<W: Workload> Session<'_, W> {
             self.update(&next.micro_batches)?;
             // Only now have they been learned.
             (self.cursor, self.without_targets) = (next.cursor, next.without_targets);
+            self.advanced();
             self.log()?;
             if self.save_due() && !self.evaluation_due() {
                 self.save()?;
@@ -286,6 +288,7 @@ impl<W: Workload> Session<'_, W> {
             return Err(error);
         }
         let (tensor, place, lines) = (&found.tensor, found.place(), found.lines());
+        let step = super::events::group_thousands(step);
         let message = format!("step {step} skipped: {tensor} of {place} is not finite; examples {lines}");
         self.run.append_log(&message)?;
         self.reporter.event(&Event::Warning(message));
@@ -311,6 +314,11 @@ impl<W: Workload> Session<'_, W> {
         window.tokens += stats.tokens;
         window.seconds += seconds;
         (window.grad_norm, window.lr) = (stats.grad_norm, lr);
+    }
+
+    fn advanced(&mut self) {
+        let (step, share, eta) = (self.step, self.share_used(), self.remaining());
+        self.reporter.event(&Event::Advanced { step, share, eta });
     }
 
     /// Writes the line of the log, when one is due and not yet written.
@@ -427,6 +435,7 @@ impl<W: Workload> Session<'_, W> {
 
     fn remaining(&self) -> Option<Duration> {
         let share = self.share_used();
-        (share > 0.0).then(|| Duration::from_secs_f64((self.seconds() * (1.0 - share) / share).max(0.0)))
+        let seconds = self.seconds() * (1.0 - share) / share;
+        Duration::try_from_secs_f64(seconds).ok().filter(|_| share > 0.0)
     }
 }

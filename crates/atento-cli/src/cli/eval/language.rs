@@ -18,6 +18,7 @@ use crate::ui::failure::Failure;
 use crate::ui::lines::{OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::table::thousands;
 
 /// Tokens computed together; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
@@ -201,6 +202,7 @@ fn write(
             "bytes": bytes,
         }));
     }
+    let [tokens, block_size, stride] = [tokens, block_size, stride].map(thousands);
     out.line(format_args!("tokens         {tokens} (windows of {block_size}, stride {stride})"))?;
     out.line(format_args!("loss           {loss:.4}"))?;
     out.line(format_args!("perplexity     {perplexity:.4}"))?;

@@ -19,6 +19,7 @@ use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
+use crate::ui::table::thousands;
 use crate::ui::unknown::Unknowns;
 
 /// What only a translator can be asked.
@@ -202,7 +203,8 @@ fn write(out: &mut Output, measured: &Measured, json: bool) -> Result<(), Failur
         }));
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
-    let bad = if *left_out > 0 { format!(", {left_out} bad pairs left out") } else { String::new() };
+    let bad = if *left_out > 0 { format!(", {} bad pairs left out", thousands(*left_out)) } else { String::new() };
+    let [sentences, tokens] = [*sentences, *tokens].map(thousands);
     out.line(format_args!("sentences   {sentences} ({tokens} target tokens){bad}"))?;
     out.line(format_args!("loss        {}", number(*loss)))?;
     out.line(format_args!("perplexity  {}", number(perplexity)))?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{ChoiceFile, ChoiceKeys, ChoiceRow, Error, Examples, Goal, Packs, ReadOptions, Text, TextBatch};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine};
+use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{Tokenizer, Truncation};
 
@@ -205,7 +206,9 @@ impl ChoiceReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         part(self.too_long, "questions are too long and left out");
         part(self.cut, &format!("questions are cut ({} tokens)", self.cut_tokens));
         (!parts.is_empty()).then(|| parts.join(", "))

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::squad::{GoldAnswer, Question};
 use super::{Error, Examples, Goal, Packs, Text, TextBatch};
 use crate::data::hash::{add_ids, combine, hash};
+use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{self, EncodedPair, Tokenizer};
 
@@ -270,7 +271,9 @@ impl SpanReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         let left_out = if self.misplaced_dropped { " and are left out" } else { "" };
         part(self.misplaced, &format!("questions have an answer that does not stand at its place{left_out}"));
         part(self.too_long, "questions leave no room for a window and are left out");

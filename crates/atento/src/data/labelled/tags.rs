@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{Error, Examples, Goal, LabelSet, Packs, Sentence, Sentences, Text, TextBatch, WordColumns};
 use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
+use crate::messages::group_thousands;
 use crate::text::{EncodedWords, Tokenizer};
 
 /// Sentences that are tokenised at once.
@@ -311,7 +312,9 @@ impl TagReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         part(self.empty, "sentences have no word");
         part(self.too_long, "sentences are too long and left out");
         part(self.cut, &format!("sentences are cut ({} words)", self.cut_words));

@@ -19,6 +19,7 @@ use crate::train::freeze::{Beside, freeze};
 use crate::train::metrics::Place;
 use crate::train::plan::facts;
 use crate::train::recipe::Method;
+use crate::train::report::grouped;
 use crate::train::request::Request;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
@@ -120,7 +121,7 @@ impl<'r, W: Workload> Session<'r, W> {
             what: W::EXAMPLES,
             max_steps: recipe.train.max_steps.map(|n| n as u64),
         });
-        for line in work.data_report().lines() {
+        for line in grouped(&work.data_report()).lines() {
             run.append_log(line)?;
         }
         if resumed.is_some() {

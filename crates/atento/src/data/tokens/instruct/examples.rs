@@ -12,7 +12,7 @@ use super::encoder::Encoder;
 use super::source::{InstructReader, InstructSource, RawExample};
 use super::{InstructBatches, PackOptions};
 use crate::data::hash::{add_ids, combine};
-use crate::data::report::{in_training_too, joined};
+use crate::data::report::{counted, in_training_too, joined};
 use crate::data::tokens::{Error, OnFault, Window};
 use crate::data::{LineReport, OnTruncate};
 use crate::hub::ChatTemplate;
@@ -147,21 +147,16 @@ impl InstructReport {
 
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
     pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
-        let truncated =
-            format!("{} without the end of their completion, {} tokens lost", self.truncated, self.truncated_tokens);
-        let no_room =
-            format!("{} with a prompt that leaves no room for the completion left out", self.nothing_learned_dropped);
+        let lost = messages::group_thousands(self.truncated_tokens);
+        let no_room = "with a prompt that leaves no room for the completion left out";
         let lines = [
-            (self.unreadable, format!("{} that cannot be read left out{}", self.unreadable, self.reasons())),
-            (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
-            (
-                self.empty_completion,
-                format!("{} with an empty completion or no answer left out", self.empty_completion),
-            ),
+            counted(self.unreadable, &format!("that cannot be read left out{}", self.reasons())),
+            counted(self.empty_prompt, "with an empty prompt left out"),
+            counted(self.empty_completion, "with an empty completion or no answer left out"),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
-            (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
-            (self.nothing_learned_dropped, no_room),
-            (self.truncated, truncated),
+            counted(self.too_long_dropped, "too long left out"),
+            counted(self.nothing_learned_dropped, no_room),
+            counted(self.truncated, &format!("without the end of their completion, {lost} tokens lost")),
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
