@@ -13,6 +13,9 @@ use super::workload::{Judgement, Workload};
 use super::{Error, StopFlag};
 use crate::memory::peak;
 
+/// Characters of a line of the data that is shown in a command.
+const LONGEST_EXAMPLE: usize = 100;
+
 /// Finishes a run; the session's model holds the exported weights afterwards.
 pub(super) fn finish<W: Workload>(
     session: &mut Session<'_, W>,
@@ -62,6 +65,8 @@ pub(super) fn finish<W: Workload>(
         model_choice: chosen.why,
         metrics: judgement.metrics,
         signature: judgement.signature,
+        report: session.run.report(),
+        example: judgement.example.filter(|line| is_shown(line)),
         data: session.work.data_json(),
     };
     if let skipped @ 1.. = session.without_targets {
@@ -79,6 +84,12 @@ pub(super) fn finish<W: Workload>(
         session.run.append_log(&format!("{name} {value:.4}"))?;
     }
     Ok((summary, ending))
+}
+
+/// Whether a line of the data is short enough to be shown in a command.
+fn is_shown(line: &str) -> bool {
+    let is_text = |c: char| c == '\t' || !c.is_control();
+    !line.trim().is_empty() && line.chars().count() <= LONGEST_EXAMPLE && line.chars().all(is_text)
 }
 
 fn report<W: Workload>(

@@ -75,6 +75,10 @@ pub struct Summary {
     pub metrics: std::collections::BTreeMap<String, f64>,
     /// The signature of the BLEU scores.
     pub signature: Option<String>,
+    /// The page of the run.
+    pub report: PathBuf,
+    /// A short line of the data as the verb that uses the model reads it; what it has parts of lies between tabs.
+    pub example: Option<String>,
     /// What is in the data and what was left out or cut.
     pub data: serde_json::Value,
 }

@@ -94,6 +94,12 @@ impl Part for ChoiceSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        let row = self.rows().first()?;
+        let parts = std::iter::once(row.prompt.clone()).chain(row.continuations());
+        Some(parts.collect::<Vec<_>>().join("\t"))
+    }
 }
 
 impl Report for ChoiceReport {

@@ -136,6 +136,11 @@ impl Part for SpanSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        let (question, _) = self.questions().next()?;
+        Some(format!("{}\t{}", question.question, question.context))
+    }
 }
 
 impl Report for SpanReport {

@@ -150,6 +150,10 @@ impl Part for TagSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        self.sentences().first().map(|sentence| sentence.words.join(" "))
+    }
 }
 
 impl Report for TagReport {

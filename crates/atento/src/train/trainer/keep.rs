@@ -4,7 +4,7 @@ use super::{Session, save_model};
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::{Event, format_evaluation};
-use crate::train::exported::{Exported, named};
+use crate::train::exported::{Exported, digits, named};
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
@@ -88,7 +88,8 @@ impl<W: Workload> Session<'_, W> {
         let mean = Exported::read(self.run.path()).filter(|exported| exported.is_better_mean(metric, watched));
         match mean {
             Some(Exported { steps, value, .. }) if best => {
-                let message = format!("model/ stays {}: its {} is {value:.4}", named(&steps), metric.title());
+                let (named, value) = (named(&steps), digits(metric, value));
+                let message = format!("model/ stays {named}: its {} is {value}", metric.title());
                 self.run.append_log(&message)?;
                 self.reporter.event(&Event::Note(message));
             }
