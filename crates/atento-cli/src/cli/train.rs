@@ -4,10 +4,11 @@ mod next;
 pub mod several;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use atento::data::tokens::instruct::MaskedPiece;
-use atento::train::events::group_thousands;
+use atento::train::events::{format_duration, group_thousands};
 use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
@@ -229,16 +230,21 @@ fn resume_command(run: &Path) -> String {
     format!("atento train {config} --out {run} --resume")
 }
 
+fn in_time(seconds: f64) -> String {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if seconds >= 60.0 => format_duration(duration),
+        _ => format!("{seconds:.1} s"),
+    }
+}
+
 fn rows(summary: &Summary) -> Vec<Vec<String>> {
     let mut rows = vec![
         vec!["run".to_owned(), summary.run.display().to_string()],
         vec!["parameters".to_owned(), format!("{} trained", thousands(summary.trainable))],
         vec!["steps".to_owned(), format!("{} ({:.2} epochs)", group_thousands(summary.steps), summary.epochs)],
-        vec![
-            "time".to_owned(),
-            format!("{:.1} s, {} tokens/s", summary.seconds, thousands(summary.tokens_per_second.round() as usize)),
-        ],
+        vec!["time".to_owned(), in_time(summary.seconds)],
     ];
+    rows.extend(summary.speed.iter().map(|speed| vec!["speed".to_owned(), speed.in_words()]));
     rows.push(vec!["exported".to_owned(), summary.exported()]);
     rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
     rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));

@@ -6,6 +6,7 @@ use super::choose::choose_weights;
 use super::events::{Ending, Event, format_duration, group_thousands};
 use super::exported::Exported;
 use super::metrics;
+use super::speed::Speed;
 use super::report::{Report, Sample, Table, group, rows};
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
@@ -51,7 +52,8 @@ pub(super) fn finish<W: Workload>(
         skipped: session.skipped,
         epochs: session.epochs(),
         seconds: session.seconds(),
-        tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
+        tokens_per_second: session.spent.tokens_per_second(),
+        speed: Speed::measure(&session.spent, session.work.config().sizes().d_model),
         trainable: session.work.model().params().trainable_count(),
         peak_memory: peak(),
         batches_without_targets: session.without_targets,
@@ -80,6 +82,9 @@ pub(super) fn finish<W: Workload>(
     session.run.write(&session.run.report(), &html)?;
     let json = serde_json::to_string_pretty(&summary).expect("a summary is texts and numbers");
     session.run.write(&session.run.summary(), &(json + "\n"))?;
+    for speed in &summary.speed {
+        session.run.append_log(&format!("speed: {}", speed.in_words()))?;
+    }
     for (name, value) in &summary.metrics {
         session.run.append_log(&format!("{name} {value:.4}"))?;
     }
@@ -109,6 +114,7 @@ fn report<W: Workload>(
         ("Ended by".into(), summary.ending.into()),
         ("Exported".into(), summary.exported()),
     ];
+    timing.extend(summary.speed.iter().map(|speed| ("Speed".into(), speed.in_words())));
     timing.extend(summary.signature.iter().map(|signature| ("BLEU signature".into(), signature.clone())));
     if summary.batches_without_targets > 0 {
         timing.push(("Batches with nothing to predict".into(), group_thousands(summary.batches_without_targets)));
