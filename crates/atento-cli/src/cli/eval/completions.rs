@@ -19,6 +19,7 @@ use crate::ui::lines::{OnError, OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::table::thousands;
+use crate::ui::unknown::Unknowns;
 
 /// Tokens computed together, as in the validation of `instruct` training.
 const BATCH_TOKENS: usize = 4096;
@@ -147,6 +148,7 @@ pub fn run(
     if let Some(losses) = report.losses(&language.tokenizer) {
         options.note(format_args!("{source}: {losses}"));
     }
+    Unknowns::from(set.unknown().clone()).tell(options);
     let bar = Bar::start(options, report.learned_tokens as usize, "tokens");
     let found = completion_loss(&*language.model, &set, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));

@@ -19,6 +19,7 @@ use crate::ui::lines::{OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
 use crate::ui::table::thousands;
+use crate::ui::unknown::Unknowns;
 
 /// Tokens computed together; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
@@ -160,12 +161,11 @@ fn text(
         tokens::Error::Empty { .. } if tally.bad > 0 => tally.nothing_left(data.display(), "lines"),
         fault => anyhow!(with_option(&fault, option)).into(),
     })?;
-    if text.unknown_tokens > 0 {
-        options.note(format_args!(
-            "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",
-            text.unknown_tokens,
-            text.tokens.len()
-        ));
+    let lacks = text.unknown.count > 0;
+    Unknowns::from(text.unknown.clone()).tell(options);
+    if text.unknown_tokens > 0 && !lacks {
+        let spelled = language.tokenizer.unknown_in_words(text.unknown_tokens);
+        options.note(format_args!("{}: {spelled}", data.display()));
     }
     if text.hidden > 0 {
         let files = messages::count(text.hidden, "hidden file");

@@ -17,7 +17,7 @@ use crate::data::tokens::{Error, OnFault, Window};
 use crate::data::{LineReport, OnTruncate};
 use crate::hub::ChatTemplate;
 use crate::messages;
-use crate::text::Tokenizer;
+use crate::text::{Tokenizer, Unknowns};
 
 /// Examples that are tokenised at once, and about how many bytes of text.
 const CHUNK_EXAMPLES: usize = 8192;
@@ -205,6 +205,7 @@ pub struct InstructSet {
     tokenizer: Arc<Tokenizer>,
     options: InstructOptions,
     report: InstructReport,
+    unknown: Unknowns,
 }
 
 impl InstructSet {
@@ -230,6 +231,7 @@ impl InstructSet {
     ) -> Result<Self, Error> {
         let encoder = Encoder::new(source, &tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
+        let mut unknown = Unknowns::default();
         let place = |line: u64| format!("{source}, line {line}");
         let mut reader = source.open(encoder.prompt.fields(), options.on_truncate != OnTruncate::Error)?;
         loop {
@@ -254,7 +256,11 @@ impl InstructSet {
                     .map(|(ids, answers)| Example { id, ids, answers })
                     .and_then(|example| encoder.fit(example, &mut report, || place(raw.line)));
                 match fitted {
-                    Ok(example) => examples.extend(example),
+                    Ok(Some(example)) => {
+                        unknown.add(&encoder.unknown_parts(raw, &example.ids), || place(raw.line));
+                        examples.push(example);
+                    }
+                    Ok(None) => {}
                     Err(fault) => {
                         report.unreadable += 1;
                         on_fault(fault)?;
@@ -265,8 +271,16 @@ impl InstructSet {
         report.lines.blank = reader.blank_lines();
         match report.kept {
             0 => Err(Error::NothingLeft { place: source.to_string(), report: report.to_string() }),
-            _ => Ok(InstructSet { examples: Arc::new(examples), texts: Arc::new(seen), tokenizer, options, report }),
+            _ => {
+                let (examples, texts) = (Arc::new(examples), Arc::new(seen));
+                Ok(InstructSet { examples, texts, tokenizer, options, report, unknown })
+            }
         }
+    }
+
+    /// What of the examples the tokenizer does not know.
+    pub fn unknown(&self) -> &Unknowns {
+        &self.unknown
     }
 
     /// Counts the examples of this set, which is held out, that are in the training data too.
