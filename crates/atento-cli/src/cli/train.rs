@@ -119,7 +119,7 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     } else {
         let mut rows = rows(&summary);
         if !is_stopped {
-            let command = next::command(recipe.task, &summary.run, summary.example.as_deref());
+            let command = next::command(&*recipe.task, &summary.run, summary.example.as_deref());
             rows.push(vec!["next".to_owned(), command]);
         }
         table::lines(&[Align::Left, Align::Left], &rows).into_iter().try_for_each(|line| out.line(line))?;

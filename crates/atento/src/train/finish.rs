@@ -6,8 +6,8 @@ use super::choose::choose_weights;
 use super::events::{Ending, Event, format_duration, group_thousands};
 use super::exported::Exported;
 use super::metrics;
-use super::speed::Speed;
 use super::report::{Report, Sample, Table, group, rows};
+use super::speed::Speed;
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
 use super::workload::{Judgement, Workload};
@@ -82,7 +82,7 @@ pub(super) fn finish<W: Workload>(
     session.run.write(&session.run.report(), &html)?;
     let json = serde_json::to_string_pretty(&summary).expect("a summary is texts and numbers");
     session.run.write(&session.run.summary(), &(json + "\n"))?;
-    for speed in &summary.speed {
+    if let Some(speed) = &summary.speed {
         session.run.append_log(&format!("speed: {}", speed.in_words()))?;
     }
     for (name, value) in &summary.metrics {

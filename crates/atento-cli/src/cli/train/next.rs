@@ -84,16 +84,8 @@ mod tests {
             ("instruct", None, "atento generate 'runs/my run' --chat --prompt 'A question?'"),
             ("classify", Some("100 %\tb"), r"printf '%s\t%s\n' '100 %' 'b' | atento classify 'runs/my run'"),
             ("tag", Some("EU rejects"), "atento tag 'runs/my run' 'EU rejects'"),
-            (
-                "qa",
-                None,
-                r"printf '%s\t%s\n' 'A question?' 'The text that answers it.' | atento answer 'runs/my run'",
-            ),
-            (
-                "multiple-choice",
-                Some("a\tb\tc"),
-                r"printf '%s\t%s\t%s\n' 'a' 'b' 'c' | atento choose 'runs/my run'",
-            ),
+            ("qa", None, r"printf '%s\t%s\n' 'A question?' 'The text that answers it.' | atento answer 'runs/my run'"),
+            ("multiple-choice", Some("a\tb\tc"), r"printf '%s\t%s\t%s\n' 'a' 'b' 'c' | atento choose 'runs/my run'"),
             ("masked-lm", Some("the [MASK] cat"), "atento fill-mask 'runs/my run' 'the [MASK] cat'"),
             ("masked-lm", None, "atento fill-mask 'runs/my run'"),
         ] {
