@@ -54,7 +54,7 @@ pub enum Error {
         problem: String,
     },
     /// Lines hold no pair.
-    #[error("{}", bad_lines::message(place, told, *count))]
+    #[error("{}", bad_lines::message(place, told, *count, *things))]
     BadLines {
         /// The data set.
         place: String,
@@ -62,6 +62,8 @@ pub enum Error {
         told: Vec<String>,
         /// How many there are.
         count: u64,
+        /// What one and several of them are called.
+        things: [&'static str; 2],
     },
     /// A line of a JSONL file has no conversation.
     #[error("{path}, line {line}: {detail}")]

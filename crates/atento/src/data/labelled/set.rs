@@ -268,12 +268,7 @@ impl fmt::Display for LabelledReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  rows read: {}", self.rows)?;
         writeln!(f, "  rows kept: {}", self.kept)?;
-        if self.lines.blank > 0 {
-            writeln!(f, "  blank lines, passed over: {}", self.lines.blank)?;
-        }
-        for (count, what) in self.lines.bad().into_iter().filter(|(count, _)| *count > 0) {
-            writeln!(f, "  lines {what}, left out: {count}")?;
-        }
+        write!(f, "{}", self.lines)?;
         let left_out = [
             ("rows without text", self.empty),
             ("rows too long, left out", self.too_long),

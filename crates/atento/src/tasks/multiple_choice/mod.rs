@@ -24,7 +24,7 @@ impl HeadTask for MultipleChoiceTask {
     const FORMS: &'static [&'static str] = &["tsv", "jsonl"];
     const COLUMNS: &'static [&'static str] = &["prompt_key", "label_key"];
     const KEYS: &'static [&'static str] =
-        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"];
+        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "data.on_bad_line", "train.max_sentences"];
 
     fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::Accuracy]

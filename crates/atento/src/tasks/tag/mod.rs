@@ -21,7 +21,7 @@ impl HeadTask for TagTask {
     const FORMS: &'static [&'static str] = &["conll", "jsonl"];
     const COLUMNS: &'static [&'static str] = &["text_key", "label_key"];
     const KEYS: &'static [&'static str] =
-        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"];
+        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "data.on_bad_line", "train.max_sentences"];
 
     fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::Accuracy, Metric::F1]

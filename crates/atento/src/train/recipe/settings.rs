@@ -93,7 +93,7 @@ section! {
         max_length: usize = 512, in at_least(2.0);
         /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
-        /// Pairs, prompts, texts with labels: what happens to a line that holds none, such as one with a tab too many.
+        /// Pairs, prompts, labels, questions: what happens to a line that holds none, such as one with a tab too many; of tagged words with its sentence, of SQuAD's files to an entry.
         on_bad_line: OnBadLine = OnBadLine::Error;
         /// Keep only the first of equal examples.
         drop_duplicates: bool = true;
