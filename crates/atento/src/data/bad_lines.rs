@@ -51,6 +51,7 @@ impl LineReport {
             Error::Columns { .. } => self.other_columns += 1,
             Error::Key { .. } | Error::Conversation { .. } => self.no_text_at_key += 1,
             Error::Lines(fault) | Error::RecordTooLong(fault) => self.add_line(fault),
+            Error::Csv(fault) => fault.count_in(self),
             _ => self.not_json += 1,
         }
     }

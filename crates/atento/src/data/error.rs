@@ -53,6 +53,9 @@ pub enum Error {
         /// What it has, and how to choose of it.
         problem: String,
     },
+    /// A CSV file, or a record of it.
+    #[error(transparent)]
+    Csv(Box<super::tokens::Error>),
     /// Lines hold no pair.
     #[error("{}", bad_lines::message(place, told, *count, *things))]
     BadLines {
@@ -179,6 +182,7 @@ impl Error {
         match self {
             Self::Lines(fault) | Self::RecordTooLong(fault) => fault.is_of_one_line(),
             Self::Columns { .. } | Self::Conversation { .. } | Self::Json { .. } | Self::Key { .. } => true,
+            Self::Csv(fault) => fault.is_of_bad_line(),
             _ => false,
         }
     }

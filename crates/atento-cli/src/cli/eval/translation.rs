@@ -34,8 +34,8 @@ pub struct TranslationArgs {
     #[arg(long, value_name = "FILE", requires = "source")]
     target: Option<PathBuf>,
 
-    /// The key of the source sentence in JSON objects (a dot descends), or its column in a TSV file: the number from 1, or
-    /// the name in a header [default: source]
+    /// The key of the source sentence in JSON objects (a dot descends), or its column in a CSV or TSV file: of TSV the number
+    /// from 1, or the name in a header [default: source]
     #[arg(long, value_name = "KEY", requires = "data")]
     source_key: Option<String>,
 
@@ -70,6 +70,11 @@ impl TranslationArgs {
         match (data, &self.source, &self.target) {
             (Some(path), ..) => Ok(match ParallelSource::from_path(path) {
                 ParallelSource::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
+                    path,
+                    source_key: self.source_key.clone().unwrap_or(source_key),
+                    target_key: self.target_key.clone().unwrap_or(target_key),
+                },
+                ParallelSource::Csv { path, source_key, target_key } => ParallelSource::Csv {
                     path,
                     source_key: self.source_key.clone().unwrap_or(source_key),
                     target_key: self.target_key.clone().unwrap_or(target_key),
