@@ -132,9 +132,9 @@ impl ParallelSource {
         let path = match self {
             ParallelSource::Files { target, .. } if target_side => target,
             ParallelSource::Files { source, .. } => source,
-            ParallelSource::Tsv { path, .. } | ParallelSource::Csv { path, .. } | ParallelSource::Jsonl { path, .. } => {
-                path
-            }
+            ParallelSource::Tsv { path, .. }
+            | ParallelSource::Csv { path, .. }
+            | ParallelSource::Jsonl { path, .. } => path,
         };
         format!("{}, line {}", path.display(), line + 1)
     }
@@ -146,9 +146,9 @@ impl fmt::Display for ParallelSource {
             ParallelSource::Files { source, target } => {
                 write!(f, "{} + {}", source.display(), target.display())
             }
-            ParallelSource::Tsv { path, .. } | ParallelSource::Csv { path, .. } | ParallelSource::Jsonl { path, .. } => {
-                path.display().fmt(f)
-            }
+            ParallelSource::Tsv { path, .. }
+            | ParallelSource::Csv { path, .. }
+            | ParallelSource::Jsonl { path, .. } => path.display().fmt(f),
         }
     }
 }
@@ -341,8 +341,11 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let text = "id,de,en\n1,\"Geh, sagte er.\",Go.\n\n2,\"Hallo\n\"\"Du\"\"!\",Hi.\n3,zu wenig\n4,Ja.,Yes.\n";
         let path = write(&dir, "a.csv", text);
-        let of_columns =
-            |source: &str, target: &str| ParallelSource::Csv { path: path.clone(), source_key: source.into(), target_key: target.into() };
+        let of_columns = |source: &str, target: &str| ParallelSource::Csv {
+            path: path.clone(),
+            source_key: source.into(),
+            target_key: target.into(),
+        };
         let message = pairs(&of_columns("en", "de")).unwrap_err().to_string();
         assert!(message.contains("a.csv, line 6: 2 fields, the header has 3"), "{message}");
         let (good, report) = load_pairs(&of_columns("en", "de"), OnBadLine::Skip).unwrap();

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{ChoiceFile, ChoiceKeys, ChoiceRow, Error, Examples, Goal, Packs, ReadOptions, Text, TextBatch};
-use crate::data::{LineReport, OnTruncate};
 use crate::data::hash::{add_ids, combine};
+use crate::data::{LineReport, OnTruncate};
 use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{Tokenizer, Truncation};

@@ -362,7 +362,13 @@ mod tests {
         ]}]});
         std::fs::write(&path, text.to_string()).unwrap();
         let read = |is_training| {
-            let options = WindowOptions { max_length: 16, stride: 3, token_types: Some(2), is_training, on_bad_line: OnBadLine::Error };
+            let options = WindowOptions {
+                max_length: 16,
+                stride: 3,
+                token_types: Some(2),
+                is_training,
+                on_bad_line: OnBadLine::Error,
+            };
             SpanSet::read(&path, &tokenizer("bert"), &options).unwrap()
         };
         let (train, valid) = (read(true), read(false));
@@ -382,7 +388,13 @@ mod tests {
              window and are left out, 1 questions have no context and are left out, 1 questions have an answer that no window \
              holds"
         );
-        let one_type = WindowOptions { max_length: 16, stride: 3, token_types: Some(1), is_training: true, on_bad_line: OnBadLine::Error };
+        let one_type = WindowOptions {
+            max_length: 16,
+            stride: 3,
+            token_types: Some(1),
+            is_training: true,
+            on_bad_line: OnBadLine::Error,
+        };
         assert!(
             SpanSet::read(&path, &tokenizer("bert"), &one_type)
                 .unwrap_err()

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Error, Examples, Goal, LabelSet, Packs, Sentence, Sentences, Text, TextBatch, WordColumns};
-use crate::data::{LineReport, OnTruncate};
 use crate::data::hash::{add_ids, combine, hash};
+use crate::data::{LineReport, OnTruncate};
 use crate::messages::group_thousands;
 use crate::text::{EncodedWords, Tokenizer};
 

@@ -126,7 +126,10 @@ fn pairs_stand_in_csv_and_a_record_of_another_length_is_left_out() {
     let path = folder.write("pairs.csv", format!("id,en,de\n{rows}too short\n"));
     let data = recipe(std::slice::from_ref(&path), &Wishes::default()).data;
     let train = data.train.unwrap();
-    assert_eq!((train.csv, train.source_key.as_deref(), train.target_key.as_deref()), (Some(path), Some("en"), Some("de")));
+    assert_eq!(
+        (train.csv, train.source_key.as_deref(), train.target_key.as_deref()),
+        (Some(path), Some("en"), Some("de"))
+    );
     assert_eq!(data.on_bad_line, crate::train::recipe::OnBadLine::Skip);
 }
 
@@ -139,8 +142,9 @@ fn json_is_told_apart_by_what_it_holds() {
         let found = recipe(std::slice::from_ref(&path), &Wishes::default());
         assert_eq!((found.task.word(), found.data.train.unwrap().squad), ("qa", Some(path)));
     }
-    let objects: String =
-        (0..40).map(|i| format!("{{\"source\": \"{} {i}\", \"target\": \"{} {i}\"}}\n", ENGLISH[i % 4], GERMAN[i % 4])).collect();
+    let objects: String = (0..40)
+        .map(|i| format!("{{\"source\": \"{} {i}\", \"target\": \"{} {i}\"}}\n", ENGLISH[i % 4], GERMAN[i % 4]))
+        .collect();
     let path = folder.write("pairs.json", &objects);
     let found = recipe(std::slice::from_ref(&path), &Wishes::default());
     assert_eq!((found.task.word(), found.data.train.unwrap().jsonl), ("translation", Some(path)));
