@@ -20,12 +20,14 @@ pub struct Progress {
     quiet: bool,
     /// Where a person watches, once the run has started.
     bar: Option<ProgressBar>,
+    /// What the bar says of the updates, their number excepted.
+    last: Option<StepReport>,
 }
 
 impl Progress {
     /// Shows nothing at all if the options ask for quiet.
     pub fn new(options: &Options) -> Self {
-        Progress { quiet: options.quiet, bar: None }
+        Progress { quiet: options.quiet, bar: None, last: None }
     }
 
     /// Writes a line that stays, above the bar.
@@ -50,12 +52,19 @@ impl Progress {
         self.bar = Some(bar);
     }
 
-    fn step(&self, report: &StepReport) {
+    fn step(&mut self, report: &StepReport) {
         match &self.bar {
-            // The bar has a place of its own for the time left.
-            Some(bar) => bar.set_message(format_step_line(&StepReport { eta: None, ..*report })),
+            Some(_) => self.last = Some(*report),
             None => self.line(&format_step_line(report)),
         }
+    }
+
+    fn advance(&self, step: u64, share: f64, eta: Option<Duration>) {
+        let Some(bar) = &self.bar else { return };
+        // The bar has a place of its own for the time left.
+        let report = self.last.map(|last| format_step_line(&StepReport { step, eta: None, ..last }));
+        bar.set_message(report.unwrap_or_else(|| format!("step {}", group_thousands(step))));
+        bar::set_share(bar, share, eta);
     }
 
     fn finish(&mut self, text: &str) {
@@ -95,11 +104,7 @@ impl Reporter for Progress {
             Event::Resumed { step, path } => {
                 self.line(&format!("resumed at step {} from {}", group_thousands(*step), path.display()));
             }
-            Event::Advanced { share, eta, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar::set_share(bar, *share, *eta);
-                }
-            }
+            Event::Advanced { step, share, eta } => self.advance(*step, *share, *eta),
             Event::Step(report) => self.step(report),
             Event::Evaluated { step, loss, scores, best } => {
                 self.line(&format_evaluation(*step, *loss, scores, *best));
@@ -184,7 +189,7 @@ mod tests {
     fn shown(width: u16, events: &[Event]) -> Vec<String> {
         let terminal = Terminal { width, written: Arc::default() };
         let bar = bar::of_shares(ProgressDrawTarget::term_like(Box::new(terminal.clone())));
-        let mut progress = Progress { quiet: false, bar: Some(bar) };
+        let mut progress = Progress { quiet: false, bar: Some(bar), last: None };
         events.iter().for_each(|event| progress.event(event));
         terminal.written.lock().unwrap().clear();
         progress.bar.as_ref().unwrap().tick();
@@ -209,13 +214,14 @@ mod tests {
             assert!(lines[0].contains('█'), "{width}: {lines:?}");
         }
         let lines = shown(80, &[step(7550), advanced]);
-        let details = "step 7,550/18,000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s";
+        let details = "step 7,600/18,000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s";
         assert!(lines[1].contains(&details[..60]), "{lines:?}");
     }
 
     #[test]
     fn the_bar_moves_with_every_update() {
-        let at = |share: f64| shown(80, &[step(1), Event::Advanced { step: 2, share, eta: None }]).remove(0);
+        let at = |share: f64| shown(80, &[Event::Advanced { step: 2, share, eta: None }]).remove(0);
+        assert!(shown(80, &[Event::Advanced { step: 2, share: 0.1, eta: None }])[1].contains(" step 2"));
         let filled = |line: String| line.matches('█').count();
         assert!(filled(at(0.1)) < filled(at(0.2)) && filled(at(0.2)) < filled(at(0.9)));
         assert!(at(0.0).starts_with("  0% ") && at(1.0).starts_with("100% "), "{} {}", at(0.0), at(1.0));
