@@ -352,8 +352,8 @@ mod tests {
         let expected = [("Go.", "Geh, sagte er."), ("Hi.", "Hallo\n\"Du\"!"), ("Yes.", "Ja.")];
         assert_eq!(good, expected.map(|(en, de)| (en.to_owned(), de.to_owned())));
         assert_eq!(report, LineReport { other_columns: 1, ..LineReport::default() });
-        let message = of_columns("en", "ed").open().unwrap_err().to_string();
-        assert!(message.contains("\"ed\"") && message.contains("did you mean \"de\""), "{message}");
+        let message = of_columns("en", "dee").open().unwrap_err().to_string();
+        assert!(message.contains("\"dee\"") && message.contains("did you mean \"de\""), "{message}");
         let named = ParallelSource::from_path("b.CSV.gz");
         assert!(matches!(named, ParallelSource::Csv { source_key, .. } if source_key == "source"));
     }

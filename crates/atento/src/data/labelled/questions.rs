@@ -98,8 +98,12 @@ impl ChoiceFile {
         };
         // A line that is bad either way says nothing of labels.
         let (mut text, mut number) = (open(Called::Text)?, open(Called::Number)?);
-        let is_by_text = text.all_rows().zip(number.all_rows()).all(|(text, number)| text.is_ok() || number.is_err());
-        open(if is_by_text { Called::Text } else { Called::Number })
+        let mut has_texts = false;
+        let is_by_text = text.all_rows().zip(number.all_rows()).all(|(text, number)| {
+            has_texts |= text.is_ok();
+            text.is_ok() || number.is_err()
+        });
+        open(if is_by_text && has_texts { Called::Text } else { Called::Number })
     }
 }
 

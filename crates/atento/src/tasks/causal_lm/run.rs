@@ -234,9 +234,10 @@ impl Workload for LanguageModelling {
     }
 }
 
-/// The first words of a text, to be gone on with.
+/// The first words of a line of a text, to be gone on with. The text may begin in the middle of its first line.
 fn beginning(text: &str) -> Option<String> {
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().nth(1).or_else(|| lines().next())?;
     Some(line.split_inclusive(' ').take(PROMPT_WORDS).collect::<String>().trim_end().to_owned())
 }
 
