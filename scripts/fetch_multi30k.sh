@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes data/multi30k, the English and German captions of recipes/multi30k-*.toml: Multi30k's task 1 (Elliott et al. 2016) as it
 # lies in its repository, github.com/multi30k/dataset, raw text. The README there names no licence: ask its authors before the
-# data are used for more than research. Needs curl and gzip. Prints the command that trains on the files.
+# data are used for more than research. Needs curl and gzip. Recipes for the files are put beside them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 from=https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw
@@ -23,10 +23,12 @@ for language in en de; do
     fetch "val.$language" 1014
     fetch "test_2016_flickr.$language" 1000
 done
+for name in multi30k-en-de multi30k-en-de-rnn; do
+    sed "s|\.\./\.\./shared/data/multi30k/||g; s|^#:schema \./|#:schema ../../recipes/|" recipes/$name.toml \
+        > data/multi30k/$name.toml
+done
 cat <<'COMMAND'
-data/multi30k: 29000 pairs to train on, 1014 to validate and 1000 to test on. To train on them:
+data/multi30k: 29,000 pairs to train on, 1,014 to validate and 1,000 to test on. To train on them:
 
-atento train recipes/multi30k-en-de.toml \
-    --set data.train.source=data/multi30k/train.en.gz --set data.train.target=data/multi30k/train.de.gz \
-    --set data.valid.source=data/multi30k/val.en.gz --set data.valid.target=data/multi30k/val.de.gz
+atento train data/multi30k/multi30k-en-de.toml
 COMMAND

@@ -11,6 +11,7 @@
 //! [`Device`], whose kernels work on it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::buffer::Buffer;
@@ -27,6 +28,7 @@ const WORD: usize = size_of::<f32>();
 #[derive(Clone)]
 pub struct Pool {
     shelves: Arc<Mutex<Shelves>>,
+    operations: Arc<AtomicU64>,
     device: &'static dyn Device,
 }
 
@@ -85,7 +87,7 @@ impl Pool {
     /// An empty pool of the processor's memory.
     #[must_use]
     pub fn new() -> Self {
-        Self { shelves: Arc::default(), device: &Cpu }
+        Self { shelves: Arc::default(), operations: Arc::default(), device: &Cpu }
     }
 
     /// Whose memory this is: the device that computes on it.
@@ -140,6 +142,23 @@ impl Pool {
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         self.lock().stats
+    }
+
+    /// Floating-point operations of the products and attentions that were computed in this memory, forward and backward: two
+    /// for each number of a matrix and row that it is multiplied with. What is done element by element is not counted, nor
+    /// the lengths of low-rank pairs.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_operations(&self, operations: u64) {
+        self.operations.fetch_add(operations, Ordering::Relaxed);
+    }
+
+    /// Counts a product of `rows` rows with a matrix of so many numbers.
+    pub(crate) fn count_product(&self, rows: usize, numbers: usize) {
+        self.count_operations(2 * rows as u64 * numbers as u64);
     }
 
     pub(crate) fn give_back(&self, memory: Memory) {

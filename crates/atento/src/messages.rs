@@ -58,9 +58,22 @@ pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     nearest(name, candidates).map_or(String::new(), |candidate| format!(" (did you mean {candidate:?}?)"))
 }
 
-/// "1 file" or "2 files": a number of things.
+/// Digits in groups of three: `31,412`.
+pub fn group_thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// "1 file" or "2,000 files": a number of things.
 pub fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+    format!("{} {thing}{}", group_thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// A value as a message shows it: whole, or its beginning and an ellipsis.
@@ -150,5 +163,13 @@ mod tests {
         assert!(printed.len() < 500 && printed.starts_with("/xxx"), "{printed}");
         assert!(printed.ends_with("xx/end.txt: cannot open: File name too long"), "{printed}");
         assert_eq!(printable("short"), "short");
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (31_412, "31,412"), (1_234_567, "1,234,567")] {
+            assert_eq!(group_thousands(number), text);
+        }
+        assert_eq!([count(1, "file"), count(2000, "file")], ["1 file", "2,000 files"]);
     }
 }

@@ -12,6 +12,8 @@ use atento::data::tokens::{self, Boundary, TextSource};
 use atento::hub::ModelDir;
 use atento::hub::special_tokens::load_tokenizer;
 use atento::text::Tokenizer;
+use atento::train::events::group_thousands;
+use atento::train::report::grouped;
 use serde_json::json;
 
 mod examples;
@@ -190,8 +192,8 @@ pub fn run(args: &PrepareArgs, options: &Options) -> Result<(), Failure> {
         }))?,
         false => {
             shown.iter().flat_map(examples::Shown::lines).try_for_each(|line| out.line(line))?;
-            out.line(data.report())?;
-            out.line(drawn)?;
+            out.line(grouped(&data.report().to_string()))?;
+            out.line(grouped(&drawn.to_string()))?;
             args.out.iter().try_for_each(|dir| out.line(format_args!("files: {}", dir.display())))?;
         }
     }
@@ -209,14 +211,16 @@ fn tell(report: &CorpusReport, options: &Options) {
         options.note(format_args!(
             "{} of {} documents equal an earlier one: a second segment may be drawn from an equal document; \
              --drop-duplicates leaves such documents out",
-            report.duplicates, report.documents
+            group_thousands(report.duplicates),
+            group_thousands(report.documents)
         ));
     }
     if report.cut_by_ends > 0 {
         options.note(format_args!(
             "{} of {} documents have one line, which was cut after each . ! ? to find sentences; texts with a sentence on \
              each line need no such rule",
-            report.cut_by_ends, report.documents_kept
+            group_thousands(report.cut_by_ends),
+            group_thousands(report.documents_kept)
         ));
     }
 }

@@ -229,13 +229,14 @@ fn train(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     tokenizer.save(&args.out).map_err(Failure::run)?;
     let (size, path) = (tokenizer.vocab_size(), args.out.display());
     if size < args.vocab_size {
-        options.note(format_args!("the text gives only {size} tokens of the {} asked for", args.vocab_size));
+        let (size, wanted) = (thousands(size), thousands(args.vocab_size));
+        options.note(format_args!("the text gives only {size} tokens of the {wanted} asked for"));
     }
     let mut out = Output::open();
     if options.json {
         out.json(&json!({ "path": args.out, "vocab_size": size }))?;
     } else {
-        out.line(format_args!("{path}: {size} tokens"))?;
+        out.line(format_args!("{path}: {} tokens", thousands(size)))?;
     }
     out.finish()
 }

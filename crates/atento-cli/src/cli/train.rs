@@ -1,15 +1,19 @@
 //! `atento train RECIPE.toml`: a training run, from text to a model that translates, goes on with text or answers.
 
+mod next;
 pub mod several;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use atento::data::tokens::instruct::MaskedPiece;
+use atento::train::events::{format_duration, group_thousands};
 use atento::train::recipe::{Loaded, Override};
 use atento::train::run_dir::{Mode, RunDir};
 use atento::train::{self, Recipe, StopFlag, Summary, TrainOptions};
 
+use self::next::quoted;
 use self::several::Vary;
 use crate::cli::hub::Locator;
 use crate::ui::failure::Failure;
@@ -108,14 +112,20 @@ pub fn run(args: &TrainArgs, options: &Options) -> Result<(), Failure> {
     let stop = StopFlag::new();
     stop_on_interrupt(&stop, SAVING).context("cannot listen for Ctrl-C").map_err(Failure::Run)?;
     let summary = train::train(&recipe, &how, &stop, &mut Progress::new(options)).map_err(failure)?;
+    let is_stopped = summary.ending == "stopped";
     let mut out = Output::open();
     if options.json {
         out.json(&summary)?;
     } else {
-        table::lines(&[Align::Left, Align::Left], &rows(&summary)).into_iter().try_for_each(|line| out.line(line))?;
+        let mut rows = rows(&summary);
+        if !is_stopped {
+            let command = next::command(&*recipe.task, &summary.run, summary.example.as_deref());
+            rows.push(vec!["next".to_owned(), command]);
+        }
+        table::lines(&[Align::Left, Align::Left], &rows).into_iter().try_for_each(|line| out.line(line))?;
     }
     out.finish()?;
-    if summary.ending == "stopped" {
+    if is_stopped {
         tell(format_args!("to go on: {}", resume_command(&summary.run)));
     }
     Ok(())
@@ -151,7 +161,8 @@ fn show_masks(recipe: &Recipe, how: &TrainOptions, options: &Options) -> Result<
         if options.json {
             out.json(shown)?;
         } else {
-            out.line(format_args!("example {}, {} tokens", shown.example, shown.tokens))?;
+            let (example, tokens) = (group_thousands(shown.example), thousands(shown.tokens));
+            out.line(format_args!("example {example}, {tokens} tokens"))?;
             out.line(format_args!("{}\n", marked(&shown.pieces)))?;
         }
     }
@@ -215,30 +226,29 @@ pub fn require_utf8(name: &str, path: &Path) -> Result<(), Failure> {
 }
 
 fn resume_command(run: &Path) -> String {
-    let (config, run) = (quoted(&run.join("config.toml")), quoted(run));
+    let [config, run] = [&run.join("config.toml"), run].map(|path| quoted(&path.display().to_string()));
     format!("atento train {config} --out {run} --resume")
 }
 
-/// A path as a shell reads it back.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+fn in_time(seconds: f64) -> String {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if seconds >= 60.0 => format_duration(duration),
+        _ => format!("{seconds:.1} s"),
+    }
 }
 
 fn rows(summary: &Summary) -> Vec<Vec<String>> {
     let mut rows = vec![
         vec!["run".to_owned(), summary.run.display().to_string()],
         vec!["parameters".to_owned(), format!("{} trained", thousands(summary.trainable))],
-        vec!["steps".to_owned(), format!("{} ({:.2} epochs)", summary.steps, summary.epochs)],
-        vec![
-            "time".to_owned(),
-            format!("{:.1} s, {} tokens/s", summary.seconds, thousands(summary.tokens_per_second.round() as usize)),
-        ],
+        vec!["steps".to_owned(), format!("{} ({:.2} epochs)", group_thousands(summary.steps), summary.epochs)],
+        vec!["time".to_owned(), in_time(summary.seconds)],
     ];
-    rows.push(vec!["model".to_owned(), summary.exported()]);
+    rows.extend(summary.speed.iter().map(|speed| vec!["speed".to_owned(), speed.in_words()]));
+    rows.push(vec!["exported".to_owned(), summary.exported()]);
     rows.extend(summary.metrics.iter().map(|(name, value)| vec![name.replace('_', " "), format!("{value:.4}")]));
     rows.extend(summary.signature.iter().map(|signature| vec!["BLEU".to_owned(), signature.clone()]));
+    rows.push(vec!["report".to_owned(), summary.report.display().to_string()]);
     rows
 }
 
@@ -250,6 +260,5 @@ mod tests {
     fn a_path_is_quoted_where_a_shell_would_cut_it() {
         let command = resume_command(Path::new("it's mine"));
         assert_eq!(command, r"atento train 'it'\''s mine/config.toml' --out 'it'\''s mine' --resume");
-        assert_eq!(quoted(Path::new("runs/über-1.2")), "runs/über-1.2");
     }
 }

@@ -5,16 +5,14 @@ use atento::text::{self, Tokenizer};
 use super::lines::Line;
 use super::options::Options;
 
-/// Examples and places that are shown.
-const SHOWN: usize = 5;
-
 /// Characters and words that the vocabulary lacks.
 #[derive(Debug, Default)]
-pub struct Unknowns {
-    count: u64,
-    texts: u64,
-    examples: Vec<String>,
-    places: Vec<String>,
+pub struct Unknowns(text::Unknowns);
+
+impl From<text::Unknowns> for Unknowns {
+    fn from(found: text::Unknowns) -> Self {
+        Self(found)
+    }
 }
 
 impl Unknowns {
@@ -28,24 +26,7 @@ impl Unknowns {
         text: &str,
         place: impl FnOnce() -> String,
     ) -> Result<(), text::Error> {
-        let parts = tokenizer.unknown_parts(text)?;
-        if parts.is_empty() {
-            return Ok(());
-        }
-        self.count += parts.len() as u64;
-        let place = place();
-        if self.places.last() != Some(&place) {
-            self.texts += 1;
-            if self.places.len() < SHOWN {
-                self.places.push(place);
-            }
-        }
-        for part in parts {
-            let part = format!("{part:?}");
-            if self.examples.len() < SHOWN && !self.examples.contains(&part) {
-                self.examples.push(part);
-            }
-        }
+        self.0.add(&tokenizer.unknown_parts(text)?, place);
         Ok(())
     }
 
@@ -70,14 +51,8 @@ impl Unknowns {
 
     /// Tells what was found, if anything was.
     pub fn tell(&self, options: &Options) {
-        if self.count == 0 {
-            return;
+        if self.0.count > 0 {
+            options.note(format_args!("the tokenizer does not know {}", self.0));
         }
-        let more = if self.texts > self.places.len() as u64 { ", …" } else { "" };
-        let (examples, places) = (self.examples.join(", "), self.places.join("; "));
-        options.note(format_args!(
-            "the tokenizer does not know {} characters or words, which the model does not see as they are: {examples} ({places}{more})",
-            self.count
-        ));
     }
 }

@@ -183,7 +183,7 @@ fn eval_explains_itself() {
     Options for translators:
           --source <FILE>           Source sentences, one a line
           --target <FILE>           Target sentences, as many lines
-          --source-key <KEY>        The key of the source sentence in JSON objects (a dot descends), or its column in a TSV file: the number from 1, or the name in a header [default: source]
+          --source-key <KEY>        The key of the source sentence in JSON objects (a dot descends), or its column in a CSV or TSV file: of TSV the number from 1, or the name in a header [default: source]
           --target-key <KEY>        The same of the target sentence [default: target]
           --beam <N>                Hypotheses kept at each step; 1 is greedy search [default: the model's]
           --length-penalty <A>      Divide log-probabilities by length^A; 0 compares sums, 1 means [default: the model's]

@@ -275,11 +275,11 @@ fn settings_that_do_not_go_with_prompts_are_refused() {
         assert!(message.contains(expected), "{setting}: {message}");
         assert!(!folder.path("run").exists(), "{setting}");
     }
-    let other = "task = \"translation\"\ndata.train = { csv = \"train.csv\" }\n";
+    let other = "task = \"translation\"\ndata.train = { squad = \"train.csv\" }\n";
     folder.write("r.toml", other);
     let message = train(&folder, &["--out", "run"]).refusal();
     assert!(
-        message.contains("must name either `source` and `target`, or `tsv`, or `jsonl`; it names `csv`"),
+        message.contains("must name either `source` and `target`, or `tsv`, `csv` or `jsonl`; it names `squad`"),
         "{message}"
     );
     let message = train(&folder, &["--show-masks", "--set", "data={corpus=\"demo\"}"]).refusal();

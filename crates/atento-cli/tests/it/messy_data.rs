@@ -170,6 +170,29 @@ fn bad_lines_of_prompts_and_of_texts_with_labels_follow_the_same_setting() {
 }
 
 #[test]
+fn bad_lines_of_words_choices_and_questions_follow_the_same_setting() {
+    let folder = folder("");
+    folder.write("d.conll", "a\tB-X\nb\tO\n\nc\nd\tO\n\ne\tO\n");
+    folder.write("d.tsv", "p\tx\ty\t0\nno choice\t0\nq\tx\ty\t1\n");
+    let context = r#""context": "the dog was here", "qas": ["#;
+    let question = r#"{"id": "1", "question": "who", "answers": [{"text": "dog", "answer_start": 4}]}"#;
+    folder.write("d.json", format!(r#"{{"data": [{{"paragraphs": [{{{context}{question}, {{"id": "2"}}]}}]}}]}}"#));
+    let size = "[model]\nlayers = 1\nheads = 2\nd_model = 16\n[train]\nmax_steps = 2\n";
+    for (task, data, bad, left_out) in [
+        ("tag", "conll = \"d.conll\"", "d.conll, line 4: 1 columns", "1 sentences have a bad line"),
+        ("multiple-choice", "tsv = \"d.tsv\"", "d.tsv, line 2: 2 columns", "1 line with another number of columns"),
+        ("qa", "squad = \"d.json\"", "qas[1]: there is no \"question\"", "1 entries hold no question"),
+    ] {
+        folder.write("r.toml", format!("task = \"{task}\"\n[data]\ntrain = {{ {data} }}\n{size}"));
+        let message = train(&folder, &[], &["--dry-run"]).refusal();
+        assert!(message.contains(bad) && message.contains("data.on_bad_line = \"skip\" leaves the "), "{message}");
+        let ran = train(&folder, &["data.on_bad_line=skip"], &["--dry-run", "--json"]);
+        assert!(ran.stderr.contains(left_out), "{ran:?}");
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
 fn prompts_stand_in_columns_with_names() {
     let folder = folder("");
     folder.write("d.tsv", "id\tquestion\tanswer\n1\tWho?\tMe.\n2\tWhat?\tThat.\n");

@@ -65,7 +65,7 @@ fn windows_that_the_batch_makes_short_are_told() {
 fn the_summary_says_which_steps_weights_the_model_holds() {
     let folder = continuing();
     let ran = train(&folder, "c.toml", &[&SMALL[..], &["--set", "optimizer.lr=1e-3"]].concat());
-    assert!(ran.stdout.contains("\nmodel                step 2, the best validation loss, "), "{ran:?}");
+    assert!(ran.stdout.contains("\nexported             step 2, the best validation loss, "), "{ran:?}");
     let plan = folder.run(&["inspect", "plan", "run"], "").output();
     assert!(plan.contains("parameters  7,648 (7,648 trainable)"), "a run directory is one with a config.json: {plan}");
     assert!(ran.stderr.contains("run: 7,648 parameters, 22 stretches of text"), "{ran:?}");

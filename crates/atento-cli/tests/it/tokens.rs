@@ -225,6 +225,23 @@ fn what_the_vocabulary_lacks_is_counted_and_told() {
 }
 
 #[test]
+fn a_measured_text_with_what_the_vocabulary_lacks_is_told() {
+    let folder = folder();
+    folder.write("t.txt", "hi\nh€i€ ha\n");
+    let ran = folder.run(&["eval", "lm", "--data", "t.txt"], "");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("does not know 2 characters or words"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\"€\" (t.txt, document at line 1)"), "{}", ran.stderr);
+    folder.write("t.txt", "hi\nh<unk>\n");
+    let ran = folder.run(&["eval", "lm", "--data", "t.txt"], "");
+    assert!(ran.stderr.contains("t.txt: 1 unknown token\n"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("does not know"), "{}", ran.stderr);
+    folder.write("p.tsv", "hi\tha\nh€\tha\n");
+    let ran = folder.run(&["eval", "lm", "--data", "p.tsv"], "");
+    assert!(ran.stderr.contains("\"€\" (p.tsv, line 2)"), "{}", ran.stderr);
+}
+
+#[test]
 fn two_tokens_of_one_id_are_refused() {
     let folder = folder();
     change(&folder.path("lm/tokenizer.json"), |file| file["model"]["vocab"]["!!!"] = json!(5));

@@ -68,6 +68,7 @@ use crate::simd;
 use layout::{SharedMut, View, check_disjoint, exclusive, shared};
 use scratch::with_scratch;
 use split::{Divide, split};
+use tile::Mask;
 
 pub use dropout::Dropout;
 pub use layout::{Qkv, QkvGrad, Rows, RowsMut};
@@ -86,6 +87,18 @@ pub struct Segment {
     pub key_start: usize,
     /// Number of keys; may be 0.
     pub key_len: usize,
+}
+
+impl Segment {
+    /// Pairs of a query and a key that it sees, with a mask and a window as [`Attention`] has them. Of each pair and number
+    /// of a head the forward makes four operations, the backward ten.
+    #[must_use]
+    pub fn pairs(&self, causal: bool, window: Option<usize>) -> u64 {
+        let (query_len, key_len) = (self.query_len, self.key_len);
+        let mask = Mask { causal, window: window.unwrap_or(usize::MAX), query_len, key_len };
+        let seen = |query| mask.keys_seen_by(query).saturating_sub(mask.first_key_of(query)) as u64;
+        (0..query_len).map(seen).sum()
+    }
 }
 
 /// Numbers added to the scores, `[H, max_query_len, max_key_len]`, by position within the segment

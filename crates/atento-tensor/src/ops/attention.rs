@@ -58,6 +58,8 @@ impl Graph<'_> {
         let bias = bias.cloned();
         let dropout = self.next_dropout(spec.dropout, 1);
         let device = self.device();
+        let products = products_of(spec, segments);
+        self.pool().count_operations(4 * products);
         let mut out = self.pool().take_as(query.dtype(), rows * width);
         // Rows outside every segment would keep stale values.
         if segments.iter().map(|s| s.query_len).sum::<usize>() < rows {
@@ -84,6 +86,7 @@ impl Graph<'_> {
                 };
                 let inputs = inputs_of(spec, &segments, &query, key_value.as_ref(), bias.as_ref(), dropout);
                 let (out, log_sum_exp) = (saved.slice(), log_sum_exp.slice());
+                pass.pool.count_operations(10 * products);
                 pass.device().attention_backward(inputs, out, log_sum_exp, dy.slice(), gradients);
                 let gradients =
                     [(Some(&query), Some(dquery)), (key_value.as_ref(), dkey_value), (bias.as_ref(), dbias)];
@@ -123,6 +126,12 @@ impl Graph<'_> {
         self.keep_attention(spec.n_heads, segments, |segment, out| device.attention_weights(inputs, segment, out));
         self.output("attention", out, &[rows, width], false)
     }
+}
+
+/// Numbers of a query and a key that are multiplied with each other for the scores of all heads.
+fn products_of(spec: AttentionSpec, segments: &[Segment]) -> u64 {
+    let pairs: u64 = segments.iter().map(|segment| segment.pairs(spec.causal, spec.window)).sum();
+    pairs * (spec.n_heads * spec.head_dim) as u64
 }
 
 /// What the kernel reads.

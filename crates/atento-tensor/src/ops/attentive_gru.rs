@@ -36,6 +36,13 @@ pub struct AttentiveGru {
     pub score: Weight,
 }
 
+impl AttentiveGru {
+    /// Numbers of all matrices that a step multiplies with.
+    fn numbers(&self) -> usize {
+        self.recurrence.weight.len() + self.context.len() + self.query.len()
+    }
+}
+
 /// What is attended to: one run of keys and values for each sequence.
 #[derive(Clone)]
 pub struct Memory {
@@ -202,6 +209,7 @@ impl Saved {
             let (state, saved) = (states.part_mut(span(&rows, hidden)), self.cell.part_mut(span(&rows, 4 * hidden)));
             device.gru(gates_x.as_slice(), gates_h.as_slice(), previous, hidden, state, saved);
         }
+        g.pool().count_product(steps.tokens(), cell.numbers());
     }
 
     /// Keeps the weights of each sequence, if they are wanted: one head, whose queries are the sequence's tokens.
@@ -277,8 +285,10 @@ impl Saved {
         if let Some(total) = pass.grads.slice_mut(cell.score) {
             device.add_assign(total, dscore.slice());
         }
+        pass.pool.count_product(tokens, cell.numbers());
         let mut weight_gradient = |x: Slice<'_>, dy: &Buffer, weight: Weight| {
             if let Some(dweight) = pass.grads.slice_mut(weight) {
+                pass.pool.count_product(tokens, weight.len());
                 device.linear_backward_weight(tokens, x, dy.slice(), WeightLayout::OutIn, dweight);
             }
         };

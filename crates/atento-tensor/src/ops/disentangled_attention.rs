@@ -44,6 +44,10 @@ impl Graph<'_> {
         }
         let dropout = self.next_dropout(spec.dropout, 1);
         let device = self.device();
+        let pairs: u64 = segments.iter().map(|segment| segment.pairs(false, None)).sum();
+        let tables = [relative_keys, relative_queries].into_iter().flatten().count() as u64;
+        let products = pairs * width as u64;
+        self.pool().count_operations((4 + 2 * tables) * products);
         let mut out = self.pool().take_as(qkv.dtype(), rows * width);
         // Rows outside every segment would keep stale values.
         if segments.iter().map(|s| s.query_len).sum::<usize>() < rows {
@@ -72,6 +76,7 @@ impl Graph<'_> {
                 };
                 let inputs = reads.inputs(spec, &segments, dropout);
                 let (out, log_sum_exp) = (saved.slice(), log_sum_exp.slice());
+                pass.pool.count_operations((10 + 6 * tables) * products);
                 pass.device().disentangled_attention_backward(inputs, out, log_sum_exp, dy.slice(), gradients);
                 let tables = [(&reads.keys, dkeys), (&reads.queries, dqueries)];
                 let tables = tables.into_iter().map(|(table, gradient)| (table.as_ref(), gradient));

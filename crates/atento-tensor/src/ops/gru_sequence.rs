@@ -95,6 +95,7 @@ impl Graph<'_> {
                 saved.part_mut(span(&rows, 4 * hidden)),
             );
         }
+        self.pool().count_product(tokens, recurrence.weight.len());
         let upstream = gates_x.node().is_some() || initial.is_some_and(|initial| initial.node().is_some());
         let tracked = upstream || self.trains(&[recurrence.weight, recurrence.bias]);
         let y = self.output("gru_sequence", states, &[tokens, hidden], tracked);
@@ -156,7 +157,9 @@ impl SavedCell {
             let begin = dinitial.as_mut().map(Buffer::slice_mut);
             steps.add_previous(device, *direction, t, hidden, dprevious.as_slice(), dstates.slice_mut(), begin);
         }
+        pass.pool.count_product(tokens, recurrence.weight.len());
         if let Some(dweight) = pass.grads.slice_mut(recurrence.weight) {
+            pass.pool.count_product(tokens, recurrence.weight.len());
             device.linear_backward_weight(tokens, previous.slice(), dgates_h.slice(), WeightLayout::OutIn, dweight);
         }
         if let Some(dbias) = pass.grads.slice_mut(recurrence.bias) {

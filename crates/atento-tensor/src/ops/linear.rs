@@ -248,6 +248,28 @@ mod tests {
     }
 
     #[test]
+    fn operations_are_counted_forward_and_backward_of_what_trains() {
+        let mut params = Params::new();
+        let weight = params.add("w", &[4, 5], Init::Normal(1.0), &mut Rng::new(3, 1));
+        let product = 2 * 3 * 4 * 5;
+        let count = |params: &Params, expected: [u64; 2]| {
+            let (pool, mut grads) = (Pool::new(), Grads::zeros(params));
+            let mut g = Graph::train(params, &mut grads, &pool, 1);
+            let x = g.variable(&[0.5; 15], &[3, 5]);
+            let y = g.linear(&x, weight, OutIn, None, Identity);
+            assert_eq!(pool.operations(), expected[0]);
+            let upstream = pool.copy_of(&[1.0; 12]);
+            let _ = g.backward_from(vec![(y, upstream)], &[&x]);
+            assert_eq!(pool.operations(), expected[1]);
+        };
+        count(&params, [product, 3 * product]);
+        let held = Frozen::F32(params.get(weight).to_vec().into());
+        params.freeze(|_| true);
+        params.set_frozen(weight, held);
+        count(&params, [product, 2 * product]);
+    }
+
+    #[test]
     fn no_rows_are_no_rows() {
         let case = Case::new().leaf(&[0, 3]).param(&[2, 3]).param(&[2]);
         let found = case.check_plain(&|g, x, w| vec![g.linear(&x[0], w[0], OutIn, Some(w[1]), Gelu)]);

@@ -122,6 +122,7 @@ impl Added {
         recording: bool,
     ) -> Option<Lengths> {
         let LowRank { up, magnitude, .. } = self.low_rank(params);
+        pool.count_product(rows, up.len());
         pool.device().linear_add(rows, hidden, params.slice(*up), product.reborrow(), width, self.first);
         let (magnitude, inverse) = magnitude.as_ref().zip(inverse)?;
         let is_needed = recording && params.is_any_trained(&[magnitude.weight()]);

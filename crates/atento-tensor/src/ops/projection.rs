@@ -58,7 +58,10 @@ pub(super) fn forward(
             }
             device.linear_epilogue(bias, activation, pre, out, weight.rows);
         }
-        view => device.linear(rows, x, view, layout, bias, activation, pre, out),
+        view => {
+            pool.count_product(rows, weight.len());
+            device.linear(rows, x, view, layout, bias, activation, pre, out);
+        }
     }
 }
 
@@ -100,7 +103,10 @@ pub(super) fn backward_input(
                 backward_input(params, pool, rows, columns.slice(), part, layout, dx.reborrow(), accumulate);
             }
         }
-        view => pool.device().linear_backward_input(rows, dy, view, layout, dx, accumulate),
+        view => {
+            pool.count_product(rows, weight.len());
+            pool.device().linear_backward_input(rows, dy, view, layout, dx, accumulate);
+        }
     }
 }
 
@@ -124,11 +130,13 @@ pub(super) fn backward_weight(
     let device = pool.device();
     if !matches!(params.view(weight), View::Parts) {
         let dweight = grads.slice_mut(weight).expect("a weight that lies in one piece is trained as one");
+        pool.count_product(rows, weight.len());
         return device.linear_backward_weight(rows, x, dy, layout, dweight);
     }
     for (first, part) in parts(params, weight, layout) {
         if let Some(dpart) = grads.slice_mut(part) {
             let columns = columns(pool, dy, weight.rows, first, part.rows);
+            pool.count_product(rows, part.len());
             device.linear_backward_weight(rows, x, columns.slice(), layout, dpart);
         }
     }

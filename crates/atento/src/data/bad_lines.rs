@@ -1,6 +1,6 @@
 //! Lines of data that hold no pair: all of them told at once, or left out and counted.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub struct LineReport {
     pub not_json: u64,
     /// Lines left out as their object has no text at a key.
     pub no_text_at_key: u64,
+    /// Lines left out as what stands in them is no example, such as a label that is none of the choices.
+    #[serde(default)]
+    pub unusable: u64,
 }
 
 impl LineReport {
@@ -48,6 +51,7 @@ impl LineReport {
             Error::Columns { .. } => self.other_columns += 1,
             Error::Key { .. } | Error::Conversation { .. } => self.no_text_at_key += 1,
             Error::Lines(fault) | Error::RecordTooLong(fault) => self.add_line(fault),
+            Error::Csv(fault) => fault.count_in(self),
             _ => self.not_json += 1,
         }
     }
@@ -68,7 +72,7 @@ impl LineReport {
     }
 
     /// Every reason to leave a line out, in words, and how many lines have it.
-    pub(in crate::data) fn bad(&self) -> [(u64, &'static str); 6] {
+    pub(in crate::data) fn bad(&self) -> [(u64, &'static str); 7] {
         [
             (self.other_columns, "with another number of columns"),
             (self.not_utf8, "not UTF-8"),
@@ -76,7 +80,26 @@ impl LineReport {
             (self.too_long, "too long to be read"),
             (self.not_json, "not a JSON object"),
             (self.no_text_at_key, "without text at a key"),
+            (self.unusable, "that hold no example"),
         ]
+    }
+
+    /// All lines that were left out.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.bad().into_iter().map(|(count, _)| count).sum()
+    }
+}
+
+impl fmt::Display for LineReport {
+    /// A line for each reason that occurred.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.blank > 0 {
+            writeln!(f, "  blank lines, passed over: {}", self.blank)?;
+        }
+        for (count, what) in self.bad().into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  lines {what}, left out: {count}")?;
+        }
+        Ok(())
     }
 }
 
@@ -96,9 +119,24 @@ impl BadLines {
         }
     }
 
+    /// What was read, if it could be.
+    pub(in crate::data) fn without<T>(&mut self, found: Result<T, impl Display>) -> Option<T> {
+        found.map_err(|fault| self.add(&fault)).ok()
+    }
+
+    /// How many there were.
+    pub(in crate::data) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The error of them all, if there were any; `place` is the file.
     pub(crate) fn error(self, place: String) -> Option<Error> {
-        (self.count > 0).then_some(Error::BadLines { place, told: self.told, count: self.count })
+        self.error_of(place, ["line", "lines"])
+    }
+
+    /// The same of things that are no lines, called so: one and several.
+    pub(in crate::data) fn error_of(self, place: String, things: [&'static str; 2]) -> Option<Error> {
+        (self.count > 0).then_some(Error::BadLines { place, told: self.told, count: self.count, things })
     }
 }
 
@@ -172,14 +210,14 @@ impl Iterator for GoodPairs {
 }
 
 /// What a message says of bad lines: the faults, and what leaves them out.
-pub(super) fn message(place: &str, told: &[String], count: u64) -> String {
+pub(super) fn message(place: &str, told: &[String], count: u64, [thing, things]: [&str; 2]) -> String {
     if let [only] = told {
-        return format!("{only}; a recipe with data.on_bad_line = \"skip\" leaves the line out");
+        return format!("{only}; a recipe with data.on_bad_line = \"skip\" leaves the {thing} out");
     }
-    let prefix = format!("{place}, ");
-    let mut text = format!("{place}: {count} bad lines; a recipe with data.on_bad_line = \"skip\" leaves them out:");
+    let mut text = format!("{place}: {count} bad {things}; a recipe with data.on_bad_line = \"skip\" leaves them out:");
     for fault in told {
-        text += &format!("\n  {}", fault.strip_prefix(&prefix).unwrap_or(fault));
+        let in_place = fault.strip_prefix(place).and_then(|rest| rest.strip_prefix(", ").or(rest.strip_prefix(": ")));
+        text += &format!("\n  {}", in_place.unwrap_or(fault));
     }
     match count - told.len() as u64 {
         0 => text,

@@ -53,8 +53,11 @@ pub enum Error {
         /// What it has, and how to choose of it.
         problem: String,
     },
+    /// A CSV file, or a record of it.
+    #[error(transparent)]
+    Csv(Box<super::tokens::Error>),
     /// Lines hold no pair.
-    #[error("{}", bad_lines::message(place, told, *count))]
+    #[error("{}", bad_lines::message(place, told, *count, *things))]
     BadLines {
         /// The data set.
         place: String,
@@ -62,6 +65,8 @@ pub enum Error {
         told: Vec<String>,
         /// How many there are.
         count: u64,
+        /// What one and several of them are called.
+        things: [&'static str; 2],
     },
     /// A line of a JSONL file has no conversation.
     #[error("{path}, line {line}: {detail}")]
@@ -177,6 +182,7 @@ impl Error {
         match self {
             Self::Lines(fault) | Self::RecordTooLong(fault) => fault.is_of_one_line(),
             Self::Columns { .. } | Self::Conversation { .. } | Self::Json { .. } | Self::Key { .. } => true,
+            Self::Csv(fault) => fault.is_of_bad_line(),
             _ => false,
         }
     }

@@ -142,6 +142,19 @@ pub(super) fn unpack(
     Ok((unpacked, gzip))
 }
 
+/// The first bytes of a file, plain or gzip, as text; what is no text is replaced.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn beginning(path: &Path, bytes: u64) -> Result<String, LineError> {
+    let (name, file) = open(path)?;
+    let (input, gzip) = unpack(&name, file)?;
+    let mut text = Vec::new();
+    let read = input.take(bytes).read_to_end(&mut text);
+    read.map_err(|source| LineError::Read { path: name, line: 0, gzip, source })?;
+    Ok(String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').to_owned())
+}
+
 fn refuse_foreign(path: &Path, beginning: &[u8]) -> Result<(), LineError> {
     match encoding::foreign(beginning) {
         Some(found) => Err(LineError::Foreign { path: path.into(), found }),

@@ -1,4 +1,4 @@
-//! Pairs of sentences from two files, from a TSV file or from a JSONL file, one pair at a time.
+//! Pairs of sentences from two files, or from a TSV, CSV or JSONL file, one pair at a time.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bad_lines::{GoodPairs, LineReport, OnBadLine};
 use super::lines::{LineReader, MAX_RECORD_BYTES};
+use super::tokens::csv::CsvReader;
 use super::tsv::{Columns, TsvReader};
-use super::{Error, PairOptions, jsonl};
+use super::{Error, PairOptions, jsonl, tokens};
 
 /// The most pairs that [`load_pairs`] holds.
 pub const MAX_LOADED_PAIRS: usize = 1_000_000;
@@ -30,6 +31,15 @@ pub enum ParallelSource {
         path: PathBuf,
         /// Which columns are source and target; others are ignored. `None` is the first and second of exactly two.
         columns: Option<Columns>,
+    },
+    /// One file of records (RFC 4180) whose first names the columns; empty lines are skipped.
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The name of the column of source sentences.
+        source_key: String,
+        /// The name of the column of target sentences.
+        target_key: String,
     },
     /// One file with a JSON object on each line; blank lines are skipped.
     Jsonl {
@@ -62,15 +72,17 @@ impl RawPair {
 }
 
 impl ParallelSource {
-    /// A single file by its name: `.jsonl`, `.ndjson` or `.json` (keys `source` and `target`),
-    /// anything else is TSV; a final `.gz` is looked through.
+    /// A single file by its name: `.jsonl`, `.ndjson` or `.json` (keys `source` and `target`), `.csv` (columns of those
+    /// names), anything else is TSV; a final `.gz` is looked through.
     pub fn from_path(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
-        match [".jsonl", ".ndjson", ".json"].iter().any(|end| name.ends_with(end)) {
-            true => ParallelSource::Jsonl { path, source_key: "source".into(), target_key: "target".into() },
-            false => ParallelSource::Tsv { path, columns: None },
+        let (source_key, target_key) = ("source".to_owned(), "target".to_owned());
+        match name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("jsonl" | "ndjson" | "json") => ParallelSource::Jsonl { path, source_key, target_key },
+            Some("csv") => ParallelSource::Csv { path, source_key, target_key },
+            _ => ParallelSource::Tsv { path, columns: None },
         }
     }
 
@@ -83,6 +95,12 @@ impl ParallelSource {
         let input = match self {
             ParallelSource::Files { source, target } => Input::Files(open(source)?, open(target)?),
             ParallelSource::Tsv { path, columns } => Input::Tsv(TsvReader::new(open(path)?, columns.clone())),
+            ParallelSource::Csv { path, source_key, target_key } => {
+                let csv = CsvReader::open(path).map_err(of_csv)?;
+                let column = |key: &str| csv.column(key).map_err(of_csv);
+                let columns = [column(source_key)?, column(target_key)?];
+                Input::Csv(csv, columns)
+            }
             ParallelSource::Jsonl { path, source_key, target_key } => {
                 Input::Jsonl(open(path)?, source_key.clone(), target_key.clone())
             }
@@ -114,7 +132,9 @@ impl ParallelSource {
         let path = match self {
             ParallelSource::Files { target, .. } if target_side => target,
             ParallelSource::Files { source, .. } => source,
-            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => path,
+            ParallelSource::Tsv { path, .. }
+            | ParallelSource::Csv { path, .. }
+            | ParallelSource::Jsonl { path, .. } => path,
         };
         format!("{}, line {}", path.display(), line + 1)
     }
@@ -126,7 +146,9 @@ impl fmt::Display for ParallelSource {
             ParallelSource::Files { source, target } => {
                 write!(f, "{} + {}", source.display(), target.display())
             }
-            ParallelSource::Tsv { path, .. } | ParallelSource::Jsonl { path, .. } => path.display().fmt(f),
+            ParallelSource::Tsv { path, .. }
+            | ParallelSource::Csv { path, .. }
+            | ParallelSource::Jsonl { path, .. } => path.display().fmt(f),
         }
     }
 }
@@ -135,6 +157,8 @@ impl fmt::Display for ParallelSource {
 enum Input {
     Files(LineReader, LineReader),
     Tsv(TsvReader),
+    /// With the columns of the two sides.
+    Csv(CsvReader, [usize; 2]),
     Jsonl(LineReader, String, String),
 }
 
@@ -154,6 +178,8 @@ impl ParallelReader {
         let input = match self.input {
             Input::Files(source, target) => Input::Files(source.past_faults(), target.past_faults()),
             Input::Tsv(rows) => Input::Tsv(rows.past_faults()),
+            // It goes past such faults always.
+            Input::Csv(..) => self.input,
             Input::Jsonl(lines, source, target) => Input::Jsonl(lines.past_faults(), source, target),
         };
         ParallelReader { input, past_faults: true, failed: self.failed }
@@ -164,7 +190,7 @@ impl ParallelReader {
     /// Blank lines that were passed over, where each line is a whole pair.
     pub(super) fn blank_lines(&self) -> u64 {
         match &self.input {
-            Input::Files(..) => 0,
+            Input::Files(..) | Input::Csv(..) => 0,
             Input::Tsv(rows) => rows.blank_lines(),
             Input::Jsonl(lines, ..) => lines.blank_lines(),
         }
@@ -181,6 +207,7 @@ impl Iterator for ParallelReader {
         let pair = match &mut self.input {
             Input::Files(source, target) => next_of_files(source, target),
             Input::Tsv(rows) => rows.next(),
+            Input::Csv(records, columns) => next_of_csv(records, *columns),
             Input::Jsonl(lines, source_key, target_key) => jsonl::next(lines, source_key, target_key),
         };
         self.failed = pair.as_ref().is_err_and(|fault| !(self.past_faults && fault.is_of_one_line()));
@@ -209,6 +236,20 @@ fn next_of_files(source: &mut LineReader, target: &mut LineReader) -> Result<Opt
                 target_lines: target.line(),
             })
         }
+    }
+}
+
+fn next_of_csv(records: &mut CsvReader, columns: [usize; 2]) -> Result<Option<RawPair>, Error> {
+    let Some(mut record) = records.next().transpose().map_err(of_csv)? else { return Ok(None) };
+    let [source, target] = columns.map(|column| std::mem::take(&mut record.fields[column]));
+    Ok(Some(RawPair::new(record.line - 1, source, target)))
+}
+
+/// The fault of a CSV file, or of its text.
+fn of_csv(fault: tokens::Error) -> Error {
+    match fault {
+        tokens::Error::Lines(fault) => Error::Lines(fault),
+        fault => Error::Csv(Box::new(fault)),
     }
 }
 
@@ -293,6 +334,28 @@ mod tests {
         assert_eq!(pairs(&named).unwrap(), of(&[(0, "one", "eins")]));
         let beyond = ParallelSource::Tsv { path, columns: Some(Columns::Numbers(2, 5)) };
         assert!(pairs(&beyond).unwrap_err().to_string().contains("column 5 is asked for"));
+    }
+
+    #[test]
+    fn columns_of_csv_are_named_in_its_first_record() {
+        let dir = TempDir::new().unwrap();
+        let text = "id,de,en\n1,\"Geh, sagte er.\",Go.\n\n2,\"Hallo\n\"\"Du\"\"!\",Hi.\n3,zu wenig\n4,Ja.,Yes.\n";
+        let path = write(&dir, "a.csv", text);
+        let of_columns = |source: &str, target: &str| ParallelSource::Csv {
+            path: path.clone(),
+            source_key: source.into(),
+            target_key: target.into(),
+        };
+        let message = pairs(&of_columns("en", "de")).unwrap_err().to_string();
+        assert!(message.contains("a.csv, line 6: 2 fields, the header has 3"), "{message}");
+        let (good, report) = load_pairs(&of_columns("en", "de"), OnBadLine::Skip).unwrap();
+        let expected = [("Go.", "Geh, sagte er."), ("Hi.", "Hallo\n\"Du\"!"), ("Yes.", "Ja.")];
+        assert_eq!(good, expected.map(|(en, de)| (en.to_owned(), de.to_owned())));
+        assert_eq!(report, LineReport { other_columns: 1, ..LineReport::default() });
+        let message = of_columns("en", "dee").open().unwrap_err().to_string();
+        assert!(message.contains("\"dee\"") && message.contains("did you mean \"de\""), "{message}");
+        let named = ParallelSource::from_path("b.CSV.gz");
+        assert!(matches!(named, ParallelSource::Csv { source_key, .. } if source_key == "source"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::LineReport;
-use crate::messages;
+use crate::messages::{self, group_thousands};
 use crate::text::Tokenizer;
 
 /// Counts over one reading of a data set.
@@ -65,16 +65,16 @@ impl DataReport {
 
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
     pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
-        let truncated = format!("{} cut to the longest length, {} tokens lost", self.truncated, self.truncated_tokens);
+        let cut = format!("cut to the longest length, {} tokens lost", group_thousands(self.truncated_tokens));
         let lines = [
-            (self.empty_source, format!("{} with an empty source left out", self.empty_source)),
-            (self.empty_target, format!("{} with an empty target left out", self.empty_target)),
+            counted(self.empty_source, "with an empty source left out"),
+            counted(self.empty_target, "with an empty target left out"),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
-            (self.identical_dropped, format!("{} identical on both sides left out", self.identical_dropped)),
-            (self.held_out, format!("{} held out for validation (data.valid_fraction)", self.held_out)),
-            (self.ratio_dropped, format!("{} with lengths too different left out", self.ratio_dropped)),
-            (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
-            (self.truncated, truncated),
+            counted(self.identical_dropped, "identical on both sides left out"),
+            counted(self.held_out, "held out for validation (data.valid_fraction)"),
+            counted(self.ratio_dropped, "with lengths too different left out"),
+            counted(self.too_long_dropped, "too long left out"),
+            counted(self.truncated, &cut),
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
@@ -84,8 +84,14 @@ impl DataReport {
     }
 }
 
+/// A number of things, and it with what became of them.
+pub(crate) fn counted(count: u64, what: &str) -> (u64, String) {
+    (count, format!("{} {what}", group_thousands(count)))
+}
+
 /// What is told of held-out examples that are trained on.
 pub(crate) fn in_training_too(count: u64) -> String {
+    let count = group_thousands(count);
     format!("{count} in the training data too (the results on this set are better than on new text)")
 }
 

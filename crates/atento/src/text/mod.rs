@@ -34,6 +34,7 @@ pub use roles::{Roles, SpecialIds, TargetStart};
 pub use stream::TextStream;
 pub use tokenizer::{Encoding, Tokenizer};
 pub use train::{Kind, Learned, Purpose, TrainOptions};
+pub use unknown::Unknowns;
 pub use words::EncodedWords;
 
 /// What can go wrong between text and token ids.

@@ -1,12 +1,63 @@
 //! What of a text the vocabulary does not have.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use tokenizers::ModelWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::{Error, Tokenizer};
-use crate::messages;
+use crate::messages::{self, group_thousands};
+
+/// Examples and places that are kept.
+const KEPT: usize = 5;
+
+/// What of texts a model does not see as it is: characters and words that the vocabulary lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknowns {
+    /// How many there are.
+    pub count: u64,
+    /// The places that have some.
+    pub places: u64,
+    /// The first of them that differ.
+    pub examples: Vec<String>,
+    /// The first places.
+    pub first_places: Vec<String>,
+}
+
+impl Unknowns {
+    /// Notes the parts of a text that are not known, as [`Tokenizer::unknown_parts`] finds them; `place` names the text. Texts
+    /// of one place come one after another.
+    pub fn add<S: AsRef<str>>(&mut self, parts: &[S], place: impl FnOnce() -> String) {
+        if parts.is_empty() {
+            return;
+        }
+        self.count += parts.len() as u64;
+        let place = place();
+        if self.first_places.last() != Some(&place) {
+            self.places += 1;
+            if self.first_places.len() < KEPT {
+                self.first_places.push(place);
+            }
+        }
+        for part in parts.iter().map(S::as_ref) {
+            if self.examples.len() < KEPT && !self.examples.iter().any(|example| example == part) {
+                self.examples.push(part.to_owned());
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unknowns {
+    /// `12 characters or words, such as "€", "ß" (line 3; line 7, …)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.places > self.first_places.len() as u64 { ", …" } else { "" };
+        let examples: Vec<String> = self.examples.iter().map(|example| format!("{example:?}")).collect();
+        let (examples, places) = (examples.join(", "), self.first_places.join("; "));
+        write!(f, "{} characters or words, which the model does not see as they are: ", group_thousands(self.count))?;
+        write!(f, "{examples} ({places}{more})")
+    }
+}
 
 impl Tokenizer {
     /// The parts of a text, characters or words, that the model does not see as they are: they become the unknown token
@@ -15,8 +66,14 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn unknown_parts<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, Error> {
+        let ids = self.unknown.map_or(Ok(Vec::new()), |_| self.encode_ids(text, false))?;
+        self.unknown_parts_among(text, &ids)
+    }
+
+    /// The same of a text that became some of these tokens, which spares making them again.
+    pub(crate) fn unknown_parts_among<'t>(&self, text: &'t str, ids: &[u32]) -> Result<Vec<&'t str>, Error> {
         match self.unknown {
-            Some(unknown) if self.encode_ids(text, false)?.contains(&unknown) => {
+            Some(unknown) if ids.contains(&unknown) => {
                 let (encoding, name) = (self.encode(text, false)?, self.id_to_token(unknown));
                 let parts = encoding.ids.iter().zip(&encoding.offsets).filter(|(id, _)| **id == unknown);
                 let parts = parts.filter_map(|(_, &(start, end))| text.get(start..end));
@@ -30,7 +87,7 @@ impl Tokenizer {
     /// How many tokens of a text are the unknown token, in words. Where every character has tokens, the text spells it out.
     pub fn unknown_in_words(&self, count: u64) -> String {
         let spelled = self.unknown.filter(|_| !self.makes_unknown()).and_then(|id| self.id_to_token(id));
-        let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
+        let times = if count == 1 { "once".to_owned() } else { format!("{} times", group_thousands(count)) };
         match spelled {
             Some(token) => format!("the text spells the unknown token `{token}` {times}"),
             None => messages::count(count, "unknown token"),
@@ -96,6 +153,22 @@ mod tests {
         let tokenizer = learned(TrainOptions::characters());
         assert_eq!(tokenizer.unknown_parts("the €at<unk>").unwrap(), ["€"]);
         assert!(tokenizer.unknown_parts("the cat").unwrap().is_empty());
+    }
+
+    #[test]
+    fn unknown_parts_are_counted_and_the_first_of_them_shown() {
+        let mut unknown = Unknowns::default();
+        unknown.add::<&str>(&[], || unreachable!("nothing is unknown there"));
+        unknown.add(&["€", "ß", "€"], || "line 3".to_owned());
+        unknown.add(&["ß"], || "line 3".to_owned());
+        for line in 4..2000 {
+            unknown.add(&["ø"], || format!("line {line}"));
+        }
+        assert_eq!(
+            unknown.to_string(),
+            "2,000 characters or words, which the model does not see as they are: \"€\", \"ß\", \"ø\" (line 3; line 4; \
+             line 5; line 6; line 7, …)"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::events::Ending;
-use super::exported::{Exported, in_digits, named};
+use super::exported::{Exported, digits, in_digits, named};
 use super::step::Trainable;
 use super::trainer::Session;
 use super::workload::{Measured, Workload};
@@ -81,7 +81,7 @@ pub(super) fn choose_weights<W: Workload>(
         None => {
             load_mean(session, &[best.step])?;
             session.average = None;
-            let why = format!("{of_best}, {}", in_digits(metric, best.value));
+            let why = format!("{of_best}, {}", digits(metric, best.value));
             Ok(Chosen { steps: vec![best.step], why, value: Some(best.value), is_exported: false })
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::recipe::Metric;
+pub use crate::messages::group_thousands;
 
 /// Someone who watches a run: a terminal, a log file, a server.
 pub trait Reporter {
@@ -48,6 +49,15 @@ pub enum Event {
         step: u64,
         /// The checkpoint.
         path: PathBuf,
+    },
+    /// How far the run is: at its beginning, and after every update.
+    Advanced {
+        /// Updates made.
+        step: u64,
+        /// How much of the nearest limit is used, be it of time, updates or epochs: from 0 to 1.
+        share: f64,
+        /// The time still needed, where it can be told.
+        eta: Option<Duration>,
     },
     /// As many updates as `train.log_every` were made.
     Step(StepReport),
@@ -114,16 +124,17 @@ pub struct StepReport {
     pub eta: Option<Duration>,
 }
 
-/// `step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s`
+/// `step 1,200/8,000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s`
 pub fn format_step_line(report: &StepReport) -> String {
     let StepReport { step, max_steps, loss, lr, grad_norm, tokens_per_second, eta } = report;
-    let limit = max_steps.map_or(String::new(), |limit| format!("/{limit}"));
+    let limit = max_steps.map_or(String::new(), |limit| format!("/{}", group_thousands(limit)));
+    let step = group_thousands(*step);
     let speed = group_thousands(tokens_per_second.round() as u64);
     let eta = eta.map_or(String::new(), |eta| format!(" | eta {}", format_duration(eta)));
     format!("step {step}{limit} | loss {loss:.4} | lr {lr:.1e} | grad {grad_norm:.2} | {speed} tok/s{eta}")
 }
 
-/// `step 1000 | valid loss 2.3131 | BLEU 31.25 | best`
+/// `step 1,000 | valid loss 2.3131 | BLEU 31.25 | best`
 #[must_use]
 pub fn format_evaluation(step: u64, loss: f64, scores: &[(Metric, f64)], best: bool) -> String {
     let score = |(metric, value): &(Metric, f64)| match metric {
@@ -131,6 +142,7 @@ pub fn format_evaluation(step: u64, loss: f64, scores: &[(Metric, f64)], best: b
         _ => format!(" | {} {value:.4}", metric.title()),
     };
     let (scores, best) = (scores.iter().map(score).collect::<String>(), if best { " | best" } else { "" });
+    let step = group_thousands(step);
     format!("step {step} | valid loss {loss:.4}{scores}{best}")
 }
 
@@ -143,19 +155,6 @@ pub fn format_duration(duration: Duration) -> String {
         3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
     }
-}
-
-/// Digits in groups of three: `31,412`.
-pub fn group_thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 #[cfg(test)]
@@ -184,10 +183,10 @@ mod tests {
         };
         assert_eq!(
             format_step_line(&report),
-            "step 1200/8000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s"
+            "step 1,200/8,000 | loss 2.3131 | lr 4.1e-4 | grad 0.82 | 31,412 tok/s | eta 12m04s"
         );
         let endless = StepReport { max_steps: None, eta: None, lr: 0.0, ..report };
-        assert_eq!(format_step_line(&endless), "step 1200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31,412 tok/s");
+        assert_eq!(format_step_line(&endless), "step 1,200 | loss 2.3131 | lr 0.0e0 | grad 0.82 | 31,412 tok/s");
     }
 
     #[test]
@@ -203,13 +202,6 @@ mod tests {
             [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (724.0, "12m04s"), (3720.0, "1h02m"), (273_600.0, "3d04h")]
         {
             assert_eq!(format_duration(Duration::from_secs_f64(seconds)), text);
-        }
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (31_412, "31,412"), (1_234_567, "1,234,567")] {
-            assert_eq!(group_thousands(number), text);
         }
     }
 

@@ -64,12 +64,17 @@ pub(super) fn named(steps: &[u64]) -> String {
     }
 }
 
+/// A measure of validation data.
+pub(super) fn digits(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Bleu => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
 /// A measure of validation data with its name.
 pub(super) fn in_digits(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::Bleu => format!("{} {value:.2}", metric.title()),
-        _ => format!("{} {value:.4}", metric.title()),
-    }
+    format!("{} {}", metric.title(), digits(metric, value))
 }
 
 /// The steps of the checkpoints that a run's model is made of; none where nothing is known of it.

@@ -7,11 +7,15 @@ use super::events::{Ending, Event, format_duration, group_thousands};
 use super::exported::Exported;
 use super::metrics;
 use super::report::{Report, Sample, Table, group, rows};
+use super::speed::Speed;
 use super::step::Trainable;
 use super::trainer::{Session, Summary};
 use super::workload::{Judgement, Workload};
 use super::{Error, StopFlag};
 use crate::memory::peak;
+
+/// Characters of a line of the data that is shown in a command.
+const LONGEST_EXAMPLE: usize = 100;
 
 /// Finishes a run; the session's model holds the exported weights afterwards.
 pub(super) fn finish<W: Workload>(
@@ -48,7 +52,8 @@ pub(super) fn finish<W: Workload>(
         skipped: session.skipped,
         epochs: session.epochs(),
         seconds: session.seconds(),
-        tokens_per_second: session.trained_tokens as f64 / session.trained_seconds.max(1e-9),
+        tokens_per_second: session.spent.tokens_per_second(),
+        speed: Speed::measure(&session.spent, session.work.config().sizes().d_model),
         trainable: session.work.model().params().trainable_count(),
         peak_memory: peak(),
         batches_without_targets: session.without_targets,
@@ -62,6 +67,8 @@ pub(super) fn finish<W: Workload>(
         model_choice: chosen.why,
         metrics: judgement.metrics,
         signature: judgement.signature,
+        report: session.run.report(),
+        example: judgement.example.filter(|line| is_shown(line)),
         data: session.work.data_json(),
     };
     if let skipped @ 1.. = session.without_targets {
@@ -75,10 +82,19 @@ pub(super) fn finish<W: Workload>(
     session.run.write(&session.run.report(), &html)?;
     let json = serde_json::to_string_pretty(&summary).expect("a summary is texts and numbers");
     session.run.write(&session.run.summary(), &(json + "\n"))?;
+    if let Some(speed) = &summary.speed {
+        session.run.append_log(&format!("speed: {}", speed.in_words()))?;
+    }
     for (name, value) in &summary.metrics {
         session.run.append_log(&format!("{name} {value:.4}"))?;
     }
     Ok((summary, ending))
+}
+
+/// Whether a line of the data is short enough to be shown in a command.
+fn is_shown(line: &str) -> bool {
+    let is_text = |c: char| c == '\t' || !c.is_control();
+    !line.trim().is_empty() && line.chars().count() <= LONGEST_EXAMPLE && line.chars().all(is_text)
 }
 
 fn report<W: Workload>(
@@ -98,6 +114,7 @@ fn report<W: Workload>(
         ("Ended by".into(), summary.ending.into()),
         ("Exported".into(), summary.exported()),
     ];
+    timing.extend(summary.speed.iter().map(|speed| ("Speed".into(), speed.in_words())));
     timing.extend(summary.signature.iter().map(|signature| ("BLEU signature".into(), signature.clone())));
     if summary.batches_without_targets > 0 {
         timing.push(("Batches with nothing to predict".into(), group_thousands(summary.batches_without_targets)));

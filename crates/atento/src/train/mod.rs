@@ -29,6 +29,7 @@ mod request;
 pub(crate) mod resume;
 pub mod run_dir;
 pub mod schedule;
+pub mod speed;
 pub mod step;
 pub mod stop;
 pub mod tensorboard;

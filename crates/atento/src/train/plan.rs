@@ -15,6 +15,7 @@ use super::events::{format_duration, group_thousands};
 use super::fit::{Computed, Facts, fit, still_rises};
 use super::freeze::Frozen;
 use super::recipe::{Recipe, Written};
+use super::report::grouped;
 use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
@@ -257,7 +258,7 @@ impl fmt::Display for Plan {
         for Computed { key, value, why } in &self.computed {
             writeln!(f, "{key} = {value}: {why}")?;
         }
-        write!(f, "{}", self.report)
+        write!(f, "{}", grouped(&self.report))
     }
 }
 

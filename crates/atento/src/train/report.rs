@@ -14,6 +14,7 @@ use super::metrics::Record;
 use chart::Chart;
 pub use comparison::{Compared, comparison};
 pub use overlay::overlay;
+pub use words::grouped;
 use words::measure;
 pub(super) use words::{decimal, group, measure_of_part, rows, value_of};
 

@@ -24,6 +24,7 @@ use super::metrics::{Metrics, Record};
 use super::options::TrainOptions;
 use super::recipe::{ClassWeights, Method, OnNonFinite, Recipe};
 use super::run_dir::{Mode, RunDir};
+use super::speed::{Speed, Spent};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Workload};
 use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
@@ -57,6 +58,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Tokens trained on per second of training, of pairs those of both sides, evaluations not counted.
     pub tokens_per_second: f64,
+    /// How near the machine's peak that is, and what holds the run up; none where nothing was trained.
+    pub speed: Option<Speed>,
     /// Parameters that were trained.
     pub trainable: usize,
     /// The most memory that the process has had at a time, in bytes, where the system says.
@@ -75,6 +78,10 @@ pub struct Summary {
     pub metrics: std::collections::BTreeMap<String, f64>,
     /// The signature of the BLEU scores.
     pub signature: Option<String>,
+    /// The page of the run.
+    pub report: PathBuf,
+    /// A short line of the data as the verb that uses the model reads it; what it has parts of lies between tabs.
+    pub example: Option<String>,
     /// What is in the data and what was left out or cut.
     pub data: serde_json::Value,
 }
@@ -174,9 +181,8 @@ pub(super) struct Session<'r, W: Workload> {
     earlier_seconds: f64,
     started: Instant,
     window: LogWindow,
-    /// Tokens and seconds of training steps in this part of the run.
-    pub(super) trained_tokens: u64,
-    pub(super) trained_seconds: f64,
+    /// What the seconds of this part of the run were spent on.
+    pub(super) spent: Spent,
     last_evaluation: Option<u64>,
     last_save: Option<u64>,
     /// The step of a checkpoint that only a stop has made.
@@ -186,6 +192,7 @@ pub(super) struct Session<'r, W: Workload> {
 impl<W: Workload> Session<'_, W> {
     /// Trains until there is a reason to end.
     fn steps(&mut self, batches: &mut Batches<W>, stop: &StopFlag) -> Result<Ending, Error> {
+        self.advanced();
         loop {
             // First what a run that goes on may have left open.
             self.log()?;
@@ -198,7 +205,9 @@ impl<W: Workload> Session<'_, W> {
             if self.limit_reached() {
                 return Ok(Ending::Limit);
             }
+            let waits = Instant::now();
             let next = self.next_batches(batches, stop)?;
+            self.spent.waiting += waits.elapsed().as_secs_f64();
             if stop.is_stopped() {
                 return Ok(Ending::Stopped);
             }
@@ -209,6 +218,7 @@ impl<W: Workload> Session<'_, W> {
             self.update(&next.micro_batches)?;
             // Only now have they been learned.
             (self.cursor, self.without_targets) = (next.cursor, next.without_targets);
+            self.advanced();
             self.log()?;
             if self.save_due() && !self.evaluation_due() {
                 self.save()?;
@@ -248,7 +258,7 @@ impl<W: Workload> Session<'_, W> {
 
     /// One update of the weights, or none where something is not finite and the recipe says to skip.
     fn update(&mut self, micro_batches: &MicroBatches<W>) -> Result<(), Error> {
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), self.pool.operations());
         let train = &self.recipe.train;
         let step = self.step + 1;
         // With a limit in steps alone the schedule is a function of the step; else it follows the nearest limit.
@@ -262,7 +272,7 @@ impl<W: Workload> Session<'_, W> {
         let result =
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);
         match result {
-            Ok(stats) => self.after_update(stats, lr, begin),
+            Ok(stats) => self.after_update(stats, lr, begin, self.pool.operations() - before),
             Err(StepError::NonFinite(found)) if train.on_non_finite == OnNonFinite::Skip => self.skip(step, found)?,
             Err(StepError::NonFinite(found)) => {
                 let error = Error::NonFinite { step, found };
@@ -286,6 +296,7 @@ impl<W: Workload> Session<'_, W> {
             return Err(error);
         }
         let (tensor, place, lines) = (&found.tensor, found.place(), found.lines());
+        let step = super::events::group_thousands(step);
         let message = format!("step {step} skipped: {tensor} of {place} is not finite; examples {lines}");
         self.run.append_log(&message)?;
         self.reporter.event(&Event::Warning(message));
@@ -294,7 +305,7 @@ impl<W: Workload> Session<'_, W> {
         Ok(())
     }
 
-    fn after_update(&mut self, stats: StepStats, lr: f64, begin: Instant) {
+    fn after_update(&mut self, stats: StepStats, lr: f64, begin: Instant, operations: u64) {
         self.skipped_in_a_row = 0;
         if let Some(average) = &mut self.average {
             // The usual warm-up of a moving average: early on it follows the weights more closely.
@@ -302,8 +313,9 @@ impl<W: Workload> Session<'_, W> {
             optim::ema_update(average, self.work.model().params().values(), decay as f32);
         }
         let seconds = begin.elapsed().as_secs_f64();
-        self.trained_tokens += stats.tokens as u64;
-        self.trained_seconds += seconds;
+        self.spent.tokens += stats.tokens as u64;
+        self.spent.updating += seconds;
+        self.spent.operations += operations;
         let window = &mut self.window;
         window.steps += 1;
         window.loss += stats.nll;
@@ -311,6 +323,11 @@ impl<W: Workload> Session<'_, W> {
         window.tokens += stats.tokens;
         window.seconds += seconds;
         (window.grad_norm, window.lr) = (stats.grad_norm, lr);
+    }
+
+    fn advanced(&mut self) {
+        let (step, share, eta) = (self.step, self.share_used(), self.remaining());
+        self.reporter.event(&Event::Advanced { step, share, eta });
     }
 
     /// Writes the line of the log, when one is due and not yet written.
@@ -427,6 +444,7 @@ impl<W: Workload> Session<'_, W> {
 
     fn remaining(&self) -> Option<Duration> {
         let share = self.share_used();
-        (share > 0.0).then(|| Duration::from_secs_f64((self.seconds() * (1.0 - share) / share).max(0.0)))
+        let seconds = self.seconds() * (1.0 - share) / share;
+        Duration::try_from_secs_f64(seconds).ok().filter(|_| share > 0.0)
     }
 }

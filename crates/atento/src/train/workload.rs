@@ -84,6 +84,8 @@ pub(crate) struct Judgement {
     pub signature: Option<String>,
     /// What the model makes, for the report.
     pub samples: Vec<Sample>,
+    /// A line of the data as the verb that uses the model reads it.
+    pub example: Option<String>,
     /// Labels, and for each of them how often each was found in its place.
     pub matrix: Option<(Vec<String>, Vec<Vec<u64>>)>,
 }

@@ -10,6 +10,7 @@ use atento::data::{Columns, LineReader, OnTruncate, header};
 use atento::pipelines::LanguageModel;
 use atento::score::perplexity::TextLoss;
 use atento::score::{self, completions::completion_loss};
+use atento::train::events::group_thousands;
 use serde_json::{Value, json};
 
 use crate::ui::bar::Bar;
@@ -17,6 +18,8 @@ use crate::ui::failure::Failure;
 use crate::ui::lines::{OnError, OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::table::thousands;
+use crate::ui::unknown::Unknowns;
 
 /// Tokens computed together, as in the validation of `instruct` training.
 const BATCH_TOKENS: usize = 4096;
@@ -145,6 +148,7 @@ pub fn run(
     if let Some(losses) = report.losses(&language.tokenizer) {
         options.note(format_args!("{source}: {losses}"));
     }
+    Unknowns::from(set.unknown().clone()).tell(options);
     let bar = Bar::start(options, report.learned_tokens as usize, "tokens");
     let found = completion_loss(&*language.model, &set, BATCH_TOKENS, |so_far| {
         bar.set(so_far.tokens, format_args!("perplexity {:.4}", so_far.perplexity()));
@@ -192,8 +196,9 @@ fn write(out: &mut Output, found: &TextLoss, report: &InstructReport, json: bool
             "left_out": left_out,
         }));
     }
-    out.line(format_args!("examples    {} ({left_out} left out)", report.kept))?;
-    out.line(format_args!("tokens      {tokens} of completions"))?;
+    let [kept, left_out] = [report.kept, left_out].map(group_thousands);
+    out.line(format_args!("examples    {kept} ({left_out} left out)"))?;
+    out.line(format_args!("tokens      {} of completions", thousands(tokens)))?;
     out.line(format_args!("loss        {loss:.4}"))?;
     out.line(format_args!("perplexity  {perplexity:.4}"))
 }

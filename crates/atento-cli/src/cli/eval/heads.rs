@@ -8,6 +8,7 @@ use atento::hub::ModelDir;
 use atento::pipelines::TextModel;
 use atento::tasks::{Data, Evaluated, Evaluation, evaluate};
 use atento::train::StopFlag;
+use atento::train::events::group_thousands;
 use atento::train::recipe::{Metric, OnTruncate, Recipe};
 use atento::train::report::Sample;
 use serde_json::{Map, Value, json};
@@ -162,14 +163,14 @@ fn print(found: &Evaluated, mistakes: usize, options: &Options) -> Result<(), Fa
     let mut rows = vec![["loss".to_owned(), format!("{:.4}", found.loss)].to_vec()];
     let undefined = |value: f64| if value.is_finite() { format!("{value:.4}") } else { "- (not defined here)".into() };
     rows.extend(found.scores.iter().map(|(metric, value)| vec![metric.title().to_owned(), undefined(*value)]));
-    rows.push(vec![what.to_owned(), count.to_string()]);
+    rows.push(vec![what.to_owned(), group_thousands(count)]);
     table::lines(&[Align::Left, Align::Left], &rows).into_iter().try_for_each(|line| out.line(line))?;
     if !found.labels.is_empty() {
         out.line("")?;
         let mut rows = vec![["", "precision", "recall", "F1", "in the data", "found"].map(str::to_owned).to_vec()];
         rows.extend(found.labels.iter().take(SHOWN).map(|(label, counts)| {
             let shares = [counts.precision(), counts.recall(), counts.f1()].map(|share| format!("{share:.4}"));
-            let numbers = [counts.gold, counts.found].map(|number| number.to_string());
+            let numbers = [counts.gold, counts.found].map(group_thousands);
             [label.clone()].into_iter().chain(shares).chain(numbers).collect()
         }));
         let align = [Align::Left, Align::Right, Align::Right, Align::Right, Align::Right, Align::Right];
@@ -183,7 +184,7 @@ fn print(found: &Evaluated, mistakes: usize, options: &Options) -> Result<(), Fa
         let mut rows =
             vec![["in the data ↓, found →".to_owned()].into_iter().chain(labels.clone()).collect::<Vec<_>>()];
         let row = |(label, counts): (&String, &Vec<u64>)| {
-            [label.clone()].into_iter().chain(counts.iter().map(u64::to_string)).collect()
+            [label.clone()].into_iter().chain(counts.iter().copied().map(group_thousands)).collect()
         };
         rows.extend(labels.iter().zip(counts).map(row));
         let align: Vec<Align> = [Align::Left].into_iter().chain(labels.iter().map(|_| Align::Right)).collect();

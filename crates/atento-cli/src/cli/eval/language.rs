@@ -18,6 +18,8 @@ use crate::ui::failure::Failure;
 use crate::ui::lines::{OnTooLong, Tally, with_option};
 use crate::ui::options::Options;
 use crate::ui::output::Output;
+use crate::ui::table::thousands;
+use crate::ui::unknown::Unknowns;
 
 /// Tokens computed together; only speed and memory depend on it.
 const BATCH_TOKENS: usize = 4096;
@@ -149,12 +151,11 @@ fn text(
         tokens::Error::Empty { .. } if tally.bad > 0 => tally.nothing_left(data.display(), "lines"),
         fault => anyhow!(with_option(&fault, option)).into(),
     })?;
-    if text.unknown_tokens > 0 {
-        options.note(format_args!(
-            "{} of {} tokens are the unknown token: the text spells it out, or has what the vocabulary lacks",
-            text.unknown_tokens,
-            text.tokens.len()
-        ));
+    let lacks = text.unknown.count > 0;
+    Unknowns::from(text.unknown.clone()).tell(options);
+    if text.unknown_tokens > 0 && !lacks {
+        let spelled = language.tokenizer.unknown_in_words(text.unknown_tokens);
+        options.note(format_args!("{}: {spelled}", data.display()));
     }
     if text.hidden > 0 {
         let files = messages::count(text.hidden, "hidden file");
@@ -191,6 +192,7 @@ fn write(
             "bytes": bytes,
         }));
     }
+    let [tokens, block_size, stride] = [tokens, block_size, stride].map(thousands);
     out.line(format_args!("tokens         {tokens} (windows of {block_size}, stride {stride})"))?;
     out.line(format_args!("loss           {loss:.4}"))?;
     out.line(format_args!("perplexity     {perplexity:.4}"))?;

@@ -19,6 +19,7 @@ use crate::ui::lines::{OnErrorArgs, OnTooLong};
 use crate::ui::options::Options;
 use crate::ui::out_file::OutFile;
 use crate::ui::output::Output;
+use crate::ui::table::thousands;
 use crate::ui::unknown::Unknowns;
 
 /// What only a translator can be asked.
@@ -33,8 +34,8 @@ pub struct TranslationArgs {
     #[arg(long, value_name = "FILE", requires = "source")]
     target: Option<PathBuf>,
 
-    /// The key of the source sentence in JSON objects (a dot descends), or its column in a TSV file: the number from 1, or
-    /// the name in a header [default: source]
+    /// The key of the source sentence in JSON objects (a dot descends), or its column in a CSV or TSV file: of TSV the number
+    /// from 1, or the name in a header [default: source]
     #[arg(long, value_name = "KEY", requires = "data")]
     source_key: Option<String>,
 
@@ -69,6 +70,11 @@ impl TranslationArgs {
         match (data, &self.source, &self.target) {
             (Some(path), ..) => Ok(match ParallelSource::from_path(path) {
                 ParallelSource::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
+                    path,
+                    source_key: self.source_key.clone().unwrap_or(source_key),
+                    target_key: self.target_key.clone().unwrap_or(target_key),
+                },
+                ParallelSource::Csv { path, source_key, target_key } => ParallelSource::Csv {
                     path,
                     source_key: self.source_key.clone().unwrap_or(source_key),
                     target_key: self.target_key.clone().unwrap_or(target_key),
@@ -202,7 +208,8 @@ fn write(out: &mut Output, measured: &Measured, json: bool) -> Result<(), Failur
         }));
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
-    let bad = if *left_out > 0 { format!(", {left_out} bad pairs left out") } else { String::new() };
+    let bad = if *left_out > 0 { format!(", {} bad pairs left out", thousands(*left_out)) } else { String::new() };
+    let [sentences, tokens] = [*sentences, *tokens].map(thousands);
     out.line(format_args!("sentences   {sentences} ({tokens} target tokens){bad}"))?;
     out.line(format_args!("loss        {}", number(*loss)))?;
     out.line(format_args!("perplexity  {}", number(perplexity)))?;

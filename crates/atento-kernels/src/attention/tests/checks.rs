@@ -138,3 +138,20 @@ fn heads_too_long_for_the_loops_or_the_scratch_are_refused() {
     assert!(panics(|| len(usize::MAX / 4 + 1, 0, 0, 1)), "rows × head_dim");
     assert!(panics(|| len(0, 4, usize::MAX / 4, 0)), "rows · head_dim + fixed");
 }
+
+#[test]
+fn pairs_are_those_of_a_query_and_a_key_that_it_sees() {
+    let segment = |query_len, key_len| Segment { query_start: 0, query_len, key_start: 0, key_len };
+    for (query_len, key_len, causal, window, expected) in [
+        (4, 4, false, None, 16),
+        (4, 4, true, None, 10),
+        (1, 7, true, None, 7),
+        (3, 2, true, None, 3),
+        (5, 5, true, Some(2), 9),
+        (5, 5, false, Some(2), 13),
+        (0, 5, false, None, 0),
+    ] {
+        let found = segment(query_len, key_len).pairs(causal, window);
+        assert_eq!(found, expected, "{query_len} queries, {key_len} keys, causal {causal}, window {window:?}");
+    }
+}

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{ChoiceFile, ChoiceKeys, ChoiceRow, Error, Examples, Goal, Packs, ReadOptions, Text, TextBatch};
-use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine};
+use crate::data::{LineReport, OnTruncate};
+use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{Tokenizer, Truncation};
 
@@ -47,6 +48,8 @@ pub struct ChoiceReport {
     pub tokens: u64,
     /// Tokens of the longest choice with its prompt.
     pub longest: u64,
+    /// Lines without a question.
+    pub lines: LineReport,
 }
 
 /// The questions of a file, tokenised.
@@ -106,6 +109,7 @@ impl ChoiceSet {
             }
         }
         report.kept = examples.len() as u64;
+        report.lines = reader.report();
         if examples.is_empty() {
             return match report.questions {
                 0 => Err(Error::Empty { path: file.path().into() }),
@@ -185,6 +189,7 @@ impl fmt::Display for ChoiceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  questions read: {}", self.questions)?;
         writeln!(f, "  questions kept: {}", self.kept)?;
+        write!(f, "{}", self.lines)?;
         let left_out = [
             ("questions too long, left out", self.too_long),
             ("questions cut", self.cut),
@@ -205,9 +210,12 @@ impl ChoiceReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         part(self.too_long, "questions are too long and left out");
         part(self.cut, &format!("questions are cut ({} tokens)", self.cut_tokens));
+        parts.extend(self.lines.told().map(|lines| format!("{lines} left out")));
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }

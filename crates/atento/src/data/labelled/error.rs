@@ -309,7 +309,8 @@ impl Error {
             Self::Lines(fault) => fault.is_of_one_line(),
             Self::Data(fault) => fault.is_of_one_line(),
             Self::Tokens(fault) => fault.is_of_bad_line(),
-            Self::Short { .. } | Self::Ragged { .. } | Self::Cell { .. } => true,
+            Self::Short { .. } | Self::Ragged { .. } | Self::Cell { .. } | Self::Blank { .. } => true,
+            Self::Uneven { .. } | Self::NoList { .. } | Self::Question { .. } => true,
             _ => false,
         }
     }
@@ -320,7 +321,8 @@ impl Error {
             Self::Lines(fault) => lines.add_line(fault),
             Self::Data(fault) => lines.add(fault),
             Self::Tokens(fault) => fault.count_in(lines),
-            Self::Cell { .. } => lines.no_text_at_key += 1,
+            Self::Cell { .. } | Self::NoList { .. } => lines.no_text_at_key += 1,
+            Self::Blank { .. } | Self::Uneven { .. } | Self::Question { .. } => lines.unusable += 1,
             _ => lines.other_columns += 1,
         }
     }

@@ -14,6 +14,7 @@ mod choices;
 mod error;
 mod examples;
 mod labels;
+mod past;
 pub mod questions;
 pub mod sentences;
 mod set;

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Error;
+use super::past::Past;
 use super::sentences::list;
-use crate::data::jsonl;
 use crate::data::lines::LineReader;
+use crate::data::{LineReport, OnBadLine, jsonl};
 use crate::messages;
 
 /// A file of questions.
@@ -38,6 +39,8 @@ pub struct ChoiceKeys {
     pub prompt: Option<String>,
     /// The right choice; "label".
     pub label: Option<String>,
+    /// What happens to lines that hold no question.
+    pub on_bad_line: OnBadLine,
 }
 
 /// A question with its choices.
@@ -62,6 +65,7 @@ pub struct ChoiceReader {
     /// None of a TSV file.
     keys: Option<ChoiceKeys>,
     called: Called,
+    past: Past,
 }
 
 /// What a label says of the right choice.
@@ -88,15 +92,33 @@ impl ChoiceFile {
     /// A file that cannot be read.
     pub fn open(&self, keys: &ChoiceKeys) -> Result<ChoiceReader, Error> {
         let open = |called| -> Result<ChoiceReader, Error> {
+            let past = Past::new(self.path().into(), keys.on_bad_line);
             let keys = matches!(self, Self::Jsonl(_)).then(|| keys.clone());
-            Ok(ChoiceReader { lines: LineReader::open(self.path())?, keys, called })
+            Ok(ChoiceReader { lines: LineReader::open(self.path())?.past_faults(), keys, called, past })
         };
-        let is_by_text = open(Called::Text)?.all(|row| row.is_ok());
-        open(if is_by_text { Called::Text } else { Called::Number })
+        // A line that is bad either way says nothing of labels.
+        let (mut text, mut number) = (open(Called::Text)?, open(Called::Number)?);
+        let mut has_texts = false;
+        let is_by_text = text.all_rows().zip(number.all_rows()).all(|(text, number)| {
+            has_texts |= text.is_ok();
+            text.is_ok() || number.is_err()
+        });
+        open(if is_by_text && has_texts { Called::Text } else { Called::Number })
     }
 }
 
 impl ChoiceReader {
+    /// The lines read so far that hold no question.
+    #[must_use]
+    pub fn report(&self) -> LineReport {
+        LineReport { blank: self.lines.blank_lines(), ..self.past.left_out().clone() }
+    }
+
+    /// All lines, bad ones too.
+    fn all_rows(&mut self) -> impl Iterator<Item = Result<ChoiceRow, Error>> {
+        std::iter::from_fn(|| self.next_row().transpose())
+    }
+
     fn next_row(&mut self) -> Result<Option<ChoiceRow>, Error> {
         match &self.keys {
             Some(keys) => {
@@ -109,6 +131,7 @@ impl ChoiceReader {
                 if !text.trim().is_empty() {
                     return self.of_columns(&text).map(Some);
                 }
+                self.lines.pass_blank();
             },
         }
     }
@@ -212,7 +235,10 @@ impl Iterator for ChoiceReader {
     type Item = Result<ChoiceRow, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_row().transpose()
+        let mut past = std::mem::take(&mut self.past);
+        let row = past.next(|| self.next_row());
+        self.past = past;
+        row
     }
 }
 
@@ -268,9 +294,24 @@ mod tests {
     }
 
     #[test]
+    fn bad_lines_are_told_together_or_left_out() {
+        let bad = "p\tx\n";
+        let text = format!("1+1\t2\t1\t2\n{bad}\n1+2\t1\t3\t7\n1+3\t4\t1\t4\n");
+        let message = read("a.tsv", &text, &ChoiceKeys::default()).unwrap_err();
+        let lines: Vec<&str> = message.lines().collect();
+        assert!(lines[0].starts_with("/a.tsv: 2 bad lines; "), "{message}");
+        assert!(lines[1].starts_with("  line 2: 2 columns, expected at least 4"), "{message}");
+        assert!(lines[2].starts_with("  line 4: the label \"7\" is none of the choices"), "{message}");
+        // Labels that are texts stay texts beside a line that is bad either way.
+        let keys = ChoiceKeys { on_bad_line: OnBadLine::Skip, ..ChoiceKeys::default() };
+        let found = read("a.tsv", &text, &keys).unwrap();
+        assert_eq!(found.iter().map(|row| (row.line, row.label)).collect::<Vec<_>>(), [(1, 0), (5, 0)]);
+    }
+
+    #[test]
     fn a_question_stands_before_each_choice() {
         let text = "{\"context\":\"c\",\"question\":\"q\",\"choices\":[\"x\",\"y\"],\"right\":0}";
-        let keys = ChoiceKeys { prompt: None, label: Some("right".into()) };
+        let keys = ChoiceKeys { label: Some("right".into()), ..ChoiceKeys::default() };
         let row = read("a.jsonl", text, &keys).unwrap().remove(0);
         assert_eq!(
             (row.prompt.as_str(), row.continuations().collect::<Vec<_>>()),

@@ -2,7 +2,8 @@
 //!
 //! A line of a CoNLL file is a word; its columns are set apart by a tab, or by spaces where the line has no tab. A blank line
 //! ends a sentence. A line that begins with `-DOCSTART-` begins a document: it is no word, and is counted. The word is the
-//! first column and the label the last one, unless they are numbered (Tjong Kim Sang & De Meulder 2003).
+//! first column and the label the last one, unless they are numbered (Tjong Kim Sang & De Meulder 2003). A bad line costs its
+//! whole sentence, which would lack a word.
 //!
 //! A JSON object has a list of words (`tokens`) and a list of labels, names or numbers (`tags`, `ner_tags` or `labels`).
 
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Error;
-use crate::data::jsonl;
+use super::past::Past;
 use crate::data::lines::LineReader;
+use crate::data::{LineReport, OnBadLine, jsonl};
 use crate::messages;
 
 /// How a line begins that begins a document.
@@ -36,6 +38,8 @@ pub struct WordColumns {
     pub words: Option<String>,
     /// The labels.
     pub tags: Option<String>,
+    /// What happens to lines that hold no word, or no sentence.
+    pub on_bad_line: OnBadLine,
 }
 
 /// The words of a sentence and their labels, as many.
@@ -59,6 +63,11 @@ pub struct SentenceReader {
     places: Places,
     /// Lines that began a document.
     pub documents: u64,
+    /// Sentences that a bad line has spoiled.
+    pub spoiled: u64,
+    /// Whether a line of the sentence that is read was bad.
+    is_spoiled: bool,
+    past: Past,
 }
 
 #[derive(Debug)]
@@ -115,11 +124,18 @@ impl Sentences {
                 Places::Columns { word, tag: number("label_key", &columns.tags)?, first: None }
             }
         };
-        Ok(SentenceReader { lines: LineReader::open(&path)?, path, places, documents: 0 })
+        let (lines, past) = (LineReader::open(&path)?.past_faults(), Past::new(path.clone(), columns.on_bad_line));
+        Ok(SentenceReader { lines, path, places, documents: 0, spoiled: 0, is_spoiled: false, past })
     }
 }
 
 impl SentenceReader {
+    /// The lines read so far that hold no word, or no sentence.
+    #[must_use]
+    pub fn report(&self) -> LineReport {
+        self.past.left_out().clone()
+    }
+
     fn next_sentence(&mut self) -> Result<Option<Sentence>, Error> {
         match self.places {
             Places::Columns { .. } => self.next_of_columns(),
@@ -129,24 +145,33 @@ impl SentenceReader {
 
     fn next_of_columns(&mut self) -> Result<Option<Sentence>, Error> {
         let mut found = Sentence { line: 0, line_step: 1, words: Vec::new(), tags: Vec::new() };
-        while let Some(text) = self.lines.next().transpose()? {
+        while let Some(text) = self.lines.next() {
             let line = self.lines.line();
+            let text = text.map_err(|fault| self.spoil(fault.into()))?;
             let is_document = text.starts_with(DOCUMENT);
             self.documents += u64::from(is_document);
             if is_document || text.bytes().all(|byte| matches!(byte, b' ' | b'\t')) {
-                if found.words.is_empty() {
+                if std::mem::take(&mut self.is_spoiled) || found.words.is_empty() {
+                    (found.words, found.tags) = (Vec::new(), Vec::new());
                     continue;
                 }
                 return Ok(Some(found));
             }
-            let (word, tag) = self.word_of(&text, line)?;
+            let (word, tag) = self.word_of(&text, line).map_err(|fault| self.spoil(fault))?;
             if found.words.is_empty() {
                 found.line = line;
             }
             found.words.push(word);
             found.tags.push(tag);
         }
-        Ok((!found.words.is_empty()).then_some(found))
+        let is_whole = !std::mem::take(&mut self.is_spoiled) && !found.words.is_empty();
+        Ok(is_whole.then_some(found))
+    }
+
+    /// The fault of a line, whose sentence is left out where the line is.
+    fn spoil(&mut self, fault: Error) -> Error {
+        self.spoiled += u64::from(!std::mem::replace(&mut self.is_spoiled, true));
+        fault
     }
 
     fn word_of(&mut self, text: &str, line: u64) -> Result<(String, String), Error> {
@@ -203,7 +228,10 @@ impl Iterator for SentenceReader {
     type Item = Result<Sentence, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_sentence().transpose()
+        let mut past = std::mem::take(&mut self.past);
+        let sentence = past.next(|| self.next_sentence());
+        self.past = past;
+        sentence
     }
 }
 
@@ -236,7 +264,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let file = if name.ends_with("jsonl") { Sentences::Jsonl(path) } else { Sentences::Conll(path) };
         let message = |error: Error| error.to_string().replace(&dir.path().display().to_string(), "");
-        let columns = WordColumns { words: None, tags: tags.map(str::to_owned) };
+        let columns = WordColumns { tags: tags.map(str::to_owned), ..WordColumns::default() };
         let mut reader = file.open(&columns).map_err(message)?;
         let sentences = reader.by_ref().collect::<Result<_, _>>().map_err(message)?;
         Ok((sentences, reader.documents))
@@ -265,6 +293,28 @@ mod tests {
         assert_eq!(found, [sentence(1, 1, &[("\u{a0}", "O"), ("x\u{2003}y", "O")]), sentence(4, 1, &[("z", "B")])]);
         let (found, _) = read("c.txt", "New York\tB-LOC\n", None).unwrap();
         assert_eq!(found, [sentence(1, 1, &[("New York", "B-LOC")])]);
+    }
+
+    #[test]
+    fn bad_lines_are_told_together_or_cost_their_sentences() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.conll");
+        std::fs::write(&path, b"EU B-ORG\nrejects\nit O\nf\xfcr O\n\nPeter B-PER\n\nx\n\nyes O\n\na b O").unwrap();
+        let open = |on_bad_line| {
+            let columns = WordColumns { on_bad_line, ..WordColumns::default() };
+            Sentences::Conll(path.clone()).open(&columns).unwrap()
+        };
+        let message = open(OnBadLine::Error).find_map(Result::err).unwrap().to_string();
+        let lines: Vec<&str> = message.lines().collect();
+        assert!(lines[0].contains("a.conll: 4 bad lines; "), "{message}");
+        assert_eq!(lines[1], "  line 2: 1 columns, expected 2, as line 1 has");
+        assert!(lines[2].starts_with("  line 4: not valid UTF-8"), "{message}");
+        assert_eq!(lines[3..].iter().map(|line| &line[..9]).collect::<Vec<_>>(), ["  line 8:", "  line 12"]);
+        let mut reader = open(OnBadLine::Skip);
+        let found: Vec<Sentence> = reader.by_ref().collect::<Result<_, _>>().unwrap();
+        assert_eq!(found, [sentence(6, 1, &[("Peter", "B-PER")]), sentence(10, 1, &[("yes", "O")])]);
+        let expected = LineReport { other_columns: 3, not_utf8: 1, ..LineReport::default() };
+        assert_eq!((reader.report(), reader.spoiled), (expected, 3));
     }
 
     #[test]

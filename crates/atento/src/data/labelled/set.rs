@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{ColumnNames, Error, Examples, Goal, LabelSet, Packs, Row, Table, Text, TextBatch};
 use crate::data::hash::{add_ids, combine, hash};
 use crate::data::{LineReport, OnTruncate};
+use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{EncodedPair, Tokenizer, Truncation};
 
@@ -267,12 +268,7 @@ impl fmt::Display for LabelledReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  rows read: {}", self.rows)?;
         writeln!(f, "  rows kept: {}", self.kept)?;
-        if self.lines.blank > 0 {
-            writeln!(f, "  blank lines, passed over: {}", self.lines.blank)?;
-        }
-        for (count, what) in self.lines.bad().into_iter().filter(|(count, _)| *count > 0) {
-            writeln!(f, "  lines {what}, left out: {count}")?;
-        }
+        write!(f, "{}", self.lines)?;
         let left_out = [
             ("rows without text", self.empty),
             ("rows too long, left out", self.too_long),
@@ -296,7 +292,9 @@ impl LabelledReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         part(self.empty, "rows have no text");
         part(self.too_long, "rows are too long and left out");
         part(self.cut, &format!("rows are cut ({} tokens)", self.cut_tokens));

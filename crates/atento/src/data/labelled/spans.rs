@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use super::squad::{GoldAnswer, Question};
 use super::{Error, Examples, Goal, Packs, Text, TextBatch};
+use crate::data::OnBadLine;
 use crate::data::hash::{add_ids, combine, hash};
+use crate::messages::group_thousands;
 use crate::pipelines::texts;
 use crate::text::{self, EncodedPair, Tokenizer};
 
@@ -44,6 +46,8 @@ pub struct WindowOptions {
     /// Whether questions are trained on: one whose answer does not stand at its place is left out. Otherwise the windows
     /// are kept, in which answers are looked for.
     pub is_training: bool,
+    /// What happens to entries of a file that hold no question.
+    pub on_bad_line: OnBadLine,
 }
 
 /// What a file holds and what was left out.
@@ -59,6 +63,8 @@ pub struct SpanReport {
     pub misplaced: u64,
     /// Whether those were left out.
     pub misplaced_dropped: bool,
+    /// Entries that hold no question and were left out.
+    pub bad: u64,
     /// Questions that leave no room for a window.
     pub too_long: u64,
     /// Questions whose context has no token.
@@ -101,10 +107,11 @@ impl SpanSet {
     /// # Errors
     /// The tokenizer; types of tokens that the model does not have; no question that can be used.
     pub fn read(path: &std::path::Path, tokenizer: &Tokenizer, options: &WindowOptions) -> Result<Self, Error> {
-        let mut report = SpanReport { misplaced_dropped: options.is_training, ..SpanReport::default() };
+        let (all_questions, bad) = super::squad::read(path, options.on_bad_line)?;
+        let mut report = SpanReport { bad, misplaced_dropped: options.is_training, ..SpanReport::default() };
         let (mut examples, mut kept, mut kept_windows, mut all) = (Vec::new(), Vec::new(), Vec::new(), 0);
         let mut number = 0;
-        let mut rest = super::squad::read(path)?.into_iter();
+        let mut rest = all_questions.into_iter();
         loop {
             let questions: Vec<Question> = rest.by_ref().take(CHUNK).collect();
             if questions.is_empty() {
@@ -251,6 +258,7 @@ impl fmt::Display for SpanReport {
             false => "questions whose answer does not stand at its place, kept",
         };
         let told = [
+            ("entries that hold no question, left out", self.bad),
             ("questions without an answer", self.unanswerable),
             (misplaced, self.misplaced),
             ("questions that leave no room for a window, left out", self.too_long),
@@ -270,8 +278,11 @@ impl SpanReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
         let left_out = if self.misplaced_dropped { " and are left out" } else { "" };
+        part(self.bad, "entries hold no question and are left out");
         part(self.misplaced, &format!("questions have an answer that does not stand at its place{left_out}"));
         part(self.too_long, "questions leave no room for a window and are left out");
         part(self.empty, "questions have no context and are left out");
@@ -351,7 +362,13 @@ mod tests {
         ]}]});
         std::fs::write(&path, text.to_string()).unwrap();
         let read = |is_training| {
-            let options = WindowOptions { max_length: 16, stride: 3, token_types: Some(2), is_training };
+            let options = WindowOptions {
+                max_length: 16,
+                stride: 3,
+                token_types: Some(2),
+                is_training,
+                on_bad_line: OnBadLine::Error,
+            };
             SpanSet::read(&path, &tokenizer("bert"), &options).unwrap()
         };
         let (train, valid) = (read(true), read(false));
@@ -371,7 +388,13 @@ mod tests {
              window and are left out, 1 questions have no context and are left out, 1 questions have an answer that no window \
              holds"
         );
-        let one_type = WindowOptions { max_length: 16, stride: 3, token_types: Some(1), is_training: true };
+        let one_type = WindowOptions {
+            max_length: 16,
+            stride: 3,
+            token_types: Some(1),
+            is_training: true,
+            on_bad_line: OnBadLine::Error,
+        };
         assert!(
             SpanSet::read(&path, &tokenizer("bert"), &one_type)
                 .unwrap_err()

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Error;
 use crate::data::lines::{self, LineError};
+use crate::data::{BadLines, OnBadLine};
 use crate::{json, messages};
 
 /// A question about a context.
@@ -47,11 +48,12 @@ struct Place<'p> {
     place: String,
 }
 
-/// The questions of a file, plain or gzip.
+/// The questions of a file, plain or gzip, and how many entries are left out: questions, or paragraphs or articles that have
+/// none.
 ///
 /// # Errors
-/// The file cannot be read, or is not of this form; the message names the place.
-pub fn read(path: &Path) -> Result<Vec<Question>, Error> {
+/// The file cannot be read, or is not of this form; the message names the place, or all places of bad entries.
+pub fn read(path: &Path, on_bad_line: OnBadLine) -> Result<(Vec<Question>, u64), Error> {
     let root = Place { path, place: "the file".into() };
     let (name, file) = lines::open(path)?;
     let (mut input, gzip) = lines::unpack(&name, file)?;
@@ -62,18 +64,21 @@ pub fn read(path: &Path) -> Result<Vec<Question>, Error> {
         return Err(LineError::Empty { path: name }.into());
     }
     let file = json::parse(text).map_err(|error| root.fault(format!("it is not JSON: {error}")))?;
-    let mut questions = Vec::new();
+    let (mut questions, mut bad) = (Vec::new(), BadLines::default());
     for (article, at) in root.list(&file, "data")? {
-        for (paragraph, at) in at.list(article, "paragraphs")? {
-            let context: Arc<str> = at.text(paragraph, "context")?.into();
-            for (question, at) in at.list(paragraph, "qas")? {
-                questions.push(read_question(question, &at, &context)?);
-            }
+        for (paragraph, at) in bad.without(at.list(article, "paragraphs")).into_iter().flatten() {
+            let parts = at.text(paragraph, "context").and_then(|context| Ok((context, at.list(paragraph, "qas")?)));
+            let Some((context, asked)) = bad.without(parts) else { continue };
+            let context: Arc<str> = context.into();
+            let read = asked.iter().map(|(question, at)| read_question(question, at, &context));
+            questions.extend(read.filter_map(|question| bad.without(question)));
         }
     }
-    match questions.is_empty() {
-        true => Err(root.fault("there is no question in it")),
-        false => Ok(questions),
+    let left_out = bad.count();
+    match bad.error_of(path.display().to_string(), ["entry", "entries"]) {
+        Some(fault) if on_bad_line == OnBadLine::Error => Err(fault.into()),
+        _ if questions.is_empty() => Err(root.fault("there is no question in it")),
+        _ => Ok((questions, left_out)),
     }
 }
 
@@ -132,7 +137,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         std::fs::write(&path, text).unwrap();
-        read(&path).map_err(|error| error.to_string().replace(&dir.path().display().to_string(), ""))
+        let found = read(&path, OnBadLine::Error).map(|(questions, _)| questions);
+        found.map_err(|error| error.to_string().replace(&dir.path().display().to_string(), ""))
     }
 
     fn file(questions: &str) -> String {
@@ -157,6 +163,23 @@ mod tests {
         for (text, start) in [("c", 5), ("c", 60), ("", 0), ("c d", 6)] {
             assert!(!found[0].has_in_place(&GoldAnswer { text: text.into(), start }), "{text}");
         }
+    }
+
+    #[test]
+    fn bad_entries_are_told_together_or_left_out() {
+        let text = file("{\"id\":\"1\",\"question\":\"q\"},{\"id\":\"2\"},7");
+        let text = text.replacen("\"data\":[", "\"data\":[{\"title\":\"t\"},", 1);
+        let message = of(&text).unwrap_err();
+        let lines: Vec<&str> = message.lines().collect();
+        assert_eq!(lines[0], "/a.json: 3 bad entries; a recipe with data.on_bad_line = \"skip\" leaves them out:");
+        assert!(lines[1].starts_with("  data[0]: there is no \"paragraphs\""), "{message}");
+        assert!(lines[2].starts_with("  data[1].paragraphs[0].qas[1]: there is no \"question\""), "{message}");
+        assert!(lines[3].starts_with("  data[1].paragraphs[0].qas[2]: "), "{message}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        std::fs::write(&path, text).unwrap();
+        let (questions, left_out) = read(&path, OnBadLine::Skip).unwrap();
+        assert_eq!((questions.len(), left_out), (1, 3));
     }
 
     #[test]

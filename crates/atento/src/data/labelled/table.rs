@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Error;
+use super::past::Past;
 use crate::data::lines::LineReader;
 use crate::data::tokens::csv::CsvReader;
-use crate::data::{BadLines, LineReport, OnBadLine, jsonl};
+use crate::data::{LineReport, OnBadLine, jsonl};
 
 /// A file of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,9 +87,7 @@ pub struct TableReader {
     first: Option<(usize, u64)>,
     /// Names of the columns that were found, for the user.
     pub found: Option<String>,
-    on_bad_line: OnBadLine,
-    left_out: LineReport,
-    has_failed: bool,
+    past: Past,
 }
 
 enum Source {
@@ -150,8 +149,8 @@ impl Table {
 
 impl TableReader {
     fn new(source: Source, places: Places, path: PathBuf, names: &ColumnNames) -> Self {
-        let (on_bad_line, left_out) = (names.on_bad_line, LineReport::default());
-        Self { source, places, path, first: None, found: None, on_bad_line, left_out, has_failed: false }
+        let past = Past::new(path.clone(), names.on_bad_line);
+        Self { source, places, path, first: None, found: None, past }
     }
 
     /// With the names of the columns that were found.
@@ -166,21 +165,7 @@ impl TableReader {
             Source::Lines(lines) => lines.blank_lines(),
             Source::Csv(_) => 0,
         };
-        LineReport { blank, ..self.left_out.clone() }
-    }
-
-    /// The error of a bad line and all that follow.
-    fn all_bad(&mut self, first: Error) -> Error {
-        let mut bad = BadLines::default();
-        bad.add(&first);
-        loop {
-            match self.next_row() {
-                Ok(Some(_)) => {}
-                Ok(None) => return bad.error(self.path.display().to_string()).map_or(first, Error::Data),
-                Err(fault) if fault.is_of_bad_line() => bad.add(&fault),
-                Err(fault) => return fault,
-            }
-        }
+        LineReport { blank, ..self.past.left_out().clone() }
     }
 
     fn tsv(path: &Path, names: &ColumnNames) -> Result<Self, Error> {
@@ -279,19 +264,10 @@ impl Iterator for TableReader {
     type Item = Result<Row, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.has_failed {
-            match self.next_row() {
-                Err(fault) if fault.is_of_bad_line() && self.on_bad_line == OnBadLine::Skip => {
-                    fault.count_in(&mut self.left_out);
-                }
-                Err(fault) => {
-                    self.has_failed = true;
-                    return Some(Err(if fault.is_of_bad_line() { self.all_bad(fault) } else { fault }));
-                }
-                row => return row.transpose(),
-            }
-        }
-        None
+        let mut past = std::mem::take(&mut self.past);
+        let row = past.next(|| self.next_row());
+        self.past = past;
+        row
     }
 }
 

@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Error, Examples, Goal, LabelSet, Packs, Sentence, Sentences, Text, TextBatch, WordColumns};
-use crate::data::OnTruncate;
 use crate::data::hash::{add_ids, combine, hash};
+use crate::data::{LineReport, OnTruncate};
+use crate::messages::group_thousands;
 use crate::text::{EncodedWords, Tokenizer};
 
 /// Sentences that are tokenised at once.
@@ -44,6 +45,10 @@ pub struct TagReport {
     pub kept: u64,
     /// Lines that begin a document.
     pub documents: u64,
+    /// Lines that hold no word, or no sentence.
+    pub lines: LineReport,
+    /// Sentences left out since a line of theirs is bad.
+    pub spoiled: u64,
     /// Sentences without a word that has a token.
     pub empty: u64,
     /// Sentences that were cut.
@@ -124,7 +129,7 @@ impl TagSet {
             }
         }
         let Building { examples, sentences, mut report, counts, hash } = set;
-        report.documents = reader.documents;
+        (report.documents, report.spoiled, report.lines) = (reader.documents, reader.spoiled, reader.report());
         report.kept = sentences.len() as u64;
         report.labels = labels.names.iter().cloned().zip(counts).collect();
         if examples.is_empty() {
@@ -284,8 +289,10 @@ impl fmt::Display for TagReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  sentences read: {}", self.sentences)?;
         writeln!(f, "  sentences kept: {}", self.kept)?;
+        write!(f, "{}", self.lines)?;
         let told = [
             ("lines that begin a document", self.documents),
+            ("sentences with a bad line, left out", self.spoiled),
             ("sentences without a word", self.empty),
             ("sentences too long, left out", self.too_long),
             ("sentences cut", self.cut),
@@ -311,12 +318,16 @@ impl TagReport {
     #[must_use]
     pub fn losses(&self) -> Option<String> {
         let mut parts = Vec::new();
-        let mut part = |count: u64, what: &str| parts.extend((count > 0).then(|| format!("{count} {what}")));
+        let mut part = |count: u64, what: &str| {
+            parts.extend((count > 0).then(|| format!("{} {what}", group_thousands(count))));
+        };
+        part(self.spoiled, "sentences have a bad line and are left out");
         part(self.empty, "sentences have no word");
         part(self.too_long, "sentences are too long and left out");
         part(self.cut, &format!("sentences are cut ({} words)", self.cut_words));
         part(self.long_words, "words are longer than a text and cut");
         part(self.unread_words, "words have no token");
+        parts.extend(self.lines.told().map(|lines| format!("{lines} left out")));
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::report::joined;
+use crate::data::report::{counted, joined};
 use crate::messages;
 use crate::text::Tokenizer;
 
@@ -100,8 +100,8 @@ impl PrepareReport {
     pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
         let unknown = self.train.unknown_tokens + self.val.unknown_tokens;
         let lines = [
-            (self.hidden, format!("{} hidden files or directories passed over", self.hidden)),
-            (self.empty, format!("{} empty ones left out", self.empty)),
+            counted(self.hidden, "hidden files or directories passed over"),
+            counted(self.empty, "empty ones left out"),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
             (unknown, tokenizer.unknown_in_words(unknown)),
         ];

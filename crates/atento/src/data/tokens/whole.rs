@@ -14,7 +14,7 @@ use super::documents::{Documents, PIECE_BYTES, Piece};
 use super::encode::Encoder;
 use super::output::NAMES;
 use super::{Dtype, Error, OnFault, Shard, TextSource, TokenDirectory};
-use crate::text::Tokenizer;
+use crate::text::{self, Tokenizer, Unknowns};
 
 /// Pieces that are tokenised at once.
 const BATCH_PIECES: usize = 64;
@@ -26,8 +26,10 @@ pub struct Whole {
     pub tokens: Arc<Shard>,
     /// Bytes of text, as UTF-8; `None` where only its tokens are known.
     pub bytes: Option<u64>,
-    /// How many of the tokens are the unknown token: characters that the vocabulary lacks.
+    /// How many of the tokens are the unknown token: characters that the vocabulary lacks, or the text spells it out.
     pub unknown_tokens: u64,
+    /// What of the text has no token, or the unknown one.
+    pub unknown: Unknowns,
     /// Hidden files and directories that were passed over.
     pub hidden: u64,
 }
@@ -57,14 +59,22 @@ impl Whole {
         let encoder = Encoder::new(tokenizer, true);
         let mut documents = Documents::open(source, PIECE_BYTES, encoder.end.is_none())?;
         let (mut ids, mut bytes, mut unknown_tokens, mut begins) = (Vec::new(), 0, 0, true);
+        let mut unknown = Unknowns::default();
         loop {
             let pieces = next_pieces(&mut documents, on_fault)?;
             if pieces.is_empty() {
                 break;
             }
-            let encoded: Vec<_> = pieces.par_iter().map(|piece| encoder.encode(&piece.text)).collect();
+            let encode = |piece: &Piece| {
+                let encoded = encoder.encode(&piece.text)?;
+                let parts = tokenizer.unknown_parts_among(&piece.text, &encoded.ids)?;
+                Ok((encoded, parts.into_iter().map(str::to_owned).collect::<Vec<_>>()))
+            };
+            let encoded: Vec<Result<_, text::Error>> = pieces.par_iter().map(encode).collect();
             for (piece, encoded) in pieces.iter().zip(encoded) {
-                let encoded = encoded.map_err(|source| Error::Encode { place: documents.place(piece), source })?;
+                let (encoded, parts) =
+                    encoded.map_err(|source| Error::Encode { place: documents.place(piece), source })?;
+                unknown.add(&parts, || documents.place(piece));
                 if begins && !encoded.ids.is_empty() {
                     if !ids.is_empty() {
                         ids.extend(encoder.end);
@@ -78,13 +88,13 @@ impl Whole {
             }
         }
         let tokens = Arc::new(Shard::from_ids(&source.to_string(), ids)?);
-        Ok(Self { tokens, bytes: Some(bytes), unknown_tokens, hidden: documents.hidden() })
+        Ok(Self { tokens, bytes: Some(bytes), unknown_tokens, unknown, hidden: documents.hidden() })
     }
 
     /// The tokens of one file, with what the `tokens.json` beside it says of them. Without one they are as wide as the
     /// tokenizer's ids need, or as [`Dtype::of_file`] finds them.
     fn of_token_file(path: &Path, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let of = |tokens, bytes| Self { tokens, bytes, unknown_tokens: 0, hidden: 0 };
+        let of = |tokens, bytes| Self { tokens, bytes, unknown_tokens: 0, unknown: Unknowns::default(), hidden: 0 };
         let directory = path.parent().unwrap_or(Path::new(""));
         let split = NAMES.iter().position(|name| path.file_name().is_some_and(|found| found == *name));
         let Some(split) = split.filter(|_| directory.join(SIDECAR_NAME).exists()) else {

@@ -29,6 +29,8 @@ use crate::train::{Error, StopFlag};
 /// Continuations shown in the report, and the tokens of each and of its beginning.
 const SAMPLES: usize = 5;
 const SAMPLE_TOKENS: usize = 64;
+/// Words of a prompt that shows how the model is used.
+const PROMPT_WORDS: usize = 5;
 
 /// A language model and its text.
 pub(crate) struct LanguageModelling {
@@ -223,12 +225,20 @@ impl Workload for LanguageModelling {
             judgement.metrics.insert("valid_bits_per_byte".into(), sum / std::f64::consts::LN_2 / bytes as f64);
         }
         judgement.samples = self.samples(&val)?;
+        judgement.example = judgement.samples.first().and_then(|sample| beginning(&sample.source));
         Ok(judgement)
     }
 
     fn describe(&self) -> Vec<(String, String)> {
         language::describe(&*self.language.model, self.block_size)
     }
+}
+
+/// The first words of a line of a text, to be gone on with. The text may begin in the middle of its first line.
+fn beginning(text: &str) -> Option<String> {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().nth(1).or_else(|| lines().next())?;
+    Some(line.split_inclusive(' ').take(PROMPT_WORDS).collect::<String>().trim_end().to_owned())
 }
 
 /// Whether the length of windows follows that of batches, since the recipe does not state it.

@@ -114,6 +114,9 @@ pub(crate) trait Part {
 
     /// Equal for equal examples in the same order.
     fn hash(&self) -> u64;
+
+    /// The first example as a line that is read by the verb of such models.
+    fn line(&self) -> Option<String>;
 }
 
 /// What was read and left out.

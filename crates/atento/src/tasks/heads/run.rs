@@ -251,7 +251,8 @@ impl<T: Tuned> Workload for FineTuning<T> {
     }
 
     fn judge(&mut self, _: &Recipe, pool: &Pool, stop: &StopFlag) -> Result<Judgement, Error> {
-        let mut judgement = Judgement::default();
+        let example = self.parts().last().and_then(|(_, part)| part.line());
+        let mut judgement = Judgement { example, ..Judgement::default() };
         for (name, part) in self.parts().skip(1) {
             let heard = self.hear(part, pool, stop)?;
             let verdict = self.task.verdict(part, &heard);

@@ -208,13 +208,6 @@ impl<'w> Draft<'w> {
             return Ok(());
         }
         self.decide("translation");
-        if file.form == Form::Csv {
-            let problem = format!(
-                "{}: pairs to translate are read from TSV and JSONL; write it as one of them, or learn it with --task instruct",
-                file.path.display()
-            );
-            return Err(Error::Unfit(problem));
-        }
         self.name_files(sets, &[("source_key", left), ("target_key", right)]);
         let filled = file.columns[left].filled.min(file.columns[right].filled);
         self.pairs(sets, filled, (&file.columns[left], &file.columns[right]));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Error;
 use super::columns::Column;
 use crate::data::header;
-use crate::data::lines::LineReader;
+use crate::data::lines::{LineReader, beginning};
 use crate::data::tokens::csv::CsvReader;
 
 /// The form of a file.
@@ -44,6 +44,8 @@ pub(super) struct File {
 
 /// Lines by which the form of a file is known that does not say it in its name.
 const SAMPLE: usize = 200;
+/// Bytes by which the form of a file named `.json` is known.
+const JSON_BYTES: u64 = 1 << 16;
 
 impl File {
     /// Reads a file or a folder.
@@ -102,7 +104,14 @@ impl File {
         self.has_header = true;
         self.columns = reader.header().iter().map(|name| Column::of_name(name)).collect();
         for record in reader {
-            self.add_row(&record?.fields);
+            match record {
+                Ok(record) => self.add_row(&record.fields),
+                Err(fault) if fault.is_of_bad_line() => {
+                    self.rows += 1;
+                    self.uneven += 1;
+                }
+                Err(fault) => return Err(fault.into()),
+            }
         }
         Ok(())
     }
@@ -144,6 +153,32 @@ impl File {
     }
 }
 
+/// The form of a file named `.json`: SQuAD's, or JSON lines that are called so.
+fn form_of_json(path: &Path) -> Result<Form, Error> {
+    let text = beginning(path, JSON_BYTES)?;
+    let text = text.trim_start();
+    let name = path.display();
+    if text.starts_with('[') {
+        return Err(Error::Unfit(format!(
+            "{name} is one JSON array, and data are read line by line: write each of its objects on a line of its own, into a \
+             file that ends in .jsonl (with jq: `jq -c '.[]' {name} > data.jsonl`)"
+        )));
+    }
+    let first = text.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    match first {
+        Some(Value::Object(object)) if !object.get("data").is_some_and(Value::is_array) => Ok(Form::Jsonl),
+        Some(Value::Object(_)) => Ok(Form::Squad),
+        // One object over many lines, or longer than was read.
+        None if text.starts_with('{') && ["\"data\"", "\"paragraphs\""].iter().any(|key| text.contains(key)) => {
+            Ok(Form::Squad)
+        }
+        _ => Err(Error::Unfit(format!(
+            "{name} is neither of SQuAD's form, {{\"data\": […]}}, nor does each of its lines hold a JSON object: objects of \
+             other forms are written one a line, into a file that ends in .jsonl"
+        ))),
+    }
+}
+
 /// The form of a file by its name, else by its first lines.
 fn form(path: &Path) -> Result<Form, Error> {
     let bare = if path.extension().is_some_and(|end| end == "gz") { path.with_extension("") } else { path.into() };
@@ -153,7 +188,7 @@ fn form(path: &Path) -> Result<Form, Error> {
         "csv" => return Ok(Form::Csv),
         "jsonl" | "ndjson" => return Ok(Form::Jsonl),
         "conll" | "iob" | "bio" => return Ok(Form::Conll),
-        "json" => return Ok(Form::Squad),
+        "json" => return form_of_json(path),
         _ => {}
     }
     let mut lines = Vec::new();

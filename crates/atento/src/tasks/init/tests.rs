@@ -120,6 +120,42 @@ fn labels_prompts_conversations_and_texts_are_known() {
 }
 
 #[test]
+fn pairs_stand_in_csv_and_a_record_of_another_length_is_left_out() {
+    let folder = Folder::new();
+    let rows: String = (0..40).map(|i| format!("{i},\"{}, {i}\",{} {i}\n", ENGLISH[i % 4], GERMAN[i % 4])).collect();
+    let path = folder.write("pairs.csv", format!("id,en,de\n{rows}too short\n"));
+    let data = recipe(std::slice::from_ref(&path), &Wishes::default()).data;
+    let train = data.train.unwrap();
+    assert_eq!(
+        (train.csv, train.source_key.as_deref(), train.target_key.as_deref()),
+        (Some(path), Some("en"), Some("de"))
+    );
+    assert_eq!(data.on_bad_line, crate::train::recipe::OnBadLine::Skip);
+}
+
+#[test]
+fn json_is_told_apart_by_what_it_holds() {
+    let folder = Folder::new();
+    let squad = "{\"version\": \"1.1\",\n \"data\": [{\"paragraphs\": []}]}";
+    for text in [squad.to_owned(), squad.replace('\n', "")] {
+        let path = folder.write("train.json", text);
+        let found = recipe(std::slice::from_ref(&path), &Wishes::default());
+        assert_eq!((found.task.word(), found.data.train.unwrap().squad), ("qa", Some(path)));
+    }
+    let objects: String = (0..40)
+        .map(|i| format!("{{\"source\": \"{} {i}\", \"target\": \"{} {i}\"}}\n", ENGLISH[i % 4], GERMAN[i % 4]))
+        .collect();
+    let path = folder.write("pairs.json", &objects);
+    let found = recipe(std::slice::from_ref(&path), &Wishes::default());
+    assert_eq!((found.task.word(), found.data.train.unwrap().jsonl), ("translation", Some(path)));
+    let array = folder.write("array.json", format!("[\n{}]", objects.trim_end().replace('\n', ",\n")));
+    let message = refused(&[array], &Wishes::default());
+    assert!(message.contains("array.json is one JSON array") && message.contains("jq -c '.[]'"), "{message}");
+    let other = folder.write("other.json", "{\n  \"name\": 1\n}\n");
+    assert!(refused(&[other], &Wishes::default()).contains("is neither of SQuAD's form"));
+}
+
+#[test]
 fn what_fits_no_task_is_refused_with_what_was_seen() {
     let folder = Folder::new();
     let numbers = folder.write("numbers.tsv", "1\t2\n3\t4\n5\t6\n");

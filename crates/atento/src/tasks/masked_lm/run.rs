@@ -32,6 +32,8 @@ use crate::train::{Error, StopFlag, TrainOptions};
 const BATCH_TOKENS: usize = 4096;
 /// Examples shown in the report.
 const SAMPLES: usize = 8;
+/// Words of a text that shows how the model is used.
+const SHOWN_WORDS: usize = 8;
 
 /// A model of masked words and its text.
 pub(crate) struct MaskedWords {
@@ -110,6 +112,15 @@ impl MaskedWords {
             }
         }
         Ok(sum / f64::from(count.max(1)))
+    }
+
+    /// The beginning of a text with a word masked.
+    fn masked(&self, text: &str) -> Option<String> {
+        let tokenizer = &self.model.tokenizer;
+        let mask = tokenizer.id_to_token(tokenizer.special().mask?)?;
+        let mut words: Vec<&str> = text.split_whitespace().take(SHOWN_WORDS).collect();
+        *words.get_mut(SHOWN_WORDS / 2)? = &mask;
+        Some(words.join(" "))
     }
 
     /// Held-out examples, with what the model puts in place of their masks.
@@ -317,6 +328,7 @@ impl Workload for MaskedWords {
         judgement.metrics.insert("valid_unigram_loss".into(), self.unigram_loss(valid)?);
         judgement.metrics.extend(found.scores().into_iter().map(|(metric, value)| (format!("valid_{metric}"), value)));
         judgement.samples = self.samples(valid, pool)?;
+        judgement.example = judgement.samples.first().and_then(|sample| self.masked(&sample.reference));
         Ok(judgement)
     }
 

@@ -23,8 +23,15 @@ impl HeadTask for MultipleChoiceTask {
     const METRIC: Metric = Metric::Accuracy;
     const FORMS: &'static [&'static str] = &["tsv", "jsonl"];
     const COLUMNS: &'static [&'static str] = &["prompt_key", "label_key"];
-    const KEYS: &'static [&'static str] =
-        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"];
+    const KEYS: &'static [&'static str] = &[
+        "data.train",
+        "data.valid",
+        "data.test",
+        "data.max_length",
+        "data.on_truncate",
+        "data.on_bad_line",
+        "train.max_sentences",
+    ];
 
     fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::Accuracy]

@@ -1,9 +1,10 @@
 //! What `multiple-choice` learns: which of several texts is the right one.
 
+use crate::data::OnBadLine;
 use crate::data::labelled::{ChoiceExample, ChoiceFile, ChoiceKeys, ChoiceReport, ChoiceSet, Examples, ReadOptions};
 use crate::families::heads::Headed;
 use crate::pipelines::texts::choose::Choice;
-use crate::tasks::files::on_truncate;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
 use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
@@ -11,7 +12,9 @@ use crate::train::recipe::{FileSettings, Metric, Recipe};
 use crate::train::report::Sample;
 
 /// Which of several texts is the right one.
-pub(crate) struct Choices;
+pub(crate) struct Choices {
+    on_bad_line: OnBadLine,
+}
 
 impl Tuned for Choices {
     type Part = ChoiceSet;
@@ -23,16 +26,16 @@ impl Tuned for Choices {
         "nats per question"
     }
 
-    fn look(_: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
-        Ok(Self)
+    fn look(recipe: &Recipe, _: Option<&Checkpoint>, _: &FileSettings) -> Result<Self, Error> {
+        Ok(Self { on_bad_line: on_bad_line(recipe) })
     }
 
-    fn of_model(_: &Recipe, _: &Headed) -> Self {
-        Self
+    fn of_model(recipe: &Recipe, _: &Headed) -> Self {
+        Self { on_bad_line: on_bad_line(recipe) }
     }
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {
-        let (file, keys) = source(training);
+        let (file, keys) = source(training, self.on_bad_line);
         Ok(Box::new(file.open(&keys)?.map(|row| {
             let row = row?;
             let choices: String = row.continuations().map(|choice| format!("\n{choice}")).collect();
@@ -41,7 +44,7 @@ impl Tuned for Choices {
     }
 
     fn read(&self, files: &FileSettings, reading: &Reading<'_>) -> Result<ChoiceSet, Error> {
-        let (file, keys) = source(files);
+        let (file, keys) = source(files, self.on_bad_line);
         let options = ReadOptions {
             max_length: reading.max_length(),
             on_truncate: on_truncate(reading.recipe),
@@ -94,6 +97,12 @@ impl Part for ChoiceSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        let row = self.rows().first()?;
+        let parts = std::iter::once(row.prompt.clone()).chain(row.continuations());
+        Some(parts.collect::<Vec<_>>().join("\t"))
+    }
 }
 
 impl Report for ChoiceReport {
@@ -102,13 +111,13 @@ impl Report for ChoiceReport {
     }
 
     fn left_out(&self) -> u64 {
-        self.too_long
+        self.too_long + self.lines.left_out()
     }
 }
 
 /// Where the questions of a part of the data are; a recipe of another form is refused when it is loaded.
-fn source(files: &FileSettings) -> (ChoiceFile, ChoiceKeys) {
-    let keys = ChoiceKeys { prompt: files.prompt_key.clone(), label: files.label_key.clone() };
+fn source(files: &FileSettings, on_bad_line: OnBadLine) -> (ChoiceFile, ChoiceKeys) {
+    let keys = ChoiceKeys { prompt: files.prompt_key.clone(), label: files.label_key.clone(), on_bad_line };
     let file = match (&files.jsonl, &files.tsv) {
         (Some(path), _) => ChoiceFile::Jsonl(path.clone()),
         (_, path) => ChoiceFile::Tsv(path.clone().unwrap_or_default()),

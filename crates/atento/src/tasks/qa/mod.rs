@@ -31,6 +31,7 @@ impl HeadTask for QaTask {
         "data.valid",
         "data.test",
         "data.max_length",
+        "data.on_bad_line",
         "data.stride",
         "data.max_answer_length",
         "data.null_threshold",

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use crate::data::OnBadLine;
 use crate::data::labelled::{Examples, Question, SpanExample, SpanReport, SpanSet, WindowOptions, squad};
 use crate::eval::answers::{Question as Asked, f1, squad2};
 use crate::families::heads::Headed;
 use crate::pipelines::texts::answer::{AnswerOptions, best};
+use crate::tasks::files::on_bad_line;
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict};
 use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
@@ -15,6 +17,7 @@ use crate::train::report::Sample;
 /// Where answers begin and end.
 pub(crate) struct Spans {
     options: AnswerOptions,
+    on_bad_line: OnBadLine,
 }
 
 impl Spans {
@@ -26,7 +29,7 @@ impl Spans {
             null_threshold: Some(data.null_threshold as f32),
             ..AnswerOptions::default()
         };
-        Self { options }
+        Self { options, on_bad_line: on_bad_line(recipe) }
     }
 }
 
@@ -50,7 +53,8 @@ impl Tuned for Spans {
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {
         let mut before = None;
-        let texts = squad::read(file(training))?.into_iter().flat_map(move |question| {
+        let (questions, _) = squad::read(file(training), self.on_bad_line)?;
+        let texts = questions.into_iter().flat_map(move |question| {
             let is_new = before.as_ref() != Some(&question.context);
             before = Some(question.context.clone());
             [is_new.then(|| question.context.to_string()), Some(question.question)].into_iter().flatten()
@@ -62,7 +66,8 @@ impl Tuned for Spans {
         let max_length = reading.max_length();
         let stride = reading.recipe.data.stride;
         let (token_types, is_training) = (reading.token_types(), reading.is_training);
-        let options = WindowOptions { max_length, stride, token_types, is_training };
+        let on_bad_line = self.on_bad_line;
+        let options = WindowOptions { max_length, stride, token_types, is_training, on_bad_line };
         Ok(SpanSet::read(file(files), &reading.model.tokenizer, &options)?)
     }
 
@@ -136,6 +141,11 @@ impl Part for SpanSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        let (question, _) = self.questions().next()?;
+        Some(format!("{}\t{}", question.question, question.context))
+    }
 }
 
 impl Report for SpanReport {
@@ -144,7 +154,7 @@ impl Report for SpanReport {
     }
 
     fn left_out(&self) -> u64 {
-        self.questions - self.kept
+        self.questions - self.kept + self.bad
     }
 }
 

@@ -20,8 +20,15 @@ impl HeadTask for TagTask {
     const METRIC: Metric = Metric::F1;
     const FORMS: &'static [&'static str] = &["conll", "jsonl"];
     const COLUMNS: &'static [&'static str] = &["text_key", "label_key"];
-    const KEYS: &'static [&'static str] =
-        &["data.train", "data.valid", "data.test", "data.max_length", "data.on_truncate", "train.max_sentences"];
+    const KEYS: &'static [&'static str] = &[
+        "data.train",
+        "data.valid",
+        "data.test",
+        "data.max_length",
+        "data.on_truncate",
+        "data.on_bad_line",
+        "train.max_sentences",
+    ];
 
     fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::Accuracy, Metric::F1]

@@ -1,10 +1,11 @@
 //! What `tag` learns: labels of words.
 
+use crate::data::OnBadLine;
 use crate::data::labelled::{Aim, Examples, LabelSet, Sentence, Sentences, TagExample, TagReport, TagSet, WordColumns};
 use crate::eval::entities::{EntityScores, Mode, entities};
 use crate::families::heads::Headed;
 use crate::pipelines::texts::{largest, softmax};
-use crate::tasks::files::on_truncate;
+use crate::tasks::files::{on_bad_line, on_truncate};
 use crate::tasks::heads::{Heard, Lessons, MISTAKES, Part, Reading, Report, Tuned, Verdict, settle_labels, unheard};
 use crate::train::Error;
 use crate::train::checkpoint::Checkpoint;
@@ -14,6 +15,7 @@ use crate::train::report::Sample;
 /// The labels of words.
 pub(crate) struct Words {
     labels: LabelSet,
+    on_bad_line: OnBadLine,
 }
 
 /// A sentence as a model labels it: its words that were read, with the labels in the data and those that were found.
@@ -37,13 +39,14 @@ impl Tuned for Words {
     }
 
     fn look(recipe: &Recipe, resumed: Option<&Checkpoint>, training: &FileSettings) -> Result<Self, Error> {
-        let (file, columns) = source(training);
+        let on_bad_line = on_bad_line(recipe);
+        let (file, columns) = source(training, on_bad_line);
         let labels = settle_labels(recipe, resumed, Aim::Label, || Ok(LabelSet::of_words(&file, &columns)?))?;
-        Ok(Self { labels })
+        Ok(Self { labels, on_bad_line })
     }
 
-    fn of_model(_: &Recipe, head: &Headed) -> Self {
-        Self { labels: LabelSet::of_model(Aim::Label, head.labels.clone()) }
+    fn of_model(recipe: &Recipe, head: &Headed) -> Self {
+        Self { labels: LabelSet::of_model(Aim::Label, head.labels.clone()), on_bad_line: on_bad_line(recipe) }
     }
 
     fn labels(&self) -> &[String] {
@@ -51,12 +54,12 @@ impl Tuned for Words {
     }
 
     fn lessons(&self, training: &FileSettings) -> Result<Lessons, Error> {
-        let (file, columns) = source(training);
+        let (file, columns) = source(training, self.on_bad_line);
         Ok(Box::new(file.open(&columns)?.map(|sentence| Ok(sentence?.words.join(" ")))))
     }
 
     fn read(&self, files: &FileSettings, reading: &Reading<'_>) -> Result<TagSet, Error> {
-        let (file, columns) = source(files);
+        let (file, columns) = source(files, self.on_bad_line);
         let (tokenizer, on_truncate) = (&reading.model.tokenizer, on_truncate(reading.recipe));
         Ok(TagSet::read(&file, &columns, &self.labels, tokenizer, reading.max_length(), on_truncate)?)
     }
@@ -150,6 +153,10 @@ impl Part for TagSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        self.sentences().first().map(|sentence| sentence.words.join(" "))
+    }
 }
 
 impl Report for TagReport {
@@ -158,13 +165,13 @@ impl Report for TagReport {
     }
 
     fn left_out(&self) -> u64 {
-        self.empty + self.too_long
+        self.empty + self.too_long + self.spoiled
     }
 }
 
 /// Where the sentences of a part of the data are; a recipe of another form is refused when it is loaded.
-fn source(files: &FileSettings) -> (Sentences, WordColumns) {
-    let columns = WordColumns { words: files.text_key.clone(), tags: files.label_key.clone() };
+fn source(files: &FileSettings, on_bad_line: OnBadLine) -> (Sentences, WordColumns) {
+    let columns = WordColumns { words: files.text_key.clone(), tags: files.label_key.clone(), on_bad_line };
     let file = match (&files.jsonl, &files.conll) {
         (Some(path), _) => Sentences::Jsonl(path.clone()),
         (_, path) => Sentences::Conll(path.clone().unwrap_or_default()),

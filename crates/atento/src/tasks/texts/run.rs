@@ -138,6 +138,11 @@ impl Part for LabelledSet {
     fn hash(&self) -> u64 {
         self.hash()
     }
+
+    fn line(&self) -> Option<String> {
+        let row = (!self.examples().all().is_empty()).then(|| self.row(0))?;
+        Some(row.pair.as_ref().map_or_else(|| row.text.clone(), |pair| format!("{}\t{pair}", row.text)))
+    }
 }
 
 impl Report for LabelledReport {

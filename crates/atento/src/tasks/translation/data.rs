@@ -137,7 +137,7 @@ impl Origin {
         let source =
             |settings: &Option<FileSettings>| settings.as_ref().and_then(FileSettings::form).map(parallel_source);
         let Some(train) = source(&data.train) else {
-            let problem = "no training data: name source and target files, a tsv or a jsonl file".into();
+            let problem = "no training data: name source and target files, or a tsv, csv or jsonl file".into();
             return Err(Error::Setting { key: "data.train", problem });
         };
         Ok(Self::Files { train, valid: source(&data.valid), test: source(&data.test) })
@@ -152,6 +152,11 @@ pub(super) fn parallel_source(files: DataFiles<'_>) -> ParallelSource {
         DataFiles::Tsv { path, source_key, target_key } => ParallelSource::Tsv {
             path: path.to_path_buf(),
             columns: Columns::chosen(source_key, target_key, ["source", "target"]),
+        },
+        DataFiles::Csv { path, source_key, target_key } => ParallelSource::Csv {
+            path: path.to_path_buf(),
+            source_key: source_key.to_owned(),
+            target_key: target_key.to_owned(),
         },
         DataFiles::Jsonl { path, source_key, target_key } => ParallelSource::Jsonl {
             path: path.to_path_buf(),

@@ -40,7 +40,7 @@ impl Task for TranslationTask {
     }
 
     fn forms(&self) -> &'static [&'static str] {
-        &["source", "target", "tsv", "jsonl"]
+        &["source", "target", "tsv", "csv", "jsonl"]
     }
 
     fn columns(&self) -> &'static [&'static str] {
@@ -201,16 +201,16 @@ fn check_data(data: &DataSettings, place: PlaceOf<'_>) -> Result<(), recipe::Err
         );
         return conflict(place("data.valid_fraction"), message);
     }
-    let forms: [&[&str]; 3] = [&["source", "target"], &["tsv"], &["jsonl"]];
+    let forms: [&[&str]; 4] = [&["source", "target"], &["tsv"], &["csv"], &["jsonl"]];
     for (key, files) in parts(data) {
         let given = given(files);
         if !forms.contains(&&given[..]) {
             let found = enumerate(&given);
             let message =
-                format!("`{key}` must name either `source` and `target`, or `tsv`, or `jsonl`; it names {found}");
+                format!("`{key}` must name either `source` and `target`, or `tsv`, `csv` or `jsonl`; it names {found}");
             return conflict(place(key), message);
         }
-        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl", "tsv"], place)?;
+        key_conflicts(key, files, "translation", ["source_key", "target_key"], &["jsonl", "csv", "tsv"], place)?;
     }
     Ok(())
 }

@@ -257,6 +257,7 @@ impl Workload for Translation {
         for (name, held_out) in [("valid", &self.data.valid), ("test", &self.data.test)] {
             if let Some(held_out) = held_out {
                 self.score(recipe, pool, name, held_out, &mut judgement, stop)?;
+                judgement.example = held_out.text.first().map(|(source, _)| source.clone());
             }
         }
         Ok(judgement)

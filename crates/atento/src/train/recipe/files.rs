@@ -27,6 +27,15 @@ pub enum DataFiles<'a> {
         /// The same of target sentences.
         target_key: Option<&'a str>,
     },
+    /// One file of records whose first names the columns.
+    Csv {
+        /// The file.
+        path: &'a Path,
+        /// The name of the column of source sentences.
+        source_key: &'a str,
+        /// The name of the column of target sentences.
+        target_key: &'a str,
+    },
     /// One file of JSON objects.
     Jsonl {
         /// The file.
@@ -39,20 +48,19 @@ pub enum DataFiles<'a> {
 }
 
 impl FileSettings {
-    /// Which of the three forms these are; none if they are of no single form, which loading refuses.
+    /// Which of the four forms these are; none if they are of no single form, which loading refuses.
     pub fn form(&self) -> Option<DataFiles<'_>> {
-        match (&self.source, &self.target, &self.tsv, &self.jsonl) {
-            (Some(source), Some(target), None, None) => Some(DataFiles::Pair { source, target }),
-            (None, None, Some(path), None) => Some(DataFiles::Tsv {
+        let source_key = self.source_key.as_deref().unwrap_or("source");
+        let target_key = self.target_key.as_deref().unwrap_or("target");
+        match (&self.source, &self.target, &self.tsv, &self.csv, &self.jsonl) {
+            (Some(source), Some(target), None, None, None) => Some(DataFiles::Pair { source, target }),
+            (None, None, Some(path), None, None) => Some(DataFiles::Tsv {
                 path,
                 source_key: self.source_key.as_deref(),
                 target_key: self.target_key.as_deref(),
             }),
-            (None, None, None, Some(path)) => Some(DataFiles::Jsonl {
-                path,
-                source_key: self.source_key.as_deref().unwrap_or("source"),
-                target_key: self.target_key.as_deref().unwrap_or("target"),
-            }),
+            (None, None, None, Some(path), None) => Some(DataFiles::Csv { path, source_key, target_key }),
+            (None, None, None, None, Some(path)) => Some(DataFiles::Jsonl { path, source_key, target_key }),
             _ => None,
         }
     }

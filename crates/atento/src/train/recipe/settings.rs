@@ -27,9 +27,9 @@ section! {
         tsv: Option<PathBuf> = None;
         /// Lines that are JSON objects.
         jsonl: Option<PathBuf> = None;
-        /// The key of the source sentence in a JSON object; "source" if left out. Of a TSV file its column: the number from 1, or the name in the first line, which is a header then.
+        /// The key of the source sentence in a JSON object, or its column in a CSV file; "source" if left out. Of a TSV file its column: the number from 1, or the name in the first line, which is a header then.
         source_key: Option<String> = None;
-        /// The key of the target sentence in a JSON object, or its column in a TSV file; "target" if left out.
+        /// The key of the target sentence in a JSON object, or its column in a CSV or TSV file; "target" if left out.
         target_key: Option<String> = None;
         /// A CSV file, its columns named in its first line.
         csv: Option<PathBuf> = None;
@@ -93,7 +93,7 @@ section! {
         max_length: usize = 512, in at_least(2.0);
         /// What happens to a longer one; "error" if left out with prompts.
         on_truncate: OnTruncate = OnTruncate::Warn;
-        /// Pairs, prompts, texts with labels: what happens to a line that holds none, such as one with a tab too many.
+        /// Pairs, prompts, labels, questions: what happens to a line that holds none, such as one with a tab too many; of tagged words with its sentence, of SQuAD's files to an entry.
         on_bad_line: OnBadLine = OnBadLine::Error;
         /// Keep only the first of equal examples.
         drop_duplicates: bool = true;

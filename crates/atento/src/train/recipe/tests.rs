@@ -258,7 +258,7 @@ fn settings_that_contradict_are_refused() {
         ("{source = \"a\", target = \"b\", tsv = \"c\"}", "names `source` and `target` and `tsv`"),
         (
             "{source = \"a\", target = \"b\", source_key = \"en\"}",
-            "go with `data.train.jsonl` and `data.train.tsv` only",
+            "go with `data.train.jsonl` and `data.train.csv` and `data.train.tsv` only",
         ),
     ] {
         let error = message(&format!("data.train = {text}"));

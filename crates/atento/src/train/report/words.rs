@@ -52,6 +52,22 @@ pub(super) fn group_in(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// Lines such as `pairs: 7000 read, 12 left out` with the thousands of their numbers set apart. The name of a label stays as
+/// it is.
+#[must_use]
+pub fn grouped(lines: &str) -> String {
+    let line = |line: &str| {
+        let (name, rest) = line.split_at(label_end(line).unwrap_or(0));
+        format!("{name}{}", group_in(rest))
+    };
+    lines.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the label ends of a line such as `label "a: b": 7`. It is quoted, and may have anything in it.
+fn label_end(line: &str) -> Option<usize> {
+    line.trim_start().strip_prefix("label \"").and_then(|_| line.find("\": ")).map(|quote| quote + 1)
+}
+
 /// The rows of lines such as `pairs: 7 read, 5 used`: name and value. A line that ends with a colon heads those below it and has
 /// no value; a sentence has no name.
 pub(in crate::train) fn rows(lines: &str) -> Vec<(String, String)> {
@@ -59,12 +75,10 @@ pub(in crate::train) fn rows(lines: &str) -> Vec<(String, String)> {
         if let Some(heading) = line.strip_suffix(':') {
             return (heading.to_owned(), String::new());
         }
-        // A label is quoted, and may have colons in it.
-        let end = line.strip_prefix("label \"").and_then(|_| line.find("\": ")).map(|quote| quote + 1);
-        match end.or_else(|| line.find(": ")) {
-            Some(end) if line.starts_with("label \"") => (line[..end].to_owned(), group_in(&line[end + 2..])),
-            Some(end) => (group_in(&line[..end]), group_in(&line[end + 2..])),
-            None => (String::new(), group_in(line)),
+        match (label_end(line), line.find(": ")) {
+            (Some(end), _) => (line[..end].to_owned(), group_in(&line[end + 2..])),
+            (_, Some(end)) => (group_in(&line[..end]), group_in(&line[end + 2..])),
+            _ => (String::new(), group_in(line)),
         }
     };
     lines.lines().map(str::trim).filter(|line| !line.is_empty()).map(row).collect()
@@ -104,6 +118,12 @@ mod tests {
         assert_eq!(group_in("29000 read (of 1234567), 12 left out"), "29,000 read (of 1,234,567), 12 left out");
         assert_eq!(group_in("part-2017.txt, \"2017\" and 12.3456"), "part-2017.txt, \"2017\" and 12.3456");
         assert_eq!([group("-31412.25"), group("999"), group("1e-4")], ["-31,412.25", "999", "1e-4"]);
+    }
+
+    #[test]
+    fn thousands_are_set_apart_in_lines_and_not_in_labels() {
+        let lines = "pairs: 29000 read\n  label \"from 2017 on\": 12000";
+        assert_eq!(grouped(lines), "pairs: 29,000 read\n  label \"from 2017 on\": 12,000");
     }
 
     #[test]

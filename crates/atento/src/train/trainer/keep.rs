@@ -1,10 +1,12 @@
 //! What a run keeps on its way: evaluations, the best model, checkpoints.
 
+use std::time::Instant;
+
 use super::{Session, save_model};
 use crate::train::checkpoint::{Blob, TrainState};
 use crate::train::early_stopping::Verdict;
 use crate::train::events::{Event, format_evaluation};
-use crate::train::exported::{Exported, named};
+use crate::train::exported::{Exported, digits, named};
 use crate::train::recipe::Metric;
 use crate::train::step::Trainable;
 use crate::train::workload::{Measured, Workload};
@@ -73,8 +75,10 @@ impl<W: Workload> Session<'_, W> {
 
     fn measure_and_export(&mut self, stop: &StopFlag) -> Result<(), Error> {
         self.require_finite()?;
+        let begin = Instant::now();
         let measured =
             self.with_export_weights(|session| session.work.measure(&session.recipe, &session.pool, stop))?;
+        self.spent.evaluating += begin.elapsed().as_secs_f64();
         let Some(Measured { loss, scores }) = measured else {
             self.last_evaluation = Some(self.step);
             return Ok(());
@@ -88,13 +92,16 @@ impl<W: Workload> Session<'_, W> {
         let mean = Exported::read(self.run.path()).filter(|exported| exported.is_better_mean(metric, watched));
         match mean {
             Some(Exported { steps, value, .. }) if best => {
-                let message = format!("model/ stays {}: its {} is {value:.4}", named(&steps), metric.title());
+                let (named, value) = (named(&steps), digits(metric, value));
+                let message = format!("model/ stays {named}: its {} is {value}", metric.title());
                 self.run.append_log(&message)?;
                 self.reporter.event(&Event::Note(message));
             }
             None if best => {
+                let begin = Instant::now();
                 Exported::forget(self.run.path())?;
                 self.with_export_weights(|session| session.export())?;
+                self.spent.saving += begin.elapsed().as_secs_f64();
                 Exported { steps: vec![self.step], metric, value: watched }.write(self.run.path())?;
             }
             _ => {}
@@ -119,6 +126,7 @@ impl<W: Workload> Session<'_, W> {
         if self.last_save == Some(self.step) {
             return Ok(());
         }
+        let begin = Instant::now();
         self.run.require()?;
         self.require_finite()?;
         self.metrics.sync()?;
@@ -159,6 +167,7 @@ impl<W: Workload> Session<'_, W> {
         wanted.extend(Exported::read(self.run.path()).into_iter().flat_map(|exported| exported.steps));
         self.checkpoints.retain(self.recipe.train.keep_last, &wanted)?;
         self.last_save = Some(self.step);
+        self.spent.saving += begin.elapsed().as_secs_f64();
         if self.step > 0 {
             self.reporter.event(&Event::Saved { step: self.step, path });
         }

@@ -16,14 +16,15 @@ impl<W: Workload> Session<'_, W> {
         if self.step > 0 {
             return Ok(Ending::Limit);
         }
-        let begin = Instant::now();
+        let (begin, operations) = (Instant::now(), self.pool.operations());
         if self.solve_output(stop)? {
             return Ok(Ending::Stopped);
         }
         self.step = 1;
         self.target_tokens = self.work.targets_per_epoch();
-        self.trained_tokens = self.work.tokens_per_epoch();
-        self.trained_seconds = begin.elapsed().as_secs_f64();
+        self.spent.tokens = self.work.tokens_per_epoch();
+        self.spent.updating = begin.elapsed().as_secs_f64();
+        self.spent.operations = self.pool.operations() - operations;
         Ok(Ending::Limit)
     }
 

@@ -19,7 +19,9 @@ use crate::train::freeze::{Beside, freeze};
 use crate::train::metrics::Place;
 use crate::train::plan::facts;
 use crate::train::recipe::Method;
+use crate::train::report::grouped;
 use crate::train::request::Request;
+use crate::train::speed::Spent;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
 use crate::train::{
@@ -120,7 +122,7 @@ impl<'r, W: Workload> Session<'r, W> {
             what: W::EXAMPLES,
             max_steps: recipe.train.max_steps.map(|n| n as u64),
         });
-        for line in work.data_report().lines() {
+        for line in grouped(&work.data_report()).lines() {
             run.append_log(line)?;
         }
         if resumed.is_some() {
@@ -154,8 +156,7 @@ impl<'r, W: Workload> Session<'r, W> {
             earlier_seconds: state.map_or(0.0, |s| s.seconds),
             started: Instant::now(),
             window: state.map_or_else(Default::default, |s| s.window),
-            trained_tokens: 0,
-            trained_seconds: 0.0,
+            spent: Spent::default(),
             last_evaluation: evaluated,
             last_save: None,
             irregular: state.filter(|state| !state.regular).map(|state| state.step),

@@ -87,6 +87,13 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// What of an example that has these tokens is not known.
+    pub(super) fn unknown_parts<'t>(&self, raw: &'t RawExample, ids: &[u32]) -> Vec<&'t str> {
+        // They could be made into tokens, so they can be again.
+        let parts = |text| self.tokenizer.unknown_parts_among(text, ids).unwrap_or_default();
+        raw.text.texts().into_iter().flat_map(parts).collect()
+    }
+
     /// The tokens of an answer: all that have a part in it, but for white space behind the token that ends it, which the model
     /// never gets to write.
     fn tokens_of(&self, answer: &Range<usize>, found: &Encoding, text: &str) -> Range<usize> {

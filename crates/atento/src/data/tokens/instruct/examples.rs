@@ -12,12 +12,12 @@ use super::encoder::Encoder;
 use super::source::{InstructReader, InstructSource, RawExample};
 use super::{InstructBatches, PackOptions};
 use crate::data::hash::{add_ids, combine};
-use crate::data::report::{in_training_too, joined};
+use crate::data::report::{counted, in_training_too, joined};
 use crate::data::tokens::{Error, OnFault, Window};
 use crate::data::{LineReport, OnTruncate};
 use crate::hub::ChatTemplate;
 use crate::messages;
-use crate::text::Tokenizer;
+use crate::text::{Tokenizer, Unknowns};
 
 /// Examples that are tokenised at once, and about how many bytes of text.
 const CHUNK_EXAMPLES: usize = 8192;
@@ -147,21 +147,16 @@ impl InstructReport {
 
     /// What was left out, cut or not known, in one line; `None` where nothing was. The tokens are those of `tokenizer`.
     pub fn losses(&self, tokenizer: &Tokenizer) -> Option<String> {
-        let truncated =
-            format!("{} without the end of their completion, {} tokens lost", self.truncated, self.truncated_tokens);
-        let no_room =
-            format!("{} with a prompt that leaves no room for the completion left out", self.nothing_learned_dropped);
+        let lost = messages::group_thousands(self.truncated_tokens);
+        let no_room = "with a prompt that leaves no room for the completion left out";
         let lines = [
-            (self.unreadable, format!("{} that cannot be read left out{}", self.unreadable, self.reasons())),
-            (self.empty_prompt, format!("{} with an empty prompt left out", self.empty_prompt)),
-            (
-                self.empty_completion,
-                format!("{} with an empty completion or no answer left out", self.empty_completion),
-            ),
+            counted(self.unreadable, &format!("that cannot be read left out{}", self.reasons())),
+            counted(self.empty_prompt, "with an empty prompt left out"),
+            counted(self.empty_completion, "with an empty completion or no answer left out"),
             (self.duplicates_dropped, format!("{} left out", messages::count(self.duplicates_dropped, "duplicate"))),
-            (self.too_long_dropped, format!("{} too long left out", self.too_long_dropped)),
-            (self.nothing_learned_dropped, no_room),
-            (self.truncated, truncated),
+            counted(self.too_long_dropped, "too long left out"),
+            counted(self.nothing_learned_dropped, no_room),
+            counted(self.truncated, &format!("without the end of their completion, {lost} tokens lost")),
             (self.unknown_tokens, tokenizer.unknown_in_words(self.unknown_tokens)),
             (self.in_training_too, in_training_too(self.in_training_too)),
         ];
@@ -210,6 +205,7 @@ pub struct InstructSet {
     tokenizer: Arc<Tokenizer>,
     options: InstructOptions,
     report: InstructReport,
+    unknown: Unknowns,
 }
 
 impl InstructSet {
@@ -235,6 +231,7 @@ impl InstructSet {
     ) -> Result<Self, Error> {
         let encoder = Encoder::new(source, &tokenizer, &options)?;
         let (mut examples, mut seen, mut report) = (Vec::new(), HashSet::new(), InstructReport::default());
+        let mut unknown = Unknowns::default();
         let place = |line: u64| format!("{source}, line {line}");
         let mut reader = source.open(encoder.prompt.fields(), options.on_truncate != OnTruncate::Error)?;
         loop {
@@ -259,7 +256,11 @@ impl InstructSet {
                     .map(|(ids, answers)| Example { id, ids, answers })
                     .and_then(|example| encoder.fit(example, &mut report, || place(raw.line)));
                 match fitted {
-                    Ok(example) => examples.extend(example),
+                    Ok(Some(example)) => {
+                        unknown.add(&encoder.unknown_parts(raw, &example.ids), || place(raw.line));
+                        examples.push(example);
+                    }
+                    Ok(None) => {}
                     Err(fault) => {
                         report.unreadable += 1;
                         on_fault(fault)?;
@@ -270,8 +271,16 @@ impl InstructSet {
         report.lines.blank = reader.blank_lines();
         match report.kept {
             0 => Err(Error::NothingLeft { place: source.to_string(), report: report.to_string() }),
-            _ => Ok(InstructSet { examples: Arc::new(examples), texts: Arc::new(seen), tokenizer, options, report }),
+            _ => {
+                let (examples, texts) = (Arc::new(examples), Arc::new(seen));
+                Ok(InstructSet { examples, texts, tokenizer, options, report, unknown })
+            }
         }
+    }
+
+    /// What of the examples the tokenizer does not know.
+    pub fn unknown(&self) -> &Unknowns {
+        &self.unknown
     }
 
     /// Counts the examples of this set, which is held out, that are in the training data too.

@@ -107,13 +107,11 @@ impl InstructSource {
     /// A single file by its name: `.jsonl`, `.ndjson`, `.json` (keys `prompt` and `completion`), `.csv` (columns
     /// of those names), anything else is TSV; a final `.gz` is looked through.
     pub fn from_path(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let (prompt, completion) = ("prompt".to_owned(), "completion".to_owned());
-        if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv") {
-            return InstructSource::Csv { path, prompt_column: prompt, completion_column: completion };
-        }
         match ParallelSource::from_path(path) {
+            ParallelSource::Csv { path, .. } => {
+                InstructSource::Csv { path, prompt_column: prompt, completion_column: completion }
+            }
             ParallelSource::Jsonl { path, .. } => {
                 InstructSource::Jsonl { path, prompt_key: prompt, completion_key: completion }
             }

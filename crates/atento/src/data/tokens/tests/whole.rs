@@ -36,7 +36,8 @@ fn a_long_text_has_the_tokens_of_the_whole() {
     assert!(text.len() > PIECE_BYTES);
     assert_eq!((ids(&whole), whole.bytes), (encode(&BYTES, &text), Some(text.len() as u64)));
     let unknown = Whole::open(&write(&dir, "b.txt", "hase ♞"), "text", &CHARACTERS, &mut Err).unwrap();
-    assert_eq!(unknown.unknown_tokens, 1);
+    assert_eq!((unknown.unknown_tokens, &unknown.unknown.examples[..]), (1, &["♞".to_owned()][..]));
+    assert!(unknown.unknown.first_places[0].ends_with("b.txt, document at line 1"), "{:?}", unknown.unknown);
 }
 
 #[test]
