@@ -187,7 +187,7 @@ def write(seed, name, kind_name, kind, settings, trains):
         tensors[f"{at}.logits"] = logits if task == LABELS else logits[-len(row) :].contiguous()
         if name == STATES:
             tensors[f"{at}.first"] = logits[0].contiguous()
-        cases.append(dict(text=text, input_ids=row))
+        cases.append(dict(text=text, input_ids=row) | (dict(states=True) if name == STATES else {}))
     trainable, total = model.get_nb_trainable_parameters()
     expected = dict(base=name, cases=cases, trainable=trainable, all=total)
     (directory / "expected.json").write_text(json.dumps(expected) + "\n")

@@ -172,7 +172,7 @@ fn settings_that_match_nothing_are_refused() {
         assert!(found.contains(expected), "{setting}: {found}");
     }
     for (settings, expected) in [
-        (["train.method=prompt", "prompt.tokens=5000"], "`prompt.tokens`: there are 5000, and the model has"),
+        (["train.method=prompt", "prompt.tokens=5000"], "`prompt.tokens`: they leave no room: the model has"),
         (["train.method=houlsby", "houlsby.targets=[\"dence\"]"], "`houlsby.targets`: \"dence\" matches no module"),
         (["train.method=houlsby", "houlsby.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),
         (["train.method=ia3", "ia3.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),

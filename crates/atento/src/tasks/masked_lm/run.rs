@@ -22,9 +22,9 @@ use crate::pipelines::{Loaded, TextModel};
 use crate::tasks::Evaluated;
 use crate::tasks::heads::Lessons;
 use crate::tasks::heads::begin::Beginning;
-use crate::train::adapt::positions_left;
+use crate::train::adapt::{positions_left, takes_positions};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::recipe::{Documents, Drawing, MaskUnits, Method, Metric, Recipe, Second};
+use crate::train::recipe::{Documents, Drawing, MaskUnits, Metric, Recipe, Second};
 use crate::train::report::Sample;
 use crate::train::workload::{Batches, Begun, Judgement, Making, Measured, Workload};
 use crate::train::{Error, StopFlag, TrainOptions};
@@ -194,8 +194,7 @@ impl Workload for MaskedWords {
         };
         let Beginning { recipe, model, from, notes } =
             Beginning::find(recipe, options, resumed, run, making, &put_on, &lessons)?;
-        // Keys and values alone take no position of an encoder.
-        if let (Method::Prompt, Some(positions)) = (recipe.train.method, model.longest()) {
+        if let Some(positions) = model.longest().filter(|_| takes_positions(&recipe, &model.model.config)) {
             positions_left(&recipe, positions)?;
         }
         let learned = match (head, recipe.data.second) {
