@@ -17,7 +17,15 @@ import loralib
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 FIXTURES = Path(__file__).parent.parent / "crates/atento/tests/fixtures/conformance"
 TEXTS = ["a red cat runs", "the dog sees a red hen", "the old hen sees a small fox and a cow"]
@@ -27,6 +35,16 @@ BERT, GPT2, LLAMA = "bert-labels", "gpt2-tiny", "llama-tiny"
 # Masked words, and a model whose output is not its table of tokens.
 WORDS, UNTIED = "bert-words", "gpt2-untied"
 LABELS, LANGUAGE = "SEQ_CLS", "CAUSAL_LM"
+# Encoders of other families, and heads of others.
+ROBERTA, DISTILBERT, ELECTRA, MODERN = "roberta-labels", "distilbert-labels", "electra-labels", "modernbert-labels"
+TAGS, SPAN, STATES = "bert-tags", "bert-span", "bert"
+TASKS = {
+    **dict.fromkeys([BERT, ROBERTA, DISTILBERT, ELECTRA, MODERN], LABELS),
+    TAGS: "TOKEN_CLS",
+    SPAN: "QUESTION_ANS",
+    STATES: "FEATURE_EXTRACTION",
+    WORDS: None,
+}
 BERT_TABLES = ["word_embeddings", "position_embeddings", "token_type_embeddings"]
 SELF = r".*layer\.1\.attention\.self\.(query|key|value)"
 SEVERAL = dict(rank_pattern={"c_attn": 1, r"h\.1\.mlp\.c_proj": 4}, alpha_pattern={"c_attn": 5})
@@ -62,11 +80,27 @@ ADAPTERS = [
     (UNTIED, "lora-tokens", LoraConfig, dict(r=2, target_modules=["c_proj"], trainable_token_indices={"wte": [258, 262], "lm_head": [83, 84, 3]}, fan_in_fan_out=True), True),
     (BERT, "lora-tokens", LoraConfig, dict(r=2, target_modules=["value"], trainable_token_indices=[25, 0, 3]), True),
     (LLAMA, "lora-tokens", LoraConfig, dict(r=2, target_modules=["v_proj"], trainable_token_indices={"embed_tokens": [261, 257]}), False),
+    (BERT, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), True),
+    (ROBERTA, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), True),
+    # PEFT does not find these in its config.json.
+    (DISTILBERT, "prompt", PromptTuningConfig, dict(num_virtual_tokens=2, token_dim=16, num_layers=2, num_attention_heads=4), False),
+    # Its embeddings are narrower than its states.
+    (ELECTRA, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3, token_dim=12), True),
+    (MODERN, "prompt", PromptTuningConfig, dict(num_virtual_tokens=4), False),
+    (TAGS, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), False),
+    (SPAN, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), False),
+    (STATES, "prompt", PromptTuningConfig, dict(num_virtual_tokens=3), False),
 ]
 
 
 def base(name, task):
-    kinds = {LABELS: AutoModelForSequenceClassification, LANGUAGE: AutoModelForCausalLM}
+    kinds = {
+        LABELS: AutoModelForSequenceClassification,
+        LANGUAGE: AutoModelForCausalLM,
+        "TOKEN_CLS": AutoModelForTokenClassification,
+        "QUESTION_ANS": AutoModelForQuestionAnswering,
+        "FEATURE_EXTRACTION": AutoModel,
+    }
     kind = kinds.get(task, AutoModelForMaskedLM)
     return kind.from_pretrained(FIXTURES / name, attn_implementation="eager")
 
@@ -81,6 +115,13 @@ def adapted(name, task, kind, settings, seed):
                 near_one = "magnitude" in key or "ia3_l" in key
                 value.copy_(torch.randn(value.shape) * 0.3 + (1.0 if near_one else 0.0))
     return model.eval()
+
+
+def outputs(found):
+    """What a model gives a text: a row, or a row for each token."""
+    if "start_logits" in found:
+        return torch.stack([found.start_logits[0], found.end_logits[0]], -1)
+    return (found.logits if "logits" in found else found.last_hidden_state)[0]
 
 
 def batches(task, ids):
@@ -122,7 +163,7 @@ def losses(model, task, ids, directory):
 
 
 def write(seed, name, kind_name, kind, settings, trains):
-    task = {BERT: LABELS, WORDS: None}.get(name, LANGUAGE)
+    task = TASKS.get(name, LANGUAGE)
     tokenizer = AutoTokenizer.from_pretrained(FIXTURES / name)
     directory = FIXTURES / f"{name}.{kind_name}"
     shutil.rmtree(directory, ignore_errors=True)
@@ -135,14 +176,18 @@ def write(seed, name, kind_name, kind, settings, trains):
         if isinstance(config.get(key), list):
             config[key].sort()
     (directory / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    ids = [tokenizer(text)["input_ids"] for text in TEXTS]
+    # Of the 30 positions of the smallest model a prompt leaves 27.
+    texts = [text for text in TEXTS if task == LANGUAGE or len(tokenizer(text)["input_ids"]) <= 27]
+    ids = [tokenizer(text)["input_ids"] for text in texts]
     cases, tensors = [], {}
-    for at, (text, row) in enumerate(zip(TEXTS, ids)):
+    for at, (text, row) in enumerate(zip(texts, ids)):
         with torch.no_grad():
-            logits = model(input_ids=torch.tensor([row])).logits[0]
+            logits = outputs(model(input_ids=torch.tensor([row])))
         # Of virtual tokens too, which are no part of the text.
-        tensors[f"{at}.logits"] = logits[-len(row) :].contiguous() if task == LANGUAGE else logits
-        cases.append(dict(text=text, input_ids=row))
+        tensors[f"{at}.logits"] = logits if task == LABELS else logits[-len(row) :].contiguous()
+        if name == STATES:
+            tensors[f"{at}.first"] = logits[0].contiguous()
+        cases.append(dict(text=text, input_ids=row) | (dict(states=True) if name == STATES else {}))
     trainable, total = model.get_nb_trainable_parameters()
     expected = dict(base=name, cases=cases, trainable=trainable, all=total)
     (directory / "expected.json").write_text(json.dumps(expected) + "\n")

@@ -123,6 +123,10 @@ impl Family for DebertaFamily {
         Some(4 * d_model)
     }
 
+    fn takes_prefixes(&self) -> bool {
+        false
+    }
+
     fn of_recipe(
         &self,
         model: &ModelSettings,

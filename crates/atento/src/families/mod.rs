@@ -252,6 +252,11 @@ pub trait Family: Sync {
         true
     }
 
+    /// Whether keys and values can stand before the texts of its models ([`Config::attention_shape`]).
+    fn takes_prefixes(&self) -> bool {
+        true
+    }
+
     /// The model that a recipe describes, of so many rows and with these tokens.
     ///
     /// # Errors

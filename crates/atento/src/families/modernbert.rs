@@ -135,6 +135,10 @@ impl Family for ModernBertFamily {
         Some(inner_width(d_model))
     }
 
+    fn takes_prefixes(&self) -> bool {
+        false
+    }
+
     fn of_recipe(
         &self,
         model: &ModelSettings,

@@ -82,6 +82,10 @@ impl Family for RecurrentFamily {
         false
     }
 
+    fn takes_prefixes(&self) -> bool {
+        false
+    }
+
     /// The decoder starts from padding, as the Transformer's.
     fn of_recipe(
         &self,

@@ -10,7 +10,7 @@ use atento_tensor::{Graph, Tensor};
 
 use super::kv_cache::{KvCache, first_columns};
 use super::trunk::{Texts, Trunk};
-use super::virtual_tokens::{self, Prompted};
+use super::virtual_tokens;
 use crate::layers::Linear;
 use crate::layers::attention::self_segments;
 
@@ -173,22 +173,19 @@ impl<'a> Attend<'a> {
     }
 }
 
-/// [`Trunk::encode`] of a decoder, which knows one type of tokens.
-pub(super) fn encode(
+/// [`Trunk::through`] of a decoder, which knows one type of tokens. A prompt stands among the tokens, keys and values before them.
+pub(super) fn through(
     model: &dyn CausalLm,
     g: &mut Graph<'_>,
     texts: Texts<'_>,
     each: &mut dyn FnMut(&Tensor),
+    rows: Option<&Arc<[u32]>>,
 ) -> Tensor {
     let params = model.params();
-    let Some(prompt) = params.prompt() else {
-        let first = params.virtual_count() as u32;
-        let attend = Attend::sequences(texts.cu_seqlens);
-        return model.states(g, texts.ids, &position_ids(texts.cu_seqlens, first), attend, each);
-    };
-    let Prompted { ids, cu_seqlens, rows } = Prompted::of(texts, prompt, model.vocab_size());
-    let states = model.states(g, &ids, &position_ids(&cu_seqlens, 0), Attend::sequences(&cu_seqlens), each);
-    g.gather_rows(&states, &rows)
+    let first = if params.prompt().is_some() { 0 } else { params.virtual_count() as u32 };
+    let (places, attend) = (position_ids(texts.cu_seqlens, first), Attend::sequences(texts.cu_seqlens));
+    let states = model.states(g, texts.ids, &places, attend, each);
+    rows.map_or_else(|| states.clone(), |rows| g.gather_rows(&states, rows))
 }
 
 /// Positions of packed sequences: each begins at `first`.

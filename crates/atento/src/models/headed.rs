@@ -11,6 +11,7 @@ use atento_tensor::ops::{Activation, CrossEntropy};
 use atento_tensor::{Graph, Init, Params, Tensor, Weight};
 
 use super::trunk::{Texts, Trunk};
+use super::virtual_tokens::Prompted;
 use crate::families::heads::{Headed as HeadedConfig, Norm, Part, Reads, Transform};
 use crate::families::{Config, Start};
 use crate::layers::{LayerNorm, Linear, activation};
@@ -78,6 +79,9 @@ impl Headed {
     /// The states that the head reads: those of some tokens, and those of whole texts where the head has a part on them. The
     /// Transformer computes no other last states ([`Trunk::encode_rows`]).
     ///
+    /// Behind a prompt, a text's first state is that of the prompt's first row. A mean that the family takes is over the rows of
+    /// the prompt too, as in `transformers`; one that stands in config.json as this program's own is over the text's own rows.
+    ///
     /// # Shapes
     /// `rows`: `[chosen]`; results: [chosen, d_model], [texts, d_model].
     ///
@@ -86,18 +90,26 @@ impl Headed {
     #[must_use]
     pub fn read(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &[u32]) -> (Tensor, Option<Tensor>) {
         let part = self.part(|reads| reads != Reads::Tokens);
-        let of_texts = match part.map(|part| part.reads) {
-            None => Vec::new(),
-            Some(Reads::First) => texts.first_rows(),
-            Some(Reads::Last) => texts.last_rows(self.config.sizes().pad_id),
+        let prompted = Prompted::of(texts, self.params(), self.config.sizes().vocab_size);
+        let all_texts = prompted.as_ref().map_or(texts, Prompted::texts);
+        let place = |rows: &[u32]| prompted.as_ref().map_or_else(|| rows.into(), |prompted| prompted.places(rows));
+        let of_texts: Arc<[u32]> = match part.map(|part| part.reads) {
+            None => Arc::default(),
+            Some(Reads::First) => all_texts.first_rows().into(),
+            Some(Reads::Last) => place(&texts.last_rows(self.config.sizes().pad_id)),
+            Some(Reads::Mean) if self.config.pooling.is_none() => {
+                let states = self.trunk.through(g, all_texts, &mut |_| (), None);
+                let whole = g.mean_pool(&states, all_texts.cu_seqlens);
+                return (g.gather_rows(&states, &place(rows)), Some(whole));
+            }
             Some(Reads::Mean | Reads::Tokens) => {
                 let states = self.states(g, texts);
                 let whole = part.map(|part| self.text_states(g, part, &states, texts));
                 return (g.gather_rows(&states, rows), whole);
             }
         };
-        let all: Arc<[u32]> = rows.iter().chain(&of_texts).copied().collect();
-        let states = self.trunk.encode_rows(g, texts, &all);
+        let all: Arc<[u32]> = place(rows).iter().chain(&*of_texts).copied().collect();
+        let states = self.trunk.through(g, all_texts, &mut |_| (), Some(&all));
         let (chosen, end) = (rows.len() as u32, all.len() as u32);
         match part {
             None => (states, None),
@@ -109,13 +121,13 @@ impl Headed {
         }
     }
 
-    /// What each text gives each output.
+    /// What each text gives each output, of a model without a prompt: see [`Headed::read`].
     ///
     /// # Shapes
     /// `states`: those of the texts, [tokens, d_model]; result: [texts, outputs].
     ///
     /// # Panics
-    /// If no part reads whole texts, or a text is empty.
+    /// If no part reads whole texts, a text is empty, or a prompt stands before the texts.
     #[must_use]
     pub fn of_texts(&self, g: &mut Graph<'_>, states: &Tensor, texts: Texts<'_>) -> Tensor {
         let read = self.text_states(g, self.text_part(), states, texts);
@@ -250,6 +262,8 @@ impl Headed {
     /// The states that a part on whole texts reads: [texts, d_model].
     fn text_states(&self, g: &mut Graph<'_>, part: &Layers, states: &Tensor, texts: Texts<'_>) -> Tensor {
         g.label(|| "head".into());
+        let reads_prompt = part.reads == Reads::First && self.params().prompt().is_some();
+        assert!(!reads_prompt, "Headed: the first state is the prompt's, which is not among those of the texts");
         match part.reads {
             Reads::First => g.gather_rows(states, &texts.first_rows()),
             Reads::Last => g.gather_rows(states, &texts.last_rows(self.config.sizes().pad_id)),

@@ -91,7 +91,7 @@ pub trait Trunk: Send + Sync {
     /// Says whether training computes each block again in the backward instead of keeping its activations.
     fn checkpoint_activations(&mut self, checkpoint: bool);
 
-    /// The longest text, in tokens, where there is a longest.
+    /// The longest text, in tokens, where there is a longest: a prompt takes positions, and in decoders so do keys and values.
     fn longest(&self) -> Option<usize> {
         self.sizes().max_positions.map(|positions| positions.saturating_sub(self.params().virtual_count()))
     }
@@ -104,8 +104,27 @@ pub trait Trunk: Send + Sync {
     /// The table of token embeddings.
     fn token_table(&self) -> Weight;
 
-    /// The last states of packed texts. `each` sees the embeddings, then the residual stream after every block, the last one
-    /// before a norm that follows it; with a prompt before the texts, its rows too.
+    /// The last states of packed texts that have the model's prompt before each, if it has one: its rows are the ids behind
+    /// the vocabulary. With `rows` they are those of these tokens alone, of which one may be there several times. `each` sees the embeddings, then the residual stream after
+    /// every block, the last one before a norm that follows it; with `rows`, the last one perhaps of these alone. What a model
+    /// computes for each token by itself at its end, it computes for `rows` alone.
+    ///
+    /// # Shapes
+    /// See [`Texts`]; result: [tokens, d_model], or [rows, d_model].
+    ///
+    /// # Panics
+    /// If a text is longer than the model's positions, an id is not below its vocabulary nor of its prompt, a type is none of
+    /// its types, or a row is not one of the batch.
+    #[must_use]
+    fn through(
+        &self,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        each: &mut dyn FnMut(&Tensor),
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor;
+
+    /// The last states of packed texts. `each` sees what [`Trunk::through`] shows it, the rows of a prompt too.
     ///
     /// # Shapes
     /// See [`Texts`]; result: [tokens, d_model].
@@ -113,9 +132,14 @@ pub trait Trunk: Send + Sync {
     /// # Panics
     /// If a text is longer than the model's positions, an id is not below its vocabulary, or a type is none of its types.
     #[must_use]
-    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor;
+    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+        match Prompted::of(texts, self.params(), self.sizes().vocab_size) {
+            Some(prompted) => self.through(g, prompted.texts(), each, Some(&prompted.rows)),
+            None => self.through(g, texts, each, None),
+        }
+    }
 
-    /// The last states of some tokens. What a model computes for each token by itself at its end, it computes for these alone.
+    /// The last states of some tokens.
     ///
     /// # Shapes
     /// See [`Texts`]; `rows`: tokens of the batch, of which one may be there several times; result: [rows, d_model].
@@ -124,8 +148,10 @@ pub trait Trunk: Send + Sync {
     /// As [`Trunk::encode`]; if a row is not one of the batch.
     #[must_use]
     fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
-        let states = self.encode(g, texts, &mut |_| ());
-        g.gather_rows(&states, rows)
+        match Prompted::of(texts, self.params(), self.sizes().vocab_size) {
+            Some(prompted) => self.through(g, prompted.texts(), &mut |_| (), Some(&prompted.places(rows))),
+            None => self.through(g, texts, &mut |_| (), Some(rows)),
+        }
     }
 
     /// The attention weights of each block on a text, [heads, queries, keys]. Virtual tokens are keys before the tokens of the
@@ -161,21 +187,49 @@ pub trait Trunk: Send + Sync {
     /// As [`Trunk::encode`]; if there is no such layer.
     #[must_use]
     fn states_of(&self, g: &mut Graph<'_>, texts: Texts<'_>, layers: &[usize]) -> Vec<Tensor> {
-        let mut kept: Vec<Option<Tensor>> = vec![None; self.layers() + 1];
-        let mut layer = 0;
-        let last = self.encode(g, texts, &mut |state: &Tensor| {
+        match Prompted::of(texts, self.params(), self.sizes().vocab_size) {
+            Some(prompted) => {
+                let states = layers_of(self, g, prompted.texts(), layers);
+                states.iter().map(|states| g.gather_rows(states, &prompted.rows)).collect()
+            }
+            None => layers_of(self, g, texts, layers),
+        }
+    }
+
+    /// As [`Trunk::states_of`], of the row alone that each text begins with for the model: the first one of a prompt, where there
+    /// is a prompt.
+    ///
+    /// # Shapes
+    /// results: [texts, d_model].
+    ///
+    /// # Panics
+    /// As [`Trunk::states_of`]; if a text is empty.
+    #[must_use]
+    fn first_states_of(&self, g: &mut Graph<'_>, texts: Texts<'_>, layers: &[usize]) -> Vec<Tensor> {
+        let prompted = Prompted::of(texts, self.params(), self.sizes().vocab_size);
+        let texts = prompted.as_ref().map_or(texts, Prompted::texts);
+        let states = layers_of(self, g, texts, layers);
+        states.iter().map(|states| g.gather_rows(states, &texts.first_rows())).collect()
+    }
+}
+
+/// The states of some layers in the order of `layers`, of texts with their prompts.
+fn layers_of<T: Trunk + ?Sized>(trunk: &T, g: &mut Graph<'_>, texts: Texts<'_>, layers: &[usize]) -> Vec<Tensor> {
+    let mut kept: Vec<Option<Tensor>> = vec![None; trunk.layers() + 1];
+    let mut layer = 0;
+    let last = trunk.through(
+        g,
+        texts,
+        &mut |state: &Tensor| {
             if layers.contains(&layer) {
                 kept[layer] = Some(state.clone());
             }
             layer += 1;
-        });
-        if let Some(prompt) = self.params().prompt() {
-            let rows = Prompted::of(texts, prompt, self.sizes().vocab_size).rows;
-            kept = kept.into_iter().map(|state| Some(g.gather_rows(&state?, &rows))).collect();
-        }
-        kept[self.layers()] = Some(last);
-        layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
-    }
+        },
+        None,
+    );
+    kept[trunk.layers()] = Some(last);
+    layers.iter().map(|&layer| kept[layer].clone().expect("a layer of the model")).collect()
 }
 
 /// The weights of each attention of a pass over one sequence.
@@ -194,12 +248,28 @@ pub(super) fn only_segments(attentions: Vec<Vec<Tensor>>) -> Vec<Tensor> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use atento_tensor::{Grads, Pool};
+    use atento_kernels::philox::Rng;
+    use atento_tensor::{Grads, Init, Pool, VirtualTokens};
 
     use super::*;
 
-    /// Checks [`Trunk::encode_rows`] against [`Trunk::encode`]: states and gradients in training, with what is dropped there.
-    pub fn check_rows(trunk: &dyn Trunk) {
+    /// Puts a random prompt before the texts of a model.
+    pub fn put_prompt(trunk: &mut dyn Trunk) {
+        let width = trunk.token_table().cols;
+        let params = trunk.params_mut();
+        let rows = params.add_trained("prompt", &[2, width], Init::Normal(0.5), &mut Rng::new(9, 0));
+        params.set_virtual_tokens(VirtualTokens::Prompt(rows));
+    }
+
+    /// Checks [`Trunk::encode_rows`] against [`Trunk::encode`]: states and gradients in training, with what is dropped there;
+    /// behind a prompt too.
+    pub fn check_rows(trunk: &mut dyn Trunk) {
+        check_rows_of(trunk);
+        put_prompt(trunk);
+        check_rows_of(trunk);
+    }
+
+    fn check_rows_of(trunk: &dyn Trunk) {
         let (ids, rows): ([u32; 7], Arc<[u32]>) = ([5, 6, 7, 2, 8, 9, 3], [4, 0, 0, 6].into());
         let texts = Texts::of(&ids, &[0, 4, 7]);
         let pool = Pool::new();

@@ -2,13 +2,13 @@
 //! values of each attention (Li & Liang 2021, prefix tuning). They lie in the table of parameters
 //! ([`VirtualTokens`](atento_tensor::VirtualTokens)).
 //!
-//! In decoders they take the first positions, so that the tokens of a text go on behind them. Before the texts of encoders
-//! stand keys and values alone, which have no positions.
+//! A prompt takes the first positions, so that the tokens of a text go on behind it. Keys and values do so in decoders; in
+//! encoders they have no positions.
 
 use std::sync::Arc;
 
 use atento_tensor::ops::{AttentionInput, AttentionSpec, Segment};
-use atento_tensor::{Graph, Tensor, Weight};
+use atento_tensor::{Graph, Params, Tensor, Weight};
 
 use super::trunk::Texts;
 
@@ -79,25 +79,48 @@ pub(crate) fn embed(
     g.gather_rows(&joined, &rows)
 }
 
-/// Texts with a prompt before each.
-pub(super) struct Prompted {
-    pub ids: Vec<u32>,
-    pub cu_seqlens: Vec<u32>,
+/// The rows of all prompts before so many texts.
+pub(crate) fn prompt_rows(params: &Params, cu_seqlens: &[u32]) -> usize {
+    params.prompt().map_or(0, |prompt| prompt.rows * (cu_seqlens.len() - 1))
+}
+
+/// Texts with the prompt of a model before each.
+pub(crate) struct Prompted {
+    ids: Vec<u32>,
+    type_ids: Option<Vec<u32>>,
+    cu_seqlens: Vec<u32>,
     /// Where the tokens of the texts are.
-    pub rows: Vec<u32>,
+    pub rows: Arc<[u32]>,
 }
 
 impl Prompted {
-    pub fn of(texts: Texts<'_>, prompt: Weight, vocab_rows: usize) -> Self {
-        let count = prompt.rows as u32;
+    /// `None` where the parameters hold no prompt. Its rows are of the first type of tokens.
+    pub fn of(texts: Texts<'_>, params: &Params, vocab_rows: usize) -> Option<Self> {
+        let prompt = params.prompt()?;
         let (mut all, mut cu_seqlens, mut rows) = (Vec::new(), vec![0], Vec::with_capacity(texts.ids.len()));
+        let mut types = texts.type_ids.map(|_| Vec::new());
         for pair in texts.cu_seqlens.windows(2) {
+            let own = pair[0] as usize..pair[1] as usize;
             all.extend(ids(prompt, vocab_rows));
-            rows.extend(all.len() as u32..all.len() as u32 + pair[1] - pair[0]);
-            all.extend(&texts.ids[pair[0] as usize..pair[1] as usize]);
+            rows.extend(all.len() as u32..(all.len() + own.len()) as u32);
+            all.extend(&texts.ids[own.clone()]);
+            if let (Some(types), Some(of_texts)) = (&mut types, texts.type_ids) {
+                types.resize(types.len() + prompt.rows, 0);
+                types.extend(&of_texts[own]);
+            }
             cu_seqlens.push(all.len() as u32);
         }
-        debug_assert_eq!(all.len(), texts.ids.len() + count as usize * texts.len());
-        Self { ids: all, cu_seqlens, rows }
+        debug_assert_eq!(all.len(), texts.ids.len() + prompt.rows * texts.len());
+        Some(Self { ids: all, type_ids: types, cu_seqlens, rows: rows.into() })
+    }
+
+    /// Both, as texts of their own.
+    pub fn texts(&self) -> Texts<'_> {
+        Texts { ids: &self.ids, type_ids: self.type_ids.as_deref(), cu_seqlens: &self.cu_seqlens }
+    }
+
+    /// Where these tokens of the texts are.
+    pub fn places(&self, rows: &[u32]) -> Arc<[u32]> {
+        rows.iter().map(|&row| self.rows[row as usize]).collect()
     }
 }

@@ -216,7 +216,19 @@ impl Adapter {
         }
         // PEFT names outputs of every kind, of which a model has one.
         let is_there = |name: &String| modules(model, params).iter().any(|module| is_within(&module.path, name));
-        config.common_mut().modules_to_save.retain(is_there);
+        let to_save = &mut config.common_mut().modules_to_save;
+        to_save.retain(is_there);
+        // To PEFT a name is any ending of a path, so that of DistilBERT `classifier` is `pre_classifier` too; and norms are no modules
+        // here.
+        for (name, _) in self.stored().whole {
+            let is_of_model = |entry: &ParamEntry| model.sources(&entry.name).contains(&name);
+            let Some(path) = name.strip_suffix(".weight").filter(|_| params.entries().iter().any(is_of_model)) else {
+                continue;
+            };
+            if !to_save.iter().any(|name| is_within(path, name)) {
+                to_save.push(path.to_owned());
+            }
+        }
         NewAdapter::of(config, model, params, &[]).map_err(|unfit| self.unsupported(unfit.to_string()))
     }
 

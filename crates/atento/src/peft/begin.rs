@@ -11,7 +11,7 @@ use super::methods::AdapterConfig;
 use super::modules::{Module, ends_in, is_within, modules};
 use super::principal;
 use super::tables::{self, TABLE_PAIR, TOKEN_ROWS};
-use super::virtual_tokens::row_of;
+use super::virtual_tokens::{row_of, token_table};
 use crate::families::Config;
 use crate::messages;
 
@@ -83,8 +83,8 @@ impl NewAdapter {
             return Err(nothing_adapted(&config, targets, &all));
         }
         if let AdapterConfig::Virtual(tokens) = &mut config {
-            *tokens = tokens.fitted(model)?;
-            notes.push(tokens.note());
+            *tokens = tokens.fitted(model, &all)?;
+            notes.push(tokens.note(model));
         } else if adapted.is_empty() && whole.is_empty() {
             let problem = "it trains nothing of this model, which has no biases and no output of its own".into();
             return Err(Unfit { key: "peft_type", problem });
@@ -114,8 +114,7 @@ impl NewAdapter {
                 messages::count(ids.len() as u64, "token")
             ));
         }
-        let rows = model.sizes().vocab_size;
-        let table = all.iter().find(|module| module.is_table && module.weight.rows == rows).map(|module| module.weight);
+        let table = token_table(model, &all).map(|module| module.weight);
         Ok(Self { config, modules: adapted, whole, tokens, table, notes })
     }
 

@@ -6,13 +6,16 @@
 //! ```
 //!
 //! A state dict says neither α nor which parts are enabled. PEFT has one pair for a matrix: that of a fused one has as many
-//! times the rank, its B on the diagonal.
+//! times the rank, its B on the diagonal. What else is in it was trained whole: biases, and an output, which may be of a head
+//! that the base does not have.
+
+mod head;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use atento_kernels::linear::WeightLayout;
-use atento_tensor::Params;
 
 use super::adapter::PREFIX;
 use super::config::{Bias, LoraConfig, Targets};
@@ -22,9 +25,10 @@ use super::save::{WEIGHTS_METADATA, stored_whole, write_directory};
 use super::tables::pair_ends;
 use super::{Adapter, Error, resolve};
 use crate::families::Config;
-use crate::hub::Weights;
 use crate::hub::safetensors::{NamedTensor, write};
+use crate::hub::{ModelDir, Weights};
 use crate::messages;
+use crate::pipelines::outline;
 
 /// What a state dict does not say.
 #[derive(Clone, Debug)]
@@ -35,20 +39,47 @@ pub struct Unsaid {
     pub enabled: Vec<String>,
 }
 
-/// Writes an adapter's directory with the pairs of a state dict; returns how many modules they adapt.
+/// Writes an adapter's directory with the pairs of a state dict; returns how many modules they adapt. Where the state dict has an
+/// output that the base lacks, the adapter is of a model with that output.
 ///
 /// # Errors
 /// The state dict is of another model, or has other shapes than pairs have; the directory cannot be written.
-pub fn from_loralib(
+pub fn from_loralib(file: &Path, unsaid: &Unsaid, base: &ModelDir, out: &Path) -> Result<usize, Error> {
+    let weights = Weights::open(file)?;
+    let config = base.checked()?.config;
+    let of_base = config.parameters();
+    let is_of_base = |name: &str| of_base.iter().any(|(own, _)| config.sources(own).iter().any(|other| other == name));
+    let new: Vec<&str> = weights.names().filter(|name| !is_of_pair(name) && !is_of_base(name)).collect();
+    let headed = if new.is_empty() { None } else { head::found_in(&weights, &new, &*config) };
+    let config = match headed {
+        Some(headed) => {
+            let (checked, lacking) = base.checked_with(|_| Ok(headed))?;
+            let is_there = |name: &String| checked.config.sources(name).iter().any(|stored| weights.contains(stored));
+            if let Some(name) = lacking.iter().find(|name| !is_there(name)) {
+                let name = checked.config.sources(name).swap_remove(0);
+                return Err(Error::Lacking { path: file.to_owned(), name });
+            }
+            checked.config
+        }
+        None => config,
+    };
+    convert(file, &weights, unsaid, &config, out)
+}
+
+fn is_of_pair(name: &str) -> bool {
+    name.ends_with(".lora_A") || name.ends_with(".lora_B")
+}
+
+fn convert(
     file: &Path,
+    weights: &Weights,
     unsaid: &Unsaid,
-    config: &dyn Config,
-    params: &Params,
+    config: &Arc<dyn Config>,
     out: &Path,
 ) -> Result<usize, Error> {
-    let weights = Weights::open(file)?;
+    let params = outline(config);
     let wrong = |what: String| Error::Unsupported { path: file.to_owned(), what };
-    let all = modules(config, params);
+    let all = modules(&**config, &params);
     let model_json = config.to_json()?;
     let model_type = model_json.get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let parts = resolve(&model_type, &unsaid.enabled).1;
@@ -56,7 +87,7 @@ pub fn from_loralib(
     let mut whole = Vec::new();
     for name in weights.names() {
         let Some(path) = name.strip_suffix(".lora_A") else {
-            if !name.ends_with(".lora_B") {
+            if !is_of_pair(name) {
                 whole.push(name);
             }
             continue;
@@ -106,8 +137,7 @@ pub fn from_loralib(
     for name in &whole {
         let entry = params.entries().iter().find(|entry| config.sources(&entry.name).iter().any(|other| other == name));
         let entry = entry.ok_or_else(|| wrong(format!(
-            "`{name}` is no parameter of the model; of an output that was trained with the pairs, name a model with such an \
-             output: one that `atento adapter merge` wrote"
+            "`{name}` is no parameter of the model, and none of an output for labels or answers that models of this family have"
         )))?;
         let values = weights.read_f32(name, &entry.dims)?;
         let stored = stored_whole(config.sources(&entry.name).swap_remove(0), &adapted);

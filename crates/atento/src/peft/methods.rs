@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{ADAPTER_CONFIG, LoraConfig, Targets, is_off, names, targets};
 use super::houlsby::HoulsbyConfig;
-use super::modules::{Module, ends_in};
+use super::modules::{Module, is_within};
 use super::virtual_tokens::{VirtualConfig, VirtualKind};
 use crate::hub::Error;
 use crate::hub::json::{Keys, read_object};
@@ -178,7 +178,7 @@ impl AdapterConfig {
     /// Whether a module is adapted.
     #[must_use]
     pub fn adapts(&self, module: &Module) -> bool {
-        let is_whole = self.common().modules_to_save.iter().any(|name| ends_in(&module.path, name));
+        let is_whole = self.common().modules_to_save.iter().any(|name| is_within(&module.path, name));
         !is_whole
             && match self {
                 Self::Lora(lora) => lora.adapts(module),

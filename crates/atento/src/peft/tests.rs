@@ -229,7 +229,10 @@ fn virtual_tokens_of_another_model_are_refused() {
     };
     use VirtualKind::{Prefix, Prompt};
     let fitted = of(Prefix, 4, [0; 3], "gpt2-tiny").unwrap();
-    assert_eq!(fitted.notes.last().unwrap(), "4 virtual tokens before every text, keys and values in 2 blocks");
+    assert_eq!(
+        fitted.notes.last().unwrap(),
+        "4 virtual tokens before every text, keys and values in 2 blocks; they leave 60 of 64 positions to the text"
+    );
     let AdapterConfig::Virtual(VirtualConfig { sizes, .. }) = fitted.config else { panic!() };
     assert!(of(Prompt, 4, sizes, "gpt2-tiny").is_ok());
     let positions =
@@ -238,7 +241,7 @@ fn virtual_tokens_of_another_model_are_refused() {
         (Prefix, 4, [3, 0, 0], "gpt2-tiny", "`num_layers` is 3, but the model's is 2"),
         (Prompt, 4, [0, 0, 7], "gpt2-tiny", "`token_dim` is 7"),
         (Prompt, positions, [0; 3], "gpt2-tiny", "positions"),
-        (Prompt, 4, [0; 3], "bert-labels", "not before those of a bert"),
+        (Prompt, 4, [0; 3], "marian-tiny", "not here before the texts of a marian"),
         (Prefix, 4, [0; 3], "modernbert-labels", "not here before the texts of a modernbert"),
     ] {
         let message = of(kind, count, sizes, model).unwrap_err().to_string();

@@ -1,8 +1,9 @@
-//! Which adapters are part of a model's weights, and taking one out again.
+//! Which adapters are part of a model's weights, and taking one out again: what was added is subtracted, what was multiplied is
+//! divided.
 
 use std::path::Path;
 
-use atento_tensor::{LookupPair, ParamEntry, Params, Weight};
+use atento_tensor::{Frozen, LookupPair, ParamEntry, Params, Scaling, Weight};
 
 use super::{Adapter, AdapterConfig, Error, merge};
 use crate::families::Config;
@@ -45,16 +46,17 @@ impl Adapter {
         Ok(())
     }
 
-    /// Takes what it adds out of a model that it was merged into; returns of how many modules. What it holds whole stays.
+    /// Takes what it adds, or multiplies by, out of a model that it was merged into; returns of how many modules. What it holds
+    /// whole stays.
     ///
     /// # Errors
-    /// As [`Adapter::put_on`]; it does more than add.
+    /// As [`Adapter::put_on`]; it does more than that, or multiplies by 0.
     pub fn take_out(&self, config: &dyn Config, params: &mut Params) -> Result<usize, Error> {
         match &self.config {
             AdapterConfig::Lora(lora) if lora.only_adds() => {}
+            AdapterConfig::Ia3(_) => {}
             _ => {
-                let what =
-                    "what it multiplies or replaces cannot be told from what it was before: take the base itself";
+                let what = "what it replaces or stretches cannot be told from what it was before: take the base itself";
                 return Err(self.unsupported(what.into()));
             }
         }
@@ -70,6 +72,7 @@ impl Adapter {
         }
         let weights: Vec<Weight> = params.entries().iter().map(|entry| entry.weight).collect();
         for weight in weights {
+            self.invert_factors(params, weight)?;
             for mut pair in params.take_low_ranks(weight) {
                 pair.scale = -pair.scale;
                 params.add_low_rank(weight, pair);
@@ -80,5 +83,24 @@ impl Adapter {
         }
         merge(config, params)?;
         Ok(count)
+    }
+
+    /// Puts their inverses in the place of the factors of a matrix.
+    fn invert_factors(&self, params: &mut Params, weight: Weight) -> Result<(), Error> {
+        let Some(Scaling { inputs, outputs }) = params.scaling(weight) else { return Ok(()) };
+        for factors in inputs.into_iter().chain(outputs) {
+            let values = params.to_f32(factors);
+            if let Some(at) = values.iter().position(|value| !value.is_normal()) {
+                let name = params.entries().iter().find(|entry| entry.weight == factors).map(|entry| &entry.name);
+                let (name, value) = (name.map_or("", String::as_str), values[at]);
+                let what = format!(
+                    "`{name}` is {value} at element {at}, and what was multiplied by it cannot be divided again: take the base itself"
+                );
+                return Err(self.unsupported(what));
+            }
+            let inverses: Vec<f32> = values.iter().map(|value| value.recip()).collect();
+            params.set_frozen(factors, Frozen::F32(inverses.into()));
+        }
+        Ok(())
     }
 }

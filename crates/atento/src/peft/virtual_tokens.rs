@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::begin::Unfit;
 use super::methods::{Common, check_keys};
-use crate::families::{AttentionShape, Config};
+use super::modules::Module;
+use crate::families::{AttentionShape, Config, Head};
 use crate::hub::Error;
 use crate::hub::json::Keys;
 use crate::messages;
@@ -56,8 +57,8 @@ pub struct VirtualConfig {
     pub kind: VirtualKind,
     /// How many tokens.
     pub count: usize,
-    /// Blocks, heads of keys and values, and the width of what they are together or, of a prompt, of the states; 0 where that
-    /// is still to be found out on the model.
+    /// Blocks, heads of keys and values, and the width of what they are together or, of a prompt, of the embeddings of tokens; 0
+    /// where that is still to be found out on the model.
     pub sizes: [usize; 3],
     /// What every adapter has.
     pub common: Common,
@@ -89,18 +90,18 @@ impl VirtualConfig {
     }
 
     pub(super) fn to_json(&self) -> Map<String, Value> {
-        let [layers, heads, width] = self.sizes;
+        let [layers, heads, width] = self.sizes.map(|size| if size == 0 { Value::Null } else { json!(size) });
         let mut entries = vec![
             ("num_virtual_tokens", json!(self.count)),
-            ("token_dim", json!(width)),
+            ("token_dim", width.clone()),
             ("num_transformer_submodules", json!(1)),
-            ("num_attention_heads", json!(heads)),
-            ("num_layers", json!(layers)),
+            ("num_attention_heads", heads),
+            ("num_layers", layers),
         ];
         match self.kind {
             VirtualKind::Prompt => entries.push(("prompt_tuning_init", json!("RANDOM"))),
             VirtualKind::Prefix => {
-                entries.extend([("encoder_hidden_size", json!(width)), ("prefix_projection", json!(false))]);
+                entries.extend([("encoder_hidden_size", width), ("prefix_projection", json!(false))]);
             }
         }
         entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -114,49 +115,62 @@ impl VirtualConfig {
         }
     }
 
-    /// The same for a model.
+    /// The same for a model, of which these are the modules.
     ///
     /// # Errors
     /// Virtual tokens cannot stand before its texts; it is for a model of other sizes.
-    pub(super) fn fitted(&self, model: &dyn Config) -> Result<Self, Unfit> {
+    pub(super) fn fitted(&self, model: &dyn Config, all: &[Module]) -> Result<Self, Unfit> {
         let refuse = |key, problem: String| Err(Unfit { key, problem });
-        let (family, kind) = (model.family().name(), self.kind);
-        let shape = model.attention_shape().filter(|shape| shape.is_causal || kind == VirtualKind::Prefix);
-        let Some(AttentionShape { layers, kv_heads, head_dim, is_causal }) = shape else {
-            let what = match kind {
-                VirtualKind::Prompt => {
-                    "prompts are here before the texts of models that go on with them, and not before those"
-                }
-                VirtualKind::Prefix => "prefixes are not here before the texts",
-            };
-            return refuse("peft_type", format!("{what} of a {family}"));
-        };
-        let sizes = match kind {
-            VirtualKind::Prompt => [layers, kv_heads, model.sizes().d_model],
-            VirtualKind::Prefix => [layers, kv_heads, kv_heads * head_dim],
+        let family = model.family().name();
+        let attention = model.attention_shape();
+        let sizes = match self.kind {
+            VirtualKind::Prompt => {
+                let table = token_table(model, all).filter(|_| model.head() != Head::Translation);
+                let Some(table) = table else {
+                    return refuse("peft_type", format!("prompts are not here before the texts of a {family}"));
+                };
+                // Blocks and heads, of which a prompt has no need, stay open where the attention is another one.
+                let [layers, heads] = attention.map_or([0; 2], |shape| [shape.layers, shape.kv_heads]);
+                [layers, heads, table.weight.cols]
+            }
+            VirtualKind::Prefix => {
+                let Some(AttentionShape { layers, kv_heads, head_dim, .. }) = attention else {
+                    return refuse("peft_type", format!("prefixes are not here before the texts of a {family}"));
+                };
+                [layers, kv_heads, kv_heads * head_dim]
+            }
         };
         let said = self.sizes.iter().zip(sizes).zip(["num_layers", "num_attention_heads", "token_dim"]);
         for ((said, own), key) in said {
             // What a prompt says of heads has no meaning.
-            let matters = *said != 0 && !(kind == VirtualKind::Prompt && key == "num_attention_heads");
-            if matters && *said != own {
+            let is_unused = self.kind == VirtualKind::Prompt && key == "num_attention_heads";
+            if !is_unused && *said != 0 && own != 0 && *said != own {
                 return refuse("num_virtual_tokens", format!("`{key}` is {said}, but the model's is {own}"));
             }
         }
-        if let Some(positions) = model.sizes().max_positions.filter(|positions| is_causal && self.count >= *positions) {
+        if let Some(positions) = self.positions(model).filter(|positions| self.count >= *positions) {
             let problem = format!("there are {}, and the model has {positions} positions", self.count);
             return refuse("num_virtual_tokens", problem);
         }
         Ok(Self { sizes, ..self.clone() })
     }
 
+    /// The positions of the model, where virtual tokens take some of them.
+    fn positions(&self, model: &dyn Config) -> Option<usize> {
+        let is_causal = model.attention_shape().is_some_and(|shape| shape.is_causal);
+        model.sizes().max_positions.filter(|_| is_causal || self.kind == VirtualKind::Prompt)
+    }
+
     /// What they are, in a sentence.
-    pub(super) fn note(&self) -> String {
-        let count = messages::count(self.count as u64, "virtual token");
-        match self.kind {
-            VirtualKind::Prompt => format!("{count} before every text"),
-            VirtualKind::Prefix => format!("{count} before every text, keys and values in {} blocks", self.sizes[0]),
-        }
+    pub(super) fn note(&self, model: &dyn Config) -> String {
+        let what = match self.kind {
+            VirtualKind::Prompt => String::new(),
+            VirtualKind::Prefix => format!(", keys and values in {} blocks", self.sizes[0]),
+        };
+        let left = self.positions(model).map_or(String::new(), |positions| {
+            format!("; they leave {} of {positions} positions to the text", positions - self.count)
+        });
+        format!("{} before every text{what}{left}", messages::count(self.count as u64, "virtual token"))
     }
 
     /// Puts new ones on a model: a prompt as rows of the table of tokens (Lester et al. 2021, §3.2).
@@ -229,6 +243,12 @@ impl VirtualConfig {
         let width = 2 * self.sizes[2];
         values.chunks_exact(self.width()).flat_map(|row| row[block * width..][..width].to_vec()).collect()
     }
+}
+
+/// The table whose rows a prompt begins with, and is as wide as.
+pub(super) fn token_table<'m>(model: &dyn Config, all: &'m [Module]) -> Option<&'m Module> {
+    let rows = model.sizes().vocab_size;
+    all.iter().find(|module| module.is_table && module.weight.rows == rows)
 }
 
 /// A row of a table, however that is held.

@@ -159,6 +159,9 @@ fn keep_templates(recipe: &mut Recipe, written: &Written, found: Option<&Templat
     }
 }
 
+/// The words of `tokenizer.kind` for language models, whose text keeps its line ends.
+pub(crate) const KINDS: [&str; 2] = ["byte_bpe", "char"];
+
 /// Learns the tokenizer of a recipe from pieces of text.
 pub(crate) fn learn_tokenizer(
     settings: &TokenizerSettings,
@@ -180,7 +183,8 @@ pub(crate) fn learn_tokenizer(
             ..asked
         },
         other => {
-            let problem = format!("\"{other}\" loses line ends; a language model learns \"byte_bpe\" or \"char\"");
+            let [one, another] = KINDS;
+            let problem = format!("\"{other}\" loses line ends; a language model learns \"{one}\" or \"{another}\"");
             return Err(Error::Setting { key: "tokenizer.kind", problem });
         }
     };

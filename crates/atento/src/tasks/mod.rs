@@ -44,6 +44,9 @@ pub static ALL: [&dyn Task; 10] = [
     &multiple_choice::MultipleChoiceTask,
 ];
 
+/// The words of `data.on_truncate` for examples that cannot be split.
+const UNSPLIT: [&str; 3] = ["error", "warn", "drop"];
+
 /// Whether a dotted key was stated.
 pub type Stated<'a> = &'a dyn Fn(&str) -> bool;
 
@@ -113,6 +116,11 @@ pub trait Task: Sync {
     /// Whether batches are full whatever the data.
     fn fills_batches(&self, _data: &DataSettings) -> bool {
         false
+    }
+
+    /// The words that it takes for a key of a recipe, where the key has others too.
+    fn words(&self, _key: &str) -> Option<&'static [&'static str]> {
+        None
     }
 
     /// Changes the defaults that are others for it.

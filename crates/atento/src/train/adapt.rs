@@ -4,6 +4,8 @@
 //! adapter adds is trained in their place. Checkpoints hold what is trained, `model/` holds an adapter.
 
 pub(crate) mod further;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -68,7 +70,13 @@ pub(super) fn new_adapter(
     Ok(Some(NewAdapter::of(adapter, config, params, &missing).map_err(|unfit| refused(&unfit, method))?))
 }
 
-/// The positions that virtual tokens leave to the texts of a decoder.
+/// Whether virtual tokens of a recipe take positions: prompts do, and in decoders keys and values.
+pub(crate) fn takes_positions(recipe: &Recipe, config: &dyn Config) -> bool {
+    let is_causal = config.attention_shape().is_some_and(|shape| shape.is_causal);
+    is_causal || recipe.train.method == Method::Prompt
+}
+
+/// The positions that virtual tokens leave to texts, where they take any.
 ///
 /// # Errors
 /// They leave none, or less than `data.block_size`.
@@ -144,9 +152,14 @@ fn outputs(config: &dyn Config) -> Vec<String> {
     }
 }
 
-/// The module that a tensor is of.
+/// Outputs that PEFT trains and saves whole as they are, whatever lies in them: RoBERTa's `classifier` is two layers.
+const OUTPUTS_OF_PEFT: [&str; 3] = ["classifier", "score", "qa_outputs"];
+
+/// The module that a tensor is of, as it is saved whole.
 fn module_of(stored: &str) -> String {
-    stored.rsplit_once('.').map_or(stored, |(path, _)| path).to_owned()
+    let path = stored.rsplit_once('.').map_or(stored, |(path, _)| path);
+    let first = path.split('.').next().filter(|first| OUTPUTS_OF_PEFT.contains(first));
+    first.unwrap_or(path).to_owned()
 }
 
 fn lora_config(settings: &LoraSettings, config: &dyn Config) -> Result<LoraConfig, Error> {

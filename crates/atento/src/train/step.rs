@@ -19,6 +19,7 @@ use atento_tensor::{Grads, Graph, Params, Pool};
 use super::Optimizer;
 use crate::data::batches::PackedBatch;
 use crate::data::tokens::CausalBatch;
+use crate::models::virtual_tokens::prompt_rows;
 use crate::models::{CausalLm, Translator};
 use crate::pipelines::{self, load_frozen};
 
@@ -49,6 +50,11 @@ pub trait Trainable: Send + Sync {
         Ok(())
     }
 
+    /// Rows of each side that are processed, as [`Graph::set_rows_before`] counts them: tokens, and the prompts before them.
+    fn rows(&self, batch: &Self::Batch) -> [usize; 2] {
+        batch.rows()
+    }
+
     /// The losses of a batch, in the order of [`TrainBatch::losses`], each scaled by its own of `scales`; see
     /// [`Graph::cross_entropy`] for `smoothing` and scale.
     fn losses(&self, g: &mut Graph<'_>, batch: &Self::Batch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy>;
@@ -75,7 +81,7 @@ pub trait TrainBatch {
         self.losses().iter().map(|loss| loss.targets).sum()
     }
 
-    /// Tokens of each side that are processed, as [`Graph::set_rows_before`] counts them.
+    /// Tokens of each side that are processed.
     fn rows(&self) -> [usize; 2];
 
     /// Tokens that are processed.
@@ -104,6 +110,10 @@ impl<M: Trainable + ?Sized> Trainable for Box<M> {
 
     fn check(&self, batch: &M::Batch) -> Result<(), BatchFault> {
         (**self).check(batch)
+    }
+
+    fn rows(&self, batch: &M::Batch) -> [usize; 2] {
+        (**self).rows(batch)
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &M::Batch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -176,6 +186,10 @@ impl Trainable for dyn CausalLm + '_ {
         let (vocab_size, positions) = (self.vocab_size(), self.max_positions());
         check::sequences("sequence", &batch.ids, &batch.cu_seqlens, vocab_size, Some(positions))?;
         check::targets("sequence", &batch.targets, &batch.cu_seqlens, vocab_size)
+    }
+
+    fn rows(&self, batch: &CausalBatch) -> [usize; 2] {
+        [batch.ids.len() + prompt_rows(self.params(), &batch.cu_seqlens), 0]
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &CausalBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
@@ -275,7 +289,7 @@ pub fn gradients<M: Trainable + ?Sized>(
     let scales: Vec<f32> = totals.iter().map(scale).collect();
     assert!(totals.iter().any(|total| total.targets > 0), "gradients: no target in {} batches", batches.len());
     let mut sums = vec![(0.0, 0.0); totals.len()];
-    for (batch, before) in with_rows_before(batches).filter(|(batch, _)| batch.targets() > 0) {
+    for (batch, before) in with_rows_before(model, batches).filter(|(batch, _)| batch.targets() > 0) {
         let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
         g.set_rows_before(before);
         let measured = model.losses(&mut g, batch, options.smoothing, &scales);
@@ -347,7 +361,7 @@ fn locate<M: Trainable + ?Sized>(
     step: u64,
     options: &StepOptions,
 ) -> NonFiniteStep {
-    for (batch, before) in with_rows_before(batches).filter(|(batch, _)| batch.targets() > 0) {
+    for (batch, before) in with_rows_before(model, batches).filter(|(batch, _)| batch.targets() > 0) {
         let samples = batch.samples();
         grads.values.fill(0.0);
         let mut g = Graph::train(model.params(), grads, pool, dropout_seed(options.seed, step));
@@ -376,10 +390,13 @@ fn locate<M: Trainable + ?Sized>(
 }
 
 /// Each batch with the rows that lie before its own in the step.
-fn with_rows_before<B: TrainBatch>(batches: &[B]) -> impl Iterator<Item = (&B, [u64; 2])> {
+fn with_rows_before<'b, M: Trainable + ?Sized>(
+    model: &'b M,
+    batches: &'b [M::Batch],
+) -> impl Iterator<Item = (&'b M::Batch, [u64; 2])> {
     batches.iter().scan([0; 2], |before, batch| {
         let [first, second] = *before;
-        let [rows, other_rows] = batch.rows().map(|rows| rows as u64);
+        let [rows, other_rows] = model.rows(batch).map(|rows| rows as u64);
         *before = [first + rows, second + other_rows];
         Some((batch, [first, second]))
     })

@@ -118,6 +118,7 @@ fn an_adapter_of_every_kind_learns() {
         ("ia3", "seed=3", 32 + 32 + 32 + 64 + 66),
         ("bitfit", "seed=3", 0),
         ("prefix", "prompt.tokens=3", 3 * 2 * 32 + 66),
+        ("prompt", "prompt.tokens=3", 3 * 32 + 66),
         ("houlsby", "houlsby.size=4", 2 * (2 * 4 * 32 + 4 + 32) + 66),
     ] {
         let method = format!("train.method={method}");
@@ -171,10 +172,7 @@ fn settings_that_match_nothing_are_refused() {
         assert!(found.contains(expected), "{setting}: {found}");
     }
     for (settings, expected) in [
-        (
-            ["train.method=prompt", "prompt.tokens=3"],
-            "`train.method`: prompts are here before the texts of models that go on",
-        ),
+        (["train.method=prompt", "prompt.tokens=5000"], "`prompt.tokens`: they leave no room: the model has"),
         (["train.method=houlsby", "houlsby.targets=[\"dence\"]"], "`houlsby.targets`: \"dence\" matches no module"),
         (["train.method=houlsby", "houlsby.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),
         (["train.method=ia3", "ia3.targets=[\"word_embeddings\"]"], "only low-rank pairs can stand on one"),

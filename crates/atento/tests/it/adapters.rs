@@ -15,6 +15,7 @@ use atento::peft::{
     from_loralib,
 };
 use atento::pipelines::texts::TooLong;
+use atento::pipelines::texts::embed::{EmbedOptions, Pooling};
 use atento::pipelines::{LanguageModel, Net, TextModel};
 use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Params, Pool};
@@ -71,12 +72,14 @@ impl Opened {
     /// Logits of one case.
     pub fn logits(&self, case: &Value) -> Vec<f32> {
         match self {
-            Opened::Text(model) if model.model.config.head == Head::Words => {
+            Opened::Text(model) if model.model.config.head != Head::Labels => {
                 let ids = ids(&case["input_ids"]);
                 let g = &mut Graph::infer(model.model.trunk.params(), &Pool::new());
-                let cu_seqlens = [0, ids.len() as u32];
-                let states = model.model.states(g, Texts { ids: &ids, type_ids: None, cu_seqlens: &cu_seqlens });
-                model.model.of_tokens(g, &states).values().to_vec()
+                let states = model.model.states(g, Texts::of(&ids, &[0, ids.len() as u32]));
+                match case["states"].is_null() {
+                    false => states.values().to_vec(),
+                    true => model.model.of_tokens(g, &states).values().to_vec(),
+                }
             }
             Opened::Text(model) => {
                 let mut text = model.encode(case["text"].as_str().unwrap(), None, TooLong::Refuse).unwrap();
@@ -245,17 +248,18 @@ fn label_loss(model: &Headed, g: &mut Graph<'_>, file: &SafeTensors, step: usize
     let cu_seqlens: Vec<u32> = std::iter::once(0).chain(lens).collect();
     let (ids, type_ids) = (real(&all), real(&types));
     let texts = Texts { ids: &ids, type_ids: Some(&type_ids), cu_seqlens: &cu_seqlens };
-    let states = model.states(g, texts);
     let wanted = |label: i64| u32::try_from(label).ok();
     if model.config.head == Head::Words {
         let labels = table("labels").concat().into_iter().zip(masks.concat());
         let labels: Vec<Option<u32>> = labels.filter(|(_, one)| *one == 1).map(|(label, _)| wanted(label)).collect();
         let (rows, count): (Vec<u32>, _) = ((0..labels.len() as u32).collect(), labels.iter().flatten().count());
+        let states = model.states(g, texts);
         return model.token_loss(g, &states, &rows, &labels, 0.0, 1.0 / count as f32);
     }
     let labels = file.read_i64(&format!("{step}.labels"), &[all.len()]).unwrap();
     let labels: Vec<Option<u32>> = labels.into_iter().map(wanted).collect();
-    model.text_loss(g, &states, texts, &labels, 0.0, 1.0 / labels.len() as f32)
+    let (_, whole) = model.read(g, texts, &[]);
+    model.read_text_loss(g, &whole.unwrap(), &labels, 0.0, 1.0 / labels.len() as f32)
 }
 
 /// Tokens one by one over a cache, which slides where it is full, see what the forward over whole texts sees.
@@ -290,6 +294,37 @@ fn a_cache_begins_with_virtual_tokens_and_keeps_them_as_it_slides() {
                 let difference = largest_difference(&last(text), &logits[row * rows..][..rows]);
                 assert!(difference < 1e-4, "{name}, token {at} of row {row}: {difference}");
             }
+        }
+    }
+}
+
+/// What is before a text is seen by it and pooled with it only where a vector is that of the first row.
+#[test]
+fn a_text_behind_a_prompt_is_the_same_alone_and_among_others() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    for base in ["bert", "roberta-labels", "modernbert-labels"] {
+        let adapter = fixtures.join(format!("{base}.prompt"));
+        let Opened::Text(model) = open(&fixtures.join(base), &adapter) else { panic!("{base}") };
+        let texts = ["a red cat runs", "the dog sees a red hen"];
+        let texts = texts.map(|text| model.encode(text, None, TooLong::Refuse).unwrap());
+        for pooling in [Pooling::Cls, Pooling::Mean, Pooling::Max, Pooling::Last, Pooling::None] {
+            let options = EmbedOptions { layers: vec![0, 1, -1], pooling, ..EmbedOptions::default() };
+            let together = model.embed(&[&texts[0], &texts[1]], &options).unwrap();
+            for (text, among) in texts.iter().zip(together) {
+                let alone = model.embed(&[text], &options).unwrap().remove(0);
+                for (alone, among) in alone.layers.iter().zip(&among.layers) {
+                    assert!(largest_difference(alone, among) < 1e-5, "{base} {pooling:?}");
+                }
+            }
+        }
+        let virtual_count = model.model.params().virtual_count();
+        assert_eq!(model.longest().map(|longest| longest + virtual_count), model.model.config.sizes().max_positions);
+        let recorded = SafeTensors::open(&adapter.join("expected.safetensors")).unwrap();
+        if base == "bert" {
+            let first = recorded.read_f32("0.first", &[model.model.config.sizes().d_model]).unwrap();
+            let options = EmbedOptions { pooling: Pooling::Cls, ..EmbedOptions::default() };
+            let found = model.embed(&[&texts[0]], &options).unwrap().remove(0);
+            assert!(largest_difference(&found.layers[0], &first) < 1e-4);
         }
     }
 }
@@ -391,12 +426,11 @@ fn a_state_dict_of_loralib_becomes_an_adapter_and_again_a_state_dict() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
     let (base, recorded) = (fixtures.join("gpt2-tiny"), fixtures.join("gpt2-tiny.loralib"));
     let (told, folder) = (json(&recorded.join("expected.json")), tempfile::tempdir().unwrap());
-    let config = ModelDir::open(&base).unwrap().model_config().unwrap();
-    let outline = atento::pipelines::outline(&config);
+    let held = ModelDir::open(&base).unwrap();
     let convert = |enabled: &[&str], out: &str| {
         let enabled = enabled.iter().map(|name| (*name).to_owned()).collect();
         let unsaid = Unsaid { alpha: told["alpha"].as_f64().unwrap(), enabled };
-        from_loralib(&recorded.join("state.safetensors"), &unsaid, &*config, &outline, &folder.path().join(out))
+        from_loralib(&recorded.join("state.safetensors"), &unsaid, &held, &folder.path().join(out))
     };
     assert_eq!(convert(&["q", "v"], "adapter").unwrap(), 4);
     let adapter = folder.path().join("adapter");
@@ -423,4 +457,109 @@ pub fn tensors(path: &Path) -> BTreeMap<String, Vec<f32>> {
     let file = SafeTensors::open(path).unwrap();
     let shape = |name: &str| file.get(name).unwrap().shape.to_vec();
     file.names().map(|name| (name.to_owned(), file.read_f32(name, &shape(name)).unwrap())).collect()
+}
+
+/// Writes a file of tensors anew, with those that `keeps` says and as it leaves them.
+fn rewrite(path: &Path, keeps: impl Fn(&str, &mut Vec<u8>) -> bool) {
+    let bytes = fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<_> = file.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect();
+    all.retain_mut(|(name, data)| keeps(name, data));
+    let views = all.iter().map(|(name, data)| {
+        let held = file.tensor(name).unwrap();
+        (name.as_str(), safetensors::tensor::TensorView::new(held.dtype(), held.shape().to_vec(), data).unwrap())
+    });
+    fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().flatten() {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+/// What was multiplied is divided again, biases too; what the adapter holds whole stays.
+#[test]
+fn factors_are_taken_out_of_the_model_that_they_were_merged_into() {
+    for (base, adapter) in recordings(&["ia3"], "expected.safetensors") {
+        let folder = tempfile::tempdir().unwrap();
+        let mut model = open(&base, &adapter);
+        model.merge().unwrap();
+        let merged = folder.path().join("merged");
+        match &model {
+            Opened::Text(model) => model.save(&merged).unwrap(),
+            Opened::Language(model) => model.save(&merged).unwrap(),
+        }
+        let mut plain = open_base(&merged);
+        let held = Adapter::open(&adapter).unwrap();
+        let whole = held.names().1;
+        let (config, params) = plain.parts();
+        let count = held.take_out(&*config, params).unwrap();
+        assert_eq!(count, held.names().0.len(), "{}", adapter.display());
+        let (config, params) = (plain.parts().0, plain.params());
+        let (before, changed) = (open_base(&base), open_base(&merged));
+        let mut moved = 0;
+        for entry in before.params().entries() {
+            if config.sources(&entry.name).iter().any(|name| whole.contains(name)) {
+                continue;
+            }
+            let of = |params: &Params| params.to_f32(params.entry(&entry.name).unwrap().weight).into_owned();
+            let (own, found) = (of(before.params()), of(params));
+            moved += usize::from(of(changed.params()) != own);
+            let apart = own.iter().zip(&found).find(|(own, found)| (*own - *found).abs() > 1e-6 * own.abs());
+            assert!(apart.is_none(), "{}: {} {apart:?}", adapter.display(), entry.name);
+        }
+        assert!(moved >= count, "{}: {moved} of {count}", adapter.display());
+        // A zero has taken away what it was multiplied into.
+        let zeros = folder.path().join("zeros");
+        copy(&adapter, &zeros);
+        rewrite(&zeros.join("adapter_model.safetensors"), |name, data| {
+            if name.ends_with("ia3_l") {
+                data[4..8].fill(0);
+            }
+            true
+        });
+        let mut plain = open_base(&merged);
+        let (config, params) = plain.parts();
+        let refused = Adapter::open(&zeros).unwrap().take_out(&*config, params).unwrap_err().to_string();
+        assert!(refused.contains(".ia3_l` is 0 at element 1"), "{refused}");
+    }
+}
+
+/// A state dict with an output that the base lacks is an adapter with that output.
+#[test]
+fn a_state_dict_of_loralib_brings_the_output_that_its_base_lacks() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/conformance");
+    let (labelled, adapter) = (fixtures.join("bert-labels"), fixtures.join("bert-labels.lora-plain"));
+    let folder = tempfile::tempdir().unwrap();
+    let (bare, state) = (folder.path().join("bare"), folder.path().join("state.safetensors"));
+    copy(&labelled, &bare);
+    rewrite(&bare.join("model.safetensors"), |name, _| !name.starts_with("classifier"));
+    let mut config = json(&bare.join("config.json"));
+    config["architectures"] = Value::from(vec!["BertModel"]);
+    let labels = config["id2label"].as_object().unwrap().len();
+    config.as_object_mut().unwrap().retain(|key, _| !["id2label", "label2id"].contains(&key.as_str()));
+    fs::write(bare.join("config.json"), config.to_string()).unwrap();
+    let (modules, scale) = Adapter::open(&adapter).unwrap().to_loralib(&state).unwrap();
+    assert!(tensors(&state).contains_key("classifier.weight"));
+    let unsaid = Unsaid { alpha: scale * 2.0, enabled: Vec::new() };
+    let convert = |without: &str, out: &str| {
+        let part = folder.path().join(format!("{out}.safetensors"));
+        fs::copy(&state, &part).unwrap();
+        rewrite(&part, |name, _| name != without);
+        from_loralib(&part, &unsaid, &ModelDir::open(&bare).unwrap(), &folder.path().join(out))
+    };
+    assert_eq!(convert("", "adapter").unwrap(), modules);
+    let back = open(&bare, &folder.path().join("adapter"));
+    let Opened::Text(model) = &back else { panic!() };
+    assert_eq!(model.model.config.labels, (0..labels).map(|at| format!("LABEL_{at}")).collect::<Vec<_>>());
+    let case = &json(&adapter.join("expected.json"))["cases"][0];
+    assert_eq!(back.logits(case), open(&labelled, &adapter).logits(case));
+    // Half of an output.
+    let refused = convert("classifier.bias", "half").unwrap_err().to_string();
+    assert!(refused.contains("there is no `classifier.bias`, which the base does not have either"), "{refused}");
+    let refused = convert("classifier.weight", "none").unwrap_err().to_string();
+    assert!(refused.contains("`classifier.bias` is no parameter of the model, and none of an output"), "{refused}");
+    assert!(!folder.path().join("none").exists());
 }

@@ -17,7 +17,8 @@ use crate::ui::output::Output;
 /// Convert a state dict of loralib into an adapter, or an adapter into one or into a file of llama.cpp
 ///
 /// INPUT is an adapter's directory, or a state dict (safetensors, or .bin as PyTorch saves it), which needs --base and --alpha. A
-/// state dict that is written is a safetensors file; the answer says the factor, α over the rank, that loralib has to be told.
+/// state dict that is written is a safetensors file; the answer says the factor, α over the rank, that loralib has to be told. An
+/// output in a state dict that --base lacks (such as classifier or score) is part of the adapter, with labels LABEL_0, LABEL_1 …
 /// Where --out ends in .gguf, what is written is llama.cpp's, for its --lora, of adapters of GPT-2 and the models shaped like
 /// Llama. With --json prints {"path", "modules", "scale"}.
 #[derive(Debug, clap::Args)]
@@ -127,7 +128,6 @@ fn to_peft(args: &ConvertArgs) -> Result<usize, Failure> {
     if !(alpha.is_finite() && alpha > 0.0) {
         return Err(anyhow!("--alpha {alpha}: expected a number above 0").into());
     }
-    let config = ModelDir::open(base)?.checked()?.config;
     let unsaid = Unsaid { alpha, enabled: args.enabled.clone() };
-    Ok(from_loralib(&args.input, &unsaid, &*config, &outline(&config), &args.out)?)
+    Ok(from_loralib(&args.input, &unsaid, &ModelDir::open(base)?, &args.out)?)
 }

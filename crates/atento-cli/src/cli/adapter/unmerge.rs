@@ -17,7 +17,7 @@ use crate::ui::output::Output;
 
 /// Write the model that an adapter was merged into, from the merged one
 ///
-/// What the adapter added is taken away again, up to rounding. What was trained whole beside it, such as an output for labels,
+/// What the adapter added is taken away again, and what it multiplied is divided, up to rounding. What was trained whole beside it, such as an output for labels,
 /// stays as it is: the base's own is nowhere in the merged model. With --json prints {"path", "modules", "kept"}.
 #[derive(Debug, clap::Args)]
 pub struct UnmergeArgs {

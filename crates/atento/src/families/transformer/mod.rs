@@ -89,6 +89,10 @@ impl Family for TransformerFamily {
         ]
     }
 
+    fn takes_prefixes(&self) -> bool {
+        false
+    }
+
     fn of_recipe(
         &self,
         model: &ModelSettings,

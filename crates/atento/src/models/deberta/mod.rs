@@ -193,22 +193,6 @@ impl Trunk for Deberta {
         self.tokens.table
     }
 
-    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
-        self.through(g, texts, each, None)
-    }
-
-    fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
-        if self.blocks.len() == 1 && self.convolution.is_some() {
-            // The convolution joins the states of all tokens.
-            let states = self.encode(g, texts, &mut |_| ());
-            return g.gather_rows(&states, rows);
-        }
-        self.through(g, texts, &mut |_| (), Some(rows))
-    }
-}
-
-impl Deberta {
-    /// The last states, or those of some tokens.
     fn through(
         &self,
         g: &mut Graph<'_>,
@@ -216,6 +200,11 @@ impl Deberta {
         each: &mut dyn FnMut(&Tensor),
         rows: Option<&Arc<[u32]>>,
     ) -> Tensor {
+        if let Some(rows) = rows.filter(|_| self.blocks.len() == 1 && self.convolution.is_some()) {
+            // The convolution joins the states of all tokens.
+            let states = self.through(g, texts, each, None);
+            return g.gather_rows(&states, rows);
+        }
         let segments = self_segments(texts.cu_seqlens);
         let embedded = self.embed(g, texts);
         each(&embedded);

@@ -36,7 +36,7 @@ fn states_of_some_tokens_are_those_among_all() {
         for checkpoint in [false, true] {
             let mut trunk = Deberta::build(config.clone(), Start::Random(3));
             trunk.checkpoint_activations(checkpoint);
-            check_rows(&trunk);
+            check_rows(&mut trunk);
         }
     }
 }

@@ -55,7 +55,9 @@ impl Embeddings {
     pub fn forward(&self, g: &mut Graph<'_>, texts: Texts<'_>) -> Tensor {
         g.label(|| "embeddings".into());
         let tokens = self.tokens.forward(g, texts.ids);
-        let mut x = g.add_positions(&tokens, &self.positions, &self.positions_of(texts));
+        // Behind a prompt, `transformers` sees embeddings in place of ids, and gives every row a place.
+        let skipped = self.skipped.filter(|_| g.params().prompt().is_none());
+        let mut x = g.add_positions(&tokens, &self.positions, &self.positions_of(texts, skipped));
         match (self.types, texts.type_ids) {
             (Some(types), Some(ids)) => x = g.add_positions(&x, &Positions::Learned(types), ids),
             (Some(types), None) => x = g.add_positions(&x, &Positions::Learned(types), &vec![0; texts.ids.len()]),
@@ -66,16 +68,16 @@ impl Embeddings {
         self.project.map_or_else(|| x.clone(), |project| project.forward(g, &x))
     }
 
-    /// The row of each token in the table of positions. Where padding has a row of its own, the one before the first, it
-    /// takes no other, as `create_position_ids_from_input_ids` of `transformers` has it.
-    fn positions_of(&self, texts: Texts<'_>) -> Vec<u32> {
+    /// The row of each token in the table of positions. Where padding is skipped, it has the row before the first and takes no
+    /// other, as `create_position_ids_from_input_ids` of `transformers` has it.
+    fn positions_of(&self, texts: Texts<'_>, skipped: Option<u32>) -> Vec<u32> {
         let (first, limit) = (self.first_position as u32, self.max_positions);
         let mut rows = Vec::with_capacity(texts.ids.len());
         for pair in texts.cu_seqlens.windows(2) {
             assert!((pair[1] - pair[0]) as usize <= limit, "encoder: a text longer than {limit} tokens");
             let mut next = first;
             for id in &texts.ids[pair[0] as usize..pair[1] as usize] {
-                if Some(*id) == self.skipped {
+                if Some(*id) == skipped {
                     rows.push(first - 1);
                 } else {
                     rows.push(next);

@@ -84,9 +84,10 @@ impl Trunk for Encoder {
         self.checkpoint_activations = checkpoint;
     }
 
-    /// Virtual tokens are keys and values alone, which take no position.
+    /// Keys and values alone take no position.
     fn longest(&self) -> Option<usize> {
-        self.sizes().max_positions
+        let taken = self.params.prompt().map_or(0, |prompt| prompt.rows);
+        Some(self.config.max_positions.saturating_sub(taken))
     }
 
     fn token_types(&self) -> Option<usize> {
@@ -97,17 +98,6 @@ impl Trunk for Encoder {
         self.embeddings.tokens.table
     }
 
-    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
-        self.through(g, texts, each, None)
-    }
-
-    fn encode_rows(&self, g: &mut Graph<'_>, texts: Texts<'_>, rows: &Arc<[u32]>) -> Tensor {
-        self.through(g, texts, &mut |_| (), Some(rows))
-    }
-}
-
-impl Encoder {
-    /// The last states, or those of some tokens.
     fn through(
         &self,
         g: &mut Graph<'_>,

@@ -6,7 +6,8 @@ use super::*;
 use crate::families::Head;
 use crate::families::heads::{Headed as HeadedConfig, Objective};
 use crate::models::Headed;
-use crate::models::trunk::tests::check_rows;
+use crate::models::trunk::tests::{check_rows, put_prompt};
+use crate::models::virtual_tokens::prompt_rows;
 use atento_tensor::{Grads, Pool};
 
 fn model(trunk: EncoderConfig, head: Head, start: Start) -> Headed {
@@ -81,7 +82,7 @@ fn states_of_some_tokens_are_those_among_all() {
         for checkpoint in [false, true] {
             let mut trunk = Encoder::build(config.clone(), Start::Random(3));
             trunk.checkpoint_activations(checkpoint);
-            check_rows(&trunk);
+            check_rows(&mut trunk);
         }
     }
 }
@@ -106,4 +107,22 @@ fn padding_takes_no_place_where_positions_leave_it_out() {
 fn a_text_longer_than_the_positions_is_refused() {
     let model = model(configs()[0].clone(), Head::States, Start::Random(3));
     let _ = model.states(&mut Graph::infer(model.params(), &Pool::new()), Texts::of(&[5; 13], &[0, 13]));
+}
+
+/// A prompt's rows count among those of a step, so that a text drops alone what it drops among others.
+#[test]
+fn what_is_dropped_behind_a_prompt_does_not_depend_on_how_a_step_is_cut() {
+    for config in configs() {
+        let mut trunk = Encoder::build(config, Start::Random(3));
+        put_prompt(&mut trunk);
+        let states = |ids: &[u32], cu_seqlens: &[u32], before: usize| {
+            let (pool, mut grads) = (Pool::new(), Grads::zeros(trunk.params()));
+            let mut g = Graph::train(trunk.params(), &mut grads, &pool, 7);
+            g.set_rows_before([before as u64, 0]);
+            trunk.encode(&mut g, Texts::of(ids, cu_seqlens), &mut |_| ()).values().to_vec()
+        };
+        let (ids, before) = ([5, 6, 7, 2, 8, 9, 3], 4 + prompt_rows(trunk.params(), &[0, 4]));
+        let (both, second) = (states(&ids, &[0, 4, 7], 0), states(&ids[4..], &[0, 3], before));
+        assert!(both[4 * 16..].iter().zip(&second).all(|(x, y)| (x - y).abs() < 1e-5));
+    }
 }

@@ -151,8 +151,14 @@ impl Trunk for Llama {
         self.tokens.table
     }
 
-    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
-        causal::encode(self, g, texts, each)
+    fn through(
+        &self,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        each: &mut dyn FnMut(&Tensor),
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
+        causal::through(self, g, texts, each, rows)
     }
 }
 

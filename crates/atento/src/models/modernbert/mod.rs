@@ -126,7 +126,21 @@ impl Trunk for ModernBert {
         self.tokens.table
     }
 
-    fn encode(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
+    fn through(
+        &self,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        each: &mut dyn FnMut(&Tensor),
+        rows: Option<&Arc<[u32]>>,
+    ) -> Tensor {
+        let states = self.all(g, texts, each);
+        rows.map_or_else(|| states.clone(), |rows| g.gather_rows(&states, rows))
+    }
+}
+
+impl ModernBert {
+    /// The last states of all tokens.
+    fn all(&self, g: &mut Graph<'_>, texts: Texts<'_>, each: &mut dyn FnMut(&Tensor)) -> Tensor {
         let segments = self_segments(texts.cu_seqlens);
         let places = self.places(g.pool(), texts.cu_seqlens);
         g.label(|| "embeddings".into());

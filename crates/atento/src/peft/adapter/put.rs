@@ -11,7 +11,7 @@ use atento_tensor::{
 use super::super::config::LoraConfig;
 use super::super::houlsby::{self, HoulsbyConfig};
 use super::super::methods::{AdapterConfig, Ia3Config};
-use super::super::modules::{Module, find};
+use super::super::modules::{Module, find, modules};
 use super::super::principal;
 use super::super::tables::{TABLE_PAIR, TOKEN_ROWS, from_stored};
 use super::super::virtual_tokens::ROWS;
@@ -122,7 +122,8 @@ impl Adapter {
     pub(super) fn put_rows(&self, model: &dyn Config, params: &mut Params, rows: Option<&str>) -> Result<(), Error> {
         match (&self.config, rows) {
             (AdapterConfig::Virtual(tokens), _) => {
-                let tokens = tokens.fitted(model).map_err(|unfit| self.unsupported(unfit.to_string()))?;
+                let all = modules(model, params);
+                let tokens = tokens.fitted(model, &all).map_err(|unfit| self.unsupported(unfit.to_string()))?;
                 let values = self.weights.read_f32(ROWS, &[tokens.count, tokens.width()])?;
                 tokens.put_on(params, values);
                 Ok(())

@@ -1,16 +1,21 @@
 //! States as features: vectors of texts, or of their tokens, from any blocks (Peters et al. 2018; Devlin et al. 2019, §5.3).
 //!
 //! The mean is over all tokens of a text, those around it included, as sentence-transformers takes it (Reimers & Gurevych
-//! 2019).
+//! 2019). Of virtual tokens before a text it has none.
+
+use std::ops::Range;
+
+use atento_tensor::{Graph, Tensor};
 
 use super::{Error, finite};
+use crate::models::{Texts, Trunk};
 use crate::pipelines::TextModel;
 use crate::text::EncodedPair;
 
 /// What one vector of a text is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pooling {
-    /// The state of the first token.
+    /// The state of the first token, or of the first row of a prompt before the text.
     Cls,
     /// The mean of all states.
     #[default]
@@ -71,16 +76,16 @@ impl TextModel {
     pub fn embed(&self, texts: &[&EncodedPair], options: &EmbedOptions) -> Result<Vec<Embedded>, Error> {
         let layers = self.layers_of(options)?;
         self.in_batches(texts, |g, packed, batch| {
-            let states = self.model.trunk.states_of(g, packed, &layers);
+            let (states, rows) = options.pooling.states(&*self.model.trunk, g, packed, &layers);
             let wanted: Vec<&[f32]> = states.iter().map(finite).collect::<Result<_, _>>()?;
             let width = states[0].dims::<2>()[1];
-            let rows = packed.cu_seqlens.windows(2).map(|pair| pair[0] as usize * width..pair[1] as usize * width);
-            let vectors = |rows: std::ops::Range<usize>| {
-                let of_layer = |states: &&[f32]| options.pooling.of(&states[rows.clone()], width);
+            let vectors = |rows: Range<usize>| {
+                let of_layer =
+                    |states: &&[f32]| options.pooling.of(&states[rows.start * width..rows.end * width], width);
                 options.combine.of(wanted.iter().map(of_layer).collect(), width, options.normalize)
             };
             debug_assert_eq!(batch.len(), packed.len());
-            Ok(rows.map(vectors).collect())
+            Ok(rows.into_iter().map(vectors).collect())
         })
     }
 
@@ -104,6 +109,23 @@ impl TextModel {
 }
 
 impl Pooling {
+    /// The states of some layers that it is made of, and the rows of each text in them.
+    pub(crate) fn states(
+        self,
+        trunk: &dyn Trunk,
+        g: &mut Graph<'_>,
+        texts: Texts<'_>,
+        layers: &[usize],
+    ) -> (Vec<Tensor>, Vec<Range<usize>>) {
+        match self {
+            Self::Cls => (trunk.first_states_of(g, texts, layers), (0..texts.len()).map(|at| at..at + 1).collect()),
+            Self::Mean | Self::Max | Self::Last | Self::None => {
+                let of_text = |pair: &[u32]| pair[0] as usize..pair[1] as usize;
+                (trunk.states_of(g, texts, layers), texts.cu_seqlens.windows(2).map(of_text).collect())
+            }
+        }
+    }
+
     /// What it makes of a text's states: [tokens, width] to [1, width], or themselves.
     #[must_use]
     pub fn of(self, states: &[f32], width: usize) -> Vec<f32> {

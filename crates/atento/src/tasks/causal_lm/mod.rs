@@ -4,6 +4,7 @@ mod run;
 
 use std::path::Path;
 
+use super::language::KINDS;
 use super::{PlaceOf, Stated, Task, follow_stretches};
 use crate::families::Head;
 use crate::train::plan::outlook;
@@ -46,6 +47,10 @@ impl Task for CausalLmTask {
             "data.block_size",
             "train.eval_batches",
         ]
+    }
+
+    fn words(&self, key: &str) -> Option<&'static [&'static str]> {
+        (key == "tokenizer.kind").then_some(&KINDS)
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {

@@ -21,10 +21,10 @@ use super::files::{enumerate, given, parts};
 use super::{PlaceOf, Stated, Task, foreign_keys};
 use crate::data::labelled::{Examples, Packs};
 use crate::eval::Counts;
-use crate::families::Config;
 use crate::families::heads::{Headed, Objective};
 use crate::pipelines::TextModel;
 use crate::train::Error;
+use crate::train::adapt::takes_positions;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::probe::Gold;
 use crate::train::recipe::check::conflict;
@@ -139,9 +139,10 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// The most tokens of a text.
     pub fn max_length(&self) -> usize {
-        // Virtual tokens before the texts of decoders take positions.
-        let is_causal = self.model.model.config.attention_shape().is_some_and(|shape| shape.is_causal);
-        let taken = if is_causal { self.recipe.virtual_tokens() } else { 0 };
+        let taken = match takes_positions(self.recipe, &self.model.model.config) {
+            true => self.recipe.virtual_tokens(),
+            false => 0,
+        };
         self.recipe
             .data
             .max_length
@@ -249,7 +250,7 @@ fn require_forms(recipe: &Recipe) -> Result<(), Error> {
 }
 
 /// Refuses to split texts that have one answer.
-pub(crate) fn check_whole(recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
+fn check_whole(recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
     if recipe.data.on_truncate == OnTruncate::Split {
         let problem =
             "`data.on_truncate` is \"split\", but a text has one answer: use \"error\", \"warn\" (cut) or \"drop\"";

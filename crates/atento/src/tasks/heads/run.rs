@@ -18,6 +18,7 @@ use crate::models::Headed;
 use crate::pipelines::{LoadError, Loaded, TextModel};
 use crate::tasks::Evaluated;
 use crate::train::TrainOptions;
+use crate::train::adapt::{positions_left, takes_positions};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::probe::{Gold, Layer};
 use crate::train::recipe::{FileSettings, Recipe, TextPooling};
@@ -137,6 +138,9 @@ impl<T: Tuned> Workload for FineTuning<T> {
         let lessons = || task.lessons(&training);
         let Beginning { recipe, model, from, mut notes } =
             Beginning::find(recipe, options, resumed, run, making, &head, &lessons)?;
+        if let Some(positions) = model.longest().filter(|_| takes_positions(&recipe, &model.model.config)) {
+            positions_left(&recipe, positions)?;
+        }
         let read = |files: &FileSettings, is_training: bool| {
             task.read(files, &Reading { recipe: &recipe, model: &model, is_training })
         };

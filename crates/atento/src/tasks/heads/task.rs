@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::{FineTuning, Tuned, check, evaluate, follow, set_defaults};
+use super::{FineTuning, Tuned, check, check_whole, evaluate, follow, set_defaults};
 use crate::families::Head;
 use crate::pipelines::TextModel;
-use crate::tasks::{Evaluated, PlaceOf, Stated, Task};
+use crate::tasks::{Evaluated, PlaceOf, Stated, Task, UNSPLIT};
 use crate::train::plan::outlook;
 use crate::train::recipe::{self, DataSettings, Metric, Recipe};
 use crate::train::trainer::run;
@@ -34,6 +34,9 @@ pub(crate) trait HeadTask: Sync {
     const KEYS: &'static [&'static str];
     /// As [`Task::reads_whole_texts`].
     const READS_WHOLE_TEXTS: bool = false;
+
+    /// Whether an example that is too long can be split into several.
+    const SPLITS: bool = false;
 
     /// As [`Task::measures`].
     fn measured(&self, data: &DataSettings) -> &'static [Metric];
@@ -90,6 +93,10 @@ impl<T: HeadTask> Task for T {
         T::READS_WHOLE_TEXTS
     }
 
+    fn words(&self, key: &str) -> Option<&'static [&'static str]> {
+        (key == "data.on_truncate" && !T::SPLITS).then_some(&UNSPLIT)
+    }
+
     fn is_watched(&self, data: &DataSettings) -> bool {
         data.valid.is_some()
     }
@@ -110,6 +117,9 @@ impl<T: HeadTask> Task for T {
 
     fn check(&self, recipe: &Recipe, written: Stated<'_>, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
         check(self, recipe, written, place)?;
+        if !T::SPLITS {
+            check_whole(recipe, place)?;
+        }
         self.check_further(recipe, place)
     }
 

@@ -7,7 +7,8 @@ mod run;
 use std::path::Path;
 
 use super::files::{enumerate, given, key_conflicts, parts};
-use super::{PlaceOf, Stated, Task, follow_stretches, foreign_keys};
+use super::language::KINDS;
+use super::{PlaceOf, Stated, Task, UNSPLIT, follow_stretches, foreign_keys};
 use crate::families::Head;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
@@ -69,6 +70,14 @@ impl Task for InstructTask {
 
     fn has_templates(&self) -> bool {
         true
+    }
+
+    fn words(&self, key: &str) -> Option<&'static [&'static str]> {
+        match key {
+            "data.on_truncate" => Some(&UNSPLIT),
+            "tokenizer.kind" => Some(&KINDS),
+            _ => None,
+        }
     }
 
     fn is_watched(&self, data: &DataSettings) -> bool {

@@ -22,6 +22,7 @@ use crate::pipelines::{Loaded, TextModel};
 use crate::tasks::Evaluated;
 use crate::tasks::heads::Lessons;
 use crate::tasks::heads::begin::Beginning;
+use crate::train::adapt::{positions_left, takes_positions};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::recipe::{Documents, Drawing, MaskUnits, Metric, Recipe, Second};
 use crate::train::report::Sample;
@@ -204,6 +205,9 @@ impl Workload for MaskedWords {
         };
         let Beginning { recipe, model, from, notes } =
             Beginning::find(recipe, options, resumed, run, making, &put_on, &lessons)?;
+        if let Some(positions) = model.longest().filter(|_| takes_positions(&recipe, &model.model.config)) {
+            positions_left(&recipe, positions)?;
+        }
         let learned = match (head, recipe.data.second) {
             (Head::Words, _) => Learned::Mlm,
             (_, Second::Next) => Learned::MlmNsp,

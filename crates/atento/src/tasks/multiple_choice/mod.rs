@@ -2,10 +2,9 @@
 
 mod run;
 
-use super::PlaceOf;
-use super::heads::{HeadTask, check_whole};
+use super::heads::HeadTask;
 use crate::families::Head;
-use crate::train::recipe::{self, DataSettings, Metric, Recipe};
+use crate::train::recipe::{DataSettings, Metric, Recipe};
 
 /// Questions in a batch; each is several texts.
 const BATCH: usize = 16;
@@ -39,9 +38,5 @@ impl HeadTask for MultipleChoiceTask {
 
     fn set_own_defaults(&self, recipe: &mut Recipe) {
         recipe.train.max_sentences = BATCH;
-    }
-
-    fn check_further(&self, recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        check_whole(recipe, place)
     }
 }

@@ -24,6 +24,7 @@ impl HeadTask for QaTask {
     const ABOUT: &'static str = "A model that finds answers to questions in texts.";
     const EXAMPLE: &'static str = "train = { squad = \"train.json\" }\nvalid = { squad = \"valid.json\" }\n";
     const HEAD: Head = Head::Span;
+    const SPLITS: bool = true;
     const METRIC: Metric = Metric::F1;
     const FORMS: &'static [&'static str] = &["squad"];
     const KEYS: &'static [&'static str] = &[

@@ -17,6 +17,7 @@ impl HeadTask for TagTask {
     const ABOUT: &'static str = "A model that labels words, such as names of people and places.";
     const EXAMPLE: &'static str = "train = { conll = \"train.conll\" }\nvalid = { conll = \"valid.conll\" }\n";
     const HEAD: Head = Head::Tags;
+    const SPLITS: bool = true;
     const METRIC: Metric = Metric::F1;
     const FORMS: &'static [&'static str] = &["conll", "jsonl"];
     const COLUMNS: &'static [&'static str] = &["text_key", "label_key"];

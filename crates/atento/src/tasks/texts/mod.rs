@@ -4,7 +4,7 @@ mod run;
 mod scores;
 
 use super::PlaceOf;
-use super::heads::{HeadTask, check_whole};
+use super::heads::HeadTask;
 use crate::families::Head;
 use crate::train::recipe::check::conflict;
 use crate::train::recipe::{self, ClassWeights, DataSettings, Metric, Recipe};
@@ -70,7 +70,7 @@ impl HeadTask for ClassifyTask {
                 "`train.class_weights` does not go with `data.multi_label`: texts may have any number of labels";
             return conflict(place("train.class_weights"), message);
         }
-        check_whole(recipe, place)
+        Ok(())
     }
 }
 
@@ -89,9 +89,5 @@ impl HeadTask for RegressTask {
 
     fn measured(&self, _: &DataSettings) -> &'static [Metric] {
         &[Metric::Pearson, Metric::Spearman]
-    }
-
-    fn check_further(&self, recipe: &Recipe, place: PlaceOf<'_>) -> Result<(), recipe::Error> {
-        check_whole(recipe, place)
     }
 }

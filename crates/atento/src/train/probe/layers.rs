@@ -61,15 +61,15 @@ pub fn layers(
 /// The pooled states of each layer, row by row.
 fn states(model: &TextModel, set: &LabelledSet, pooling: Pooling) -> Vec<Vec<f32>> {
     let pool = Pool::new();
-    let mut layers = vec![Vec::new(); model.model.trunk.layers() + 1];
+    let all: Vec<usize> = (0..=model.model.trunk.layers()).collect();
+    let mut layers = vec![Vec::new(); all.len()];
     for (_, batch) in set.examples().in_order(BATCH_TOKENS) {
         let g = &mut Graph::infer(model.model.params(), &pool);
-        let found = model.model.trunk.all_states(g, batch.as_texts());
+        let (found, of_texts) = pooling.states(&*model.model.trunk, g, batch.as_texts(), &all);
         for (rows, states) in layers.iter_mut().zip(&found) {
             let width = states.dims::<2>()[1];
-            for ends in batch.cu_seqlens.windows(2) {
-                let text = &states.values()[ends[0] as usize * width..ends[1] as usize * width];
-                rows.extend(pooling.of(text, width));
+            for text in &of_texts {
+                rows.extend(pooling.of(&states.values()[text.start * width..text.end * width], width));
             }
         }
     }

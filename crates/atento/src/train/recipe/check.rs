@@ -5,8 +5,8 @@ use super::error::{Error, Place};
 use super::registered::Arch;
 use super::section::{Kind, Setting};
 use super::settings::*;
-use crate::families;
-use crate::tasks::foreign_keys;
+use crate::families::{self, Head};
+use crate::tasks::{self, foreign_keys};
 
 /// Refuses settings that cannot go together. `written` knows the dotted keys that say something else than the default,
 /// `place` where they stand.
@@ -46,20 +46,45 @@ fn method_conflicts(recipe: &Recipe, place: &dyn Fn(&str) -> Place) -> Result<()
             format!("`train.solve_output` does not go with `task` \"{task}\": it has no output for whole texts");
         return conflict(place("train.solve_output"), message);
     }
-    if train.method != Method::Features {
-        return Ok(());
-    }
-    if !is_of_texts {
-        let message = format!(
-            "`train.method` \"features\" does not go with `task` \"{task}\": train a part of the model, as with `train.top_layers` 0"
-        );
+    if !is_method_of(&**task, train.method) {
+        let why = match train.method {
+            Method::Features => "train a part of the model, as with `train.top_layers` 0",
+            _ => "virtual tokens are not here before the texts of translators",
+        };
+        let message = format!("`train.method` \"{}\" does not go with `task` \"{task}\": {why}", train.method);
         return conflict(place("train.method"), message);
     }
-    if train.class_weights != ClassWeights::None {
+    let arch = recipe.model.arch;
+    if train.method == Method::Prefix && !arch.family().takes_prefixes() {
+        let why = "keys and values are not here before the texts of its models";
+        let message = format!("`train.method` \"prefix\" does not go with `model.arch` \"{arch}\": {why}");
+        return conflict(place("train.method"), message);
+    }
+    if train.method == Method::Features && train.class_weights != ClassWeights::None {
         let message = "`train.class_weights` does not go with `train.method` \"features\": take it out";
         return conflict(place("train.class_weights"), message);
     }
     Ok(())
+}
+
+/// Whether a method can train models of a task.
+fn is_method_of(task: &dyn tasks::Task, method: Method) -> bool {
+    match method {
+        Method::Features => task.reads_whole_texts(),
+        Method::Prefix | Method::Prompt => task.head() != Head::Translation,
+        _ => true,
+    }
+}
+
+/// The words of a key that a task takes, where these are not all that there are.
+pub(crate) fn words_of(task: &dyn tasks::Task, key: &str) -> Option<Vec<&'static str>> {
+    match key {
+        "train.method" => {
+            let methods = Method::ALL.iter().filter(|method| is_method_of(task, **method));
+            Some(methods.map(|method| method.word()).collect())
+        }
+        _ => task.words(key).map(<[&str]>::to_vec),
+    }
 }
 
 pub(crate) fn conflict(place: Place, message: impl Into<String>) -> Result<(), Error> {

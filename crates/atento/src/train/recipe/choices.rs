@@ -154,7 +154,7 @@ choice! {
         BitFit = "bitfit",
         /// Keys and values before those of every text, in every block of a model that stays as it is: an adapter (`[prompt]`; Li & Liang 2021).
         Prefix = "prefix",
-        /// Rows in the place of tokens before every text, of a model that goes on with texts and stays as it is: an adapter (`[prompt]`; Lester et al. 2021).
+        /// Rows in the place of tokens before every text of a model that stays as it is: an adapter (`[prompt]`; Lester et al. 2021).
         Prompt = "prompt",
         /// Small layers behind those of a model that stays as it is: an adapter (`[houlsby]`; Houlsby et al. 2019).
         Houlsby = "houlsby",
@@ -213,9 +213,9 @@ choice! {
 choice! {
     /// What one vector of a text is made of, for an output that stands on it alone.
     TextPooling {
-        /// The state of the first token.
+        /// The state of the first token; behind a prompt (`train.method` "prompt"), that of its first row.
         Cls = "cls",
-        /// The mean of all states.
+        /// The mean of the states of the text's own tokens, without those of a prompt.
         Mean = "mean",
         /// The state of the last token.
         Last = "last",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, json};
 
-use super::check::{conflicts, idle, unfit};
+use super::check::{conflicts, idle, unfit, words_of};
 use super::section::{Field, Kind, Range};
 use super::settings::Recipe;
 use super::validate::expected;
@@ -122,7 +122,7 @@ impl Recipe {
     /// None that a program can cause.
     pub fn json_schema() -> Result<serde_json::Value, Error> {
         let values = Self::default().to_table()?;
-        let mut root = object_schema(&schema(), Some(&values));
+        let mut root = object_schema(&schema(), Some(&values), "");
         root.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
         root.insert("title".into(), json!("A recipe of atento"));
         Ok(root.into())
@@ -198,8 +198,28 @@ fn choices(task: Task, path: &str) -> Option<Vec<&'static str>> {
             let measures = task.measures(&super::DataSettings::default());
             Some(std::iter::once(Metric::Loss).chain(measures.iter().copied()).map(Metric::word).collect())
         }
-        _ => None,
+        _ => words_of(&*task, path),
     }
+}
+
+/// Which words of a key which tasks do not take, as a sentence, where there are such tasks.
+fn not_for(key: &str, kind: &Kind) -> String {
+    let Kind::Choice(all) = kind else { return String::new() };
+    let mut refused: Vec<(String, Vec<&str>)> = Vec::new();
+    for task in tasks::ALL.into_iter().filter(|task| !tasks::foreign_keys(*task).contains(&key)) {
+        let Some(words) = words_of(task, key) else { continue };
+        let other: Vec<String> =
+            all.iter().filter(|word| !words.contains(word)).map(|word| format!("{word:?}")).collect();
+        if other.is_empty() {
+            continue;
+        }
+        let other = other.join(", ");
+        match refused.iter_mut().find(|(words, _)| *words == other) {
+            Some((_, names)) => names.push(task.name()),
+            None => refused.push((other, vec![task.name()])),
+        }
+    }
+    refused.iter().map(|(words, names)| format!(" Not {words}: {}.", names.join(", "))).collect()
 }
 
 fn keys_of(table: &str) -> Vec<String> {
@@ -246,8 +266,9 @@ fn reference_table(text: &mut String, fields: &[Field], values: Option<&toml::Ta
     for field in fields.iter().filter(|field| !matches!(field.kind, Kind::Table(_))) {
         let value = values.and_then(|values| values.get(field.name));
         let value = value.map_or_else(String::new, |value| format!("`{}`", cell(&in_a_line(value))));
-        let about = cell(&field.about);
-        let only = only_for(&format!("{prefix}{}", field.name));
+        let path = format!("{prefix}{}", field.name);
+        let about = cell(&format!("{}{}", field.about, not_for(&path, &field.kind)));
+        let only = only_for(&path);
         let _ = writeln!(text, "| `{}` | {value} | {} | {about}{only} |", field.name, cell(&expected(field)));
     }
     for field in fields {
@@ -280,14 +301,15 @@ fn only_for(key: &str) -> String {
     }
 }
 
-fn object_schema(fields: &[Field], values: Option<&toml::Table>) -> Map<String, serde_json::Value> {
+fn object_schema(fields: &[Field], values: Option<&toml::Table>, prefix: &str) -> Map<String, serde_json::Value> {
     let property = |field: &Field| {
         let value = values.and_then(|values| values.get(field.name));
+        let path = format!("{prefix}{}", field.name);
         let mut schema = match &field.kind {
-            Kind::Table(inner) => object_schema(inner, value.and_then(toml::Value::as_table)),
+            Kind::Table(inner) => object_schema(inner, value.and_then(toml::Value::as_table), &format!("{path}.")),
             kind => type_schema(kind, field.range),
         };
-        schema.insert("description".into(), json!(field.about));
+        schema.insert("description".into(), json!(format!("{}{}", field.about, not_for(&path, &field.kind))));
         if let (Some(value), false) = (value, matches!(field.kind, Kind::Table(_))) {
             schema.insert("default".into(), json!(value));
         }
@@ -323,6 +345,6 @@ fn type_schema(kind: &Kind, range: Option<Range>) -> Map<String, serde_json::Val
         Kind::Texts => list(json!({ "type": "string" })),
         Kind::Tokens => list(json!({ "type": ["string", "integer"] })),
         Kind::Choice(words) => Map::from_iter([("enum".to_owned(), json!(words))]),
-        Kind::Table(inner) => object_schema(inner, None),
+        Kind::Table(inner) => object_schema(inner, None, ""),
     }
 }

@@ -220,6 +220,9 @@ macro_rules! choice {
         }
 
         impl $name {
+            /// Every one, in the order of the words.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// Every word, in the order of the variants.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
 

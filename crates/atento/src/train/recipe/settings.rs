@@ -270,7 +270,7 @@ section! {
         layer_decay: f64 = 1.0, in Range::above(0.0).up_to(1.0);
         /// The updates after which one more block is trained, from the last one down; 0 trains all from the start (Howard & Ruder 2018).
         unfreeze_every: usize = 0, in at_least(0.0);
-        /// Whole texts: the vector that the output reads, in place of what the family has for it. Of features, the mean where it is left out.
+        /// Whole texts: the vector that the output reads, in place of what the family has for it. Of features, the mean where it is left out. A mean is over the tokens of the text, without a prompt before them.
         pooling: Option<TextPooling> = None;
         /// Whole texts: the output is solved on the model's features, as with "features", before anything is trained (Kumar et al. 2022).
         solve_output: bool = false;
@@ -368,7 +368,7 @@ section! {
 section! {
     /// `[prompt]`: the adapter that `train.method` "prefix" or "prompt" trains (Li & Liang 2021; Lester et al. 2021).
     PromptSettings {
-        /// Virtual tokens before every text. Before those of a model that goes on with texts they take positions too.
+        /// Virtual tokens before every text. They take positions, but for the keys and values of "prefix" in encoders.
         tokens: usize = 20, in at_least(1.0).up_to(65_536.0);
         /// Modules that are trained whole, by the ends of their paths. An output for labels or answers is one without being named.
         modules_to_save: Vec<String> = Vec::new();

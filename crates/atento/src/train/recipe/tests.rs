@@ -34,8 +34,15 @@ fn a_recipe_needs_only_data() {
 fn the_recipe_of_every_task_says_what_is_left_out() {
     let plain = |name: &str| Recipe::of_task(name).unwrap().values().unwrap();
     for task in tasks::ALL {
-        for method in [None, Some("lora"), Some("partial")] {
-            let text = Recipe::documented(task.name(), None, method).unwrap();
+        let taken = check::words_of(task, "train.method").unwrap();
+        for method in std::iter::once(None).chain(Method::WORDS.iter().copied().map(Some)) {
+            let text = Recipe::documented(task.name(), None, method);
+            if let Some(method) = method.filter(|method| !taken.contains(method)) {
+                let (message, start) = (text.unwrap_err().to_string(), format!("--method {method:?}: `train.method`"));
+                assert!(message.starts_with(&start), "{}: {message}", task.name());
+                continue;
+            }
+            let text = text.unwrap();
             assert!(text.starts_with(&format!("# {}", task.about())), "{text}");
             assert!(text.lines().all(|line| line.chars().count() <= 100 || !line.starts_with("# ")), "{text}");
             let printed = Recipe::read_text(&text, "r.toml").unwrap();
@@ -74,6 +81,33 @@ fn the_recipe_of_every_task_says_what_is_left_out() {
     assert!(message.contains("TASK \"clasify\"") && message.contains("\"classify\""), "{message}");
     let message = refused("classify", Some("transformer"), None);
     assert!(message.contains("--arch \"transformer\": `task` \"classify\" does not go with"), "{message}");
+    let message = refused("translation", None, Some("prefix"));
+    assert!(message.contains("before the texts of translators"), "{message}");
+    let message = refused("classify", Some("modernbert"), Some("prefix"));
+    assert!(message.contains("does not go with `model.arch` \"modernbert\""), "{message}");
+}
+
+/// What is said to be taken of a key's words is what is taken.
+#[test]
+fn a_task_takes_the_words_that_it_says() {
+    for task in tasks::ALL {
+        let text = Recipe::documented(task.name(), None, None).unwrap();
+        let Some(line) = text.lines().find(|line| line.starts_with("#on_truncate = ")) else { continue };
+        let taken = check::words_of(task, "data.on_truncate").unwrap_or(OnTruncate::WORDS.to_vec());
+        let said = taken.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        // Comments are lines of limited length.
+        assert!(text.replace("\n# ", " ").contains(&format!("One of {said}.\n#on_truncate")), "{text}");
+        for word in OnTruncate::WORDS {
+            let text = text.replace(line, &format!("on_truncate = {word:?}"));
+            let Loaded { mut recipe, written, .. } = Recipe::read_text(&text, "r.toml").unwrap();
+            let found = recipe.settle(&written);
+            assert_eq!(found.is_ok(), taken.contains(word), "{} {word}: {found:?}", task.name());
+        }
+    }
+    let text = Recipe::documented("causal-lm", None, None).unwrap();
+    assert!(text.contains("One of \"byte_bpe\", \"char\".\n#kind = \"byte_bpe\"\n"), "{text}");
+    let page = Recipe::reference().unwrap();
+    assert!(page.contains("Not \"split\": translation, instruct, classify, regress, multiple-choice."), "{page}");
 }
 
 /// Also settings that do nothing, where somebody stated them.

@@ -9,6 +9,7 @@ use super::check::{self, BatchFault};
 use super::{LossInfo, TrainBatch, Trainable};
 use crate::data::labelled::{Goal, TextBatch};
 use crate::models::Headed;
+use crate::models::virtual_tokens::prompt_rows;
 use crate::pipelines::{self, load_frozen};
 
 impl TrainBatch for TextBatch {
@@ -60,6 +61,10 @@ impl Trainable for Headed {
             true => Ok(()),
             false => Err(BatchFault::Targets { tokens: batch.ids.len(), targets: batch.type_ids.len() }),
         }
+    }
+
+    fn rows(&self, batch: &TextBatch) -> [usize; 2] {
+        [batch.ids.len() + prompt_rows(self.params(), &batch.cu_seqlens), 0]
     }
 
     fn losses(&self, g: &mut Graph<'_>, batch: &TextBatch, smoothing: f32, scales: &[f32]) -> Vec<CrossEntropy> {
