@@ -13,6 +13,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use atento_kernels::matmul::Precision;
+
 use crate::buffer::Buffer;
 use crate::device::{Cpu, Device};
 use crate::slice::{Dtype, Slice};
@@ -82,10 +84,16 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// An empty pool of the processor's memory.
+    /// An empty pool of the processor's memory, with products in f32.
     #[must_use]
     pub fn new() -> Self {
-        Self { shelves: Arc::default(), device: &Cpu }
+        Self { shelves: Arc::default(), device: Cpu::computing_in(Precision::F32) }
+    }
+
+    /// The same memory, with products with weights in this precision.
+    #[must_use]
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        Self { shelves: Arc::clone(&self.shelves), device: Cpu::computing_in(precision) }
     }
 
     /// Whose memory this is: the device that computes on it.
