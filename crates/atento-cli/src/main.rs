@@ -44,6 +44,7 @@ mod ui {
 use std::process::ExitCode;
 
 use anyhow::Context;
+use atento_kernels::matmul::packed::Unit;
 use atento_kernels::memory::LargePages;
 use atento_kernels::simd::{self, Level};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -112,7 +113,7 @@ fn run(Command { options, mut verb }: Command) -> Result<(), Failure> {
     if !matches!(verb, Verb::Train(_) | Verb::Demo(_)) {
         options.start_threads(None)?;
     }
-    tell_unknown_simd(&options);
+    tell_unknown_units(&options);
     verb.locate(&Locator::new(&options))?;
     match verb {
         Verb::Demo(args) => cli::demo::run(&args, &options),
@@ -174,12 +175,16 @@ impl Verb {
     }
 }
 
-/// Tells that the environment names no instruction set of this machine, so that the best one is taken.
-fn tell_unknown_simd(options: &Options) {
-    let Some(wanted) = std::env::var_os("ATENTO_SIMD").filter(|wanted| !wanted.is_empty()) else { return };
-    let names: Vec<&str> = simd::available().into_iter().map(Level::name).collect();
-    if names.iter().all(|name| wanted != *name) {
-        let names = names.join(", ");
-        options.note(format_args!("ATENTO_SIMD is {wanted:?} and has no effect; this machine has {names}"));
+/// Tells what the environment names and this machine does not have, so that the best there is is taken. To know the units is
+/// to ask the system for AMX tiles, which is best done before threads start.
+fn tell_unknown_units(options: &Options) {
+    let units: Vec<&str> = Unit::available().into_iter().map(Unit::name).collect();
+    let levels: Vec<&str> = simd::available().into_iter().map(Level::name).collect();
+    for (variable, names) in [("ATENTO_SIMD", levels), ("ATENTO_BF16", units)] {
+        let Some(wanted) = std::env::var_os(variable).filter(|wanted| !wanted.is_empty()) else { continue };
+        if names.iter().all(|name| wanted != *name) {
+            let names = names.join(", ");
+            options.note(format_args!("{variable} is {wanted:?} and has no effect; this machine has {names}"));
+        }
     }
 }

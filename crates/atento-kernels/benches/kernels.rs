@@ -1,13 +1,13 @@
 //! Throughput of the kernels beside their plain references. Matrix products count two operations
 //! per multiplication and addition (items are FLOP), the others bytes read and written.
 //!
-//! `cargo bench -p atento-kernels`; `RAYON_NUM_THREADS` and `ATENTO_SIMD` as usual.
+//! `cargo bench -p atento-kernels`; `RAYON_NUM_THREADS`, `ATENTO_SIMD` and `ATENTO_BF16` as usual.
 
 use atento_kernels::activation::{self, Activation};
 use atento_kernels::compact::{BlockKind, Blocks, Compact, to_bf16, to_int8};
 use atento_kernels::dropout::{self, DropoutKey};
 use atento_kernels::linear::{self, WeightLayout};
-use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::matmul::{self, Mat, MatMut, Precision};
 use atento_kernels::qk_norm::{self, Heads};
 use atento_kernels::rope::{self, Pairing};
 use atento_kernels::{cross_entropy, embedding, gated, norm, optim, philox, rms_norm};
@@ -72,7 +72,7 @@ const SHAPES: [[usize; 3]; 7] = [
 fn linear_forward_gelu(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
     let (x, w, b, mut out) = (random(m * k), random(k * n), random(n), random(m * n));
     bencher.counter(flop(m, k, n)).bench_local(|| {
-        linear::forward(m, &x, &w, WeightLayout::OutIn, Some(&b), Activation::Gelu, None, &mut out);
+        linear::forward(Precision::F32, m, &x, &w, WeightLayout::OutIn, Some(&b), Activation::Gelu, None, &mut out);
     });
 }
 
@@ -80,7 +80,7 @@ fn linear_forward_gelu(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
 fn linear_backward_input(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
     let (dy, w, mut dx) = (random(m * n), random(k * n), random(m * k));
     bencher.counter(flop(m, k, n)).bench_local(|| {
-        linear::backward_input(m, &dy, &w, WeightLayout::OutIn, &mut dx, false);
+        linear::backward_input(Precision::F32, m, &dy, &w, WeightLayout::OutIn, &mut dx, false);
     });
 }
 
@@ -88,7 +88,39 @@ fn linear_backward_input(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
 fn linear_backward_weight(bencher: Bencher<'_, '_>, [m, k, n]: [usize; 3]) {
     let (x, dy, mut dw) = (random(m * k), random(m * n), random(k * n));
     bencher.counter(flop(m, k, n)).bench_local(|| {
-        linear::backward_weight(m, &x, &dy, WeightLayout::OutIn, &mut dw);
+        linear::backward_weight(Precision::F32, m, &x, &dy, WeightLayout::OutIn, &mut dw);
+    });
+}
+
+/// How to compute, and rows, inputs, outputs of the projections of larger Transformers.
+type Mixed = (Precision, [usize; 3]);
+const LARGER: [[usize; 3]; 3] = [[2048, 384, 1152], [2048, 768, 3072], [2048, 3072, 768]];
+
+fn mixed() -> impl Iterator<Item = Mixed> {
+    LARGER.into_iter().flat_map(|shape| Precision::ALL.map(|precision| (precision, shape)))
+}
+
+#[divan::bench(args = mixed())]
+fn mixed_forward(bencher: Bencher<'_, '_>, (precision, [m, k, n]): Mixed) {
+    let (x, w, mut out) = (random(m * k), random(k * n), random(m * n));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::forward(precision, m, &x, &w, WeightLayout::OutIn, None, Activation::Identity, None, &mut out);
+    });
+}
+
+#[divan::bench(args = mixed())]
+fn mixed_backward_input(bencher: Bencher<'_, '_>, (precision, [m, k, n]): Mixed) {
+    let (dy, w, mut dx) = (random(m * n), random(k * n), random(m * k));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::backward_input(precision, m, &dy, &w, WeightLayout::OutIn, &mut dx, false);
+    });
+}
+
+#[divan::bench(args = mixed())]
+fn mixed_backward_weight(bencher: Bencher<'_, '_>, (precision, [m, k, n]): Mixed) {
+    let (x, dy, mut dw) = (random(m * k), random(m * n), random(k * n));
+    bencher.counter(flop(m, k, n)).bench_local(|| {
+        linear::backward_weight(precision, m, &x, &dy, WeightLayout::OutIn, &mut dw);
     });
 }
 
@@ -99,7 +131,7 @@ fn few_rows<const OUT_IN: bool>(bencher: Bencher<'_, '_>, m: usize) {
     let (x, w, mut out) = (random(m * k), random(k * n), random(m * n));
     let layout = if OUT_IN { WeightLayout::OutIn } else { WeightLayout::InOut };
     bencher.counter(bytes(k * n)).bench_local(|| {
-        linear::forward(m, &x, &w, layout, None, Activation::Identity, None, &mut out);
+        linear::forward(Precision::F32, m, &x, &w, layout, None, Activation::Identity, None, &mut out);
     });
 }
 
@@ -348,5 +380,7 @@ fn compact_few_rows<const ROWS: usize>(bencher: Bencher<'_, '_>, name: &str) {
         }
     };
     let mut out = vec![0.0; ROWS * outputs];
-    bencher.counter(ItemsCount::new(outputs * inputs)).bench_local(|| compact.forward(ROWS, &x, black_box(&mut out)));
+    bencher
+        .counter(ItemsCount::new(outputs * inputs))
+        .bench_local(|| compact.forward(Precision::F32, ROWS, &x, black_box(&mut out)));
 }

@@ -23,7 +23,7 @@ pub use four::{FourBits, INT4, Levels, NF4, row_sizes, to_four};
 use crate::elementwise;
 use crate::few_rows::{FEW_ROWS, dot_columns};
 use crate::linear::WeightLayout;
-use crate::matmul::{self, Mat, MatMut};
+use crate::matmul::{Mat, MatMut, Precision, gemm_in};
 use crate::vector::{Element, Widen};
 
 /// Numbers of one task: from memory, 64 KiB of int8.
@@ -143,15 +143,15 @@ impl Compact<'_> {
     /// # Panics
     /// If the lengths do not fit.
     #[track_caller]
-    pub fn forward(&self, rows: usize, x: &[f32], out: &mut [f32]) {
+    pub fn forward(&self, precision: Precision, rows: usize, x: &[f32], out: &mut [f32]) {
         if rows == 0 {
             return;
         }
         let (inputs, outputs) = self.check(rows, x, out);
         if inputs == 0 || outputs == 0 {
             out.fill(0.0);
-        } else if rows > FEW_ROWS || matches!(self, Compact::F16(_) | Compact::Four(_)) {
-            self.many_rows(Mat::row_major(x, rows, inputs), out);
+        } else if precision != Precision::F32 || rows > FEW_ROWS || matches!(self, Compact::F16(_) | Compact::Four(_)) {
+            self.many_rows(precision, Mat::row_major(x, rows, inputs), out);
         } else {
             let x = Mat::row_major(x, rows, inputs);
             match self {
@@ -171,7 +171,7 @@ impl Compact<'_> {
     /// # Panics
     /// If the lengths do not fit.
     #[track_caller]
-    pub fn backward_input(&self, rows: usize, dy: &[f32], dx: &mut [f32], accumulate: bool) {
+    pub fn backward_input(&self, precision: Precision, rows: usize, dy: &[f32], dx: &mut [f32], accumulate: bool) {
         if rows == 0 {
             return;
         }
@@ -182,8 +182,7 @@ impl Compact<'_> {
         self.each_block(inputs, outputs, |first, wide| {
             let count = wide.rows;
             let dy = Mat { data: &dy[first..], rows, cols: count, row_stride: outputs, col_stride: 1 };
-            let beta = if accumulate || first > 0 { 1.0 } else { 0.0 };
-            matmul::gemm(1.0, dy, wide, beta, MatMut::row_major(dx, rows, inputs));
+            gemm_in(precision, dy, wide, accumulate || first > 0, MatMut::row_major(dx, rows, inputs));
         });
     }
 
@@ -213,12 +212,12 @@ impl Compact<'_> {
     }
 
     /// Blocks of outputs widened, and multiplied as f32.
-    fn many_rows(&self, x: Mat<'_>, out: &mut [f32]) {
+    fn many_rows(&self, precision: Precision, x: Mat<'_>, out: &mut [f32]) {
         let (inputs, outputs) = (x.cols, out.len() / x.rows);
         self.each_block(inputs, outputs, |first, wide| {
             let data = &mut out[first..];
             let product = MatMut { data, rows: x.rows, cols: wide.rows, row_stride: outputs, col_stride: 1 };
-            matmul::gemm(1.0, x, wide.t(), 0.0, product);
+            gemm_in(precision, x, wide.t(), false, product);
         });
     }
 

@@ -1,16 +1,16 @@
 //! Affine maps with an activation: `out = f(x·Wᵀ + b)`.
 //!
-//! Large inputs are cut into blocks of rows: each task multiplies its block and adds the bias and
+//! Products of f32 with many rows are cut into blocks of rows: each task multiplies its block and adds the bias and
 //! applies the activation while the block is still in its core's cache. Whether an input is cut, and
 //! where, follows from its number of rows alone: a row's bits depend on how many rows are multiplied
 //! with it, so they would depend on the threads if the cuts did. The backward is
 //! `dx = dy·W`, `dW = dyᵀ·x`, `db = Σ_rows dy`, with `dy` already multiplied by `f′`
-//! ([`crate::activation::backward`]).
+//! ([`crate::activation::backward`]). The products are computed in a [`Precision`], all else in f32.
 
 use rayon::prelude::*;
 
 use crate::activation::{self, Activation, Function, with_function};
-use crate::matmul::{self, Mat, MatMut};
+use crate::matmul::{self, Mat, MatMut, Precision, gemm_in};
 use crate::parallel::{TASK, add_partials, optional_chunks_mut, rows_per_partial, rows_per_task};
 
 /// How a weight is stored.
@@ -58,6 +58,7 @@ fn columns(name: &str, data: &[f32], rows: usize) -> usize {
 /// If the lengths do not fit.
 #[track_caller]
 pub fn forward(
+    precision: Precision,
     rows: usize,
     x: &[f32],
     weight: &[f32],
@@ -78,10 +79,10 @@ pub fn forward(
         return;
     }
     let weight = in_out(weight, layout, inputs, outputs);
-    if rows < CUT_ROWS {
+    if rows < CUT_ROWS || precision != Precision::F32 {
         let mut pre = pre;
-        let product = pre.as_deref_mut().unwrap_or(&mut *out);
-        matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 0.0, MatMut::row_major(product, rows, outputs));
+        let product = MatMut::row_major(pre.as_deref_mut().unwrap_or(&mut *out), rows, outputs);
+        gemm_in(precision, Mat::row_major(x, rows, inputs), weight, false, product);
         return epilogue(bias, activation, pre, out, outputs);
     }
     let blocks = rows.div_ceil(BLOCK_ROWS);
@@ -176,7 +177,15 @@ fn epilogue_block(
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn backward_input(rows: usize, dy: &[f32], weight: &[f32], layout: WeightLayout, dx: &mut [f32], accumulate: bool) {
+pub fn backward_input(
+    precision: Precision,
+    rows: usize,
+    dy: &[f32],
+    weight: &[f32],
+    layout: WeightLayout,
+    dx: &mut [f32],
+    accumulate: bool,
+) {
     if rows == 0 {
         return;
     }
@@ -187,8 +196,7 @@ pub fn backward_input(rows: usize, dy: &[f32], weight: &[f32], layout: WeightLay
         "linear::backward_input: weight against {inputs} inputs, {outputs} outputs"
     );
     let (dy, dx) = (Mat::row_major(dy, rows, outputs), MatMut::row_major(dx, rows, inputs));
-    let beta = if accumulate { 1.0 } else { 0.0 };
-    matmul::gemm(1.0, dy, in_out(weight, layout, inputs, outputs).t(), beta, dx);
+    gemm_in(precision, dy, in_out(weight, layout, inputs, outputs).t(), accumulate, dx);
 }
 
 /// `dweight += dyᵀ·x`, in the layout of the weight.
@@ -199,15 +207,22 @@ pub fn backward_input(rows: usize, dy: &[f32], weight: &[f32], layout: WeightLay
 /// # Panics
 /// If the lengths do not fit.
 #[track_caller]
-pub fn backward_weight(rows: usize, x: &[f32], dy: &[f32], layout: WeightLayout, dweight: &mut [f32]) {
+pub fn backward_weight(
+    precision: Precision,
+    rows: usize,
+    x: &[f32],
+    dy: &[f32],
+    layout: WeightLayout,
+    dweight: &mut [f32],
+) {
     if rows == 0 {
         return;
     }
     let (inputs, outputs) = (columns("x", x, rows), columns("dy", dy, rows));
     let (x, dy) = (Mat::row_major(x, rows, inputs), Mat::row_major(dy, rows, outputs));
     match layout {
-        WeightLayout::OutIn => matmul::gemm(1.0, dy.t(), x, 1.0, MatMut::row_major(dweight, outputs, inputs)),
-        WeightLayout::InOut => matmul::gemm(1.0, x.t(), dy, 1.0, MatMut::row_major(dweight, inputs, outputs)),
+        WeightLayout::OutIn => gemm_in(precision, dy.t(), x, true, MatMut::row_major(dweight, outputs, inputs)),
+        WeightLayout::InOut => gemm_in(precision, x.t(), dy, true, MatMut::row_major(dweight, inputs, outputs)),
     }
 }
 

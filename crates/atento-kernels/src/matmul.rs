@@ -4,8 +4,15 @@
 //! eight rows of A, the shape of token-by-token decoding, read B once and are bound by
 //! memory bandwidth, so they have loops of their own: dot products when the columns of B are
 //! contiguous, sums of rows when its rows are. Sums are in f32.
+//!
+//! Products of bf16 numbers, which training may use in place of these, are in [`packed`]; [`gemm_in`] chooses.
+
+pub mod packed;
+mod precision;
 
 use crate::few_rows::{self, FEW_ROWS};
+
+pub use precision::{Precision, gemm_in};
 
 /// Rows of the product that one call of `gemm` computes where it may copy all of A: it copies up to 512 columns of them
 /// at a time, into memory that it asks the system for in every call, here 1 MiB. Of B it copies no more than 1.5 MiB,
@@ -20,9 +27,9 @@ const PARALLEL_WORK: usize = 1 << 18;
 
 /// A matrix to read: element `(i, j)` is `data[i·row_stride + j·col_stride]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Mat<'a> {
+pub struct Mat<'a, T = f32> {
     /// Storage; may hold more than the matrix.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Number of rows.
     pub rows: usize,
     /// Number of columns.
@@ -73,13 +80,13 @@ fn signed(stride: usize) -> isize {
     isize::try_from(stride).unwrap_or(isize::MAX)
 }
 
-impl<'a> Mat<'a> {
+impl<'a, T> Mat<'a, T> {
     /// A contiguous matrix stored row by row.
     ///
     /// # Panics
     /// If `data` is not `rows · cols` long.
     #[track_caller]
-    pub fn row_major(data: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Self {
         assert_eq!(Some(data.len()), rows.checked_mul(cols), "Mat::row_major: data against {rows} x {cols}");
         Mat { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
@@ -132,7 +139,7 @@ pub fn gemm_serial(alpha: f32, a: Mat<'_>, b: Mat<'_>, beta: f32, c: MatMut<'_>)
 }
 
 #[track_caller]
-fn check(a: &Mat<'_>, b: &Mat<'_>, c: &MatMut<'_>) {
+fn check<A, B>(a: &Mat<'_, A>, b: &Mat<'_, B>, c: &MatMut<'_>) {
     assert!(
         a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
         "gemm: {}x{} times {}x{} into {}x{}",

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use crate::matmul::{Mat, MatMut, Precision, gemm_in};
 use crate::simd::mul_add;
 
 /// Accumulators of one chain of fused multiply-adds, flat so that they stay in registers: twelve of AVX-512's, or ten of
@@ -63,6 +64,20 @@ pub fn read_gigabytes_per_second() -> f64 {
         black_box(sum);
     };
     best_rate((LEN * size_of::<f32>()) as f64, run)
+}
+
+/// Speed of a product of square matrices in this precision over all threads, packing included, in GFLOP/s: the best of several
+/// runs.
+#[must_use]
+pub fn product_gflops(precision: Precision) -> f64 {
+    const SIDE: usize = 768;
+    let (a, b, mut c) = (vec![0.5; SIDE * SIDE], vec![0.25; SIDE * SIDE], vec![0.0; SIDE * SIDE]);
+    let run = || {
+        let (a, b) = (Mat::row_major(black_box(&a), SIDE, SIDE), Mat::row_major(&b, SIDE, SIDE));
+        gemm_in(precision, a, b.t(), false, MatMut::row_major(&mut c, SIDE, SIDE));
+        black_box(&mut c);
+    };
+    best_rate((2 * SIDE * SIDE * SIDE) as f64, run)
 }
 
 fn best_rate(work: f64, mut run: impl FnMut()) -> f64 {

@@ -8,8 +8,9 @@
 //! * A kernel never allocates its outputs. Formulas and numerics stand with the kernels, in `atento-kernels`.
 //! * An op gives its output and its inputs' gradients the dtype of its input. Statistics (means, log-sum-exps, losses) and
 //!   gradients of parameters are f32.
-//! * A kernel that has no code for the dtype of an operand panics, and names it. [`Cpu`] computes in f32 alone so far; only
-//!   [`copy`](Elementwise::copy) and [`fill`](Elementwise::fill) take every dtype.
+//! * A kernel that has no code for the dtype of an operand panics, and names it. [`Cpu`] takes f32 alone so far; only
+//!   [`copy`](Elementwise::copy) and [`fill`](Elementwise::fill) take every dtype. Inside products with weights it may round
+//!   to bf16: [`Cpu::computing_in`].
 //!
 //! A new device is an implementation of these traits beside [`Cpu`], and a pool of its memory. If the host cannot read that
 //! memory, the views and [`Buffer`](crate::Buffer) get a variant for it, and [`Params`](crate::Params) a copy of its arena

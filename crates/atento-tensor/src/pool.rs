@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use atento_kernels::matmul::Precision;
+
 use crate::buffer::Buffer;
 use crate::device::{Cpu, Device};
 use crate::slice::{Dtype, Slice};
@@ -84,10 +86,17 @@ impl Default for Pool {
 }
 
 impl Pool {
-    /// An empty pool of the processor's memory.
+    /// An empty pool of the processor's memory, with products in f32.
     #[must_use]
     pub fn new() -> Self {
-        Self { shelves: Arc::default(), operations: Arc::default(), device: &Cpu }
+        Self { shelves: Arc::default(), operations: Arc::default(), device: Cpu::computing_in(Precision::F32) }
+    }
+
+    /// The same memory and count, with products with weights in this precision.
+    #[must_use]
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        let (shelves, operations) = (Arc::clone(&self.shelves), Arc::clone(&self.operations));
+        Self { shelves, operations, device: Cpu::computing_in(precision) }
     }
 
     /// Whose memory this is: the device that computes on it.

@@ -98,7 +98,12 @@ impl Trainer {
             schedule: Schedule::new(recipe),
             grads: Grads::zeros(model.params()),
             pool: Pool::new(),
-            options: StepOptions { smoothing, clip_norm: train.clip_norm, seed: recipe.seed },
+            options: StepOptions {
+                smoothing,
+                clip_norm: train.clip_norm,
+                seed: recipe.seed,
+                precision: train.precision,
+            },
             step: 0,
         })
     }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use atento_kernels::matmul::Precision;
+use atento_kernels::matmul::packed::{Unit, usable_unit};
 use atento_kernels::{peak, simd};
 use serde_json::{Value, json};
 
@@ -29,6 +31,8 @@ struct Findings {
     temporary: Option<u64>,
     /// Fused multiply-add in GFLOP/s and the triad in GB/s.
     measured: Option<(f64, f64)>,
+    /// How many times as fast as in f32 products are in bf16 and in bf16x3.
+    gains: Option<(f64, f64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub fn run(args: &DoctorArgs, options: &Options) -> Result<(), Failure> {
         disk: free_space(Path::new(".")),
         temporary: free_space(&std::env::temp_dir()),
         measured: (!args.no_measure).then(|| (peak::fma_gflops(), peak::triad_gigabytes_per_second())),
+        gains: (!args.no_measure && usable_unit().is_some()).then(gains),
     };
     let mut out = Output::open();
     if options.json {
@@ -61,6 +66,11 @@ pub fn run(args: &DoctorArgs, options: &Options) -> Result<(), Failure> {
 
 fn features() -> Vec<&'static str> {
     simd::available().into_iter().map(simd::Level::name).collect()
+}
+
+fn gains() -> (f64, f64) {
+    let [plain, bf16, bf16x3] = Precision::ALL.map(peak::product_gflops);
+    (bf16 / plain, bf16x3 / plain)
 }
 
 fn cores() -> usize {
@@ -83,6 +93,9 @@ fn object(findings: &Findings) -> Value {
         "temp_free": findings.temporary,
         "fma_gflops": findings.measured.map(|(fma, _)| fma),
         "triad_gigabytes_per_second": findings.measured.map(|(_, triad)| triad),
+        "bf16_unit": usable_unit().map(Unit::name),
+        "bf16_gain": findings.gains.map(|(bf16, _)| bf16),
+        "bf16x3_gain": findings.gains.map(|(_, bf16x3)| bf16x3),
         "devices": ["cpu"],
     })
 }
@@ -107,8 +120,23 @@ fn rows(findings: &Findings) -> Vec<Vec<String>> {
         row("multiply-add", format!("{fma:.0} GFLOP/s"));
         row("memory speed", format!("{triad:.1} GB/s (triad)"));
     }
+    row("bf16", bf16(findings.gains));
     row("devices", "cpu".into());
     rows
+}
+
+/// What `train.precision` "bf16" and "bf16x3" would gain here.
+fn bf16(gains: Option<(f64, f64)>) -> String {
+    match (usable_unit(), gains) {
+        (None, _) => "no unit for it: `train.precision` stays \"f32\"".into(),
+        (Some(unit), None) => format!("on the unit {}", unit.name()),
+        (Some(unit), Some((bf16, bf16x3))) => {
+            format!(
+                "on the unit {}: products {bf16:.1} times as fast as in f32, in bf16x3 {bf16x3:.1} times",
+                unit.name()
+            )
+        }
+    }
 }
 
 /// The processor's name in the text of `/proc/cpuinfo`.

@@ -73,6 +73,10 @@ fn an_instruction_set_that_does_not_exist_is_told() {
     };
     assert!(run("foo").starts_with("note: ATENTO_SIMD is \"foo\" and has no effect; this machine has scalar"));
     assert_eq!((run("scalar"), run("")), (String::new(), String::new()));
+    let mut command = assert_cmd::Command::cargo_bin("atento").unwrap();
+    let ran = Ran::from(command.args(["doctor", "--no-measure"]).env("ATENTO_BF16", "tpu").output().unwrap());
+    let expected = "note: ATENTO_BF16 is \"tpu\" and has no effect; this machine has emulated";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod messy_data;
 mod methods;
 mod notes;
 mod perplexity;
+mod precision;
 mod prepare;
 mod recipe;
 mod resume;

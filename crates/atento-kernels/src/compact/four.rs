@@ -135,6 +135,7 @@ impl FourBits<'_> {
 mod tests {
     use super::*;
     use crate::compact::Compact;
+    use crate::matmul::Precision;
     use crate::philox::Rng;
 
     fn normal(count: usize) -> Vec<f32> {
@@ -202,9 +203,9 @@ mod tests {
         let wide = rounded(&weight, WeightLayout::OutIn, inputs, &NF4);
         for rows in [1, 3, 20] {
             let (x, mut y) = (normal(rows * inputs), vec![0.0; rows * outputs]);
-            held.forward(rows, &x, &mut y);
+            held.forward(Precision::F32, rows, &x, &mut y);
             let mut dx = vec![1.0; rows * inputs];
-            held.backward_input(rows, &y, &mut dx, true);
+            held.backward_input(Precision::F32, rows, &y, &mut dx, true);
             for row in 0..rows {
                 let dot = |o: usize| -> f32 { (0..inputs).map(|i| x[row * inputs + i] * wide[o * inputs + i]).sum() };
                 (0..outputs).for_each(|o| assert!((y[row * outputs + o] - dot(o)).abs() < 1e-5));

@@ -2,6 +2,7 @@ use crate::support::*;
 use atento_kernels::activation::Activation;
 use atento_kernels::compact::{BlockKind, Blocks, Compact, to_bf16, to_int8};
 use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::matmul::Precision;
 use half::{bf16, f16};
 
 /// `[inputs, outputs]` of an `[outputs, inputs]` matrix.
@@ -45,7 +46,7 @@ fn products_are_those_of_the_widened_weight_whatever_its_layout() {
                 );
                 for_each_level(|level| {
                     let mut out = vec![f32::NAN; rows * outputs];
-                    compact.forward(rows, &x, &mut out);
+                    compact.forward(Precision::F32, rows, &x, &mut out);
                     assert_close(&format!("{rows}x{inputs}x{outputs} {level:?}"), &out, &expected, 2e-6);
                 });
             }
@@ -66,11 +67,11 @@ fn a_gradient_passes_through_to_the_input() {
         for compact in [Compact::F16(&singles), Compact::Bf16(&halves), int8] {
             let exact = widened(compact, outputs, inputs);
             let mut expected = vec![0.0; rows * inputs];
-            linear::backward_input(rows, &dy, &exact, WeightLayout::OutIn, &mut expected, false);
+            linear::backward_input(Precision::F32, rows, &dy, &exact, WeightLayout::OutIn, &mut expected, false);
             let mut dx = vec![f32::NAN; rows * inputs];
-            compact.backward_input(rows, &dy, &mut dx, false);
+            compact.backward_input(Precision::F32, rows, &dy, &mut dx, false);
             assert_close(&format!("{rows}x{inputs}x{outputs}"), &dx, &wide(&expected), 4e-6);
-            compact.backward_input(rows, &dy, &mut dx, true);
+            compact.backward_input(Precision::F32, rows, &dy, &mut dx, true);
             let twice: Vec<f64> = expected.iter().map(|&x| 2.0 * f64::from(x)).collect();
             assert_close(&format!("{rows}x{inputs}x{outputs}, added"), &dx, &twice, 4e-6);
         }
@@ -119,11 +120,11 @@ fn inputs_that_are_not_finite_or_nothing_stay_so_before_blocks() {
         for (value, stays) in [(f32::NAN, true), (f32::INFINITY, true), (f32::NEG_INFINITY, true), (1e-30, false)] {
             let (mut x, mut out) = (vec![0.0; 64], vec![0.0; 2]);
             x[40] = value;
-            blocks.forward(1, &x, &mut out);
+            blocks.forward(Precision::F32, 1, &x, &mut out);
             assert!(out.iter().all(|out| out.is_finite() != stays), "{level:?} {value}: {out:?}");
         }
         let mut out = vec![f32::NAN; 2];
-        blocks.forward(1, &[0.0; 64], &mut out);
+        blocks.forward(Precision::F32, 1, &[0.0; 64], &mut out);
         assert_eq!(out, [0.0; 2], "{level:?}");
     });
 }
@@ -169,11 +170,11 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
             for_each_level(|level| {
                 let what = format!("{kind:?} {rows}x{inputs}x{outputs} {level:?}");
                 let mut out = vec![f32::NAN; rows * outputs];
-                plain.forward(rows, &x, &mut out);
+                plain.forward(Precision::F32, rows, &x, &mut out);
                 assert_close(&what, &out, &product(&weight), 4e-6);
                 let (mut expected, mut dx) = (vec![0.0; rows * inputs], vec![f32::NAN; rows * inputs]);
-                linear::backward_input(rows, &dy, &weight, WeightLayout::OutIn, &mut expected, false);
-                plain.backward_input(rows, &dy, &mut dx, false);
+                linear::backward_input(Precision::F32, rows, &dy, &weight, WeightLayout::OutIn, &mut expected, false);
+                plain.backward_input(Precision::F32, rows, &dy, &mut dx, false);
                 assert_close(&what, &dx, &wide(&expected), 8e-6);
             });
             // Rows of heads of four lie in turn: 0, 2, 1, 3.
@@ -185,7 +186,7 @@ fn blocks_are_multiplied_as_the_numbers_that_they_stand_for() {
                 assert_eq!(widened(turned, outputs, inputs), expected, "{kind:?}");
                 for_each_level(|level| {
                     let mut out = vec![f32::NAN; rows * outputs];
-                    turned.forward(rows, &x, &mut out);
+                    turned.forward(Precision::F32, rows, &x, &mut out);
                     assert_close(&format!("{kind:?} {rows} in turn {level:?}"), &out, &product(&expected), 4e-6);
                 });
             }

@@ -1,7 +1,9 @@
 use crate::support::*;
 use atento_kernels::activation::Activation;
+use atento_kernels::compact::{Compact, to_bf16};
 use atento_kernels::linear::{self, WeightLayout};
-use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::matmul::{self, Mat, MatMut, Precision};
+use half::bf16;
 
 /// Every orientation of A and B, sizes from the few-row loops to several panels.
 #[test]
@@ -101,7 +103,10 @@ fn outputs_whose_extent_cannot_be_counted_are_refused() {
     for (rows, cols) in [(MOST, 2), (2, MOST), (half, 2), (half, half)] {
         let made = std::panic::catch_unwind(|| MatMut::row_major(&mut [], rows, cols).data.len());
         assert!(made.is_err(), "{rows} x {cols}");
-        assert!(std::panic::catch_unwind(|| Mat::row_major(&[], rows, cols).data.len()).is_err(), "{rows} x {cols}");
+        assert!(
+            std::panic::catch_unwind(|| Mat::<f32>::row_major(&[], rows, cols).data.len()).is_err(),
+            "{rows} x {cols}"
+        );
     }
 }
 
@@ -147,12 +152,51 @@ fn affine_maps_match_the_reference_with_and_without_saving_their_input() {
             for act in [Activation::Identity, Activation::Relu, Activation::Gelu, Activation::Silu] {
                 let reference = |act| linear::reference(rows, &wide(&x), &wide(&weight), layout, &wide(&bias), act);
                 let mut out = vec![f32::NAN; rows * outputs];
-                linear::forward(rows, &x, &weight, layout, Some(&bias), act, None, &mut out);
+                linear::forward(Precision::F32, rows, &x, &weight, layout, Some(&bias), act, None, &mut out);
                 assert_close("out", &out, &reference(act), 2e-6);
                 let (mut again, mut pre) = (vec![f32::NAN; out.len()], vec![f32::NAN; out.len()]);
-                linear::forward(rows, &x, &weight, layout, Some(&bias), act, Some(&mut pre), &mut again);
+                linear::forward(
+                    Precision::F32,
+                    rows,
+                    &x,
+                    &weight,
+                    layout,
+                    Some(&bias),
+                    act,
+                    Some(&mut pre),
+                    &mut again,
+                );
                 assert_close("pre", &pre, &reference(Activation::Identity), 2e-6);
                 assert_close("out again", &again, &wide(&out), 1e-6);
+            }
+        }
+    }
+}
+
+/// Few rows and many, and weights that are frozen in fewer bits.
+#[test]
+fn affine_maps_and_gradients_in_bf16_are_those_of_f32_but_for_rounding() {
+    for (rows, inputs, outputs, layout) in [(1, 20, 33, LAYOUTS[0]), (7, 64, 9, LAYOUTS[1]), (1100, 8, 12, LAYOUTS[0])]
+    {
+        let (x, weight, bias) = (values(rows * inputs, 1), values(inputs * outputs, 2), values(outputs, 3));
+        let (dy, mut halves) = (values(rows * outputs, 4), vec![bf16::ZERO; weight.len()]);
+        to_bf16(&weight, WeightLayout::OutIn, inputs, &mut halves);
+        let all = |precision| {
+            let (mut out, mut pre) = (vec![f32::NAN; rows * outputs], vec![f32::NAN; rows * outputs]);
+            let (act, before) = (Activation::Gelu, Some(&mut pre[..]));
+            linear::forward(precision, rows, &x, &weight, layout, Some(&bias), act, before, &mut out);
+            let (mut dx, mut dweight) = (vec![0.5; x.len()], vec![0.5; weight.len()]);
+            linear::backward_input(precision, rows, &dy, &weight, layout, &mut dx, true);
+            linear::backward_weight(precision, rows, &x, &dy, layout, &mut dweight);
+            let (mut y, mut dx_of_halves) = (vec![f32::NAN; rows * outputs], vec![f32::NAN; x.len()]);
+            Compact::Bf16(&halves).forward(precision, rows, &x, &mut y);
+            Compact::Bf16(&halves).backward_input(precision, rows, &dy, &mut dx_of_halves, false);
+            [out, pre, dx, dweight, y, dx_of_halves]
+        };
+        let exact = all(Precision::F32);
+        for (precision, tolerance) in [(Precision::Bf16, 4e-3), (Precision::Bf16x3, 1e-5)] {
+            for (found, expected) in all(precision).iter().zip(&exact) {
+                assert_close(precision.name(), found, &wide(expected), tolerance);
             }
         }
     }
@@ -164,8 +208,8 @@ fn a_missing_bias_is_a_zero_bias() {
     for act in [Activation::Identity, Activation::Silu] {
         for_each_level(|level| {
             let (mut with, mut without) = (vec![0.0; 15], vec![0.0; 15]);
-            linear::forward(3, &x, &weight, WeightLayout::OutIn, Some(&[0.0; 5]), act, None, &mut with);
-            linear::forward(3, &x, &weight, WeightLayout::OutIn, None, act, None, &mut without);
+            linear::forward(Precision::F32, 3, &x, &weight, WeightLayout::OutIn, Some(&[0.0; 5]), act, None, &mut with);
+            linear::forward(Precision::F32, 3, &x, &weight, WeightLayout::OutIn, None, act, None, &mut without);
             assert_eq!(with, without, "{level:?}");
         });
     }
@@ -181,13 +225,13 @@ fn all_gradients_of_an_affine_map_are_those_of_finite_differences() {
         };
         let (xw, ww, bw) = (wide(&x), wide(&weight), wide(&bias));
         let mut dx = vec![1.0; rows * inputs];
-        linear::backward_input(rows, &dy, &weight, layout, &mut dx, true);
+        linear::backward_input(Precision::F32, rows, &dy, &weight, layout, &mut dx, true);
         let expected: Vec<f64> = gradient(&x, |x| loss(x, &ww, &bw)).iter().map(|d| d + 1.0).collect();
         assert_close("dx added to 1", &dx, &expected, 1e-6);
-        linear::backward_input(rows, &dy, &weight, layout, &mut dx, false);
+        linear::backward_input(Precision::F32, rows, &dy, &weight, layout, &mut dx, false);
         assert_close("dx", &dx, &gradient(&x, |x| loss(x, &ww, &bw)), 1e-6);
         let (mut dweight, mut dbias) = (vec![0.0; inputs * outputs], vec![0.0; outputs]);
-        linear::backward_weight(rows, &x, &dy, layout, &mut dweight);
+        linear::backward_weight(Precision::F32, rows, &x, &dy, layout, &mut dweight);
         linear::backward_bias(&dy, &mut dbias);
         assert_close("dweight", &dweight, &gradient(&weight, |w| loss(&xw, w, &bw)), 1e-6);
         assert_close("dbias", &dbias, &gradient(&bias, |b| loss(&xw, &ww, b)), 1e-6);

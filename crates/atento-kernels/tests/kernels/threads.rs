@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use crate::support::*;
 use atento_kernels::attention::{Attention, Dropout, Qkv, QkvGrad, Segment};
 use atento_kernels::dropout::DropoutKey;
+use atento_kernels::matmul::Precision;
+use atento_kernels::matmul::packed::{Unit, with_unit};
 use atento_kernels::qk_norm::{self, Heads};
 use atento_kernels::simd::{self, with_level};
 use atento_kernels::{
@@ -56,14 +58,44 @@ fn affine_maps_of_any_number_of_rows_do_not_depend_on_threads() {
             let dy = values(rows * outputs, 4);
             assert_same_bits(&format!("linear, {rows} rows, {inputs} inputs, {outputs} outputs"), || {
                 let (mut out, mut pre) = (vec![0.0; rows * outputs], vec![0.0; rows * outputs]);
-                linear::forward(rows, &x, &w, layout, Some(&b), Activation::Gelu, Some(&mut pre), &mut out);
+                linear::forward(
+                    Precision::F32,
+                    rows,
+                    &x,
+                    &w,
+                    layout,
+                    Some(&b),
+                    Activation::Gelu,
+                    Some(&mut pre),
+                    &mut out,
+                );
                 let (mut dw, mut db, mut dx) = (vec![0.5; w.len()], vec![0.5; outputs], vec![0.5; x.len()]);
-                linear::backward_weight(rows, &x, &dy, layout, &mut dw);
+                linear::backward_weight(Precision::F32, rows, &x, &dy, layout, &mut dw);
                 linear::backward_bias(&dy, &mut db);
-                linear::backward_input(rows, &dy, &w, layout, &mut dx, true);
+                linear::backward_input(Precision::F32, rows, &dy, &w, layout, &mut dx, true);
                 [out, pre, dw, db, dx].concat()
             });
         }
+    }
+}
+
+#[test]
+fn affine_maps_in_bf16_do_not_depend_on_threads() {
+    use linear::WeightLayout::{InOut, OutIn};
+    for unit in Unit::available() {
+        with_unit(unit, || {
+            for (rows, inputs, outputs, layout) in [(1, 24, 17, OutIn), (130, 70, 200, InOut), (257, 300, 33, OutIn)] {
+                let (x, w, dy) = (values(rows * inputs, 1), values(inputs * outputs, 2), values(rows * outputs, 4));
+                assert_same_bits(&format!("linear on {unit:?}, {rows} rows"), || {
+                    let (mut out, mut dw, mut dx) = (vec![0.0; dy.len()], vec![0.5; w.len()], vec![0.5; x.len()]);
+                    let precision = Precision::Bf16x3;
+                    linear::forward(precision, rows, &x, &w, layout, None, Activation::Gelu, None, &mut out);
+                    linear::backward_weight(precision, rows, &x, &dy, layout, &mut dw);
+                    linear::backward_input(precision, rows, &dy, &w, layout, &mut dx, true);
+                    [out, dw, dx].concat()
+                });
+            }
+        });
     }
 }
 
@@ -81,9 +113,9 @@ fn products_large_enough_for_several_threads_do_not_depend_on_them() {
             let (mut out, mut dw, mut dx) = (vec![0.0; dy.len()], vec![0.0; w.len()], vec![0.0; x.len()]);
             let mut db = vec![0.0; outputs];
             linear::backward_bias(&dy, &mut db);
-            linear::forward(rows, &x, &w, layout, None, Activation::Identity, None, &mut out);
-            linear::backward_weight(rows, &x, &dy, layout, &mut dw);
-            linear::backward_input(rows, &dy, &w, layout, &mut dx, false);
+            linear::forward(Precision::F32, rows, &x, &w, layout, None, Activation::Identity, None, &mut out);
+            linear::backward_weight(Precision::F32, rows, &x, &dy, layout, &mut dw);
+            linear::backward_input(Precision::F32, rows, &dy, &w, layout, &mut dx, false);
             [out, dw, dx, db].concat()
         });
     }
@@ -99,7 +131,7 @@ fn weights_in_fewer_bits_do_not_depend_on_threads() {
         let x = values(rows * inputs, 1);
         assert_same_bits(&format!("compact, {rows} rows"), || {
             let mut out = vec![0.0; rows * outputs];
-            compact::Compact::Int8 { values: &bytes, scales: &scales }.forward(rows, &x, &mut out);
+            compact::Compact::Int8 { values: &bytes, scales: &scales }.forward(Precision::F32, rows, &x, &mut out);
             out
         });
     }

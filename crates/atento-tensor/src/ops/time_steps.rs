@@ -142,7 +142,7 @@ mod tests {
         let previous = |direction, t: usize, initial: Option<&[f32]>| {
             let mut previous = vec![f32::NAN; steps.rows(t).len()];
             let (states, initial) = (states[..].into(), initial.map(Slice::from));
-            steps.copy_previous(&Cpu, direction, t, 1, states, initial, (&mut previous[..]).into());
+            steps.copy_previous(&Cpu::default(), direction, t, 1, states, initial, (&mut previous[..]).into());
             previous
         };
         assert_eq!(previous(Direction::Forward, 0, Some(&initial[..])), [-1.0, -2.0, -3.0]);

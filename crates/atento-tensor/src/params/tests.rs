@@ -1,5 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use atento_kernels::matmul::Precision;
 use half::bf16;
 
 use super::*;
@@ -146,7 +147,7 @@ fn a_matrix_in_fewer_bits_is_never_taken_for_f32_and_neighbours_apart_are_read_b
         assert!(panics(|| assert!(params.get(weights[1]).is_empty())));
         let View::Compact(compact) = params.view(weights[1]) else { panic!("{:?}", params.view(weights[1])) };
         let mut out = [0.0; 2];
-        compact.forward(1, &[1.0, 1.0], &mut out);
+        compact.forward(Precision::F32, 1, &[1.0, 1.0], &mut out);
         assert_eq!(out, [2.0, 2.0]);
     }
     params.freeze(|_| true);

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::model::alone;
 
 /// What of `atento-kernels` may be named anywhere: types that say what is computed, not how.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "activation::Activation",
     "attention::Segment",
     "attention::disentangled::Buckets",
     "dropout::DropoutKey",
     "group_losses::Group",
     "linear::WeightLayout",
+    "matmul::Precision",
     "philox::Rng",
     "qk_norm::Heads",
     "rope::Pairing",

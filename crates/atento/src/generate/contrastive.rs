@@ -12,6 +12,7 @@
 
 use atento_kernels::activation::Activation;
 use atento_kernels::linear::{self, WeightLayout};
+use atento_kernels::matmul::Precision;
 
 use super::row::{Next, Picker, Row, check_prompt};
 use super::sample_options::check_range;
@@ -230,7 +231,7 @@ impl Live {
         let (n_candidates, n_tokens) = (self.candidates.len(), n_context / d_model);
         cosines.resize(n_candidates * n_tokens, 0.0);
         let (layout, identity) = (WeightLayout::OutIn, Activation::Identity);
-        linear::forward(n_candidates, own, context, layout, None, identity, None, cosines);
+        linear::forward(Precision::F32, n_candidates, own, context, layout, None, identity, None, cosines);
         let mut best = (0, f32::NEG_INFINITY);
         for (i, (candidate, cosines)) in self.candidates.iter().zip(cosines.chunks_exact(n_tokens)).enumerate() {
             let resemblance = cosines.iter().copied().fold(f32::NEG_INFINITY, f32::max);

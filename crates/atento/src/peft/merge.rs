@@ -207,7 +207,7 @@ fn multiply(params: &Params, entry: &ParamEntry, scaling: Scaling, values: &mut 
 /// Adds a pair to the values of its matrix; sums are in f64.
 fn add(params: &Params, entry: &ParamEntry, pair: Placed<'_>, values: &mut [f32]) {
     let LowRank { down, up, scale, outputs, magnitude, .. } = pair.low_rank;
-    let lengths = pair.inverse_lengths(params, &Cpu).zip(magnitude.as_ref());
+    let lengths = pair.inverse_lengths(params, &Cpu::default()).zip(magnitude.as_ref());
     let factor = |output: usize| {
         lengths.as_ref().map_or(1.0, |(inverse, magnitude)| {
             let at = output - outputs.start;

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod optimizer;
 mod options;
 pub mod plan;
+mod precision;
 pub mod probe;
 pub mod recipe;
 pub mod report;

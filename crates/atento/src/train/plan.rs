@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::matmul::packed::usable_unit;
+use atento_kernels::matmul::{Mat, MatMut, gemm_in};
 use serde::Serialize;
 
 use super::TrainOptions;
@@ -14,13 +15,13 @@ use super::checkpoint::{Checkpoint, Checkpoints, Found};
 use super::events::{format_duration, group_thousands};
 use super::fit::{Computed, Facts, fit, still_rises};
 use super::freeze::Frozen;
-use super::recipe::{Recipe, Written};
+use super::recipe::{Precision, Recipe, Written};
 use super::report::grouped;
 use super::request::Request;
 use super::run_dir::{CHECKPOINTS, Mode, RunDir};
 use super::step::Trainable;
 use super::workload::{Begun, Making, Workload};
-use super::{Error, checkpoint, memory, resume};
+use super::{Error, checkpoint, memory, precision, resume};
 use crate::memory::{free, in_words};
 
 /// How long the speed of a matrix product is measured.
@@ -57,6 +58,10 @@ pub struct Plan {
     pub done: u64,
     /// Estimated seconds of one update, from the speed of a matrix product here.
     pub seconds_per_step: f64,
+    /// How products are computed.
+    pub precision: Precision,
+    /// By what factor products in bf16 are faster here, measured where the run has them in f32 and the processor has a unit for them.
+    pub bf16_gain: Option<f64>,
     /// Estimated seconds of all updates to come, evaluations not counted.
     pub seconds: Option<f64>,
     /// Settings that nobody stated and that follow from the data and the limits, with their reasons.
@@ -88,6 +93,7 @@ pub fn plan(recipe: &Recipe, options: &TrainOptions) -> Result<Plan, Error> {
 pub fn plan_in(recipe: &Recipe, options: &TrainOptions, begun: impl FnOnce(&Path)) -> Result<Plan, Error> {
     let scratch = tempfile::tempdir().map_err(Error::Scratch)?;
     begun(scratch.path());
+    precision::check(recipe.train.precision)?;
     recipe.task.plan(recipe, &options.of(recipe)?, scratch.path())
 }
 
@@ -147,6 +153,8 @@ pub(crate) fn outlook<W: Workload>(recipe: &Recipe, options: &TrainOptions, scra
         steps_per_epoch,
         steps,
         done,
+        precision: train.precision,
+        bf16_gain: bf16_gain(&recipe, config.sizes().d_model),
         seconds_per_step,
         seconds: steps.map(|steps| steps.saturating_sub(done) as f64 * seconds_per_step),
         computed,
@@ -162,7 +170,8 @@ pub(crate) fn facts<W: Workload>(recipe: &Recipe, work: &W) -> Result<(Facts, f6
     let parameters = work.model().params().count() as f64;
     let flops_per_step = 6.0 * parameters * work.weighed_tokens() as f64 / steps_per_epoch.max(1) as f64;
     let (width, batch_tokens) = (work.config().sizes().d_model, recipe.train.batch_tokens);
-    let seconds_per_step = flops_per_step / (SHARE * operations_per_second(width, batch_tokens));
+    let seconds_per_step =
+        flops_per_step / (SHARE * operations_per_second(recipe.train.precision, width, batch_tokens));
     let facts = Facts { steps_per_epoch, examples: work.examples() as u64, what: W::EXAMPLES, seconds_per_step };
     Ok((facts, flops_per_step))
 }
@@ -193,13 +202,14 @@ fn check_checkpoint<W: Workload>(checkpoint: &Checkpoint, work: &W, parameters: 
 }
 
 /// The speed of a product of matrices about as wide as the model's, as far as that can be measured at once.
-fn operations_per_second(width: usize, batch_tokens: usize) -> f64 {
+fn operations_per_second(precision: Precision, width: usize, batch_tokens: usize) -> f64 {
     let (rows, width) = (batch_tokens.clamp(1, 512), width.clamp(1, 768));
     let (x, weight) = (vec![0.5_f32; rows * width], vec![0.25_f32; width * width]);
     let mut out = vec![0.0; rows * width];
     let mut product = || {
         let out = MatMut::row_major(black_box(&mut out), rows, width);
-        matmul::gemm(1.0, Mat::row_major(&x, rows, width), Mat::row_major(&weight, width, width), 0.0, out);
+        let (x, weight) = (Mat::row_major(&x, rows, width), Mat::row_major(&weight, width, width));
+        gemm_in(precision.of_products(), x, weight, false, out);
     };
     // The first one wakes the threads.
     product();
@@ -209,6 +219,13 @@ fn operations_per_second(width: usize, batch_tokens: usize) -> f64 {
         products += 1.0;
     }
     products * 2.0 * (rows * width * width) as f64 / begin.elapsed().as_secs_f64().max(1e-9)
+}
+
+/// By what factor a product in bf16 is faster than in f32, if the run has f32 and the processor a unit for it.
+pub(crate) fn bf16_gain(recipe: &Recipe, width: usize) -> Option<f64> {
+    let is_open = recipe.train.precision == Precision::F32 && usable_unit().is_some();
+    let speed = |precision| operations_per_second(precision, width, recipe.train.batch_tokens);
+    is_open.then(|| speed(Precision::Bf16) / speed(Precision::F32))
 }
 
 /// A time in words, however long.
@@ -236,6 +253,9 @@ impl fmt::Display for Plan {
             _ => writeln!(f)?,
         }
         writeln!(f, "work: {:.1} GFLOP an update, about {:.2} s", self.flops_per_step / 1e9, self.seconds_per_step)?;
+        if let Some(told) = precision::told(self.precision, self.bf16_gain) {
+            writeln!(f, "{told}")?;
+        }
         writeln!(
             f,
             "an epoch: {} {}, {} tokens, {}",
@@ -291,7 +311,7 @@ mod tests {
         let (batch, _) = work.batches(&recipe, W::Cursor::default()).unwrap().next().unwrap().unwrap();
         let (pool, model) = (atento_tensor::Pool::new(), work.model());
         let mut grads = atento_tensor::Grads::zeros(model.params());
-        let options = super::super::step::StepOptions { smoothing: 0.1, clip_norm: 0.0, seed: 1 };
+        let options = super::super::step::StepOptions { smoothing: 0.1, clip_norm: 0.0, ..Default::default() };
         super::super::step::gradients(model, &mut grads, &pool, std::slice::from_ref(&batch), 1, &options);
         let estimate = memory::activation_bytes(&recipe, &*work.config(), recipe.train.batch_tokens as f64);
         (pool.stats().peak_bytes as f64, estimate)

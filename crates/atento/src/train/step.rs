@@ -17,6 +17,7 @@ use atento_tensor::ops::CrossEntropy;
 use atento_tensor::{Grads, Graph, Params, Pool};
 
 use super::Optimizer;
+use super::recipe::Precision;
 use crate::data::batches::PackedBatch;
 use crate::data::tokens::CausalBatch;
 use crate::models::virtual_tokens::prompt_rows;
@@ -233,12 +234,14 @@ pub struct StepOptions {
     pub clip_norm: f64,
     /// The run's seed; with `step` it decides every dropout mask.
     pub seed: u64,
+    /// How products with weights are computed, forward and backward. Everything else is f32.
+    pub precision: Precision,
 }
 
 impl Default for StepOptions {
-    /// No smoothing; the gradient's norm is clipped to 1.
+    /// No smoothing; the gradient's norm is clipped to 1; all in f32.
     fn default() -> Self {
-        Self { smoothing: 0.0, clip_norm: 1.0, seed: 0 }
+        Self { smoothing: 0.0, clip_norm: 1.0, seed: 0, precision: Precision::F32 }
     }
 }
 
@@ -284,6 +287,7 @@ pub fn gradients<M: Trainable + ?Sized>(
     step: u64,
     options: &StepOptions,
 ) -> (f64, f64) {
+    let pool = &pool.in_precision(options.precision.of_products());
     grads.values.fill(0.0);
     let totals = totals(batches);
     let scales: Vec<f32> = totals.iter().map(scale).collect();
@@ -361,6 +365,7 @@ fn locate<M: Trainable + ?Sized>(
     step: u64,
     options: &StepOptions,
 ) -> NonFiniteStep {
+    let pool = &pool.in_precision(options.precision.of_products());
     for (batch, before) in with_rows_before(model, batches).filter(|(batch, _)| batch.targets() > 0) {
         let samples = batch.samples();
         grads.values.fill(0.0);

@@ -27,7 +27,7 @@ use super::run_dir::{Mode, RunDir};
 use super::speed::{Speed, Spent};
 use super::step::{NonFiniteStep, StepError, StepOptions, StepStats, TrainBatch, Trainable, train_step};
 use super::workload::{Batches, Workload};
-use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard};
+use super::{Error, Optimizer, Schedule, StopFlag, TensorBoard, precision};
 use crate::peft::NewAdapter;
 use crate::tasks::ShownExample;
 pub(super) use save::save_model;
@@ -107,6 +107,7 @@ pub fn train(
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary, Error> {
+    precision::check(recipe.train.precision)?;
     recipe.task.train(recipe, &options.of(recipe)?, stop, reporter)
 }
 
@@ -266,8 +267,12 @@ impl<W: Workload> Session<'_, W> {
             (Some(_), None, None) => self.schedule.lr(step as usize),
             _ => self.schedule.lr_at(step as usize, self.share_used()),
         };
-        let options =
-            StepOptions { smoothing: train.label_smoothing as f32, clip_norm: train.clip_norm, seed: self.recipe.seed };
+        let options = StepOptions {
+            smoothing: train.label_smoothing as f32,
+            clip_norm: train.clip_norm,
+            seed: self.recipe.seed,
+            precision: train.precision,
+        };
         let model = self.work.model_mut();
         let result =
             train_step(model, &mut self.optimizer, &mut self.grads, &self.pool, micro_batches, step, lr, &options);

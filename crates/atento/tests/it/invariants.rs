@@ -9,7 +9,7 @@ use atento::models::recurrent::Recurrent;
 use atento::models::recurrent_config::RecurrentConfig;
 use atento::models::{CausalLm, Gpt2, Gpt2Config, Llama, LlamaConfig, Transformer, TransformerConfig, Translator};
 use atento::train::Optimizer;
-use atento::train::recipe::{OptimizerKind, OptimizerSettings};
+use atento::train::recipe::{OptimizerKind, OptimizerSettings, Precision};
 use atento::train::step::{StepOptions, StepStats, Trainable, gradients, train_step};
 use atento_tensor::{Grads, Params, Pool};
 
@@ -82,7 +82,7 @@ fn batches(model: &dyn Translator, pairs: &[Pair], size: usize) -> Vec<PackedBat
     pairs.chunks(size).map(|chunk| PackedBatch::new(chunk, model.start_id())).collect()
 }
 
-const OPTIONS: StepOptions = StepOptions { smoothing: 0.1, clip_norm: 1.0, seed: 5 };
+const OPTIONS: StepOptions = StepOptions { smoothing: 0.1, clip_norm: 1.0, seed: 5, precision: Precision::F32 };
 
 /// Loss per target token and gradients of one step.
 fn step_gradients<M: Trainable + ?Sized>(model: &M, batches: &[M::Batch]) -> (f64, Grads) {

@@ -14,6 +14,7 @@ mod invariants;
 mod marian;
 mod measures;
 mod methods;
+mod mixed;
 mod probe;
 mod recipes;
 mod tables;

@@ -1,8 +1,8 @@
-//! Products: the `gemm` crate, and our own for few rows and for weights in fewer bits.
+//! Products: the `gemm` crate, and our own for few rows, for bf16 and for weights in fewer bits.
 
 use atento_kernels::activation::Activation;
 use atento_kernels::linear::{self, WeightLayout};
-use atento_kernels::matmul::{self, Mat, MatMut};
+use atento_kernels::matmul::{Mat, MatMut, gemm_in};
 
 use super::Cpu;
 use crate::device::Products;
@@ -23,11 +23,13 @@ impl Products for Cpu {
     ) {
         let (bias, mut pre, out) = (bias.map(Slice::f32), pre.map(SliceMut::f32), out.f32());
         match weight {
-            View::Exact(weight) => linear::forward(rows, x.f32(), weight.f32(), layout, bias, activation, pre, out),
+            View::Exact(weight) => {
+                linear::forward(self.precision, rows, x.f32(), weight.f32(), layout, bias, activation, pre, out)
+            }
             View::Compact(_) if out.is_empty() => {}
             View::Compact(weight) => {
                 let outputs = out.len() / rows;
-                weight.forward(rows, x.f32(), pre.as_deref_mut().unwrap_or(&mut *out));
+                weight.forward(self.precision, rows, x.f32(), pre.as_deref_mut().unwrap_or(&mut *out));
                 linear::finish(bias, activation, pre, out, outputs);
             }
             View::Parts => panic!("linear: the weight is not in one piece"),
@@ -55,7 +57,7 @@ impl Products for Cpu {
         assert!(first + outputs <= width, "linear_add: {outputs} columns from {first} of {width}");
         let weight = Mat::row_major(weight, outputs, inputs).t();
         let out = MatMut { data: &mut out[first..], rows, cols: outputs, row_stride: width, col_stride: 1 };
-        matmul::gemm(1.0, Mat::row_major(x, rows, inputs), weight, 1.0, out);
+        gemm_in(self.precision, Mat::row_major(x, rows, inputs), weight, true, out);
     }
 
     fn linear_backward_input(
@@ -68,8 +70,10 @@ impl Products for Cpu {
         accumulate: bool,
     ) {
         match weight {
-            View::Exact(weight) => linear::backward_input(rows, dy.f32(), weight.f32(), layout, dx.f32(), accumulate),
-            View::Compact(weight) => weight.backward_input(rows, dy.f32(), dx.f32(), accumulate),
+            View::Exact(weight) => {
+                linear::backward_input(self.precision, rows, dy.f32(), weight.f32(), layout, dx.f32(), accumulate)
+            }
+            View::Compact(weight) => weight.backward_input(self.precision, rows, dy.f32(), dx.f32(), accumulate),
             View::Parts => panic!("linear_backward_input: the weight is not in one piece"),
         }
     }
@@ -82,7 +86,7 @@ impl Products for Cpu {
         layout: WeightLayout,
         dweight: SliceMut<'_>,
     ) {
-        linear::backward_weight(rows, x.f32(), dy.f32(), layout, dweight.f32());
+        linear::backward_weight(self.precision, rows, x.f32(), dy.f32(), layout, dweight.f32());
     }
 
     fn linear_backward_bias(&self, dy: Slice<'_>, dbias: SliceMut<'_>) {

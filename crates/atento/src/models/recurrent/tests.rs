@@ -7,7 +7,7 @@ use crate::models::Translator;
 use crate::models::recurrent_decoder::RecurrentDecoder;
 use crate::pipelines::Pretrained;
 use crate::text::{self, Tokenizer};
-use crate::train::recipe::OptimizerSettings;
+use crate::train::recipe::{OptimizerSettings, Precision};
 use crate::train::step::{StepOptions, train_step};
 use crate::train::{Optimizer, Recipe, build};
 
@@ -205,7 +205,7 @@ fn a_batch_can_be_learned_by_heart() {
     let settings = OptimizerSettings::default();
     let mut optimizer = Optimizer::new(&settings, model.params());
     let (mut grads, pool) = (Grads::zeros(model.params()), Pool::new());
-    let options = StepOptions { smoothing: 0.0, clip_norm: 1.0, seed: 1 };
+    let options = StepOptions { smoothing: 0.0, clip_norm: 1.0, seed: 1, precision: Precision::F32 };
     let mut losses = Vec::new();
     for step in 1..=400 {
         let stats = train_step(&mut model, &mut optimizer, &mut grads, &pool, &batches, step, 1e-2, &options).unwrap();

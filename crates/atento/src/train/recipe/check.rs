@@ -308,7 +308,7 @@ pub(crate) fn of_other_families(recipe: &Recipe, written: &dyn Fn(&str) -> bool)
 }
 
 /// The settings of updates, of which there are none where an output is solved.
-const UPDATES: [&str; 15] = [
+const UPDATES: [&str; 16] = [
     "train.solve_output",
     "train.max_steps",
     "train.max_epochs",
@@ -317,6 +317,7 @@ const UPDATES: [&str; 15] = [
     "train.accumulate",
     "train.label_smoothing",
     "train.clip_norm",
+    "train.precision",
     "train.layer_decay",
     "train.ema",
     "train.average_last",

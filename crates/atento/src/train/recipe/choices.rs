@@ -186,6 +186,18 @@ choice! {
 }
 
 choice! {
+    /// How products with weights are computed in updates. Weights, moments, sums and all else are f32 in each.
+    Precision {
+        /// In f32.
+        F32 = "f32",
+        /// Operands rounded to bf16: fastest, on processors with AMX tiles or AVX512-BF16.
+        Bf16 = "bf16",
+        /// Operands as sums of two bf16 numbers: nearly the results of f32, on the same processors (Henry et al. 2019).
+        Bf16x3 = "bf16x3",
+    }
+}
+
+choice! {
     /// Which biases of the model are trained with an adapter.
     AdaptedBiases {
         /// None.

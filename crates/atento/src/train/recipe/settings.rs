@@ -288,6 +288,8 @@ section! {
         bucket: bool = true;
         /// Keep only each layer's input and compute the rest again in the backward pass: less memory, a third more time.
         checkpoint_activations: bool = false;
+        /// How products with weights are computed in updates, forward and backward: in "bf16" and "bf16x3" on processors with AMX tiles or AVX512-BF16. Weights, moments, sums and validation stay f32.
+        precision: Precision = Precision::F32;
         /// What happens when the loss or a gradient is not finite.
         on_non_finite: OnNonFinite = OnNonFinite::Stop;
         /// The most updates skipped in a row before the run stops; 0 sets no limit.

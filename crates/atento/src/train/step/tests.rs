@@ -92,7 +92,7 @@ fn cut(batch: &Tokens, ends: &[usize]) -> Vec<Tokens> {
     starts.zip(ends.iter().copied()).map(part).collect()
 }
 
-const OPTIONS: StepOptions = StepOptions { smoothing: 0.0, clip_norm: 0.0, seed: 1 };
+const OPTIONS: StepOptions = StepOptions { smoothing: 0.0, clip_norm: 0.0, seed: 1, precision: Precision::F32 };
 
 fn measured(batches: &[Tokens]) -> (f64, Vec<f32>) {
     let (toy, pool) = (Toy::new(), Pool::new());

@@ -17,7 +17,7 @@ use crate::train::checkpoint::{Checkpoint, Found, Identity, TrainState};
 use crate::train::fit::{Computed, fit, still_rises};
 use crate::train::freeze::{Beside, freeze};
 use crate::train::metrics::Place;
-use crate::train::plan::facts;
+use crate::train::plan::{bf16_gain, facts};
 use crate::train::recipe::Method;
 use crate::train::report::grouped;
 use crate::train::request::Request;
@@ -25,8 +25,12 @@ use crate::train::speed::Spent;
 use crate::train::step::Trainable;
 use crate::train::workload::{Batches, Begun, Making, Workload};
 use crate::train::{
-    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, memory, resume,
+    EarlyStopping, Error, Event, Metrics, Optimizer, Recipe, Reporter, RunDir, Schedule, TensorBoard, memory,
+    precision, resume,
 };
+
+/// Operations of an update from which most of its time goes into products.
+const MANY_FLOPS: f64 = 1e10;
 
 impl<'r, W: Workload> Session<'r, W> {
     pub(super) fn start(
@@ -42,7 +46,7 @@ impl<'r, W: Workload> Session<'r, W> {
         let (recipe, in_vain) = further::adopted(&recipe, &options.written, from)?;
         let Begun { mut recipe, mut work, from, mut notes, mut computed } =
             W::begin(&recipe, options, resumed, run.path(), Making::Weights)?;
-        let (facts, _) = facts(&recipe, &work)?;
+        let (facts, flops_per_step) = facts(&recipe, &work)?;
         if resumed.is_none() {
             computed.extend(fit(&mut recipe, &|key| options.is_stated(key), &facts));
         }
@@ -98,8 +102,12 @@ impl<'r, W: Workload> Session<'r, W> {
             run.append_log(&note)?;
             reporter.event(&Event::Warning(note));
         }
+        // What it gains is told while it can still be chosen.
+        let asks = resumed.is_none() && flops_per_step >= MANY_FLOPS;
+        let gain = asks.then(|| bf16_gain(&recipe, work.config().sizes().d_model)).flatten();
+        let told = precision::told(recipe.train.precision, gain);
         let computed = computed.iter().map(|Computed { key, value, why }| format!("{key} = {value}: {why}"));
-        for note in computed.chain(matches) {
+        for note in computed.chain(matches).chain(told) {
             run.append_log(&note)?;
             reporter.event(&Event::Note(note));
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::data::tokens::CausalBatch;
 use crate::models::{Gpt2, Gpt2Config};
 use crate::text::{self, TrainOptions as LearnOptions};
+use crate::train::recipe::Precision;
 use crate::train::step::{StepOptions, gradients};
 
 fn tokenizer() -> Arc<Tokenizer> {
@@ -32,7 +33,7 @@ fn model() -> Box<dyn CausalLm> {
 /// The bits of every parameter's gradient.
 fn gradient(model: &dyn CausalLm, batch: CausalBatch) -> BTreeMap<&str, Vec<u32>> {
     let mut grads = Grads::zeros(model.params());
-    let options = StepOptions { smoothing: 0.0, clip_norm: 0.0, seed: 1 };
+    let options = StepOptions { smoothing: 0.0, clip_norm: 0.0, seed: 1, precision: Precision::F32 };
     gradients(model, &mut grads, &Pool::new(), &[batch], 1, &options);
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
     let entries = model.params().entries().iter();
