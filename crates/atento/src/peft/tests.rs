@@ -241,7 +241,7 @@ fn virtual_tokens_of_another_model_are_refused() {
         (Prefix, 4, [3, 0, 0], "gpt2-tiny", "`num_layers` is 3, but the model's is 2"),
         (Prompt, 4, [0, 0, 7], "gpt2-tiny", "`token_dim` is 7"),
         (Prompt, positions, [0; 3], "gpt2-tiny", "positions"),
-        (Prompt, 4, [0; 3], "marian-tiny", "not here before the texts of a marian"),
+        (Prompt, 4, [0; 3], "marian-tiny", "not here before the texts of a transformer"),
         (Prefix, 4, [0; 3], "modernbert-labels", "not here before the texts of a modernbert"),
     ] {
         let message = of(kind, count, sizes, model).unwrap_err().to_string();
