@@ -23,6 +23,8 @@ pub fn run(options: &Options) -> Result<()> {
         "train",
         "step",
         "step-gpt2",
+        "step-bf16",
+        "step-gpt2-bf16",
         "translate",
         "translate-ct2",
         "translate-ct2-int8",
@@ -51,8 +53,10 @@ pub fn run(options: &Options) -> Result<()> {
     for name in names {
         let mut contest = match name {
             "train" => train(options, &python)?,
-            "step" => step(options, &python, &SMALL)?,
-            "step-gpt2" => step(options, &python, &GPT2)?,
+            "step" => step(options, &python, "step", &SMALL, "f32")?,
+            "step-gpt2" => step(options, &python, "step-gpt2", &GPT2, "f32")?,
+            "step-bf16" => step(options, &python, "step-bf16", &SMALL, "bf16")?,
+            "step-gpt2-bf16" => step(options, &python, "step-gpt2-bf16", &GPT2, "bf16")?,
             "decode" => decode(&python, "decode", 1, ["f32", "f32"])?,
             "decode-int8" => decode(&python, "decode-int8", 1, ["int8", "f32"])?,
             "decode-batch" => decode(&python, "decode-batch", 8, ["f32", "f32"])?,
@@ -136,7 +140,6 @@ fn data_settings(dir: &Path) -> Vec<String> {
 
 /// The size of a decoder-only model and its batch.
 struct Shape {
-    name: &'static str,
     layers: usize,
     d_model: usize,
     heads: usize,
@@ -145,27 +148,34 @@ struct Shape {
     vocab_size: usize,
 }
 
-const SMALL: Shape =
-    Shape { name: "step", layers: 6, d_model: 384, heads: 6, seq_len: 256, batch: 8, vocab_size: 8192 };
-const GPT2: Shape =
-    Shape { name: "step-gpt2", layers: 12, d_model: 768, heads: 12, seq_len: 256, batch: 4, vocab_size: 50_257 };
+const SMALL: Shape = Shape { layers: 6, d_model: 384, heads: 6, seq_len: 256, batch: 8, vocab_size: 8192 };
+const GPT2: Shape = Shape { layers: 12, d_model: 768, heads: 12, seq_len: 256, batch: 4, vocab_size: 50_257 };
 
-/// A training step of a decoder-only model beside eager PyTorch.
-fn step<'a>(options: &Options, python: &'a Path, shape: &Shape) -> Result<Contest<'a>> {
+/// A training step of a decoder-only model beside eager PyTorch; in bf16 beside its `autocast`.
+fn step<'a>(
+    options: &Options,
+    python: &'a Path,
+    name: &'static str,
+    shape: &Shape,
+    precision: &'static str,
+) -> Result<Contest<'a>> {
     let bench = build::bench("decoder_step")?;
     let steps = options.steps.unwrap_or(15);
-    let Shape { name, layers, d_model, heads, seq_len, batch, vocab_size } = *shape;
+    let Shape { layers, d_model, heads, seq_len, batch, vocab_size } = *shape;
     let sizes = [layers, d_model, heads, seq_len, batch, vocab_size].map(|size| size.to_string());
     let names = ["layers", "d-model", "heads", "seq-len", "batch", "vocab-size"];
-    let words: Vec<String> = sizes.iter().cloned().chain([steps.to_string()]).collect();
+    let words: Vec<String> = sizes.iter().cloned().chain([steps.to_string(), precision.to_owned()]).collect();
     let mut python_words: Vec<String> =
         names.iter().zip(&sizes).map(|(name, size)| format!("--{name}={size}")).collect();
     python_words.push(format!("--steps={steps}"));
+    if precision != "f32" {
+        python_words.push("--autocast".into());
+    }
     Ok(Contest {
         name,
         title: format!(
             "decoder-only training step: {layers} layers, d {d_model}, {heads} heads, seq {seq_len}, batch {batch}, vocab \
-             {vocab_size}, tied, AdamW, fp32"
+             {vocab_size}, tied, AdamW, {precision}"
         ),
         measures: &["tokens_per_second", "ms", "gflops", "fma_peak", "share_of_peak", "peak_rss_mb"],
         ours: Box::new(move |_| {

@@ -1,10 +1,10 @@
 //! One training step of a decoder-only Transformer assembled from the library's ops: forward, backward, AdamW.
 //!
 //! ```text
-//! cargo bench --bench decoder_step -- [layers d_model heads seq_len batch vocab_size steps]
+//! cargo bench --bench decoder_step -- [layers d_model heads seq_len batch vocab_size steps] [f32|bf16|bf16x3]
 //! ```
 //!
-//! Prints milliseconds a step (median), GFLOP/s, their share of the FMA peak measured in the same run, and the peak
+//! The word is the precision of the products with weights. //! Prints milliseconds a step (median), GFLOP/s, their share of the FMA peak measured in the same run, and the peak
 //! resident memory. `bench/decoder_step.py` is the same model in PyTorch.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use atento::layers::attention::self_segments;
 use atento::layers::{Embedding, FeedForward, LayerNorm, SelfAttention};
 use atento::train::Optimizer;
-use atento::train::recipe::OptimizerSettings;
+use atento::train::recipe::{OptimizerSettings, Precision};
 use atento_kernels::memory::LargePages;
 use atento_kernels::philox::Rng;
 use atento_kernels::threads::within;
@@ -115,7 +115,12 @@ fn main() {
     let mut grads = Grads::zeros(&params);
     let settings = OptimizerSettings { lr: 1e-4, ..OptimizerSettings::default() };
     let mut optimizer = Optimizer::new(&settings, &params);
-    let pool = Pool::new();
+    let words: Vec<String> = std::env::args().collect();
+    let precision = [Precision::F32, Precision::Bf16, Precision::Bf16x3]
+        .into_iter()
+        .find(|precision| words.iter().any(|word| word == precision.word()))
+        .unwrap_or_default();
+    let pool = Pool::new().in_precision(precision.of_products());
     let n_tokens = shape.batch * shape.seq_len;
     let mut rng = Rng::new(7, 7);
     let ids: Vec<u32> = (0..=n_tokens).map(|_| rng.below(shape.vocab_size) as u32).collect();
