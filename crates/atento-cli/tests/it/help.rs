@@ -110,6 +110,7 @@ fn translate_explains_itself() {
           --n-best <N>           Hypotheses to print for each sentence; without --json always N lines, `score TAB text`, empty ones where there are fewer [default: 1]
           --on-too-long <WHAT>   A sentence beyond the model's positions: skip it, cut its end off, or split it [default: skip]
           --on-error <WHAT>      A line that cannot be used: skip it or stop there [default: skip; stop for texts given as arguments]
+          --weights <KIND>       How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
       -h, --help                 Print help (see more with '--help')
     ");
 }
@@ -178,6 +179,7 @@ fn eval_explains_itself() {
           --on-error <WHAT>     A line that cannot be used: skip it or stop there [default: skip]
           --adapter <DIR>       Put this adapter on the model: a directory (PEFT's files, or a run), or org/name on the Hugging Face Hub
           --any-base            Put it on a model that is not the one it was made for
+          --weights <KIND>      How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
       -h, --help                Print help (see more with '--help')
 
     Options for translators:
@@ -199,7 +201,6 @@ fn eval_explains_itself() {
           --block-size <N>  Tokens of a window [default: the model's positions, at most 4096]
           --start-token     Begin with the model's start token, so that the first token of the text is scored too
           --text-key <KEY>  The key of the text in JSON objects; a dot descends [default: text]
-          --weights <KIND>  How the model's matrices are held: f32, bf16 or int8 [default: int8 where they are stored so, else f32]
 
     Options for prompts with completions:
           --prompt-key <KEY>            The key of the prompt, or its column in CSV or TSV (there the number from 1, or the name in a header) [default: prompt]
@@ -437,7 +438,7 @@ fn convert_explains_itself() {
 
     Options:
           --out <DIR>       The directory to write
-          --weights <KIND>  The type of the weights: f32, f16, bf16, int8 for the matrices of a model that does not translate, or gguf, which keeps a GGUF file as it is [default: f32]
+          --weights <KIND>  The type of the weights: f32, f16, bf16, int8 for the matrices, or gguf, which keeps a GGUF file as it is [default: f32]
       -h, --help            Print help (see more with '--help')
     ");
 }

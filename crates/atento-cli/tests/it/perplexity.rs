@@ -166,7 +166,7 @@ fn what_cannot_be_measured_is_refused() {
             assert!(message.contains(expected), "{message}");
         }
     }
-    for option in [&["--stride", "4"][..], &["--start-token"], &["--weights", "int8"], &["--text-key", "text"]] {
+    for option in [&["--stride", "4"][..], &["--start-token"], &["--text-key", "text"]] {
         let message = refuse("m", &[&["--data", "pairs.tsv"], option].concat());
         let expected = format!("{} is for a language model, and this model translates: m", option[0]);
         assert!(message.contains(&expected), "{message}");

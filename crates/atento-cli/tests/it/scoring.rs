@@ -13,7 +13,7 @@ fn score_gives_each_target_token_its_log_probability() {
     let ids = folder.run(&["tokenizer", "encode", "m", "--json", "ein Hund"], "").objects().remove(0);
     assert_eq!(objects[0]["ids"], ids["ids"]);
     // An empty target is its end token alone.
-    assert_eq!(objects[1]["ids"], json!([1]));
+    assert_eq!(objects[1]["ids"], json!([2]));
     for object in &objects {
         let logprobs: Vec<f64> = object["logprobs"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
         assert_eq!(logprobs.len(), object["ids"].as_array().unwrap().len());

@@ -13,10 +13,10 @@ fn every_kind_of_tokenizer_is_learned_used_and_undone() {
         let train = ["tokenizer", "train", "text", "--kind", kind, "--vocab-size", "400", "--out", "t.json", "-q"];
         folder.run(&train, "").output();
         let ids = folder.run(&["tokenizer", "encode", "t.json", "zwei Hunde"], "").output();
-        assert!(ids.ends_with(" 1\n"), "{kind}: {ids}");
+        assert!(ids.ends_with(" 2\n"), "{kind}: {ids}");
         let text = folder.run(&["tokenizer", "decode", "t.json"], &ids).output();
         assert_eq!(text, "zwei Hunde\n", "{kind}");
-        let kept = folder.run(&["tokenizer", "decode", "t.json", "--keep-special", "0"], "").output();
+        let kept = folder.run(&["tokenizer", "decode", "t.json", "--keep-special", "1"], "").output();
         assert_eq!(kept, "<pad>\n", "{kind}");
     }
     let train = ["tokenizer", "train", "text", "--kind", "wordpiece", "--vocab-size", "60", "--purpose", "encoder"];
@@ -50,7 +50,7 @@ fn inspect_tells_what_a_tokenizer_is_made_of() {
     pre-tokenizer   Metaspace
     post-processor  TemplateProcessing
     decoder         Sequence
-    special tokens  <pad> 0, </s> 1, <unk> 2
+    special tokens  <s> 0, <pad> 1, </s> 2, <unk> 3
     ");
 }
 

@@ -293,5 +293,5 @@ fn tokens_are_added_with_rows_of_their_own() {
     let rows = |model: &str| read(&folder.path(model).join("config.json"))["vocab_size"].as_u64().unwrap();
     assert_eq!(rows("more/model"), rows("m") + 2);
     let found = ids(&folder, "more", "a<b>\t<a>\n").remove(0);
-    assert_eq!(found, json!([rows("m"), 1]));
+    assert_eq!(found, json!([rows("m"), 2]));
 }

@@ -107,7 +107,7 @@ fn every_reason_to_leave_a_pair_out_is_counted_once() {
     assert_eq!(report.kept + report.dropped(), report.pairs_read);
     let cut = &dataset.pairs().unwrap()[4];
     assert_eq!((cut.source.len(), cut.target.len()), (20, 20));
-    assert_eq!((cut.source[19], cut.target[19]), (1, 1));
+    assert_eq!((cut.source[19], cut.target[19]), (2, 2));
     assert!(report.to_string().contains("1 cut to the longest length, 8 tokens lost"));
 }
 

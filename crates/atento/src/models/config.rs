@@ -108,7 +108,8 @@ pub struct ConfigError {
 impl TransformerConfig {
     /// Table 3 of the paper, "base": 6 + 6 layers, width 512, 8 heads, inner width 2048, dropout 0.1.
     ///
-    /// Special tokens are `<pad>` 0, `</s>` 1, `<unk>` 2, and the decoder starts from `<pad>`, as Marian's does.
+    /// Special tokens are those of a tokenizer that was learned for translation, `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, and
+    /// the decoder starts from `<pad>`, as Marian's does.
     pub fn base(vocab_size: usize) -> Self {
         Self {
             vocab_size,
@@ -128,11 +129,11 @@ impl TransformerConfig {
             norm: Norm::Post,
             layer_norm_eps: 1e-5,
             tie_embeddings: TieEmbeddings::All,
-            pad_id: 0,
-            eos_id: 1,
-            bos_id: None,
-            unk_id: Some(2),
-            decoder_start_id: 0,
+            pad_id: 1,
+            eos_id: 2,
+            bos_id: Some(0),
+            unk_id: Some(3),
+            decoder_start_id: 1,
         }
     }
 

@@ -276,7 +276,6 @@ mod tests {
             max_positions: 70,
             scale_embedding: false,
             tie_embeddings: config::TieEmbeddings::None,
-            bos_id: special.bos,
             ..TransformerConfig::tiny(tokenizer.vocab_size() + 7).with_norm(config::Norm::Pre)
         };
         let translation = "[data]\ncorpus = \"demo\"\n";

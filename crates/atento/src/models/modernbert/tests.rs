@@ -56,16 +56,19 @@ fn gradients(config: &ModernBertConfig, head: Head, checkpoint: bool, seed: u64)
     let mut g = Graph::train(model.params(), &mut grads, &pool, seed);
     let states = model.states(&mut g, texts);
     let targets = [Some(1), Some(0)];
-    let loss = match head {
-        Head::Labels => model.text_loss(&mut g, &states, texts, &targets, 0.0, 1.0).loss,
-        Head::Choice => {
-            let logits = model.of_texts(&mut g, &states, texts);
-            g.squared_error(&logits, &[1.0, -1.0], 1.0)
-        }
-        _ => model.token_loss(&mut g, &states, &[1, 8], &targets, 0.0, 1.0).loss,
-    };
-    g.backward(&loss);
-    drop((g, states, loss));
+    let mut losses = Vec::new();
+    if matches!(head, Head::Labels | Head::Pretraining) {
+        losses.push(model.text_loss(&mut g, &states, texts, &targets, 0.0, 1.0).loss);
+    }
+    if head == Head::Choice {
+        let logits = model.of_texts(&mut g, &states, texts);
+        losses.push(g.squared_error(&logits, &[1.0, -1.0], 1.0));
+    }
+    if !matches!(head, Head::Labels | Head::Choice) {
+        losses.push(model.token_loss(&mut g, &states, &[1, 8], &targets, 0.0, 1.0).loss);
+    }
+    g.backward_all(&losses);
+    drop((g, states, losses));
     (model, grads)
 }
 
