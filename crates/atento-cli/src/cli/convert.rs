@@ -65,24 +65,29 @@ pub fn run(args: &ConvertArgs, options: &Options) -> Result<(), Failure> {
         let path = args.model.display();
         return Err(anyhow!("{path}: --weights gguf keeps a GGUF file as it is, and this is none").into());
     }
-    let (dir, weights) = (ModelDir::open(&args.model)?, WeightsArgs::of(&args.weights));
+    let dir = ModelDir::open(&args.model)?;
     let precision = if args.weights == "int8" { Precision::Int8 } else { Precision::F32 };
+    // An adapter is added to exact numbers, and the sum is rounded once.
+    let (read, weights) = match dir.adapter() {
+        Some(_) => (Precision::F32, WeightsArgs::of("f32")),
+        None => (precision, WeightsArgs::of(&args.weights)),
+    };
     let parameters = match dir.head() {
         Head::Translation => {
             let mut pretrained = model::load(&args.model, &AdapterArgs::default(), &weights, options)?;
-            merge(&mut pretrained, &dir, options)?;
+            merge(&mut pretrained, &dir, precision, options)?;
             pretrained.save_as(&args.out, floats).map_err(unwritten)?;
             count(pretrained.model.params())
         }
         Head::Language => {
             let mut language = model::load_language(&args.model, &AdapterArgs::default(), &weights, false, options)?;
-            merge(&mut language, &dir, options)?;
+            merge(&mut language, &dir, precision, options)?;
             language.save_as(&args.out, floats).map_err(unwritten)?;
             count(language.model.params())
         }
         _ => {
-            let mut texts = TextModel::from_dir(&dir, precision)?;
-            merge(&mut texts, &dir, options)?;
+            let mut texts = TextModel::from_dir(&dir, read)?;
+            merge(&mut texts, &dir, precision, options)?;
             texts.notes.iter().for_each(|note| options.note(note));
             texts.save_as(&args.out, floats).map_err(unwritten)?;
             count(texts.model.params())
@@ -131,10 +136,18 @@ fn count(params: &Params) -> usize {
     params.entries().iter().filter(|entry| !entry.is_added).map(|entry| entry.weight.len()).sum()
 }
 
-/// Makes the adapter that a model has part of its weights.
-fn merge<M: Net>(model: &mut Loaded<M>, dir: &ModelDir, options: &Options) -> Result<(), Failure> {
+/// Makes the adapter that a model has part of its weights, which are then rounded.
+fn merge<M: Net>(
+    model: &mut Loaded<M>,
+    dir: &ModelDir,
+    precision: Precision,
+    options: &Options,
+) -> Result<(), Failure> {
     if let Some(adapter) = dir.adapter() {
         let modules = model.merge()?;
+        if precision != Precision::F32 {
+            precision.hold_all(model.model.params_mut()).map_err(|error| anyhow!("{}: {error}", adapter.display()))?;
+        }
         options.note(format_args!("{}: merged into {modules} modules of {}", adapter.display(), dir.path().display()));
     }
     Ok(())

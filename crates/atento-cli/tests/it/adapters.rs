@@ -445,3 +445,41 @@ fn an_adapter_that_was_trained_here_stands_on_a_base_in_int8() {
     // Its states can be asked for, though its output is not its table.
     assert_eq!(folder.run(&["embed", &base, "the cat"], "").objects().len(), 1);
 }
+
+#[test]
+fn adapters_come_out_in_the_opposite_order() {
+    let folder = Folder::new();
+    adapter(&folder, "a", "query");
+    adapter(&folder, "b", "value");
+    let base = fixture("bert-labels").display().to_string();
+    folder.run(&["adapter", "merge", &base, "a", "--out", "one"], "").output();
+    folder.run(&["adapter", "merge", "one", "b", "--out", "two"], "").output();
+    let message = folder.run(&["adapter", "unmerge", "two", "a", "--out", "no"], "").refusal();
+    assert!(message.contains("take out the last one first") && !folder.path("no").exists(), "{message}");
+    folder.run(&["adapter", "unmerge", "two", "b", "--out", "one-again"], "").output();
+    folder.run(&["adapter", "unmerge", "one-again", "a", "--out", "none"], "").output();
+    let scores = |model: &str| {
+        let object = folder.run(&["classify", model, "a red cat runs", "--json", "--quiet"], "").objects().remove(0);
+        serde_json::from_value::<std::collections::BTreeMap<String, f64>>(object["scores"].clone()).unwrap()
+    };
+    let (found, expected) = (scores("none"), scores(&base));
+    assert!(expected.iter().all(|(label, score)| (found[label] - score).abs() < 1e-5), "{found:?} {expected:?}");
+}
+
+/// The sum is rounded, and not its parts.
+#[test]
+fn a_model_is_rounded_after_its_adapter_was_merged() {
+    let folder = Folder::new();
+    adapter(&folder, "a", "query");
+    let base = fixture("bert-labels").display().to_string();
+    let config = std::fs::read_to_string(folder.path("a/adapter_config.json")).unwrap();
+    folder.write("a/adapter_config.json", config.replace("some/bert", &base.replace('\\', "/")));
+    for weights in ["bf16", "int8"] {
+        let (at_once, exact, then) = (format!("{weights}-1"), format!("{weights}-f32"), format!("{weights}-2"));
+        folder.run(&["convert", "a", "--out", &at_once, "--weights", weights], "").output();
+        folder.run(&["convert", "a", "--out", &exact], "").output();
+        folder.run(&["convert", &exact, "--out", &then, "--weights", weights], "").output();
+        let bytes = |dir: &str| std::fs::read(folder.path(dir).join("model.safetensors")).unwrap();
+        assert!(bytes(&at_once) == bytes(&then), "{weights}");
+    }
+}

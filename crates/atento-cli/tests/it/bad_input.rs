@@ -290,7 +290,7 @@ fn a_start_token_beyond_the_table_is_refused() {
     let model = folder.model();
     let path = model.join("generation_config.json");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("\"decoder_start_token_id\": 0", "\"decoder_start_token_id\": 99999")).unwrap();
+    std::fs::write(&path, text.replace("\"decoder_start_token_id\": 1", "\"decoder_start_token_id\": 99999")).unwrap();
     let message = folder.run(&["translate", "m", "a dog"], "").refusal();
     assert!(message.contains("start token is 99999"), "{message}");
 }

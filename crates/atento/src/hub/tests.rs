@@ -174,7 +174,7 @@ fn tied_copies_and_positions_of_older_writers_are_accepted_when_equal() {
             config.sinusoid().write_row(index, row);
         }
         if norm == Norm::Pre {
-            positions[..config.d_model].fill(0.0);
+            positions[config.pad_id as usize * config.d_model..][..config.d_model].fill(0.0);
         }
         let mut tensors = hf_tensors(&config, &parameters);
         for name in ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"] {

@@ -64,6 +64,17 @@ pub enum Error {
         /// That of the model.
         model: PathBuf,
     },
+    /// Another was made part of the model's weights after it.
+    #[error(
+        "{path}: another adapter was merged into {model} after this one: take out the last one first",
+        path = path.display(), model = model.display()
+    )]
+    NotLast {
+        /// The directory of the adapter.
+        path: PathBuf,
+        /// That of the model.
+        model: PathBuf,
+    },
     /// A weight that an adapter is merged into is no number any more.
     #[error("`{name}` with what the adapter adds is not finite at element {at}")]
     NotFinite {

@@ -1,6 +1,6 @@
 //! What a model computes for texts that only its vocabulary decides, to see that a change of its weights changed nothing.
 
-use atento_tensor::{Graph, Pool};
+use atento_tensor::{Graph, Params, Pool};
 
 use crate::data::batches::{PackedBatch, Pair};
 use crate::families::{Config, Head};
@@ -10,10 +10,10 @@ use crate::pipelines::{LanguageModel, Pretrained, TextModel};
 /// Tokens of each text.
 const LENGTHS: [usize; 3] = [7, 32, 57];
 
-/// Ids from all over a vocabulary, and where texts begin and end.
-fn texts(config: &dyn Config) -> (Vec<u32>, Vec<u32>) {
+/// Ids from all over a vocabulary, and where texts begin and end. Tokens before them take positions.
+fn texts(config: &dyn Config, params: &Params) -> (Vec<u32>, Vec<u32>) {
     let sizes = config.sizes();
-    let longest = sizes.max_positions.unwrap_or(usize::MAX);
+    let longest = sizes.max_positions.map_or(usize::MAX, |positions| positions.saturating_sub(params.virtual_count()));
     let lengths = LENGTHS.map(|length| length.min(longest));
     let count: usize = lengths.iter().sum();
     // A step that is prime to most sizes visits the whole vocabulary.
@@ -33,7 +33,7 @@ pub trait Probed {
 
 impl Probed for LanguageModel {
     fn outputs(&self) -> Vec<f32> {
-        let (ids, cu_seqlens) = texts(&*self.model.config());
+        let (ids, cu_seqlens) = texts(&*self.model.config(), self.model.params());
         let g = &mut Graph::infer(self.model.params(), &Pool::new());
         self.model.logits(g, &ids, &cu_seqlens).values().to_vec()
     }
@@ -41,7 +41,7 @@ impl Probed for LanguageModel {
 
 impl Probed for Pretrained {
     fn outputs(&self) -> Vec<f32> {
-        let (ids, cu_seqlens) = texts(&*self.model.config());
+        let (ids, cu_seqlens) = texts(&*self.model.config(), self.model.params());
         let pair = |ends: &[u32]| {
             let source = ids[ends[0] as usize..ends[1] as usize].to_vec();
             let target = source.iter().rev().copied().collect();
@@ -57,7 +57,7 @@ impl Probed for Pretrained {
 impl Probed for TextModel {
     fn outputs(&self) -> Vec<f32> {
         let model = &self.model;
-        let (ids, cu_seqlens) = texts(&model.config);
+        let (ids, cu_seqlens) = texts(&model.config, model.params());
         let g = &mut Graph::infer(model.params(), &Pool::new());
         let texts = Texts { ids: &ids, type_ids: None, cu_seqlens: &cu_seqlens };
         match model.config.head {

@@ -35,12 +35,15 @@ impl Adapter {
     /// Takes that back.
     ///
     /// # Errors
-    /// It has not been merged into `model`.
+    /// It has not been merged into `model`, or another was merged after it: what is multiplied then is more than it was.
     pub fn unmark_merged(&self, model: &Path, kept: &mut Kept) -> Result<(), Error> {
         let (mut merged, contents) = (merged_into(kept), self.contents()?);
         let Some(at) = merged.iter().position(|other| *other == contents) else {
             return Err(Error::NotMerged { path: self.dir.clone(), model: model.to_owned() });
         };
+        if at + 1 < merged.len() {
+            return Err(Error::NotLast { path: self.dir.clone(), model: model.to_owned() });
+        }
         merged.remove(at);
         kept.note(MERGED, (!merged.is_empty()).then(|| serde_json::json!(merged)));
         Ok(())

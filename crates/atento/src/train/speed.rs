@@ -120,7 +120,7 @@ impl Speed {
         let (tokens, peak) = (whole(self.tokens_per_second), whole(self.peak_gflops));
         let gflops = if self.gflops < 10.0 { format!("{:.1}", self.gflops) } else { whole(self.gflops) };
         format!(
-            "{tokens} tokens/s, {gflops} GFLOP/s in products = {:.2} of this machine's peak ({peak} GFLOP/s measured); \
+            "{tokens} tokens/s, {gflops} GFLOP/s in products = {:.2} of this machine's peak in f32 ({peak} GFLOP/s measured); \
              limited by {}",
             self.share_of_peak(),
             self.limited_by
@@ -149,7 +149,7 @@ mod tests {
     fn a_run_near_the_peak_is_limited_by_its_products() {
         assert_eq!(
             speed(FAST, 512).in_words(),
-            "12,345 tokens/s, 209 GFLOP/s in products = 0.55 of this machine's peak (380 GFLOP/s measured); limited by \
+            "12,345 tokens/s, 209 GFLOP/s in products = 0.55 of this machine's peak in f32 (380 GFLOP/s measured); limited by \
              the matrix products themselves"
         );
     }

@@ -29,7 +29,9 @@ pub fn command(task: &dyn Task, run: &Path, example: Option<&str>) -> String {
 /// A verb on a line. Tabs, which nobody types into a command, come from `printf`.
 fn on_line(verb: &str, model: &str, line: &str) -> String {
     if !line.contains('\t') {
-        return format!("atento {verb} {model} {}", in_quotes(line));
+        // What begins with a dash would be an option.
+        let end = if line.starts_with('-') { "-- " } else { "" };
+        return format!("atento {verb} {model} {end}{}", in_quotes(line));
     }
     let parts: Vec<String> = line.split('\t').map(in_quotes).collect();
     let form = vec!["%s"; parts.len()].join(r"\t");
@@ -80,6 +82,7 @@ mod tests {
         for (task, example, expected) in [
             ("translation", Some("It's late."), r"atento translate 'runs/my run' 'It'\''s late.'"),
             ("translation", None, "atento translate 'runs/my run' 'A sentence.'"),
+            ("translation", Some("- It"), "atento translate 'runs/my run' -- '- It'"),
             ("causal-lm", Some("ROMEO:"), "atento generate 'runs/my run' --prompt 'ROMEO:'"),
             ("instruct", None, "atento generate 'runs/my run' --chat --prompt 'A question?'"),
             ("classify", Some("100 %\tb"), r"printf '%s\t%s\n' '100 %' 'b' | atento classify 'runs/my run'"),

@@ -9,6 +9,7 @@ use super::columns::Column;
 use crate::data::header;
 use crate::data::lines::{LineReader, beginning};
 use crate::data::tokens::csv::CsvReader;
+use crate::messages;
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) struct File {
 
 /// Lines by which the form of a file is known that does not say it in its name.
 const SAMPLE: usize = 200;
+/// Words that no name of a column has.
+const NO_NAME: usize = 5;
 /// Bytes by which the form of a file named `.json` is known.
 const JSON_BYTES: u64 = 1 << 16;
 
@@ -101,6 +104,7 @@ impl File {
 
     fn read_csv(&mut self) -> Result<(), Error> {
         let reader = CsvReader::open(&self.path)?;
+        self.check_names(reader.header())?;
         self.has_header = true;
         self.columns = reader.header().iter().map(|name| Column::of_name(name)).collect();
         for record in reader {
@@ -114,6 +118,22 @@ impl File {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a first line that names no columns: what a run would read as names is then a row of its own.
+    fn check_names(&self, names: &[String]) -> Result<(), Error> {
+        let problem = if names.iter().any(|name| name.contains(';')) {
+            "the first line has semicolons, but fields are set apart by commas: save it with commas or with tabs, as .tsv"
+                .to_owned()
+        } else if let Some(name) = names.iter().find(|name| name.split_whitespace().count() >= NO_NAME) {
+            let name = messages::quoted(name);
+            format!("the first line names the columns, and {name} is no name: put a line with names above it")
+        } else if let Some(name) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            format!("two columns are named {}", messages::quoted(name.1))
+        } else {
+            return Ok(());
+        };
+        Err(Error::Row { path: self.path.clone(), line: 1, problem })
     }
 
     fn read_jsonl(&mut self) -> Result<(), Error> {

@@ -134,6 +134,21 @@ fn pairs_stand_in_csv_and_a_record_of_another_length_is_left_out() {
 }
 
 #[test]
+fn a_csv_file_whose_first_line_names_no_columns_is_refused() {
+    let folder = Folder::new();
+    let row = |i: usize| format!("{} at {i};{}\n", ENGLISH[i % 4], GERMAN[i % 4]);
+    let rows: String = (0..9).map(row).collect();
+    for (text, expected) in [
+        (format!("en;de\n{rows}"), "line 1: the first line has semicolons"),
+        (rows.replace(';', ","), "line 1: the first line names the columns, and"),
+        (format!("text,text\n{}", rows.replace(';', ",")), "line 1: two columns are named"),
+    ] {
+        let message = refused(&[folder.write("x.csv", text)], &Wishes::default());
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn json_is_told_apart_by_what_it_holds() {
     let folder = Folder::new();
     let squad = "{\"version\": \"1.1\",\n \"data\": [{\"paragraphs\": []}]}";
