@@ -349,7 +349,7 @@ impl ModelDir {
     /// # Errors
     /// [`Error::Int8`]; as [`ModelDir::is_int8`].
     pub fn require_exact(&self) -> Result<(), Error> {
-        if self.is_int8()? { Err(Error::Int8 { path: self.config_path.clone() }) } else { Ok(()) }
+        if self.is_int8()? { Err(Error::Int8 { path: self.root.join(CONFIG) }) } else { Ok(()) }
     }
 
     fn is_translator(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::families::Head;
 use crate::pipelines::TextModel;
 use crate::train::plan::outlook;
 use crate::train::recipe::check::conflict;
-use crate::train::recipe::{self, DataSettings, Documents, Metric, Recipe, TokenizerKind};
+use crate::train::recipe::{self, DataSettings, Documents, Method, Metric, Recipe, TokenizerKind};
 use crate::train::trainer::run;
 use crate::train::{Error, Plan, Reporter, StopFlag, Summary, TrainOptions};
 
@@ -143,8 +143,11 @@ fn set_defaults(recipe: &mut Recipe) {
 
 /// An example fits into the model and into a batch.
 fn follow(recipe: &mut Recipe, is_stated: Stated<'_>) {
+    // A prompt takes positions; of one that takes all, the run tells.
+    let taken = if recipe.train.method == Method::Prompt { recipe.prompt.tokens } else { 0 };
     let Recipe { data, model, train, .. } = recipe;
-    let block_size = data.block_size.unwrap_or(BLOCK_SIZE.min(model.max_positions));
+    let room = model.max_positions.checked_sub(taken).filter(|room| *room > 0).unwrap_or(model.max_positions);
+    let block_size = data.block_size.unwrap_or(BLOCK_SIZE.min(room));
     if data.block_size.is_some() && !is_stated("model.max_positions") {
         model.max_positions = model.max_positions.max(block_size);
     }
