@@ -119,7 +119,7 @@ fn main() {
     let precision = [Precision::F32, Precision::Bf16, Precision::Bf16x3]
         .into_iter()
         .find(|precision| words.iter().any(|word| word == precision.word()))
-        .unwrap_or_default();
+        .unwrap_or(Precision::F32);
     let pool = Pool::new().in_precision(precision.of_products());
     let n_tokens = shape.batch * shape.seq_len;
     let mut rng = Rng::new(7, 7);
