@@ -1,7 +1,7 @@
 //! Products of bf16 numbers with sums in f32: `C = A·B` or `C += A·B`.
 //!
 //! The operands are f32, rounded to the nearest bf16 (ties to even) as they are packed, or bf16 already. A product takes
-//! stretches of at most [`ROWS`] × [`COLS`] of C and [`DEPTH`] along k. For each:
+//! stretches of at most `ROWS` × `COLS` of C and `DEPTH` along k. For each:
 //! 1. The rows of A and the columns of B are packed into panels (`panels.rs`), each once, by all threads. Numbers beyond
 //!    the edges are 0.
 //! 2. Tasks of [`TASK_ROWS`] × [`TASK_COLS`] of C go through k in blocks of the unit's depth. For each block the unit's
