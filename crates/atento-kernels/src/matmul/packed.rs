@@ -4,7 +4,7 @@
 //! stretches of at most `ROWS` × `COLS` of C and `DEPTH` along k. For each:
 //! 1. The rows of A and the columns of B are packed into panels (`panels.rs`), each once, by all threads. Numbers beyond
 //!    the edges are 0.
-//! 2. Tasks of [`TASK_ROWS`] × [`TASK_COLS`] of C go through k in blocks of the unit's depth. For each block the unit's
+//! 2. Tasks of `TASK_ROWS` × `TASK_COLS` of C go through k in blocks of the unit's depth. For each block the unit's
 //!    kernel multiplies a panel of A by a panel of B into a tile of sums in f32, which begin at 0, and the tile is added to C.
 //!
 //! Hence the order of sums: within a block as the unit sums (`emulated.rs`, `avx512.rs`, `amx.rs`), the blocks one after the
