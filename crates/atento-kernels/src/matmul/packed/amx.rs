@@ -7,13 +7,16 @@
 //! (`ldtilecfg`). Nothing else in the program uses tile registers, so they keep their contents between two `asm!`.
 
 use super::Kernel;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::emulated;
 
-/// Whether the processor has tiles with bf16 and the system lends them; asks it on the first call.
+/// Whether the processor has tiles with bf16, the system lends them, and they multiply as the emulation does; asks and tries
+/// on the first call. Where one of these fails, products are left to vectors.
 pub(super) fn is_available() -> bool {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     {
         static LENT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *LENT.get_or_init(x86::request)
+        *LENT.get_or_init(|| x86::request() && emulated::agrees(&x86::KERNEL, &emulated::TILES))
     }
     #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
     false

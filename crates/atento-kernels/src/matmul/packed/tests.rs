@@ -259,3 +259,18 @@ fn operands_without_neighbours_are_refused() {
         MatMut::row_major(&mut [0.0; 4], 2, 2),
     );
 }
+
+#[test]
+fn a_kernel_that_multiplies_wrongly_is_told_from_one_that_does_not() {
+    for (name, kernel) in kernels() {
+        let plain = if kernel.cols == emulated::TILES.cols { &emulated::TILES } else { &emulated::KERNEL };
+        assert!(emulated::agrees(kernel, plain), "{name}");
+    }
+    // B read as if it were A.
+    let swapped: fn(&[super::Term<'_>], &mut [f32]) = |terms, sums| {
+        let swapped: Vec<_> = terms.iter().map(|(a, b)| (*b, *a)).collect();
+        (emulated::TILES.tile)(&swapped, sums);
+    };
+    let Kernel { rows, cols, depth, .. } = emulated::TILES;
+    assert!(!emulated::agrees(&Kernel { rows, cols, depth, tile: swapped }, &emulated::TILES));
+}
